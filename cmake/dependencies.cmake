@@ -1,0 +1,25 @@
+# The libraries that nnc needs, all of them packages of Debian 12, Debian 13 and Ubuntu 24.04 (scripts/lib.sh names them).
+find_package(Threads REQUIRED)
+find_package(ZLIB REQUIRED)
+find_package(fmt REQUIRED)
+find_package(CLI11 REQUIRED)
+find_package(nlohmann_json REQUIRED)
+
+# LLVM 19 or newer: the packages of Debian and of apt.llvm.org live in /usr/lib/llvm-N. 19 comes first because it is the
+# version that every supported system has and that the tests have seen most.
+foreach(version 19 20 21 22)
+  if(NOT LLVM_FOUND)
+    find_package(LLVM ${version} QUIET CONFIG PATHS /usr/lib/llvm-${version} NO_DEFAULT_PATH)
+  endif()
+endforeach()
+if(NOT LLVM_FOUND)
+  find_package(LLVM REQUIRED CONFIG)
+endif()
+if(LLVM_VERSION_MAJOR LESS 19)
+  message(FATAL_ERROR "nnc needs LLVM 19 or newer, found ${LLVM_PACKAGE_VERSION} in ${LLVM_DIR}")
+endif()
+if(NOT TARGET LLVM)
+  message(FATAL_ERROR "LLVM in ${LLVM_DIR} has no shared library libLLVM; install the package llvm-19-dev")
+endif()
+message(STATUS "LLVM ${LLVM_PACKAGE_VERSION} in ${LLVM_DIR}")
+separate_arguments(LLVM_DEFINITIONS_LIST NATIVE_COMMAND "${LLVM_DEFINITIONS}")
