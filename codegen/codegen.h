@@ -1,0 +1,43 @@
+// Code generation: Program -> LLVM IR -> machine code, by ORC JIT in this process or as text for `nnc ir`. The only folder that sees LLVM.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "base/source.h"
+#include "base/target.h"
+#include "ir/program.h"
+#include "runtime/step_abi.h"
+
+namespace nnc {
+
+/// The host with LLVM's name of its CPU.
+Target host_target_with_cpu();
+/// A target by CPU name ("znver4", "haswell", "x86-64", "native") or level ("portable", "avx2", "avx512"); UserError for an unknown one.
+Target target_by_name(const std::string& name);
+std::string llvm_version();
+
+struct CodegenStatistics {
+  double ir_ms = 0, optimize_ms = 0, compile_ms = 0;
+  int64_t code_bytes = 0;
+};
+
+/// Machine code in this process; the code lives as long as the object.
+class CompiledProgram {
+ public:
+  virtual ~CompiledProgram() = default;
+  virtual NncRun run() const = 0;
+  virtual int64_t scratch_bytes() const = 0;  ///< of one thread
+  virtual const CodegenStatistics& statistics() const = 0;
+};
+
+/// Compiles for the program's target, which must be one that this machine can run. Kernels become functions named after kernel and source
+/// line ("nnc.train.fc1.contract@mlp.nn:12"), visible to gdb and perf.
+std::unique_ptr<CompiledProgram> compile(const Program&, const SourceMap* sources);
+
+enum class CodeStage : uint8_t { llvm, llvm_optimized, assembly };
+/// The program's text at a stage of code generation.
+std::string emit_text(const Program&, const SourceMap* sources, CodeStage);
+
+}  // namespace nnc

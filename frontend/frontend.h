@@ -1,0 +1,182 @@
+// What the frontend gives to the rest of nnc: a checked module, from which it builds tensor graphs on request.
+//
+//   SourceMap + file --load_module--> Module --build_train_graph / build_eval_graph / build_predict_graph / build_definition--> Graph
+//
+// Everything a run needs beside the graphs stands in TrainSpec: data, batches, epochs, initial values, update rules, reports.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/diagnostics.h"
+#include "base/source.h"
+#include "ir/graph.h"
+
+namespace nnc {
+
+/// Initial values of a parameter or state: a closed set of draws; the scales have been computed by std.nn at compile time.
+struct Initializer {
+  enum class Kind : uint8_t { constant, normal, uniform, truncated_normal, orthogonal };
+  Kind kind = Kind::constant;
+  double a = 0;  ///< constant: value; normal, truncated_normal: mean; uniform: low; orthogonal: gain
+  double b = 0;  ///< normal, truncated_normal: standard deviation; uniform: high
+  bool operator==(const Initializer&) const = default;
+};
+
+/// One persistent of the model, in order of first use.
+struct ParameterSpec {
+  Persistent persistent;                   ///< full name, type, kind (parameter, frozen, state)
+  std::vector<std::string> dimension_names;  ///< "Out", "In"; "" where a dimension has none
+  Initializer initializer;
+};
+
+struct SourceSpec {
+  enum class Kind : uint8_t { csv, idx, npy, npz, safetensors, text };
+  Kind kind{};
+  std::string path;                        ///< as written, made relative to the .nn file's folder
+  std::string key;                         ///< npz, safetensors
+  bool has_range = false;                  ///< csv columns: a..b
+  int64_t first_column = 0, end_column = 0;
+  std::vector<int64_t> columns;            ///< csv columns: a list of indices
+  std::vector<std::string> column_names;   ///< csv columns: names from the header
+  int64_t context = 0;                     ///< text
+};
+
+struct FieldSpec {
+  std::string name;
+  DType dtype = DType::f32;                ///< as stored and as the graph's input has it; class(N) is i32
+  int64_t classes = 0;                     ///< N of class(N), 0 otherwise
+  std::vector<int64_t> shape;              ///< of one row
+  std::vector<std::string> dimension_names;
+  SourceSpec source;
+  Span span;
+};
+
+struct SplitSpec {
+  enum class Kind : uint8_t { none, random, last, from };
+  Kind kind = Kind::none;
+  double fraction = 0;                     ///< 0.2 for 20%
+  std::string other;                       ///< from: another data block's name
+  Span span;
+};
+
+struct DataSpec {
+  std::string name;
+  std::vector<FieldSpec> fields;
+  SplitSpec test, valid;
+  Span span;
+};
+
+struct ReportSpec {
+  std::string name;
+  int64_t every = 0;                       ///< steps; 0: each epoch
+};
+
+/// A run-time scalar of the graphs: "step" and "epoch" are kept by the runtime, the others are hyperparameters.
+struct ScalarSpec {
+  std::string name;                        ///< "using.lr"
+  double value = 0;
+};
+
+/// The optimiser's rule for one parameter: inputs "value" and "grad" (parameter's shape), persistents for its states ("optimizer.m.fc1.weight"),
+/// scalars; updates "value" and the states.
+struct UpdateRule {
+  std::string parameter;
+  Graph rule;
+  std::vector<ParameterSpec> states;       ///< kind optimizer_state, with initial values
+};
+
+struct TrainSpec {
+  DataSpec data;
+  std::vector<DataSpec> other_data;        ///< blocks that `test from` names
+  int64_t batch = 32;                      ///< rows; 0: all
+  int64_t epochs = 0, steps = 0;           ///< exactly one is non-zero, unless `epochs 0` was asked for
+  uint64_t seed = 0;
+  std::vector<ReportSpec> reports;
+  int64_t report_every = 0;
+  int64_t save_every = 0;                  ///< steps; 0: at the end only
+  std::optional<double> clip_norm;
+  std::vector<ScalarSpec> scalars;
+  Span span;
+};
+
+/// --set PATH=VALUE, --seed and the like, applied before checking.
+struct Override {
+  std::string path, value;
+};
+
+struct LoadOptions {
+  std::vector<Override> overrides;
+  /// Reads a file for `use`; nothing if it cannot be read.
+  std::function<std::optional<std::string>(const std::string& path)> read_file;
+};
+
+/// What a definition's result or argument looks like, for run, predict and summary.
+struct ArgumentSpec {
+  std::string name;
+  Type type;
+  int64_t classes = 0;
+  std::vector<std::string> dimension_names;
+};
+
+/// One layer instance of the model as `summary` shows it.
+struct LayerSummary {
+  std::string path, kind;                  ///< "fc1", "Dense"
+  Type output;
+  std::vector<std::string> output_names;
+  int64_t parameters = 0;
+};
+
+/// A graph made by the frontend, with what it refers to.
+struct BuiltGraph {
+  Graph graph;                             ///< outputs: loss and the reports by name (train, eval); result, or result.0 ... (predict, run)
+  std::vector<ParameterSpec> parameters;   ///< persistents of `graph`
+  std::vector<ArgumentSpec> inputs;        ///< in order
+  std::vector<LayerSummary> layers;
+};
+
+class Module {
+ public:
+  virtual ~Module() = default;
+  virtual bool has_train() const = 0;
+  virtual const TrainSpec& train() const = 0;
+  /// The forward graph of a step (`training` true): outputs "loss" (f32 scalar) and every report; updates of layer states.
+  virtual std::optional<BuiltGraph> build_train_graph(Diagnostics&) const = 0;
+  /// The optimiser's rules for the trainable parameters, in the order of `parameters`.
+  virtual std::vector<UpdateRule> build_update_rules(const std::vector<ParameterSpec>& parameters, Diagnostics&) const = 0;
+  /// `training` false: outputs "loss" and the reports.
+  virtual std::optional<BuiltGraph> build_eval_graph(Diagnostics&) const = 0;
+  /// The model that `train` uses, as a function of its inputs. Outputs "result" or "result.0", ...
+  virtual std::optional<BuiltGraph> build_predict_graph(Diagnostics&) const = 0;
+  /// Any fn, layer or model by name for `nnc run`: argument shapes come from the actual inputs, other dimensions from `dims`.
+  virtual std::optional<BuiltGraph> build_definition(const std::string& name, const std::vector<ArgumentSpec>& actual,
+                                                     const std::map<std::string, int64_t>& dims, Diagnostics&) const = 0;
+  virtual std::vector<std::string> definition_names() const = 0;
+
+  /// One `test` block: expectations that the checker could decide (shapes, error texts) are decided; the rest are graphs to evaluate.
+  struct Expectation {
+    enum class Kind : uint8_t { equal, check_gradients, decided };
+    Kind kind{};
+    Span span;
+    Graph graph;          ///< equal: outputs "left", "right"; check_gradients: inputs "x0", ... with `inputs` as values, output "result"
+    std::vector<std::pair<std::string, std::vector<double>>> inputs;
+    double tolerance = 1e-6;
+    bool passed = false;  ///< decided
+    std::string message;  ///< decided and failed: why
+  };
+  struct Test {
+    std::string name;
+    Span span;
+    std::vector<Expectation> expectations;
+  };
+  virtual std::vector<Test> build_tests(Diagnostics&) const = 0;
+};
+
+/// Parses, resolves and checks a file and everything it uses. Reports every error; returns nothing if there was one.
+std::unique_ptr<Module> load_module(SourceMap&, FileId, const LoadOptions&, Diagnostics&);
+
+}  // namespace nnc

@@ -1,0 +1,171 @@
+// The program: what codegen sees. Buffers with places, and kernels in order; every decision (fusion, layout, tiles, order, memory, threads)
+// has been taken by passes, so that turning a program into machine code is mechanical.
+//
+// A kernel is one of two shapes:
+//   MapKernel       a loop nest: outer axes, and inside each outer iteration a sequence of blocks, each either straight code or a loop
+//                   over the inner axes. Carries element-wise code, row-wise code (softmax and loss), reductions, gathers, scatters.
+//   ContractKernel  out[batch, m, n] = epilogue(sum over k of a(batch, m, k) * b(batch, k, n)) with a register-tiled micro-kernel; operands may have
+//                   a prologue (conversion, scaling), the epilogue may load, compute and store anything at [batch, m, n].
+// Both carry scalar SSA code ("instructions") that is executed for every point of their axes.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/source.h"
+#include "base/target.h"
+#include "base/types.h"
+#include "ir/graph.h"
+
+namespace nnc {
+
+struct BufferId {
+  uint32_t value = UINT32_MAX;
+  bool valid() const { return value != UINT32_MAX; }
+  auto operator<=>(const BufferId&) const = default;
+};
+
+enum class BufferKind : uint8_t {
+  field,       ///< rows of a data field: element [r, ...] stands at base + row_index[r] * row_stride + ... ; read only
+  persistent,  ///< parameters and states, in the persistent block at `offset`
+  temporary,   ///< in the arena at `offset`; alive between its first store and last load within one step
+  scalars,     ///< the step's run-time scalars, f32, one element; element `offset / 4` of the step's scalars
+  results,     ///< scalar outputs (loss, reports), f32, one element; element `offset / 4` of the step's results
+  output,      ///< a tensor output (prediction, accumulator): caller's memory, outputs[offset], row-major, planned rows
+};
+
+struct Buffer {
+  std::string name;           ///< "fc1.weight", "image", "%12", "using.lr"
+  BufferKind kind = BufferKind::temporary;
+  DType dtype = DType::f32;   ///< bool is stored as one byte 0/1
+  Shape shape;                ///< logical; sizes with rows are planned for Program::rows
+  std::vector<int> order;     ///< memory order: order[0] is the slowest axis; empty: row-major. Only persistents and temporaries
+  int64_t offset = 0;         ///< bytes in its block, see kind; multiples of 64 for persistent and temporary
+  int64_t bytes = 0;          ///< for the planned rows
+  uint32_t field = 0;         ///< field: index into the context's fields
+  Span span;
+};
+
+struct Axis {
+  std::string name;           ///< for reading: "b", "out", "k"
+  Extent extent;
+};
+
+/// Which element of a buffer an instruction touches: offset + sum of strides[i] * index of axis i (+ index value * index_stride), in elements.
+struct Access {
+  BufferId buffer;
+  int64_t offset = 0;
+  std::vector<int64_t> strides;  ///< one for each axis of the kernel; 0 where the axis does not matter
+  int row_axis = -1;             ///< field only: this axis' index is a row of the batch (its stride is 0 and the row's address is looked up).
+                                 ///< -1 for a field never happens
+  int index_value = -1;          ///< id of an integer value that is added with index_stride (a gather); -1: none
+  int64_t index_stride = 0;
+  bool operator==(const Access&) const = default;
+};
+
+/// Scalar code. `Op` is reused for arithmetic: the element-wise ops of ops.def have the same meaning here.
+struct Instruction {
+  enum class Kind : uint8_t {
+    load,        ///< id <- buffer element (as stored: u8 stays u8 until a cast)
+    store,       ///< buffer element <- operands[0]
+    store_add,   ///< buffer element += operands[0]; the kernel is serial over colliding indices (scatter_add)
+    constant,    ///< id <- number
+    axis_index,  ///< id <- index of axis `axis` as i32
+    compute,     ///< id <- op(operands), element-wise op, cast included
+    reduce,      ///< map kernels, in inner blocks: id <- reduction of operands[0] over the inner axes; op is reduce_sum/max/min or argmax
+                 ///< (argmax: i32, index along the only inner axis). Readable in later outer blocks and inner blocks of the same outer iteration
+    accumulator, ///< contract epilogue: id <- the sum over k, f32
+    extent,      ///< id <- `extent` at the current number of rows, as f32
+  };
+  Kind kind{};
+  int id = -1;                 ///< value it defines, unique in the kernel; -1 for stores
+  Op op{};                     ///< compute, reduce
+  DType dtype = DType::f32;    ///< of the value defined; of the stored value for stores
+  std::vector<int> operands;   ///< value ids
+  Access access;               ///< load, store, store_add
+  double number = 0;           ///< constant
+  int axis = -1;               ///< axis_index
+  Extent extent;               ///< extent
+  NodeId node;                 ///< graph node it came from, for reading and for NaN provenance
+};
+
+struct Block {
+  bool inner = false;          ///< true: a loop over all inner axes; false: once for each outer iteration
+  std::vector<Instruction> code;
+};
+
+struct MapKernel {
+  std::vector<Axis> axes;      ///< outer axes first, slowest first; then inner axes, slowest first
+  int outer = 0;               ///< how many axes are outer
+  int vector_axis = -1;        ///< axis whose consecutive indices go into vector lanes: the last outer axis (lanes are independent outputs) or the last
+                               ///< inner axis (reductions end with a horizontal combination in fixed order); -1: scalar code
+  std::vector<Block> blocks;
+  bool serial = false;         ///< one piece: iterations collide (store_add) or there are no outer axes
+};
+
+/// One operand of a contraction: value at (batch, m or n, k).
+struct Operand {
+  std::vector<Instruction> code;  ///< ends with value `value`, f32; a lone load of f32 needs no packing for its own sake
+  int value = -1;
+  bool pack = false;              ///< evaluate into a packed panel first (needed with a prologue, or where the access is not what the micro-kernel
+                                  ///< reads directly: any for a; stride 1 along n for b)
+};
+
+struct ContractKernel {
+  std::vector<Axis> axes;      ///< batch axes, then m, n, k: accesses of operands and epilogue use these indices
+  int batch = 0;               ///< how many are batch axes; axes[batch] = m, axes[batch + 1] = n, axes[batch + 2] = k. m, n, k may have extent 1
+  Operand a, b;                ///< a does not depend on n, b not on m
+  std::vector<Instruction> epilogue;  ///< over (batch, m, n); vector lanes run along n
+  // Tiles, chosen by passes from target and shape
+  int mr = 8;                  ///< rows of the register tile
+  int nr = 2;                  ///< vectors of the register tile along n
+  int64_t mc = 256, nc = 256, kc = 256;  ///< cache blocks; a piece of work is mc x nc of one batch index
+};
+
+struct Kernel {
+  std::string name;            ///< unique: "fc1.contract", "loss.rows"
+  std::string scope;
+  Span span;                   ///< the source line that its code is named after
+  std::variant<MapKernel, ContractKernel> body;
+  bool parallel = false;       ///< split into pieces over the team; false: thread 0 alone
+  bool barrier_before = true;  ///< with more than one thread: wait for all earlier kernels first
+  double flops = 0;            ///< at the planned number of rows: multiply and add count one each
+  double bytes = 0;            ///< distinct memory it touches
+  std::vector<NodeId> nodes;   ///< graph nodes it computes
+};
+
+/// Where a persistent lives and in which order; runtime moves values in and out by this.
+struct PersistentPlace {
+  Persistent persistent;
+  BufferId buffer;
+};
+
+struct Program {
+  std::string name;            ///< "train", "eval", "predict"
+  int64_t rows = 1;            ///< most rows of a batch; strides and sizes are planned for it
+  Target target;
+  std::vector<Buffer> buffers;
+  std::vector<Kernel> kernels;         ///< in order of execution
+  std::vector<PersistentPlace> persistents;
+  std::vector<std::string> fields;     ///< names, in the order of the context's fields
+  std::vector<std::string> scalars;    ///< names, in the order of the step's scalars
+  std::vector<std::string> results;    ///< names of scalar outputs, in the order of the step's results
+  std::vector<std::string> outputs;    ///< names of tensor outputs, in the order of the context's outputs
+  int64_t arena_bytes = 0;
+  int64_t persistent_bytes = 0;
+  const Buffer& operator[](BufferId id) const { return buffers[id.value]; }
+  Buffer& operator[](BufferId id) { return buffers[id.value]; }
+};
+
+/// Strides in elements of each logical axis of a buffer, for the program's planned rows (field: axis 0 has stride 0, rows are looked up).
+std::vector<int64_t> buffer_strides(const Buffer&, int64_t rows);
+/// Bytes of a buffer for the planned rows.
+int64_t buffer_bytes(const Buffer&, int64_t rows);
+
+std::string print_program(const Program&, const SourceMap* sources);
+/// Every violated invariant by its number (verify_program.cpp), the memory plan included; empty when sound.
+std::vector<std::string> verify_program(const Program&);
+
+}  // namespace nnc
