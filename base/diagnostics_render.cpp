@@ -1,8 +1,8 @@
 // Diagnostics as text: a headline, source lines with marks below them, then notes and help.
-// Problem: marks have to stand under what they mean although bytes, code points and terminal columns differ (tabs, UTF-8, wide and
-// combining characters), and several labels may share a line. Method: each line is laid out once into terminal cells with a map from
-// byte to column; the rightmost label is written beside its mark, the others hang below on bars, from right to left, so that no text
-// ever crosses a bar.
+// Problem: marks have to stand under what they mean although bytes, code points and terminal columns differ (tabs, UTF-8, wide
+// and combining characters), and several labels may share a line. Method: each line is laid out once into terminal cells with a
+// map from byte to column; the rightmost label is written beside its mark, the others hang below on bars, from right to left, so
+// that no text ever crosses a bar.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -53,7 +53,8 @@ int decode(std::string_view text, size_t at, char32_t& point) {
 /// Columns that a code point takes on a terminal: 0 combining, 2 East Asian wide and emoji, else 1.
 int terminal_width(char32_t c) {
   auto in = [c](char32_t low, char32_t high) { return c >= low && c <= high; };
-  if (in(0x300, 0x36F) || in(0x200B, 0x200F) || in(0x20D0, 0x20FF) || in(0xFE00, 0xFE0F) || in(0x1AB0, 0x1AFF) || in(0xFE20, 0xFE2F))
+  if (in(0x300, 0x36F) || in(0x200B, 0x200F) || in(0x20D0, 0x20FF) || in(0xFE00, 0xFE0F) || in(0x1AB0, 0x1AFF) ||
+      in(0xFE20, 0xFE2F))
     return 0;
   if (in(0x1100, 0x115F) || in(0x2E80, 0x303E) || in(0x3041, 0xA4CF) || in(0xAC00, 0xD7A3) || in(0xF900, 0xFAFF) ||
       in(0xFE30, 0xFE6F) || in(0xFF00, 0xFF60) || in(0xFFE0, 0xFFE6) || in(0x1F300, 0x1F64F) || in(0x1F900, 0x1F9FF) ||
@@ -62,7 +63,9 @@ int terminal_width(char32_t c) {
   return 1;
 }
 
-bool is_control(char32_t c) { return c < 0x20 || (c >= 0x7F && c < 0xA0) || c == 0x2028 || c == 0x2029 || (c >= 0x202A && c <= 0x202E); }
+bool is_control(char32_t c) {
+  return c < 0x20 || (c >= 0x7F && c < 0xA0) || c == 0x2028 || c == 0x2029 || (c >= 0x202A && c <= 0x202E);
+}
 
 /// Text of a message for a terminal: control characters and malformed UTF-8 are written as escapes, line breaks stay if `lines`.
 std::string printable(std::string_view text, bool lines) {
@@ -78,7 +81,8 @@ std::string printable(std::string_view text, bool lines) {
     } else if (c == '\n' || c == '\t') {
       out += ' ';
     } else if (is_control(c)) {
-      out += c < 0x100 ? fmt::format("\\x{:02x}", static_cast<uint32_t>(c)) : fmt::format("\\u{{{:x}}}", static_cast<uint32_t>(c));
+      out +=
+          c < 0x100 ? fmt::format("\\x{:02x}", static_cast<uint32_t>(c)) : fmt::format("\\u{{{:x}}}", static_cast<uint32_t>(c));
     } else {
       out += text.substr(i, length);
     }
@@ -87,7 +91,8 @@ std::string printable(std::string_view text, bool lines) {
   return out;
 }
 
-/// A source line as cells of a terminal. column_of[i] is the column at which byte i begins; one more entry for the end of the line.
+/// A source line as cells of a terminal. column_of[i] is the column at which byte i begins; one more entry for the end of the
+/// line.
 struct LineLayout {
   std::vector<std::string> cells;  // a wide character is followed by an empty cell
   std::vector<int> column_of;
@@ -131,7 +136,9 @@ using MarkedLines = std::map<uint32_t, std::vector<Mark>>;  // by 1-based line
 void add_marks(MarkedLines& lines, const SourceMap& sources, Span span, bool primary, const std::string& text) {
   LineColumn first = sources.position(span.file, span.begin);
   LineColumn last = sources.position(span.file, std::max(span.begin, span.end > span.begin ? span.end - 1 : span.end));
-  auto start_of = [&](uint32_t line) { return static_cast<size_t>(sources.line(span.file, line).data() - sources.text(span.file).data()); };
+  auto start_of = [&](uint32_t line) {
+    return static_cast<size_t>(sources.line(span.file, line).data() - sources.text(span.file).data());
+  };
   size_t begin = std::min<size_t>(span.begin, sources.text(span.file).size()), end = std::max<size_t>(begin, span.end);
   if (first.line == last.line) {
     size_t start = start_of(first.line);
@@ -158,9 +165,8 @@ class LineRenderer {
       int begin = layout.column(m.begin), end = std::max(layout.column(m.end), begin + 1);
       drawn.push_back({begin, end, m.primary, printable(m.text, false)});
     }
-    std::stable_sort(drawn.begin(), drawn.end(), [](const Drawn& a, const Drawn& b) {
-      return std::pair(a.begin, a.end) < std::pair(b.begin, b.end);
-    });
+    std::stable_sort(drawn.begin(), drawn.end(),
+                     [](const Drawn& a, const Drawn& b) { return std::pair(a.begin, a.end) < std::pair(b.begin, b.end); });
     std::string text = cut_to_window(layout, drawn);
     write_row(fmt::format("{:>{}} |", number, gutter_), text.empty() ? text : " " + text);
     if (drawn.empty()) return;
@@ -187,7 +193,7 @@ class LineRenderer {
     for (size_t i = hanging.size(); i-- > 0;) write_bars(hanging, i, hanging[i]);
   }
 
-  void write_gutter() { write_row(fmt::format("{:>{}} |", "", gutter_), "", 0); }
+  void write_gutter() { write_row(fmt::format("{:>{}} |", "", gutter_), ""); }
 
  private:
   struct Drawn {
@@ -227,7 +233,8 @@ class LineRenderer {
   void write_bars(const std::vector<const Drawn*>& hanging, size_t count, const Drawn* last) {
     Canvas row;
     for (size_t i = 0; i < count; ++i)
-      if (!last || hanging[i]->begin < last->begin) row.fill(hanging[i]->begin, hanging[i]->begin + 1, '|', style_of(*hanging[i]));
+      if (!last || hanging[i]->begin < last->begin)
+        row.fill(hanging[i]->begin, hanging[i]->begin + 1, '|', style_of(*hanging[i]));
     if (last) row.append(last->begin, last->text, style_of(*last));
     write_canvas(row);
   }
@@ -330,7 +337,8 @@ std::string render_text(const Diagnostic& d, const SourceMap& sources, bool colo
   LineRenderer renderer(out, paint, primary, gutter);
   for (size_t i = 0; i < files.size(); ++i) {
     std::string_view arrow = i == 0 && (d.span.valid() || d.place.empty()) ? "-->" : ":::";
-    out += fmt::format("{} {}\n", paint(Style::other, arrow_indent + std::string(arrow)), printable(sources.describe(heads[i]), false));
+    out += fmt::format("{} {}\n", paint(Style::other, arrow_indent + std::string(arrow)),
+                       printable(sources.describe(heads[i]), false));
     render_file(out, sources, files[i].first, files[i].second, renderer);
   }
   for (const std::string& note : d.notes) render_remark(out, paint, gutter, "note", note);

@@ -13,7 +13,8 @@ namespace {
 constexpr uint32_t multiplier_0 = 0xD2511F53, multiplier_1 = 0xCD9E8D57;
 constexpr uint32_t weyl_0 = 0x9E3779B9, weyl_1 = 0xBB67AE85;  // golden ratio, sqrt(3) - 1: the key schedule
 
-/// Finaliser of Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA'14: every input bit reaches every output bit.
+/// Finaliser of Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA'14: every input bit reaches every
+/// output bit.
 constexpr uint64_t mix64(uint64_t x) {
   x += 0x9E3779B97F4A7C15;
   x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9;

@@ -1,5 +1,5 @@
-// The host's vector level and caches. The compiler's built-in asks cpuid and XGETBV, so that a level counts only where the operating
-// system saves its registers too. Caches come from sysfs, else from sysconf, else the defaults of the struct stand.
+// The host's vector level and caches. The compiler's built-in asks cpuid and XGETBV, so that a level counts only where the
+// operating system saves its registers too. Caches come from sysfs, else from sysconf, else the defaults of the struct stand.
 #include "base/target.h"
 
 #include <unistd.h>
@@ -39,10 +39,14 @@ int64_t parse_cache_size(const std::string& text) {
   if (i == text.size()) return value;
   if (i + 1 != text.size()) return 0;
   switch (text[i]) {
-    case 'K': return value << 10;
-    case 'M': return value << 20;
-    case 'G': return value << 30;
-    default: return 0;
+    case 'K':
+      return value << 10;
+    case 'M':
+      return value << 20;
+    case 'G':
+      return value << 30;
+    default:
+      return 0;
   }
 }
 
@@ -53,7 +57,8 @@ void describe_caches(Target& target) {
     std::string type = read_word(folder + "type"), level = read_word(folder + "level");
     if (level.empty()) break;
     if (type != "Data" && type != "Unified") continue;
-    if (level.size() == 1 && level[0] >= '1' && level[0] <= '3') found[level[0] - '0'] = parse_cache_size(read_word(folder + "size"));
+    if (level.size() == 1 && level[0] >= '1' && level[0] <= '3')
+      found[level[0] - '0'] = parse_cache_size(read_word(folder + "size"));
   }
 #ifdef _SC_LEVEL1_DCACHE_SIZE
   if (found[1] <= 0) found[1] = sysconf(_SC_LEVEL1_DCACHE_SIZE);
@@ -69,9 +74,12 @@ void describe_caches(Target& target) {
 
 std::string_view vector_level_name(VectorLevel level) {
   switch (level) {
-    case VectorLevel::portable: return "portable";
-    case VectorLevel::avx2: return "avx2";
-    case VectorLevel::avx512: return "avx512";
+    case VectorLevel::portable:
+      return "portable";
+    case VectorLevel::avx2:
+      return "avx2";
+    case VectorLevel::avx512:
+      return "avx512";
   }
   NNC_UNREACHABLE("vector level");
 }
