@@ -1,0 +1,38 @@
+"""lit's configuration: what a RUN line may use is in tests/README.md."""
+
+import os
+import sys
+from pathlib import Path
+
+import lit.formats
+
+here = Path(__file__).resolve().parent
+root = here.parent.parent
+build = Path(lit_config.params.get("build", root / "build")).resolve()
+llvm = Path(lit_config.params.get("llvm", "/usr/lib/llvm-19"))
+
+config.name = "nnc"
+config.test_format = lit.formats.ShTest(execute_external=False)
+config.suffixes = [".nn", ".nnir", ".test"]
+config.excludes = ["Inputs", "inputs"]
+config.test_source_root = str(here)
+config.test_exec_root = str(build / "lit")
+
+# `nnc` is the one just built; `FileCheck`, `not`, `count` and `split-file` are LLVM's.
+config.environment["PATH"] = os.pathsep.join([str(build), str(llvm / "bin"), os.environ["PATH"]])
+config.environment["NO_COLOR"] = "1"
+config.environment["TERM"] = "dumb"
+config.environment["COLUMNS"] = "80"
+for name in ("NNC_UPDATE_GOLDENS", "HOME", "ASAN_OPTIONS", "UBSAN_OPTIONS"):
+    if name in os.environ:
+        config.environment[name] = os.environ[name]
+
+golden = f"{sys.executable} {here / 'golden.py'}"
+config.substitutions += [
+    (r"%golden\(([\w.-]+)\)", rf"{golden} %s .\1.golden"),
+    (r"%golden\b", f"{golden} %s .golden"),
+    (r"%exit\((\d+)\)", rf"{sys.executable} {here / 'exit_status.py'} \1"),
+    (r"%examples\b", str(root / "examples")),
+    (r"%inputs\b", str(here / "inputs")),
+    (r"%root\b", str(root)),
+]
