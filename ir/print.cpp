@@ -1,0 +1,130 @@
+// A graph as text, one node per line: `%3 = contract(%1, %2) ab,cb->ac : f32[B, 64] scope "fc1" group 2 loc("mlp.nn":12:8)`. Only what cannot
+// be computed from the rest is printed, aside from types, which are printed for the reader and checked by the parser.
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "ir/text.h"
+
+namespace nnc {
+
+std::string quote(std::string_view text) {
+  std::string out = "\"";
+  for (char c : text) {
+    switch (c) {
+      case '"': out += "\\\""; break;
+      case '\\': out += "\\\\"; break;
+      case '\n': out += "\\n"; break;
+      case '\t': out += "\\t"; break;
+      case '\r': out += "\\r"; break;
+      default:
+        if (static_cast<unsigned char>(c) < 32 || c == 127)
+          out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+        else
+          out += c;
+    }
+  }
+  return out + '"';
+}
+
+bool is_plain_name(std::string_view name) {
+  if (name.empty()) return false;
+  for (char c : name)
+    if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.')) return false;
+  return true;
+}
+
+std::string at_name(std::string_view name) { return is_plain_name(name) ? fmt::format("@{}", name) : "@" + quote(name); }
+
+std::string number_text(double value) {
+  if (std::isnan(value)) return "nan";
+  if (std::isinf(value)) return value < 0 ? "-inf" : "inf";
+  return fmt::format("{}", value);
+}
+
+std::string labels_text(const std::vector<int>& labels) {
+  std::string out;
+  for (int label : labels) out += label >= 0 && label < 26 ? char('a' + label) : label >= 26 && label < 52 ? char('A' + (label - 26)) : '?';
+  return out;
+}
+
+std::string_view persistent_keyword(PersistentKind kind) {
+  switch (kind) {
+    case PersistentKind::parameter: return "param";
+    case PersistentKind::frozen: return "frozen";
+    case PersistentKind::state: return "state";
+    case PersistentKind::optimizer_state: return "optimizer_state";
+  }
+  return "?";
+}
+
+namespace {
+
+std::string axes_text(const std::vector<int>& axes) { return fmt::format("[{}]", fmt::join(axes, ", ")); }
+
+int first(const std::vector<int>& axes) { return axes.empty() ? -1 : axes[0]; }
+
+std::string notation(const Attributes& a) {
+  return fmt::format("{},{}->{}", labels_text(a.lhs), labels_text(a.rhs), labels_text(a.out));
+}
+
+std::string attributes_text(const Node& node) {
+  const Attributes& a = node.attributes;
+  switch (node.op) {
+    case Op::input:
+    case Op::parameter:
+    case Op::scalar: return " " + at_name(a.text);
+    case Op::constant: return " " + number_text(a.number);
+    case Op::extent: return " " + (a.extents.empty() ? std::string("?") : to_string(a.extents[0]));
+    case Op::broadcast:
+    case Op::transpose:
+    case Op::reduce_sum:
+    case Op::reduce_max:
+    case Op::reduce_min: return " axes " + axes_text(a.axes);
+    case Op::iota:
+    case Op::argmax: return fmt::format(" axis {}", first(a.axes));
+    case Op::slice:
+    case Op::pad: return fmt::format(" axis {} begin {}", first(a.axes), a.begin);
+    case Op::contract: return " " + notation(a);
+    case Op::gather:
+    case Op::scatter_add: return fmt::format(" axis {} {}", first(a.axes), notation(a));
+    default: return "";
+  }
+}
+
+}  // namespace
+
+std::string print_graph(const Graph& graph, const SourceMap* sources, PrintOptions options) {
+  auto location = [&](Span span) -> std::string {
+    if (!options.locations || !sources || !span.valid()) return "";
+    LineColumn at = sources->position(span.file, span.begin);
+    return fmt::format(" loc({}:{}:{})", quote(sources->path(span.file)), at.line, at.column);
+  };
+  auto out = fmt::memory_buffer();
+  auto append = [&](std::string_view text) { out.append(text.data(), text.data() + text.size()); };
+  append(fmt::format("graph {} {{\n", at_name(graph.name)));
+  for (const Persistent& p : graph.persistents)
+    append(fmt::format("  {} {} : {}{}\n", persistent_keyword(p.kind), at_name(p.name), to_string(p.type), location(p.span)));
+  for (uint32_t i = 0; i < graph.size(); ++i) {
+    const Node& node = graph[NodeId{i}];
+    append(fmt::format("  %{} = {}", i, op_name(node.op)));
+    if (!node.operands.empty()) {
+      append("(");
+      for (size_t k = 0; k < node.operands.size(); ++k) append(fmt::format("{}%{}", k ? ", " : "", node.operands[k].value));
+      append(")");
+    }
+    append(attributes_text(node));
+    append(" : ");
+    append(to_string(node.type));
+    if (!node.scope.empty()) append(" scope " + quote(node.scope));
+    if (options.groups && node.group >= 0) append(fmt::format(" group {}", node.group));
+    append(location(node.span));
+    append("\n");
+  }
+  for (const Output& o : graph.outputs) append(fmt::format("  output {} %{}\n", quote(o.name), o.node.value));
+  for (const Update& u : graph.updates) append(fmt::format("  update {} %{}\n", at_name(u.name), u.node.value));
+  append("}\n");
+  return fmt::to_string(out);
+}
+
+}  // namespace nnc
