@@ -1,0 +1,54 @@
+// What the interpreter's operations see of a run, and their declarations, one per line of ops.def (a missing one does not link).
+#pragma once
+
+#include <array>
+
+#include "ir/interpreter.h"
+
+namespace nnc {
+
+struct InterpreterCall {
+  const Graph& graph;
+  NodeId id;
+  const Node& node;
+  const Bindings& bindings;
+  std::vector<const Tensor*> operands;
+  Tensor result;  ///< of the right type and shape, zeros: to be filled in
+
+  const Tensor& operand(size_t i) const { return *operands[i]; }
+};
+
+#define NNC_OP(name, arity, op_class, differentiable, summary) void interpret_##name(InterpreterCall& call);
+#include "ir/ops.def"
+#undef NNC_OP
+
+/// Elements between neighbours along each axis, row-major.
+std::vector<int64_t> row_major_strides(const std::vector<int64_t>& shape);
+
+/// Visits every index of `sizes` in row-major order, one innermost run at a time: visit(offsets, steps, count), where offsets[k] is where the
+/// run begins in operand k and steps[k] the distance between its elements.
+template <size_t N, class Visit>
+void for_each_run(const std::vector<int64_t>& sizes, const std::array<std::vector<int64_t>, N>& strides, Visit visit) {
+  std::array<int64_t, N> offsets{}, steps{};
+  if (sizes.empty()) return visit(offsets, steps, int64_t(1));
+  for (int64_t size : sizes)
+    if (size == 0) return;
+  size_t last = sizes.size() - 1;
+  for (size_t k = 0; k < N; ++k) steps[k] = strides[k][last];
+  std::vector<int64_t> index(last, 0);
+  while (true) {
+    visit(offsets, steps, sizes[last]);
+    size_t axis = last;
+    while (axis > 0) {
+      --axis;
+      for (size_t k = 0; k < N; ++k) offsets[k] += strides[k][axis];
+      if (++index[axis] < sizes[axis]) break;
+      for (size_t k = 0; k < N; ++k) offsets[k] -= strides[k][axis] * sizes[axis];
+      index[axis] = 0;
+      if (axis == 0) return;
+    }
+    if (last == 0) return;
+  }
+}
+
+}  // namespace nnc

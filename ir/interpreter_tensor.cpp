@@ -1,0 +1,264 @@
+// The interpreter's operations that move or combine elements. All are walks over an index space with one stride vector per tensor: an axis
+// that a tensor does not have gets stride 0. Tensor shapes come from infer_type, so that no bounds need checking here, except those of
+// indices that are data.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "base/check.h"
+#include "base/diagnostics.h"
+#include "ir/interpreter_ops.h"
+
+namespace nnc {
+
+std::vector<int64_t> row_major_strides(const std::vector<int64_t>& shape) {
+  std::vector<int64_t> strides(shape.size(), 1);
+  for (size_t i = shape.size(); i-- > 1;) strides[i - 1] = strides[i] * std::max<int64_t>(shape[i], 1);
+  return strides;
+}
+
+// --- shape ---
+
+void interpret_broadcast(InterpreterCall& call) {
+  const std::vector<int>& axes = call.node.attributes.axes;
+  const Tensor& x = call.operand(0);
+  std::vector<int64_t> own = row_major_strides(x.shape), source(call.result.shape.size(), 0);
+  for (size_t i = 0; i < axes.size(); ++i) source[size_t(axes[i])] = own[i];
+  for_each_run<2>(call.result.shape, {source, row_major_strides(call.result.shape)}, [&](auto offsets, auto steps, int64_t count) {
+    for (int64_t i = 0; i < count; ++i) call.result.values[size_t(offsets[1] + i)] = x.values[size_t(offsets[0] + i * steps[0])];
+  });
+}
+
+void interpret_transpose(InterpreterCall& call) {
+  const Tensor& x = call.operand(0);
+  std::vector<int64_t> own = row_major_strides(x.shape), source;
+  for (int axis : call.node.attributes.axes) source.push_back(own[size_t(axis)]);
+  for_each_run<2>(call.result.shape, {source, row_major_strides(call.result.shape)}, [&](auto offsets, auto steps, int64_t count) {
+    for (int64_t i = 0; i < count; ++i) call.result.values[size_t(offsets[1] + i)] = x.values[size_t(offsets[0] + i * steps[0])];
+  });
+}
+
+void interpret_reshape(InterpreterCall& call) { call.result.values = call.operand(0).values; }
+
+namespace {
+
+// Copies a window of `sizes` between two tensors that have it at different places along one axis.
+void copy_window(const Tensor& from, int64_t from_begin, Tensor& to, int64_t to_begin, size_t axis, const std::vector<int64_t>& sizes) {
+  std::vector<int64_t> source = row_major_strides(from.shape), target = row_major_strides(to.shape);
+  int64_t from_base = from_begin * source[axis], to_base = to_begin * target[axis];
+  for_each_run<2>(sizes, {source, target}, [&](auto offsets, auto steps, int64_t count) {
+    for (int64_t i = 0; i < count; ++i)
+      to.values[size_t(to_base + offsets[1] + i * steps[1])] = from.values[size_t(from_base + offsets[0] + i * steps[0])];
+  });
+}
+
+}  // namespace
+
+void interpret_slice(InterpreterCall& call) {
+  const Attributes& a = call.node.attributes;
+  copy_window(call.operand(0), a.begin, call.result, 0, size_t(a.axes[0]), call.result.shape);
+}
+
+void interpret_pad(InterpreterCall& call) {
+  const Attributes& a = call.node.attributes;
+  copy_window(call.operand(0), 0, call.result, a.begin, size_t(a.axes[0]), call.operand(0).shape);
+}
+
+// --- reductions ---
+
+namespace {
+
+template <class Combine>
+void reduce_into(InterpreterCall& call, double initial, Combine combine) {
+  const Tensor& x = call.operand(0);
+  const std::vector<int>& axes = call.node.attributes.axes;
+  std::vector<int64_t> kept = row_major_strides(call.result.shape), target(x.shape.size(), 0);
+  size_t next = 0;
+  for (size_t i = 0; i < x.shape.size(); ++i)
+    if (!std::binary_search(axes.begin(), axes.end(), int(i))) target[i] = kept[next++];
+  std::vector<double>& result = call.result.values;
+  std::fill(result.begin(), result.end(), initial);
+  for_each_run<2>(x.shape, {row_major_strides(x.shape), target}, [&](auto offsets, auto steps, int64_t count) {
+    if (steps[1] == 0) {
+      double total = result[size_t(offsets[1])];
+      for (int64_t i = 0; i < count; ++i) total = combine(total, x.values[size_t(offsets[0] + i)]);
+      result[size_t(offsets[1])] = total;
+      return;
+    }
+    for (int64_t i = 0; i < count; ++i) {
+      double& cell = result[size_t(offsets[1] + i * steps[1])];
+      cell = combine(cell, x.values[size_t(offsets[0] + i)]);
+    }
+  });
+}
+
+// The values that every other value replaces; for integers the ends of their range.
+double lowest(DType t) {
+  if (is_float(t)) return -std::numeric_limits<double>::infinity();
+  return t == DType::i32 ? -0x1p31 : -0x1p63;
+}
+
+double highest(DType t) {
+  if (is_float(t)) return std::numeric_limits<double>::infinity();
+  return t == DType::i32 ? 0x1p31 - 1 : 0x1.fffffffffffffp62;
+}
+
+// Sums of integers wrap around at every step, which is the same as wrapping once.
+void wrap_result(Tensor& t) {
+  if (is_float(t.dtype)) return;
+  for (double& value : t.values) value = convert_number(value, DType::i64, t.dtype);
+}
+
+}  // namespace
+
+void interpret_reduce_sum(InterpreterCall& call) {
+  reduce_into(call, 0, [](double x, double y) { return x + y; });
+  wrap_result(call.result);
+}
+
+void interpret_reduce_max(InterpreterCall& call) {
+  reduce_into(call, lowest(call.result.dtype), [](double x, double y) { return std::isnan(x) || x > y ? x : y; });
+}
+
+void interpret_reduce_min(InterpreterCall& call) {
+  reduce_into(call, highest(call.result.dtype), [](double x, double y) { return std::isnan(x) || x < y ? x : y; });
+}
+
+void interpret_argmax(InterpreterCall& call) {
+  const Tensor& x = call.operand(0);
+  size_t axis = size_t(call.node.attributes.axes[0]);
+  int64_t outer = 1, inner = 1, length = x.shape[axis];
+  for (size_t i = 0; i < axis; ++i) outer *= x.shape[i];
+  for (size_t i = axis + 1; i < x.shape.size(); ++i) inner *= x.shape[i];
+  if (length == 0) return;  // no rows along the row dimension: index 0
+  for (int64_t o = 0; o < outer; ++o)
+    for (int64_t i = 0; i < inner; ++i) {
+      const double* run = x.values.data() + o * length * inner + i;
+      int64_t best = 0;
+      for (int64_t k = 1; k < length && !std::isnan(run[best * inner]); ++k)
+        if (run[k * inner] > run[best * inner] || std::isnan(run[k * inner])) best = k;
+      call.result.values[size_t(o * inner + i)] = double(best);
+    }
+}
+
+// --- contraction and indexing ---
+
+namespace {
+
+struct LabelAxis {
+  int64_t size = 0;
+  std::array<int64_t, 3> strides{};
+};
+
+// The axis of each label in `order`, with its stride in each of the three tensors.
+std::vector<LabelAxis> label_axes(const std::vector<int>& order, const std::array<const std::vector<int>*, 3>& labels,
+                                  const std::array<const Tensor*, 3>& tensors) {
+  std::vector<LabelAxis> axes(order.size());
+  for (size_t k = 0; k < 3; ++k) {
+    std::vector<int64_t> strides = row_major_strides(tensors[k]->shape);
+    for (size_t i = 0; i < labels[k]->size(); ++i) {
+      auto it = std::find(order.begin(), order.end(), (*labels[k])[i]);
+      if (it == order.end()) continue;
+      LabelAxis& axis = axes[size_t(it - order.begin())];
+      axis.size = tensors[k]->shape[i];
+      axis.strides[k] = strides[i];
+    }
+  }
+  return axes;
+}
+
+template <class Visit>
+void walk_labels(const std::vector<LabelAxis>& axes, Visit visit) {
+  std::vector<int64_t> sizes;
+  std::array<std::vector<int64_t>, 3> strides;
+  for (const LabelAxis& axis : axes) {
+    sizes.push_back(axis.size);
+    for (size_t k = 0; k < 3; ++k) strides[k].push_back(axis.strides[k]);
+  }
+  for_each_run<3>(sizes, strides, visit);
+}
+
+[[noreturn]] void fail_index(const InterpreterCall& call, const Tensor& index, int64_t offset, int64_t length) {
+  std::vector<int64_t> strides = row_major_strides(index.shape), place;
+  for (size_t i = 0; i < index.shape.size(); ++i) place.push_back(offset / strides[i] % index.shape[i]);
+  Diagnostic d;
+  d.code = Code::E0510;
+  d.message = fmt::format("index {} at [{}] is out of range: the table has {} entries (0..{})", index.values[size_t(offset)],
+                          fmt::join(place, ", "), length, length - 1);
+  d.span = call.node.span;
+  throw UserError(std::move(d));
+}
+
+}  // namespace
+
+void interpret_contract(InterpreterCall& call) {
+  const Attributes& a = call.node.attributes;
+  const Tensor &x = call.operand(0), &y = call.operand(1);
+  Tensor& result = call.result;
+  std::vector<int> order = a.out;
+  for (const std::vector<int>* labels : {&a.lhs, &a.rhs})
+    for (int label : *labels)
+      if (std::find(order.begin(), order.end(), label) == order.end()) order.push_back(label);
+  std::vector<LabelAxis> axes = label_axes(order, {&a.lhs, &a.rhs, &a.out}, {&x, &y, &result});
+  // Innermost, if there is one, an axis along which result and operands are contiguous or constant: the same sums, faster.
+  auto contiguous = [](const LabelAxis& axis) { return axis.strides[2] == 1 && axis.strides[0] <= 1 && axis.strides[1] <= 1 && axis.size > 1; };
+  auto best = std::find_if(axes.begin(), axes.end(), contiguous);
+  if (best != axes.end()) std::rotate(best, best + 1, axes.end());
+  bool integers = !is_float(result.dtype);
+  walk_labels(axes, [&](auto offsets, auto steps, int64_t count) {
+    const double *p = x.values.data() + offsets[0], *q = y.values.data() + offsets[1];
+    double* r = result.values.data() + offsets[2];
+    if (integers) {
+      for (int64_t i = 0; i < count; ++i) {
+        double& cell = r[i * steps[2]];
+        uint64_t product = uint64_t(int64_t(p[i * steps[0]])) * uint64_t(int64_t(q[i * steps[1]]));
+        cell = convert_number(double(int64_t(uint64_t(int64_t(cell)) + product)), DType::i64, result.dtype);
+      }
+    } else if (steps[2] == 0) {
+      double total = *r;
+      for (int64_t i = 0; i < count; ++i) total += p[i * steps[0]] * q[i * steps[1]];
+      *r = total;
+    } else if (steps[2] == 1 && steps[0] == 0 && steps[1] == 1) {
+      for (int64_t i = 0; i < count; ++i) r[i] += *p * q[i];
+    } else if (steps[2] == 1 && steps[0] == 1 && steps[1] == 0) {
+      for (int64_t i = 0; i < count; ++i) r[i] += p[i] * *q;
+    } else {
+      for (int64_t i = 0; i < count; ++i) r[i * steps[2]] += p[i * steps[0]] * q[i * steps[1]];
+    }
+  });
+}
+
+void interpret_gather(InterpreterCall& call) {
+  const Attributes& a = call.node.attributes;
+  const Tensor &table = call.operand(0), &index = call.operand(1);
+  size_t axis = size_t(a.axes[0]);
+  int64_t length = table.shape[axis], stride = row_major_strides(table.shape)[axis];
+  walk_labels(label_axes(a.out, {&a.lhs, &a.rhs, &a.out}, {&table, &index, &call.result}), [&](auto offsets, auto steps, int64_t count) {
+    for (int64_t i = 0; i < count; ++i) {
+      int64_t at = offsets[1] + i * steps[1];
+      double entry = index.values[size_t(at)];
+      if (!(entry >= 0 && entry < double(length))) fail_index(call, index, at, length);
+      call.result.values[size_t(offsets[2] + i * steps[2])] = table.values[size_t(offsets[0] + i * steps[0] + int64_t(entry) * stride)];
+    }
+  });
+}
+
+void interpret_scatter_add(InterpreterCall& call) {
+  const Attributes& a = call.node.attributes;
+  const Tensor &updates = call.operand(0), &index = call.operand(1);
+  size_t axis = size_t(a.axes[0]);
+  int64_t length = call.result.shape[axis], stride = row_major_strides(call.result.shape)[axis];
+  walk_labels(label_axes(a.lhs, {&a.lhs, &a.rhs, &a.out}, {&updates, &index, &call.result}), [&](auto offsets, auto steps, int64_t count) {
+    for (int64_t i = 0; i < count; ++i) {
+      int64_t at = offsets[1] + i * steps[1];
+      double entry = index.values[size_t(at)];
+      if (!(entry >= 0 && entry < double(length))) fail_index(call, index, at, length);
+      call.result.values[size_t(offsets[2] + i * steps[2] + int64_t(entry) * stride)] += updates.values[size_t(offsets[0] + i * steps[0])];
+    }
+  });
+  wrap_result(call.result);
+}
+
+}  // namespace nnc
