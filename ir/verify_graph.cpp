@@ -1,0 +1,174 @@
+// Invariants of a tensor graph. Every pass may rely on them and must keep them; pass_scope checks them before and after.
+//
+//   G1  Operands precede users: each operand is a node with a smaller number.
+//   G2  Every node has the number of operands its operation takes, and its type is what infer_type gives for them.
+//   G3  Persistents have unique names, no row dimension, and every parameter node refers to one and has its type; outputs and updates refer to
+//       nodes; output names are unique; each update is for a persistent of the node's type, at most one per persistent, never for a frozen one.
+//   G4  The row dimension is only ever outermost.
+//   G5  Attributes an operation does not use are empty, so that equal nodes have equal attributes.
+//   G6  One name, one type: two input nodes (two parameter nodes) of one name have one type.
+//   G7  A kernel group is -1 or a small number.
+#include <fmt/format.h>
+
+#include <map>
+#include <set>
+
+#include "ir/graph.h"
+#include "ir/op_rules.h"
+
+namespace nnc {
+namespace {
+
+// The attributes that an operation uses, kept; everything else at its default.
+Attributes used_attributes(Op op, const Attributes& a) {
+  Attributes used;
+  switch (op) {
+    case Op::input:
+    case Op::parameter:
+      used.text = a.text;
+      used.extents = a.extents;
+      used.dtype = a.dtype;
+      break;
+    case Op::scalar: used.text = a.text; break;
+    case Op::constant:
+      used.number = a.number;
+      used.extents = a.extents;
+      used.dtype = a.dtype;
+      break;
+    case Op::iota:
+      used.axes = a.axes;
+      used.extents = a.extents;
+      break;
+    case Op::extent: used.extents = a.extents; break;
+    case Op::cast: used.dtype = a.dtype; break;
+    case Op::broadcast:
+      used.axes = a.axes;
+      used.extents = a.extents;
+      break;
+    case Op::reshape: used.extents = a.extents; break;
+    case Op::slice:
+    case Op::pad:
+      used.axes = a.axes;
+      used.begin = a.begin;
+      used.extents = a.extents;
+      break;
+    case Op::transpose:
+    case Op::reduce_sum:
+    case Op::reduce_max:
+    case Op::reduce_min:
+    case Op::argmax: used.axes = a.axes; break;
+    case Op::contract:
+    case Op::gather:
+    case Op::scatter_add:
+      used.lhs = a.lhs;
+      used.rhs = a.rhs;
+      used.out = a.out;
+      if (op != Op::contract) used.axes = a.axes;
+      if (op == Op::scatter_add) used.extents = a.extents;
+      break;
+    default: break;
+  }
+  return used;
+}
+
+class Verifier {
+ public:
+  explicit Verifier(const Graph& graph) : graph_(graph) {}
+
+  std::vector<std::string> run() {
+    check_persistents();
+    for (uint32_t i = 0; i < graph_.size(); ++i) check_node(i);
+    check_outputs();
+    check_updates();
+    return std::move(problems_);
+  }
+
+ private:
+  template <class... Args>
+  void fail(fmt::format_string<Args...> format, Args&&... args) {
+    problems_.push_back(fmt::format(format, std::forward<Args>(args)...));
+  }
+
+  std::string node_text(uint32_t i) const {
+    const Node& node = graph_[NodeId{i}];
+    return size_t(node.op) < size_t(op_count) ? fmt::format("%{} ({})", i, op_name(node.op)) : fmt::format("%{}", i);
+  }
+
+  void check_persistents() {
+    std::set<std::string> names;
+    for (const Persistent& p : graph_.persistents) {
+      if (p.name.empty()) fail("G3: a persistent has no name");
+      if (!names.insert(p.name).second) fail("G3: persistent {} is declared twice", p.name);
+      if (p.type.has_rows()) fail("G3: persistent {} has a row dimension: {}", p.name, to_string(p.type));
+    }
+  }
+
+  void check_node(uint32_t i) {
+    const Node& node = graph_[NodeId{i}];
+    if (size_t(node.op) >= size_t(op_count)) return fail("G2: {} has no operation", node_text(i));
+    std::vector<Type> types;
+    for (NodeId operand : node.operands) {
+      if (operand.value >= i) return fail("G1: {} uses %{}, which does not precede it", node_text(i), operand.value);
+      types.push_back(graph_.type(operand));
+    }
+    for (size_t axis = 1; axis < node.type.shape.size(); ++axis)
+      if (node.type.shape[axis].rows) fail("G4: {} has the row dimension at axis {}: {}", node_text(i), axis, to_string(node.type));
+    std::string error;
+    std::optional<Type> type = infer_type(node.op, types, node.attributes, error);
+    if (!type)
+      fail("G2: {}: {}", node_text(i), error);
+    else if (*type != node.type)
+      fail("G2: {} has type {}, but its operation gives {}", node_text(i), to_string(node.type), to_string(*type));
+    // A NaN constant differs from itself, so the numbers are compared apart.
+    Attributes actual = node.attributes, used = used_attributes(node.op, node.attributes);
+    bool number_used = node.op == Op::constant;
+    bool stray_number = !number_used && actual.number != 0;
+    actual.number = used.number = 0;
+    if (stray_number || actual != used) fail("G5: {} has an attribute that its operation does not use", node_text(i));
+    if (node.op == Op::parameter) {
+      const Persistent* p = graph_.find_persistent(node.attributes.text);
+      if (!p)
+        fail("G3: {} refers to {}, which is not declared", node_text(i), node.attributes.text);
+      else if (p->type != node.type)
+        fail("G3: {} has type {}, but {} is {}", node_text(i), to_string(node.type), p->name, to_string(p->type));
+    }
+    if (node.op == Op::input) {
+      auto [it, fresh] = inputs_.emplace(node.attributes.text, node.type);
+      if (!fresh && it->second != node.type)
+        fail("G6: input {} is both {} and {}", node.attributes.text, to_string(it->second), to_string(node.type));
+    }
+    if (node.group < -1) fail("G7: {} is in group {}", node_text(i), node.group);
+  }
+
+  void check_outputs() {
+    std::set<std::string> names;
+    for (const Output& o : graph_.outputs) {
+      if (!names.insert(o.name).second) fail("G3: output {} is given twice", o.name);
+      if (o.node.value >= graph_.size()) fail("G3: output {} refers to %{}, which does not exist", o.name, o.node.value);
+    }
+  }
+
+  void check_updates() {
+    std::set<std::string> names;
+    for (const Update& u : graph_.updates) {
+      if (!names.insert(u.name).second) fail("G3: {} is updated twice", u.name);
+      const Persistent* p = graph_.find_persistent(u.name);
+      if (!p) fail("G3: update of {}, which is not declared", u.name);
+      if (p && p->kind == PersistentKind::frozen) fail("G3: update of {}, which is frozen", u.name);
+      if (u.node.value >= graph_.size())
+        fail("G3: update of {} refers to %{}, which does not exist", u.name, u.node.value);
+      else if (p && p->type != graph_.type(u.node))
+        fail("G3: update of {} has type {}, but the persistent is {}", u.name, to_string(graph_.type(u.node)), to_string(p->type));
+    }
+  }
+
+  const Graph& graph_;
+  std::map<std::string, Type> inputs_;
+  std::vector<std::string> problems_;
+};
+
+}  // namespace
+
+std::vector<std::string> verify_graph(const Graph& graph) { return Verifier(graph).run(); }
+
+}  // namespace nnc
