@@ -1,0 +1,188 @@
+#!/usr/bin/env python3
+"""Writes the trajectories: what PyTorch computes in double precision for 50 steps of training, from given weights, on given rows.
+
+Needs PyTorch and numpy (Debian: python3-torch), which the tests themselves do not: what it writes is committed. The initial weights
+and the data are exact in single precision, so that a double and a single precision run start from the same point. README.md in this
+folder says what is written.
+"""
+
+import gzip
+import json
+import struct
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn.functional import cross_entropy
+
+HERE = Path(__file__).resolve().parent
+EXAMPLES = HERE.parent.parent / "examples"
+STEPS = 50
+torch.set_default_dtype(torch.float64)
+torch.use_deterministic_algorithms(True)
+
+
+def write_safetensors(path, tensors):
+    """The whole of the format: length of the header, header (JSON), the tensors' bytes in the header's order."""
+    kinds = {np.dtype("<f4"): "F32", np.dtype("<f8"): "F64"}
+    header, offset = {}, 0
+    for name, value in tensors.items():
+        header[name] = {"dtype": kinds[value.dtype], "shape": list(value.shape), "data_offsets": [offset, offset + value.nbytes]}
+        offset += value.nbytes
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    path.write_bytes(struct.pack("<Q", len(text)) + text + b"".join(np.ascontiguousarray(v).tobytes() for v in tensors.values()))
+
+
+def write_idx(path, array):
+    """The IDX format of MNIST: unsigned bytes, sizes in big-endian order. No time stamp: same bytes on every run."""
+    raw = struct.pack(">BBBB", 0, 0, 8, array.ndim) + struct.pack(f">{array.ndim}I", *array.shape) + array.astype(np.uint8).tobytes()
+    path.write_bytes(gzip.compress(raw, 9, mtime=0))
+
+
+def initial_weights(sizes, names, seed):
+    """Dense layers as PyTorch draws them, rounded to single precision."""
+    draw = np.random.RandomState(seed)
+    weights = {}
+    for name, inputs, outputs in zip(names, sizes, sizes[1:]):
+        bound = 1 / np.sqrt(inputs)
+        weights[f"{name}.weight"] = draw.uniform(-bound, bound, (outputs, inputs)).astype(np.float32)
+        weights[f"{name}.bias"] = draw.uniform(-bound, bound, outputs).astype(np.float32)
+    return weights
+
+
+def train(names, activations, weights, x, y, batch, make_optimizer, dtype=torch.float64):
+    """(losses, final weights): rows in file order, the last batch of an epoch smaller where they do not come out even."""
+    parameters = {name: torch.tensor(value, dtype=dtype, requires_grad=True) for name, value in weights.items()}
+    optimizer = make_optimizer(list(parameters.values()))
+    x, y = torch.tensor(x, dtype=dtype), torch.tensor(y)
+    losses = []
+    while len(losses) < STEPS:
+        for start in range(0, len(x), batch):
+            h = x[start:start + batch]
+            for name, activation in zip(names, activations):
+                h = activation(h @ parameters[f"{name}.weight"].T + parameters[f"{name}.bias"])
+            optimizer.zero_grad()
+            loss = cross_entropy(h, y[start:start + batch])
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+    return losses, {name: value.detach().numpy() for name, value in parameters.items()}
+
+
+def identity(x):
+    return x
+
+
+MNIST = """\
+# 50 steps of examples/mnist_mlp.nn on its first 320 rows, in file order.
+
+data mnist {
+  image[784] : u8        = idx("mnist-images.gz")
+  label      : class(10) = idx("mnist-labels.gz")
+}
+
+model Mlp(image[B, 784]: u8) -> [B, 10] {
+  image / 255
+    |> fc1: Dense(64) |> relu
+    |> fc2: Dense(64) |> relu
+    |> fc3: Dense(10)
+}
+
+train {
+  data     mnist, batch: 32
+  let logits = Mlp(image)
+  minimize cross_entropy(logits, label)
+  using    sgd(lr: 0.01)
+  epochs   5
+  report   accuracy(logits, label)
+  seed     1
+}
+"""
+
+SMALL = """\
+# 50 steps of a small network with %s; the last batch of an epoch has 8 rows.
+
+data rows {
+  x[8]  : f32      = csv("small.csv", columns: 0..8)
+  label : class(3) = csv("small.csv", columns: 8)
+}
+
+model Small(x[B, 8]) -> [B, 3] {
+  x |> Dense(16) |> tanh |> Dense(16) |> relu |> Dense(3)
+}
+
+train {
+  data     rows, batch: 16
+  minimize cross_entropy(Small(x), label)
+  using    %s
+  epochs   10
+  seed     1
+}
+"""
+
+# name -> (title, the rule in .nn, the same rule in PyTorch). All numbers are exact in single precision, since that is how a
+# hyperparameter reaches the step.
+RULES = {
+    "sgd": ("plain gradient descent", "sgd(lr: 0.25)", lambda p: torch.optim.SGD(p, lr=0.25)),
+    "sgd_momentum": ("momentum", "sgd(lr: 0.125, momentum: 0.75)", lambda p: torch.optim.SGD(p, lr=0.125, momentum=0.75)),
+    "sgd_nesterov": ("Nesterov momentum and decay", "sgd(lr: 0.125, momentum: 0.625, nesterov: true, decay: 0.0078125)",
+                     lambda p: torch.optim.SGD(p, lr=0.125, momentum=0.625, nesterov=True, weight_decay=2**-7)),
+    "adam": ("adam", f"adam(lr: 0.015625, beta1: 0.8125, beta2: 0.984375, eps: {2**-20}, decay: 0.00390625)",
+             lambda p: torch.optim.Adam(p, lr=2**-6, betas=(0.8125, 0.984375), eps=2**-20, weight_decay=2**-8)),
+    "adamw": ("adamw", f"adamw(lr: 0.01171875, beta1: 0.875, beta2: 0.96875, eps: {2**-22}, decay: 0.125)",
+              lambda p: torch.optim.AdamW(p, lr=0.01171875, betas=(0.875, 0.96875), eps=2**-22, weight_decay=0.125)),
+    "rmsprop": ("rmsprop", f"rmsprop(lr: 0.0078125, alpha: 0.90625, eps: {2**-20}, decay: 0.00390625)",
+                lambda p: torch.optim.RMSprop(p, lr=2**-7, alpha=0.90625, eps=2**-20, weight_decay=2**-8)),
+    "adagrad": ("adagrad", f"adagrad(lr: 0.0625, eps: {2**-26}, decay: 0.001953125)",
+                lambda p: torch.optim.Adagrad(p, lr=2**-4, eps=2**-26, weight_decay=2**-9)),
+}
+
+
+def mnist_case():
+    images = np.frombuffer(gzip.decompress((EXAMPLES / "data/t10k-images-idx3-ubyte.gz").read_bytes())[16:], np.uint8)
+    labels = np.frombuffer(gzip.decompress((EXAMPLES / "data/t10k-labels-idx1-ubyte.gz").read_bytes())[8:], np.uint8)
+    images, labels = images.reshape(-1, 28, 28)[:320], labels[:320]
+    write_idx(HERE / "mnist-images.gz", images)
+    write_idx(HERE / "mnist-labels.gz", labels)
+    names = ["fc1", "fc2", "fc3"]
+    weights = initial_weights([784, 64, 64, 10], names, seed=1)
+    write_safetensors(HERE / "mnist_mlp.init.safetensors", weights)
+    (HERE / "mnist_mlp.nn").write_text(MNIST)
+    x = images.reshape(320, 784).astype(np.float64) / 255
+    rule = lambda p: torch.optim.SGD(p, lr=0.01)
+    return {"mnist_mlp": (names, [torch.relu, torch.relu, identity], weights, x, labels.astype(np.int64), 32, rule)}
+
+
+def small_cases():
+    draw = np.random.RandomState(2)
+    x = draw.normal(size=(72, 8)).round(3)
+    y = np.argmax(np.tanh(x @ draw.normal(size=(8, 3))) + 0.3 * draw.normal(size=(72, 3)), axis=1)
+    (HERE / "small.csv").write_text("".join(",".join(f"{v:.3f}" for v in row) + f",{label}\n" for row, label in zip(x, y)))
+    names = ["dense1", "dense2", "dense3"]
+    weights = initial_weights([8, 16, 16, 3], names, seed=3)
+    write_safetensors(HERE / "small.init.safetensors", weights)
+    x = x.astype(np.float32)  # what a field of type f32 holds
+    cases = {}
+    for name, (title, nn, rule) in RULES.items():
+        (HERE / f"{name}.nn").write_text(SMALL % (title, nn))
+        cases[name] = (names, [torch.tanh, torch.relu, identity], weights, x, y, 16, rule)
+    return cases
+
+
+def main():
+    expected = {}
+    for name, case in {**mnist_case(), **small_cases()}.items():
+        losses, final = train(*case)
+        write_safetensors(HERE / f"{name}.final.safetensors", final)
+        init = "mnist_mlp.init.safetensors" if name == "mnist_mlp" else "small.init.safetensors"
+        expected[name] = {"program": f"{name}.nn", "init": init, "final": f"{name}.final.safetensors", "steps": STEPS, "losses": losses}
+        single_losses, single = train(*case, dtype=torch.float32)
+        loss_gap = max(abs(a - b) for a, b in zip(losses, single_losses))
+        weight_gap = max(np.linalg.norm(single[k] - final[k]) / np.linalg.norm(final[k]) for k in final)
+        print(f"{name:13} loss {losses[0]:.4f} -> {losses[-1]:.4f}   PyTorch in single precision: losses within {loss_gap:.1e}, weights {weight_gap:.1e}")
+    (HERE / "expected.json").write_text(json.dumps(expected, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
