@@ -124,12 +124,10 @@ class Emitter {
   llvm::AllocaInst* slot(llvm::Type*, const char* name = "");
 
  private:
-  friend struct LaneAccess;
-  llvm::Value* uniform_offset(const Access&, Point&);
-  llvm::Value* lane_address(const Access&, Point&, llvm::Value* lane);
   bool varies(const Access&, Point&);
   bool consecutive(const Access&, Point&);
   bool can_mask(DType) const;
+  llvm::Value* lane_address(const Access&, Point&, llvm::Value* lane, llvm::Value* index);
   llvm::Value* load_lanes(const Access&, DType, Point&);
   void store_lanes(const Access&, DType, llvm::Value*, Point&, bool add);
   llvm::Value* to_register(llvm::Value*, DType);

@@ -1,0 +1,306 @@
+// The frame of a kernel function and the small vocabulary its emitters speak: entry block with base addresses, rolled loops in the form that
+// LLVM's loop passes like (guard, preheader, one body that ends with the test), stack slots that SROA turns into registers, and alias scopes.
+//
+// Alias scopes: all buffers of a block are one pointer plus offsets, which LLVM cannot tell apart once indices are added. Each buffer of a kernel gets
+// a scope of its own, shared only with buffers whose memory overlaps, so that loads of one move over stores to another.
+#include "codegen/emitter.h"
+
+#include <fmt/format.h>
+#include <llvm/IR/Intrinsics.h>
+#include <llvm/IR/MDBuilder.h>
+#include <llvm/IR/Module.h>
+
+#include <set>
+
+#include "base/check.h"
+#include "runtime/step_abi.h"
+
+namespace nnc {
+
+using llvm::Value;
+
+Emitter::Emitter(const Program& program, const SourceMap* sources, llvm::Module& module)
+    : program(program), target(program.target), sources(sources), module(module), context(module.getContext()), ir(context) {
+  has_fma = target.level != VectorLevel::portable;
+  lanes = target.f32_lanes();
+  llvm::FastMathFlags flags;
+  flags.setAllowContract(true);
+  ir.setFastMathFlags(flags);
+}
+
+std::string kernel_symbol(const Program& program, const Kernel& kernel, const SourceMap* sources) {
+  std::string name = fmt::format("nnc.{}.{}", program.name, kernel.name);
+  if (sources && kernel.span.valid()) name += "@" + sources->describe_line(kernel.span);
+  return name;
+}
+
+llvm::Function* Emitter::create_kernel_function(const Kernel& kernel) {
+  llvm::Type* pointer = ir.getPtrTy();
+  llvm::Type* i64_type = ir.getInt64Ty();
+  auto* type = llvm::FunctionType::get(ir.getVoidTy(), {pointer, pointer, i64_type, pointer, pointer, pointer, i64_type, i64_type}, false);
+  auto* f = llvm::Function::Create(type, llvm::GlobalValue::InternalLinkage, kernel_symbol(program, kernel, sources), module);
+  f->addFnAttr(llvm::Attribute::NoInline);
+  f->addFnAttr(llvm::Attribute::NoUnwind);
+  f->addFnAttr("no-builtins");
+  if (target.vector_bytes > 32) {
+    // CPUs that prefer 256-bit vectors would split ours otherwise; the passes have decided.
+    f->addFnAttr("prefer-vector-width", "512");
+    f->addFnAttr("min-legal-vector-width", "512");
+  }
+  const char* names[] = {"context", "row_index", "rows", "scalars", "results", "scratch", "piece_begin", "piece_end"};
+  for (auto& argument : f->args()) argument.setName(names[argument.getArgNo()]);
+  return f;
+}
+
+void Emitter::begin_kernel(const Kernel& k, llvm::Function* f) {
+  kernel = &k;
+  function = f;
+  arguments = {f->getArg(0), f->getArg(1), f->getArg(2), f->getArg(3), f->getArg(4), f->getArg(5), f->getArg(6), f->getArg(7)};
+  bases_.clear();
+  field_strides_.clear();
+  scopes_.clear();
+  entry_ = llvm::BasicBlock::Create(context, "entry", f);
+  auto* body = llvm::BasicBlock::Create(context, "body", f);
+  ir.SetInsertPoint(entry_);
+  ir.CreateBr(body);
+  ir.SetInsertPoint(body);
+  make_alias_scopes();
+}
+
+void Emitter::end_kernel() {
+  ir.CreateRetVoid();
+  kernel = nullptr;
+  function = nullptr;
+  entry_ = nullptr;
+}
+
+Value* Emitter::at_entry(llvm::function_ref<Value*()> make) {
+  llvm::IRBuilderBase::InsertPointGuard guard(ir);
+  ir.SetInsertPoint(entry_->getTerminator());
+  return make();
+}
+
+namespace {
+
+void collect_buffers(const std::vector<Instruction>& code, std::set<BufferId>& out) {
+  for (const Instruction& i : code)
+    if (i.access.buffer.valid()) out.insert(i.access.buffer);
+}
+
+bool may_overlap(const Buffer& a, const Buffer& b) {
+  if (a.kind != b.kind) return false;
+  if (a.kind == BufferKind::field) return a.field == b.field;
+  if (a.kind == BufferKind::output) return a.offset == b.offset;
+  return a.offset < b.offset + std::max<int64_t>(b.bytes, 1) && b.offset < a.offset + std::max<int64_t>(a.bytes, 1);
+}
+
+}  // namespace
+
+void Emitter::make_alias_scopes() {
+  std::set<BufferId> used;
+  if (auto* map = std::get_if<MapKernel>(&kernel->body)) {
+    for (const Block& block : map->blocks) collect_buffers(block.code, used);
+  } else {
+    const auto& contract = std::get<ContractKernel>(kernel->body);
+    collect_buffers(contract.a.code, used);
+    collect_buffers(contract.b.code, used);
+    collect_buffers(contract.epilogue, used);
+  }
+  used.insert(BufferId{});  // the scratch
+  std::vector<BufferId> ids(used.begin(), used.end());
+  std::vector<size_t> group(ids.size());
+  for (size_t i = 0; i < ids.size(); ++i) {
+    group[i] = i;
+    for (size_t j = 0; j < i; ++j)
+      if (ids[i].valid() && ids[j].valid() && may_overlap(program[ids[i]], program[ids[j]])) {
+        size_t from = group[i], to = group[j];
+        for (size_t k = 0; k <= i; ++k)
+          if (group[k] == from) group[k] = to;
+      }
+  }
+  llvm::MDBuilder metadata(context);
+  llvm::MDNode* domain = metadata.createAnonymousAliasScopeDomain(kernel->name);
+  std::map<size_t, llvm::MDNode*> scope_of;
+  for (size_t i = 0; i < ids.size(); ++i)
+    if (!scope_of.count(group[i])) scope_of[group[i]] = metadata.createAnonymousAliasScope(domain);
+  for (size_t i = 0; i < ids.size(); ++i) {
+    std::vector<llvm::Metadata*> others;
+    for (auto& [g, scope] : scope_of)
+      if (g != group[i]) others.push_back(scope);
+    scopes_[ids[i]] = {llvm::MDNode::get(context, scope_of[group[i]]), llvm::MDNode::get(context, others)};
+  }
+}
+
+void Emitter::annotate(llvm::Instruction* instruction, BufferId buffer) {
+  auto found = scopes_.find(buffer);
+  if (found == scopes_.end()) return;
+  instruction->setMetadata(llvm::LLVMContext::MD_alias_scope, found->second.first);
+  instruction->setMetadata(llvm::LLVMContext::MD_noalias, found->second.second);
+}
+
+// --- buffers ---
+
+Value* Emitter::base_pointer(BufferId id) {
+  if (auto found = bases_.find(id); found != bases_.end()) return found->second;
+  const Buffer& buffer = program[id];
+  llvm::Type* pointer = ir.getPtrTy();
+  auto from_context = [&](size_t member) { return ir.CreateLoad(pointer, offset_pointer(arguments.context, int64_t(member))); };
+  Value* base = at_entry([&]() -> Value* {
+    switch (buffer.kind) {
+      case BufferKind::persistent:
+        return offset_pointer(from_context(offsetof(NncContext, persistent)), buffer.offset);
+      case BufferKind::temporary:
+        return offset_pointer(from_context(offsetof(NncContext, arena)), buffer.offset);
+      case BufferKind::scalars:
+        return offset_pointer(arguments.scalars, buffer.offset);
+      case BufferKind::results:
+        return offset_pointer(arguments.results, buffer.offset);
+      case BufferKind::output:
+        return ir.CreateLoad(pointer, offset_pointer(from_context(offsetof(NncContext, outputs)), buffer.offset * int64_t(sizeof(void*))));
+      case BufferKind::field:
+        return ir.CreateLoad(pointer, offset_pointer(from_context(offsetof(NncContext, fields)),
+                                                     int64_t(buffer.field * sizeof(NncField) + offsetof(NncField, base))));
+    }
+    NNC_UNREACHABLE("buffer kind");
+  });
+  base->setName(buffer.name);
+  return bases_[id] = base;
+}
+
+Value* Emitter::field_base(BufferId id) {
+  NNC_CHECK(program[id].kind == BufferKind::field, program[id].name);
+  return base_pointer(id);
+}
+
+Value* Emitter::field_stride(BufferId id) {
+  if (auto found = field_strides_.find(id); found != field_strides_.end()) return found->second;
+  const Buffer& buffer = program[id];
+  NNC_CHECK(buffer.kind == BufferKind::field, buffer.name);
+  Value* stride = at_entry([&]() -> Value* {
+    Value* fields = ir.CreateLoad(ir.getPtrTy(), offset_pointer(arguments.context, int64_t(offsetof(NncContext, fields))));
+    return ir.CreateLoad(ir.getInt64Ty(),
+                         offset_pointer(fields, int64_t(buffer.field * sizeof(NncField) + offsetof(NncField, row_stride))));
+  });
+  return field_strides_[id] = stride;
+}
+
+Value* Emitter::field_row(BufferId id, Value* row) {
+  auto* data_row = ir.CreateLoad(ir.getInt64Ty(), ir.CreateGEP(ir.getInt64Ty(), arguments.row_index, row));
+  data_row->setMetadata(llvm::LLVMContext::MD_invariant_load, llvm::MDNode::get(context, {}));
+  return offset_pointer(field_base(id), ir.CreateMul(data_row, field_stride(id)));
+}
+
+// --- types and constants ---
+
+llvm::Type* Emitter::register_type(DType type, int width) {
+  llvm::Type* element = nullptr;
+  switch (type) {
+    case DType::f32:
+      element = ir.getFloatTy();
+      break;
+    case DType::f64:
+      element = ir.getDoubleTy();
+      break;
+    case DType::i32:
+      element = ir.getInt32Ty();
+      break;
+    case DType::i64:
+      element = ir.getInt64Ty();
+      break;
+    case DType::u8:
+      element = ir.getInt8Ty();
+      break;
+    case DType::boolean:
+      element = ir.getInt1Ty();
+      break;
+  }
+  return width == 1 ? element : llvm::FixedVectorType::get(element, unsigned(width));
+}
+
+llvm::Type* Emitter::memory_type(DType type, int width) { return register_type(type == DType::boolean ? DType::u8 : type, width); }
+
+Value* Emitter::splat(Value* value, int width) {
+  return width == 1 || value->getType()->isVectorTy() ? value : ir.CreateVectorSplat(unsigned(width), value);
+}
+
+llvm::ConstantInt* Emitter::i64(int64_t value) { return ir.getInt64(uint64_t(value)); }
+
+llvm::Constant* Emitter::f32(double value) { return llvm::ConstantFP::get(ir.getFloatTy(), value); }
+
+Value* Emitter::offset_pointer(Value* pointer, Value* bytes) { return ir.CreateGEP(ir.getInt8Ty(), pointer, bytes); }
+
+Value* Emitter::offset_pointer(Value* pointer, int64_t bytes) { return bytes == 0 ? pointer : offset_pointer(pointer, i64(bytes)); }
+
+Value* Emitter::extent(Extent e) { return extent(e, arguments.rows); }
+
+Value* Emitter::extent(Extent e, Value* rows) {
+  if (!e.rows) return i64(e.size);
+  return e.size == 1 ? rows : ir.CreateNSWMul(rows, i64(e.size));
+}
+
+Value* Emitter::lane_mask(Value* active, int width) {
+  // In 32-bit lanes: compares and blends of f32 use the mask as it comes.
+  Value* limit = ir.CreateVectorSplat(unsigned(width), ir.CreateTrunc(active, ir.getInt32Ty()));
+  std::vector<llvm::Constant*> lane;
+  for (int l = 0; l < width; ++l) lane.push_back(ir.getInt32(uint32_t(l)));
+  return ir.CreateICmpSLT(llvm::ConstantVector::get(lane), limit);
+}
+
+Value* Emitter::minimum_index(Value* a, Value* b) { return ir.CreateSelect(ir.CreateICmpSLT(a, b), a, b); }
+
+// --- control flow ---
+
+void Emitter::loop(Value* begin, Value* end, int64_t step, llvm::function_ref<void(Value*)> body, bool surely) {
+  auto* first = llvm::dyn_cast<llvm::ConstantInt>(begin);
+  auto* last = llvm::dyn_cast<llvm::ConstantInt>(end);
+  if (first && last) {
+    if (first->getSExtValue() >= last->getSExtValue()) return;
+    surely = true;
+    if (first->getSExtValue() + step >= last->getSExtValue()) {
+      body(begin);
+      return;
+    }
+  }
+  llvm::Function* f = ir.GetInsertBlock()->getParent();
+  auto* preheader = llvm::BasicBlock::Create(context, "preheader", f);
+  auto* head = llvm::BasicBlock::Create(context, "loop", f);
+  auto* done = llvm::BasicBlock::Create(context, "done", f);
+  if (surely)
+    ir.CreateBr(preheader);
+  else
+    ir.CreateCondBr(ir.CreateICmpSLT(begin, end), preheader, done);
+  ir.SetInsertPoint(preheader);
+  ir.CreateBr(head);
+  ir.SetInsertPoint(head);
+  auto* i = ir.CreatePHI(ir.getInt64Ty(), 2, "i");
+  i->addIncoming(begin, preheader);
+  body(i);
+  Value* next = ir.CreateAdd(i, i64(step), "", true, true);
+  i->addIncoming(next, ir.GetInsertBlock());
+  ir.CreateCondBr(ir.CreateICmpSLT(next, end), head, done);
+  // Blocks of the body stand between head and what follows: gdb and readers see them in the order of execution.
+  done->moveAfter(ir.GetInsertBlock());
+  ir.SetInsertPoint(done);
+}
+
+void Emitter::when(Value* condition, llvm::function_ref<void()> body) {
+  if (auto* known = llvm::dyn_cast<llvm::ConstantInt>(condition)) {
+    if (known->isOne()) body();
+    return;
+  }
+  llvm::Function* f = ir.GetInsertBlock()->getParent();
+  auto* then = llvm::BasicBlock::Create(context, "then", f);
+  auto* done = llvm::BasicBlock::Create(context, "done", f);
+  ir.CreateCondBr(condition, then, done);
+  ir.SetInsertPoint(then);
+  body();
+  ir.CreateBr(done);
+  done->moveAfter(ir.GetInsertBlock());
+  ir.SetInsertPoint(done);
+}
+
+llvm::AllocaInst* Emitter::slot(llvm::Type* type, const char* name) {
+  return llvm::cast<llvm::AllocaInst>(at_entry([&]() -> Value* { return ir.CreateAlloca(type, nullptr, name); }));
+}
+
+}  // namespace nnc
