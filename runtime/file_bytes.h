@@ -1,0 +1,44 @@
+// The bytes of an input file in memory, whatever the file's kind: read, mapped, or decompressed.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace nnc {
+
+/// Read-only bytes, shared. Owned bytes begin at a multiple of 64; at least `readable_past_end` bytes after the last may be read
+/// (vector loads of a last row), whether the file is mapped or not.
+struct FileBytes {
+  static constexpr size_t readable_past_end = 64;
+  const std::byte* data = nullptr;
+  size_t size = 0;
+  std::shared_ptr<const void> owner;  ///< keeps data alive
+  bool mapped = false;
+  std::string_view text() const { return {reinterpret_cast<const char*>(data), size}; }
+};
+
+/// A buffer to fill: 64-byte aligned, uninitialised but for the bytes past the end, which are zero.
+struct OwnedBytes {
+  std::shared_ptr<std::byte> data;
+  size_t size = 0;
+};
+OwnedBytes allocate_bytes(size_t size);
+
+/// Reads a regular file; gzip data (told by its first bytes, not by its name) is decompressed, large files are mapped.
+/// Throws UserError E0402 (missing, folder, pipe, unreadable), E0403 (empty), E0405 (compressed data cut short or damaged).
+FileBytes load_file(const std::string& path);
+
+/// Raw deflate (zip members) of exactly `size` bytes. False if the data is damaged or of another size.
+bool inflate_raw(std::span<const std::byte> compressed, std::byte* out, size_t size);
+
+/// "digits.csv" of "data/digits.csv": how messages name a file whose path stands in their place.
+std::string file_name(const std::string& path);
+
+/// The system's words for an errno value, lower case: "no such file or directory".
+std::string error_text(int error_number);
+
+}  // namespace nnc
