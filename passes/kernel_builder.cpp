@@ -1,0 +1,211 @@
+// Demand-driven generation of scalar code: each node is evaluated at an index map; what is the same value at the same index is computed once.
+#include "passes/kernel_builder.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace nnc {
+
+BufferId Lowering::memory_of(NodeId n) const {
+  while (!buffer_of[n.value].valid() && graph[n].op == Op::reshape) n = graph[n].operands[0];
+  return buffer_of[n.value];
+}
+
+void KernelBuilder::begin_inner() {
+  std::erase_if(memo_, [&](const auto& entry) { return inner_values_[entry.second]; });
+}
+
+int KernelBuilder::emit(Instruction instruction, bool is_inner) {
+  bool defines = instruction.kind != Instruction::Kind::store && instruction.kind != Instruction::Kind::store_add;
+  if (defines) {
+    instruction.id = int(inner_values_.size());
+    // A reduction's code stands in the inner loop, its value is known after it.
+    inner_values_.push_back(is_inner && instruction.kind != Instruction::Kind::reduce);
+  }
+  int id = instruction.id;
+  (is_inner ? inner : outer).push_back(std::move(instruction));
+  return id;
+}
+
+int KernelBuilder::constant(double number, DType dtype) {
+  auto [it, fresh] = constants_.try_emplace({number, dtype}, -1);
+  if (number != number) it->second = -1;  // NaN is no key
+  if (it->second < 0) {
+    Instruction code;
+    code.kind = Instruction::Kind::constant;
+    code.number = number;
+    code.dtype = dtype;
+    it->second = emit(code, false);
+  }
+  return it->second;
+}
+
+int KernelBuilder::compute(Op op, DType dtype, std::vector<int> operands, NodeId node) {
+  Instruction code;
+  code.kind = Instruction::Kind::compute;
+  code.op = op;
+  code.dtype = dtype;
+  code.node = node;
+  bool is_inner = std::any_of(operands.begin(), operands.end(), [&](int id) { return inner_values_[id]; });
+  code.operands = std::move(operands);
+  return emit(std::move(code), is_inner);
+}
+
+Access KernelBuilder::access(BufferId id, const Shape& shape, const IndexMap& map) const {
+  const Buffer& buffer = lowering_.program[id];
+  Buffer view = buffer;  // as the reader sees it: a reshape has other axes over the same row-major elements
+  view.shape = shape;
+  NNC_CHECK(buffer.order.empty() || shape == buffer.shape, "a permuted buffer is viewed under another shape");
+  std::vector<int64_t> strides = buffer_strides(view, lowering_.program.rows);
+  Access access;
+  access.buffer = id;
+  access.strides.assign(inner_axes_.size(), 0);
+  for (size_t i = 0; i < map.size(); ++i) {
+    const IndexTerm& term = map[i];
+    if (buffer.kind == BufferKind::field && i == 0) {
+      NNC_CHECK(term.axis >= 0 && term.offset == 0 && term.value < 0, "rows of a field are read in batch order");
+      access.row_axis = term.axis;
+      continue;
+    }
+    access.offset += term.offset * strides[i];
+    if (term.axis >= 0) access.strides[term.axis] += strides[i];
+    if (term.value >= 0) {
+      NNC_CHECK(access.index_value < 0, "two computed indices in one access");
+      access.index_value = term.value;
+      access.index_stride = strides[i];
+    }
+  }
+  return access;
+}
+
+int KernelBuilder::load(BufferId id, const Shape& shape, const IndexMap& map, NodeId node) {
+  Instruction code;
+  code.kind = Instruction::Kind::load;
+  code.dtype = lowering_.program[id].dtype;
+  code.access = access(id, shape, map);
+  code.node = node;
+  bool is_inner = code.access.index_value >= 0 && inner_values_[code.access.index_value];
+  for (size_t a = 0; a < inner_axes_.size(); ++a)
+    is_inner = is_inner || (inner_axes_[a] && (code.access.strides[a] != 0 || code.access.row_axis == int(a)));
+  return emit(std::move(code), is_inner);
+}
+
+void KernelBuilder::store(BufferId id, const IndexMap& map, int value, NodeId node, bool add) {
+  Instruction code;
+  code.kind = add ? Instruction::Kind::store_add : Instruction::Kind::store;
+  code.dtype = lowering_.program[id].dtype;
+  code.access = access(id, lowering_.program[id].shape, map);
+  code.operands = {value};
+  code.node = node;
+  bool is_inner = inner_values_[value];
+  for (size_t a = 0; a < inner_axes_.size(); ++a) is_inner = is_inner || (inner_axes_[a] && code.access.strides[a] != 0);
+  emit(std::move(code), is_inner);
+}
+
+int KernelBuilder::index_of(const IndexTerm& term) {
+  int id = term.value;
+  if (term.axis >= 0) {
+    Instruction code;
+    code.kind = Instruction::Kind::axis_index;
+    code.axis = term.axis;
+    code.dtype = DType::i32;
+    int index = emit(code, inner_axes_[term.axis]);
+    id = id < 0 ? index : compute(Op::add, DType::i32, {id, index}, NodeId{});
+  }
+  if (id < 0) return constant(double(term.offset), DType::i32);
+  if (term.offset == 0) return id;
+  return compute(Op::add, DType::i32, {id, constant(double(term.offset), DType::i32)}, NodeId{});
+}
+
+int KernelBuilder::value(NodeId n, const IndexMap& map) {
+  if (auto it = fixed_.find(n); it != fixed_.end()) return it->second;
+  auto key = std::pair{n, map};
+  if (auto it = memo_.find(key); it != memo_.end()) return it->second;
+  int id = evaluate(n, map);
+  memo_[key] = id;
+  return id;
+}
+
+int KernelBuilder::evaluate(NodeId n, const IndexMap& map) {
+  const Graph& graph = lowering_.graph;
+  const Node& node = graph[n];
+  bool member = node.group >= 0 && node.group == group_;
+  if (!member || spilled_[n]) {
+    if (BufferId memory = lowering_.buffer_of[n.value]; memory.valid()) return load(memory, node.type.shape, map, n);
+    NNC_CHECK(node.group < 0, "a value of another kernel does not stand in memory: " + std::string(op_name(node.op)));
+  }
+  const Attributes& attributes = node.attributes;
+  switch (node.op) {
+    case Op::constant: return constant(attributes.number, node.type.dtype);
+    case Op::iota: return index_of(map[attributes.axes[0]]);
+    case Op::extent: {
+      Instruction code;
+      code.kind = Instruction::Kind::extent;
+      code.extent = attributes.extents[0];
+      code.dtype = DType::f32;
+      code.node = n;
+      return emit(code, false);
+    }
+    case Op::stop_gradient: return value(node.operands[0], map);
+    case Op::broadcast: {
+      IndexMap from(attributes.axes.size());
+      for (size_t i = 0; i < from.size(); ++i) from[i] = map[attributes.axes[i]];
+      return value(node.operands[0], from);
+    }
+    case Op::transpose: {
+      IndexMap from(map.size());
+      for (size_t i = 0; i < map.size(); ++i) from[attributes.axes[i]] = map[i];
+      return value(node.operands[0], from);
+    }
+    case Op::reshape: {
+      BufferId memory = lowering_.memory_of(n);
+      NNC_CHECK(memory.valid(), "the operand of a reshape does not stand in memory");
+      return load(memory, node.type.shape, map, n);
+    }
+    case Op::slice: {
+      IndexMap from = map;
+      from[attributes.axes[0]].offset += attributes.begin;
+      return value(node.operands[0], from);
+    }
+    case Op::pad: {
+      // Read at a clamped index, then choose: indices outside are never touched.
+      int axis = attributes.axes[0];
+      const Extent length = graph.type(node.operands[0]).shape[axis];
+      IndexTerm moved = map[axis];
+      moved.offset -= attributes.begin;
+      int index = index_of(moved), zero = constant(0, DType::i32), last = constant(double(length.size - 1), DType::i32);
+      int clamped = compute(Op::maximum, DType::i32, {compute(Op::minimum, DType::i32, {index, last}, n), zero}, n);
+      int inside = compute(Op::equal, DType::boolean, {index, clamped}, n);
+      IndexMap from = map;
+      from[axis] = IndexTerm{-1, 0, clamped};
+      int read = value(node.operands[0], from);
+      return compute(Op::select, node.type.dtype, {inside, read, constant(0, node.type.dtype)}, n);
+    }
+    case Op::gather: {
+      auto at = [&](int label) {
+        auto it = std::find(attributes.out.begin(), attributes.out.end(), label);
+        return map[size_t(it - attributes.out.begin())];
+      };
+      IndexMap index_map, table_map;
+      for (int label : attributes.rhs) index_map.push_back(at(label));
+      int axis = attributes.axes[0];
+      const Shape& table = graph.type(node.operands[0]).shape;
+      int index = value(node.operands[1], index_map);
+      if (graph.type(node.operands[1]).dtype != DType::i32) index = compute(Op::cast, DType::i32, {index}, n);
+      // Indices were checked where they came in; a clamp keeps computed ones inside memory.
+      int last = constant(double(table[axis].size - 1), DType::i32);
+      index = compute(Op::maximum, DType::i32, {compute(Op::minimum, DType::i32, {index, last}, n), constant(0, DType::i32)}, n);
+      for (size_t i = 0; i < table.size(); ++i)
+        table_map.push_back(int(i) == axis ? IndexTerm{-1, 0, index} : at(attributes.lhs[i]));
+      return value(node.operands[0], table_map);
+    }
+    default: break;
+  }
+  NNC_CHECK(is_elementwise(node.op), "lowering met " + std::string(op_name(node.op)) + " inside a kernel of another kind");
+  std::vector<int> operands;
+  for (NodeId o : node.operands) operands.push_back(value(o, map));
+  return compute(node.op, node.type.dtype, std::move(operands), n);
+}
+
+}  // namespace nnc

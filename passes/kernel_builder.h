@@ -1,0 +1,69 @@
+// Builds a kernel's scalar code from graph nodes, on demand: value(node, index map) gives the id of the value of `node` at the element that the map
+// names in terms of the kernel's axes. Views vanish into index maps, values in memory become loads, leaves and released cheap operations are
+// computed in place. Internal to lowering.
+#pragma once
+
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "ir/graph.h"
+#include "ir/program.h"
+
+namespace nnc {
+
+/// Index along one dimension of a node: index of kernel axis `axis` (if >= 0) + offset + integer value `value` (if >= 0).
+struct IndexTerm {
+  int axis = -1;
+  int64_t offset = 0;
+  int value = -1;
+  auto operator<=>(const IndexTerm&) const = default;
+};
+using IndexMap = std::vector<IndexTerm>;
+
+/// What lowering knows of the whole graph.
+struct Lowering {
+  const Graph& graph;
+  Program& program;
+  std::vector<BufferId> buffer_of;  ///< by node: where its value stands in memory; invalid if nowhere
+  /// The buffer that a value read as memory comes from: through reshapes, which only rename indices.
+  BufferId memory_of(NodeId) const;
+};
+
+class KernelBuilder {
+ public:
+  KernelBuilder(const Lowering& lowering, int group, std::vector<bool> inner_axes)
+      : lowering_(lowering), group_(group), inner_axes_(std::move(inner_axes)) {}
+
+  /// Code lists; values that depend on an inner axis go to `inner`, others to `outer`.
+  std::vector<Instruction> outer, inner;
+  /// Forgets values of the inner loop just finished.
+  void begin_inner();
+  int value(NodeId, const IndexMap&);
+  /// Fixes the value of a node (a contraction's sum, a reduction's result).
+  void define(NodeId node, int id) { fixed_[node] = id; }
+  /// From now on a member's value is loaded from its buffer.
+  void spill(NodeId node) { spilled_[node] = true; }
+  void store(BufferId, const std::vector<IndexTerm>&, int value, NodeId node, bool add = false);
+  int emit(Instruction, bool is_inner);
+  bool is_inner(int id) const { return inner_values_[id]; }
+  int load(BufferId, const Shape& shape, const IndexMap&, NodeId node);
+  int constant(double number, DType);
+  int compute(Op, DType, std::vector<int> operands, NodeId node);
+  Access access(BufferId, const Shape& shape, const IndexMap&) const;
+
+ private:
+  int evaluate(NodeId, const IndexMap&);
+  int index_of(const IndexTerm&);
+  const Lowering& lowering_;
+  int group_;
+  std::vector<bool> inner_axes_;
+  std::vector<bool> inner_values_;
+  std::map<NodeId, int> fixed_;
+  std::map<NodeId, bool> spilled_;
+  std::map<std::pair<NodeId, IndexMap>, int> memo_;
+  std::map<std::pair<double, DType>, int> constants_;
+};
+
+}  // namespace nnc

@@ -1,0 +1,426 @@
+// Lowering of a whole graph: which values stand in memory, in which buffers, and one kernel for each group. The kernels' code is made in
+// lower_map.cpp and lower_contract.cpp.
+#include "passes/lower.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include <fmt/format.h>
+
+#include "base/check.h"
+#include "passes/lower_internal.h"
+
+namespace nnc {
+
+bool costs_much(Op op) {
+  switch (op) {
+    case Op::exp: case Op::expm1: case Op::log: case Op::log1p: case Op::sin: case Op::cos: case Op::tanh: case Op::sigmoid: case Op::erf: case Op::pow:
+    case Op::div: case Op::sqrt:
+      return true;
+    default: return false;
+  }
+}
+
+std::vector<NodeId> computing_operands(const Graph& graph, NodeId n) {
+  std::set<NodeId> found, seen;
+  std::vector<NodeId> pending(graph[n].operands);
+  while (!pending.empty()) {
+    NodeId at = pending.back();
+    pending.pop_back();
+    if (!seen.insert(at).second) continue;
+    if (graph[at].group >= 0) {
+      found.insert(at);
+      continue;
+    }
+    pending.insert(pending.end(), graph[at].operands.begin(), graph[at].operands.end());
+  }
+  return {found.begin(), found.end()};
+}
+
+std::vector<Access*> accesses_of(const KernelCode& code) {
+  std::vector<Access*> result;
+  for (std::vector<Instruction>* list : code.code)
+    for (Instruction& i : *list)
+      if (i.access.buffer.valid()) result.push_back(&i.access);
+  return result;
+}
+
+std::vector<int> join_axes(KernelCode kernel, const std::vector<bool>& may_join) {
+  std::vector<Axis>& axes = *kernel.axes;
+  std::vector<int> where(axes.size());
+  for (size_t i = 0; i < where.size(); ++i) where[i] = int(i);
+  std::vector<bool> join = may_join;
+  for (size_t i = 0; i + 1 < axes.size();) {
+    bool possible = join[i] && !axes[i + 1].extent.rows;
+    for (Access* a : accesses_of(kernel)) {
+      possible = possible && a->strides[i] == a->strides[i + 1] * axes[i + 1].extent.size && a->row_axis != int(i) && a->row_axis != int(i) + 1;
+    }
+    for (std::vector<Instruction>* list : kernel.code)
+      for (const Instruction& c : *list) {
+        if (c.kind == Instruction::Kind::axis_index) possible = possible && c.axis != int(i) && c.axis != int(i) + 1;
+      }
+    if (!possible) {
+      ++i;
+      continue;
+    }
+    axes[i].extent.size *= axes[i + 1].extent.size;
+    axes[i].name += axes[i + 1].name;
+    axes.erase(axes.begin() + long(i) + 1);
+    join.erase(join.begin() + long(i));
+    for (Access* a : accesses_of(kernel)) {
+      a->strides[i] = a->strides[i + 1];
+      a->strides.erase(a->strides.begin() + long(i) + 1);
+      if (a->row_axis > int(i)) --a->row_axis;
+    }
+    for (std::vector<Instruction>* list : kernel.code)
+      for (Instruction& c : *list)
+        if (c.kind == Instruction::Kind::axis_index && c.axis > int(i)) --c.axis;
+    for (int& w : where)
+      if (w > int(i)) --w;
+  }
+  return where;
+}
+
+void permute_axes(KernelCode kernel, const std::vector<int>& position) {
+  std::vector<Axis> axes(kernel.axes->size());
+  for (size_t a = 0; a < position.size(); ++a) axes[position[a]] = (*kernel.axes)[a];
+  *kernel.axes = axes;
+  for (Access* access : accesses_of(kernel)) {
+    std::vector<int64_t> strides(access->strides.size());
+    for (size_t a = 0; a < position.size(); ++a) strides[position[a]] = access->strides[a];
+    access->strides = strides;
+    if (access->row_axis >= 0) access->row_axis = position[access->row_axis];
+  }
+  for (std::vector<Instruction>* list : kernel.code)
+    for (Instruction& c : *list)
+      if (c.kind == Instruction::Kind::axis_index) c.axis = position[c.axis];
+}
+
+namespace {
+
+class ProgramLowering {
+ public:
+  ProgramLowering(const Graph& graph, const LowerOptions& options) : graph_(graph), options_(options) {
+    program_.name = options.name;
+    program_.rows = options.rows;
+    program_.target = options.target;
+  }
+  Program run();
+
+ private:
+  BufferId add_buffer(Buffer buffer) {
+    buffer.bytes = buffer_bytes(buffer, program_.rows);
+    program_.buffers.push_back(std::move(buffer));
+    return BufferId{uint32_t(program_.buffers.size() - 1)};
+  }
+  BufferId temporary(NodeId n) {
+    Buffer b;
+    b.name = fmt::format("%{}", n.value);
+    b.dtype = graph_.type(n).dtype;
+    b.shape = graph_.type(n).shape;
+    b.span = graph_[n].span;
+    return add_buffer(std::move(b));
+  }
+  void add_leaves();
+  void plan_stores();
+  void add_kernels();
+  void name_kernel(Kernel&, const GroupSpace&, int group);
+  void add_copy(BufferId from, BufferId to);
+  bool update_is_safe(const Update&) const;
+  void measure(Kernel&);
+
+  const Graph& graph_;
+  const LowerOptions& options_;
+  Program program_;
+  Lowering lowering_{graph_, program_, {}};
+  std::vector<GroupSpace> spaces_;
+  StorePlan stores_;
+  std::map<std::string, BufferId> persistent_;
+  std::vector<std::pair<BufferId, BufferId>> copies_;
+  std::set<std::string> names_;
+};
+
+void ProgramLowering::add_leaves() {
+  for (const Persistent& p : graph_.persistents) {
+    Buffer b;
+    b.name = p.name;
+    b.kind = BufferKind::persistent;
+    b.dtype = p.type.dtype;
+    b.shape = p.type.shape;
+    b.span = p.span;
+    if (auto it = options_.layouts.find(p.name); it != options_.layouts.end()) b.order = it->second;
+    BufferId id = add_buffer(std::move(b));
+    persistent_[p.name] = id;
+    program_.persistents.push_back({p, id});
+  }
+  std::map<std::string, BufferId> inputs, scalars;
+  for (uint32_t i = 0; i < graph_.size(); ++i) {
+    const Node& node = graph_[NodeId{i}];
+    if (node.op == Op::parameter) {
+      lowering_.buffer_of[i] = persistent_.at(node.attributes.text);
+    } else if (node.op == Op::input) {
+      auto [it, fresh] = inputs.try_emplace(node.attributes.text);
+      if (fresh) {
+        Buffer b;
+        b.name = node.attributes.text;
+        b.dtype = node.type.dtype;
+        b.shape = node.type.shape;
+        b.span = node.span;
+        b.kind = BufferKind::field;
+        b.field = uint32_t(program_.fields.size());
+        program_.fields.push_back(b.name);
+        it->second = add_buffer(std::move(b));
+      }
+      lowering_.buffer_of[i] = it->second;
+    } else if (node.op == Op::scalar) {
+      auto [it, fresh] = scalars.try_emplace(node.attributes.text);
+      if (fresh) {
+        Buffer b;
+        b.name = node.attributes.text;
+        b.kind = BufferKind::scalars;
+        b.offset = int64_t(program_.scalars.size()) * 4;
+        program_.scalars.push_back(b.name);
+        it->second = add_buffer(std::move(b));
+      }
+      lowering_.buffer_of[i] = it->second;
+    }
+  }
+}
+
+// In place is safe if the group itself reads the old value at the index it writes only, and no other kernel that reads it depends on this group.
+bool ProgramLowering::update_is_safe(const Update& update) const {
+  int group = graph_[update.node].group;
+  std::set<int> readers;
+  for (uint32_t i = 0; i < graph_.size(); ++i) {
+    const Node& node = graph_[NodeId{i}];
+    if (node.group < 0) continue;
+    // Walk down this member's own operands to the persistent.
+    std::vector<std::pair<NodeId, bool>> pending;
+    bool anchor = node.op == Op::contract || node.op == Op::scatter_add || op_class(node.op) == OpClass::reduce;
+    for (NodeId o : node.operands) pending.push_back({o, !anchor});
+    std::set<std::pair<NodeId, bool>> seen;
+    while (!pending.empty()) {
+      auto [at, same_index] = pending.back();
+      pending.pop_back();
+      if (!seen.insert({at, same_index}).second) continue;
+      const Node& down = graph_[at];
+      if (down.op == Op::parameter && down.attributes.text == update.name) {
+        if (node.group == group && !(same_index && down.type == graph_.type(NodeId{i}))) return false;
+        readers.insert(node.group);
+      }
+      if (down.group >= 0) continue;
+      bool keeps = is_elementwise(down.op);
+      for (NodeId o : down.operands) pending.push_back({o, same_index && keeps});
+    }
+  }
+  readers.erase(group);
+  if (readers.empty()) return true;
+  // Does a reader depend on this group?
+  std::vector<bool> depends(graph_.size(), false);
+  for (uint32_t i = 0; i < graph_.size(); ++i) {
+    const Node& node = graph_[NodeId{i}];
+    if (node.group == group) depends[i] = true;
+    for (NodeId o : node.operands) depends[i] = depends[i] || depends[o.value];
+    if (depends[i] && readers.count(node.group)) return false;
+  }
+  return true;
+}
+
+void ProgramLowering::plan_stores() {
+  stores_.targets.resize(graph_.size());
+  std::vector<bool> in_memory(graph_.size(), false);
+  for (uint32_t i = 0; i < graph_.size(); ++i) {
+    const Node& node = graph_[NodeId{i}];
+    if (node.group < 0) continue;
+    bool hard = node.op == Op::contract || node.op == Op::scatter_add;
+    for (NodeId m : computing_operands(graph_, NodeId{i}))
+      if (graph_[m].group != node.group || hard) in_memory[m.value] = true;
+  }
+  for (uint32_t i = 0; i < graph_.size(); ++i) {
+    const Node& node = graph_[NodeId{i}];
+    if (node.group >= 0 && node.op == Op::scatter_add) in_memory[i] = true;
+    if (!in_memory[i]) continue;
+    lowering_.buffer_of[i] = temporary(NodeId{i});
+    stores_.targets[i].push_back(lowering_.buffer_of[i]);
+  }
+  for (const Output& output : graph_.outputs) {
+    const Type& type = graph_.type(output.node);
+    Buffer b;
+    b.name = output.name;
+    b.span = graph_[output.node].span;
+    if (type.rank() == 0) {
+      b.kind = BufferKind::results;
+      b.dtype = DType::f32;
+      b.offset = int64_t(program_.results.size()) * 4;
+      program_.results.push_back(output.name);
+    } else {
+      b.kind = BufferKind::output;
+      b.dtype = type.dtype;
+      b.shape = type.shape;
+      b.offset = int64_t(program_.outputs.size());
+      program_.outputs.push_back(output.name);
+    }
+    stores_.targets[output.node.value].push_back(add_buffer(std::move(b)));
+  }
+  for (const Update& update : graph_.updates) {
+    BufferId place = persistent_.at(update.name);
+    bool scatter = graph_[update.node].op == Op::scatter_add;
+    if (!scatter && update_is_safe(update)) {
+      stores_.targets[update.node.value].push_back(place);
+      continue;
+    }
+    BufferId& memory = lowering_.buffer_of[update.node.value];
+    if (!memory.valid()) {
+      memory = temporary(update.node);
+      stores_.targets[update.node.value].push_back(memory);
+    }
+    copies_.push_back({memory, place});
+  }
+}
+
+void ProgramLowering::name_kernel(Kernel& kernel, const GroupSpace& space, int group) {
+  // Named after the scope of the member that gives the kernel its shape, and what it does.
+  NodeId anchor = space.members.front();
+  for (NodeId m : space.members)
+    if (graph_[m].op == Op::contract || graph_[m].op == Op::scatter_add) anchor = m;
+  kernel.scope = graph_[anchor].scope;
+  kernel.span = graph_[anchor].span;
+  bool reduces = std::find(space.reduced.begin(), space.reduced.end(), true) != space.reduced.end();
+  bool updates = std::any_of(graph_.updates.begin(), graph_.updates.end(), [&](const Update& u) { return graph_[u.node].group == group; });
+  std::string what = space.contract ? "contract" : space.scatter ? "scatter" : reduces ? "rows" : "map";
+  if (updates) what += "_update";
+  std::string base = kernel.scope.empty() ? what : kernel.scope + "." + what;
+  kernel.name = base;
+  for (int k = 2; !names_.insert(kernel.name).second; ++k) kernel.name = fmt::format("{}.{}", base, k);
+}
+
+void ProgramLowering::measure(Kernel& kernel) {
+  std::set<BufferId> touched;
+  auto count = [&](const std::vector<Instruction>& code) {
+    double ops = 0;
+    for (const Instruction& i : code) {
+      ops += i.kind == Instruction::Kind::compute || i.kind == Instruction::Kind::reduce;
+      if (i.access.buffer.valid()) touched.insert(i.access.buffer);
+    }
+    return ops;
+  };
+  auto points = [&](const std::vector<Axis>& axes, size_t from, size_t to) {
+    double n = 1;
+    for (size_t i = from; i < to; ++i) n *= double(axes[i].extent.at(program_.rows));
+    return n;
+  };
+  if (auto* map = std::get_if<MapKernel>(&kernel.body)) {
+    double outer = points(map->axes, 0, size_t(map->outer));
+    for (const Block& b : map->blocks)
+      kernel.flops += count(b.code) * outer * (b.inner ? points(map->axes, size_t(map->outer), map->axes.size()) : 1);
+  } else {
+    auto& c = std::get<ContractKernel>(kernel.body);
+    size_t k = c.axes.size() - 1;
+    double mn = points(c.axes, 0, k);
+    kernel.flops = 2 * mn * double(c.axes[k].extent.at(program_.rows)) + count(c.epilogue) * mn;
+    count(c.a.code);
+    count(c.b.code);
+  }
+  for (BufferId b : touched) kernel.bytes += double(program_[b].bytes);
+}
+
+void ProgramLowering::add_copy(BufferId from, BufferId to) {
+  Kernel kernel;
+  kernel.span = program_[to].span;
+  kernel.name = program_[to].name + ".copy";
+  for (int k = 2; !names_.insert(kernel.name).second; ++k) kernel.name = fmt::format("{}.copy.{}", program_[to].name, k);
+  MapKernel map;
+  IndexMap index;
+  for (const Extent& e : program_[to].shape) {
+    index.push_back({int(map.axes.size()), 0, -1});
+    map.axes.push_back({std::string(1, char('i' + map.axes.size())), e});
+  }
+  map.outer = int(map.axes.size());
+  KernelBuilder builder(lowering_, -1, std::vector<bool>(map.axes.size(), false));
+  builder.store(to, index, builder.load(from, program_[from].shape, index, NodeId{}), NodeId{});
+  map.blocks.push_back({false, std::move(builder.outer)});
+  map.vector_axis = map.outer - 1;
+  map.serial = map.outer == 0;
+  kernel.body = std::move(map);
+  program_.kernels.push_back(std::move(kernel));
+}
+
+void ProgramLowering::add_kernels() {
+  for (size_t g = 0; g < spaces_.size(); ++g) {
+    const GroupSpace& space = spaces_[g];
+    if (space.members.empty()) continue;
+    GroupContext context{lowering_, space, int(g), stores_};
+    std::vector<Kernel> kernels(1);
+    if (space.scatter) {
+      kernels.clear();
+      lower_scatter_group(context, kernels);
+    } else if (space.contract) {
+      lower_contract_group(context, kernels[0]);
+    } else {
+      lower_map_group(context, kernels[0]);
+    }
+    for (Kernel& kernel : kernels) {
+      name_kernel(kernel, space, int(g));
+      kernel.nodes = space.members;
+      program_.kernels.push_back(std::move(kernel));
+    }
+  }
+  for (auto [from, to] : copies_) add_copy(from, to);
+  for (Kernel& kernel : program_.kernels) measure(kernel);
+}
+
+Program ProgramLowering::run() {
+  lowering_.buffer_of.assign(graph_.size(), BufferId{});
+  spaces_ = group_spaces(graph_);
+  add_leaves();
+  plan_stores();
+  add_kernels();
+  return std::move(program_);
+}
+
+}  // namespace
+
+Program lower(const Graph& graph, const LowerOptions& options) { return ProgramLowering(graph, options).run(); }
+
+// The parameter's contracted axes go outermost: both the product with it and its gradient then run along contiguous outputs.
+Layouts choose_layouts(const Graph& graph) {
+  std::set<std::string> fixed;
+  Layouts layouts;
+  std::vector<std::vector<NodeId>> users = graph.users();
+  for (uint32_t i = 0; i < graph.size(); ++i) {
+    const Node& node = graph[NodeId{i}];
+    if (node.op != Op::parameter) continue;
+    for (NodeId u : users[i])
+      if (graph[u].op == Op::reshape || graph[u].op == Op::gather || graph[u].op == Op::slice) fixed.insert(node.attributes.text);
+  }
+  for (const Node& node : graph.nodes()) {
+    if (node.op != Op::contract) continue;
+    for (int side = 0; side < 2; ++side) {
+      const Node& operand = graph[node.operands[size_t(side)]];
+      if (operand.op != Op::parameter || operand.type.rank() < 2 || fixed.count(operand.attributes.text)) continue;
+      fixed.insert(operand.attributes.text);
+      const std::vector<int>& labels = side == 0 ? node.attributes.lhs : node.attributes.rhs;
+      std::vector<int> summed, kept;
+      for (int a = 0; a < int(labels.size()); ++a) {
+        bool in_out = std::find(node.attributes.out.begin(), node.attributes.out.end(), labels[size_t(a)]) != node.attributes.out.end();
+        (in_out ? kept : summed).push_back(a);
+      }
+      std::vector<int> order = summed;
+      order.insert(order.end(), kept.begin(), kept.end());
+      if (!std::is_sorted(order.begin(), order.end())) layouts[operand.attributes.text] = order;
+    }
+  }
+  // States follow the parameter whose update they share a kernel with.
+  std::map<int, std::string> leader;
+  for (const Update& u : graph.updates)
+    if (int group = graph[u.node].group; group >= 0 && layouts.count(u.name)) leader.try_emplace(group, u.name);
+  for (const Update& u : graph.updates) {
+    auto it = leader.find(graph[u.node].group);
+    if (it == leader.end() || fixed.count(u.name) || layouts.count(u.name)) continue;
+    if (graph.find_persistent(it->second)->type.shape == graph.find_persistent(u.name)->type.shape) layouts[u.name] = layouts.at(it->second);
+  }
+  return layouts;
+}
+
+}  // namespace nnc

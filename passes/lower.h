@@ -1,0 +1,40 @@
+// Lowering: grouped tensor graph -> program of kernels. Mechanical: what is fused was decided by fusion (Node::group), orders of persistents by
+// choose_layouts; tiles come from choose_tiles. Kernels leave here in group order; schedule and plan_memory follow.
+//
+// Requires:   finish_groups has run; every group is acyclic (verify_graph).
+// Guarantees: every access is in bounds for the planned rows; each kernel's values are defined before use; buffers have no offsets yet (temporaries).
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/target.h"
+#include "ir/graph.h"
+#include "ir/program.h"
+#include "passes/fuse.h"
+
+namespace nnc {
+
+/// Memory order of persistents by full name; those not named are row-major.
+using Layouts = std::map<std::string, std::vector<int>>;
+
+/// Orders for the parameters of contractions: the contracted dimension outermost, so that the forward product and the weight gradient both run along
+/// contiguous outputs; states that are updated together with a parameter follow it.
+Layouts choose_layouts(const Graph&);
+
+struct LowerOptions {
+  std::string name = "main";
+  int64_t rows = 1;
+  Target target;
+  Layouts layouts;
+};
+
+Program lower(const Graph&, const LowerOptions&);
+
+/// Orders kernels (a persistent is overwritten after its last read; a copy breaks cycles), decides which are split over threads and where barriers stand.
+void schedule(Program&);
+/// Gives every buffer its place: temporaries share the arena where their lifetimes do not meet.
+void plan_memory(Program&);
+
+}  // namespace nnc

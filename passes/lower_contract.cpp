@@ -1,0 +1,253 @@
+// Contractions. Each label of the index notation has a role: in both operands and the result, batch; in one operand and the result, m or n; in both
+// operands only, k. n is the role that runs along contiguous memory of what the epilogue stores. Axes of one role that every access
+// walks as one are joined; what is left over of m and n becomes batch. If k cannot be made one axis, the contraction is lowered to a row-wise
+// kernel instead, which can express any.
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "base/check.h"
+#include "passes/lower_internal.h"
+#include "passes/tiles.h"
+
+namespace nnc {
+namespace {
+
+enum class Role { batch, m, n, k };
+
+struct LabelAxis {
+  int label;
+  Role role;
+  Extent extent;
+};
+
+int64_t stored_stride(const std::vector<Instruction>& code, const Program& program, size_t axis) {
+  // The stride that matters: of the largest buffer the epilogue stores.
+  int64_t stride = 0, largest = -1;
+  for (const Instruction& i : code)
+    if (i.kind == Instruction::Kind::store && program[i.access.buffer].bytes > largest) {
+      largest = program[i.access.buffer].bytes;
+      stride = i.access.strides[axis];
+    }
+  return stride;
+}
+
+bool single_load(const Operand& operand) {
+  return operand.code.size() == 1 && operand.code[0].kind == Instruction::Kind::load && operand.code[0].dtype == DType::f32;
+}
+
+// The same contraction as a loop nest with a reduction over all k axes.
+MapKernel as_map_kernel(const std::vector<Axis>& axes, size_t k_axes, Operand& a, Operand& b, std::vector<Instruction>& epilogue, int accumulator) {
+  MapKernel kernel;
+  kernel.axes = axes;
+  kernel.outer = int(axes.size() - k_axes);
+  Block inner{true, {}}, after{false, {}};
+  // Values of the three code lists are numbered separately: shift them apart.
+  int shift = 0;
+  std::map<int, int> hoisted;
+  auto renumber = [&](std::vector<Instruction>& code) {
+    int top = shift;
+    for (Instruction& i : code) {
+      if (i.id >= 0) i.id += shift, top = std::max(top, i.id + 1);
+      for (int& o : i.operands) o += shift;
+      if (i.access.index_value >= 0) i.access.index_value += shift;
+    }
+    int used = shift;
+    shift = top;
+    return used;
+  };
+  int a_shift = renumber(a.code), b_shift = renumber(b.code), e_shift = renumber(epilogue);
+  // What does not depend on an inner axis stands before the loop.
+  Block before{false, {}};
+  std::set<int> inner_values;
+  for (auto* list : {&a.code, &b.code})
+    for (Instruction& i : *list) {
+      bool is_inner = i.kind == Instruction::Kind::axis_index && i.axis >= kernel.outer;
+      for (int o : i.operands) is_inner = is_inner || inner_values.count(o);
+      if (i.access.buffer.valid()) {
+        is_inner = is_inner || inner_values.count(i.access.index_value) || i.access.row_axis >= kernel.outer;
+        for (size_t x = size_t(kernel.outer); x < axes.size(); ++x) is_inner = is_inner || i.access.strides[x] != 0;
+      }
+      if (is_inner) inner_values.insert(i.id);
+      (is_inner ? inner : before).code.push_back(std::move(i));
+    }
+  Instruction product;
+  product.kind = Instruction::Kind::compute;
+  product.op = Op::mul;
+  product.operands = {a.value + a_shift, b.value + b_shift};
+  product.id = shift++;
+  product.dtype = DType::f32;
+  for (const auto* block : {&inner, &before})
+    for (const Instruction& i : block->code)
+      if (i.id == product.operands[0]) product.dtype = i.dtype;
+  Instruction sum = product;
+  sum.kind = Instruction::Kind::reduce;
+  sum.op = Op::reduce_sum;
+  sum.operands = {product.id};
+  sum.id = shift++;
+  inner.code.push_back(product);
+  inner.code.push_back(sum);
+  for (Instruction& i : epilogue) {
+    if (i.kind == Instruction::Kind::accumulator) continue;
+    for (int& o : i.operands)
+      if (o == accumulator + e_shift) o = sum.id;
+    after.code.push_back(std::move(i));
+  }
+  if (!before.code.empty()) kernel.blocks.push_back(std::move(before));
+  kernel.blocks.push_back(std::move(inner));
+  kernel.blocks.push_back(std::move(after));
+  kernel.serial = kernel.outer == 0;
+  kernel.vector_axis = -1;
+  for (int axis : {kernel.outer - 1, int(axes.size()) - 1}) {
+    if (axis < 0 || kernel.vector_axis >= 0) continue;
+    for (const Instruction& i : kernel.blocks[kernel.blocks.size() - 2].code)
+      if (i.access.buffer.valid() && i.access.strides[size_t(axis)] == 1) kernel.vector_axis = axis;
+  }
+  if (kernel.vector_axis < 0) kernel.vector_axis = kernel.outer > 0 ? kernel.outer - 1 : int(axes.size()) - 1;
+  return kernel;
+}
+
+}  // namespace
+
+void lower_contract_group(const GroupContext& context, Kernel& result) {
+  const Graph& graph = context.lowering.graph;
+  const Program& program = context.lowering.program;
+  NodeId contract = context.space.members[0];
+  for (NodeId m : context.space.members)
+    if (graph[m].op == Op::contract) contract = m;
+  const Node& node = graph[contract];
+  const Attributes& labels = node.attributes;
+  auto has = [](const std::vector<int>& list, int label) { return std::find(list.begin(), list.end(), label) != list.end(); };
+
+  // One axis for each label: result's in order, then the summed ones.
+  std::vector<LabelAxis> axes;
+  std::map<int, int> axis_of;
+  auto add_axis = [&](int label, Role role, Extent extent) {
+    axis_of[label] = int(axes.size());
+    axes.push_back({label, role, extent});
+  };
+  for (size_t i = 0; i < labels.out.size(); ++i) {
+    int label = labels.out[i];
+    Role role = has(labels.lhs, label) ? (has(labels.rhs, label) ? Role::batch : Role::m) : Role::n;
+    add_axis(label, role, node.type.shape[i]);
+  }
+  const Shape& lhs_shape = graph.type(node.operands[0]).shape;
+  const Shape& rhs_shape = graph.type(node.operands[1]).shape;
+  for (size_t i = 0; i < labels.lhs.size(); ++i)
+    if (!axis_of.count(labels.lhs[i])) add_axis(labels.lhs[i], Role::k, lhs_shape[i]);
+  for (size_t i = 0; i < labels.rhs.size(); ++i)
+    if (!axis_of.count(labels.rhs[i])) add_axis(labels.rhs[i], Role::k, rhs_shape[i]);
+
+  auto operand_code = [&](NodeId operand, const std::vector<int>& operand_labels) {
+    KernelBuilder builder(context.lowering, context.group, std::vector<bool>(axes.size(), false));
+    IndexMap map;
+    for (int label : operand_labels) map.push_back({axis_of.at(label), 0, -1});
+    Operand code;
+    code.value = builder.value(operand, map);
+    code.code = std::move(builder.outer);
+    return code;
+  };
+  Operand a = operand_code(node.operands[0], labels.lhs);
+  Operand b = operand_code(node.operands[1], labels.rhs);
+
+  KernelBuilder builder(context.lowering, context.group, std::vector<bool>(axes.size(), false));
+  Instruction sum;
+  sum.kind = Instruction::Kind::accumulator;
+  sum.dtype = node.type.dtype;
+  sum.node = contract;
+  int accumulator = builder.emit(sum, false);
+  builder.define(contract, accumulator);
+  for (size_t k = 0; k < context.space.members.size(); ++k) {
+    NodeId m = context.space.members[k];
+    IndexMap map;
+    for (int axis : context.space.axes[k]) map.push_back({axis, 0, -1});
+    for (BufferId target : context.stores.targets[m.value]) {
+      int value = builder.value(m, map);
+      if (program[target].dtype != graph.type(m).dtype) value = builder.compute(Op::cast, program[target].dtype, {value}, m);
+      builder.store(target, map, value, m);
+    }
+  }
+  std::vector<Instruction> epilogue = std::move(builder.outer);
+
+  // n runs along contiguous stores: exchange the operands if that is the left one's role.
+  int lead = -1;
+  for (size_t i = 0; i < axes.size(); ++i)
+    if (axes[i].role != Role::k && axes[i].role != Role::batch && stored_stride(epilogue, program, i) == 1) lead = int(i);
+  if (lead < 0)
+    for (size_t i = 0; i < labels.out.size(); ++i)
+      if (axes[i].role != Role::batch) lead = int(i);
+  if (lead >= 0 && axes[size_t(lead)].role == Role::m) {
+    std::swap(a, b);
+    for (LabelAxis& axis : axes)
+      if (axis.role == Role::m || axis.role == Role::n) axis.role = axis.role == Role::m ? Role::n : Role::m;
+  }
+
+  // Order: batch, m, n by falling stride of the result; k by the strides of b.
+  std::vector<int> sorted(axes.size());
+  for (size_t i = 0; i < sorted.size(); ++i) sorted[i] = int(i);
+  std::vector<int64_t> weight(axes.size(), 0);
+  for (size_t i = 0; i < axes.size(); ++i) {
+    weight[i] = stored_stride(epilogue, program, i);
+    if (axes[i].role == Role::k)
+      for (const Instruction& c : b.code)
+        if (c.access.buffer.valid()) weight[i] = std::max(weight[i], c.access.row_axis == int(i) ? INT64_MAX : c.access.strides[i]);
+  }
+  std::stable_sort(sorted.begin(), sorted.end(), [&](int x, int y) {
+    if (axes[size_t(x)].role != axes[size_t(y)].role) return axes[size_t(x)].role < axes[size_t(y)].role;
+    return weight[size_t(x)] > weight[size_t(y)];
+  });
+  std::vector<Axis> kernel_axes(axes.size());
+  std::vector<int> position(axes.size());
+  for (size_t i = 0; i < axes.size(); ++i) kernel_axes[i] = {std::string(1, char('a' + axes[i].label % 26)), axes[i].extent};
+  for (size_t i = 0; i < sorted.size(); ++i) position[size_t(sorted[i])] = int(i);
+  KernelCode code{&kernel_axes, {&a.code, &b.code, &epilogue}};
+  permute_axes(code, position);
+  std::vector<Role> roles(axes.size());
+  for (size_t i = 0; i < axes.size(); ++i) roles[size_t(position[i])] = axes[i].role;
+  std::vector<bool> may_join(axes.size(), false);
+  for (size_t i = 0; i + 1 < axes.size(); ++i) may_join[i] = roles[i] == roles[i + 1];
+  std::vector<int> where = join_axes(code, may_join);
+  std::vector<Role> joined(kernel_axes.size());
+  for (size_t i = 0; i < roles.size(); ++i) joined[size_t(where[i])] = roles[i];
+
+  size_t k_axes = size_t(std::count(joined.begin(), joined.end(), Role::k));
+  bool f32 = node.type.dtype == DType::f32;
+  if (k_axes > 1 || !f32) {
+    result.body = as_map_kernel(kernel_axes, k_axes, a, b, epilogue, accumulator);
+    return;
+  }
+  // Exactly one m, n and k axis, the last of its role; the others are batch. Missing ones get extent 1.
+  ContractKernel kernel;
+  auto last_of = [&](Role role) {
+    for (size_t i = joined.size(); i-- > 0;)
+      if (joined[i] == role) return int(i);
+    return -1;
+  };
+  std::vector<int> chosen{last_of(Role::m), last_of(Role::n), last_of(Role::k)};
+  const char* names[] = {"m", "n", "k"};
+  for (int r = 0; r < 3; ++r) {
+    if (chosen[size_t(r)] >= 0) continue;
+    chosen[size_t(r)] = int(kernel_axes.size());
+    kernel_axes.push_back({names[r], Extent{1, false}});
+    for (Access* access : accesses_of(code)) access->strides.push_back(0);
+  }
+  std::vector<int> order;
+  for (int i = 0; i < int(kernel_axes.size()); ++i)
+    if (std::find(chosen.begin(), chosen.end(), i) == chosen.end()) order.push_back(i);
+  kernel.batch = int(order.size());
+  order.insert(order.end(), chosen.begin(), chosen.end());
+  std::vector<int> final_position(order.size());
+  for (size_t i = 0; i < order.size(); ++i) final_position[size_t(order[i])] = int(i);
+  permute_axes(code, final_position);
+  kernel.axes = std::move(kernel_axes);
+  kernel.a = std::move(a);
+  kernel.b = std::move(b);
+  kernel.epilogue = std::move(epilogue);
+  // An operand without loads of its own (a constant) or with code goes through a panel.
+  kernel.a.pack = !single_load(kernel.a);
+  kernel.b.pack = !single_load(kernel.b) || kernel.b.code[0].access.strides[size_t(kernel.batch) + 1] != 1;
+  choose_tiles(program, kernel);
+  result.body = std::move(kernel);
+}
+
+}  // namespace nnc

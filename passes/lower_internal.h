@@ -1,0 +1,43 @@
+// Shared by the files of lowering.
+#pragma once
+
+#include "passes/fuse.h"
+#include "passes/kernel_builder.h"
+#include "passes/lower.h"
+
+namespace nnc {
+
+/// Where members of a group have to be stored beside being used inside their kernel.
+struct StorePlan {
+  std::vector<std::vector<BufferId>> targets;  ///< by node: buffers that its value goes to
+};
+
+/// What lowering one group needs.
+struct GroupContext {
+  Lowering& lowering;
+  const GroupSpace& space;
+  int group;
+  const StorePlan& stores;
+};
+
+void lower_map_group(const GroupContext&, Kernel&);
+void lower_contract_group(const GroupContext&, Kernel&);
+/// Two kernels: zeros, then the additions.
+void lower_scatter_group(const GroupContext&, std::vector<Kernel>&);
+
+/// Nodes that compute (have a group), reached from a node's operands through views and released operations; the node's own group included.
+std::vector<NodeId> computing_operands(const Graph&, NodeId);
+bool costs_much(Op);  ///< worth a trip to memory rather than a second evaluation
+
+/// Joins neighbouring axes that every access walks as one; `may_join(i)`: axes i and i + 1 play the same role. Returns for each old axis the new one.
+struct KernelCode {
+  std::vector<Axis>* axes;
+  std::vector<std::vector<Instruction>*> code;
+};
+std::vector<int> join_axes(KernelCode, const std::vector<bool>& may_join);
+/// New position of each axis: axis a goes to position `position[a]`.
+void permute_axes(KernelCode, const std::vector<int>& position);
+/// Accesses of the code, loads and stores.
+std::vector<Access*> accesses_of(const KernelCode&);
+
+}  // namespace nnc

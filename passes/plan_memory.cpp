@@ -1,0 +1,82 @@
+// Static memory plan: each temporary lives from its first store to its last load, in kernels of one step; kernels between two barriers may run at the same
+// time, so lifetimes are widened to whole stretches between barriers. Buffers are placed largest first at the lowest offset where no buffer that
+// lives at the same time stands (first fit by decreasing size: Gergov, "Algorithms for compile-time memory optimization", 1999).
+#include <algorithm>
+#include <climits>
+
+#include "base/check.h"
+#include "passes/lower.h"
+
+namespace nnc {
+namespace {
+
+constexpr int64_t alignment = 64;
+int64_t aligned(int64_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
+
+struct Life {
+  int first = INT_MAX, last = -1;
+};
+
+}  // namespace
+
+void plan_memory(Program& program) {
+  std::vector<Life> lives(program.buffers.size());
+  std::vector<int> stretch_begin(program.kernels.size()), stretch_end(program.kernels.size());
+  int begin = 0;
+  bool any_parallel = false;
+  for (const Kernel& k : program.kernels) any_parallel = any_parallel || k.parallel;
+  for (int k = 0; k < int(program.kernels.size()); ++k) {
+    if (!any_parallel || program.kernels[size_t(k)].barrier_before) begin = k;
+    stretch_begin[size_t(k)] = begin;
+    for (int i = begin; i <= k; ++i) stretch_end[size_t(i)] = k;
+  }
+  for (int k = 0; k < int(program.kernels.size()); ++k) {
+    auto touch = [&](const std::vector<Instruction>& code) {
+      for (const Instruction& i : code) {
+        if (!i.access.buffer.valid()) continue;
+        Life& life = lives[i.access.buffer.value];
+        life.first = std::min(life.first, stretch_begin[size_t(k)]);
+        life.last = std::max(life.last, stretch_end[size_t(k)]);
+      }
+    };
+    const Kernel& kernel = program.kernels[size_t(k)];
+    if (auto* map = std::get_if<MapKernel>(&kernel.body)) {
+      for (const Block& b : map->blocks) touch(b.code);
+    } else {
+      auto& c = std::get<ContractKernel>(kernel.body);
+      touch(c.a.code);
+      touch(c.b.code);
+      touch(c.epilogue);
+    }
+  }
+  program.persistent_bytes = 0;
+  program.arena_bytes = 0;
+  std::vector<uint32_t> order;
+  for (uint32_t i = 0; i < program.buffers.size(); ++i) {
+    Buffer& b = program.buffers[i];
+    b.bytes = buffer_bytes(b, program.rows);
+    if (b.kind == BufferKind::persistent) {
+      b.offset = program.persistent_bytes;
+      program.persistent_bytes += aligned(b.bytes);
+    } else if (b.kind == BufferKind::temporary && lives[i].last >= 0) {
+      order.push_back(i);
+    }
+  }
+  std::stable_sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return program.buffers[a].bytes > program.buffers[b].bytes; });
+  std::vector<uint32_t> placed;  // by offset
+  for (uint32_t i : order) {
+    Buffer& b = program.buffers[i];
+    int64_t need = aligned(std::max<int64_t>(b.bytes, 1)), at = 0;
+    for (uint32_t j : placed) {
+      if (lives[j].last < lives[i].first || lives[i].last < lives[j].first) continue;
+      const Buffer& other = program.buffers[j];
+      if (at + need <= other.offset) break;
+      at = std::max(at, other.offset + aligned(std::max<int64_t>(other.bytes, 1)));
+    }
+    b.offset = at;
+    program.arena_bytes = std::max(program.arena_bytes, at + need);
+    placed.insert(std::upper_bound(placed.begin(), placed.end(), at, [&](int64_t v, uint32_t j) { return v < program.buffers[j].offset; }), i);
+  }
+}
+
+}  // namespace nnc

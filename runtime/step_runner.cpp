@@ -1,0 +1,150 @@
+// Memory and calls around a compiled step function.
+#include "runtime/step_runner.h"
+
+#include <atomic>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+#include <utility>
+
+#include "base/check.h"
+
+namespace nnc {
+namespace {
+
+// Calls visit(row-major offset, memory offset) for each element, in row-major order.
+template <class Visit>
+void for_each_element(const PersistentSlot& slot, Visit visit) {
+  size_t rank = slot.shape.size();
+  std::vector<int64_t> stride(rank, 1), index(rank, 0);
+  int64_t step = 1;
+  for (size_t i = rank; i-- > 0;) {
+    size_t axis = slot.order.empty() ? i : size_t(slot.order[i]);
+    stride[axis] = step;
+    step *= slot.shape[axis];
+  }
+  int64_t count = slot.elements(), memory = 0;
+  for (int64_t n = 0; n < count; ++n) {
+    visit(n, memory);
+    for (size_t i = rank; i-- > 0;) {
+      memory += stride[i];
+      if (++index[i] < slot.shape[i]) break;
+      memory -= stride[i] * slot.shape[i];
+      index[i] = 0;
+    }
+  }
+}
+
+}  // namespace
+
+int64_t PersistentSlot::elements() const {
+  int64_t n = 1;
+  for (int64_t s : shape) n *= s;
+  return n;
+}
+
+AlignedMemory::AlignedMemory(int64_t bytes) : size_(bytes) {
+  if (bytes == 0) return;
+  size_t rounded = (size_t(bytes) + 63) / 64 * 64;
+  data_ = static_cast<std::byte*>(std::aligned_alloc(64, rounded));
+  if (!data_) throw std::bad_alloc();
+  std::memset(data_, 0, rounded);
+}
+AlignedMemory::~AlignedMemory() { std::free(data_); }
+AlignedMemory::AlignedMemory(AlignedMemory&& other) noexcept : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+AlignedMemory& AlignedMemory::operator=(AlignedMemory&& other) noexcept {
+  std::swap(data_, other.data_);
+  std::swap(size_, other.size_);
+  return *this;
+}
+
+StepRunner::StepRunner(StepProgram program, Team& team)
+    : program_(std::move(program)),
+      team_(team),
+      persistent_(program_.persistent_bytes),
+      arena_(program_.arena_bytes),
+      scratch_((program_.scratch_bytes + 63) / 64 * 64 * team.size()) {
+  for (const OutputSlot& o : program_.outputs) {
+    outputs_.emplace_back(o.bytes);
+    output_pointers_.push_back(reinterpret_cast<uint8_t*>(outputs_.back().data()));
+  }
+  fields_.resize(program_.fields.size());
+  context_.persistent = reinterpret_cast<uint8_t*>(persistent_.data());
+  context_.arena = reinterpret_cast<uint8_t*>(arena_.data());
+  context_.fields = fields_.data();
+  context_.outputs = output_pointers_.data();
+  context_.rows_capacity = program_.rows_capacity;
+  context_.scratch = reinterpret_cast<uint8_t*>(scratch_.data());
+  context_.scratch_bytes = (program_.scratch_bytes + 63) / 64 * 64;
+}
+
+int StepRunner::find_persistent(std::string_view name) const {
+  for (size_t i = 0; i < program_.persistents.size(); ++i)
+    if (program_.persistents[i].name == name) return int(i);
+  return -1;
+}
+
+void StepRunner::get_persistent(size_t index, std::byte* values) const {
+  const PersistentSlot& slot = program_.persistents[index];
+  size_t size = byte_size(slot.dtype);
+  const std::byte* from = persistent_.data() + slot.offset;
+  if (slot.order.empty()) {
+    std::memcpy(values, from, size * size_t(slot.elements()));
+    return;
+  }
+  for_each_element(slot, [&](int64_t n, int64_t m) { std::memcpy(values + size_t(n) * size, from + size_t(m) * size, size); });
+}
+
+void StepRunner::set_persistent(size_t index, const std::byte* values) {
+  const PersistentSlot& slot = program_.persistents[index];
+  size_t size = byte_size(slot.dtype);
+  std::byte* to = persistent_.data() + slot.offset;
+  if (slot.order.empty()) {
+    std::memcpy(to, values, size * size_t(slot.elements()));
+    return;
+  }
+  for_each_element(slot, [&](int64_t n, int64_t m) { std::memcpy(to + size_t(m) * size, values + size_t(n) * size, size); });
+}
+
+void StepRunner::set_persistent_block(std::span<const std::byte> block) {
+  NNC_CHECK(int64_t(block.size()) == persistent_.size(), "a snapshot of another size");
+  if (!block.empty()) std::memcpy(persistent_.data(), block.data(), block.size());
+}
+
+void StepRunner::copy_persistents(const StepRunner& from) {
+  std::vector<std::byte> values;
+  for (size_t i = 0; i < program_.persistents.size(); ++i) {
+    const PersistentSlot& slot = program_.persistents[i];
+    int j = from.find_persistent(slot.name);
+    if (j < 0) continue;
+    const PersistentSlot& other = from.program_.persistents[size_t(j)];
+    NNC_CHECK(other.shape == slot.shape && other.dtype == slot.dtype, "two programs disagree about " + slot.name);
+    size_t bytes = byte_size(slot.dtype) * size_t(slot.elements());
+    if (other.order == slot.order) {
+      std::memcpy(persistent_.data() + slot.offset, from.persistent_.data() + other.offset, bytes);
+      continue;
+    }
+    values.resize(bytes);
+    from.get_persistent(size_t(j), values.data());
+    set_persistent(i, values.data());
+  }
+}
+
+void StepRunner::bind_field(size_t index, const std::byte* base, int64_t row_stride) {
+  fields_[index] = {reinterpret_cast<const uint8_t*>(base), row_stride};
+}
+
+int64_t StepRunner::run(std::span<const int64_t> rows, const int64_t* row_index, const float* scalars, float* results) {
+  context_.rows = rows.data();
+  context_.row_index = row_index;
+  context_.scalars = scalars;
+  context_.results = results;
+  context_.steps_done = 0;
+  team_.run(program_.run, context_, int64_t(rows.size()));
+  return context_.steps_done;
+}
+
+void StepRunner::request_stop() { std::atomic_ref<int32_t>(context_.stop).store(1, std::memory_order_relaxed); }
+void StepRunner::clear_stop() { std::atomic_ref<int32_t>(context_.stop).store(0, std::memory_order_relaxed); }
+
+}  // namespace nnc

@@ -1,0 +1,69 @@
+// Runs compiled steps: owns their memory (persistents, arena, scratch, outputs), binds data fields, moves values in and out.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "runtime/step_program.h"
+#include "runtime/team.h"
+
+namespace nnc {
+
+/// Zeroed memory, 64-byte aligned.
+class AlignedMemory {
+ public:
+  AlignedMemory() = default;
+  explicit AlignedMemory(int64_t bytes);
+  ~AlignedMemory();
+  AlignedMemory(AlignedMemory&&) noexcept;
+  AlignedMemory& operator=(AlignedMemory&&) noexcept;
+  std::byte* data() const { return data_; }
+  int64_t size() const { return size_; }
+
+ private:
+  std::byte* data_ = nullptr;
+  int64_t size_ = 0;
+};
+
+class StepRunner {
+ public:
+  /// The team outlives the runner.
+  StepRunner(StepProgram, Team&);
+  const StepProgram& program() const { return program_; }
+
+  // --- persistents, by index into program().persistents; values are row-major in the slot's own type ---
+  int find_persistent(std::string_view name) const;  ///< -1: none of that name
+  void get_persistent(size_t index, std::byte* values) const;
+  void set_persistent(size_t index, const std::byte* values);
+  std::span<const std::byte> persistent_block() const { return {persistent_.data(), size_t(persistent_.size())}; }
+  void set_persistent_block(std::span<const std::byte>);
+  /// Takes over the values of all persistents that both have.
+  void copy_persistents(const StepRunner& from);
+
+  // --- running ---
+  /// Row r of field `index` stands at base + r * row_stride; the memory outlives the runs.
+  void bind_field(size_t index, const std::byte* base, int64_t row_stride);
+  /// rows[s] rows of step s, their numbers at row_index[s * capacity]; scalars and results have their counts' values for each step.
+  /// Returns the steps done: fewer if stopped.
+  int64_t run(std::span<const int64_t> rows, const int64_t* row_index, const float* scalars, float* results);
+  const std::byte* output(size_t index) const { return outputs_[index].data(); }
+  /// Set from a signal handler or another thread: the current step is finished, then run returns.
+  void request_stop();
+  void clear_stop();
+  /// [kernel_count] time stamp ticks are added up there; null: not measured.
+  void measure_kernels(uint64_t* ticks) { context_.kernel_cycles = ticks; }
+
+ private:
+  StepProgram program_;
+  Team& team_;
+  AlignedMemory persistent_, arena_, scratch_;
+  std::vector<AlignedMemory> outputs_;
+  std::vector<uint8_t*> output_pointers_;
+  std::vector<NncField> fields_;
+  NncContext context_{};
+};
+
+}  // namespace nnc

@@ -1,0 +1,108 @@
+// Threads wait for work on a condition variable (a run is many steps, so its cost does not matter) and for one another, inside a step, on a futex at
+// the barrier's phase: the kernel compares the phase before it puts a thread to sleep, so that no wake-up is lost.
+#include "runtime/team.h"
+
+#include <linux/futex.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <climits>
+#include <fstream>
+#include <string>
+
+namespace nnc {
+namespace {
+
+// Sleepers at any barrier of any team: the last to arrive makes the system call only if there may be one.
+std::atomic<int> sleepers{0};
+
+void wait_at_barrier(NncContext* context, int32_t phase) {
+  sleepers.fetch_add(1, std::memory_order_seq_cst);
+  std::atomic_ref<int32_t> current(context->team->phase);
+  while (current.load(std::memory_order_seq_cst) == phase)
+    syscall(SYS_futex, &context->team->phase, FUTEX_WAIT_PRIVATE, phase, nullptr, nullptr, 0);
+  sleepers.fetch_sub(1, std::memory_order_relaxed);
+}
+
+void wake_sleepers(NncContext* context) {
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (sleepers.load(std::memory_order_seq_cst) > 0) syscall(SYS_futex, &context->team->phase, FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0);
+}
+
+// cgroup v2: "max 100000" or "200000 100000" (quota, period in microseconds).
+int quota_cores() {
+  std::ifstream file("/sys/fs/cgroup/cpu.max");
+  std::string quota;
+  double period = 0;
+  if (!(file >> quota >> period) || quota == "max" || period <= 0) return INT_MAX;
+  double cores = std::strtod(quota.c_str(), nullptr) / period;
+  return cores > 0 ? std::max(1, int(cores + 0.5)) : INT_MAX;
+}
+
+}  // namespace
+
+int usable_cores() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  int allowed = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : int(std::thread::hardware_concurrency());
+  return std::max(1, std::min(allowed, quota_cores()));
+}
+
+Team::Team(int size) {
+  for (int i = 1; i < size; ++i) threads_.emplace_back([this, i] { serve(i); });
+}
+
+Team::~Team() {
+  {
+    std::lock_guard lock(mutex_);
+    closing_ = true;
+  }
+  start_.notify_all();
+  for (std::thread& t : threads_) t.join();
+}
+
+void Team::run(NncRun entry, NncContext& context, int64_t steps) {
+  meeting_ = NncTeam{};
+  meeting_.size = size();
+  context.team = &meeting_;
+  context.wait = wait_at_barrier;
+  context.wake = wake_sleepers;
+  if (threads_.empty()) {
+    entry(&context, 0, steps);
+    return;
+  }
+  {
+    std::lock_guard lock(mutex_);
+    entry_ = entry;
+    context_ = &context;
+    steps_ = steps;
+    running_ = int(threads_.size());
+    ++job_;
+  }
+  start_.notify_all();
+  entry(&context, 0, steps);
+  std::unique_lock lock(mutex_);
+  finish_.wait(lock, [this] { return running_ == 0; });
+}
+
+void Team::serve(int thread) {
+  uint64_t done = 0;
+  while (true) {
+    std::unique_lock lock(mutex_);
+    start_.wait(lock, [&] { return closing_ || job_ != done; });
+    if (closing_) return;
+    done = job_;
+    NncRun entry = entry_;
+    NncContext* context = context_;
+    int64_t steps = steps_;
+    lock.unlock();
+    entry(context, thread, steps);
+    lock.lock();
+    if (--running_ == 0) finish_.notify_one();
+  }
+}
+
+}  // namespace nnc

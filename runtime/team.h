@@ -1,0 +1,42 @@
+// A persistent team of threads that run step functions together.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "runtime/step_abi.h"
+
+namespace nnc {
+
+/// Cores that this process may really use: affinity mask and cgroup CPU quota respected; at least 1.
+int usable_cores();
+
+/// `size` threads, the caller being number 0. Inside a step threads meet at barriers in generated code: they spin a while, then sleep on a futex, so that
+/// an oversubscribed machine is not slowed by spinning. Not copyable; one run at a time.
+class Team {
+ public:
+  explicit Team(int size);
+  ~Team();
+  Team(const Team&) = delete;
+  int size() const { return int(threads_.size()) + 1; }
+  /// Fills in the context's team, wait and wake, runs `steps` steps on all threads and returns when all have finished.
+  void run(NncRun, NncContext&, int64_t steps);
+
+ private:
+  void serve(int thread);
+  std::vector<std::thread> threads_;
+  std::mutex mutex_;
+  std::condition_variable start_, finish_;
+  uint64_t job_ = 0;
+  int running_ = 0;
+  bool closing_ = false;
+  NncRun entry_ = nullptr;
+  NncContext* context_ = nullptr;
+  int64_t steps_ = 0;
+  NncTeam meeting_{};
+};
+
+}  // namespace nnc
