@@ -328,15 +328,16 @@ struct Test {
 struct Item {
   std::variant<Use, DimList, Data, Callable, Train, Test> node;
   Span span;
+  /// There were syntax errors inside: parts may be missing. Names that cannot be found in it may be among them: stay silent about those.
+  bool has_errors = false;
 };
 
 struct File {
   FileId id;
   std::vector<Item> items;
-  /// The tree may lack definitions that could not be read: a name that cannot be found may be one of them. `lost_names` are the
-  /// names of definitions whose head or body had syntax errors (they are in `items` as far as they could be read).
+  /// Some error of syntax was reported. Definitions that could not be read at all are missing, so a name that cannot be found may be
+  /// one of them; those that could be read in part are in `items`, with Item::has_errors.
   bool has_errors = false;
-  std::vector<std::string> lost_names;
 };
 
 }  // namespace nnc::ast
