@@ -10,6 +10,7 @@
 #include <map>
 #include <set>
 
+#include "base/check.h"
 #include "base/diagnostics.h"
 #include "ir/graph.h"
 #include "ir/op_rules.h"
@@ -58,6 +59,7 @@ class Parser {
         if (!closed) parse_line();
         end_line();
       } catch (Fault) {
+        NNC_CHECK(faulty_, "a line was given up without a message");
         skip_line();
       }
     }
@@ -248,7 +250,7 @@ class Parser {
     size_t begin = at_;
     uint32_t number = parse_value_number();
     auto it = values_.find(number);
-    if (it == values_.end()) fail(Code::E0633, since(begin), fmt::format("%{} is not defined above this line", number));
+    if (it == values_.end() || number == defining_) fail(Code::E0633, since(begin), fmt::format("%{} is not defined above this line", number));
     if (!it->second.valid()) throw Fault{};
     return it->second;
   }
@@ -355,6 +357,7 @@ class Parser {
   // --- lines ---
 
   void parse_line() {
+    defining_ = UINT32_MAX;
     skip_spaces();
     if (peek() == '%') return parse_node();
     size_t begin = at_;
@@ -406,6 +409,7 @@ class Parser {
     auto [slot, fresh] = values_.emplace(number, NodeId{});
     if (!fresh) fail(Code::E0633, since(begin), fmt::format("%{} is defined twice", number));
     expect("=");
+    defining_ = number;
     skip_spaces();
     begin = at_;
     std::string_view word = parse_word();
@@ -578,6 +582,7 @@ class Parser {
   Diagnostics& diagnostics_;
   size_t at_ = 0;
   bool faulty_ = false;
+  uint32_t defining_ = UINT32_MAX;     ///< the value whose line is being read
   Graph graph_;
   std::map<uint32_t, NodeId> values_;  ///< by written number; invalid: its line was faulty
   std::map<std::string, Type> inputs_;
