@@ -1,6 +1,7 @@
-"""Every diagnostic, operation and pass is named by at least one test.
+"""Every diagnostic, operation, pass and command-line flag is named by at least one test.
 
-A list in a .def file is the promise, the tests are searched for its names: what nobody tests is found here, by name.
+The list in a .def file (for flags, the driver's declarations) is the promise, the tests are searched for its names: what nobody
+tests is found here, by name.
 """
 
 import re
@@ -50,6 +51,13 @@ class Coverage(unittest.TestCase):
         # passes are asked for by name on a command line (a-b for a_b) or called as functions
         self.assertEqual([name for name in passes if self.missing([name], r"\b{}\b") and
                           self.missing([name.replace("_", "-")], r"(?<![\w-]){}(?![\w-])")], [])
+
+    def test_every_flag_has_a_test(self):
+        driver = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "driver").glob("*.cpp")))
+        declared = " ".join(re.findall(r'add_(?:option|flag)\w*\(\s*"([^"]*)"', driver))
+        flags = sorted(set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", declared)))
+        self.assertGreater(len(flags), 10)
+        self.assertEqual(self.missing(flags, r"(?<![\w-]){}(?![\w-])"), [])
 
 
 if __name__ == "__main__":
