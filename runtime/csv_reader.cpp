@@ -182,12 +182,12 @@ bool is_number(std::string_view cell) {
 }
 
 bool looks_like_name(std::string_view cell) {
-  static constexpr std::string_view missing[] = {"na", "n/a", "nan", "null", "none", "inf", "infinity", "-", "?"};
+  static constexpr std::string_view values[] = {"na", "n/a", "nan", "null", "none", "inf", "infinity", "-", "?", "true", "false"};
   std::string lower(cell);
   for (char& c : lower)
     if (c >= 'A' && c <= 'Z') c += 'a' - 'A';
   return !cell.empty() && !is_number(cell) && !(cell[0] >= '0' && cell[0] <= '9') &&
-         std::find(std::begin(missing), std::end(missing), lower) == std::end(missing);
+         std::find(std::begin(values), std::end(values), lower) == std::end(values);
 }
 
 bool is_header(const std::vector<std::string_view>& first, const std::vector<std::string_view>* second) {

@@ -34,7 +34,7 @@ std::string recognise_format(const FileBytes& file) {
   if (text.starts_with("PK\x03\x04")) return "it looks like a zip archive: read it with npz(...)";
   if (text.size() > 8 && text[8] == '{' && text.substr(4, 4) == std::string_view("\0\0\0\0", 4))
     return "it looks like a safetensors file: read it with safetensors(...)";
-  if (text.size() > 4 && text[0] == 0 && text[1] == 0 && text[2] >= 8 && text[2] <= 14)
+  if (text.size() >= 4 && text[0] == 0 && text[1] == 0 && text[2] >= 8 && text[2] <= 14)
     return "it looks like an idx file: read it with idx(...)";
   if (text.starts_with("<!DOCTYPE") || text.starts_with("<html"))
     return "it looks like a web page: the download gave an error page";
