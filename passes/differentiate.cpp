@@ -1,0 +1,174 @@
+// Reverse-mode automatic differentiation (Griewank and Walther, "Evaluating Derivatives", ch. 3) on an SSA graph: walk the nodes
+// backwards, hand each node's gradient to its rule, add up what arrives at each operand. Only nodes that lie on a path from a
+// wanted node to the output are visited, and contributions are added in descending order of users, so that the result depends on
+// the graph alone.
+#include "passes/differentiate.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+#include "base/check.h"
+#include "passes/gradient_rules.h"
+
+namespace nnc {
+
+Adjoint::Adjoint(Graph& graph, NodeId y, NodeId g, const std::vector<bool>& wanted)
+    : b(graph, graph[y].span, graph[y].scope), y(y), g(g), node(graph[y]), wanted_(wanted), given_(node.operands.size()) {}
+
+void Adjoint::give(int i, NodeId gradient) {
+  if (!wants(i)) return;
+  NNC_CHECK(type(gradient) == type(x(i)), fmt::format("gradient of operand {} of {}: {} for {}", i, op_name(node.op),
+                                                      to_string(type(gradient)), to_string(type(x(i)))));
+  given_[size_t(i)] = gradient;
+}
+
+namespace {
+
+using GradientRule = void (*)(Adjoint&);
+
+#define NNC_GRADIENT_yes(name) gradient_##name
+#define NNC_GRADIENT_none(name) nullptr
+#define NNC_GRADIENT_leaf(name) nullptr
+constexpr std::array<GradientRule, op_count> gradient_rules{{
+#define NNC_OP(name, arity, op_class, differentiable, summary) NNC_GRADIENT_##differentiable(name),
+#include "ir/ops.def"
+#undef NNC_OP
+}};
+
+}  // namespace
+
+bool blocks_gradient(const Graph& graph, NodeId id, int operand) {
+  const Node& node = graph[id];
+  if (!gradient_rules[size_t(node.op)]) return true;
+  if (!is_float(node.type.dtype) || !is_float(graph.type(node.operands[size_t(operand)]).dtype)) return true;
+  switch (node.op) {
+    case Op::sign:
+    case Op::floor:
+    case Op::ceil:
+    case Op::round:
+      return true;
+    default:
+      return false;  // conditions and indices are not floating-point
+  }
+}
+
+std::vector<NodeId> gradients_of(Graph& graph, NodeId output, NodeId seed, const std::vector<NodeId>& wrt) {
+  NNC_CHECK(graph.type(seed) == graph.type(output), "the seed of a gradient has the output's type");
+  uint32_t end = output.value + 1;
+  std::vector<bool> wanted(graph.size(), false);
+  for (NodeId id : wrt) wanted[id.value] = is_float(graph.type(id).dtype);
+  for (uint32_t i = 0; i < end; ++i) {
+    const Node& node = graph[NodeId{i}];
+    for (size_t k = 0; k < node.operands.size() && !wanted[i]; ++k)
+      wanted[i] = wanted[node.operands[k].value] && !blocks_gradient(graph, {i}, int(k));
+  }
+  std::vector<NodeId> gradient(end);
+  if (wanted[output.value]) gradient[output.value] = seed;
+  for (uint32_t i = end; i-- > 0;) {
+    if (!wanted[i] || !gradient[i].valid()) continue;
+    GradientRule rule = gradient_rules[size_t(graph[NodeId{i}].op)];
+    if (!rule) continue;
+    Adjoint adjoint(graph, {i}, gradient[i], wanted);
+    rule(adjoint);
+    for (size_t k = 0; k < adjoint.given().size(); ++k) {
+      NodeId given = adjoint.given()[k];
+      if (!given.valid()) continue;
+      NodeId x = adjoint.x(int(k));
+      NodeId& sum = gradient[x.value];
+      if (!sum.valid()) {
+        sum = given;
+        continue;
+      }
+      Builder b(graph, graph[x].span, graph[x].scope);
+      sum = b.add(sum, given);
+    }
+  }
+  std::vector<NodeId> result;
+  for (NodeId id : wrt) result.push_back(id.value < end ? gradient[id.value] : NodeId{});
+  return result;
+}
+
+std::vector<ParameterGradient> differentiate(Graph& graph, NodeId loss, const std::vector<std::string>& parameters) {
+  NNC_CHECK(graph.type(loss).rank() == 0 && is_float(graph.type(loss).dtype),
+            fmt::format("a loss is a number, not {}", to_string(graph.type(loss))));
+  std::vector<NodeId> reads;
+  std::vector<size_t> owner;
+  uint32_t end = graph.size();
+  for (uint32_t i = 0; i < end; ++i) {
+    const Node& node = graph[NodeId{i}];
+    if (node.op != Op::parameter) continue;
+    auto it = std::find(parameters.begin(), parameters.end(), node.attributes.text);
+    if (it == parameters.end()) continue;
+    reads.push_back({i});
+    owner.push_back(size_t(it - parameters.begin()));
+  }
+  Builder at_loss(graph, graph[loss].span, graph[loss].scope);
+  std::vector<NodeId> gradients = gradients_of(graph, loss, at_loss.constant_like(1, loss), reads);
+
+  std::vector<ParameterGradient> result;
+  for (const std::string& name : parameters) result.push_back({name, {}, false});
+  for (size_t i = 0; i < reads.size(); ++i) {
+    ParameterGradient& p = result[owner[i]];
+    if (!gradients[i].valid()) continue;
+    Builder b(graph, graph[reads[i]].span, graph[reads[i]].scope);
+    p.node = p.reached ? b.add(p.node, gradients[i]) : gradients[i];
+    p.reached = true;
+  }
+  for (ParameterGradient& p : result) {
+    if (p.reached) continue;
+    const Persistent* persistent = graph.find_persistent(p.parameter);
+    NNC_CHECK(persistent, "no parameter of the name " + p.parameter);
+    p.node = Builder(graph, persistent->span).constant(0, persistent->type);
+  }
+  return result;
+}
+
+MissingGradient explain_missing_gradient(const Graph& graph, NodeId loss, const std::string& parameter) {
+  // Shortest distance to the loss, backwards; operands stand before users, so that one sweep suffices.
+  constexpr uint32_t far = UINT32_MAX;
+  std::vector<uint32_t> distance(graph.size(), far);
+  std::vector<NodeId> next(graph.size());
+  distance[loss.value] = 0;
+  for (uint32_t i = loss.value + 1; i-- > 0;) {
+    if (distance[i] == far) continue;
+    for (NodeId operand : graph[NodeId{i}].operands)
+      if (distance[i] + 1 < distance[operand.value]) {
+        distance[operand.value] = distance[i] + 1;
+        next[operand.value] = {i};
+      }
+  }
+  NodeId start;
+  for (uint32_t i = 0; i < graph.size(); ++i) {
+    const Node& node = graph[NodeId{i}];
+    if (node.op != Op::parameter || node.attributes.text != parameter || distance[i] == far) continue;
+    if (!start.valid() || distance[i] < distance[start.value]) start = {i};
+  }
+  MissingGradient result;
+  if (!start.valid()) return result;
+  result.connected = true;
+  result.path.push_back(start);
+  for (NodeId at = start; at != loss;) {
+    NodeId user = next[at.value];
+    const std::vector<NodeId>& operands = graph[user].operands;
+    int k = int(std::find(operands.begin(), operands.end(), at) - operands.begin());
+    if (!result.blocker.valid() && blocks_gradient(graph, user, k)) result.blocker = user;
+    result.path.push_back(user);
+    at = user;
+  }
+  return result;
+}
+
+void differentiate_loss(Graph& graph) {
+  if (graph.outputs.empty()) return;
+  NodeId loss = graph.outputs[0].node;
+  for (const Output& o : graph.outputs)
+    if (o.name == "loss") loss = o.node;
+  std::vector<std::string> names;
+  for (const Persistent& p : graph.persistents)
+    if (p.kind == PersistentKind::parameter) names.push_back(p.name);
+  for (const ParameterGradient& g : differentiate(graph, loss, names)) graph.outputs.push_back({"grad." + g.parameter, g.node});
+}
+
+}  // namespace nnc

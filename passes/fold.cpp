@@ -1,0 +1,91 @@
+// An element-wise operation over constants gives one number in every element, which the interpreter computes on a graph of that
+// single operation: folding cannot disagree with evaluation. Repeating or moving equal elements changes none of them.
+#include "passes/fold.h"
+
+#include <cfloat>
+#include <cmath>
+
+#include "ir/interpreter.h"
+#include "passes/dead_code.h"
+#include "passes/rewrite.h"
+
+namespace nnc {
+namespace {
+
+// The value in f32 is the value in f64 but for rounding: neither overflowed nor denormal.
+bool keeps_as_f32(double v) { return v == 0 || (std::fabs(v) <= FLT_MAX && std::fabs(v) >= FLT_MIN); }
+
+std::optional<double> evaluate(const Graph& graph, const Node& node, const std::vector<double>& values) {
+  Graph single;
+  std::vector<NodeId> operands;
+  for (size_t i = 0; i < values.size(); ++i)
+    operands.push_back(Builder(single).constant(values[i], {graph.type(node.operands[i]).dtype, {}}));
+  NodeId result = single.add(node.op, operands, node.attributes);
+  single.outputs.push_back({"result", result});
+  double value = interpret(single, {}).outputs.at("result").values[0];
+  if (std::isnan(value)) return std::nullopt;
+  if (single.type(result).dtype == DType::f32 && !keeps_as_f32(value)) {
+    for (double v : values)
+      if (keeps_as_f32(v)) return std::nullopt;
+  }
+  return value;
+}
+
+}  // namespace
+
+std::optional<double> fold_node(const Graph& graph, const Node& node) {
+  if (node.op == Op::extent && !node.attributes.extents[0].rows) return double(node.attributes.extents[0].size);
+  if (node.operands.empty() || node.op == Op::stop_gradient) return std::nullopt;
+  std::vector<double> values;
+  auto read_operands = [&] {
+    for (NodeId operand : node.operands) {
+      if (graph[operand].op != Op::constant) return false;
+      values.push_back(graph[operand].attributes.number);
+    }
+    return true;
+  };
+  switch (node.op) {
+    case Op::broadcast:
+    case Op::transpose:
+    case Op::reshape:
+    case Op::slice:
+      return read_operands() ? std::optional(values[0]) : std::nullopt;
+    case Op::pad:
+      return read_operands() && values[0] == 0 && !std::signbit(values[0]) ? std::optional(0.0) : std::nullopt;
+    case Op::reduce_max:
+    case Op::reduce_min:
+    case Op::reduce_sum: {
+      if (!read_operands()) return std::nullopt;
+      double count = 1;
+      for (int axis : node.attributes.axes) {
+        Extent e = graph.type(node.operands[0]).shape[size_t(axis)];
+        if (e.rows || e.size == 0) return std::nullopt;
+        count *= double(e.size);
+      }
+      if (node.op != Op::reduce_sum) return values[0];
+      double sum = values[0] * count;
+      bool exact = is_float(node.type.dtype) ? keeps_as_f32(sum) : std::fabs(sum) < 2147483648.0;
+      return exact ? std::optional(sum) : std::nullopt;
+    }
+    default:
+      return is_elementwise(node.op) && read_operands() ? evaluate(graph, node, values) : std::nullopt;
+  }
+}
+
+void fold_constants(Graph& graph) {
+  Rebuild rebuild(graph);
+  std::vector<bool> live = live_nodes(graph);
+  for (uint32_t i = 0; i < graph.size(); ++i) {
+    if (!live[i]) continue;
+    Node node = rebuild.translated({i});
+    if (std::optional<double> value = fold_node(rebuild.result, node)) {
+      rebuild.to[i] = Builder(rebuild.result, node.span, node.scope).constant(*value, node.type);
+    } else {
+      rebuild.to[i] = add_node(rebuild.result, node);
+    }
+  }
+  graph = rebuild.finish();
+  remove_dead_code(graph);
+}
+
+}  // namespace nnc

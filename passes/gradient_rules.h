@@ -1,0 +1,40 @@
+// One gradient rule per differentiable operation, declared from ops.def: an operation without its rule does not link, and the
+// linker's message names it.
+#pragma once
+
+#include "ir/graph.h"
+
+namespace nnc {
+
+/// What a rule sees: the node y = op(x0, x1, ...), the gradient g of y, and a builder with the node's span and scope.
+/// A rule calls give(i, gradient of operand i) for the operands that `wants` one.
+class Adjoint {
+ public:
+  Adjoint(Graph& graph, NodeId y, NodeId g, const std::vector<bool>& wanted);
+  Builder b;
+  const NodeId y, g;
+  const Node node;  ///< a copy: references into the graph do not survive additions
+
+  NodeId x(int i) const { return node.operands[size_t(i)]; }
+  const Type& type(NodeId id) const { return b.graph.type(id); }
+  bool wants(int i) const { return wanted_[x(i).value]; }
+  void give(int i, NodeId gradient);
+  /// Gradients given, by operand; invalid where none.
+  const std::vector<NodeId>& given() const { return given_; }
+
+ private:
+  const std::vector<bool>& wanted_;
+  std::vector<NodeId> given_;
+};
+
+#define NNC_GRADIENT_yes(name) void gradient_##name(Adjoint&);
+#define NNC_GRADIENT_none(name)
+#define NNC_GRADIENT_leaf(name)
+#define NNC_OP(name, arity, op_class, differentiable, summary) NNC_GRADIENT_##differentiable(name)
+#include "ir/ops.def"
+#undef NNC_OP
+#undef NNC_GRADIENT_yes
+#undef NNC_GRADIENT_none
+#undef NNC_GRADIENT_leaf
+
+}  // namespace nnc

@@ -1,0 +1,141 @@
+// The driver of simplification: rounds of one forward walk each. A node is offered to the rules with its operands already
+// simplified; the first rule that matches gives its replacement. What a rule builds is looked at in the next round. Every rule
+// makes the graph smaller, cheaper or moves an operation in one fixed direction (broadcasts, transposes and signs towards
+// results, constants to the right), so that rounds come to an end.
+#include "passes/simplify.h"
+
+#include <cfloat>
+#include <cmath>
+
+#include "base/check.h"
+#include "passes/cse.h"
+#include "passes/dead_code.h"
+#include "passes/simplify_rules.h"
+
+namespace nnc {
+namespace {
+
+using RuleFunction = NodeId (*)(Candidate&);
+
+constexpr RuleFunction rule_functions[] = {
+#define NNC_SIMPLIFY(name, validity, meaning) simplify_##name,
+#include "passes/simplify_rules.def"
+#undef NNC_SIMPLIFY
+};
+
+constexpr int max_rounds = 64;
+
+std::vector<uint32_t> count_uses(const Graph& graph, const std::vector<bool>& live) {
+  std::vector<uint32_t> uses(graph.size(), 0);
+  for (uint32_t i = 0; i < graph.size(); ++i)
+    if (live[i])
+      for (NodeId operand : graph[NodeId{i}].operands) ++uses[operand.value];
+  for (const Output& o : graph.outputs) ++uses[o.node.value];
+  for (const Update& u : graph.updates) ++uses[u.node.value];
+  return uses;
+}
+
+bool simplify_once(Graph& graph, const std::vector<size_t>& rules, SimplifyCounts& counts) {
+  std::vector<bool> live = live_nodes(graph);
+  std::vector<uint32_t> old_uses = count_uses(graph, live), uses;
+  Rebuild rebuild(graph);
+  bool changed = false;
+  for (uint32_t i = 0; i < graph.size(); ++i) {
+    if (!live[i]) continue;
+    Node node = rebuild.translated({i});
+    Candidate c{Builder(rebuild.result, node.span, node.scope), node, uses};
+    NodeId found;
+    for (size_t rule : rules) {
+      found = rule_functions[rule](c);
+      if (!found.valid()) continue;
+      ++counts[rule];
+      changed = true;
+      NNC_CHECK(rebuild.result.type(found) == node.type, "simplification rule " + std::string(simplify_rules()[rule].name) +
+                                                             " changes " + to_string(node.type) + " to " +
+                                                             to_string(rebuild.result.type(found)));
+      break;
+    }
+    if (!found.valid()) found = add_node(rebuild.result, node);
+    rebuild.to[i] = found;
+    if (uses.size() < rebuild.result.size()) uses.resize(rebuild.result.size(), 0);
+    uses[found.value] += old_uses[i];
+  }
+  if (changed) graph = rebuild.finish();
+  return changed;
+}
+
+SimplifyCounts run(Graph& graph, const std::vector<size_t>& rules) {
+  SimplifyCounts counts(simplify_rules().size(), 0);
+  remove_dead_code(graph);
+  merge_common_subexpressions(graph);
+  for (int round = 0; round < max_rounds && simplify_once(graph, rules, counts); ++round) {
+    merge_common_subexpressions(graph);
+    remove_dead_code(graph);
+  }
+  return counts;
+}
+
+}  // namespace
+
+const std::vector<SimplifyRule>& simplify_rules() {
+  static const std::vector<SimplifyRule> rules = {
+#define NNC_SIMPLIFY(name, validity, meaning) {#name, Validity::validity, meaning},
+#include "passes/simplify_rules.def"
+#undef NNC_SIMPLIFY
+  };
+  return rules;
+}
+
+SimplifyCounts simplify(Graph& graph) {
+  std::vector<size_t> all(simplify_rules().size());
+  for (size_t i = 0; i < all.size(); ++i) all[i] = i;
+  return run(graph, all);
+}
+
+SimplifyCounts simplify_with(Graph& graph, std::string_view rule) {
+  for (size_t i = 0; i < simplify_rules().size(); ++i)
+    if (simplify_rules()[i].name == rule) return run(graph, {i});
+  NNC_UNREACHABLE("no simplification rule of the name " + std::string(rule));
+}
+
+void erase_stop_gradient(Graph& graph) {
+  Rebuild rebuild(graph);
+  for (uint32_t i = 0; i < graph.size(); ++i) {
+    const Node& node = graph[NodeId{i}];
+    if (node.op == Op::stop_gradient)
+      rebuild.to[i] = rebuild.to[node.operands[0].value];
+    else
+      rebuild.copy({i});
+  }
+  graph = rebuild.finish();
+}
+
+// --- what rules share ---
+
+std::optional<double> Candidate::number(NodeId id) const {
+  if (def(id).op != Op::constant) return std::nullopt;
+  return def(id).attributes.number;
+}
+
+std::optional<Repeated> as_repeated(const Candidate& c, NodeId id) {
+  const Node& node = c.def(id);
+  if (node.op == Op::broadcast) return Repeated{node.attributes.axes, node.operands[0], 0};
+  if (node.op == Op::constant && node.type.rank() > 0) return Repeated{{}, {}, node.attributes.number};
+  return std::nullopt;
+}
+
+NodeId source_of(Candidate& c, const Repeated& r, DType dtype) {
+  return r.source.valid() ? r.source : c.b.constant(r.number, {dtype, {}});
+}
+
+NodeId extent_product(Candidate& c, const std::vector<Extent>& extents, DType dtype) {
+  Extent total;
+  for (const Extent& e : extents) {
+    total.size *= e.size;
+    total.rows |= e.rows;
+  }
+  if (!total.rows) return c.b.constant(double(total.size), {dtype, {}});
+  return c.b.cast(c.b.extent(total), dtype);
+}
+
+}  // namespace nnc

@@ -1,0 +1,181 @@
+// Rules about sums: reductions and contractions take in the views of their operands, and sum as early and as little as possible.
+#include <algorithm>
+
+#include "passes/simplify_rules.h"
+
+namespace nnc {
+
+#define RULE(name) NodeId simplify_##name(Candidate& c)
+
+namespace {
+
+bool is_extreme_or_sum(Op op) { return op == Op::reduce_sum || op == Op::reduce_max || op == Op::reduce_min; }
+
+std::vector<int> without(const std::vector<int>& list, const std::vector<int>& removed) {
+  std::vector<int> rest;
+  for (int x : list)
+    if (!holds(removed, x)) rest.push_back(x);
+  return rest;
+}
+
+// Sizes by label of an operand.
+Extent size_of(const Candidate& c, const std::vector<int>& labels, NodeId operand, int label) {
+  return c.type(operand).shape[size_t(position_of(labels, label))];
+}
+
+}  // namespace
+
+RULE(reduce_broadcast) {
+  if (!is_extreme_or_sum(c.op())) return {};
+  std::optional<Repeated> r = as_repeated(c, c.x(0));
+  if (!r) return {};
+  const std::vector<int> reduced = c.node.attributes.axes;
+  std::vector<Extent> repeated;
+  for (int axis : reduced)
+    if (!holds(r->axes, axis)) repeated.push_back(c.type(c.x(0)).shape[size_t(axis)]);
+  if (c.op() != Op::reduce_sum)  // the largest of no elements is not x
+    for (const Extent& e : repeated)
+      if (e.rows || e.size == 0) return {};
+  std::vector<int> in_source;
+  for (size_t i = 0; i < r->axes.size(); ++i)
+    if (holds(reduced, r->axes[i])) in_source.push_back(int(i));
+  NodeId value = c.b.reduce(c.op(), source_of(c, *r, c.node.type.dtype), in_source);
+  if (c.op() == Op::reduce_sum && !repeated.empty()) value = c.b.mul(value, extent_product(c, repeated, c.node.type.dtype));
+  return align_labels(c.b, value, without(r->axes, reduced), without(identity_axes(c.type(c.x(0)).rank()), reduced),
+                      c.node.type.shape);
+}
+
+RULE(reduce_twice) {
+  if (!is_extreme_or_sum(c.op()) || c.op_of(0) != c.op() || c.uses(c.x(0)) > 1) return {};
+  Node inner = c.def(0);
+  int rank = c.type(inner.operands[0]).rank();
+  std::vector<int> left = without(identity_axes(rank), inner.attributes.axes);
+  std::vector<int> axes = inner.attributes.axes;
+  for (int axis : c.node.attributes.axes) axes.push_back(left[size_t(axis)]);
+  std::sort(axes.begin(), axes.end());
+  return c.b.reduce(c.op(), inner.operands[0], axes);
+}
+
+RULE(reduce_transpose) {
+  if (!is_extreme_or_sum(c.op()) || c.op_of(0) != Op::transpose) return {};
+  Node inner = c.def(0);
+  std::vector<int> axes;
+  for (int axis : c.node.attributes.axes) axes.push_back(inner.attributes.axes[size_t(axis)]);
+  std::sort(axes.begin(), axes.end());
+  NodeId value = c.b.reduce(c.op(), inner.operands[0], axes);
+  std::vector<int> have = without(identity_axes(inner.type.rank()), axes), want = without(inner.attributes.axes, axes);
+  return align_labels(c.b, value, have, want, c.node.type.shape);
+}
+
+// Both factors smaller than their product, and a summed axis that both have: multiplying first would make a tensor that nobody
+// needs.
+RULE(sum_of_product) {
+  if (c.op() != Op::reduce_sum || c.op_of(0) != Op::mul || c.uses(c.x(0)) > 1) return {};
+  Node product = c.def(0);
+  if (c.def(product.operands[0]).op != Op::broadcast || c.def(product.operands[1]).op != Op::broadcast) return {};
+  Node left = c.def(product.operands[0]), right = c.def(product.operands[1]);
+  const std::vector<int>&lhs = left.attributes.axes, &rhs = right.attributes.axes;
+  bool shared = false;
+  for (int axis = 0; axis < product.type.rank(); ++axis) {
+    bool in_left = holds(lhs, axis), in_right = holds(rhs, axis);
+    if (!in_left && !in_right) return {};
+    shared |= in_left && in_right && holds(c.node.attributes.axes, axis);
+  }
+  if (!shared) return {};
+  return c.b.contract(left.operands[0], right.operands[0], lhs, rhs,
+                      without(identity_axes(product.type.rank()), c.node.attributes.axes));
+}
+
+RULE(contract_transpose) {
+  if (c.op() == Op::transpose && c.op_of(0) == Op::contract && c.uses(c.x(0)) == 1) {
+    Node inner = c.def(0);
+    std::vector<int> out;
+    for (int axis : c.node.attributes.axes) out.push_back(inner.attributes.out[size_t(axis)]);
+    return c.b.contract(inner.operands[0], inner.operands[1], inner.attributes.lhs, inner.attributes.rhs, out);
+  }
+  if (c.op() != Op::contract) return {};
+  Attributes a = c.node.attributes;
+  std::vector<NodeId> operands = c.node.operands;
+  bool found = false;
+  for (int i = 0; i < 2; ++i) {
+    if (c.op_of(i) != Op::transpose) continue;
+    Node view = c.def(i);
+    std::vector<int>& labels = i == 0 ? a.lhs : a.rhs;
+    std::vector<int> source(labels.size());
+    for (size_t k = 0; k < labels.size(); ++k) source[size_t(view.attributes.axes[k])] = labels[k];
+    labels = source;
+    operands[size_t(i)] = view.operands[0];
+    found = true;
+  }
+  return found ? c.b.contract(operands[0], operands[1], a.lhs, a.rhs, a.out) : NodeId{};
+}
+
+RULE(contract_broadcast) {
+  if (c.op() != Op::contract) return {};
+  const Attributes a = c.node.attributes;
+  for (int i = 0; i < 2; ++i) {
+    std::optional<Repeated> r = as_repeated(c, c.x(i));
+    if (!r) continue;
+    const std::vector<int>&own = i == 0 ? a.lhs : a.rhs, &other = i == 0 ? a.rhs : a.lhs;
+    std::vector<int> labels, out = a.out;
+    for (int axis : r->axes) labels.push_back(own[size_t(axis)]);
+    std::vector<Extent> multiples;
+    for (int label : own) {
+      if (holds(labels, label) || holds(other, label)) continue;
+      if (holds(a.out, label))
+        out = without(out, {label});
+      else
+        multiples.push_back(size_of(c, own, c.x(i), label));
+    }
+    NodeId source = source_of(c, *r, c.node.type.dtype);
+    NodeId value = i == 0 ? c.b.contract(source, c.x(1), labels, a.rhs, out) : c.b.contract(c.x(0), source, a.lhs, labels, out);
+    if (!multiples.empty()) value = c.b.mul(value, extent_product(c, multiples, c.node.type.dtype));
+    return align_labels(c.b, value, out, a.out, c.node.type.shape);
+  }
+  return {};
+}
+
+RULE(contract_lone_sum) {
+  if (c.op() != Op::contract) return {};
+  Attributes a = c.node.attributes;
+  std::vector<NodeId> operands = c.node.operands;
+  bool found = false;
+  for (int i = 0; i < 2; ++i) {
+    std::vector<int>& own = i == 0 ? a.lhs : a.rhs;
+    const std::vector<int>& other = i == 0 ? a.rhs : a.lhs;
+    std::vector<int> axes, rest;
+    for (size_t k = 0; k < own.size(); ++k) {
+      if (holds(other, own[k]) || holds(a.out, own[k]))
+        rest.push_back(own[k]);
+      else
+        axes.push_back(int(k));
+    }
+    if (axes.empty()) continue;
+    operands[size_t(i)] = c.b.reduce(Op::reduce_sum, operands[size_t(i)], axes);
+    own = rest;
+    found = true;
+  }
+  return found ? c.b.contract(operands[0], operands[1], a.lhs, a.rhs, a.out) : NodeId{};
+}
+
+RULE(contract_nothing) {
+  if (c.op() != Op::contract) return {};
+  const Attributes a = c.node.attributes;
+  bool sums = false;
+  for (const std::vector<int>* labels : {&a.lhs, &a.rhs})
+    for (int label : *labels) sums |= !holds(a.out, label);
+  if (sums && !a.lhs.empty() && !a.rhs.empty()) return {};  // a number times a sum is a product, too
+  auto summed = [&](NodeId x, const std::vector<int>& labels) {
+    std::vector<int> axes;
+    for (size_t k = 0; k < labels.size(); ++k)
+      if (!holds(a.out, labels[k])) axes.push_back(int(k));
+    std::vector<int> rest;
+    for (int label : labels)
+      if (holds(a.out, label)) rest.push_back(label);
+    return align_labels(c.b, c.b.reduce(Op::reduce_sum, x, axes), rest, a.out, c.node.type.shape);
+  };
+  NodeId x = summed(c.x(0), a.lhs), y = summed(c.x(1), a.rhs);
+  return c.b.mul(x, y);
+}
+
+}  // namespace nnc
