@@ -1,0 +1,34 @@
+// Between the two halves of verify_program: every access of every kernel, and the check of the memory plan that looks at nothing else.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "ir/program.h"
+
+namespace nnc {
+
+/// Where a piece of a kernel's code stands, which decides what it may do.
+enum class CodePlace : uint8_t { outer_block, inner_block, operand_a, operand_b, epilogue };
+
+/// One load or store instruction.
+struct Touch {
+  size_t kernel = 0;
+  bool load = false;  ///< otherwise a store
+  bool add = false;   ///< store_add
+  CodePlace place{};
+  size_t block = 0;
+  const Access* access = nullptr;
+  const std::vector<Axis>* axes = nullptr;
+  std::vector<bool> loops;  ///< axes the code runs over
+};
+
+/// By buffer, in order of execution.
+using BufferTouches = std::vector<std::vector<Touch>>;
+
+/// Do two buffers of one block share a byte?
+bool buffers_overlap(const Buffer& a, const Buffer& b);
+/// Invariants P8 to P12 of verify_program.cpp; accesses must be in bounds.
+void check_memory(const Program&, const BufferTouches&, std::vector<std::string>& problems);
+
+}  // namespace nnc

@@ -1,0 +1,331 @@
+// Invariants of a program: what codegen may rely on, and an independent proof of the memory plan. The checks use the kernels' loads and stores
+// alone, never what the passes that made them believed.
+//
+//   P1  Buffers: memory order is a permutation (persistents and temporaries only), byte count as buffer_bytes says, temporaries and persistents
+//       aligned to 64 bytes and inside arena and persistent block, slots of fields, scalars, results and outputs exist.
+//   P2  Persistents do not overlap; each has one buffer of its type. Nothing is declared twice.
+//   P3  Kernels: names unique, axes and vector axis in range, tiles positive, inner blocks only where there are inner axes.
+//   P4  Values: ids unique in a kernel; defined before use, in the same block or in one whose values are visible there (an outer block, or a reduction
+//       of an inner one); a contraction's operands and epilogue see only their own; gather indices are integers.
+//   P5  Instructions stand where their kind is allowed, and types agree: with the buffer, and with infer_type for arithmetic.
+//   P6  Accesses stay within their buffer for the planned number of rows; a field is read by rows; operand a does not depend on n, b not on m,
+//       an epilogue not on k, an outer block not on inner axes.
+//   P7  Fields and scalars are only read.
+//   P8  A kernel writes no element twice: each store is one-to-one over its axes, two stores of one kernel to one buffer are disjoint (looked at
+//       element by element, in buffers of up to 2^24 elements). store_add, and a store at an index that is data, only in serial kernels.
+//   P9  A persistent is never read after its update: no later kernel loads it, and the kernel that stores it loads it only at the very element
+//       it stores, before the store. A temporary that one kernel both stores and loads is touched at equal places too, unless the kernel is one
+//       serial iteration.
+//   P10 A temporary's first access is a store; every result and output is stored.
+//   P11 Temporaries alive at the same time (first to last access, in order of kernels) do not overlap in the arena.
+//   P12 Without a barrier between them, two kernels of which one is parallel touch no byte that either writes.
+// P8 to P12 are in verify_memory.cpp.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "ir/program.h"
+#include "ir/verify_memory.h"
+
+namespace nnc {
+namespace {
+
+class ProgramVerifier {
+ public:
+  explicit ProgramVerifier(const Program& program) : program_(program), touches_(program.buffers.size()) {}
+
+  std::vector<std::string> run() {
+    check_buffers();
+    check_persistents();
+    std::set<std::string> names;
+    for (size_t k = 0; k < program_.kernels.size(); ++k) {
+      kernel_index_ = k;
+      kernel_ = &program_.kernels[k];
+      if (!names.insert(kernel_->name).second) fail("P3: two kernels are named {}", kernel_->name);
+      if (const MapKernel* map = std::get_if<MapKernel>(&kernel_->body))
+        check_map(*map);
+      else
+        check_contract(std::get<ContractKernel>(kernel_->body));
+    }
+    // The plan is only looked at where the accesses it is judged by are sound.
+    if (problems_.empty()) check_memory(program_, touches_, problems_);
+    return std::move(problems_);
+  }
+
+ private:
+  template <class... Args>
+  void fail(fmt::format_string<Args...> format, Args&&... args) {
+    problems_.push_back(fmt::format(format, std::forward<Args>(args)...));
+  }
+
+  // --- P1, P2 ---
+
+  void check_buffers() {
+    for (const Buffer& b : program_.buffers) {
+      bool placed = b.kind == BufferKind::temporary || b.kind == BufferKind::persistent;
+      if (!b.order.empty()) {
+        std::vector<int> sorted = b.order;
+        std::sort(sorted.begin(), sorted.end());
+        bool permutation = sorted.size() == b.shape.size();
+        for (size_t i = 0; permutation && i < sorted.size(); ++i) permutation = sorted[i] == int(i);
+        if (!permutation || !placed) fail("P1: the memory order of {} is not one of its {} axes", b.name, b.shape.size());
+      }
+      if (b.bytes != buffer_bytes(b, program_.rows)) fail("P1: {} has {} bytes, not {}", b.name, b.bytes, buffer_bytes(b, program_.rows));
+      auto slot = [&](const std::vector<std::string>& list, int64_t index, std::string_view what) {
+        if (index < 0 || index >= int64_t(list.size())) fail("P1: {} is {} {} of {}", b.name, what, index, list.size());
+      };
+      switch (b.kind) {
+        case BufferKind::temporary:
+        case BufferKind::persistent: {
+          int64_t room = b.kind == BufferKind::temporary ? program_.arena_bytes : program_.persistent_bytes;
+          if (b.offset % 64 != 0) fail("P1: {} stands at {}, which is no multiple of 64", b.name, b.offset);
+          if (b.offset < 0 || b.bytes > room - b.offset) fail("P1: {} at {} with {} bytes leaves its block of {}", b.name, b.offset, b.bytes, room);
+          break;
+        }
+        case BufferKind::field: slot(program_.fields, b.field, "field"); break;
+        case BufferKind::scalars:
+        case BufferKind::results:
+          if (b.offset % 4 != 0 || b.dtype != DType::f32 || b.bytes != 4) fail("P1: {} is no f32 scalar of its block", b.name);
+          slot(b.kind == BufferKind::scalars ? program_.scalars : program_.results, b.offset / 4, "slot");
+          break;
+        case BufferKind::output: slot(program_.outputs, b.offset, "output"); break;
+      }
+    }
+  }
+
+  void check_persistents() {
+    std::set<std::string> names;
+    std::set<BufferId> used;
+    for (const PersistentPlace& place : program_.persistents) {
+      if (!names.insert(place.persistent.name).second) fail("P2: persistent {} is placed twice", place.persistent.name);
+      if (place.buffer.value >= program_.buffers.size() || program_[place.buffer].kind != BufferKind::persistent) {
+        fail("P2: persistent {} has no persistent buffer", place.persistent.name);
+        continue;
+      }
+      const Buffer& b = program_[place.buffer];
+      if (!used.insert(place.buffer).second) fail("P2: buffer {} holds two persistents", b.name);
+      if (b.dtype != place.persistent.type.dtype || b.shape != place.persistent.type.shape)
+        fail("P2: persistent {} is {}, its buffer {}", place.persistent.name, to_string(place.persistent.type), to_string(Type{b.dtype, b.shape}));
+    }
+    for (size_t i = 0; i < program_.buffers.size(); ++i)
+      for (size_t k = i + 1; k < program_.buffers.size(); ++k) {
+        const Buffer &a = program_.buffers[i], &b = program_.buffers[k];
+        if (a.kind == BufferKind::persistent && b.kind == BufferKind::persistent && buffers_overlap(a, b)) fail("P2: {} and {} overlap", a.name, b.name);
+      }
+  }
+
+  // --- P3 to P7: one kernel ---
+
+  struct Code {
+    CodePlace place{};
+    size_t block = 0;
+    const std::vector<Axis>* axes = nullptr;
+    std::vector<bool> loops;   ///< axes an access may depend on
+    size_t inner_axes = 0;
+    bool serial = false;       ///< colliding stores are allowed
+  };
+
+  void check_map(const MapKernel& map) {
+    values_.clear();
+    ids_.clear();
+    int count = int(map.axes.size());
+    if (map.outer < 0 || map.outer > count) return fail("P3: {} has {} outer axes of {}", kernel_->name, map.outer, count);
+    bool outer_vector = map.outer > 0 && map.vector_axis == map.outer - 1, inner_vector = map.outer < count && map.vector_axis == count - 1;
+    if (map.vector_axis != -1 && !outer_vector && !inner_vector)
+      fail("P3: {} has vector axis {}, which is neither the last outer nor the last inner one", kernel_->name, map.vector_axis);
+    if (kernel_->parallel && map.serial) fail("P3: {} is serial and parallel", kernel_->name);
+    check_axes(map.axes);
+    for (size_t i = 0; i < map.blocks.size(); ++i) {
+      const Block& block = map.blocks[i];
+      if (block.inner && map.outer == count) fail("P3: {} has an inner block but no inner axes", kernel_->name);
+      Code code{block.inner ? CodePlace::inner_block : CodePlace::outer_block, i, &map.axes, std::vector<bool>(map.axes.size(), block.inner), 0, map.serial};
+      for (int axis = 0; axis < map.outer; ++axis) code.loops[size_t(axis)] = true;
+      code.inner_axes = size_t(count - map.outer);
+      check_code(block.code, code);
+      if (!block.inner) continue;
+      // Only reductions are seen outside, and only there: they are complete when the loop has ended.
+      for (const Instruction& inst : block.code)
+        if (inst.kind == Instruction::Kind::reduce)
+          values_[inst.id] = inst.dtype;
+        else
+          values_.erase(inst.id);
+    }
+  }
+
+  void check_contract(const ContractKernel& contract) {
+    ids_.clear();
+    if (contract.batch < 0 || contract.axes.size() != size_t(contract.batch) + 3)
+      return fail("P3: {} has {} axes for {} batch axes and m, n, k", kernel_->name, contract.axes.size(), contract.batch);
+    if (contract.mr < 1 || contract.nr < 1 || contract.mc < 1 || contract.nc < 1 || contract.kc < 1) fail("P3: {} has an empty tile", kernel_->name);
+    check_axes(contract.axes);
+    size_t m = size_t(contract.batch), n = m + 1, k = m + 2;
+    auto check_part = [&](const std::vector<Instruction>& instructions, CodePlace place, size_t without) {
+      values_.clear();
+      Code code{place, 0, &contract.axes, std::vector<bool>(contract.axes.size(), true), 0, false};
+      code.loops[without] = false;
+      check_code(instructions, code);
+    };
+    auto check_operand = [&](const Operand& operand, CodePlace place, size_t without, std::string_view which) {
+      check_part(operand.code, place, without);
+      auto it = values_.find(operand.value);
+      if (it == values_.end())
+        fail("P4: operand {} of {} ends with v{}, which it does not define", which, kernel_->name, operand.value);
+      else if (it->second != DType::f32)
+        fail("P5: operand {} of {} is {}, not f32", which, kernel_->name, dtype_name(it->second));
+    };
+    check_operand(contract.a, CodePlace::operand_a, n, "a");
+    check_operand(contract.b, CodePlace::operand_b, m, "b");
+    check_part(contract.epilogue, CodePlace::epilogue, k);
+  }
+
+  void check_axes(const std::vector<Axis>& axes) {
+    for (const Axis& axis : axes)
+      if (axis.extent.size < 0) fail("P3: axis {} of {} has size {}", axis.name, kernel_->name, axis.extent.size);
+  }
+
+  void check_code(const std::vector<Instruction>& instructions, const Code& code) {
+    for (const Instruction& inst : instructions) check_instruction(inst, code);
+  }
+
+  std::string at(const Instruction& inst) const {
+    return inst.id >= 0 ? fmt::format("v{} of {}", inst.id, kernel_->name) : fmt::format("a store of {}", kernel_->name);
+  }
+
+  void check_instruction(const Instruction& inst, const Code& code) {
+    using Kind = Instruction::Kind;
+    std::vector<Type> types;
+    for (int id : inst.operands) {
+      auto it = values_.find(id);
+      if (it == values_.end())
+        fail("P4: {} uses v{}, which is not defined there", at(inst), id);
+      else
+        types.push_back({it->second, {}});
+    }
+    if (types.size() != inst.operands.size()) return define(inst);
+    bool operand_code = code.place == CodePlace::operand_a || code.place == CodePlace::operand_b;
+    switch (inst.kind) {
+      case Kind::load: check_access(inst, code); break;
+      case Kind::store:
+      case Kind::store_add:
+        if (operand_code) fail("P5: {} stands in an operand", at(inst));
+        if ((inst.kind == Kind::store_add || inst.access.index_value >= 0) && !code.serial)
+          fail("P8: {} may meet another one, but the kernel is not serial", at(inst));
+        if (types.size() != 1 || types[0].dtype != inst.dtype) fail("P5: {} does not store one value of its type", at(inst));
+        check_access(inst, code);
+        break;
+      case Kind::constant: break;
+      case Kind::axis_index:
+        if (inst.axis < 0 || size_t(inst.axis) >= code.axes->size() || !code.loops[size_t(inst.axis)])
+          fail("P6: {} is the index of axis {}, over which it does not run", at(inst), inst.axis);
+        if (inst.dtype != DType::i32) fail("P5: {} is an index of type {}", at(inst), dtype_name(inst.dtype));
+        break;
+      case Kind::compute: {
+        Attributes attributes;
+        if (inst.op == Op::cast) attributes.dtype = inst.dtype;
+        std::string error;
+        if (!is_elementwise(inst.op)) return fail("P5: {} computes {}, which is not element-wise", at(inst), op_name(inst.op));
+        std::optional<Type> type = infer_type(inst.op, types, attributes, error);
+        if (!type)
+          fail("P5: {}: {} {}", at(inst), op_name(inst.op), error);
+        else if (type->dtype != inst.dtype)
+          fail("P5: {} is {}, but {} gives {}", at(inst), dtype_name(inst.dtype), op_name(inst.op), dtype_name(type->dtype));
+        break;
+      }
+      case Kind::reduce:
+        if (code.place != CodePlace::inner_block) fail("P5: {} reduces outside an inner block", at(inst));
+        if (types.size() != 1) return fail("P5: {} reduces {} values", at(inst), types.size());
+        if (inst.op == Op::argmax) {
+          if (inst.dtype != DType::i32 || code.inner_axes != 1) fail("P5: {} is an argmax that is not i32 over one axis", at(inst));
+        } else if (inst.op != Op::reduce_sum && inst.op != Op::reduce_max && inst.op != Op::reduce_min) {
+          fail("P5: {} reduces by {}", at(inst), op_name(inst.op));
+        } else if (inst.dtype != types[0].dtype) {
+          fail("P5: {} reduces {} to {}", at(inst), dtype_name(types[0].dtype), dtype_name(inst.dtype));
+        }
+        break;
+      case Kind::accumulator:
+        if (code.place != CodePlace::epilogue || inst.dtype != DType::f32) fail("P5: {} is no f32 accumulator of an epilogue", at(inst));
+        break;
+      case Kind::extent:
+        if (inst.dtype != DType::f32) fail("P5: {} is an extent of type {}", at(inst), dtype_name(inst.dtype));
+        break;
+    }
+    define(inst);
+  }
+
+  void define(const Instruction& inst) {
+    bool defines = inst.kind != Instruction::Kind::store && inst.kind != Instruction::Kind::store_add;
+    if (!defines) return;
+    if (inst.id < 0) return fail("P4: an instruction of {} defines no value", kernel_->name);
+    if (!ids_.insert(inst.id).second) fail("P4: {} is defined twice", at(inst));
+    if (inst.kind != Instruction::Kind::reduce) values_[inst.id] = inst.dtype;
+  }
+
+  // --- P6, P7: one access ---
+
+  void check_access(const Instruction& inst, const Code& code) {
+    const Access& access = inst.access;
+    bool load = inst.kind == Instruction::Kind::load;
+    if (access.buffer.value >= program_.buffers.size()) return fail("P6: {} touches no buffer", at(inst));
+    const Buffer& b = program_[access.buffer];
+    if (inst.dtype != b.dtype) fail("P5: {} is {}, but {} holds {}", at(inst), dtype_name(inst.dtype), b.name, dtype_name(b.dtype));
+    if (!load && (b.kind == BufferKind::field || b.kind == BufferKind::scalars)) fail("P7: {} writes {}, which is read only", at(inst), b.name);
+    if (access.strides.size() != code.axes->size())
+      return fail("P6: {} has {} strides for {} axes", at(inst), access.strides.size(), code.axes->size());
+    for (size_t i = 0; i < access.strides.size(); ++i)
+      if (access.strides[i] != 0 && !code.loops[i]) fail("P6: {} depends on axis {}, over which it does not run", at(inst), (*code.axes)[i].name);
+
+    int64_t elements = Type{b.dtype, b.shape}.elements(program_.rows);
+    if (b.kind == BufferKind::field) {
+      int row = access.row_axis;
+      if (row < 0 || size_t(row) >= code.axes->size() || !code.loops[size_t(row)]) return fail("P6: {} reads field {} without rows", at(inst), b.name);
+      if (access.strides[size_t(row)] != 0) fail("P6: {} has a stride along the rows of {}", at(inst), b.name);
+      if ((*code.axes)[size_t(row)].extent != Extent{1, true}) fail("P6: {} reads rows of {} along an axis of {}", at(inst), b.name, to_string((*code.axes)[size_t(row)].extent));
+      elements = 1;
+      for (size_t i = 1; i < b.shape.size(); ++i) elements *= b.shape[i].at(program_.rows);
+    } else if (access.row_axis >= 0) {
+      fail("P6: {} reads {} by rows, but it is no field", at(inst), b.name);
+    }
+    if (access.index_value >= 0) {
+      auto it = values_.find(access.index_value);
+      if (it == values_.end())
+        fail("P4: {} uses index v{}, which is not defined there", at(inst), access.index_value);
+      else if (it->second != DType::i32 && it->second != DType::i64 && it->second != DType::u8)
+        fail("P4: {} uses index v{} of type {}", at(inst), access.index_value, dtype_name(it->second));
+    }
+    int64_t low = access.offset, high = access.offset;
+    bool empty = false;
+    for (size_t i = 0; i < access.strides.size(); ++i) {
+      int64_t size = (*code.axes)[i].extent.at(program_.rows);
+      if (code.loops[i] && size == 0) empty = true;
+      int64_t reach = access.strides[i] * std::max<int64_t>(size - 1, 0);
+      (reach < 0 ? low : high) += reach;
+    }
+    if (!empty && (low < 0 || high >= elements)) fail("P6: {} touches elements {} to {} of {}, which has {}", at(inst), low, high, b.name, elements);
+    Touch touch;
+    touch.kernel = kernel_index_;
+    touch.load = load;
+    touch.add = inst.kind == Instruction::Kind::store_add;
+    touch.place = code.place;
+    touch.block = code.block;
+    touch.access = &access;
+    touch.axes = code.axes;
+    touch.loops = code.loops;
+    touches_[access.buffer.value].push_back(std::move(touch));
+  }
+
+  const Program& program_;
+  std::vector<std::string> problems_;
+  BufferTouches touches_;
+  const Kernel* kernel_ = nullptr;
+  size_t kernel_index_ = 0;
+  std::map<int, DType> values_;              ///< visible now
+  std::set<int> ids_;
+};
+
+}  // namespace
+
+std::vector<std::string> verify_program(const Program& program) { return ProgramVerifier(program).run(); }
+
+}  // namespace nnc
