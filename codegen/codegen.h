@@ -32,9 +32,15 @@ class CompiledProgram {
   virtual const CodegenStatistics& statistics() const = 0;
 };
 
+struct CompileOptions {
+  bool debugger = false;  ///< tell gdb of the code
+  bool perf_map = false;  ///< write names and places of the functions to /tmp/perf-PID.map, where perf looks for them
+  bool verify = false;    ///< have LLVM check the IR as emitted (a bug of nnc if it objects)
+};
+
 /// Compiles for the program's target, which must be one that this machine can run. Kernels become functions named after kernel and source
 /// line ("nnc.train.fc1.contract@mlp.nn:12"), visible to gdb and perf.
-std::unique_ptr<CompiledProgram> compile(const Program&, const SourceMap* sources);
+std::unique_ptr<CompiledProgram> compile(const Program&, const SourceMap* sources, const CompileOptions& = {});
 
 enum class CodeStage : uint8_t { llvm, llvm_optimized, assembly };
 /// The program's text at a stage of code generation.

@@ -1,0 +1,150 @@
+// The machine, and the middle end. Kernels come out of the emitters as they should run (vectors, tiles, order), so the passes only have to clean up: slots become
+// registers, repeated addresses and loads are computed once, what does not change leaves the loop. No unroller, no vectoriser, no idiom recognition (it would
+// call memset), no inliner. Time grows about linearly with the code.
+#include "codegen/machine.h"
+
+#include <llvm/Analysis/AliasAnalysis.h>
+#include <llvm/Analysis/AssumptionCache.h>
+#include <llvm/Analysis/BasicAliasAnalysis.h>
+#include <llvm/Analysis/ScopedNoAliasAA.h>
+#include <llvm/Analysis/TargetLibraryInfo.h>
+#include <llvm/Analysis/TargetTransformInfo.h>
+#include <llvm/IR/Module.h>
+#include <llvm/IR/PassManager.h>
+#include <llvm/MC/MCSubtargetInfo.h>
+#include <llvm/MC/TargetRegistry.h>
+#include <llvm/Passes/PassBuilder.h>
+#include <llvm/Support/TargetSelect.h>
+#include <llvm/Target/TargetMachine.h>
+#include <llvm/TargetParser/Host.h>
+#include <llvm/Transforms/InstCombine/InstCombine.h>
+#include <llvm/Transforms/Scalar/EarlyCSE.h>
+#include <llvm/Transforms/Scalar/LICM.h>
+#include <llvm/Transforms/Scalar/LoopPassManager.h>
+#include <llvm/Transforms/Scalar/SROA.h>
+#include <llvm/Transforms/Scalar/SimplifyCFG.h>
+
+#include <mutex>
+
+#include "base/check.h"
+#include "base/diagnostics.h"
+#include "codegen/codegen.h"
+
+namespace nnc {
+namespace {
+
+const llvm::Target& native_target() {
+  static const llvm::Target* target = [] {
+    llvm::InitializeNativeTarget();
+    llvm::InitializeNativeTargetAsmPrinter();
+    std::string error;
+    const llvm::Target* found = llvm::TargetRegistry::lookupTarget(llvm::sys::getProcessTriple(), error);
+    NNC_CHECK(found != nullptr, error);
+    return found;
+  }();
+  return *target;
+}
+
+std::string host_cpu() { return llvm::sys::getHostCPUName().str(); }
+
+bool is_x86() { return llvm::Triple(llvm::sys::getProcessTriple()).isX86(); }
+
+/// The least CPU of a level.
+std::string cpu_of_level(VectorLevel level) {
+  if (!is_x86()) return "generic";
+  return level == VectorLevel::avx512 ? "x86-64-v4" : level == VectorLevel::avx2 ? "x86-64-v3" : "x86-64";
+}
+
+}  // namespace
+
+std::unique_ptr<llvm::TargetMachine> make_target_machine(const Target& target) {
+  const llvm::Target& native = native_target();
+  std::string cpu = target.cpu.empty() ? cpu_of_level(target.level) : target.cpu;
+  std::string features;
+  if (cpu == host_cpu()) {
+    // What the system and a hypervisor let through may be less than what the CPU's name promises.
+    for (const auto& feature : llvm::sys::getHostCPUFeatures())
+      if (!feature.getValue()) features += (features.empty() ? "-" : ",-") + feature.getKey().str();
+  }
+  llvm::TargetOptions options;
+  options.AllowFPOpFusion = llvm::FPOpFusion::Standard;
+  std::unique_ptr<llvm::TargetMachine> machine(native.createTargetMachine(llvm::sys::getProcessTriple(), cpu, features, options, llvm::Reloc::PIC_,
+                                                                          llvm::CodeModel::Small, llvm::CodeGenOptLevel::Default, false));
+  NNC_CHECK(machine != nullptr, "no target machine for " + cpu);
+  return machine;
+}
+
+void set_machine(llvm::Module& module, llvm::TargetMachine& machine) {
+  module.setTargetTriple(machine.getTargetTriple().str());
+  module.setDataLayout(machine.createDataLayout());
+}
+
+void optimize(llvm::Module& module, llvm::TargetMachine& machine) {
+  llvm::LoopAnalysisManager loops;
+  llvm::FunctionAnalysisManager functions;
+  llvm::CGSCCAnalysisManager cgscc;
+  llvm::ModuleAnalysisManager modules;
+  llvm::PassBuilder builder(&machine);
+  functions.registerPass([] {
+    llvm::AAManager aliases;
+    aliases.registerFunctionAnalysis<llvm::BasicAA>();
+    aliases.registerFunctionAnalysis<llvm::ScopedNoAliasAA>();
+    return aliases;
+  });
+  builder.registerModuleAnalyses(modules);
+  builder.registerCGSCCAnalyses(cgscc);
+  builder.registerFunctionAnalyses(functions);
+  builder.registerLoopAnalyses(loops);
+  builder.crossRegisterProxies(loops, functions, cgscc, modules);
+
+  llvm::FunctionPassManager passes;
+  passes.addPass(llvm::SROAPass(llvm::SROAOptions::ModifyCFG));
+  passes.addPass(llvm::EarlyCSEPass(true));
+  passes.addPass(llvm::InstCombinePass(llvm::InstCombineOptions().setMaxIterations(1).setVerifyFixpoint(false)));
+  passes.addPass(llvm::createFunctionToLoopPassAdaptor(llvm::LICMPass(llvm::LICMOptions()), /*UseMemorySSA=*/true));
+  passes.addPass(llvm::EarlyCSEPass(false));
+  passes.addPass(llvm::SimplifyCFGPass());
+  for (llvm::Function& f : module)
+    if (!f.isDeclaration()) passes.run(f, functions);
+}
+
+Target host_target_with_cpu() {
+  Target target = host_target();
+  target.cpu = host_cpu();
+  return target;
+}
+
+Target target_by_name(const std::string& name) {
+  if (name == "native") return host_target_with_cpu();
+  if (auto level = parse_vector_level(name)) {
+    Target target = target_with_level(*level);
+    target.cpu = cpu_of_level(*level);
+    return target;
+  }
+  std::unique_ptr<llvm::MCSubtargetInfo> info(native_target().createMCSubtargetInfo(llvm::sys::getProcessTriple(), "", ""));
+  if (!info || !info->isCPUStringValid(name)) {
+    std::vector<std::string> known{"native", "portable", "avx2", "avx512"};
+    if (info)
+      for (const auto& cpu : info->getAllProcessorDescriptions()) known.emplace_back(cpu.Key);
+    std::string like = nearest(name, known);
+    throw UserError(Code::E0620, "unknown CPU `" + name + "`", "",
+                    like.empty() ? "name a CPU as LLVM does (haswell, znver4, sapphirerapids), a level (portable, avx2, avx512) or native"
+                                 : "did you mean `" + like + "`?");
+  }
+  if (name == host_cpu()) return host_target_with_cpu();
+  info.reset(native_target().createMCSubtargetInfo(llvm::sys::getProcessTriple(), name, ""));
+  VectorLevel level = VectorLevel::portable;
+  if (is_x86()) {
+    if (info->checkFeatures("+avx512f,+avx512dq,+avx512bw,+avx512vl,+avx512cd"))
+      level = VectorLevel::avx512;
+    else if (info->checkFeatures("+avx2,+fma"))
+      level = VectorLevel::avx2;
+  }
+  Target target = target_with_level(level);
+  target.cpu = name;
+  return target;
+}
+
+std::string llvm_version() { return LLVM_VERSION_STRING; }
+
+}  // namespace nnc

@@ -1,0 +1,381 @@
+// MapKernels as loops. The outer axes are one linear sequence of iterations that pieces cut; what stands in an iteration depends on the vector axis:
+//   last outer axis   an iteration is `lanes` consecutive indices of it; every value is a vector, reductions are one serial chain per lane
+//   last inner axis   outer blocks are scalar, the innermost loop of inner blocks takes `lanes` indices at a time; a reduction keeps one vector (small
+//                     bodies: four, to hide the latency of the addition), combined by halving at the end
+//   none              scalar code
+// Where an extent is no multiple of the lanes, the code is emitted a second time for the tail, with a mask. The order of every reduction depends on the
+// shape and the target alone.
+#include "codegen/map.h"
+
+#include <llvm/IR/Module.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "base/check.h"
+
+namespace nnc {
+
+using llvm::Value;
+
+namespace {
+
+/// What the linear sequence of iterations looks like.
+struct Iterations {
+  const Emitter& emitter;
+  const MapKernel& map;
+  bool lanes_outer() const { return map.vector_axis >= 0 && map.vector_axis == map.outer - 1; }
+  bool lanes_inner() const { return map.vector_axis >= map.outer && map.vector_axis == int(map.axes.size()) - 1; }
+
+  int64_t planned() const {
+    int64_t count = 1;
+    for (int a = 0; a < map.outer; ++a) {
+      int64_t e = map.axes[size_t(a)].extent.at(emitter.program.rows);
+      count *= lanes_outer() && a == map.outer - 1 ? (e + emitter.lanes - 1) / emitter.lanes : e;
+    }
+    return count;
+  }
+};
+
+/// Iterations in a piece: enough work to pay for claiming it (a microsecond or two), and no more than 64 pieces.
+int64_t grain(const Emitter& e, const Kernel& kernel) {
+  const auto& map = std::get<MapKernel>(kernel.body);
+  int64_t total = std::max<int64_t>(Iterations{e, map}.planned(), 1);
+  if (!kernel.parallel || map.serial || map.outer == 0) return INT64_MAX;
+  double cost = std::max(kernel.flops + kernel.bytes, double(total)) / double(total);
+  auto enough = int64_t(std::ceil(16384.0 / cost));
+  return std::max({enough, (total + 63) / 64, int64_t(1)});
+}
+
+Value* ceil_div(Emitter& e, Value* value, int64_t divisor) {
+  if (divisor == 1) return value;
+  return e.ir.CreateUDiv(e.ir.CreateAdd(value, e.i64(divisor - 1)), e.i64(divisor));
+}
+
+Value* last_count(Emitter& e, const MapKernel& map, Value* rows) {
+  Value* extent = e.extent(map.axes[size_t(map.outer) - 1].extent, rows);
+  return Iterations{e, map}.lanes_outer() ? ceil_div(e, extent, e.lanes) : extent;
+}
+
+Value* total_iterations(Emitter& e, const MapKernel& map, Value* rows) {
+  if (map.outer == 0) return e.i64(1);
+  Value* total = last_count(e, map, rows);
+  for (int a = 0; a + 1 < map.outer; ++a) total = e.ir.CreateMul(total, e.extent(map.axes[size_t(a)].extent, rows));
+  return total;
+}
+
+bool is_cheap(const std::vector<Instruction>& code) {
+  if (code.size() > 10) return false;
+  for (const Instruction& i : code) {
+    if (i.kind == Instruction::Kind::store || i.kind == Instruction::Kind::store_add) return false;
+    if (i.kind == Instruction::Kind::reduce && i.op == Op::argmax) return false;
+    if (i.kind == Instruction::Kind::compute && (i.op == Op::pow || (op_class(i.op) == OpClass::unary && i.op != Op::neg && i.op != Op::abs &&
+                                                                     i.op != Op::cast && i.op != Op::stop_gradient && i.op != Op::logical_not)))
+      return false;
+  }
+  return true;
+}
+
+class MapEmitter {
+ public:
+  MapEmitter(Emitter& e, const Kernel& kernel) : e(e), kernel(kernel), map(std::get<MapKernel>(kernel.body)), shape{e, map} {}
+
+  void emit() {
+    NNC_CHECK(map.vector_axis < 0 || shape.lanes_outer() || shape.lanes_inner(), "vector axis of kernel " + kernel.name + " is not a last axis");
+    if (map.outer == 0) {
+      Point point = new_point();
+      emit_blocks(point);
+      return;
+    }
+    Value* total = total_iterations(e, map, e.arguments.rows);
+    if (auto* constant = llvm::dyn_cast<llvm::ConstantInt>(total); constant && constant->isZero()) return;
+    int64_t size = grain(e, kernel);
+    Value *begin = e.i64(0), *end = total;
+    if (size != INT64_MAX) {
+      begin = e.ir.CreateMul(e.arguments.piece_begin, e.i64(size));
+      end = e.minimum_index(e.ir.CreateMul(e.arguments.piece_end, e.i64(size)), total);
+    }
+    if (map.outer == 1) {
+      emit_last_axis(new_point(), begin, end);
+      return;
+    }
+    e.when(e.ir.CreateICmpSLT(begin, end), [&] {
+      Value* last = last_count(e, map, e.arguments.rows);
+      Value* first_line = e.ir.CreateUDiv(begin, last);
+      Value* end_line = e.ir.CreateUDiv(e.ir.CreateAdd(end, e.ir.CreateSub(last, e.i64(1))), last);
+      e.loop(
+          first_line, end_line, 1,
+          [&](Value* line) {
+            Point point = new_point();
+            Value* rest = line;
+            for (int a = map.outer - 2; a > 0; --a) {
+              Value* extent = e.extent(map.axes[size_t(a)].extent);
+              point.index[size_t(a)] = e.ir.CreateURem(rest, extent);
+              rest = e.ir.CreateUDiv(rest, extent);
+            }
+            point.index[0] = rest;
+            Value* line_begin = e.ir.CreateMul(line, last);
+            Value* from = e.ir.CreateSub(begin, line_begin);
+            from = e.ir.CreateSelect(e.ir.CreateICmpSGT(from, e.i64(0)), from, e.i64(0));
+            Value* to = e.minimum_index(e.ir.CreateSub(end, line_begin), last);
+            emit_last_axis(point, from, to);
+          },
+          true);
+    });
+  }
+
+ private:
+  Emitter& e;
+  const Kernel& kernel;
+  const MapKernel& map;
+  Iterations shape;
+
+  Point new_point() {
+    Point point;
+    point.index.resize(map.axes.size(), nullptr);
+    return point;
+  }
+
+  /// Iterations from .. to - 1 of the last outer axis; in units of vectors if lanes run along it.
+  void emit_last_axis(Point point, Value* from, Value* to) {
+    size_t axis = size_t(map.outer) - 1;
+    if (!shape.lanes_outer()) {
+      e.loop(from, to, 1, [&](Value* i) {
+        Point p = point;
+        p.index[axis] = i;
+        emit_blocks(p);
+      });
+      return;
+    }
+    point.lane_axis = int(axis);
+    point.width = e.lanes;
+    for_lanes(map.axes[axis].extent, from, to, [&](Value* first, Value* active) {
+      Point p = point;
+      p.index[axis] = first;
+      p.active = active;
+      p.mask = active ? e.lane_mask(active, e.lanes) : nullptr;
+      emit_blocks(p);
+    });
+  }
+
+  /// body(first index, number of lanes or null) for the vectors from .. to - 1 along an axis; null bounds: all of them.
+  void for_lanes(Extent extent, Value* from, Value* to, llvm::function_ref<void(Value*, Value*)> body) {
+    int64_t w = e.lanes;
+    Value* size = e.extent(extent);
+    Value* full = e.ir.CreateUDiv(size, e.i64(w));
+    if (!from) from = e.i64(0);
+    e.loop(from, to ? e.minimum_index(to, full) : full, 1, [&](Value* v) { body(e.ir.CreateMul(v, e.i64(w)), nullptr); });
+    if (extent.size % w == 0) return;  // so is every multiple of it
+    Value* tail = e.ir.CreateURem(size, e.i64(w));
+    Value* wanted = to ? e.ir.CreateICmpSGT(to, full) : e.ir.CreateICmpNE(tail, e.i64(0));
+    e.when(wanted, [&] { body(e.ir.CreateMul(full, e.i64(w)), tail); });
+  }
+
+  void emit_blocks(Point& point) {
+    for (const Block& block : map.blocks) {
+      if (block.inner)
+        emit_inner(block, point);
+      else
+        e.emit(block.code, point);
+    }
+  }
+
+  // --- inner blocks ---
+
+  struct Reduction {
+    const Instruction* instruction = nullptr;
+    DType type{};  ///< of what is reduced
+    std::vector<llvm::AllocaInst*> value, index;  ///< one of each accumulator; index for argmax
+  };
+
+  DType reduced_type(const Block& block, const Instruction& reduce) {
+    if (reduce.op != Op::argmax) return reduce.dtype;
+    auto defines = [&](const std::vector<Instruction>& code) -> const Instruction* {
+      for (const Instruction& i : code)
+        if (i.id == reduce.operands[0]) return &i;
+      return nullptr;
+    };
+    if (auto* found = defines(block.code)) return found->dtype;
+    for (const Block& other : map.blocks)
+      if (auto* found = defines(other.code)) return found->dtype;
+    NNC_UNREACHABLE("operand of argmax in kernel " + kernel.name);
+  }
+
+  llvm::Constant* identity(Op op, llvm::Type* type) {
+    llvm::Type* element = type->getScalarType();
+    unsigned bits = element->getScalarSizeInBits();
+    if (op == Op::reduce_sum) return llvm::Constant::getNullValue(type);
+    bool largest = op == Op::reduce_min;
+    if (element->isFloatingPointTy()) return llvm::ConstantFP::getInfinity(type, !largest);
+    if (bits <= 8) return largest ? llvm::Constant::getAllOnesValue(type) : llvm::Constant::getNullValue(type);
+    return llvm::ConstantInt::get(type, largest ? llvm::APInt::getSignedMaxValue(bits) : llvm::APInt::getSignedMinValue(bits));
+  }
+
+  Value* combine(Op op, Value* a, Value* b) {
+    switch (op) {
+      case Op::reduce_sum:
+        return a->getType()->isFPOrFPVectorTy() ? e.ir.CreateFAdd(a, b) : e.ir.CreateAdd(a, b);
+      case Op::reduce_max:
+        return e.maximum(a, b);
+      case Op::reduce_min:
+        return e.minimum(a, b);
+      default:
+        NNC_UNREACHABLE("reduction " + std::string(op_name(op)));
+    }
+  }
+
+  /// Lanes where x beats `best`: larger, or the first NaN.
+  Value* beats(Value* x, Value* best) {
+    if (!x->getType()->isFPOrFPVectorTy())
+      return x->getType()->getScalarSizeInBits() <= 8 ? e.ir.CreateICmpUGT(x, best) : e.ir.CreateICmpSGT(x, best);
+    Value* first_nan = e.ir.CreateAnd(e.ir.CreateFCmpUNO(x, x), e.ir.CreateFCmpORD(best, best));
+    return e.ir.CreateOr(e.ir.CreateFCmpOGT(x, best), first_nan);
+  }
+
+  void accumulate(Reduction& r, size_t chain, Point& point) {
+    Value* x = point.value(r.instruction->operands[0]);
+    NNC_CHECK(x != nullptr, "reduction of a value that is not computed in kernel " + kernel.name);
+    x = e.splat(x, point.width);
+    llvm::Type* type = r.value[chain]->getAllocatedType();
+    Value* old = e.ir.CreateLoad(type, r.value[chain]);
+    bool masked = point.mask && point.lane_axis >= map.outer;  // along an outer axis, absent lanes may hold anything
+    if (r.instruction->op == Op::argmax) {
+      llvm::Type* index_type = r.index[chain]->getAllocatedType();
+      Value* best = e.ir.CreateLoad(index_type, r.index[chain]);
+      Instruction where;
+      where.kind = Instruction::Kind::axis_index;
+      where.dtype = DType::i32;
+      where.axis = map.outer;
+      where.id = int(point.values.size());
+      e.emit(where, point);
+      Value* better = beats(x, old);
+      if (masked) better = e.ir.CreateAnd(better, point.mask);
+      e.ir.CreateStore(e.ir.CreateSelect(better, x, old), r.value[chain]);
+      e.ir.CreateStore(e.ir.CreateSelect(better, e.splat(point.value(where.id), point.width), best), r.index[chain]);
+      point.values.pop_back();
+      return;
+    }
+    Value* sum = combine(r.instruction->op, old, x);
+    e.ir.CreateStore(masked ? e.ir.CreateSelect(point.mask, sum, old) : sum, r.value[chain]);
+  }
+
+  void emit_body(const Block& block, Point& point, std::vector<Reduction>& reductions, size_t chain) {
+    size_t next = 0;
+    for (const Instruction& i : block.code) {
+      if (i.kind == Instruction::Kind::reduce)
+        accumulate(reductions[next++], chain, point);
+      else
+        e.emit(i, point);
+    }
+  }
+
+  void emit_inner(const Block& block, Point& outer) {
+    int width = shape.lanes_inner() ? e.lanes : outer.width;
+    std::vector<Reduction> reductions;
+    for (const Instruction& i : block.code)
+      if (i.kind == Instruction::Kind::reduce) {
+        NNC_CHECK(i.op != Op::argmax || int(map.axes.size()) == map.outer + 1, "argmax over more than one axis in kernel " + kernel.name);
+        reductions.push_back({&i, reduced_type(block, i), {}, {}});
+      }
+    const Extent last = map.axes.empty() ? Extent{} : map.axes.back().extent;
+    bool four = shape.lanes_inner() && !reductions.empty() && is_cheap(block.code) && last.at(e.program.rows) >= 8 * e.lanes;
+    size_t chains = four ? 4 : 1;
+    for (Reduction& r : reductions)
+      for (size_t c = 0; c < chains; ++c) {
+        llvm::Type* type = e.register_type(r.type, width);
+        r.value.push_back(e.slot(type, "accumulator"));
+        e.ir.CreateStore(identity(r.instruction->op == Op::argmax ? Op::reduce_max : r.instruction->op, type), r.value.back());
+        if (r.instruction->op != Op::argmax) continue;
+        llvm::Type* index_type = e.register_type(DType::i32, width);
+        r.index.push_back(e.slot(index_type, "position"));
+        e.ir.CreateStore(llvm::Constant::getNullValue(index_type), r.index.back());
+      }
+    Point point = outer;
+    emit_nest(block, point, map.outer, reductions, chains);
+    for (Reduction& r : reductions) outer.value(r.instruction->id) = finish(r, width);
+  }
+
+  void emit_nest(const Block& block, Point& point, int axis, std::vector<Reduction>& reductions, size_t chains) {
+    if (axis == int(map.axes.size())) {
+      emit_body(block, point, reductions, 0);
+      return;
+    }
+    Extent extent = map.axes[size_t(axis)].extent;
+    bool innermost = axis + 1 == int(map.axes.size());
+    if (!innermost || !shape.lanes_inner()) {
+      e.loop(e.i64(0), e.extent(extent), 1, [&](Value* i) {
+        Point p = point;
+        p.index[size_t(axis)] = i;
+        emit_nest(block, p, axis + 1, reductions, chains);
+      });
+      return;
+    }
+    auto body = [&](Value* first, Value* active, size_t chain) {
+      Point p = point;
+      p.lane_axis = axis;
+      p.width = e.lanes;
+      p.index[size_t(axis)] = first;
+      p.active = active;
+      p.mask = active ? e.lane_mask(active, e.lanes) : nullptr;
+      emit_body(block, p, reductions, chain);
+    };
+    Value* from = nullptr;
+    if (chains > 1) {
+      int64_t together = int64_t(chains);
+      from = e.ir.CreateMul(e.ir.CreateUDiv(e.extent(extent), e.i64(together * e.lanes)), e.i64(together));
+      e.loop(e.i64(0), from, together, [&](Value* v) {
+        Value* first = e.ir.CreateMul(v, e.i64(e.lanes));
+        for (size_t c = 0; c < chains; ++c) body(e.ir.CreateAdd(first, e.i64(int64_t(c) * e.lanes)), nullptr, c);
+      });
+    }
+    for_lanes(extent, from, nullptr, [&](Value* first, Value* active) { body(first, active, 0); });
+  }
+
+  Value* half(Value* v, int width, bool upper) {
+    std::vector<int> lanes;
+    for (int l = 0; l < width; ++l) lanes.push_back(l + (upper ? width : 0));
+    return e.ir.CreateShuffleVector(v, lanes);
+  }
+
+  /// The reduction's value for the outer iteration: chains, then (lanes along an inner axis) lanes combined by halving.
+  Value* finish(Reduction& r, int width) {
+    Op op = r.instruction->op;
+    auto read = [&](llvm::AllocaInst* slot) -> Value* { return e.ir.CreateLoad(slot->getAllocatedType(), slot); };
+    if (op == Op::argmax) {
+      Value *value = read(r.value[0]), *index = read(r.index[0]);
+      if (!shape.lanes_inner()) return index;
+      for (int w = width / 2; w >= 1; w /= 2) {
+        Value *v0 = half(value, w, false), *v1 = half(value, w, true), *i0 = half(index, w, false), *i1 = half(index, w, true);
+        Value* neither = e.ir.CreateAnd(e.ir.CreateNot(beats(v0, v1)), e.ir.CreateNot(beats(v1, v0)));
+        Value* take = e.ir.CreateOr(beats(v1, v0), e.ir.CreateAnd(neither, e.ir.CreateICmpSLT(i1, i0)));
+        value = e.ir.CreateSelect(take, v1, v0);
+        index = e.ir.CreateSelect(take, i1, i0);
+      }
+      return e.ir.CreateExtractElement(index, uint64_t(0));
+    }
+    std::vector<Value*> parts;
+    for (auto* slot : r.value) parts.push_back(read(slot));
+    for (size_t n = parts.size(); n > 1; n /= 2)
+      for (size_t i = 0; i < n / 2; ++i) parts[i] = combine(op, parts[i], parts[i + n / 2]);
+    Value* value = parts[0];
+    if (!shape.lanes_inner()) return value;
+    for (int w = width / 2; w >= 1; w /= 2) value = combine(op, half(value, w, false), half(value, w, true));
+    return e.ir.CreateExtractElement(value, uint64_t(0));
+  }
+};
+
+}  // namespace
+
+void emit_map_kernel(Emitter& e, const Kernel& kernel, llvm::Function* function) {
+  e.begin_kernel(kernel, function);
+  MapEmitter(e, kernel).emit();
+  e.end_kernel();
+}
+
+Value* emit_map_pieces(Emitter& e, const Kernel& kernel, Value* rows) {
+  int64_t size = grain(e, kernel);
+  return size == INT64_MAX ? static_cast<Value*>(e.i64(1)) : ceil_div(e, total_iterations(e, std::get<MapKernel>(kernel.body), rows), size);
+}
+
+}  // namespace nnc

@@ -1,0 +1,282 @@
+// The step function: what runs between kernels. Two bodies, chosen by the size of the team:
+//   alone   for each step: kernels one after the other, each with all its pieces in one call
+//   team    a parallel kernel's pieces are claimed from the team's ticket; the kernels between two barriers share one run of tickets (a kernel's
+//           pieces are the tickets from the sum of the pieces before it), so that the ticket is only ever reset at a barrier, by the last to arrive
+// Barriers are sense-reversing ones: the phase counts completed barriers; the last to arrive resets count and ticket and then advances the phase. Waiting is a
+// bounded spin, then context->wait. The barrier at a step's start also carries the decision to stop: the last to arrive reads the stop flag and
+// sets the ticket to `stopped`, so that all threads leave at the same step. A last barrier makes the return of any thread the end of all work.
+#include "codegen/step.h"
+
+#include <llvm/IR/IntrinsicsX86.h>
+#include <llvm/TargetParser/Triple.h>
+
+#include "base/check.h"
+#include "codegen/contract.h"
+#include "codegen/machine.h"
+#include "codegen/map.h"
+#include "runtime/step_abi.h"
+
+namespace nnc {
+
+using llvm::AtomicOrdering;
+using llvm::BasicBlock;
+using llvm::Value;
+
+namespace {
+
+constexpr int64_t stopped = int64_t(1) << 62;
+constexpr int spins = 2000;  // pauses before a waiting thread gives up its processor: some 30 to 100 microseconds
+
+Value* emit_pieces(Emitter& e, const Kernel& kernel, Value* rows) {
+  return std::holds_alternative<MapKernel>(kernel.body) ? emit_map_pieces(e, kernel, rows) : emit_contract_pieces(e, kernel, rows);
+}
+
+class StepEmitter {
+ public:
+  StepEmitter(Emitter& e, std::vector<llvm::Function*> kernels) : e(e), ir(e.ir), kernels(std::move(kernels)) {}
+
+  void emit() {
+    barrier = emit_barrier();
+    llvm::Function* alone = emit_body(false);
+    llvm::Function* team = emit_body(true);
+    auto* pointer = ir.getPtrTy();
+    auto* type = llvm::FunctionType::get(ir.getVoidTy(), {pointer, ir.getInt32Ty(), ir.getInt64Ty()}, false);
+    auto* run = llvm::Function::Create(type, llvm::GlobalValue::ExternalLinkage, "run", e.module);
+    run->addFnAttr(llvm::Attribute::NoUnwind);
+    run->addFnAttr("no-builtins");
+    auto* many = BasicBlock::Create(e.context, "many", run);
+    auto* one = BasicBlock::Create(e.context, "one", run);
+    auto* check = BasicBlock::Create(e.context, "check", run, many);
+    auto* entry = BasicBlock::Create(e.context, "entry", run, check);
+    ir.SetInsertPoint(entry);
+    Value* members = load(pointer, run->getArg(0), offsetof(NncContext, team));
+    ir.CreateCondBr(ir.CreateIsNull(members), one, check);
+    ir.SetInsertPoint(check);
+    Value* size = load(ir.getInt32Ty(), members, offsetof(NncTeam, size));
+    ir.CreateCondBr(ir.CreateICmpSLE(size, ir.getInt32(1)), one, many);
+    ir.SetInsertPoint(many);
+    ir.CreateCall(team, {run->getArg(0), run->getArg(1), run->getArg(2)});
+    ir.CreateRetVoid();
+    ir.SetInsertPoint(one);
+    ir.CreateCall(alone, {run->getArg(0), run->getArg(1), run->getArg(2)});
+    ir.CreateRetVoid();
+  }
+
+ private:
+  Emitter& e;
+  llvm::IRBuilder<>& ir;
+  std::vector<llvm::Function*> kernels;
+  llvm::Function* barrier = nullptr;
+
+  Value* member(Value* base, size_t offset) { return e.offset_pointer(base, int64_t(offset)); }
+  Value* load(llvm::Type* type, Value* base, size_t offset) { return ir.CreateLoad(type, member(base, offset)); }
+  Value* load_atomic(llvm::Type* type, Value* base, size_t offset, AtomicOrdering order) {
+    auto* value = ir.CreateLoad(type, member(base, offset));
+    value->setAtomic(order);
+    return value;
+  }
+  void store_atomic(Value* value, Value* base, size_t offset, AtomicOrdering order) {
+    ir.CreateStore(value, member(base, offset))->setAtomic(order);
+  }
+
+  llvm::Function* internal_function(const std::string& name, llvm::ArrayRef<llvm::Type*> arguments) {
+    auto* f = llvm::Function::Create(llvm::FunctionType::get(ir.getVoidTy(), arguments, false), llvm::GlobalValue::InternalLinkage,
+                                     "nnc." + e.program.name + "." + name, e.module);
+    f->addFnAttr(llvm::Attribute::NoUnwind);
+    f->addFnAttr(llvm::Attribute::NoInline);
+    f->addFnAttr("no-builtins");
+    return f;
+  }
+
+  /// barrier(context, start): start is true at the start of a step.
+  llvm::Function* emit_barrier() {
+    auto* pointer = ir.getPtrTy();
+    auto* i32 = ir.getInt32Ty();
+    llvm::Function* f = internal_function("barrier", {pointer, ir.getInt1Ty()});
+    Value *context = f->getArg(0), *start = f->getArg(1);
+    auto block = [&](const char* name) { return BasicBlock::Create(e.context, name, f); };
+    BasicBlock *entry = block("entry"), *last = block("last"), *wake = block("wake"), *spin = block("spin"), *again = block("again"),
+               *wait = block("wait"), *done = block("done");
+    ir.SetInsertPoint(entry);
+    Value* team = load(pointer, context, offsetof(NncContext, team));
+    Value* size = load(i32, team, offsetof(NncTeam, size));
+    Value* phase = load_atomic(i32, team, offsetof(NncTeam, phase), AtomicOrdering::Acquire);
+    Value* before = ir.CreateAtomicRMW(llvm::AtomicRMWInst::Add, member(team, offsetof(NncTeam, arrived)), ir.getInt32(1), llvm::MaybeAlign(4),
+                                       AtomicOrdering::AcquireRelease);
+    ir.CreateCondBr(ir.CreateICmpEQ(ir.CreateAdd(before, ir.getInt32(1)), size), last, spin);
+
+    ir.SetInsertPoint(last);
+    Value* stop = load_atomic(i32, context, offsetof(NncContext, stop), AtomicOrdering::Monotonic);
+    Value* leave = ir.CreateAnd(start, ir.CreateICmpNE(stop, ir.getInt32(0)));
+    store_atomic(ir.getInt32(0), team, offsetof(NncTeam, arrived), AtomicOrdering::Monotonic);
+    store_atomic(ir.CreateSelect(leave, e.i64(stopped), e.i64(0)), team, offsetof(NncTeam, ticket), AtomicOrdering::Monotonic);
+    store_atomic(ir.CreateAdd(phase, ir.getInt32(1)), team, offsetof(NncTeam, phase), AtomicOrdering::SequentiallyConsistent);
+    Value* wake_function = load(pointer, context, offsetof(NncContext, wake));
+    ir.CreateCondBr(ir.CreateIsNull(wake_function), done, wake);
+    ir.SetInsertPoint(wake);
+    ir.CreateCall(llvm::FunctionType::get(ir.getVoidTy(), {pointer}, false), wake_function, {context});
+    ir.CreateBr(done);
+
+    ir.SetInsertPoint(spin);
+    auto* count = ir.CreatePHI(i32, 2, "spins");
+    count->addIncoming(ir.getInt32(0), entry);
+    Value* now = load_atomic(i32, team, offsetof(NncTeam, phase), AtomicOrdering::Acquire);
+    ir.CreateCondBr(ir.CreateICmpNE(now, phase), done, again);
+    ir.SetInsertPoint(again);
+    if (llvm::Triple(e.module.getTargetTriple()).isX86()) ir.CreateIntrinsic(llvm::Intrinsic::x86_sse2_pause, {}, {});
+    Value* next = ir.CreateAdd(count, ir.getInt32(1));
+    count->addIncoming(next, again);
+    ir.CreateCondBr(ir.CreateICmpSLT(next, ir.getInt32(spins)), spin, wait);
+    ir.SetInsertPoint(wait);
+    ir.CreateCall(llvm::FunctionType::get(ir.getVoidTy(), {pointer, i32}, false), load(pointer, context, offsetof(NncContext, wait)),
+                  {context, phase});
+    ir.CreateFence(AtomicOrdering::Acquire);
+    ir.CreateBr(done);
+    ir.SetInsertPoint(done);
+    ir.CreateRetVoid();
+    return f;
+  }
+
+  /// The loop over steps, for a team of one or for a thread of a larger one.
+  llvm::Function* emit_body(bool team) {
+    auto* pointer = ir.getPtrTy();
+    auto* i32 = ir.getInt32Ty();
+    auto* i64 = ir.getInt64Ty();
+    llvm::Function* f = internal_function(team ? "team" : "alone", {pointer, i32, i64});
+    Value *context = f->getArg(0), *thread = f->getArg(1), *steps = f->getArg(2);
+    auto block = [&](const char* name) { return BasicBlock::Create(e.context, name, f); };
+    BasicBlock *entry = block("entry"), *head = block("step"), *work = block("work"), *body = block("kernels"), *next = block("next"),
+               *done = block("done");
+    ir.SetInsertPoint(entry);
+    Value* members = team ? load(pointer, context, offsetof(NncContext, team)) : nullptr;
+    Value* scratch = ir.CreateGEP(ir.getInt8Ty(), load(pointer, context, offsetof(NncContext, scratch)),
+                                  ir.CreateMul(ir.CreateSExt(thread, i64), load(i64, context, offsetof(NncContext, scratch_bytes))));
+    Value* cycles = load(pointer, context, offsetof(NncContext, kernel_cycles));
+    Value* first_thread = ir.CreateICmpEQ(thread, ir.getInt32(0));
+    Value* timed = ir.CreateIsNotNull(cycles);
+    if (team) timed = ir.CreateAnd(timed, first_thread);
+    Value* claimed = team ? ir.CreateAlloca(i64, nullptr, "claimed") : nullptr;
+    Value* started = ir.CreateAlloca(i64, nullptr, "started");
+    ir.CreateStore(e.i64(0), started);
+    e.when(first_thread, [&] { ir.CreateStore(e.i64(0), member(context, offsetof(NncContext, steps_done))); });
+    BasicBlock* before = ir.GetInsertBlock();
+    ir.CreateCondBr(ir.CreateICmpSGT(steps, e.i64(0)), head, done);
+
+    ir.SetInsertPoint(head);
+    auto* step = ir.CreatePHI(i64, 2, "step");
+    step->addIncoming(e.i64(0), before);
+    Value* stop = nullptr;
+    if (team) {
+      ir.CreateCall(barrier, {context, ir.getTrue()});
+      stop = ir.CreateICmpSGE(load_atomic(i64, members, offsetof(NncTeam, ticket), AtomicOrdering::Monotonic), e.i64(stopped));
+      ir.CreateStore(e.i64(-1), claimed);
+    } else {
+      stop = ir.CreateICmpNE(load_atomic(i32, context, offsetof(NncContext, stop), AtomicOrdering::Monotonic), ir.getInt32(0));
+    }
+    ir.CreateCondBr(stop, done, work);
+
+    ir.SetInsertPoint(work);
+    Value* rows = ir.CreateLoad(i64, ir.CreateGEP(i64, load(pointer, context, offsetof(NncContext, rows)), step), "rows");
+    ir.CreateCondBr(ir.CreateICmpSGT(rows, e.i64(0)), body, next);
+
+    ir.SetInsertPoint(body);
+    auto at_step = [&](size_t base, llvm::Type* type, Value* count) {
+      return ir.CreateGEP(type, load(pointer, context, base), ir.CreateMul(step, count));
+    };
+    Value* row_index = at_step(offsetof(NncContext, row_index), i64, load(i64, context, offsetof(NncContext, rows_capacity)));
+    Value* scalars = at_step(offsetof(NncContext, scalars), ir.getFloatTy(), e.i64(int64_t(e.program.scalars.size())));
+    Value* results = at_step(offsetof(NncContext, results), ir.getFloatTy(), e.i64(int64_t(e.program.results.size())));
+    Value* base = e.i64(0);  // tickets of the kernels since the last barrier
+    for (size_t k = 0; k < kernels.size(); ++k) {
+      const Kernel& kernel = e.program.kernels[k];
+      if (team && k > 0 && kernel.barrier_before) {
+        ir.CreateCall(barrier, {context, ir.getFalse()});
+        ir.CreateStore(e.i64(-1), claimed);
+        base = e.i64(0);
+      }
+      Value* pieces = emit_pieces(e, kernel, rows);
+      auto call = [&](Value* begin, Value* end) {
+        ir.CreateCall(kernels[k], {context, row_index, rows, scalars, results, scratch, begin, end});
+      };
+      e.when(timed, [&] { ir.CreateStore(ir.CreateIntrinsic(llvm::Intrinsic::readcyclecounter, {}, {}), started); });
+      if (!team) {
+        call(e.i64(0), pieces);
+      } else if (!kernel.parallel) {
+        e.when(first_thread, [&] { call(e.i64(0), pieces); });
+      } else {
+        emit_claims(members, claimed, base, pieces, call);
+        base = ir.CreateAdd(base, pieces);
+      }
+      e.when(timed, [&] {
+        Value* spent = ir.CreateSub(ir.CreateIntrinsic(llvm::Intrinsic::readcyclecounter, {}, {}), ir.CreateLoad(i64, started));
+        Value* sum = member(cycles, k * sizeof(uint64_t));
+        ir.CreateStore(ir.CreateAdd(ir.CreateLoad(i64, sum), spent), sum);
+      });
+    }
+    ir.CreateBr(next);
+
+    ir.SetInsertPoint(next);
+    Value* after = ir.CreateAdd(step, e.i64(1));
+    auto finish_step = [&] { ir.CreateStore(after, member(context, offsetof(NncContext, steps_done))); };
+    if (team)
+      e.when(first_thread, finish_step);
+    else
+      finish_step();
+    step->addIncoming(after, ir.GetInsertBlock());
+    ir.CreateCondBr(ir.CreateICmpSLT(after, steps), head, done);
+    done->moveAfter(ir.GetInsertBlock());
+    ir.SetInsertPoint(done);
+    if (team) ir.CreateCall(barrier, {context, ir.getFalse()});
+    ir.CreateRetVoid();
+    return f;
+  }
+
+  /// while ((ticket = claimed or a new one) < base + pieces) do piece ticket - base. A ticket beyond is kept: it belongs to the next kernel.
+  void emit_claims(Value* members, Value* claimed, Value* base, Value* pieces, llvm::function_ref<void(Value*, Value*)> call) {
+    auto* i64 = ir.getInt64Ty();
+    Value* end = ir.CreateAdd(base, pieces);
+    auto claim = [&] {
+      Value* ticket = ir.CreateAtomicRMW(llvm::AtomicRMWInst::Add, member(members, offsetof(NncTeam, ticket)), e.i64(1), llvm::MaybeAlign(8),
+                                         AtomicOrdering::Monotonic);
+      ir.CreateStore(ticket, claimed);
+    };
+    e.when(ir.CreateICmpSLT(ir.CreateLoad(i64, claimed), e.i64(0)), claim);
+    llvm::Function* f = ir.GetInsertBlock()->getParent();
+    auto* head = BasicBlock::Create(e.context, "claim", f);
+    auto* piece = BasicBlock::Create(e.context, "piece", f);
+    auto* done = BasicBlock::Create(e.context, "claimed", f);
+    ir.CreateBr(head);
+    ir.SetInsertPoint(head);
+    Value* ticket = ir.CreateLoad(i64, claimed);
+    ir.CreateCondBr(ir.CreateICmpSLT(ticket, end), piece, done);
+    ir.SetInsertPoint(piece);
+    Value* begin = ir.CreateSub(ticket, base);
+    call(begin, ir.CreateAdd(begin, e.i64(1)));
+    claim();
+    ir.CreateBr(head);
+    ir.SetInsertPoint(done);
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<llvm::Module> emit_program(const Program& program, const SourceMap* sources, llvm::TargetMachine& machine, llvm::LLVMContext& context,
+                                           int64_t& scratch_bytes) {
+  auto module = std::make_unique<llvm::Module>("nnc." + program.name, context);
+  set_machine(*module, machine);
+  Emitter e(program, sources, *module);
+  std::vector<llvm::Function*> kernels;
+  for (const Kernel& kernel : program.kernels) {
+    llvm::Function* f = e.create_kernel_function(kernel);
+    if (std::holds_alternative<MapKernel>(kernel.body))
+      emit_map_kernel(e, kernel, f);
+    else
+      emit_contract_kernel(e, kernel, f);
+    kernels.push_back(f);
+  }
+  StepEmitter(e, kernels).emit();
+  scratch_bytes = (e.scratch_bytes + 63) / 64 * 64;
+  return module;
+}
+
+}  // namespace nnc
