@@ -1,11 +1,8 @@
-// Evaluates a graph node by node in its order, then hands out outputs and updates. Leaves and element-wise operations are here; those that
-// move or combine elements are in interpreter_tensor.cpp.
+// Evaluates a graph node by node in its order, then hands out outputs and updates. Leaves are here; element-wise operations are in
+// interpreter_elementwise.cpp, those that move or combine elements in interpreter_tensor.cpp.
 #include "ir/interpreter.h"
 
 #include <fmt/format.h>
-
-#include <cmath>
-#include <limits>
 
 #include "base/check.h"
 #include "base/diagnostics.h"
@@ -33,35 +30,6 @@ std::vector<int64_t> shape_at(const Type& type, int64_t rows) {
 
 namespace {
 
-// Float to integer: towards zero, saturating.
-double truncate_to(double value, double low, double high) {
-  if (std::isnan(value)) return 0;
-  return std::trunc(std::fmin(std::fmax(value, low), high)) + 0.0;  // + 0.0: no negative zero among integers
-}
-
-int64_t wrap_integer(uint64_t bits, DType dtype) {
-  switch (dtype) {
-    case DType::i32: return int32_t(uint32_t(bits));
-    case DType::u8: return uint8_t(bits);
-    default: return int64_t(bits);
-  }
-}
-
-}  // namespace
-
-double convert_number(double value, DType from, DType to) {
-  if (to == DType::boolean) return value != 0 ? 1 : 0;
-  if (is_float(to)) return value;
-  if (!is_float(from)) return double(wrap_integer(uint64_t(int64_t(value)), to));
-  switch (to) {
-    case DType::i32: return truncate_to(value, -2147483648.0, 2147483647.0);
-    case DType::u8: return truncate_to(value, 0, 255);
-    default: return truncate_to(value, -0x1p63, 0x1.fffffffffffffp62);
-  }
-}
-
-namespace {
-
 [[noreturn]] void fail_binding(const Node& node, std::string message) {
   Diagnostic d;
   d.code = Code::E0511;
@@ -80,37 +48,6 @@ void copy_binding(InterpreterCall& call, const std::map<std::string, Tensor>& bo
   if (value.dtype != call.result.dtype || value.shape != call.result.shape || value.values.size() != call.result.values.size())
     fail_binding(call.node, fmt::format("{} `{}` is {}, but the value given is {}", what, name, shape_text(call.result), shape_text(value)));
   call.result.values = value.values;
-}
-
-template <class F>
-void map_unary(InterpreterCall& call, F f) {
-  const std::vector<double>& x = call.operand(0).values;
-  for (size_t i = 0; i < x.size(); ++i) call.result.values[i] = f(x[i]);
-}
-
-template <class F>
-void map_binary(InterpreterCall& call, F f) {
-  const std::vector<double>&x = call.operand(0).values, &y = call.operand(1).values;
-  for (size_t i = 0; i < x.size(); ++i) call.result.values[i] = f(x[i], y[i]);
-}
-
-// Arithmetic that wraps around on integers, in two's complement through uint64_t.
-template <class FloatOp, class BitsOp>
-void map_arithmetic(InterpreterCall& call, FloatOp on_floats, BitsOp on_bits) {
-  DType dtype = call.result.dtype;
-  if (is_float(dtype)) return map_binary(call, on_floats);
-  map_binary(call, [&](double x, double y) {
-    return double(wrap_integer(on_bits(uint64_t(int64_t(x)), uint64_t(int64_t(y))), dtype));
-  });
-}
-
-double larger(double x, double y) { return std::isnan(x) || std::isnan(y) ? std::numeric_limits<double>::quiet_NaN() : x < y ? y : x; }
-double smaller(double x, double y) { return std::isnan(x) || std::isnan(y) ? std::numeric_limits<double>::quiet_NaN() : y < x ? y : x; }
-
-double stable_sigmoid(double x) {
-  if (x >= 0) return 1 / (1 + std::exp(-x));
-  double e = std::exp(x);
-  return e / (1 + e);
 }
 
 }  // namespace
@@ -138,72 +75,6 @@ void interpret_iota(InterpreterCall& call) {
 }
 
 void interpret_extent(InterpreterCall& call) { call.result.values[0] = double(call.node.attributes.extents[0].at(call.bindings.rows)); }
-
-// --- element-wise ---
-
-#define UNARY(name, expression) \
-  void interpret_##name(InterpreterCall& call) { map_unary(call, [](double x) -> double { return expression; }); }
-#define BINARY(name, expression) \
-  void interpret_##name(InterpreterCall& call) { map_binary(call, [](double x, double y) -> double { return expression; }); }
-#define ARITHMETIC(name, operation)                                                                                             \
-  void interpret_##name(InterpreterCall& call) {                                                                                \
-    map_arithmetic(call, [](double x, double y) { return x operation y; }, [](uint64_t x, uint64_t y) { return x operation y; }); \
-  }
-
-void interpret_neg(InterpreterCall& call) {
-  DType dtype = call.result.dtype;
-  if (is_float(dtype)) return map_unary(call, [](double x) { return -x; });
-  map_unary(call, [&](double x) { return double(wrap_integer(0 - uint64_t(int64_t(x)), dtype)); });
-}
-
-void interpret_abs(InterpreterCall& call) {
-  DType dtype = call.result.dtype;
-  if (is_float(dtype)) return map_unary(call, [](double x) { return std::fabs(x); });
-  map_unary(call, [&](double x) { return x < 0 ? double(wrap_integer(0 - uint64_t(int64_t(x)), dtype)) : x; });
-}
-
-UNARY(sign, std::isnan(x) ? x : x > 0 ? 1 : x < 0 ? -1 : 0)
-UNARY(floor, std::floor(x))
-UNARY(ceil, std::ceil(x))
-UNARY(round, std::nearbyint(x))
-UNARY(sqrt, std::sqrt(x))
-UNARY(exp, std::exp(x))
-UNARY(expm1, std::expm1(x))
-UNARY(log, std::log(x))
-UNARY(log1p, std::log1p(x))
-UNARY(sin, std::sin(x))
-UNARY(cos, std::cos(x))
-UNARY(tanh, std::tanh(x))
-UNARY(sigmoid, stable_sigmoid(x))
-UNARY(erf, std::erf(x))
-UNARY(logical_not, x == 0 ? 1 : 0)
-UNARY(stop_gradient, x)
-
-ARITHMETIC(add, +)
-ARITHMETIC(sub, -)
-ARITHMETIC(mul, *)
-BINARY(div, x / y)
-BINARY(pow, std::pow(x, y))
-BINARY(maximum, larger(x, y))
-BINARY(minimum, smaller(x, y))
-BINARY(equal, x == y)
-BINARY(not_equal, x != y)
-BINARY(less, x < y)
-BINARY(less_equal, x <= y)
-BINARY(greater, x > y)
-BINARY(greater_equal, x >= y)
-BINARY(logical_and, x != 0 && y != 0)
-BINARY(logical_or, x != 0 || y != 0)
-
-void interpret_select(InterpreterCall& call) {
-  const std::vector<double>&c = call.operand(0).values, &x = call.operand(1).values, &y = call.operand(2).values;
-  for (size_t i = 0; i < c.size(); ++i) call.result.values[i] = c[i] != 0 ? x[i] : y[i];
-}
-
-void interpret_cast(InterpreterCall& call) {
-  DType from = call.operand(0).dtype, to = call.result.dtype;
-  map_unary(call, [&](double x) { return convert_number(x, from, to); });
-}
 
 // --- the run ---
 

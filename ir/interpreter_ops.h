@@ -1,4 +1,4 @@
-// What the interpreter's operations see of a run, and their declarations, one per line of ops.def (a missing one does not link).
+// What the interpreters' operations see of a run, and their declarations, one per line of ops.def (a missing one does not link).
 #pragma once
 
 #include <array>
@@ -21,6 +21,16 @@ struct InterpreterCall {
 #define NNC_OP(name, arity, op_class, differentiable, summary) void interpret_##name(InterpreterCall& call);
 #include "ir/ops.def"
 #undef NNC_OP
+
+/// One element's operands and types, for element-wise operations.
+struct Element {
+  double x = 0, y = 0, z = 0;
+  DType from = DType::f32;  ///< of operand 0
+  DType to = DType::f32;    ///< of the result
+};
+using ElementFunction = double (*)(const Element&);
+/// The scalar function of an element-wise operation; null for all others.
+ElementFunction element_function(Op);
 
 /// Elements between neighbours along each axis, row-major.
 std::vector<int64_t> row_major_strides(const std::vector<int64_t>& shape);

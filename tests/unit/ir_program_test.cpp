@@ -1,6 +1,7 @@
 // Programs: layouts, text, and the verifier on a small sound program that is broken in one place at a time.
 #include "base/check.h"
 #include "ir/program.h"
+#include "ir/program_interpreter.h"
 #include "tests/unit/catch.h"
 
 using namespace nnc;
@@ -373,4 +374,80 @@ TEST_CASE("the verifier of programs names each broken invariant", "[ir]") {
     for (Kernel& k : e.p.kernels) k.parallel = k.barrier_before = false;
     CHECK(verify_program(e.p).empty());
   }
+}
+
+TEST_CASE("the interpreter of programs computes the step, for fewer rows than planned too", "[ir]") {
+  Example e;
+  e.p[e.w].order = {1, 0};  // in memory [out][in]: strides 1 and 3
+  e.contract(0).b.code[0].access.strides = {0, 3, 1};
+  for (size_t i : {3, 5}) e.contract(3).epilogue[i].access.strides = {1, 3, 0};
+  REQUIRE(verify_program(e.p).empty());
+  Bindings bindings;
+  bindings.rows = 2;
+  bindings.inputs["x"] = {DType::u8, {2, 3}, {1, 2, 3, 4, 5, 6}};
+  bindings.scalars["using.lr"] = 0.5;
+  bindings.persistents["w"] = {DType::f32, {3, 2}, {1, 0, 0, 1, 1, 1}};
+  bindings.persistents["moment"] = make_tensor(DType::f32, {3, 2});
+  Results r = interpret_program(e.p, bindings);
+  // h = [[4, 5], [10, 11]]
+  CHECK(r.outputs.at("loss").values == std::vector<double>{16 + 25 + 100 + 121});
+  // w - x^T (2 h) * 0.5 = w - x^T h
+  CHECK(r.updates.at("w").values == std::vector<double>{1 - 44, 0 - 49, 0 - 58, 1 - 65, 1 - 72, 1 - 81});
+  CHECK(r.updates.at("moment").values == std::vector<double>(6, 0.0));
+  bindings.inputs["x"].shape = {3, 2};
+  CHECK_THROWS(interpret_program(e.p, bindings));
+}
+
+TEST_CASE("the interpreter of programs reduces, gathers and scatters", "[ir]") {
+  Program p;
+  p.rows = 1;
+  p.outputs = {"first", "added", "largest"};
+  auto add = [&](std::string name, BufferKind kind, DType dtype, Shape shape, int64_t offset) {
+    Buffer b;
+    b.name = std::move(name);
+    b.kind = kind;
+    b.dtype = dtype;
+    b.shape = std::move(shape);
+    b.offset = offset;
+    b.bytes = buffer_bytes(b, p.rows);
+    p.buffers.push_back(b);
+    return BufferId{uint32_t(p.buffers.size() - 1)};
+  };
+  BufferId table = add("table", BufferKind::persistent, DType::f32, {n(2), n(4)}, 0);
+  BufferId first = add("first", BufferKind::output, DType::i32, {n(2)}, 0), added = add("added", BufferKind::output, DType::f32, {n(4)}, 1);
+  BufferId largest = add("largest", BufferKind::output, DType::f32, {n(2)}, 2);
+  p.persistent_bytes = 64;
+  p.persistents = {{{"table", {DType::f32, {n(2), n(4)}}, PersistentKind::parameter, {}}, table}};
+  MapKernel fill;
+  fill.axes = {{"i", n(4)}};
+  fill.outer = 1;
+  fill.blocks = {{false, {simple(Kind::constant, 0), store(0, at(added, {1}))}}};
+  p.kernels.push_back({"fill", "", {}, fill, false, true, 0, 0, {}});
+  MapKernel map;
+  map.axes = {{"r", n(2)}, {"c", n(4)}};
+  map.outer = 1;
+  map.serial = true;
+  Instruction arg = simple(Kind::reduce, 1);
+  arg.op = Op::argmax;
+  arg.dtype = DType::i32;
+  arg.operands = {0};
+  Instruction gathered = load(2, DType::f32, at(table, {4, 0}));
+  gathered.access.index_value = 1;
+  gathered.access.index_stride = 1;
+  Instruction scattered = store(2, at(added, {0, 0}), Kind::store_add);
+  scattered.access.index_value = 1;
+  scattered.access.index_stride = 1;
+  Instruction index_store = store(1, at(first, {1, 0}));
+  index_store.dtype = DType::i32;
+  map.blocks = {{true, {load(0, DType::f32, at(table, {4, 1})), arg}}, {false, {gathered, index_store, store(2, at(largest, {1, 0})), scattered}}};
+  p.kernels.push_back({"rows", "", {}, map, false, true, 0, 0, {}});
+  std::vector<std::string> problems = verify_program(p);
+  if (!problems.empty()) UNSCOPED_INFO(problems[0]);
+  REQUIRE(problems.empty());
+  Bindings bindings;
+  bindings.persistents["table"] = {DType::f32, {2, 4}, {1, 5, 9, 2, 3, 4, 7, 7}};
+  Results r = interpret_program(p, bindings);
+  CHECK(r.outputs.at("first").values == std::vector<double>{2, 2});
+  CHECK(r.outputs.at("largest").values == std::vector<double>{9, 7});
+  CHECK(r.outputs.at("added").values == std::vector<double>{0, 0, 16, 0});
 }

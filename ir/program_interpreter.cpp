@@ -1,0 +1,284 @@
+// Executes a program's kernels over plain vectors, one per buffer. Layouts are kept (an access means what it means in machine code); arena and
+// persistent block are not: whether buffers may share memory is verify_program's question.
+#include "ir/program_interpreter.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "base/check.h"
+#include "base/diagnostics.h"
+#include "ir/interpreter_ops.h"
+
+namespace nnc {
+namespace {
+
+constexpr double unwritten = std::numeric_limits<double>::quiet_NaN();
+
+// Counts through the indices of some axes, slowest first.
+template <class Visit>
+void for_each_index(const std::vector<int64_t>& sizes, size_t begin, size_t end, std::vector<int64_t>& index, Visit visit) {
+  for (size_t i = begin; i < end; ++i) {
+    if (sizes[i] == 0) return;
+    index[i] = 0;
+  }
+  while (true) {
+    visit();
+    size_t axis = end;
+    while (axis > begin) {
+      --axis;
+      if (++index[axis] < sizes[axis]) break;
+      index[axis] = 0;
+      if (axis == begin) return;
+    }
+    if (begin == end) return;
+  }
+}
+
+class ProgramInterpreter {
+ public:
+  ProgramInterpreter(const Program& program, const Bindings& bindings) : program_(program), bindings_(bindings) {}
+
+  Results run() {
+    NNC_CHECK(bindings_.rows >= 0 && bindings_.rows <= program_.rows, fmt::format("{} rows, {} planned", bindings_.rows, program_.rows));
+    for (const Buffer& buffer : program_.buffers) memory_.push_back(load_buffer(buffer));
+    for (const PersistentPlace& place : program_.persistents) load_persistent(place);
+    for (const Kernel& kernel : program_.kernels) {
+      kernel_ = &kernel;
+      values_.clear();
+      if (const MapKernel* map = std::get_if<MapKernel>(&kernel.body))
+        run_map(*map);
+      else
+        run_contract(std::get<ContractKernel>(kernel.body));
+    }
+    return collect();
+  }
+
+ private:
+  struct Value {
+    double number = 0;
+    DType dtype = DType::f32;
+  };
+
+  // --- memory in and out ---
+
+  [[noreturn]] void fail_binding(std::string message) { throw UserError(Code::E0511, std::move(message)); }
+
+  std::vector<double> load_buffer(const Buffer& buffer) {
+    if (buffer.kind == BufferKind::scalars) {
+      const std::string& name = program_.scalars[size_t(buffer.offset / 4)];
+      auto it = bindings_.scalars.find(name);
+      if (it == bindings_.scalars.end()) fail_binding(fmt::format("no value is given for scalar `{}`", name));
+      return {it->second};
+    }
+    if (buffer.kind == BufferKind::field) {
+      const std::string& name = program_.fields[buffer.field];
+      auto it = bindings_.inputs.find(name);
+      if (it == bindings_.inputs.end()) fail_binding(fmt::format("no value is given for input `{}`", name));
+      if (it->second.shape != shape_at({buffer.dtype, buffer.shape}, bindings_.rows) || it->second.dtype != buffer.dtype)
+        fail_binding(fmt::format("input `{}` is {}, but the value given is {}[{}]", name, to_string(Type{buffer.dtype, buffer.shape}),
+                                 dtype_name(it->second.dtype), fmt::join(it->second.shape, ", ")));
+      return it->second.values;
+    }
+    return std::vector<double>(size_t(Type{buffer.dtype, buffer.shape}.elements(program_.rows)), unwritten);
+  }
+
+  // Visits a buffer's elements in logical row-major order: visit(place in memory, number).
+  template <class Visit>
+  void for_each_element(const Buffer& buffer, const std::vector<int64_t>& shape, Visit visit) {
+    std::vector<int64_t> strides = buffer_strides(buffer, program_.rows);
+    size_t number = 0;
+    for_each_run<1>(shape, {strides}, [&](auto offsets, auto steps, int64_t count) {
+      for (int64_t i = 0; i < count; ++i) visit(size_t(offsets[0] + i * steps[0]), number++);
+    });
+  }
+
+  void load_persistent(const PersistentPlace& place) {
+    const std::string& name = place.persistent.name;
+    auto it = bindings_.persistents.find(name);
+    if (it == bindings_.persistents.end()) fail_binding(fmt::format("no value is given for parameter `{}`", name));
+    const Buffer& buffer = program_[place.buffer];
+    std::vector<int64_t> shape = shape_at(place.persistent.type, program_.rows);
+    if (it->second.shape != shape || it->second.dtype != buffer.dtype)
+      fail_binding(fmt::format("parameter `{}` is {}, but the value given is {}[{}]", name, to_string(place.persistent.type),
+                               dtype_name(it->second.dtype), fmt::join(it->second.shape, ", ")));
+    for_each_element(buffer, shape, [&](size_t at, size_t number) { memory_[place.buffer.value][at] = it->second.values[number]; });
+  }
+
+  Results collect() {
+    Results results;
+    for (const PersistentPlace& place : program_.persistents) {
+      Tensor t = make_tensor(place.persistent.type.dtype, shape_at(place.persistent.type, program_.rows));
+      for_each_element(program_[place.buffer], t.shape, [&](size_t at, size_t number) { t.values[number] = memory_[place.buffer.value][at]; });
+      results.updates[place.persistent.name] = std::move(t);
+    }
+    for (uint32_t b = 0; b < program_.buffers.size(); ++b) {
+      const Buffer& buffer = program_.buffers[b];
+      if (buffer.kind == BufferKind::results) results.outputs[program_.results[size_t(buffer.offset / 4)]] = {buffer.dtype, {}, memory_[b]};
+      if (buffer.kind != BufferKind::output) continue;
+      Tensor t = make_tensor(buffer.dtype, shape_at({buffer.dtype, buffer.shape}, bindings_.rows));
+      // Rows are outermost: fewer of them are a prefix.
+      std::copy_n(memory_[b].begin(), t.values.size(), t.values.begin());
+      results.outputs[program_.outputs[size_t(buffer.offset)]] = std::move(t);
+    }
+    return results;
+  }
+
+  // --- instructions ---
+
+  double value(int id) const { return values_.at(id).number; }
+
+  double& element(const Access& access) {
+    std::vector<double>& memory = memory_[access.buffer.value];
+    int64_t at = access.offset;
+    for (size_t i = 0; i < access.strides.size(); ++i) at += access.strides[i] * index_[i];
+    if (access.index_value >= 0) at += access.index_stride * int64_t(value(access.index_value));
+    if (access.row_axis >= 0) {
+      const Buffer& buffer = program_[access.buffer];
+      int64_t row = 1;
+      for (size_t i = 1; i < buffer.shape.size(); ++i) row *= buffer.shape[i].at(bindings_.rows);
+      at += index_[size_t(access.row_axis)] * row;
+    }
+    NNC_CHECK(at >= 0 && at < int64_t(memory.size()),
+              fmt::format("kernel {} touches element {} of {}, which has {}", kernel_->name, at, program_[access.buffer].name, memory.size()));
+    return memory[size_t(at)];
+  }
+
+  void execute(const Instruction& inst) {
+    using Kind = Instruction::Kind;
+    double number = 0;
+    switch (inst.kind) {
+      case Kind::store: element(inst.access) = value(inst.operands[0]); return;
+      case Kind::store_add: element(inst.access) += value(inst.operands[0]); return;
+      case Kind::reduce: return reduce(inst);
+      case Kind::load: number = element(inst.access); break;
+      case Kind::constant: number = inst.number; break;
+      case Kind::axis_index: number = double(index_[size_t(inst.axis)]); break;
+      case Kind::accumulator: number = accumulator_; break;
+      case Kind::extent: number = double(inst.extent.at(bindings_.rows)); break;
+      case Kind::compute: {
+        Element e;
+        e.x = value(inst.operands[0]);
+        if (inst.operands.size() > 1) e.y = value(inst.operands[1]);
+        if (inst.operands.size() > 2) e.z = value(inst.operands[2]);
+        e.from = values_.at(inst.operands[0]).dtype;
+        e.to = inst.dtype;
+        ElementFunction function = element_function(inst.op);
+        NNC_CHECK(function, fmt::format("kernel {} computes {}", kernel_->name, op_name(inst.op)));
+        number = function(e);
+        break;
+      }
+    }
+    values_[inst.id] = {number, inst.dtype};
+  }
+
+  // --- map kernels ---
+
+  struct Reduction {
+    double number = 0;
+    int64_t count = 0, best = 0;
+  };
+
+  void reduce(const Instruction& inst) {
+    double x = value(inst.operands[0]);
+    Reduction& r = reductions_[inst.id];
+    if (inst.op == Op::reduce_sum) {
+      r.number = is_float(inst.dtype) ? r.number + x : convert_number(r.number + x, DType::i64, inst.dtype);
+    } else if (r.count == 0) {
+      r.number = x;
+    } else if (!std::isnan(r.number) && (std::isnan(x) || (inst.op == Op::reduce_min ? x < r.number : x > r.number))) {
+      r.number = x;
+      r.best = r.count;
+    }
+    ++r.count;
+  }
+
+  // What a reduction over nothing gives.
+  static double empty_reduction(const Instruction& inst) {
+    double infinity = std::numeric_limits<double>::infinity();
+    if (inst.op == Op::reduce_max) return is_float(inst.dtype) ? -infinity : inst.dtype == DType::i32 ? -0x1p31 : -0x1p63;
+    if (inst.op == Op::reduce_min) return is_float(inst.dtype) ? infinity : inst.dtype == DType::i32 ? 0x1p31 - 1 : 0x1.fffffffffffffp62;
+    return 0;
+  }
+
+  void run_map(const MapKernel& map) {
+    std::vector<int64_t> sizes = sizes_of(map.axes);
+    index_.assign(sizes.size(), 0);
+    size_t outer = size_t(map.outer);
+    for_each_index(sizes, 0, outer, index_, [&] {
+      for (const Block& block : map.blocks) {
+        if (!block.inner) {
+          for (const Instruction& inst : block.code) execute(inst);
+          continue;
+        }
+        reductions_.clear();
+        for_each_index(sizes, outer, sizes.size(), index_, [&] {
+          for (const Instruction& inst : block.code) execute(inst);
+        });
+        for (const Instruction& inst : block.code) {
+          if (inst.kind != Instruction::Kind::reduce) continue;
+          auto it = reductions_.find(inst.id);
+          double number = it == reductions_.end() ? empty_reduction(inst) : inst.op == Op::argmax ? double(it->second.best) : it->second.number;
+          values_[inst.id] = {number, inst.dtype};
+        }
+      }
+    });
+  }
+
+  std::vector<int64_t> sizes_of(const std::vector<Axis>& axes) const {
+    std::vector<int64_t> sizes;
+    for (const Axis& axis : axes) sizes.push_back(axis.extent.at(bindings_.rows));
+    return sizes;
+  }
+
+  // --- contractions ---
+
+  std::vector<double> evaluate_operand(const Operand& operand, const std::vector<int64_t>& sizes, size_t first, size_t second) {
+    std::vector<double> out;
+    out.reserve(size_t(sizes[first] * sizes[second]));
+    for (index_[first] = 0; index_[first] < sizes[first]; ++index_[first])
+      for (index_[second] = 0; index_[second] < sizes[second]; ++index_[second]) {
+        for (const Instruction& inst : operand.code) execute(inst);
+        out.push_back(value(operand.value));
+      }
+    index_[first] = index_[second] = 0;
+    return out;
+  }
+
+  void run_contract(const ContractKernel& contract) {
+    std::vector<int64_t> sizes = sizes_of(contract.axes);
+    index_.assign(sizes.size(), 0);
+    size_t m = size_t(contract.batch), n = m + 1, k = m + 2;
+    for_each_index(sizes, 0, m, index_, [&] {
+      std::vector<double> a = evaluate_operand(contract.a, sizes, m, k), b = evaluate_operand(contract.b, sizes, k, n);
+      std::vector<double> sums(size_t(sizes[m] * sizes[n]), 0.0);
+      for (int64_t i = 0; i < sizes[m]; ++i)
+        for (int64_t l = 0; l < sizes[k]; ++l)
+          for (int64_t j = 0; j < sizes[n]; ++j)
+            sums[size_t(i * sizes[n] + j)] += a[size_t(i * sizes[k] + l)] * b[size_t(l * sizes[n] + j)];
+      for (index_[m] = 0; index_[m] < sizes[m]; ++index_[m])
+        for (index_[n] = 0; index_[n] < sizes[n]; ++index_[n]) {
+          accumulator_ = sums[size_t(index_[m] * sizes[n] + index_[n])];
+          for (const Instruction& inst : contract.epilogue) execute(inst);
+        }
+      index_[m] = index_[n] = 0;
+    });
+  }
+
+  const Program& program_;
+  const Bindings& bindings_;
+  std::vector<std::vector<double>> memory_;  ///< by buffer
+  const Kernel* kernel_ = nullptr;
+  std::vector<int64_t> index_;               ///< of every axis of the kernel
+  std::map<int, Value> values_;
+  std::map<int, Reduction> reductions_;
+  double accumulator_ = 0;
+};
+
+}  // namespace
+
+Results interpret_program(const Program& program, const Bindings& bindings) { return ProgramInterpreter(program, bindings).run(); }
+
+}  // namespace nnc
