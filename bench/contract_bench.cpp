@@ -1,0 +1,151 @@
+// Contract kernels against this machine's FMA peak: the shapes of the first issues, each alone in a program, operands hot. Prints
+// median time and share of the peak that is measured beside it. Build target: contract_bench. Options: --level NAME, --filter
+// TEXT, --tile MRxNR, --text (LLVM's assembly).
+#include <fmt/format.h>
+#include <time.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <string>
+
+#include "codegen/peak.h"
+#include "passes/tiles.h"
+#include "tests/run/codegen_contract_case.h"
+
+using namespace nnc;
+using namespace nnc::test;
+
+namespace {
+
+struct Named {
+  std::string name;
+  ContractCase c;
+};
+
+/// Time that this thread has run: other programs on the machine do not count.
+double thread_seconds() {
+  timespec now{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return double(now.tv_sec) + double(now.tv_nsec) * 1e-9;
+}
+
+std::vector<Named> shapes() {
+  Extent rows{1, true};
+  auto fixed = [](int64_t size) { return Extent{size, false}; };
+  std::vector<Named> list;
+  auto layer = [&](std::string name, int64_t batch, int64_t in, int64_t out, bool bytes) {
+    ContractCase c;
+    c.planned_rows = batch;
+    c.m = rows;
+    c.n = fixed(out);
+    c.k = fixed(in);
+    c.a = bytes ? Source::u8_field : Source::plain;
+    c.finish = Finish::bias_relu;
+    list.push_back({name + " forward", c});
+    if (!bytes) {
+      ContractCase d;
+      d.planned_rows = batch;
+      d.m = rows;
+      d.n = fixed(in);
+      d.k = fixed(out);
+      d.b_order = {1, 0};
+      list.push_back({name + " dX", d});
+    }
+    ContractCase w;
+    w.planned_rows = batch;
+    w.m = fixed(in);
+    w.n = fixed(out);
+    w.k = rows;
+    w.a = c.a;
+    w.a_order = {1, 0};
+    w.finish = Finish::update;
+    list.push_back({name + " dW sgd", w});
+    if (in >= 784) {
+      w.finish = Finish::adam;
+      list.push_back({name + " dW adam", w});
+    }
+  };
+  layer("mlp32 784-64", 32, 784, 64, true);
+  layer("mlp32 64-64", 32, 64, 64, false);
+  layer("mlp32 64-10", 32, 64, 10, false);
+  layer("mlp1 784-64", 1, 784, 64, true);
+  layer("mlp256 784-2048", 256, 784, 2048, true);
+  layer("mlp256 2048-2048", 256, 2048, 2048, false);
+  layer("mlp256 2048-10", 256, 2048, 10, false);
+  ContractCase attention;
+  attention.planned_rows = 8;
+  attention.batch = {rows, fixed(8)};
+  attention.m = attention.n = fixed(128);
+  attention.k = fixed(32);
+  attention.b_order = {1, 0};
+  attention.a_gap = attention.b_gap = 7 * 32;
+  list.push_back({"attention q k", attention});
+  attention.k = fixed(128);
+  attention.n = fixed(32);
+  attention.b_order = {0, 1};
+  attention.a_gap = 0;
+  list.push_back({"attention weights v", attention});
+  return list;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Target target = host_target_with_cpu();
+  std::string filter, tile;
+  bool text = false;
+  for (int i = 1; i < argc; ++i) {
+    std::string word = argv[i];
+    if (word == "--text")
+      text = true;
+    else if (word == "--level" && i + 1 < argc)
+      target = target_by_name(argv[++i]);
+    else if (word == "--filter" && i + 1 < argc)
+      filter = argv[++i];
+    else if (word == "--tile" && i + 1 < argc)
+      tile = argv[++i];
+    else {
+      fmt::print(stderr, "usage: contract_bench [--level NAME] [--filter TEXT] [--tile MRxNR] [--text]\n");
+      return 2;
+    }
+  }
+  fmt::print("cpu {}, level {}, peak {:.1f} GFLOP/s\n", target.cpu, vector_level_name(target.level),
+             measure_fma_peak_gflops(target.level));
+  fmt::print("{:28} {:>6} {:>18} {:>5} {:>11} {:>9} {:>8} {:>7}\n", "shape", "tile", "blocks", "pack", "time us", "GFLOP/s",
+             "of peak", "jit ms");
+  for (Named& named : shapes()) {
+    if (named.name.find(filter) == std::string::npos) continue;
+    named.c.target = target;
+    Program program = contract_program(named.c);
+    auto& kernel = std::get<ContractKernel>(program.kernels[0].body);
+    choose_tiles(program, kernel);
+    if (!tile.empty()) std::sscanf(tile.c_str(), "%dx%d", &kernel.mr, &kernel.nr);
+    if (text) {
+      fmt::print("{}\n", emit_text(program, nullptr, CodeStage::assembly));
+      continue;
+    }
+    auto code = compile(program, nullptr);
+    Memory memory(program, 1);
+    auto seconds = [&](int64_t steps) {
+      double start = thread_seconds();
+      memory.run(*code, program.rows, 1, steps);
+      return thread_seconds() - start;
+    };
+    int64_t steps = 1;
+    while (seconds(steps) < 2e-3) steps *= 2;
+    std::vector<double> times, peaks;
+    for (int i = 0; i < 15; ++i) {
+      times.push_back(seconds(steps) / double(steps));
+      if (i % 3 == 0) peaks.push_back(measure_fma_peak_gflops(target.level));
+    }
+    std::sort(times.begin(), times.end());
+    std::sort(peaks.begin(), peaks.end());
+    double gflops = program.kernels[0].flops / times[times.size() / 2] * 1e-9;
+    const CodegenStatistics& s = code->statistics();
+    fmt::print("{:28} {:>6} {:>18} {:>5} {:>11.2f} {:>9.1f} {:>7.1f}% {:>7.1f}\n", named.name,
+               fmt::format("{}x{}", kernel.mr, kernel.nr), fmt::format("{},{},{}", kernel.mc, kernel.nc, kernel.kc),
+               fmt::format("{}{}", kernel.a.pack ? "a" : "-", kernel.b.pack ? "b" : "-"), times[times.size() / 2] * 1e6, gflops,
+               100 * gflops / peaks[peaks.size() / 2], s.ir_ms + s.optimize_ms + s.compile_ms);
+  }
+  return 0;
+}

@@ -1,0 +1,403 @@
+// A contraction as nested blocks (K. Goto, R. van de Geijn, 2008): a piece of work is mc x nc outputs; for each block of kc the
+// operands that need it are packed, then register tiles of mr x nr vectors run over the block, columns outside, rows inside, so
+// that the panel of b stays in the first-level cache. Every output is one ascending chain of FMAs over all of k: between blocks
+// of k accumulators wait in memory. So neither tiles nor pieces nor threads change a bit of the result.
+//
+// Two forms of a tile keep the code small. The whole tile, where nearly all the time goes, has its epilogue inline on the
+// accumulators in registers. Everything else (edges, epilogues too long to repeat for each accumulator) calls tile functions that
+// leave accumulators in memory, and then runs one rolled loop of the epilogue over them.
+#include "codegen/contract.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "codegen/contract_pack.h"
+#include "codegen/micro.h"
+
+namespace nnc {
+namespace {
+
+/// Most instructions that a whole tile's inline epilogue may come to.
+constexpr int inline_epilogue_limit = 200;
+
+int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
+
+/// A kernel's tiles and blocks, clamped to target and shape, and its scratch memory.
+struct Plan {
+  size_t m_axis, n_axis, k_axis;
+  Extent m, n, k;
+  int64_t planned_m, planned_n, planned_k;
+  int mr, nr;
+  int64_t width;  ///< columns of a tile: nr vectors
+  int64_t mc, nc, kc;
+  bool pack_a, pack_b, split_k;
+  bool rows_left, columns_left;  ///< there may be rows, columns that fill no whole tile
+  bool masked;                   ///< every tile is masked: n is smaller than a tile's width and no multiple of a vector
+  bool inline_epilogue;
+  int64_t a_panel = 0, b_panel = 0, c_tile = 0;  ///< bytes
+  int64_t a_offset = 0, b_offset = 0, c_offset = 0, scratch = 0;
+};
+
+bool reads_masked(const Plan& plan, int lanes) { return !plan.pack_b && plan.n.size % lanes != 0; }
+
+Plan make_plan(const Program& program, const ContractKernel& kernel) {
+  const Target& target = program.target;
+  const int lanes = target.f32_lanes();
+  Plan p{};
+  p.m_axis = size_t(kernel.batch);
+  p.n_axis = p.m_axis + 1;
+  p.k_axis = p.m_axis + 2;
+  NNC_CHECK(kernel.axes.size() == p.k_axis + 1, "contraction with a wrong number of axes");
+  p.m = kernel.axes[p.m_axis].extent;
+  p.n = kernel.axes[p.n_axis].extent;
+  p.k = kernel.axes[p.k_axis].extent;
+  p.planned_m = std::max<int64_t>(1, p.m.at(program.rows));
+  p.planned_n = std::max<int64_t>(1, p.n.at(program.rows));
+  p.planned_k = p.k.at(program.rows);
+
+  const int accumulators = target.vector_registers >= 32 ? 24 : 12;
+  p.nr = int(std::clamp<int64_t>(kernel.nr, 1, std::min<int64_t>(accumulators, round_up(p.planned_n, lanes) / lanes)));
+  p.mr = int(std::clamp<int64_t>(kernel.mr, 1, std::min<int64_t>(accumulators / p.nr, p.planned_m)));
+  p.width = int64_t(p.nr) * lanes;
+  p.mc = round_up(std::clamp<int64_t>(kernel.mc, 1, p.planned_m), p.mr);
+  p.nc = round_up(std::clamp<int64_t>(kernel.nc, 1, p.planned_n), p.width);
+  p.kc = std::clamp<int64_t>(kernel.kc, 1, std::max<int64_t>(1, p.planned_k));
+  p.split_k = p.kc < p.planned_k;
+  p.pack_a = p.planned_k > 0 && (kernel.a.pack || !directly_readable(program, kernel, kernel.a));
+  p.pack_b = p.planned_k > 0 && (kernel.b.pack || !directly_readable(program, kernel, kernel.b));
+  p.rows_left = p.m.size % p.mr != 0;
+  p.masked = !p.n.rows && p.n.size < p.width;
+  p.columns_left = !p.masked && p.n.size % p.width != 0;
+  p.inline_epilogue = int(kernel.epilogue.size()) * p.mr * p.nr <= inline_epilogue_limit;
+
+  auto reserve = [&](int64_t bytes) {
+    int64_t at = p.scratch;
+    p.scratch = round_up(p.scratch + bytes, 64);
+    return at;
+  };
+  p.a_panel = p.mr * p.kc * 4;
+  p.b_panel = p.width * p.kc * 4;
+  p.c_tile = p.mr * p.width * 4;
+  if (p.pack_a) p.a_offset = reserve(p.mc / p.mr * p.a_panel);
+  if (p.pack_b) p.b_offset = reserve(p.nc / p.width * p.b_panel);
+  p.c_offset = reserve(p.split_k ? p.mc / p.mr * (p.nc / p.width) * p.c_tile : p.c_tile);
+  return p;
+}
+
+class ContractEmitter {
+ public:
+  ContractEmitter(Emitter& e, const ContractKernel& kernel)
+      : e_(e), ir_(e.ir), kernel_(kernel), plan_(make_plan(e.program, kernel)) {
+    const int64_t vector_bytes = int64_t(e.lanes) * 4;
+    shape_.rows = plan_.mr;
+    shape_.vectors = plan_.nr;
+    shape_.a_row = plan_.pack_a ? 4 : stride(kernel.a, plan_.m_axis);
+    shape_.a_k = plan_.pack_a ? plan_.mr * 4 : stride(kernel.a, plan_.k_axis);
+    shape_.b_k = plan_.pack_b ? plan_.width * 4 : stride(kernel.b, plan_.k_axis);
+    shape_.c_row = plan_.nr * vector_bytes;
+  }
+
+  void run() {
+    e_.request_scratch(plan_.scratch);
+    panels_a_ = e_.offset_pointer(e_.arguments.scratch, plan_.a_offset);
+    panels_b_ = e_.offset_pointer(e_.arguments.scratch, plan_.b_offset);
+    accumulators_ = e_.offset_pointer(e_.arguments.scratch, plan_.c_offset);
+    m_ = e_.extent(plan_.m);
+    n_ = e_.extent(plan_.n);
+    k_ = e_.extent(plan_.k);
+    llvm::Value* m_blocks = blocks(m_, plan_.mc);
+    llvm::Value* n_blocks = blocks(n_, plan_.nc);
+    e_.loop(e_.arguments.piece_begin, e_.arguments.piece_end, 1, [&](llvm::Value* piece) {
+      index_.assign(kernel_.axes.size(), nullptr);
+      llvm::Value* rest = piece;
+      auto take = [&](llvm::Value* extent) {
+        llvm::Value* digit = ir_.CreateURem(rest, extent);
+        rest = ir_.CreateUDiv(rest, extent);
+        return digit;
+      };
+      m_begin_ = ir_.CreateMul(take(m_blocks), e_.i64(plan_.mc));
+      n_begin_ = ir_.CreateMul(take(n_blocks), e_.i64(plan_.nc));
+      for (int axis = kernel_.batch - 1; axis >= 0; --axis)
+        index_[size_t(axis)] = take(e_.extent(kernel_.axes[size_t(axis)].extent));
+      m_count_ = e_.minimum_index(e_.i64(plan_.mc), ir_.CreateSub(m_, m_begin_));
+      n_count_ = e_.minimum_index(e_.i64(plan_.nc), ir_.CreateSub(n_, n_begin_));
+      if (plan_.split_k)
+        e_.loop(e_.i64(0), k_, plan_.kc, [&](llvm::Value* k) { emit_block(k); }, true);
+      else
+        emit_block(e_.i64(0));
+    });
+  }
+
+ private:
+  llvm::Value* blocks(llvm::Value* extent, int64_t block) {
+    return ir_.CreateUDiv(ir_.CreateAdd(extent, e_.i64(block - 1)), e_.i64(block));
+  }
+
+  /// Bytes between neighbours along an axis of an operand that is read in place.
+  int64_t stride(const Operand& operand, size_t axis) {
+    return plan_.planned_k > 0 ? operand.code[0].access.strides[axis] * 4 : 4;
+  }
+
+  /// One block of k for the current piece.
+  void emit_block(llvm::Value* k_begin) {
+    k_begin_ = k_begin;
+    k_count_ = k_;
+    resume_ = last_ = nullptr;
+    if (plan_.split_k) {
+      k_count_ = e_.minimum_index(e_.i64(plan_.kc), ir_.CreateSub(k_, k_begin));
+      resume_ = ir_.CreateICmpNE(k_begin, e_.i64(0));
+      last_ = ir_.CreateICmpEQ(ir_.CreateAdd(k_begin, k_count_), k_);
+    }
+    if (plan_.pack_b) pack(kernel_.b, plan_.n_axis, n_begin_, n_count_, int(plan_.width), plan_.b_panel, panels_b_, plan_.n);
+    if (plan_.pack_a) pack(kernel_.a, plan_.m_axis, m_begin_, m_count_, plan_.mr, plan_.a_panel, panels_a_, plan_.m);
+    e_.loop(
+        e_.i64(0), n_count_, plan_.width,
+        [&](llvm::Value* j) { e_.loop(e_.i64(0), m_count_, plan_.mr, [&](llvm::Value* i) { emit_tile_at(i, j); }, true); }, true);
+  }
+
+  void pack(const Operand& operand, size_t axis, llvm::Value* first, llvm::Value* count, int width, int64_t panel_bytes,
+            llvm::Value* panels, Extent extent) {
+    PackJob job;
+    job.operand = &operand;
+    job.across_axis = int(axis);
+    job.k_axis = int(plan_.k_axis);
+    job.index = index_;
+    job.first = first;
+    job.count = count;
+    job.k_first = k_begin_;
+    job.k_count = k_count_;
+    job.k_max = plan_.kc;
+    if (plan_.k.rows)  // rows >= 1; the last block may have any length
+      job.k_min = plan_.split_k ? 1 : plan_.k.size;
+    else
+      job.k_min = plan_.split_k ? plan_.planned_k - (plan_.planned_k - 1) / plan_.kc * plan_.kc : plan_.planned_k;
+    job.whole_panels = extent.size % width == 0;
+    job.width = width;
+    job.panel_bytes = panel_bytes;
+    job.panels = panels;
+    emit_pack(e_, job);
+  }
+
+  /// The tile at row i, column j of the piece's block.
+  void emit_tile_at(llvm::Value* i, llvm::Value* j) {
+    llvm::Value* row_tile = ir_.CreateUDiv(i, e_.i64(plan_.mr), "", true);
+    llvm::Value* column_tile = ir_.CreateUDiv(j, e_.i64(plan_.width), "", true);
+    TilePlace place;
+    place.k = k_count_;
+    place.resume = resume_;
+    place.aligned_b = plan_.pack_b;
+    place.annotate = true;
+    if (plan_.planned_k > 0 && !plan_.pack_a) place.a_buffer = kernel_.a.code[0].access.buffer;
+    if (plan_.planned_k > 0 && !plan_.pack_b) place.b_buffer = kernel_.b.code[0].access.buffer;
+    place.a = plan_.pack_a ? e_.offset_pointer(panels_a_, ir_.CreateMul(row_tile, e_.i64(plan_.a_panel)))
+                           : address(kernel_.a, plan_.m_axis, ir_.CreateAdd(m_begin_, i));
+    place.b = plan_.pack_b ? e_.offset_pointer(panels_b_, ir_.CreateMul(column_tile, e_.i64(plan_.b_panel)))
+                           : address(kernel_.b, plan_.n_axis, ir_.CreateAdd(n_begin_, j));
+    place.c = accumulators_;
+    if (plan_.split_k) {
+      llvm::Value* tile = ir_.CreateAdd(ir_.CreateMul(column_tile, e_.i64(plan_.mc / plan_.mr)), row_tile);
+      place.c = e_.offset_pointer(accumulators_, ir_.CreateMul(tile, e_.i64(plan_.c_tile)));
+    }
+    llvm::Value* rows = e_.minimum_index(e_.i64(plan_.mr), ir_.CreateSub(m_count_, i));
+    llvm::Value* columns = e_.minimum_index(e_.i64(plan_.width), ir_.CreateSub(n_count_, j));
+    if (!plan_.inline_epilogue) return emit_parts(i, j, rows, columns, place, true);
+
+    llvm::Value* whole = nullptr;
+    if (plan_.rows_left) whole = ir_.CreateICmpEQ(rows, e_.i64(plan_.mr));
+    if (plan_.columns_left) {
+      llvm::Value* wide = ir_.CreateICmpEQ(columns, e_.i64(plan_.width));
+      whole = whole ? ir_.CreateAnd(whole, wide) : wide;
+    }
+    if (!whole) return emit_whole(i, j, place);
+    e_.when(whole, [&] { emit_whole(i, j, place); });
+    e_.when(ir_.CreateNot(whole), [&] { emit_parts(i, j, rows, columns, place, false); });
+  }
+
+  llvm::Value* address(const Operand& operand, size_t axis, llvm::Value* at) {
+    if (plan_.planned_k == 0) return accumulators_;  // never read
+    Point point;
+    point.index = index_;
+    point.index[axis] = at;
+    point.index[plan_.k_axis] = k_begin_;
+    return e_.address(operand.code[0].access, point);
+  }
+
+  /// A whole tile, epilogue inline.
+  void emit_whole(llvm::Value* i, llvm::Value* j, TilePlace place) {
+    TileShape shape = shape_;
+    shape.masked = plan_.masked && reads_masked(plan_, e_.lanes);
+    llvm::Value* active = nullptr;
+    if (plan_.masked && plan_.n.size % e_.lanes != 0) active = e_.i64(plan_.n.size % e_.lanes);
+    place.active = active;
+    std::vector<llvm::Value*> sums;
+    if (plan_.planned_k > 0)
+      sums = emit_tile(e_, shape, place);
+    else
+      sums.assign(size_t(plan_.mr * plan_.nr),
+                  llvm::ConstantAggregateZero::get(llvm::FixedVectorType::get(ir_.getFloatTy(), unsigned(e_.lanes))));
+    auto finish = [&] {
+      for (int row = 0; row < plan_.mr; ++row)
+        for (int v = 0; v < plan_.nr; ++v)
+          emit_epilogue(ir_.CreateAdd(i, e_.i64(row)), ir_.CreateAdd(j, e_.i64(int64_t(v) * e_.lanes)),
+                        sums[size_t(row * plan_.nr + v)], v == plan_.nr - 1 ? active : nullptr);
+    };
+    if (!last_) return finish();
+    e_.when(last_, finish);
+    e_.when(ir_.CreateNot(last_), [&] {
+      for (int row = 0; row < plan_.mr; ++row)
+        for (int v = 0; v < plan_.nr; ++v)
+          e_.annotate(ir_.CreateAlignedStore(sums[size_t(row * plan_.nr + v)],
+                                             e_.offset_pointer(place.c, row * shape_.c_row + int64_t(v) * e_.lanes * 4),
+                                             llvm::Align(uint64_t(e_.lanes) * 4)),
+                      BufferId{});
+    });
+  }
+
+  /// Any part of a tile, by functions that leave the accumulators in memory. `whole_too`: rows and columns may be those of a
+  /// whole tile.
+  void emit_parts(llvm::Value* i, llvm::Value* j, llvm::Value* rows, llvm::Value* columns, const TilePlace& place,
+                  bool whole_too) {
+    std::vector<int> heights;  // of parts, descending
+    if (whole_too || plan_.columns_left) heights.push_back(plan_.mr);
+    if (plan_.rows_left) {
+      if (!plan_.m.rows) {
+        heights.push_back(int(plan_.m.size % plan_.mr));
+      } else {
+        if (plan_.mr >= 4) heights.push_back(plan_.mr / 2);
+        heights.push_back(1);
+      }
+    }
+    if (heights.empty()) heights.push_back(plan_.mr);
+    auto rows_of = [&](int vectors, llvm::Value* column, llvm::Value* active) {
+      llvm::Value* done = e_.i64(0);
+      for (int height : heights) {
+        llvm::Value* left = ir_.CreateSub(rows, done);
+        llvm::Value* end = ir_.CreateAdd(done, ir_.CreateSub(left, ir_.CreateURem(left, e_.i64(height))));
+        e_.loop(done, end, height, [&](llvm::Value* row) { call_tile(height, vectors, row, column, active, place); });
+        done = end;
+      }
+    };
+    if (plan_.planned_k == 0) {
+      zero_accumulators(place.c);
+    } else if (plan_.masked) {
+      rows_of(plan_.nr, e_.i64(0), e_.i64(plan_.n.size % e_.lanes));
+    } else if (!plan_.columns_left) {
+      rows_of(plan_.nr, e_.i64(0), nullptr);
+    } else {
+      llvm::Value* wide = ir_.CreateICmpEQ(columns, e_.i64(plan_.width));
+      if (whole_too || plan_.rows_left) e_.when(wide, [&] { rows_of(plan_.nr, e_.i64(0), nullptr); });
+      e_.when(ir_.CreateNot(wide), [&] {
+        if (!plan_.n.rows) {
+          int64_t left = plan_.n.size % plan_.width;
+          rows_of(int(round_up(left, e_.lanes) / e_.lanes), e_.i64(0), left % e_.lanes != 0 ? e_.i64(left % e_.lanes) : nullptr);
+        } else {
+          e_.loop(
+              e_.i64(0), columns, e_.lanes,
+              [&](llvm::Value* column) {
+                rows_of(1, column, e_.minimum_index(e_.i64(e_.lanes), ir_.CreateSub(columns, column)));
+              },
+              true);
+        }
+      });
+    }
+    auto finish = [&] {
+      e_.loop(
+          e_.i64(0), rows, 1,
+          [&](llvm::Value* row) {
+            llvm::Value* saved = e_.offset_pointer(place.c, ir_.CreateMul(row, e_.i64(shape_.c_row)));
+            auto at = [&](llvm::Value* column, llvm::Value* active) {
+              auto* type = llvm::FixedVectorType::get(ir_.getFloatTy(), unsigned(e_.lanes));
+              llvm::LoadInst* sum = ir_.CreateAlignedLoad(type, e_.offset_pointer(saved, ir_.CreateMul(column, e_.i64(4))),
+                                                          llvm::Align(uint64_t(e_.lanes) * 4));
+              e_.annotate(sum, BufferId{});
+              emit_epilogue(ir_.CreateAdd(i, row), ir_.CreateAdd(j, column), sum, active);
+            };
+            llvm::Value* left = ir_.CreateURem(columns, e_.i64(e_.lanes));
+            llvm::Value* end = ir_.CreateSub(columns, left);
+            if (plan_.n.rows || plan_.n.size >= e_.lanes)
+              e_.loop(e_.i64(0), end, e_.lanes, [&](llvm::Value* column) { at(column, nullptr); });
+            if (plan_.n.size % e_.lanes != 0) e_.when(ir_.CreateICmpNE(left, e_.i64(0)), [&] { at(end, left); });
+          },
+          true);
+    };
+    if (last_)
+      e_.when(last_, finish);
+    else
+      finish();
+  }
+
+  void call_tile(int height, int vectors, llvm::Value* row, llvm::Value* column, llvm::Value* active, const TilePlace& place) {
+    TileShape shape = shape_;
+    shape.rows = height;
+    shape.vectors = vectors;
+    shape.masked = active && !plan_.pack_b && reads_masked(plan_, e_.lanes);
+    llvm::Function* function = tile_function(e_, shape, plan_.pack_b);
+    llvm::Value* column_bytes = ir_.CreateMul(column, e_.i64(4));
+    llvm::Value* a = e_.offset_pointer(place.a, ir_.CreateMul(row, e_.i64(shape.a_row)));
+    llvm::Value* b = e_.offset_pointer(place.b, column_bytes);
+    llvm::Value* c = e_.offset_pointer(e_.offset_pointer(place.c, ir_.CreateMul(row, e_.i64(shape.c_row))), column_bytes);
+    llvm::CallInst* call = ir_.CreateCall(
+        function, {a, b, c, place.k, place.resume ? place.resume : ir_.getFalse(), active ? active : e_.i64(e_.lanes)});
+    call->setCallingConv(function->getCallingConv());
+  }
+
+  void zero_accumulators(llvm::Value* c) {
+    auto* type = llvm::FixedVectorType::get(ir_.getFloatTy(), unsigned(e_.lanes));
+    e_.loop(e_.i64(0), e_.i64(plan_.c_tile), e_.lanes * 4, [&](llvm::Value* at) {
+      ir_.CreateAlignedStore(llvm::ConstantAggregateZero::get(type), e_.offset_pointer(c, at),
+                             llvm::Align(uint64_t(e_.lanes) * 4));
+    });
+  }
+
+  /// The epilogue for the vector of sums at row i, columns j ... of the piece's block; `active` lanes of it (null: all).
+  void emit_epilogue(llvm::Value* i, llvm::Value* j, llvm::Value* sum, llvm::Value* active) {
+    Point point;
+    point.index = index_;
+    point.index[plan_.m_axis] = ir_.CreateAdd(m_begin_, i);
+    point.index[plan_.n_axis] = ir_.CreateAdd(n_begin_, j);
+    point.lane_axis = int(plan_.n_axis);
+    point.width = e_.lanes;
+    if (active) {
+      point.active = active;
+      point.mask = e_.lane_mask(active, e_.lanes);
+    }
+    for (const Instruction& instruction : kernel_.epilogue) {
+      if (instruction.kind == Instruction::Kind::accumulator) point.value(instruction.id) = sum;
+      e_.emit(instruction, point);
+    }
+  }
+
+  Emitter& e_;
+  llvm::IRBuilder<>& ir_;
+  const ContractKernel& kernel_;
+  Plan plan_;
+  TileShape shape_;
+  llvm::Value *panels_a_ = nullptr, *panels_b_ = nullptr, *accumulators_ = nullptr;
+  llvm::Value *m_ = nullptr, *n_ = nullptr, *k_ = nullptr;
+  std::vector<llvm::Value*> index_;  ///< batch axes of the current piece
+  llvm::Value *m_begin_ = nullptr, *m_count_ = nullptr, *n_begin_ = nullptr, *n_count_ = nullptr;
+  llvm::Value *k_begin_ = nullptr, *k_count_ = nullptr;
+  llvm::Value *resume_ = nullptr, *last_ = nullptr;  ///< i1, with split_k: not the first, the last block of k
+};
+
+}  // namespace
+
+void emit_contract_kernel(Emitter& e, const Kernel& kernel, llvm::Function* function) {
+  e.begin_kernel(kernel, function);
+  ContractEmitter(e, std::get<ContractKernel>(kernel.body)).run();
+  e.end_kernel();
+}
+
+llvm::Value* emit_contract_pieces(Emitter& e, const Kernel& kernel, llvm::Value* rows) {
+  const auto& contract = std::get<ContractKernel>(kernel.body);
+  Plan plan = make_plan(e.program, contract);
+  auto blocks = [&](Extent extent, int64_t block) {
+    return e.ir.CreateUDiv(e.ir.CreateAdd(e.extent(extent, rows), e.i64(block - 1)), e.i64(block));
+  };
+  llvm::Value* pieces = e.ir.CreateMul(blocks(plan.m, plan.mc), blocks(plan.n, plan.nc));
+  for (int axis = 0; axis < contract.batch; ++axis)
+    pieces = e.ir.CreateMul(pieces, e.extent(contract.axes[size_t(axis)].extent, rows));
+  return pieces;
+}
+
+}  // namespace nnc

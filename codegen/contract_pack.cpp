@@ -1,0 +1,231 @@
+// Two directions of evaluation. With lanes across (m or n), vectors go into the panel as they are. Where only k is contiguous in
+// memory, a square of rows by lanes of k is loaded and transposed in registers. The transpose is done on the loaded values,
+// before any arithmetic: bytes move four to the place of one float. A panel's width is cut into parts, powers of two of at most a
+// vector. The end of k needs no masks: the last chunk is moved back to end there and writes some values a second time; rows that
+// do not exist are read as the last one that does.
+#include "codegen/contract_pack.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "codegen/micro.h"
+
+namespace nnc {
+namespace {
+
+struct Part {
+  int offset, size;
+};
+
+std::vector<Part> cut_width(int width, int lanes) {
+  std::vector<Part> parts;
+  for (int offset = 0, size = lanes; offset < width; offset += size) {
+    while (size > width - offset) size /= 2;
+    parts.push_back({offset, size});
+  }
+  return parts;
+}
+
+bool is_leaf(const Instruction& i) { return i.kind == Instruction::Kind::load || i.kind == Instruction::Kind::axis_index; }
+
+bool varies_along(const Instruction& i, int axis) {
+  if (i.kind == Instruction::Kind::axis_index) return i.axis == axis;
+  return i.access.index_value >= 0 || i.access.row_axis == axis || i.access.strides[size_t(axis)] != 0;
+}
+
+/// How many loads are scattered when lanes run along `axis`.
+int scattered_loads(const std::vector<Instruction>& code, int axis) {
+  int count = 0;
+  for (const Instruction& i : code)
+    if (i.kind == Instruction::Kind::load && varies_along(i, axis))
+      count += i.access.index_value >= 0 || i.access.row_axis == axis || i.access.strides[size_t(axis)] != 1;
+  return count;
+}
+
+llvm::Value* as_floats(Emitter& e, Point& point, int value, int width) {
+  return e.splat(e.cast(point.value(value), DType::f32), width);
+}
+
+class Packer {
+ public:
+  Packer(Emitter& e, const PackJob& job) : e_(e), job_(job), parts_(cut_width(job.width, e.lanes)) {}
+
+  void run() {
+    const auto& code = job_.operand->code;
+    bool along_k = scattered_loads(code, job_.k_axis) < scattered_loads(code, job_.across_axis);
+    if (!along_k || job_.k_max < e_.lanes) return lanes_across();
+    if (job_.k_min >= e_.lanes) return lanes_along_k();
+    llvm::Value* enough = e_.ir.CreateICmpSGE(job_.k_count, e_.i64(e_.lanes));
+    e_.when(enough, [&] { lanes_along_k(); });
+    e_.when(e_.ir.CreateNot(enough), [&] { lanes_across(); });
+  }
+
+ private:
+  void lanes_across() {
+    auto& ir = e_.ir;
+    llvm::Value* whole = ir.CreateUDiv(job_.count, e_.i64(job_.width));
+    e_.loop(e_.i64(0), job_.k_count, 1, [&](llvm::Value* k) {
+      llvm::Value* row = e_.offset_pointer(job_.panels, ir.CreateMul(k, e_.i64(int64_t(job_.width) * 4)));
+      auto store_part = [&](llvm::Value* panel, llvm::Value* begin, Part part, llvm::Value* active) {
+        Point point = point_at(ir.CreateAdd(job_.first, begin), ir.CreateAdd(job_.k_first, k));
+        point.lane_axis = part.size > 1 ? job_.across_axis : -1;
+        point.width = part.size;
+        if (active && part.size > 1) {
+          point.active = active;
+          point.mask = e_.lane_mask(active, part.size);
+        }
+        e_.emit(job_.operand->code, point);
+        llvm::Value* place =
+            e_.offset_pointer(e_.offset_pointer(row, ir.CreateMul(panel, e_.i64(job_.panel_bytes))), int64_t(part.offset) * 4);
+        keep(as_floats(e_, point, job_.operand->value, part.size), place);
+      };
+      auto begin_of = [&](llvm::Value* panel, Part part) {
+        return ir.CreateAdd(ir.CreateMul(panel, e_.i64(job_.width)), e_.i64(part.offset));
+      };
+      e_.loop(e_.i64(0), whole, 1, [&](llvm::Value* panel) {
+        for (Part part : parts_) store_part(panel, begin_of(panel, part), part, nullptr);
+      });
+      if (job_.whole_panels) return;
+      for (Part part : parts_) {
+        llvm::Value* begin = begin_of(whole, part);
+        e_.when(ir.CreateICmpSLT(begin, job_.count),
+                [&] { store_part(whole, begin, part, e_.minimum_index(e_.i64(part.size), ir.CreateSub(job_.count, begin))); });
+      }
+    });
+  }
+
+  void lanes_along_k() {
+    auto& ir = e_.ir;
+    llvm::Value* end = ir.CreateUDiv(ir.CreateAdd(job_.count, e_.i64(job_.width - 1)), e_.i64(job_.width));
+    bool equal_parts = std::all_of(parts_.begin(), parts_.end(), [&](Part p) { return p.size == parts_[0].size; });
+    e_.loop(e_.i64(0), end, 1, [&](llvm::Value* panel) {
+      llvm::Value* begin = ir.CreateMul(panel, e_.i64(job_.width));
+      llvm::Value* place = e_.offset_pointer(job_.panels, ir.CreateMul(panel, e_.i64(job_.panel_bytes)));
+      auto part_at = [&](llvm::Value* offset, int size) {
+        llvm::Value* row = ir.CreateAdd(begin, offset);
+        auto body = [&] { transpose_part(row, size, e_.offset_pointer(place, ir.CreateMul(offset, e_.i64(4)))); };
+        if (job_.whole_panels || parts_.size() == 1)
+          body();
+        else
+          e_.when(ir.CreateICmpSLT(row, job_.count), body);
+      };
+      if (equal_parts && parts_.size() > 1) {
+        e_.loop(
+            e_.i64(0), e_.i64(job_.width), parts_[0].size, [&](llvm::Value* offset) { part_at(offset, parts_[0].size); }, true);
+      } else {
+        for (Part part : parts_) part_at(e_.i64(part.offset), part.size);
+      }
+    });
+  }
+
+  /// Rows row .. row + size - 1 of the block, all of k, to `place`.
+  void transpose_part(llvm::Value* row, int size, llvm::Value* place) {
+    auto& ir = e_.ir;
+    const auto& code = job_.operand->code;
+    const int lanes = e_.lanes;
+    llvm::Value* last_row = ir.CreateSub(job_.count, e_.i64(1));
+    std::vector<llvm::Value*> rows;
+    for (int r = 0; r < size; ++r) {
+      llvm::Value* at = ir.CreateAdd(row, e_.i64(r));
+      rows.push_back(ir.CreateAdd(job_.first, job_.whole_panels ? at : e_.minimum_index(at, last_row)));
+    }
+    bool indexed = std::any_of(code.begin(), code.end(), [](const Instruction& i) {
+      return i.kind == Instruction::Kind::load && i.access.index_value >= 0;
+    });
+    llvm::Value* last_chunk = ir.CreateSub(job_.k_count, e_.i64(lanes));
+    e_.loop(e_.i64(0), job_.k_count, lanes, [&](llvm::Value* chunk) {
+      llvm::Value* k = e_.minimum_index(chunk, last_chunk);
+      llvm::Value* k_index = ir.CreateAdd(job_.k_first, k);
+      std::vector<llvm::Value*> result;
+      if (indexed) {
+        for (llvm::Value* r : rows) {
+          Point point = lanes_at(r, k_index);
+          e_.emit(code, point);
+          result.push_back(as_floats(e_, point, job_.operand->value, lanes));
+        }
+        result = emit_transpose(e_, result);
+      } else {
+        std::vector<Point> points(static_cast<size_t>(size), lanes_at(rows[0], k_index));
+        for (const Instruction& i : code) {
+          if (!is_leaf(i)) continue;
+          bool constant = !varies_along(i, job_.across_axis) && !varies_along(i, job_.k_axis);
+          std::vector<llvm::Value*> loaded;
+          for (llvm::Value* r : rows) {
+            if (constant && !loaded.empty()) break;
+            Point point = lanes_at(r, k_index);
+            e_.emit(i, point);
+            loaded.push_back(constant ? point.value(i.id) : e_.splat(point.value(i.id), lanes));
+          }
+          if (!constant) loaded = emit_transpose(e_, loaded);
+          for (size_t r = 0; r < points.size(); ++r) points[r].value(i.id) = loaded[constant ? 0 : r];
+        }
+        for (Point& point : points) {
+          for (const Instruction& i : code)
+            if (!is_leaf(i)) e_.emit(i, point);
+          result.push_back(as_floats(e_, point, job_.operand->value, lanes));
+        }
+      }
+      // result, one after the other: [lanes of k][size]
+      llvm::Value* target = e_.offset_pointer(place, ir.CreateMul(k, e_.i64(int64_t(job_.width) * 4)));
+      for (int r = 0; r < size; ++r) {
+        if (size == job_.width) {
+          keep(result[size_t(r)], e_.offset_pointer(target, int64_t(r) * lanes * 4));
+          continue;
+        }
+        for (int j = 0; j < lanes / size; ++j) {
+          llvm::Value* piece = result[size_t(r)];
+          if (size == 1) {
+            piece = ir.CreateExtractElement(piece, uint64_t(j));
+          } else if (size < lanes) {
+            std::vector<int> pick;
+            for (int l = 0; l < size; ++l) pick.push_back(j * size + l);
+            piece = ir.CreateShuffleVector(piece, pick);
+          }
+          int64_t k_offset = int64_t(r) * (lanes / size) + j;
+          keep(piece, e_.offset_pointer(target, k_offset * job_.width * 4));
+        }
+      }
+    });
+  }
+
+  void keep(llvm::Value* value, llvm::Value* place) {
+    e_.annotate(e_.ir.CreateAlignedStore(value, place, llvm::Align(4)), BufferId{});
+  }
+
+  Point point_at(llvm::Value* across, llvm::Value* k) {
+    Point point;
+    point.index = job_.index;
+    point.index[size_t(job_.across_axis)] = across;
+    point.index[size_t(job_.k_axis)] = k;
+    return point;
+  }
+
+  Point lanes_at(llvm::Value* across, llvm::Value* k) {
+    Point point = point_at(across, k);
+    point.lane_axis = job_.k_axis;
+    point.width = e_.lanes;
+    return point;
+  }
+
+  Emitter& e_;
+  const PackJob& job_;
+  std::vector<Part> parts_;
+};
+
+}  // namespace
+
+void emit_pack(Emitter& e, const PackJob& job) { Packer(e, job).run(); }
+
+bool directly_readable(const Program& program, const ContractKernel& kernel, const Operand& operand) {
+  if (operand.code.size() != 1) return false;
+  const Instruction& i = operand.code[0];
+  if (i.kind != Instruction::Kind::load || i.id != operand.value || i.dtype != DType::f32 || i.access.index_value >= 0)
+    return false;
+  if (i.access.row_axis >= kernel.batch) return false;
+  if (program[i.access.buffer].dtype != DType::f32) return false;
+  const size_t n = size_t(kernel.batch) + 1;
+  bool reads_n = &operand == &kernel.b;
+  return !reads_n || i.access.strides[n] == 1 || kernel.axes[n].extent == Extent{1, false};
+}
+
+}  // namespace nnc

@@ -1,0 +1,32 @@
+// Packing: a block of one operand of a contraction, evaluated with its prologue into panels that the register tile reads
+// contiguously.
+#pragma once
+
+#include <vector>
+
+#include "codegen/emitter.h"
+
+namespace nnc {
+
+/// A block [across][k] of an operand, where `across` is the operand's other axis: m for a, n for b.
+/// Panel p holds across indices first + p * width ... as [k][width] of f32; a last panel that is not full has unspecified values
+/// in the rest.
+struct PackJob {
+  const Operand* operand = nullptr;
+  int across_axis = 0, k_axis = 0;
+  std::vector<llvm::Value*> index;                     ///< of the batch axes; as long as the kernel has axes
+  llvm::Value *first = nullptr, *count = nullptr;      ///< i64, across: begin and length (>= 1) of the block
+  llvm::Value *k_first = nullptr, *k_count = nullptr;  ///< i64, k
+  int64_t k_min = 1, k_max = 1;                        ///< what is known of k_count
+  bool whole_panels = false;                           ///< count is surely a multiple of width
+  int width = 1;
+  int64_t panel_bytes = 0;  ///< from one panel to the next
+  llvm::Value* panels = nullptr;
+};
+
+void emit_pack(Emitter&, const PackJob&);
+
+/// The operand is one f32 load that a register tile can read in place: its address is affine in across and k.
+bool directly_readable(const Program&, const ContractKernel&, const Operand&);
+
+}  // namespace nnc

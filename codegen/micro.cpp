@@ -1,0 +1,161 @@
+// A register tile keeps rows x vectors accumulators in registers while k advances: each step loads the vectors of b once,
+// broadcasts each row's element of a once and does rows * vectors independent FMAs (K. Goto, R. van de Geijn, "Anatomy of
+// high-performance matrix multiplication", 2008). The loop over k stays rolled: unrolled, LLVM's scheduler hoists loads over the
+// accumulators and spills.
+//
+// A transpose of R vectors with L lanes is log2(R) perfect shuffles: interleaving the first half of the concatenated vectors with
+// the second rotates the bits of an element's index by one; after log2(R) rotations the row's bits have moved below the column's.
+#include "codegen/micro.h"
+
+#include <fmt/format.h>
+#include <llvm/IR/Module.h>
+
+#include "base/check.h"
+
+namespace nnc {
+namespace {
+
+llvm::MDNode* keep_rolled(llvm::LLVMContext& context) {
+  auto property = [&](const char* name) { return llvm::MDNode::get(context, llvm::MDString::get(context, name)); };
+  llvm::Metadata* parts[] = {nullptr, property("llvm.loop.unroll.disable")};
+  llvm::MDNode* loop = llvm::MDNode::getDistinct(context, parts);
+  loop->replaceOperandWith(0, loop);
+  return loop;
+}
+
+}  // namespace
+
+std::vector<llvm::Value*> emit_tile(Emitter& e, const TileShape& shape, const TilePlace& place) {
+  auto& ir = e.ir;
+  const int count = shape.rows * shape.vectors;
+  const int64_t vector_bytes = int64_t(e.lanes) * 4;
+  auto* vector_type = llvm::FixedVectorType::get(ir.getFloatTy(), unsigned(e.lanes));
+  llvm::Value* zero = llvm::ConstantAggregateZero::get(vector_type);
+  llvm::Function* function = ir.GetInsertBlock()->getParent();
+  const llvm::Align b_align(place.aligned_b ? uint64_t(vector_bytes) : 4);
+  auto c_address = [&](int row, int v) { return e.offset_pointer(place.c, row * shape.c_row + v * vector_bytes); };
+
+  auto reads = [&](llvm::Instruction* load, BufferId buffer) {
+    if (place.annotate) e.annotate(load, buffer);
+    return load;
+  };
+
+  std::vector<llvm::Value*> start(size_t(count), zero);
+  if (place.resume) {
+    llvm::BasicBlock* before = ir.GetInsertBlock();
+    auto* reload = llvm::BasicBlock::Create(e.context, "reload", function);
+    auto* ready = llvm::BasicBlock::Create(e.context, "ready", function);
+    ir.CreateCondBr(place.resume, reload, ready);
+    ir.SetInsertPoint(reload);
+    std::vector<llvm::Value*> saved;
+    for (int row = 0; row < shape.rows; ++row)
+      for (int v = 0; v < shape.vectors; ++v)
+        saved.push_back(reads(ir.CreateAlignedLoad(vector_type, c_address(row, v), llvm::Align(uint64_t(vector_bytes))), {}));
+    ir.CreateBr(ready);
+    ir.SetInsertPoint(ready);
+    for (int i = 0; i < count; ++i) {
+      llvm::PHINode* phi = ir.CreatePHI(vector_type, 2);
+      phi->addIncoming(zero, before);
+      phi->addIncoming(saved[size_t(i)], reload);
+      start[size_t(i)] = phi;
+    }
+  }
+  llvm::Value* mask = shape.masked ? e.lane_mask(place.active, e.lanes) : nullptr;
+
+  llvm::BasicBlock* before = ir.GetInsertBlock();
+  auto* body = llvm::BasicBlock::Create(e.context, "k", function);
+  auto* after = llvm::BasicBlock::Create(e.context, "k.done", function);
+  ir.CreateBr(body);
+  ir.SetInsertPoint(body);
+  auto carried = [&](llvm::Value* first) {
+    llvm::PHINode* phi = ir.CreatePHI(first->getType(), 2);
+    phi->addIncoming(first, before);
+    return phi;
+  };
+  llvm::PHINode* left = carried(place.k);
+  llvm::PHINode* a = carried(place.a);
+  llvm::PHINode* b = carried(place.b);
+  std::vector<llvm::PHINode*> sums;
+  for (llvm::Value* first : start) sums.push_back(carried(first));
+
+  std::vector<llvm::Value*> columns;
+  for (int v = 0; v < shape.vectors; ++v) {
+    llvm::Value* address = e.offset_pointer(b, v * vector_bytes);
+    if (mask && v == shape.vectors - 1)
+      columns.push_back(reads(ir.CreateMaskedLoad(vector_type, address, llvm::Align(4), mask, zero), place.b_buffer));
+    else
+      columns.push_back(reads(ir.CreateAlignedLoad(vector_type, address, b_align), place.b_buffer));
+  }
+  std::vector<llvm::Value*> next;
+  for (int row = 0; row < shape.rows; ++row) {
+    llvm::Value* element =
+        reads(ir.CreateAlignedLoad(ir.getFloatTy(), e.offset_pointer(a, row * shape.a_row), llvm::Align(4)), place.a_buffer);
+    llvm::Value* everywhere = e.splat(element, e.lanes);
+    for (int v = 0; v < shape.vectors; ++v) next.push_back(e.fma(everywhere, columns[size_t(v)], sums[next.size()]));
+  }
+  llvm::Value* remaining = ir.CreateSub(left, e.i64(1));
+  left->addIncoming(remaining, body);
+  a->addIncoming(e.offset_pointer(a, shape.a_k), body);
+  b->addIncoming(e.offset_pointer(b, shape.b_k), body);
+  for (int i = 0; i < count; ++i) sums[size_t(i)]->addIncoming(next[size_t(i)], body);
+  llvm::BranchInst* branch = ir.CreateCondBr(ir.CreateICmpNE(remaining, e.i64(0)), body, after);
+  branch->setMetadata(llvm::LLVMContext::MD_loop, keep_rolled(e.context));
+  ir.SetInsertPoint(after);
+  return next;
+}
+
+llvm::Function* tile_function(Emitter& e, const TileShape& shape, bool aligned_b) {
+  std::string name = fmt::format("nnc.tile.{}x{}.a{}_{}.b{}{}.c{}{}", shape.rows, shape.vectors, shape.a_row, shape.a_k,
+                                 shape.b_k, aligned_b ? "p" : "", shape.c_row, shape.masked ? ".masked" : "");
+  if (llvm::Function* made = e.module.getFunction(name)) return made;
+  auto& ir = e.ir;
+  llvm::IRBuilderBase::InsertPointGuard guard(ir);
+  llvm::Type* pointer = ir.getPtrTy();
+  auto* type = llvm::FunctionType::get(ir.getVoidTy(),
+                                       {pointer, pointer, pointer, ir.getInt64Ty(), ir.getInt1Ty(), ir.getInt64Ty()}, false);
+  auto* function = llvm::Function::Create(type, llvm::GlobalValue::InternalLinkage, name, e.module);
+  // The target's attributes are those of the kernel being emitted.
+  function->setAttributes(llvm::AttributeList::get(e.context, e.function->getAttributes().getFnAttrs(), {}, {}));
+  function->setCallingConv(e.function->getCallingConv());
+  function->addFnAttr(llvm::Attribute::NoInline);
+  ir.SetInsertPoint(llvm::BasicBlock::Create(e.context, "entry", function));
+  ir.SetCurrentDebugLocation({});
+  TilePlace place;
+  place.a = function->getArg(0);
+  place.b = function->getArg(1);
+  place.c = function->getArg(2);
+  place.k = function->getArg(3);
+  place.resume = function->getArg(4);
+  place.active = function->getArg(5);
+  place.aligned_b = aligned_b;
+  std::vector<llvm::Value*> sums = emit_tile(e, shape, place);
+  const int64_t vector_bytes = int64_t(e.lanes) * 4;
+  for (int row = 0; row < shape.rows; ++row)
+    for (int v = 0; v < shape.vectors; ++v)
+      ir.CreateAlignedStore(sums[size_t(row * shape.vectors + v)],
+                            e.offset_pointer(place.c, row * shape.c_row + v * vector_bytes), llvm::Align(uint64_t(vector_bytes)));
+  ir.CreateRetVoid();
+  return function;
+}
+
+std::vector<llvm::Value*> emit_transpose(Emitter& e, std::vector<llvm::Value*> rows) {
+  const size_t count = rows.size();
+  const unsigned lanes = llvm::cast<llvm::FixedVectorType>(rows[0]->getType())->getNumElements();
+  NNC_CHECK((count & (count - 1)) == 0 && count <= lanes, "transpose of a number of rows that is no power of two");
+  std::vector<int> low, high;
+  for (unsigned l = 0; l < lanes / 2; ++l) {
+    low.insert(low.end(), {int(l), int(lanes + l)});
+    high.insert(high.end(), {int(lanes / 2 + l), int(lanes + lanes / 2 + l)});
+  }
+  for (size_t done = 1; done < count; done *= 2) {
+    std::vector<llvm::Value*> next;
+    for (size_t i = 0; i < count / 2; ++i) {
+      next.push_back(e.ir.CreateShuffleVector(rows[i], rows[i + count / 2], low));
+      next.push_back(e.ir.CreateShuffleVector(rows[i], rows[i + count / 2], high));
+    }
+    rows = std::move(next);
+  }
+  return rows;
+}
+
+}  // namespace nnc

@@ -1,0 +1,149 @@
+// The register tile: per step of k it costs rows * vectors FMAs, rows broadcasts and `vectors` loads, so big and square is good;
+// chains beyond latency times ports (8 on machines with two 512-bit FMA ports) are needed at least; rows and columns that fill no
+// tile are lost. All tiles that fit are scored by an estimate of cycles, edges included. Blocks: a panel of a (mr x kc) should
+// stay in the first-level cache while a panel of b (kc x nr vectors) passes through it; the packed block of a and the
+// accumulators of a piece stay in the second-level cache (K. Goto, R. van de Geijn, 2008; measured blocks are near 256).
+// Pieces: enough of them that a team of threads can share a kernel that is worth it, cut where packing is not repeated.
+#include "passes/tiles.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace nnc {
+namespace {
+
+int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
+int64_t blocks(int64_t value, int64_t step) { return (value + step - 1) / step; }
+
+/// Cycles for all tiles of a contraction with one step of k, in units of one FMA of a vector.
+double tile_cost(const TileRequest& r, int lanes, int mr, int nr) {
+  auto step = [&](int rows, int vectors) {
+    int chains = rows * vectors;
+    double fma = std::max(chains, 8);                // latency of the chains is not hidden below eight
+    double load = 0.5 * (rows + 2 * vectors) + 0.5;  // broadcasts and loads of b, loop
+    double few = chains < 10 ? 0.06 * fma : 0;
+    return std::max(fma, 2 * load) + few + 0.1 * load;
+  };
+  int64_t width = int64_t(nr) * lanes;
+  int64_t whole_columns = r.n / width, rest_vectors = blocks(r.n % width, lanes);
+  double cost = 0;
+  auto column = [&](int vectors) {
+    double sum = double(r.m / mr) * step(mr, vectors);
+    int64_t left = r.m % mr;
+    if (left > 0) sum += 1.2 * step(int(left), vectors);
+    return sum;
+  };
+  cost += double(whole_columns) * column(nr);
+  if (rest_vectors > 0) cost += column(int(rest_vectors)) * (whole_columns > 0 ? 1.1 : 1.0);
+  return cost;
+}
+
+}  // namespace
+
+TileChoice choose_tiles(const Target& target, const TileRequest& r) {
+  TileChoice choice;
+  const int lanes = target.f32_lanes();
+  const int accumulators = target.vector_registers >= 32 ? 24 : 12;
+  const int64_t m = std::max<int64_t>(r.m, 1), n = std::max<int64_t>(r.n, 1), k = std::max<int64_t>(r.k, 1);
+  TileRequest request = r;
+  request.m = m;
+  request.n = n;
+  request.k = k;
+
+  // Register tile.
+  double best = 0;
+  for (int nr = 1; nr <= std::min<int64_t>(8, blocks(n, lanes)); ++nr)
+    for (int mr = 1; mr <= std::min<int64_t>(m, 14) && mr * nr <= accumulators; ++mr) {
+      double cost = tile_cost(request, lanes, mr, nr);
+      if ((mr & (mr - 1)) != 0 && !(r.a.readable && r.a.across_stride != 1))
+        cost *= 1.01;  // panels pack best with a power of two
+      if (best == 0 || cost < best * 0.999) {
+        best = cost;
+        choice.mr = mr;
+        choice.nr = nr;
+      }
+    }
+  const int64_t width = int64_t(choice.nr) * lanes;
+
+  // Blocks of k: as few and as even as possible.
+  const int64_t most_k = target.l1_bytes >= (48 << 10) ? 384 : 256;
+  const bool l2_holds_all = (m * k + k * n) * 4 <= target.l2_bytes / 2;
+  if (k <= most_k * 2 || l2_holds_all)
+    choice.kc = k;
+  else
+    choice.kc = round_up(blocks(k, blocks(k, most_k)), 16);
+
+  // Packing. In place costs nothing but strides: far apart rows of a meet in few sets of the cache, so what is read often is
+  // packed.
+  auto far = [&](int64_t stride) { return stride * 4 >= 2048; };
+  const int64_t a_reads = blocks(n, width), b_reads = blocks(m, choice.mr);
+  choice.pack_a = !r.a.readable || (a_reads >= 8 && (far(r.a.across_stride) || far(r.a.k_stride)) && m * k >= 16384);
+  choice.pack_b = !r.b.readable || (b_reads >= 8 && far(r.b.k_stride) && k * n >= 16384) ||
+                  (target.level == VectorLevel::portable && n % lanes != 0 && b_reads >= 2);
+
+  // Blocks of m and n: the packed block of a in half of the second-level cache.
+  const int64_t a_rows = std::max<int64_t>(choice.mr, target.l2_bytes / 4 / (choice.kc * 4));
+  choice.mc =
+      std::min(round_up(m, choice.mr), std::max<int64_t>(choice.mr, std::min<int64_t>(a_rows, 256) / choice.mr * choice.mr));
+  choice.nc = std::min(round_up(n, width), std::max(width, int64_t(512) / width * width));
+
+  // Pieces for a team, where a kernel lasts some microseconds: about eight, cut along the axis whose operand would not be packed
+  // again.
+  const double work = 2.0 * double(m) * double(n) * double(k) * double(r.batch);
+  const int64_t wanted = work >= 4e6 ? 8 : work >= 4e5 ? 4 : work >= 1e5 ? 2 : 1;
+  auto pieces = [&] { return r.batch * blocks(m, choice.mc) * blocks(n, choice.nc); };
+  while (pieces() < wanted) {
+    const bool can_m = choice.mc > choice.mr, can_n = choice.nc > width;
+    if (!can_m && !can_n) break;
+    const bool cut_m = can_m && (!can_n || !choice.pack_b || choice.pack_a);
+    if (cut_m)
+      choice.mc = round_up(blocks(choice.mc, 2), choice.mr);
+    else
+      choice.nc = round_up(blocks(choice.nc, 2), width);
+  }
+  return choice;
+}
+
+TileRequest tile_request(const Program& program, const ContractKernel& kernel) {
+  TileRequest r;
+  const size_t m = size_t(kernel.batch), n = m + 1, k = m + 2;
+  auto size = [&](size_t axis, bool& rows) {
+    rows = kernel.axes[axis].extent.rows;
+    return kernel.axes[axis].extent.at(program.rows);
+  };
+  r.m = size(m, r.m_rows);
+  r.n = size(n, r.n_rows);
+  r.k = size(k, r.k_rows);
+  for (size_t axis = 0; axis < m; ++axis) r.batch *= kernel.axes[axis].extent.at(program.rows);
+  r.epilogue = int(kernel.epilogue.size());
+  auto layout = [&](const Operand& operand, size_t across, bool lanes_across) {
+    OperandLayout l;
+    for (const Instruction& i : operand.code) {
+      if (i.kind != Instruction::Kind::load) continue;
+      l.across_stride = i.access.strides[across];
+      l.k_stride = i.access.strides[k];
+      bool rows_apart = i.access.row_axis >= kernel.batch;
+      l.readable = operand.code.size() == 1 && i.id == operand.value && i.dtype == DType::f32 && !rows_apart &&
+                   i.access.index_value < 0 &&
+                   (!lanes_across || l.across_stride == 1 || kernel.axes[across].extent == Extent{1, false});
+      break;
+    }
+    return l;
+  };
+  r.a = layout(kernel.a, m, false);
+  r.b = layout(kernel.b, n, true);
+  return r;
+}
+
+void choose_tiles(const Program& program, ContractKernel& kernel) {
+  TileChoice choice = choose_tiles(program.target, tile_request(program, kernel));
+  kernel.mr = choice.mr;
+  kernel.nr = choice.nr;
+  kernel.mc = choice.mc;
+  kernel.nc = choice.nc;
+  kernel.kc = choice.kc;
+  kernel.a.pack = choice.pack_a;
+  kernel.b.pack = choice.pack_b;
+}
+
+}  // namespace nnc

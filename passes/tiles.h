@@ -1,0 +1,39 @@
+// Register tiles, cache blocks and packing of a contraction, from target, shape and strides alone.
+//
+// Requires: axes, operands' code and epilogue of the kernel are final; buffers of the program have their kinds and types.
+// Guarantees: mr * nr accumulators and the vectors of b fit the target's registers; operands that a register tile cannot read in
+// place are packed. None of it changes a bit of any result: every output is one ascending chain over k.
+#pragma once
+
+#include "ir/program.h"
+
+namespace nnc {
+
+/// How an operand's value lies in memory, in elements. `across` is m for a, n for b.
+struct OperandLayout {
+  bool readable = false;      ///< one affine f32 load: the register tile can read it in place (b: with stride 1 along n)
+  int64_t across_stride = 0;  ///< of its first load; 0 where a row of a field is looked up
+  int64_t k_stride = 0;
+};
+
+struct TileRequest {
+  int64_t m = 1, n = 1, k = 1;                          ///< for the planned rows
+  bool m_rows = false, n_rows = false, k_rows = false;  ///< that many at most: the extent depends on the rows of the batch
+  int64_t batch = 1;                                    ///< product of the batch axes
+  OperandLayout a, b;
+  int epilogue = 1;  ///< instructions of the epilogue
+};
+
+struct TileChoice {
+  int mr = 1, nr = 1;
+  int64_t mc = 1, nc = 1, kc = 1;
+  bool pack_a = false, pack_b = false;
+};
+
+TileChoice choose_tiles(const Target&, const TileRequest&);
+
+TileRequest tile_request(const Program&, const ContractKernel&);
+/// Sets mr, nr, mc, nc, kc and the operands' pack.
+void choose_tiles(const Program&, ContractKernel&);
+
+}  // namespace nnc
