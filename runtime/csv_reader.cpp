@@ -138,6 +138,17 @@ Problem parse_whole(std::string_view cell, int64_t& value) {
   return none;
 }
 
+/// The value of one to four digits, which most cells of pictures and labels are; -1 if the cell is anything else.
+int small_number(std::string_view cell) {
+  if (cell.empty() || cell.size() > 4) return -1;
+  int value = 0;
+  for (char c : cell) {
+    if (c < '0' || c > '9') return -1;
+    value = value * 10 + (c - '0');
+  }
+  return value;
+}
+
 Problem parse_cell(std::string_view cell, DType type, std::byte* out) {
   if (cell.empty()) return "is empty";
   if (type == DType::boolean && (cell == "true" || cell == "True" || cell == "false" || cell == "False")) {
@@ -146,18 +157,22 @@ Problem parse_cell(std::string_view cell, DType type, std::byte* out) {
   }
   if (cell[0] == '+' && cell.size() > 1 && cell[1] != '-') cell.remove_prefix(1);
   auto store = [&](auto value) { std::memcpy(out, &value, sizeof value); };
+  int small = small_number(cell);
   if (type == DType::f32) {
+    if (small >= 0) return store(static_cast<float>(small)), none;
     float value = 0;
     Problem problem = parse_float(cell, value);
     return store(value), problem;
   }
   if (type == DType::f64) {
+    if (small >= 0) return store(static_cast<double>(small)), none;
     double value = 0;
     Problem problem = parse_float(cell, value);
     return store(value), problem;
   }
-  int64_t value = 0;
-  if (Problem problem = parse_whole(cell, value); *problem) return problem;
+  int64_t value = small;
+  if (small < 0)
+    if (Problem problem = parse_whole(cell, value); *problem) return problem;
   auto store_if = [&](auto low, auto high, auto narrow) -> Problem {
     if (value < low || value > high) return "does not fit the type of the field";
     return store(static_cast<decltype(narrow)>(value)), none;
