@@ -86,6 +86,8 @@ Value* Emitter::compute(Op op, DType result, std::vector<Value*> x) {
   for (Value* v : x) width = std::max(width, width_of(v));
   for (Value*& v : x) v = splat(v, width);
   NNC_CHECK(!x.empty(), "operation without operands in scalar code");
+  bool typed = x.size() == 1 || (x.size() == 2 ? x[0] : x[1])->getType() == x.back()->getType();
+  NNC_CHECK(typed, "operands of " + std::string(op_name(op)) + " have different types");
   bool fp = is_fp(x[0]);
   switch (op) {
     case Op::neg:

@@ -49,7 +49,7 @@ TEST_CASE("every element-wise operation in every type, around the vector width")
         Access at_a{a, 0, {1}}, at_b{b, 0, {1}};
         MapKernel map{{{"i", {n}}}, 1, 0, {{false, {}}}, false};
         int next = 0;
-        Code code(map.blocks[0].code, next);
+        BlockCode code(map.blocks[0].code, next);
         int x = code.load(at_a, type), y = code.load(at_b, type);
         for (int o = 0; o < op_count; ++o) {
           Op op = Op(o);
@@ -109,7 +109,7 @@ TEST_CASE("two outer axes with strides, broadcasts, index and extent, run-time r
         BufferId flag = f.buffer("flag", BufferKind::output, DType::boolean, {{1, true}, {n}});
         MapKernel map{{{"b", {1, true}}, {"n", {n}}}, 2, vector_axis, {{false, {}}}, false};
         int next = 0;
-        Code code(map.blocks[0].code, next);
+        BlockCode code(map.blocks[0].code, next);
         int v = code.load({x, 0, {n, 1}}, DType::f32);
         v = code.compute(Op::add, DType::f32, {v, code.load({bias, 0, {0, 1}}, DType::f32)});
         v = code.compute(Op::mul, DType::f32, {v, code.load({column, 0, {1, 0}}, DType::f32)});
@@ -124,7 +124,7 @@ TEST_CASE("two outer axes with strides, broadcasts, index and extent, run-time r
         // Reads across: a strided load.
         MapKernel back{{{"b", {1, true}}, {"n", {n}}}, 2, vector_axis, {{false, {}}}, false};
         int next2 = 0;
-        Code code2(back.blocks[0].code, next2);
+        BlockCode code2(back.blocks[0].code, next2);
         BufferId z = f.buffer("z", BufferKind::temporary, DType::f32, {{1, true}, {n}});
         int t = code2.load({turned, 0, {1, capacity}}, DType::f32);
         int held = code2.load({flag, 0, {n, 1}}, DType::boolean);
@@ -154,7 +154,7 @@ TEST_CASE("lanes along the rows, with fields looked up by row") {
       BufferId y = f.buffer("y", BufferKind::temporary, DType::f32, {{n}, {1, true}});
       MapKernel map{{{"n", {n}}, {"b", {1, true}}}, 2, 1, {{false, {}}}, false};
       int next = 0;
-      Code code(map.blocks[0].code, next);
+      BlockCode code(map.blocks[0].code, next);
       Access pixel{image, 0, {1, 0}, 1};
       int v = code.compute(Op::cast, DType::f32, {code.load(pixel, type)});
       code.store({y, 0, {capacity, 1}}, DType::f32, v);
@@ -162,7 +162,7 @@ TEST_CASE("lanes along the rows, with fields looked up by row") {
       // The other way round: lanes along the pixels.
       MapKernel straight{{{"b", {1, true}}, {"n", {n}}}, 2, 1, {{false, {}}}, false};
       int next2 = 0;
-      Code code2(straight.blocks[0].code, next2);
+      BlockCode code2(straight.blocks[0].code, next2);
       BufferId z = f.buffer("z", BufferKind::temporary, DType::f32, {{1, true}, {n}});
       code2.store({z, 0, {n, 1}}, DType::f32, code2.compute(Op::cast, DType::f32, {code2.load({image, 0, {0, 1}, 0}, type)}));
       f.kernel("straight", straight);
@@ -184,18 +184,18 @@ TEST_CASE("reductions along inner axes: sum, max, min, argmax, both vector axes 
           BufferId x = f.buffer("x", BufferKind::temporary, type, {{rows}, {n}});
           MapKernel map{{{"i", {rows}}, {"k", {n}}}, 1, vector_axis, {{true, {}}, {false, {}}, {true, {}}}, false};
           int next = 0;
-          Code reduce(map.blocks[0].code, next);
+          BlockCode reduce(map.blocks[0].code, next);
           int v = reduce.load({x, 0, {n, 1}}, type);
           int sum = reduce.reduce(Op::reduce_sum, type, v), largest = reduce.reduce(Op::reduce_max, type, v);
           int smallest = reduce.reduce(Op::reduce_min, type, v), where = reduce.reduce(Op::argmax, DType::i32, v);
-          Code after(map.blocks[1].code, next);
+          BlockCode after(map.blocks[1].code, next);
           int id = 0;
           for (auto [value, out_type] : {std::pair{sum, type}, {largest, type}, {smallest, type}, {where, DType::i32}}) {
             BufferId out = f.buffer("out" + std::to_string(id++), BufferKind::output, out_type, {{rows}});
             after.store({out, 0, {1, 0}}, out_type, value);
           }
           int range = after.compute(Op::sub, type, {largest, smallest});
-          Code again(map.blocks[2].code, next);
+          BlockCode again(map.blocks[2].code, next);
           BufferId y = f.buffer("y", BufferKind::temporary, type, {{rows}, {n}});
           int w = again.load({x, 0, {n, 1}}, type);
           w = again.compute(Op::add, type, {again.compute(Op::sub, type, {w, largest}), range});
@@ -225,9 +225,9 @@ TEST_CASE("a lone sum over several axes, with and without outer axes, over run-t
           BufferId out = outer ? f.buffer("out", BufferKind::output, DType::f32, {{m}}) : f.buffer("out", BufferKind::results, DType::f32, {});
           MapKernel map{{{"m", {m}}, {"b", {1, true}}, {"n", {n}}}, outer, vector_axis, {{true, {}}, {false, {}}}, outer == 0};
           int next = 0;
-          Code inner(map.blocks[0].code, next);
+          BlockCode inner(map.blocks[0].code, next);
           int sum = inner.reduce(Op::reduce_sum, DType::f32, inner.load({x, 0, {capacity * n, n, 1}}, DType::f32));
-          Code after(map.blocks[1].code, next);
+          BlockCode after(map.blocks[1].code, next);
           after.store({out, 0, {outer ? 1 : 0, 0, 0}}, DType::f32, sum);
           f.kernel("sum", map);
           for (int64_t rows : {int64_t(1), int64_t(3), capacity})
@@ -250,7 +250,7 @@ TEST_CASE("gather and scatter by index values, repeated indices adding up") {
         BufferId sums = f.buffer("sums", BufferKind::persistent, DType::f32, {{table_rows}});
         MapKernel map{{{"i", {n}}}, 1, vector_axis, {{false, {}}}, true};
         int next = 0;
-        Code code(map.blocks[0].code, next);
+        BlockCode code(map.blocks[0].code, next);
         int i = code.load({index, 0, {1}}, DType::i32);
         int v = code.load({table, 1, {0}, -1, i, 3}, DType::f32);
         int u = code.compute(Op::cast, DType::f32, {code.load({bytes, 0, {0}, -1, i, 1}, DType::u8)});
@@ -282,18 +282,18 @@ TEST_CASE("softmax and its loss in one kernel, row-wise, over a field of labels"
         MapKernel map{{{"b", {1, true}}, {"c", {classes}}}, 1, vector_axis, {{true, {}}, {true, {}}, {false, {}}, {true, {}}}, false};
         int next = 0;
         Access at{logits, 0, {classes, 1}};
-        Code one(map.blocks[0].code, next);
+        BlockCode one(map.blocks[0].code, next);
         int top = one.reduce(Op::reduce_max, DType::f32, one.load(at, DType::f32));
-        Code two(map.blocks[1].code, next);
+        BlockCode two(map.blocks[1].code, next);
         int e = two.compute(Op::exp, DType::f32, {two.compute(Op::sub, DType::f32, {two.load(at, DType::f32), top})});
         int sum = two.reduce(Op::reduce_sum, DType::f32, e);
-        Code three(map.blocks[2].code, next);
+        BlockCode three(map.blocks[2].code, next);
         int l = three.load({label, 0, {0, 0}, 0}, DType::u8);
         int l32 = three.compute(Op::cast, DType::i32, {l});
         int picked = three.load({logits, 0, {classes, 0}, -1, l32, 1}, DType::f32);
         int log_sum = three.compute(Op::add, DType::f32, {three.compute(Op::log, DType::f32, {sum}), top});
         three.store({losses, 0, {1, 0}}, DType::f32, three.compute(Op::sub, DType::f32, {log_sum, picked}));
-        Code four(map.blocks[3].code, next);
+        BlockCode four(map.blocks[3].code, next);
         int p = four.compute(Op::exp, DType::f32, {four.compute(Op::sub, DType::f32, {four.load(at, DType::f32), log_sum})});
         int hit = four.compute(Op::cast, DType::f32, {four.compute(Op::equal, DType::boolean, {four.axis_index(1), l32})});
         int g = four.compute(Op::div, DType::f32, {four.compute(Op::sub, DType::f32, {p, hit}), four.extent({1, true})});
@@ -301,9 +301,9 @@ TEST_CASE("softmax and its loss in one kernel, row-wise, over a field of labels"
         f.kernel("loss.rows", map);
         MapKernel mean{{{"b", {1, true}}}, 0, 0, {{true, {}}, {false, {}}}, true};
         int next2 = 0;
-        Code sum_code(mean.blocks[0].code, next2);
+        BlockCode sum_code(mean.blocks[0].code, next2);
         int total = sum_code.reduce(Op::reduce_sum, DType::f32, sum_code.load({losses, 0, {1}}, DType::f32));
-        Code mean_code(mean.blocks[1].code, next2);
+        BlockCode mean_code(mean.blocks[1].code, next2);
         mean_code.store({loss, 0, {0}}, DType::f32, mean_code.compute(Op::div, DType::f32, {total, mean_code.extent({1, true})}));
         f.kernel("loss.mean", mean, false);
         for (int64_t rows : {int64_t(1), int64_t(16), int64_t(31), capacity})
@@ -326,16 +326,16 @@ TEST_CASE("sizes of zero") {
       BufferId tops = f.buffer("tops", BufferKind::output, DType::f32, {{3}});
       MapKernel map{{{"i", {3}}, {"k", {0}}}, 1, vector_axis, {{true, {}}, {false, {}}}, false};
       int next = 0;
-      Code inner(map.blocks[0].code, next);
+      BlockCode inner(map.blocks[0].code, next);
       int v = inner.load({x, 0, {0, 1}}, DType::f32);
       int sum = inner.reduce(Op::reduce_sum, DType::f32, v), top = inner.reduce(Op::reduce_max, DType::f32, v);
-      Code after(map.blocks[1].code, next);
+      BlockCode after(map.blocks[1].code, next);
       after.store({sums, 0, {1, 0}}, DType::f32, sum);
       after.store({tops, 0, {1, 0}}, DType::f32, top);
       f.kernel("empty", map);
       MapKernel nothing{{{"i", {0}}, {"j", {4}}}, 2, vector_axis == 0 ? -1 : vector_axis, {{false, {}}}, false};
       int next2 = 0;
-      Code code(nothing.blocks[0].code, next2);
+      BlockCode code(nothing.blocks[0].code, next2);
       code.store({sums, 0, {1, 0}}, DType::f32, code.constant(9));
       f.kernel("nothing", nothing);
       check_program(f.program, [](StepMemory&) {});

@@ -26,9 +26,9 @@ inline std::vector<VectorLevel> host_levels() {
 inline Target level_target(VectorLevel level) { return target_by_name(std::string(vector_level_name(level))); }
 
 /// Adds instructions to a block and numbers their values.
-class Code {
+class BlockCode {
  public:
-  Code(std::vector<Instruction>& code, int& next) : code_(code), next_(next) {}
+  BlockCode(std::vector<Instruction>& code, int& next) : code_(code), next_(next) {}
   int load(const Access& access, DType type) { return add(Instruction::Kind::load, type, [&](Instruction& i) { i.access = access; }); }
   int constant(double number, DType type = DType::f32) {
     return add(Instruction::Kind::constant, type, [&](Instruction& i) { i.number = number; });
