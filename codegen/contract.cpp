@@ -3,9 +3,10 @@
 // that the panel of b stays in the first-level cache. Every output is one ascending chain of FMAs over all of k: between blocks
 // of k accumulators wait in memory. So neither tiles nor pieces nor threads change a bit of the result.
 //
-// Two forms of a tile keep the code small. The whole tile, where nearly all the time goes, has its epilogue inline on the
-// accumulators in registers. Everything else (edges, epilogues too long to repeat for each accumulator) calls tile functions that
-// leave accumulators in memory, and then runs one rolled loop of the epilogue over them.
+// Compile time follows the size of straight-line code, so there is one tile written out in each kernel. Its epilogue is inline on
+// the accumulators where it is short and k is not long; elsewhere, and at the edges, accumulators go to memory and one rolled
+// loop runs the epilogue over them. Edges compute whole tiles where what they read exists (packed panels, rows up to the planned
+// number) and drop the surplus; other parts of tiles are done by small functions that all kernels of the same strides share.
 #include "codegen/contract.h"
 
 #include <algorithm>
@@ -17,8 +18,9 @@
 namespace nnc {
 namespace {
 
-/// Most instructions that a whole tile's inline epilogue may come to.
+/// Most instructions that a whole tile's inline epilogue may come to, and the longest k with which it pays.
 constexpr int inline_epilogue_limit = 200;
+constexpr int64_t inline_epilogue_k = 256;
 
 int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
 
@@ -34,6 +36,7 @@ struct Plan {
   bool rows_left, columns_left;  ///< there may be rows, columns that fill no whole tile
   bool masked;                   ///< every tile is masked: n is smaller than a tile's width and no multiple of a vector
   bool inline_epilogue;
+  bool surplus_rows, surplus_columns;            ///< a tile at the edge may compute rows, columns that do not exist
   int64_t a_panel = 0, b_panel = 0, c_tile = 0;  ///< bytes
   int64_t a_offset = 0, b_offset = 0, c_offset = 0, scratch = 0;
 };
@@ -68,7 +71,10 @@ Plan make_plan(const Program& program, const ContractKernel& kernel) {
   p.rows_left = p.m.size % p.mr != 0;
   p.masked = !p.n.rows && p.n.size < p.width;
   p.columns_left = !p.masked && p.n.size % p.width != 0;
-  p.inline_epilogue = int(kernel.epilogue.size()) * p.mr * p.nr <= inline_epilogue_limit;
+  p.inline_epilogue = int(kernel.epilogue.size()) * p.mr * p.nr <= inline_epilogue_limit && p.planned_k <= inline_epilogue_k;
+  p.surplus_rows = p.planned_k == 0 || p.pack_a || (p.m.rows && p.planned_m % p.mr == 0);
+  int64_t lost_columns = p.n.rows ? 0 : (p.width - p.n.size % p.width) % p.width / lanes * lanes;
+  p.surplus_columns = p.planned_k == 0 || (p.pack_b && lost_columns * 8 <= p.planned_n);
 
   auto reserve = [&](int64_t bytes) {
     int64_t at = p.scratch;
@@ -115,8 +121,8 @@ class ContractEmitter {
         rest = ir_.CreateUDiv(rest, extent);
         return digit;
       };
-      m_begin_ = ir_.CreateMul(take(m_blocks), e_.i64(plan_.mc));
-      n_begin_ = ir_.CreateMul(take(n_blocks), e_.i64(plan_.nc));
+      m_begin_ = plan_.planned_m <= plan_.mc ? e_.i64(0) : ir_.CreateMul(take(m_blocks), e_.i64(plan_.mc));
+      n_begin_ = plan_.planned_n <= plan_.nc ? e_.i64(0) : ir_.CreateMul(take(n_blocks), e_.i64(plan_.nc));
       for (int axis = kernel_.batch - 1; axis >= 0; --axis)
         index_[size_t(axis)] = take(e_.extent(kernel_.axes[size_t(axis)].extent));
       m_count_ = e_.minimum_index(e_.i64(plan_.mc), ir_.CreateSub(m_, m_begin_));
@@ -198,19 +204,34 @@ class ContractEmitter {
       llvm::Value* tile = ir_.CreateAdd(ir_.CreateMul(column_tile, e_.i64(plan_.mc / plan_.mr)), row_tile);
       place.c = e_.offset_pointer(accumulators_, ir_.CreateMul(tile, e_.i64(plan_.c_tile)));
     }
-    llvm::Value* rows = e_.minimum_index(e_.i64(plan_.mr), ir_.CreateSub(m_count_, i));
-    llvm::Value* columns = e_.minimum_index(e_.i64(plan_.width), ir_.CreateSub(n_count_, j));
-    if (!plan_.inline_epilogue) return emit_parts(i, j, rows, columns, place, true);
-
-    llvm::Value* whole = nullptr;
-    if (plan_.rows_left) whole = ir_.CreateICmpEQ(rows, e_.i64(plan_.mr));
-    if (plan_.columns_left) {
-      llvm::Value* wide = ir_.CreateICmpEQ(columns, e_.i64(plan_.width));
-      whole = whole ? ir_.CreateAnd(whole, wide) : wide;
+    llvm::Value *rows = e_.i64(plan_.mr), *columns = e_.i64(plan_.masked ? plan_.n.size : plan_.width);
+    llvm::Value *all_rows = ir_.getTrue(), *all_columns = ir_.getTrue();
+    if (plan_.rows_left) {
+      rows = e_.minimum_index(rows, ir_.CreateSub(m_count_, i));
+      all_rows = ir_.CreateICmpEQ(rows, e_.i64(plan_.mr));
     }
-    if (!whole) return emit_whole(i, j, place);
-    e_.when(whole, [&] { emit_whole(i, j, place); });
-    e_.when(ir_.CreateNot(whole), [&] { emit_parts(i, j, rows, columns, place, false); });
+    if (plan_.columns_left) {
+      columns = e_.minimum_index(columns, ir_.CreateSub(n_count_, j));
+      all_columns = ir_.CreateICmpEQ(columns, e_.i64(plan_.width));
+    }
+    llvm::Value* whole = ir_.CreateAnd(all_rows, all_columns);
+    llvm::Value* computable =
+        ir_.CreateAnd(plan_.surplus_rows ? ir_.getTrue() : all_rows, plan_.surplus_columns ? ir_.getTrue() : all_columns);
+    llvm::Value* last = last_ ? last_ : ir_.getTrue();
+    llvm::Value* finished = plan_.inline_epilogue ? ir_.CreateAnd(last, whole) : ir_.getFalse();
+
+    when(computable, [&] { emit_whole(i, j, place, finished); });
+    when(ir_.CreateNot(computable), [&] { emit_parts(rows, columns, place); });
+    when(ir_.CreateAnd(last, ir_.CreateNot(finished)), [&] { emit_epilogue_loop(i, j, rows, columns, place.c); });
+  }
+
+  /// Emitter::when that knows constants.
+  void when(llvm::Value* condition, llvm::function_ref<void()> body) {
+    if (auto* known = llvm::dyn_cast<llvm::ConstantInt>(condition)) {
+      if (known->isOne()) body();
+    } else {
+      e_.when(condition, body);
+    }
   }
 
   llvm::Value* address(const Operand& operand, size_t axis, llvm::Value* at) {
@@ -222,53 +243,40 @@ class ContractEmitter {
     return e_.address(operand.code[0].access, point);
   }
 
-  /// A whole tile, epilogue inline.
-  void emit_whole(llvm::Value* i, llvm::Value* j, TilePlace place) {
+  /// A whole tile; with its epilogue if `finished`, else the accumulators go to memory.
+  void emit_whole(llvm::Value* i, llvm::Value* j, TilePlace place, llvm::Value* finished) {
     TileShape shape = shape_;
     shape.masked = plan_.masked && reads_masked(plan_, e_.lanes);
     llvm::Value* active = nullptr;
     if (plan_.masked && plan_.n.size % e_.lanes != 0) active = e_.i64(plan_.n.size % e_.lanes);
     place.active = active;
-    std::vector<llvm::Value*> sums;
-    if (plan_.planned_k > 0)
-      sums = emit_tile(e_, shape, place);
-    else
-      sums.assign(size_t(plan_.mr * plan_.nr),
-                  llvm::ConstantAggregateZero::get(llvm::FixedVectorType::get(ir_.getFloatTy(), unsigned(e_.lanes))));
-    auto finish = [&] {
+    std::vector<llvm::Value*> sums(size_t(plan_.mr * plan_.nr), llvm::ConstantAggregateZero::get(vector_type()));
+    if (plan_.planned_k > 0) sums = emit_tile(e_, shape, place);
+    auto each = [&](auto body) {
       for (int row = 0; row < plan_.mr; ++row)
-        for (int v = 0; v < plan_.nr; ++v)
-          emit_epilogue(ir_.CreateAdd(i, e_.i64(row)), ir_.CreateAdd(j, e_.i64(int64_t(v) * e_.lanes)),
-                        sums[size_t(row * plan_.nr + v)], v == plan_.nr - 1 ? active : nullptr);
+        for (int v = 0; v < plan_.nr; ++v) body(row, v, sums[size_t(row * plan_.nr + v)]);
     };
-    if (!last_) return finish();
-    e_.when(last_, finish);
-    e_.when(ir_.CreateNot(last_), [&] {
-      for (int row = 0; row < plan_.mr; ++row)
-        for (int v = 0; v < plan_.nr; ++v)
-          e_.annotate(ir_.CreateAlignedStore(sums[size_t(row * plan_.nr + v)],
-                                             e_.offset_pointer(place.c, row * shape_.c_row + int64_t(v) * e_.lanes * 4),
-                                             llvm::Align(uint64_t(e_.lanes) * 4)),
-                      BufferId{});
+    when(finished, [&] {
+      each([&](int row, int v, llvm::Value* sum) {
+        emit_epilogue(ir_.CreateAdd(i, e_.i64(row)), ir_.CreateAdd(j, e_.i64(int64_t(v) * e_.lanes)), sum,
+                      v == plan_.nr - 1 ? active : nullptr);
+      });
+    });
+    when(ir_.CreateNot(finished), [&] {
+      each([&](int row, int v, llvm::Value* sum) {
+        llvm::Value* saved = e_.offset_pointer(place.c, row * shape_.c_row + int64_t(v) * e_.lanes * 4);
+        e_.annotate(ir_.CreateAlignedStore(sum, saved, vector_align()), BufferId{});
+      });
     });
   }
 
-  /// Any part of a tile, by functions that leave the accumulators in memory. `whole_too`: rows and columns may be those of a
-  /// whole tile.
-  void emit_parts(llvm::Value* i, llvm::Value* j, llvm::Value* rows, llvm::Value* columns, const TilePlace& place,
-                  bool whole_too) {
-    std::vector<int> heights;  // of parts, descending
-    if (whole_too || plan_.columns_left) heights.push_back(plan_.mr);
-    if (plan_.rows_left) {
-      if (!plan_.m.rows) {
-        heights.push_back(int(plan_.m.size % plan_.mr));
-      } else {
-        if (plan_.mr >= 4) heights.push_back(plan_.mr / 2);
-        heights.push_back(1);
-      }
-    }
-    if (heights.empty()) heights.push_back(plan_.mr);
+  /// Any part of a tile, by functions that leave the accumulators in memory.
+  void emit_parts(llvm::Value* rows, llvm::Value* columns, const TilePlace& place) {
+    std::vector<int> heights;  // descending
+    if (plan_.surplus_rows || plan_.columns_left) heights.push_back(plan_.mr);
+    if (plan_.rows_left && !plan_.surplus_rows) heights.push_back(plan_.m.rows ? 1 : int(plan_.m.size % plan_.mr));
     auto rows_of = [&](int vectors, llvm::Value* column, llvm::Value* active) {
+      if (plan_.surplus_rows) return call_tile(plan_.mr, vectors, e_.i64(0), column, active, place);
       llvm::Value* done = e_.i64(0);
       for (int height : heights) {
         llvm::Value* left = ir_.CreateSub(rows, done);
@@ -277,54 +285,49 @@ class ContractEmitter {
         done = end;
       }
     };
-    if (plan_.planned_k == 0) {
-      zero_accumulators(place.c);
-    } else if (plan_.masked) {
-      rows_of(plan_.nr, e_.i64(0), e_.i64(plan_.n.size % e_.lanes));
-    } else if (!plan_.columns_left) {
-      rows_of(plan_.nr, e_.i64(0), nullptr);
-    } else {
-      llvm::Value* wide = ir_.CreateICmpEQ(columns, e_.i64(plan_.width));
-      if (whole_too || plan_.rows_left) e_.when(wide, [&] { rows_of(plan_.nr, e_.i64(0), nullptr); });
-      e_.when(ir_.CreateNot(wide), [&] {
-        if (!plan_.n.rows) {
-          int64_t left = plan_.n.size % plan_.width;
-          rows_of(int(round_up(left, e_.lanes) / e_.lanes), e_.i64(0), left % e_.lanes != 0 ? e_.i64(left % e_.lanes) : nullptr);
-        } else {
-          e_.loop(
-              e_.i64(0), columns, e_.lanes,
-              [&](llvm::Value* column) {
-                rows_of(1, column, e_.minimum_index(e_.i64(e_.lanes), ir_.CreateSub(columns, column)));
-              },
-              true);
-        }
-      });
-    }
-    auto finish = [&] {
-      e_.loop(
-          e_.i64(0), rows, 1,
-          [&](llvm::Value* row) {
-            llvm::Value* saved = e_.offset_pointer(place.c, ir_.CreateMul(row, e_.i64(shape_.c_row)));
-            auto at = [&](llvm::Value* column, llvm::Value* active) {
-              auto* type = llvm::FixedVectorType::get(ir_.getFloatTy(), unsigned(e_.lanes));
-              llvm::LoadInst* sum = ir_.CreateAlignedLoad(type, e_.offset_pointer(saved, ir_.CreateMul(column, e_.i64(4))),
-                                                          llvm::Align(uint64_t(e_.lanes) * 4));
-              e_.annotate(sum, BufferId{});
-              emit_epilogue(ir_.CreateAdd(i, row), ir_.CreateAdd(j, column), sum, active);
-            };
-            llvm::Value* left = ir_.CreateURem(columns, e_.i64(e_.lanes));
-            llvm::Value* end = ir_.CreateSub(columns, left);
-            if (plan_.n.rows || plan_.n.size >= e_.lanes)
-              e_.loop(e_.i64(0), end, e_.lanes, [&](llvm::Value* column) { at(column, nullptr); });
-            if (plan_.n.size % e_.lanes != 0) e_.when(ir_.CreateICmpNE(left, e_.i64(0)), [&] { at(end, left); });
-          },
-          true);
-    };
-    if (last_)
-      e_.when(last_, finish);
+    if (plan_.masked) return rows_of(plan_.nr, e_.i64(0), e_.i64(plan_.n.size % e_.lanes));
+    if (!plan_.columns_left || plan_.surplus_columns) return rows_of(plan_.nr, e_.i64(0), nullptr);
+    llvm::Value* wide = ir_.CreateICmpEQ(columns, e_.i64(plan_.width));
+    if (plan_.rows_left && !plan_.surplus_rows)
+      when(wide, [&] { rows_of(plan_.nr, e_.i64(0), nullptr); });
     else
-      finish();
+      wide = ir_.getFalse();
+    when(ir_.CreateNot(wide), [&] {
+      if (!plan_.n.rows) {
+        int64_t left = plan_.n.size % plan_.width;
+        rows_of(int(round_up(left, e_.lanes) / e_.lanes), e_.i64(0), left % e_.lanes != 0 ? e_.i64(left % e_.lanes) : nullptr);
+      } else {
+        e_.loop(
+            e_.i64(0), columns, e_.lanes,
+            [&](llvm::Value* column) { rows_of(1, column, e_.minimum_index(e_.i64(e_.lanes), ir_.CreateSub(columns, column))); },
+            true);
+      }
+    });
   }
+
+  /// The epilogue over accumulators in memory.
+  void emit_epilogue_loop(llvm::Value* i, llvm::Value* j, llvm::Value* rows, llvm::Value* columns, llvm::Value* c) {
+    e_.loop(
+        e_.i64(0), rows, 1,
+        [&](llvm::Value* row) {
+          llvm::Value* saved = e_.offset_pointer(c, ir_.CreateMul(row, e_.i64(shape_.c_row)));
+          auto at = [&](llvm::Value* column, llvm::Value* active) {
+            llvm::Value* address = e_.offset_pointer(saved, ir_.CreateMul(column, e_.i64(4)));
+            llvm::LoadInst* sum = ir_.CreateAlignedLoad(vector_type(), address, vector_align());
+            e_.annotate(sum, BufferId{});
+            emit_epilogue(ir_.CreateAdd(i, row), ir_.CreateAdd(j, column), sum, active);
+          };
+          llvm::Value* left = ir_.CreateURem(columns, e_.i64(e_.lanes));
+          llvm::Value* end = ir_.CreateSub(columns, left);
+          if (plan_.n.rows || plan_.n.size >= e_.lanes)
+            e_.loop(e_.i64(0), end, e_.lanes, [&](llvm::Value* column) { at(column, nullptr); });
+          if (plan_.n.size % e_.lanes != 0) when(ir_.CreateICmpNE(left, e_.i64(0)), [&] { at(end, left); });
+        },
+        true);
+  }
+
+  llvm::FixedVectorType* vector_type() { return llvm::FixedVectorType::get(ir_.getFloatTy(), unsigned(e_.lanes)); }
+  llvm::Align vector_align() { return llvm::Align(uint64_t(e_.lanes) * 4); }
 
   void call_tile(int height, int vectors, llvm::Value* row, llvm::Value* column, llvm::Value* active, const TilePlace& place) {
     TileShape shape = shape_;
@@ -339,14 +342,6 @@ class ContractEmitter {
     llvm::CallInst* call = ir_.CreateCall(
         function, {a, b, c, place.k, place.resume ? place.resume : ir_.getFalse(), active ? active : e_.i64(e_.lanes)});
     call->setCallingConv(function->getCallingConv());
-  }
-
-  void zero_accumulators(llvm::Value* c) {
-    auto* type = llvm::FixedVectorType::get(ir_.getFloatTy(), unsigned(e_.lanes));
-    e_.loop(e_.i64(0), e_.i64(plan_.c_tile), e_.lanes * 4, [&](llvm::Value* at) {
-      ir_.CreateAlignedStore(llvm::ConstantAggregateZero::get(type), e_.offset_pointer(c, at),
-                             llvm::Align(uint64_t(e_.lanes) * 4));
-    });
   }
 
   /// The epilogue for the vector of sums at row i, columns j ... of the piece's block; `active` lanes of it (null: all).

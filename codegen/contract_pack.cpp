@@ -56,8 +56,8 @@ class Packer {
     if (!along_k || job_.k_max < e_.lanes) return lanes_across();
     if (job_.k_min >= e_.lanes) return lanes_along_k();
     llvm::Value* enough = e_.ir.CreateICmpSGE(job_.k_count, e_.i64(e_.lanes));
-    e_.when(enough, [&] { lanes_along_k(); });
     e_.when(e_.ir.CreateNot(enough), [&] { lanes_across(); });
+    e_.when(enough, [&] { lanes_along_k(); });
   }
 
  private:
@@ -96,6 +96,8 @@ class Packer {
 
   void lanes_along_k() {
     auto& ir = e_.ir;
+    // Eight rows at a time: a stage less than sixteen, and half the code.
+    parts_ = cut_width(job_.width, std::min(e_.lanes, 8));
     llvm::Value* end = ir.CreateUDiv(ir.CreateAdd(job_.count, e_.i64(job_.width - 1)), e_.i64(job_.width));
     bool equal_parts = std::all_of(parts_.begin(), parts_.end(), [&](Part p) { return p.size == parts_[0].size; });
     e_.loop(e_.i64(0), end, 1, [&](llvm::Value* panel) {
