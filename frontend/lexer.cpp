@@ -14,6 +14,8 @@
 namespace nnc {
 namespace {
 
+constexpr size_t max_lexical_errors = 100;  // of one file: more are never read
+
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
 bool is_word(char c) { return is_letter(c) || is_digit(c); }
@@ -111,7 +113,8 @@ class Lexer {
   Span span(size_t begin, size_t end) const { return {file_, static_cast<uint32_t>(begin), static_cast<uint32_t>(end)}; }
 
   Diagnostic& report(Code code, size_t begin, size_t end, std::string message) {
-    return diagnostics_.report(code, span(begin, end), std::move(message));
+    Diagnostics& sink = diagnostics_.items().size() < max_lexical_errors ? diagnostics_ : overflow_;
+    return sink.report(code, span(begin, end), std::move(message));
   }
 
   TokenList unreadable() {
@@ -122,6 +125,7 @@ class Lexer {
     return std::move(result_);
   }
 
+  std::string_view word(const Token& t) const { return text_.substr(t.begin, t.end - t.begin); }
   char peek(size_t ahead = 0) const { return at_ + ahead < text_.size() ? text_[at_ + ahead] : '\0'; }
 
   void push(TokenKind kind) {
@@ -227,6 +231,8 @@ class Lexer {
         d.help.push_back("a `_` in a number stands between two digits: 1_000");
       else if (written[0] == '0' && written.size() > 1 && (written[1] == 'x' || written[1] == 'b'))
         d.help.push_back("numbers are written in decimal");
+      else if (written.back() == 'e' || written.back() == 'E')
+        d.help.push_back(fmt::format("an exponent has digits: `{}-3`", written));
       else if (written.find('.') == std::string_view::npos)
         d.help.push_back("a name begins with a letter; a product is written with `*`");
       return push(TokenKind::number);
@@ -278,10 +284,14 @@ class Lexer {
     for (const Foreign& f : foreign)
       if (text_.compare(at_, f.text.size(), f.text) == 0) {
         at_ += f.text.size();
-        if (f.text == "'") return read_single_quoted(), true;
+        if (f.text == "'") return read_quoted("'"), true;
+        if (f.text == "\u201c") return read_quoted("\u201d"), true;
+        bool attribute = f.text == ".";
+        size_t count = result_.tokens.size();
+        bool path = attribute && count >= 2 && word(result_.tokens[count - 2]) == "use";
         report(Code::E0001, begin_, at_,
-               f.text == "." ? std::string("a `.` cannot stand here") : fmt::format("unexpected character `{}`", f.text))
-            .help.emplace_back(f.help);
+               attribute ? std::string("a `.` cannot stand here") : fmt::format("unexpected character `{}`", f.text))
+            .help.emplace_back(path ? "a file's name stands in double quotes: `use \"layers.nn\"`" : f.help);
         push(TokenKind::bad);
         return true;
       }
@@ -306,17 +316,20 @@ class Lexer {
     return true;
   }
 
-  /// 'text' is taken as one piece, so that its inside does not become errors of its own.
-  void read_single_quoted() {
-    size_t end = text_.find_first_of("'\n", at_);
-    if (end != std::string_view::npos && text_[end] == '\'') at_ = end + 1;
-    report(Code::E0001, begin_, at_, "strings stand in double quotes")
-        .help.push_back(fmt::format("write \"{}\"", inner(begin_, at_)));
+  /// 'text' or text in curly quotes is taken as one piece, so that its inside does not become errors of its own.
+  void read_quoted(std::string_view close) {
+    size_t line_end = std::min(text_.find('\n', at_), text_.size());
+    size_t end = text_.substr(0, line_end).find(close, at_);
+    if (end != std::string_view::npos) {
+      std::string_view inner = text_.substr(at_, end - at_);
+      at_ = end + close.size();
+      report(Code::E0001, begin_, at_, "strings stand in straight double quotes")
+          .help.push_back(fmt::format("write \"{}\"", inner.size() > 60 ? "..." : inner));
+    } else {
+      report(Code::E0001, begin_, at_, fmt::format("unexpected character `{}`", text_.substr(begin_, at_ - begin_)))
+          .help.push_back("names are made of letters, digits and `_`; strings stand in straight double quotes");
+    }
     push(TokenKind::bad);
-  }
-
-  std::string_view inner(size_t begin, size_t end) const {
-    return end - begin >= 2 ? text_.substr(begin + 1, end - begin - 2) : std::string_view("...");
   }
 
   /// Whether no token and no foreign sign begins at this byte, and it is well-formed.
@@ -333,6 +346,7 @@ class Lexer {
   std::string_view text_;
   FileId file_;
   Diagnostics& diagnostics_;
+  Diagnostics overflow_;  // what is reported beyond max_lexical_errors is not shown
   TokenList result_;
   size_t at_ = 0, begin_ = 0;
   bool newline_ = true, space_ = true;

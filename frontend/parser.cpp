@@ -116,6 +116,7 @@ Diagnostic& Parser::report(Code code, Span where, std::string message) {
 
 void Parser::fail() {
   ++trouble_;
+  if (!overflow_.items().empty()) at_ = tokens_.size() - 1;  // enough: nothing more would be shown
   throw Failure{at(TokenKind::bad_rest) ? 0 : bracket_depth_};
 }
 
@@ -199,9 +200,9 @@ void Parser::skip_value(Failure failure, bool stop_at_binding) {
 }
 
 /// Whether a line begins here that can only be a definition's head. Inside a definition it must stand no further right than that.
-bool Parser::begins_definition(size_t index) const {
+bool Parser::begins_definition(size_t index, bool within_line) const {
   const Token& t = tokens_[index];
-  if (t.kind != TokenKind::name || !t.newline_before || !is_definition_word(text(t))) return false;
+  if (t.kind != TokenKind::name || !(t.newline_before || within_line) || !is_definition_word(text(t))) return false;
   auto after = [&](size_t n) -> const Token& { return tokens_[std::min(index + n, tokens_.size() - 1)]; };
   const Token& next = after(1);
   if (next.newline_before) return false;

@@ -35,6 +35,17 @@ StmtPtr Parser::parse_clause() {
       report(Code::E0025, span(first), fmt::format("`{}` does not belong in `train`", word)).help.push_back(list);
       fail();
     }
+    static constexpr std::pair<std::string_view, std::string_view> options[] = {{"batch", "data NAME, batch: 32"},
+                                                                                {"lr", "using sgd(lr: 0.01)"},
+                                                                                {"momentum", "using sgd(momentum: 0.9)"},
+                                                                                {"clip_norm", "using OPTIMIZER, clip_norm: 1.0"},
+                                                                                {"every", "report EXPR, every: 100"}};
+    for (auto [option, clause] : options)
+      if (word == option) {
+        report(Code::E0019, span(first), fmt::format("`{}` is not a clause of its own", word))
+            .help.push_back(fmt::format("it is given as in `{}`", clause));
+        fail();
+      }
     if (next.kind == TokenKind::assign && nearest(word, candidates).empty()) report_misplaced(Context::train);
     std::string meant;
     for (auto [from, to] : synonyms)

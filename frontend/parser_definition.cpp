@@ -40,7 +40,7 @@ void Parser::parse_definition(ast::Item& item, std::string_view keyword) {
   uint32_t outer_column = item_column_;
   bool is_top = nesting_ == 0;
   item_column_ = std::min(column(now().begin), indentation(now().begin));
-  if (is_top) has_suspect_ = false;
+  if (is_top) has_suspect_ = depth_reported_ = false;
   struct Restore {
     Parser& parser;
     uint32_t column;

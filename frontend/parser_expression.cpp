@@ -40,8 +40,10 @@ ExprPtr Parser::make(ExprKind kind, Span where) const {
 
 void Parser::note_depth(int depth, Span where) {
   if (depth > ast::max_tree_depth) {
-    report(Code::E0009, where, fmt::format("this is more than {} operations deep", ast::max_tree_depth))
-        .help.push_back("give parts of it names with `let`");
+    if (!depth_reported_)  // the blocks around it are too deep for the same reason
+      report(Code::E0009, where, fmt::format("this is more than {} operations deep", ast::max_tree_depth))
+          .help.push_back("give parts of it names with `let`");
+    depth_reported_ = true;
     fail();
   }
   deepest_ = std::max(deepest_, depth);

@@ -76,7 +76,7 @@ class Parser {
   void skip_statement(Failure failure, size_t start);
   void skip_value(Failure failure, bool stop_at_binding);
   bool begins_statement(const Token& t) const;
-  bool begins_definition(size_t index) const;
+  bool begins_definition(size_t index, bool within_line = false) const;
   static bool is_definition_word(std::string_view word);
   [[noreturn]] void fail_unclosed_block(const Token& open);
 
@@ -121,8 +121,8 @@ class Parser {
   ast::StmtPtr parse_repeat();
   ast::StmtPtr parse_dim();
   std::vector<ast::DimDeclaration> parse_dim_declarations();
-  void parse_expression_statement(ast::Block& block, Context context);
-  void report_misplaced(Context context);
+  void parse_expression_statement(ast::Block& block, Context context, bool after_return);
+  bool report_misplaced(Context context);
   bool begins_binding() const;
   void expect_assign(const ast::Name& name, std::string_view statement);
 
@@ -174,6 +174,7 @@ class Parser {
   size_t at_ = 0;
   int nesting_ = 0;
   int bracket_depth_ = 0;                 ///< ( and [ that are open in the innermost block: line breaks count only at 0
+  bool depth_reported_ = false;           ///< in the definition being read
   int deepest_ = 0;                       ///< depth of the deepest expression or block of the innermost block so far
   size_t trouble_ = 0;                    ///< errors so far, in snippets too
   uint32_t item_column_ = 0;              ///< of the definition being read

@@ -39,9 +39,10 @@ int Parser::parse_block(ast::Block& block, Context context, bool open_is_missing
     }
     if (at(TokenKind::right_brace)) break;
     if (at(TokenKind::end)) fail_unclosed_block(open);
-    if (begins_definition(at_)) {
+    if (begins_definition(at_, context == Context::test || context == Context::snippet)) {
       bool nestable = at_word("layer") || at_word("fn") || at_word("model") || at_word("optimizer");
-      bool allowed = context == Context::snippet || (context == Context::test && nestable && column(now().begin) > item_column_);
+      bool allowed =
+          (context == Context::snippet || (context == Context::test && nestable)) && column(now().begin) > item_column_;
       if (!allowed && column(now().begin) <= item_column_) fail_unclosed_block(open);
       if (allowed) {
         auto statement = make_statement(StmtKind::definition, now());
@@ -105,14 +106,15 @@ void Parser::parse_statement_inner(ast::Block& block, Context context) {
   if (at_word("update")) return add(parse_update());
   if (at_word("yield")) return add(parse_yield());
   if (at_word("repeat")) return add(parse_repeat());
-  report_misplaced(context);
+  bool after_return = report_misplaced(context);
   if (at(TokenKind::name) && peek().kind == TokenKind::colon) return add(parse_instance(false, first));
-  parse_expression_statement(block, context);
+  parse_expression_statement(block, context, after_return);
 }
 
-/// Statements of other blocks and of other languages, by the word they begin with. Returns if there is none.
-void Parser::report_misplaced(Context context) {
-  if (!at(TokenKind::name)) return;
+/// Statements of other blocks and of other languages, by the word they begin with. Returns if there is none, or
+/// after a `return`, whose expression can be read: then true.
+bool Parser::report_misplaced(Context context) {
+  if (!at(TokenKind::name)) return false;
   std::string word(text(now()));
   const Token& next = peek();
   bool same_line = !begins_line(next);
@@ -127,13 +129,13 @@ void Parser::report_misplaced(Context context) {
     misplaced("there is no `return`", "the last expression of a block is its result: leave the word out");
     take();
     if (!same_line) fail();
-    return;
+    return true;
   }
   if (word == "else") {
     misplaced("this `else` has no `if`", {});
     fail();
   }
-  if (is_reserved(now())) return;
+  if (is_reserved(now())) return false;
   if (!before_operand) {
     if (next.kind == TokenKind::assign) {
       std::string help =
@@ -143,11 +145,10 @@ void Parser::report_misplaced(Context context) {
       report(Code::E0022, span(now()), fmt::format("`{} = ...` stands without `let`", word)).help.push_back(help);
       take();
       take();
-      bool line_is_empty = begins_line(now());
-      if (!line_is_empty) parse_value();
+      if (!begins_line(now()) && begins_operand(now())) parse_value();
       throw Failure{0};
     }
-    return;
+    return false;
   }
   if (word == "for" || word == "while") {
     misplaced(fmt::format("there is no `{}`", word),
@@ -183,6 +184,7 @@ void Parser::report_misplaced(Context context) {
         .help.push_back(fmt::format("did you mean `{}`?", near));
     fail();
   }
+  return false;
 }
 
 /// A statement ends before a line break, `;` or `}`.
@@ -390,7 +392,7 @@ StmtPtr Parser::parse_yield() {
 
 StmtPtr Parser::parse_repeat() {
   StmtPtr statement = make_statement(StmtKind::repeat, take());
-  if (at(TokenKind::left_brace)) fail_expected("how often", "write `repeat 4 { ... }`");
+  if (at(TokenKind::left_brace)) fail_expected("the number of rounds", "write `repeat 4 { ... }`");
   statement->value = parse_binary(1);
   if (take_word("as")) statement->name = parse_name("a name for the number of the round");
   statement->body = std::make_unique<ast::Block>();
@@ -399,7 +401,7 @@ StmtPtr Parser::parse_repeat() {
 }
 
 /// Expressions at the end of a block are its results; elsewhere only an `if` that gives no value may stand alone.
-void Parser::parse_expression_statement(ast::Block& block, Context context) {
+void Parser::parse_expression_statement(ast::Block& block, Context context, bool after_return) {
   const Token& first = now();
   if (first.newline_before && infix_at(first).precedence != 0 && !first.space_after && first.kind != TokenKind::minus &&
       at_ > 0 && previous().kind != TokenKind::left_brace) {
@@ -440,7 +442,7 @@ void Parser::parse_expression_statement(ast::Block& block, Context context) {
     auto statement = std::make_unique<ast::Stmt>();
     statement->kind = is_statement ? StmtKind::if_ : StmtKind::expression;
     statement->span = value->span;
-    if (!is_statement && value->kind != ExprKind::error && !at(TokenKind::end)) {
+    if (!is_statement && !after_return && value->kind != ExprKind::error && !at(TokenKind::end) && !begins_definition(at_)) {
       Diagnostic& d = report(Code::E0024, value->span, "this value is not used");
       const Token& next = now();
       if (next.kind == TokenKind::left_paren || next.kind == TokenKind::left_bracket || next.kind == TokenKind::minus)
