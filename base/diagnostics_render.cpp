@@ -17,6 +17,8 @@ namespace {
 constexpr int tab_stop = 4;
 constexpr int widest_line = 200;  // longer lines are cut to a window around their marks
 constexpr int window_before = 40, window_width = 160;
+constexpr size_t laid_out_before = 1000,
+                 laid_out_width = 4000;  // bytes around the first mark; of longer lines nothing else is shown
 
 enum class Style : uint8_t { plain, bold, error, warning, other, help };
 
@@ -159,6 +161,7 @@ class LineRenderer {
       : out_(out), paint_(paint), primary_(primary), gutter_(gutter) {}
 
   void draw(std::string_view source, uint32_t number, std::vector<Mark> marks) {
+    source = cut_to_reach(source, marks);
     LineLayout layout(source);
     std::vector<Drawn> drawn;
     for (Mark& m : marks) {
@@ -253,6 +256,23 @@ class LineRenderer {
   void write_row(const std::string& gutter, std::string text) {
     while (!text.empty() && text.back() == ' ') text.pop_back();
     out_ += paint_(Style::other, gutter) + text + "\n";
+  }
+
+  /// The part of a line of many thousand bytes that cut_to_window can show, so that laying it out takes time by its width.
+  static std::string_view cut_to_reach(std::string_view source, std::vector<Mark>& marks) {
+    if (source.size() <= laid_out_width) return source;
+    size_t first = source.size();
+    for (const Mark& m : marks) first = std::min(first, m.begin);
+    if (marks.empty()) first = 0;
+    size_t from = first > laid_out_before ? first - laid_out_before : 0;
+    while (from > 0 && (static_cast<unsigned char>(source[from]) & 0xC0) == 0x80) --from;  // not inside a code point
+    size_t to = std::min(from + laid_out_width, source.size());
+    while (to < source.size() && (static_cast<unsigned char>(source[to]) & 0xC0) == 0x80) ++to;
+    for (Mark& m : marks) {
+      m.begin = std::clamp(m.begin, from, to) - from;
+      m.end = std::clamp(m.end, from, to) - from;
+    }
+    return source.substr(from, to - from);
   }
 
   /// The line's text, cut for very long lines; the marks are moved along with it.
