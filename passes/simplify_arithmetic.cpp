@@ -85,6 +85,10 @@ RULE(add_constants) {
   return c.b.add(inner, *first + *c.number(c.x(1)));
 }
 
+RULE(add_twice) {
+  return c.op() == Op::add && c.is_float_node() && c.x(0) == c.x(1) && !c.number(c.x(0)) ? c.b.mul(c.x(0), 2.0) : NodeId{};
+}
+
 RULE(gather_factors) {
   if (c.op() != Op::mul || !c.is_float_node()) return {};
   for (int side = 0; side < 2; ++side) {

@@ -57,6 +57,7 @@ std::multimap<std::string, MakeCase> rule_cases() {
     return c.b.div(x, c.b.broadcast(s, c.graph.type(x).shape, {0}));
   });
   add("add_constants", [](Case& c) { return c.b.add(c.b.add(c.x(), 3.0), 0.7); });
+  add("add_twice", [](Case& c) { NodeId x = c.x(); return c.b.add(x, x); });
   add("gather_factors", [](Case& c) { return c.b.mul(c.b.mul(c.x(), 3.0), 0.7); });
   add("gather_factors", [](Case& c) { return c.b.mul(c.b.mul(c.x(), c.x({})), c.x({})); });
   add("gather_factors", [](Case& c) { NodeId s = c.x({}); return c.b.mul(s, c.b.mul(c.x(), 0.5)); });
