@@ -1,9 +1,6 @@
 # cmake -DINPUT=std.nn -DOUTPUT=std_text.cpp -P embed_std.cmake: the file's bytes as a char array (declared in frontend/std_text.h).
 # An array of characters, not a string literal: no quoting to get wrong and no limit on the length.
-set(bytes "")
-if(EXISTS ${INPUT})
-  file(READ ${INPUT} bytes HEX)
-endif()
+file(READ ${INPUT} bytes HEX)
 string(LENGTH "${bytes}" digits)
 math(EXPR size "${digits} / 2")
 string(REGEX REPLACE "(................................)" "\\1\n" bytes "${bytes}")

@@ -126,6 +126,8 @@ train {
 RULES = {
     "sgd": ("plain gradient descent", "sgd(lr: 0.25)", lambda p: torch.optim.SGD(p, lr=0.25)),
     "sgd_momentum": ("momentum", "sgd(lr: 0.125, momentum: 0.75)", lambda p: torch.optim.SGD(p, lr=0.125, momentum=0.75)),
+    "sgd_dampening": ("dampened momentum", "sgd(lr: 0.25, momentum: 0.75, dampening: 0.5)",
+                      lambda p: torch.optim.SGD(p, lr=0.25, momentum=0.75, dampening=0.5)),
     "sgd_nesterov": ("Nesterov momentum and decay", "sgd(lr: 0.125, momentum: 0.625, nesterov: true, decay: 0.0078125)",
                      lambda p: torch.optim.SGD(p, lr=0.125, momentum=0.625, nesterov=True, weight_decay=2**-7)),
     "adam": ("adam", f"adam(lr: 0.015625, beta1: 0.8125, beta2: 0.984375, eps: {2**-20}, decay: 0.00390625)",
@@ -134,6 +136,10 @@ RULES = {
               lambda p: torch.optim.AdamW(p, lr=0.01171875, betas=(0.875, 0.96875), eps=2**-22, weight_decay=0.125)),
     "rmsprop": ("rmsprop", f"rmsprop(lr: 0.0078125, alpha: 0.90625, eps: {2**-20}, decay: 0.00390625)",
                 lambda p: torch.optim.RMSprop(p, lr=2**-7, alpha=0.90625, eps=2**-20, weight_decay=2**-8)),
+    "rmsprop_centered": ("rmsprop, centred, with momentum", "rmsprop(lr: 0.00390625, alpha: 0.875, momentum: 0.5, centered: true)",
+                         lambda p: torch.optim.RMSprop(p, lr=2**-8, alpha=0.875, momentum=0.5, centered=True)),
+    "adagrad_decay": ("adagrad with a falling rate", "adagrad(lr: 0.125, lr_decay: 0.03125, start: 0.0625)",
+                      lambda p: torch.optim.Adagrad(p, lr=2**-3, lr_decay=2**-5, initial_accumulator_value=2**-4)),
     "adagrad": ("adagrad", f"adagrad(lr: 0.0625, eps: {2**-26}, decay: 0.001953125)",
                 lambda p: torch.optim.Adagrad(p, lr=2**-4, eps=2**-26, weight_decay=2**-9)),
 }
@@ -180,7 +186,7 @@ def main():
         single_losses, single = train(*case, dtype=torch.float32)
         loss_gap = max(abs(a - b) for a, b in zip(losses, single_losses))
         weight_gap = max(np.linalg.norm(single[k] - final[k]) / np.linalg.norm(final[k]) for k in final)
-        print(f"{name:13} loss {losses[0]:.4f} -> {losses[-1]:.4f}   PyTorch in single precision: losses within {loss_gap:.1e}, weights {weight_gap:.1e}")
+        print(f"{name:16} loss {losses[0]:.4f} -> {losses[-1]:.4f}   PyTorch in single precision: losses within {loss_gap:.1e}, weights {weight_gap:.1e}")
     (HERE / "expected.json").write_text(json.dumps(expected, indent=1) + "\n")
 
 
