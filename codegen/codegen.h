@@ -35,6 +35,7 @@ class CompiledProgram {
 struct CompileOptions {
   bool debugger = false;  ///< tell gdb of the code
   bool perf_map = false;  ///< write names and places of the functions to /tmp/perf-PID.map, where perf looks for them
+  int threads = 0;        ///< that compile; 0: as many as the machine has, up to eight
   bool verify = false;    ///< have LLVM check the IR as emitted (a bug of nnc if it objects)
 };
 

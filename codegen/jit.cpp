@@ -1,7 +1,10 @@
 // From program to machine code in this process: module, passes, object file in memory, loaded by RuntimeDyld (a step's code is one object without external
 // symbols: an ORC session, with its threads and symbol tables, would only add to the time before the first step).
 //
-// Memory: one block for the whole object, so that code and constants are within reach of each other (small code model); pages are writable until the
+// The kernels are independent functions, so a program of more than a few is cut into parts that threads of their own compile, each with its own
+// LLVM context; how it is cut changes no instruction of any kernel.
+//
+// Memory: one block for all objects, so that code and constants are within reach of each other (small code model); pages are writable until the
 // relocations are done, then code is read and execute, constants are read only.
 #include <fmt/format.h>
 #include <llvm/ADT/SmallVector.h>
@@ -19,8 +22,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <exception>
+#include <thread>
 
 #include "base/check.h"
 #include "codegen/codegen.h"
@@ -53,17 +59,23 @@ class CodeMemory final : public llvm::RuntimeDyld::MemoryManager {
   ~CodeMemory() override {
     if (block_) munmap(block_, size_);
   }
-  bool needsToReserveAllocationSpace() override { return true; }
-  void reserveAllocationSpace(uintptr_t code, llvm::Align, uintptr_t constants, llvm::Align, uintptr_t data, llvm::Align) override {
-    // Sections of a kind are laid one after the other; alignment inside is at most a page's.
-    const size_t slack = 16 * 4096;
-    code_ = {0, pages(code + slack)};
-    constants_ = {code_.end, code_.end + pages(constants + slack)};
-    data_ = {constants_.end, constants_.end + pages(data + slack)};
-    size_ = data_.end;
-    void* block = mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  /// Room for objects of these sizes; before the first is loaded.
+  void reserve(size_t object_bytes, size_t objects) {
+    size_ = pages(object_bytes) + objects * 6 * slack;
+    void* block = mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     NNC_CHECK(block != MAP_FAILED, "no memory for generated code");
     block_ = static_cast<uint8_t*>(block);
+  }
+  bool needsToReserveAllocationSpace() override { return true; }
+  /// Called for each object: its sections stand in three runs of pages.
+  void reserveAllocationSpace(uintptr_t code, llvm::Align, uintptr_t constants, llvm::Align, uintptr_t data, llvm::Align) override {
+    size_t begin = data_.end;
+    code_ = {begin, begin + pages(code + slack)};
+    constants_ = {code_.end, code_.end + pages(constants + slack)};
+    data_ = {constants_.end, constants_.end + pages(data + slack)};
+    NNC_CHECK(data_.end <= size_, "objects larger than they said");
+    protect_.push_back({code_, PROT_READ | PROT_EXEC});
+    protect_.push_back({constants_, PROT_READ});
   }
   uint8_t* allocateCodeSection(uintptr_t size, unsigned alignment, unsigned, llvm::StringRef) override { return code_.take(block_, size, alignment); }
   uint8_t* allocateDataSection(uintptr_t size, unsigned alignment, unsigned, llvm::StringRef, bool read_only) override {
@@ -72,13 +84,16 @@ class CodeMemory final : public llvm::RuntimeDyld::MemoryManager {
   void registerEHFrames(uint8_t*, uint64_t, size_t) override {}
   void deregisterEHFrames() override {}
   bool finalizeMemory(std::string*) override {
-    return mprotect(block_, code_.end, PROT_READ | PROT_EXEC) != 0 || mprotect(block_ + code_.end, constants_.end - code_.end, PROT_READ) != 0;
+    bool failed = false;
+    for (auto& [part, protection] : protect_) failed |= mprotect(block_ + part.begin, part.end - part.begin, protection) != 0;
+    return failed;
   }
 
  private:
+  static constexpr size_t slack = 4 * 4096;  // for the alignment of sections
   static size_t pages(size_t bytes) { return (bytes + 4095) / 4096 * 4096; }
   struct Part {
-    size_t next = 0, end = 0;
+    size_t begin = 0, end = 0, next = begin;
     uint8_t* take(uint8_t* block, size_t size, size_t alignment) {
       next = (next + alignment - 1) / alignment * alignment;
       NNC_CHECK(next + size <= end, "object larger than it said");
@@ -87,6 +102,7 @@ class CodeMemory final : public llvm::RuntimeDyld::MemoryManager {
       return place;
     }
   };
+  std::vector<std::pair<Part, int>> protect_;
   uint8_t* block_ = nullptr;
   size_t size_ = 0;
   Part code_, constants_, data_;
@@ -103,8 +119,7 @@ class NoSymbols final : public llvm::LegacyJITSymbolResolver {
   std::string missing;
 };
 
-void write_perf_map(const llvm::object::ObjectFile& object, const llvm::RuntimeDyld& code, const llvm::RuntimeDyld::LoadedObjectInfo& loaded) {
-  (void)code;
+void write_perf_map(const llvm::object::ObjectFile& object, const llvm::RuntimeDyld::LoadedObjectInfo& loaded) {
   std::string path = fmt::format("/tmp/perf-{}.map", getpid());
   std::FILE* file = std::fopen(path.c_str(), "a");
   if (!file) return;
@@ -123,52 +138,100 @@ void write_perf_map(const llvm::object::ObjectFile& object, const llvm::RuntimeD
   std::fclose(file);
 }
 
+struct PartObject {
+  llvm::SmallVector<char, 0> bytes;
+  int64_t scratch_bytes = 0;
+  double ir_ms = 0, optimize_ms = 0, compile_ms = 0;
+  std::exception_ptr error;
+};
+
+void compile_part(const Program& program, const SourceMap* sources, const CompileOptions& options, const std::vector<bool>& part, bool entry, PartObject& out) {
+  double start = now_ms();
+  auto machine = make_target_machine(program.target);
+  llvm::LLVMContext context;
+  auto module = emit_program(program, sources, *machine, context, out.scratch_bytes, part, entry);
+  if (options.verify) verify(*module);
+  double emitted = now_ms();
+  optimize(*module, *machine);
+  double optimized = now_ms();
+  generate(*module, *machine, llvm::CodeGenFileType::ObjectFile, out.bytes);
+  out.ir_ms = emitted - start;
+  out.optimize_ms = optimized - emitted;
+  out.compile_ms = now_ms() - optimized;
+}
+
 class JitProgram final : public CompiledProgram {
  public:
   JitProgram(const Program& program, const SourceMap* sources, const CompileOptions& options) {
-    double start = now_ms();
-    auto machine = make_target_machine(program.target);
-    llvm::LLVMContext context;
-    auto module = emit_program(program, sources, *machine, context, scratch_bytes_);
-    if (options.verify) verify(*module);
-    double emitted = now_ms();
-    optimize(*module, *machine);
-    double optimized = now_ms();
-    llvm::SmallVector<char, 0> object_bytes;
-    generate(*module, *machine, llvm::CodeGenFileType::ObjectFile, object_bytes);
-    module.reset();
-    load(object_bytes, options);
-    statistics_.ir_ms = emitted - start;
-    statistics_.optimize_ms = optimized - emitted;
-    statistics_.compile_ms = now_ms() - optimized;
+    initialize_llvm();
+    size_t threads = options.threads > 0 ? size_t(options.threads) : std::min<size_t>(8, std::max(1u, std::thread::hardware_concurrency()));
+    auto parts = split_program(program, threads);
+    std::vector<PartObject> objects(parts.size());
+    auto work = [&](size_t p) {
+      try {
+        compile_part(program, sources, options, parts.size() == 1 ? std::vector<bool>{} : parts[p], p == 0, objects[p]);
+      } catch (...) {
+        objects[p].error = std::current_exception();
+      }
+    };
+    std::vector<std::thread> others;
+    for (size_t p = 1; p < parts.size(); ++p) others.emplace_back(work, p);
+    work(0);
+    for (std::thread& t : others) t.join();
+    for (PartObject& object : objects) {
+      if (object.error) std::rethrow_exception(object.error);
+      scratch_bytes_ = std::max(scratch_bytes_, object.scratch_bytes);
+      statistics_.ir_ms = std::max(statistics_.ir_ms, object.ir_ms);
+      statistics_.optimize_ms = std::max(statistics_.optimize_ms, object.optimize_ms);
+      statistics_.compile_ms = std::max(statistics_.compile_ms, object.compile_ms);
+    }
+    double before = now_ms();
+    load(objects, options);
+    statistics_.compile_ms += now_ms() - before;
   }
   ~JitProgram() override {
-    if (listener_) listener_->notifyFreeingObject(uint64_t(reinterpret_cast<uintptr_t>(this)));
+    if (!listener_) return;
+    for (auto& key : debugged_) listener_->notifyFreeingObject(uint64_t(reinterpret_cast<uintptr_t>(key.get())));
   }
   NncRun run() const override { return run_; }
   int64_t scratch_bytes() const override { return scratch_bytes_; }
   const CodegenStatistics& statistics() const override { return statistics_; }
 
  private:
-  void load(const llvm::SmallVectorImpl<char>& bytes, const CompileOptions& options) {
-    llvm::MemoryBufferRef buffer(llvm::StringRef(bytes.data(), bytes.size()), "nnc");
-    auto object = llvm::object::ObjectFile::createObjectFile(buffer);
-    NNC_CHECK(bool(object), "generated object cannot be read: " + llvm::toString(object.takeError()));
+  void load(const std::vector<PartObject>& parts, const CompileOptions& options) {
+    size_t bytes = 0;
+    for (const PartObject& part : parts) bytes += part.bytes.size();
+    memory_.reserve(bytes, parts.size());
     NoSymbols resolver;
     llvm::RuntimeDyld loader(memory_, resolver);
-    auto loaded = loader.loadObject(**object);
+    struct Loaded {
+      std::unique_ptr<llvm::object::ObjectFile> object;
+      std::unique_ptr<llvm::RuntimeDyld::LoadedObjectInfo> info;
+    };
+    std::vector<Loaded> loaded;
+    // The entry comes last: the kernels it calls are known by then, and its calls go straight to them.
+    for (size_t p = parts.size(); p-- > 0;) {
+      llvm::MemoryBufferRef buffer(llvm::StringRef(parts[p].bytes.data(), parts[p].bytes.size()), "nnc");
+      auto object = llvm::object::ObjectFile::createObjectFile(buffer);
+      NNC_CHECK(bool(object), "generated object cannot be read: " + llvm::toString(object.takeError()));
+      auto info = loader.loadObject(**object);
+      NNC_CHECK(!loader.hasError(), "generated object cannot be loaded: " + loader.getErrorString().str());
+      loaded.push_back({std::move(*object), std::move(info)});
+    }
     loader.resolveRelocations();
     NNC_CHECK(resolver.missing.empty(), "generated code refers to symbols outside itself:" + resolver.missing);
     NNC_CHECK(!loader.hasError(), "generated object cannot be loaded: " + loader.getErrorString().str());
     NNC_CHECK(!memory_.finalizeMemory(nullptr), "generated code cannot be made executable");
-    for (const auto& section : (*object)->sections())
-      if (section.isText()) statistics_.code_bytes += int64_t(section.getSize());
     run_ = reinterpret_cast<NncRun>(uintptr_t(loader.getSymbol("run").getAddress()));
     NNC_CHECK(run_ != nullptr, "generated object has no entry");
-    if (options.perf_map) write_perf_map(**object, loader, *loaded);
-    if (options.debugger) {
-      listener_ = llvm::JITEventListener::createGDBRegistrationListener();
-      listener_->notifyObjectLoaded(uint64_t(reinterpret_cast<uintptr_t>(this)), **object, *loaded);
+    if (options.debugger) listener_ = llvm::JITEventListener::createGDBRegistrationListener();
+    for (Loaded& l : loaded) {
+      for (const auto& section : l.object->sections())
+        if (section.isText()) statistics_.code_bytes += int64_t(section.getSize());
+      if (options.perf_map) write_perf_map(*l.object, *l.info);
+      if (!listener_) continue;
+      debugged_.push_back(std::make_unique<char>());
+      listener_->notifyObjectLoaded(uint64_t(reinterpret_cast<uintptr_t>(debugged_.back().get())), *l.object, *l.info);
     }
   }
 
@@ -176,7 +239,8 @@ class JitProgram final : public CompiledProgram {
   NncRun run_ = nullptr;
   int64_t scratch_bytes_ = 0;
   CodegenStatistics statistics_;
-  llvm::JITEventListener* listener_ = nullptr;  // LLVM's, one for the process
+  llvm::JITEventListener* listener_ = nullptr;    // LLVM's, one for the process
+  std::vector<std::unique_ptr<char>> debugged_;   // addresses that name the objects to it
 };
 
 }  // namespace

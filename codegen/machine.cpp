@@ -24,8 +24,6 @@
 #include <llvm/Transforms/Scalar/SROA.h>
 #include <llvm/Transforms/Scalar/SimplifyCFG.h>
 
-#include <mutex>
-
 #include "base/check.h"
 #include "base/diagnostics.h"
 #include "codegen/codegen.h"
@@ -56,6 +54,8 @@ std::string cpu_of_level(VectorLevel level) {
 }
 
 }  // namespace
+
+void initialize_llvm() { native_target(); }
 
 std::unique_ptr<llvm::TargetMachine> make_target_machine(const Target& target) {
   const llvm::Target& native = native_target();

@@ -12,6 +12,8 @@ class TargetMachine;
 
 namespace nnc {
 
+/// LLVM's global tables; once, before threads use them.
+void initialize_llvm();
 /// For the target's CPU (that of its level where none is named). Position-independent, small code model.
 std::unique_ptr<llvm::TargetMachine> make_target_machine(const Target&);
 /// Gives the module the machine's triple and data layout; to be done before code is emitted that depends on them.

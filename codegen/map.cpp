@@ -332,10 +332,20 @@ class MapEmitter {
     for_lanes(extent, from, nullptr, [&](Value* first, Value* active) { body(first, active, 0); });
   }
 
+  /// The lower or upper half of the first 2 * width lanes of v. Below four lanes the vector stays one of four, whose other lanes do not matter:
+  /// LLVM's legaliser takes long over shorter ones.
   Value* half(Value* v, int width, bool upper) {
+    int size = int(llvm::cast<llvm::FixedVectorType>(v->getType())->getNumElements());
+    if (!upper && size == std::max(width, 4)) return v;
     std::vector<int> lanes;
-    for (int l = 0; l < width; ++l) lanes.push_back(l + (upper ? width : 0));
+    for (int l = 0; l < std::max(width, 4); ++l) lanes.push_back(l < width ? l + (upper ? width : 0) : -1);
     return e.ir.CreateShuffleVector(v, lanes);
+  }
+
+  /// `combine` where NaN has been taken care of.
+  Value* combine_numbers(Op op, Value* a, Value* b) {
+    if (op == Op::reduce_sum || !a->getType()->isFPOrFPVectorTy()) return combine(op, a, b);
+    return e.ir.CreateSelect(op == Op::reduce_max ? e.ir.CreateFCmpOGT(a, b) : e.ir.CreateFCmpOLT(a, b), a, b);
   }
 
   /// The reduction's value for the outer iteration: chains, then (lanes along an inner axis) lanes combined by halving.
@@ -360,8 +370,14 @@ class MapEmitter {
       for (size_t i = 0; i < n / 2; ++i) parts[i] = combine(op, parts[i], parts[i + n / 2]);
     Value* value = parts[0];
     if (!shape.lanes_inner()) return value;
-    for (int w = width / 2; w >= 1; w /= 2) value = combine(op, half(value, w, false), half(value, w, true));
-    return e.ir.CreateExtractElement(value, uint64_t(0));
+    Value* any_nan = nullptr;
+    if (op != Op::reduce_sum && value->getType()->isFPOrFPVectorTy()) {
+      Value* nans = e.ir.CreateBitCast(e.ir.CreateFCmpUNO(value, value), e.ir.getIntNTy(unsigned(width)));
+      any_nan = e.ir.CreateICmpNE(nans, llvm::Constant::getNullValue(nans->getType()));
+    }
+    for (int w = width / 2; w >= 1; w /= 2) value = combine_numbers(op, half(value, w, false), half(value, w, true));
+    value = e.ir.CreateExtractElement(value, uint64_t(0));
+    return any_nan ? e.ir.CreateSelect(any_nan, llvm::ConstantFP::getNaN(value->getType()), value) : value;
   }
 };
 

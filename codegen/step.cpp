@@ -10,6 +10,8 @@
 #include <llvm/IR/IntrinsicsX86.h>
 #include <llvm/TargetParser/Triple.h>
 
+#include <algorithm>
+
 #include "base/check.h"
 #include "codegen/contract.h"
 #include "codegen/machine.h"
@@ -261,22 +263,48 @@ class StepEmitter {
 }  // namespace
 
 std::unique_ptr<llvm::Module> emit_program(const Program& program, const SourceMap* sources, llvm::TargetMachine& machine, llvm::LLVMContext& context,
-                                           int64_t& scratch_bytes) {
+                                           int64_t& scratch_bytes, const std::vector<bool>& part, bool entry) {
   auto module = std::make_unique<llvm::Module>("nnc." + program.name, context);
   set_machine(*module, machine);
   Emitter e(program, sources, *module);
   std::vector<llvm::Function*> kernels;
-  for (const Kernel& kernel : program.kernels) {
+  for (size_t k = 0; k < program.kernels.size(); ++k) {
+    const Kernel& kernel = program.kernels[k];
+    bool here = part.empty() || part[k];
+    if (!here && !entry) continue;
     llvm::Function* f = e.create_kernel_function(kernel);
+    kernels.push_back(f);
+    if (!part.empty()) f->setLinkage(llvm::GlobalValue::ExternalLinkage);
+    if (!here) continue;
     if (std::holds_alternative<MapKernel>(kernel.body))
       emit_map_kernel(e, kernel, f);
     else
       emit_contract_kernel(e, kernel, f);
-    kernels.push_back(f);
   }
-  StepEmitter(e, kernels).emit();
+  if (entry) StepEmitter(e, kernels).emit();
   scratch_bytes = (e.scratch_bytes + 63) / 64 * 64;
   return module;
+}
+
+std::vector<std::vector<bool>> split_program(const Program& program, size_t parts) {
+  parts = std::max<size_t>(1, std::min(parts, (program.kernels.size() + 3) / 4));
+  std::vector<std::vector<bool>> result(parts, std::vector<bool>(program.kernels.size(), false));
+  // Kernels in order, each to the part with the least to do; a register tile weighs as much as some dozens of scalar instructions.
+  std::vector<double> work(parts, 0);
+  work[0] = 4.0 * double(program.kernels.size());  // the step function
+  for (size_t k = 0; k < program.kernels.size(); ++k) {
+    double weight = 10;
+    if (auto* map = std::get_if<MapKernel>(&program.kernels[k].body)) {
+      for (const Block& block : map->blocks) weight += double(block.code.size());
+    } else {
+      const auto& contract = std::get<ContractKernel>(program.kernels[k].body);
+      weight += 60 + double(contract.a.code.size() + contract.b.code.size()) + double(contract.epilogue.size()) * contract.mr * contract.nr / 4;
+    }
+    size_t least = size_t(std::min_element(work.begin(), work.end()) - work.begin());
+    work[least] += weight;
+    result[least][k] = true;
+  }
+  return result;
 }
 
 }  // namespace nnc

@@ -1,4 +1,9 @@
 // The step function around the kernels: teams of several threads, barriers, tickets, stop flag, empty steps, cycle counts; and properties of the code itself.
+#include <unistd.h>
+
+#include <cstdio>
+#include <fstream>
+
 #include "base/diagnostics.h"
 #include "tests/run/program_fixture.h"
 #include "tests/unit/catch.h"
@@ -201,4 +206,46 @@ TEST_CASE("compiled code reports its size and times") {
   auto code = compile(relay.f.program, nullptr);
   CHECK(code->statistics().code_bytes > 100);
   CHECK(code->statistics().compile_ms > 0);
+}
+
+TEST_CASE("a program compiled in parts by several threads, its kernels named after their lines for perf and gdb") {
+  SourceMap sources;
+  FileId file = sources.add("net.nn", "one\ntwo\nthree\n");
+  ProgramFixture f(host_target().level);
+  const int count = 14;
+  int64_t n = 37;
+  BufferId w = f.buffer("w", BufferKind::persistent, DType::f32, {{n}});
+  for (int k = 0; k < count; ++k) {
+    MapKernel map{{{"i", {n}}}, 1, 0, {{false, {}}}, false};
+    int next = 0;
+    BlockCode code(map.blocks[0].code, next);
+    int v = code.compute(Op::mul, DType::f32, {code.load({w, 0, {1}}, DType::f32), code.constant(1 + k % 3 * 0.25)});
+    code.store({w, 0, {1}}, DType::f32, code.compute(Op::add, DType::f32, {v, code.constant(k)}));
+    f.kernel("k" + std::to_string(k), map).span = {file, 4, 7};
+  }
+  auto run = [&](int threads) {
+    CompileOptions options;
+    options.threads = threads;
+    options.perf_map = threads == 3;
+    options.debugger = threads == 3;
+    options.verify = true;
+    CompiledRunner runner(f.program, &sources, options);
+    StepMemory memory(f.program);
+    memory.fill(w, [](int64_t i) { return double(i) / 8; });
+    runner.run(memory);
+    std::vector<double> values;
+    for (int64_t i = 0; i < n; ++i) values.push_back(memory.get(w, i));
+    return values;
+  };
+  std::string map_file = "/tmp/perf-" + std::to_string(getpid()) + ".map";
+  auto expected = run(1);
+  StepMemory memory(f.program);
+  memory.fill(w, [](int64_t i) { return double(i) / 8; });
+  Evaluator(f.program, memory).run();
+  for (int64_t i = 0; i < n; ++i) CHECK(close(expected[size_t(i)], memory.get(w, i), 1e-5));
+  for (int threads : {2, 3, 8}) CHECK(run(threads) == expected);
+  std::ifstream in(map_file);
+  std::string text{std::istreambuf_iterator<char>(in), {}};
+  for (int k = 0; k < count; ++k) CHECK_THAT(text, contains("nnc.test.k" + std::to_string(k) + "@net.nn:2"));
+  std::remove(map_file.c_str());
 }

@@ -203,10 +203,13 @@ class StepMemory {
 /// Runs compiled code on the memory: copies it into blocks, runs one step per call, copies back.
 class CompiledRunner {
  public:
-  explicit CompiledRunner(const Program& program) : program_(program) {
+  explicit CompiledRunner(const Program& program) : CompiledRunner(program, nullptr, checked()) {}
+  CompiledRunner(const Program& program, const SourceMap* sources, const CompileOptions& options)
+      : program_(program), code_(compile(program, sources, options)) {}
+  static CompileOptions checked() {
     CompileOptions options;
     options.verify = true;
-    code_ = compile(program, nullptr, options);
+    return options;
   }
   const CompiledProgram& code() const { return *code_; }
 
