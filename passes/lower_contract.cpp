@@ -36,27 +36,27 @@ bool single_load(const Operand& operand) {
   return operand.code.size() == 1 && operand.code[0].kind == Instruction::Kind::load && operand.code[0].dtype == DType::f32;
 }
 
+// Values of a kernel's code lists are numbered apart: adds `shift` to every id.
+void shift_ids(std::vector<Instruction>& code, int shift) {
+  for (Instruction& i : code) {
+    if (i.id >= 0) i.id += shift;
+    for (int& o : i.operands) o += shift;
+    if (i.access.index_value >= 0) i.access.index_value += shift;
+  }
+}
+
+int ids_after(const std::vector<Instruction>& code) {
+  int top = 0;
+  for (const Instruction& i : code) top = std::max(top, i.id + 1);
+  return top;
+}
+
 // The same contraction as a loop nest with a reduction over all k axes.
-MapKernel as_map_kernel(const std::vector<Axis>& axes, size_t k_axes, Operand& a, Operand& b, std::vector<Instruction>& epilogue, int accumulator) {
+MapKernel as_map_kernel(const std::vector<Axis>& axes, size_t k_axes, Operand& a, Operand& b, std::vector<Instruction>& epilogue, int accumulator, int next_id) {
   MapKernel kernel;
   kernel.axes = axes;
   kernel.outer = int(axes.size() - k_axes);
   Block inner{true, {}}, after{false, {}};
-  // Values of the three code lists are numbered separately: shift them apart.
-  int shift = 0;
-  std::map<int, int> hoisted;
-  auto renumber = [&](std::vector<Instruction>& code) {
-    int top = shift;
-    for (Instruction& i : code) {
-      if (i.id >= 0) i.id += shift, top = std::max(top, i.id + 1);
-      for (int& o : i.operands) o += shift;
-      if (i.access.index_value >= 0) i.access.index_value += shift;
-    }
-    int used = shift;
-    shift = top;
-    return used;
-  };
-  int a_shift = renumber(a.code), b_shift = renumber(b.code), e_shift = renumber(epilogue);
   // What does not depend on an inner axis stands before the loop.
   Block before{false, {}};
   std::set<int> inner_values;
@@ -74,8 +74,8 @@ MapKernel as_map_kernel(const std::vector<Axis>& axes, size_t k_axes, Operand& a
   Instruction product;
   product.kind = Instruction::Kind::compute;
   product.op = Op::mul;
-  product.operands = {a.value + a_shift, b.value + b_shift};
-  product.id = shift++;
+  product.operands = {a.value, b.value};
+  product.id = next_id++;
   product.dtype = DType::f32;
   for (const auto* block : {&inner, &before})
     for (const Instruction& i : block->code)
@@ -84,13 +84,13 @@ MapKernel as_map_kernel(const std::vector<Axis>& axes, size_t k_axes, Operand& a
   sum.kind = Instruction::Kind::reduce;
   sum.op = Op::reduce_sum;
   sum.operands = {product.id};
-  sum.id = shift++;
+  sum.id = next_id++;
   inner.code.push_back(product);
   inner.code.push_back(sum);
   for (Instruction& i : epilogue) {
     if (i.kind == Instruction::Kind::accumulator) continue;
     for (int& o : i.operands)
-      if (o == accumulator + e_shift) o = sum.id;
+      if (o == accumulator) o = sum.id;
     after.code.push_back(std::move(i));
   }
   if (!before.code.empty()) kernel.blocks.push_back(std::move(before));
@@ -168,6 +168,13 @@ void lower_contract_group(const GroupContext& context, Kernel& result) {
     }
   }
   std::vector<Instruction> epilogue = std::move(builder.outer);
+  int next_id = ids_after(a.code);
+  shift_ids(b.code, next_id);
+  b.value += next_id;
+  next_id = std::max(next_id, ids_after(b.code));
+  shift_ids(epilogue, next_id);
+  accumulator += next_id;
+  next_id = ids_after(epilogue);
 
   // n runs along contiguous stores: exchange the operands if that is the left one's role.
   int lead = -1;
@@ -213,7 +220,7 @@ void lower_contract_group(const GroupContext& context, Kernel& result) {
   size_t k_axes = size_t(std::count(joined.begin(), joined.end(), Role::k));
   bool f32 = node.type.dtype == DType::f32;
   if (k_axes > 1 || !f32) {
-    result.body = as_map_kernel(kernel_axes, k_axes, a, b, epilogue, accumulator);
+    result.body = as_map_kernel(kernel_axes, k_axes, a, b, epilogue, accumulator, next_id);
     return;
   }
   // Exactly one m, n and k axis, the last of its role; the others are batch. Missing ones get extent 1.

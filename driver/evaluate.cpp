@@ -1,0 +1,152 @@
+// The evaluation graph is cut at its reductions over rows (passes/split_rows.h). Each level runs batch by batch in compiled code; its partial results are
+// combined here in 64 bits; the rest, which no longer depends on single rows, is evaluated once by the interpreter.
+#include "driver/evaluate.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include <fmt/format.h>
+
+#include "base/check.h"
+#include "passes/split_rows.h"
+
+namespace nnc {
+namespace {
+
+double read_element(const std::byte* at, DType dtype) {
+  auto as = [&](auto zero) {
+    std::memcpy(&zero, at, sizeof zero);
+    return double(zero);
+  };
+  switch (dtype) {
+    case DType::f32: return as(float{});
+    case DType::f64: return as(double{});
+    case DType::i32: return as(int32_t{});
+    case DType::i64: return as(int64_t{});
+    case DType::u8: case DType::boolean: return as(uint8_t{});
+  }
+  NNC_UNREACHABLE("a dtype");
+}
+
+void write_element(std::byte* at, DType dtype, double value) {
+  auto as = [&](auto v) { std::memcpy(at, &v, sizeof v); };
+  switch (dtype) {
+    case DType::f32: return as(float(value));
+    case DType::f64: return as(value);
+    case DType::i32: return as(int32_t(value));
+    case DType::i64: return as(int64_t(value));
+    case DType::u8: case DType::boolean: return as(uint8_t(value));
+  }
+}
+
+void combine(Combine how, double& into, double value) {
+  switch (how) {
+    case Combine::sum: into += value; break;
+    case Combine::max: into = std::isnan(into) || std::isnan(value) ? std::numeric_limits<double>::quiet_NaN() : std::max(into, value); break;
+    case Combine::min: into = std::isnan(into) || std::isnan(value) ? std::numeric_limits<double>::quiet_NaN() : std::min(into, value); break;
+  }
+}
+
+Tensor read_persistent(const StepRunner& runner, size_t index) {
+  const PersistentSlot& slot = runner.program().persistents[index];
+  std::vector<std::byte> bytes(byte_size(slot.dtype) * size_t(slot.elements()));
+  runner.get_persistent(index, bytes.data());
+  Tensor t{slot.dtype, slot.shape, {}};
+  for (size_t i = 0; i < size_t(slot.elements()); ++i) t.values.push_back(read_element(bytes.data() + i * byte_size(slot.dtype), slot.dtype));
+  return t;
+}
+
+}  // namespace
+
+struct Evaluator::Level {
+  CompiledStep compiled;
+  std::unique_ptr<StepRunner> runner;
+  std::vector<Accumulator> accumulators;
+};
+
+Evaluator::~Evaluator() = default;
+
+Evaluator::Evaluator(Session& session, const BuiltGraph& eval, int64_t rows, const Layouts& layouts, Team& team) : rows_(rows) {
+  for (const Output& o : eval.graph.outputs) names_.push_back(o.name);
+  RowSplitObstacle obstacle;
+  std::optional<RowSplit> split = split_rows(eval.graph, obstacle);
+  if (!split) {
+    session.diagnostics.report(Code::E0508, eval.graph[obstacle.node].span, obstacle.reason + " cannot be evaluated batch by batch");
+    session.finish_diagnostics();
+  }
+  for (RowLevel& level : split->levels) {
+    auto built = std::make_unique<Level>();
+    built->accumulators = level.accumulators;
+    built->compiled = compile_step(make_program(std::move(level.batch), fmt::format("eval{}", levels_.size()), rows, session.target, layouts), session.sources);
+    built->runner = std::make_unique<StepRunner>(built->compiled.step, team);
+    levels_.push_back(std::move(built));
+  }
+  final_ = std::move(split->final_graph);
+}
+
+std::map<std::string, Tensor> Evaluator::evaluate(const RunData& data, const std::vector<int64_t>& rows, bool test, const StepRunner& from,
+                                                  const std::map<std::string, double>& scalars) {
+  std::map<std::string, Tensor> accumulated;
+  std::map<std::string, double> known = scalars;
+  known["rows"] = double(rows.size());
+  for (auto& level : levels_) {
+    StepRunner& runner = *level->runner;
+    const StepProgram& program = runner.program();
+    runner.copy_persistents(from);
+    for (const auto& [name, value] : accumulated) {
+      int index = runner.find_persistent(name);
+      if (index < 0) continue;
+      DType dtype = program.persistents[size_t(index)].dtype;
+      std::vector<std::byte> bytes(value.values.size() * byte_size(dtype));
+      for (size_t i = 0; i < value.values.size(); ++i) write_element(bytes.data() + i * byte_size(dtype), dtype, value.values[i]);
+      runner.set_persistent(size_t(index), bytes.data());
+    }
+    data.bind(runner, test);
+    std::vector<float> inputs;
+    for (const std::string& name : program.scalars) inputs.push_back(known.count(name) ? float(known.at(name)) : 0.0f);
+    std::vector<float> results(program.results.size());
+    std::map<std::string, Tensor> sums;
+    for (const Accumulator& a : level->accumulators) {
+      Tensor t;
+      t.dtype = a.type.dtype;
+      for (const Extent& e : a.type.shape) t.shape.push_back(e.size);
+      double start = a.combine == Combine::sum ? 0 : a.combine == Combine::max ? -std::numeric_limits<double>::infinity() : std::numeric_limits<double>::infinity();
+      t.values.assign(size_t(a.type.elements(0)), start);
+      sums[a.name] = std::move(t);
+    }
+    for (size_t begin = 0; begin < rows.size(); begin += size_t(rows_)) {
+      int64_t count = int64_t(std::min(rows.size() - begin, size_t(rows_)));
+      runner.run(std::span(&count, 1), rows.data() + begin, inputs.data(), results.data());
+      for (const Accumulator& a : level->accumulators) {
+        Tensor& into = sums.at(a.name);
+        auto result = std::find(program.results.begin(), program.results.end(), a.name);
+        if (result != program.results.end()) {
+          combine(a.combine, into.values[0], double(results[size_t(result - program.results.begin())]));
+          continue;
+        }
+        for (size_t o = 0; o < program.outputs.size(); ++o) {
+          const OutputSlot& slot = program.outputs[o];
+          if (slot.name != a.name) continue;
+          for (size_t i = 0; i < into.values.size(); ++i)
+            combine(a.combine, into.values[i], read_element(runner.output(o) + i * byte_size(slot.dtype), slot.dtype));
+        }
+      }
+    }
+    for (auto& [name, value] : sums) accumulated[name] = std::move(value);
+  }
+  Bindings bindings;
+  bindings.rows = int64_t(rows.size());
+  bindings.scalars = known;
+  bindings.persistents = accumulated;
+  for (const Persistent& p : final_.persistents) {
+    int index = from.find_persistent(p.name);
+    if (index >= 0 && !bindings.persistents.count(p.name)) bindings.persistents[p.name] = read_persistent(from, size_t(index));
+  }
+  for (const Node& node : final_.nodes())
+    if (node.op == Op::scalar && !bindings.scalars.count(node.attributes.text)) bindings.scalars[node.attributes.text] = 0;
+  return interpret(final_, bindings).outputs;
+}
+
+}  // namespace nnc

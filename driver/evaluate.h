@@ -1,0 +1,34 @@
+// Loss and reports over a split of data, as what their expressions give for the whole split taken as one batch.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "driver/data.h"
+#include "driver/session.h"
+#include "ir/interpreter.h"
+#include "runtime/team.h"
+
+namespace nnc {
+
+class Evaluator {
+ public:
+  /// Compiles what is needed; `rows`: rows of a batch; `layouts`: orders of persistents in the runner that weights will come from.
+  Evaluator(Session&, const BuiltGraph& eval, int64_t rows, const Layouts& layouts, Team&);
+  ~Evaluator();
+  /// Weights as in `from`; scalars by name. Outputs by name, in the order of `names`.
+  std::map<std::string, Tensor> evaluate(const RunData&, const std::vector<int64_t>& rows, bool test, const StepRunner& from,
+                                         const std::map<std::string, double>& scalars);
+  const std::vector<std::string>& names() const { return names_; }
+
+ private:
+  struct Level;
+  std::vector<std::unique_ptr<Level>> levels_;
+  Graph final_;
+  int64_t rows_;
+  std::vector<std::string> names_;
+};
+
+}  // namespace nnc

@@ -1,0 +1,142 @@
+// Loading a file, reporting what is wrong with it, and the road from a module to running code.
+#include "driver/session.h"
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include <fmt/format.h>
+
+#include "driver/terminal.h"
+#include "passes/pipeline.h"
+#include "runtime/team.h"
+
+namespace nnc {
+namespace {
+
+Override parse_override(const std::string& text) {
+  size_t equals = text.find('=');
+  if (equals == std::string::npos || equals == 0)
+    throw UserError(Code::E0601, fmt::format("`--set {}` has no value", text), "the command line", "write `--set PATH=VALUE`, as in `--set data.batch=64`");
+  return {text.substr(0, equals), text.substr(equals + 1)};
+}
+
+}  // namespace
+
+std::string read_text_file(const std::string& path) {
+  std::error_code error;
+  if (std::filesystem::is_directory(path, error)) throw UserError(Code::E0602, fmt::format("{} is a folder, not a file", path));
+  std::ifstream file(path, std::ios::binary);
+  if (!file) throw UserError(Code::E0602, fmt::format("cannot read {}: {}", path, std::error_code(errno, std::generic_category()).message()));
+  std::ostringstream text;
+  text << file.rdbuf();
+  return std::move(text).str();
+}
+
+Session::Session(const CommonOptions& o) : options(o), target(o.cpu.empty() ? host_target_with_cpu() : target_by_name(o.cpu)) {}
+
+void Session::print(const Diagnostic& d) {
+  std::string text = options.json ? render_json(d, sources) : render_text(d, sources, terminal(stderr).colour);
+  if (options.json && text.back() != '\n') text += '\n';
+  std::fputs(text.c_str(), options.json ? stdout : stderr);
+}
+
+void Session::finish_diagnostics() {
+  bool failed = diagnostics.has_errors();
+  for (const Diagnostic& d : diagnostics.sorted()) print(d);
+  diagnostics = Diagnostics{};
+  if (failed) throw CommandFailed{};
+}
+
+void Session::load() {
+  LoadOptions load;
+  for (const std::string& s : options.set) load.overrides.push_back(parse_override(s));
+  if (options.seed) load.overrides.push_back({"seed", std::to_string(*options.seed)});
+  if (options.epochs) load.overrides.push_back({"epochs", std::to_string(*options.epochs)});
+  if (options.steps) load.overrides.push_back({"steps", std::to_string(*options.steps)});
+  load.read_file = [](const std::string& path) -> std::optional<std::string> {
+    try {
+      return read_text_file(path);
+    } catch (const UserError&) {
+      return std::nullopt;
+    }
+  };
+  file_ = sources.add(options.file, read_text_file(options.file));
+  module = load_module(sources, file_, load, diagnostics);
+  finish_diagnostics();
+  if (!module) throw CommandFailed{};
+}
+
+void Session::require_train() {
+  if (module->has_train()) return;
+  throw UserError(Code::E0603, fmt::format("{} has no `train` block", options.file), options.file,
+                  "add one: `train { data ..., minimize ..., using sgd(lr: 0.01), epochs 10 }`");
+}
+
+int Session::thread_count() const { return options.threads ? *options.threads : usable_cores(); }
+
+Graph make_backward(Session& session, const BuiltGraph& forward, const std::vector<UpdateRule>& rules) {
+  Graph graph = forward.graph;
+  std::vector<std::pair<std::string, const Graph*>> by_parameter;
+  for (const UpdateRule& r : rules) by_parameter.push_back({r.parameter, &r.rule});
+  std::optional<double> clip = session.module->train().clip_norm;
+  add_backward(graph, by_parameter, clip, session.diagnostics);
+  session.finish_diagnostics();
+  return graph;
+}
+
+TrainingGraphs make_training_graphs(Session& session) {
+  TrainingGraphs result;
+  result.forward = session.require(session.module->build_train_graph(session.diagnostics));
+  result.rules = session.module->build_update_rules(result.forward.parameters, session.diagnostics);
+  session.finish_diagnostics();
+  result.backward = make_backward(session, result.forward, result.rules);
+  result.optimized = result.backward;
+  optimize_graph(result.optimized);
+  return result;
+}
+
+Program make_program(Graph graph, const std::string& name, int64_t rows, const Target& target, const Layouts& layouts) {
+  optimize_graph(graph);
+  return build_program(graph, {name, rows, target, layouts});
+}
+
+CompiledStep compile_step(Program program, const SourceMap& sources) {
+  CompiledStep result;
+  result.program = std::move(program);
+  const Program& p = result.program;
+  result.code = compile(p, &sources);
+  StepProgram& step = result.step;
+  step.run = result.code->run();
+  step.rows_capacity = p.rows;
+  step.arena_bytes = p.arena_bytes;
+  step.persistent_bytes = p.persistent_bytes;
+  step.scratch_bytes = result.code->scratch_bytes();
+  step.fields = p.fields;
+  step.scalars = p.scalars;
+  step.results = p.results;
+  step.kernel_count = p.kernels.size();
+  auto sizes = [&](const Shape& shape) {
+    std::vector<int64_t> s;
+    for (const Extent& e : shape) s.push_back(e.at(p.rows));
+    return s;
+  };
+  for (const PersistentPlace& place : p.persistents) {
+    const Buffer& b = p[place.buffer];
+    step.persistents.push_back({b.name, b.dtype, sizes(b.shape), b.order, b.offset, place.persistent.kind != PersistentKind::optimizer_state});
+  }
+  step.outputs.resize(p.outputs.size());
+  for (const Buffer& b : p.buffers) {
+    if (b.kind != BufferKind::output) continue;
+    OutputSlot& slot = step.outputs[size_t(b.offset)];
+    slot = {b.name, b.dtype, sizes(b.shape), -1, b.bytes};
+    for (size_t a = 0; a < b.shape.size(); ++a)
+      if (b.shape[a].rows) slot.row_axis = int(a);
+  }
+  return result;
+}
+
+}  // namespace nnc

@@ -1,0 +1,118 @@
+#include "driver/weights.h"
+
+#include <cstring>
+
+#include <fmt/format.h>
+
+#include "base/check.h"
+#include "runtime/initialize.h"
+#include "runtime/tensor_file.h"
+
+namespace nnc {
+namespace {
+
+Draw to_draw(const Initializer& i) {
+  Draw::Kind kind = Draw::Kind::constant;
+  switch (i.kind) {
+    case Initializer::Kind::constant: kind = Draw::Kind::constant; break;
+    case Initializer::Kind::normal: kind = Draw::Kind::normal; break;
+    case Initializer::Kind::uniform: kind = Draw::Kind::uniform; break;
+    case Initializer::Kind::truncated_normal: kind = Draw::Kind::truncated_normal; break;
+    case Initializer::Kind::orthogonal: kind = Draw::Kind::orthogonal; break;
+  }
+  return {kind, i.a, i.b};
+}
+
+template <class T>
+std::vector<std::byte> as_bytes_of(const std::vector<double>& values) {
+  std::vector<std::byte> bytes(values.size() * sizeof(T));
+  for (size_t i = 0; i < values.size(); ++i) {
+    T v = T(values[i]);
+    std::memcpy(bytes.data() + i * sizeof(T), &v, sizeof(T));
+  }
+  return bytes;
+}
+
+std::vector<std::byte> to_bytes(const std::vector<double>& values, DType dtype) {
+  switch (dtype) {
+    case DType::f32: return as_bytes_of<float>(values);
+    case DType::f64: return as_bytes_of<double>(values);
+    case DType::i32: return as_bytes_of<int32_t>(values);
+    case DType::i64: return as_bytes_of<int64_t>(values);
+    case DType::u8: case DType::boolean: return as_bytes_of<uint8_t>(values);
+  }
+  NNC_UNREACHABLE("a dtype");
+}
+
+std::string shape_text(const std::vector<int64_t>& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
+
+}  // namespace
+
+void initialize(StepRunner& runner, const std::vector<ParameterSpec>& specs, uint64_t seed) {
+  for (const ParameterSpec& spec : specs) {
+    int index = runner.find_persistent(spec.persistent.name);
+    if (index < 0) continue;
+    const PersistentSlot& slot = runner.program().persistents[size_t(index)];
+    std::vector<std::byte> bytes = to_bytes(draw(to_draw(spec.initializer), slot.shape, seed, slot.name), slot.dtype);
+    runner.set_persistent(size_t(index), bytes.data());
+  }
+}
+
+void save_tensors(const std::string& path, const StepRunner& runner, bool optimizer, const std::map<std::string, std::string>& metadata) {
+  std::vector<std::vector<std::byte>> values;
+  std::vector<TensorView> views;
+  for (size_t i = 0; i < runner.program().persistents.size(); ++i) {
+    const PersistentSlot& slot = runner.program().persistents[i];
+    if (!slot.trained && !optimizer) continue;
+    auto& bytes = values.emplace_back(byte_size(slot.dtype) * size_t(slot.elements()));
+    runner.get_persistent(i, bytes.data());
+    views.push_back({slot.name, slot.dtype, slot.shape, bytes.data()});
+  }
+  write_safetensors(path, views, metadata);
+}
+
+std::map<std::string, std::string> load_tensors(const std::string& path, StepRunner& runner, bool optimizer) {
+  TensorFile file = read_safetensors(path);
+  Diagnostic problem;
+  problem.code = Code::E0505;
+  problem.place = path;
+  for (const PersistentSlot& slot : runner.program().persistents) {
+    if (!slot.trained && !optimizer) continue;
+    const TensorView* found = file.find(slot.name);
+    if (!found) problem.notes.push_back(fmt::format("missing: `{}` {}", slot.name, shape_text(slot.shape)));
+    else if (found->shape != slot.shape)
+      problem.notes.push_back(fmt::format("shape: `{}` is {} in the file, {} in the model", slot.name, shape_text(found->shape), shape_text(slot.shape)));
+  }
+  for (const TensorView& t : file.tensors) {
+    int index = runner.find_persistent(t.name);
+    bool wanted = index >= 0 && (optimizer || runner.program().persistents[size_t(index)].trained);
+    bool state = t.name.rfind("optimizer.", 0) == 0;
+    if (!wanted && !(state && !optimizer)) problem.notes.push_back(fmt::format("extra: `{}` {}, which the model does not have", t.name, shape_text(t.shape)));
+  }
+  if (!problem.notes.empty()) {
+    problem.message = fmt::format("{} does not fit the model: {} of {} tensors differ", path, problem.notes.size(), runner.program().persistents.size());
+    problem.help.push_back("these weights belong to another model, or the model was changed since");
+    throw UserError(problem);
+  }
+  for (size_t i = 0; i < runner.program().persistents.size(); ++i) {
+    const PersistentSlot& slot = runner.program().persistents[i];
+    if (!slot.trained && !optimizer) continue;
+    TensorView view = *file.find(slot.name);
+    if (view.dtype == slot.dtype) {
+      runner.set_persistent(i, view.data);
+    } else {
+      ConvertedTensor converted = convert_tensor(view, slot.dtype, path);
+      runner.set_persistent(i, converted.view.data);
+    }
+  }
+  return file.metadata;
+}
+
+std::string beside(const std::string& weights, const std::string& word) {
+  std::string ending = ".safetensors";
+  std::string stem = weights;
+  if (stem.size() > ending.size() && stem.ends_with(ending)) stem.resize(stem.size() - ending.size());
+  return stem + "." + word + ending;
+}
+
+}  // namespace nnc

@@ -1,0 +1,27 @@
+// Weights and checkpoints on disk, and initial values.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "frontend/frontend.h"
+#include "runtime/step_runner.h"
+
+namespace nnc {
+
+/// Draws every persistent of the runner that `specs` describe.
+void initialize(StepRunner&, const std::vector<ParameterSpec>& specs, uint64_t seed);
+
+/// Writes parameters and layer states; with `optimizer` everything, optimiser state included (a checkpoint).
+void save_tensors(const std::string& path, const StepRunner&, bool optimizer, const std::map<std::string, std::string>& metadata);
+
+/// Sets the runner's persistents from a file that must hold all of them and nothing else; every missing, extra or mis-shaped tensor is named in one
+/// UserError. `optimizer`: optimiser state too. Returns the file's metadata.
+std::map<std::string, std::string> load_tensors(const std::string& path, StepRunner&, bool optimizer);
+
+/// "net.safetensors" -> "net.checkpoint.safetensors", "net.last-good.safetensors".
+std::string beside(const std::string& weights, const std::string& word);
+
+}  // namespace nnc

@@ -1,0 +1,81 @@
+#include "passes/pipeline.h"
+
+#include <fmt/format.h>
+
+#include "base/check.h"
+#include "passes/apply_updates.h"
+#include "passes/cse.h"
+#include "passes/dead_code.h"
+#include "passes/differentiate.h"
+#include "passes/fold.h"
+#include "passes/fuse.h"
+#include "passes/simplify.h"
+
+namespace nnc {
+namespace {
+
+void report_missing(const Graph& graph, NodeId loss, const std::string& parameter, Diagnostics& diagnostics) {
+  MissingGradient why = explain_missing_gradient(graph, loss, parameter);
+  const Persistent* persistent = graph.find_persistent(parameter);
+  Span span = persistent ? persistent->span : Span{};
+  if (!why.connected) {
+    Diagnostic& d = diagnostics.report(Code::E0203, span, fmt::format("parameter `{}` never reaches the loss, so it cannot train", parameter));
+    d.help.push_back("remove it, or use it in the result");
+    return;
+  }
+  const Node& blocker = graph[why.blocker];
+  Diagnostic& d = diagnostics.report(Code::E0302, span, fmt::format("`{}` has no gradient, so `{}` cannot train", op_name(blocker.op), parameter));
+  d.labels.push_back({blocker.span, fmt::format("`{}` stands between it and the loss", op_name(blocker.op))});
+}
+
+}  // namespace
+
+void add_backward(Graph& graph, const std::vector<std::pair<std::string, const Graph*>>& rules, std::optional<double> clip, Diagnostics& diagnostics) {
+  NodeId loss;
+  for (const Output& o : graph.outputs)
+    if (o.name == "loss") loss = o.node;
+  NNC_CHECK(loss.valid(), "a training graph without a loss");
+  std::vector<std::string> names;
+  for (const auto& [name, rule] : rules) names.push_back(name);
+  std::vector<ParameterGradient> gradients = differentiate(graph, loss, names);
+  std::vector<NodeId> nodes;
+  bool failed = false;
+  for (const ParameterGradient& g : gradients) {
+    nodes.push_back(g.node);
+    if (g.reached) continue;
+    report_missing(graph, loss, g.parameter, diagnostics);
+    failed = true;
+  }
+  if (failed) return;
+  if (clip) nodes = clip_norm(graph, nodes, Builder(graph).constant(*clip, Type{DType::f32, {}}));
+  std::vector<UpdateRuleView> views;
+  for (size_t i = 0; i < rules.size(); ++i) views.push_back({rules[i].first, rules[i].second, nodes[i]});
+  apply_updates(graph, views);
+}
+
+void optimize_graph(Graph& graph) {
+  remove_dead_code(graph);
+  simplify(graph);
+  erase_stop_gradient(graph);
+  fold_constants(graph);
+  merge_common_subexpressions(graph);
+  simplify(graph);
+  merge_common_subexpressions(graph);
+  remove_dead_code(graph);
+  fuse_contractions(graph);
+  sink_updates(graph);
+  fuse_rows(graph);
+  finish_groups(graph);
+}
+
+Program build_program(const Graph& graph, LowerOptions options) {
+  for (auto& [name, order] : choose_layouts(graph)) options.layouts.try_emplace(name, order);
+  Program program = lower(graph, options);
+  schedule(program);
+  plan_memory(program);
+  std::vector<std::string> violations = verify_program(program);
+  NNC_CHECK(violations.empty(), "the program is not sound: " + (violations.empty() ? "" : violations.front()));
+  return program;
+}
+
+}  // namespace nnc

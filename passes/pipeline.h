@@ -1,0 +1,26 @@
+// The function to read first: every pass in order, from the frontend's forward graph to the program that codegen turns into machine code.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/diagnostics.h"
+#include "ir/graph.h"
+#include "ir/program.h"
+#include "passes/lower.h"
+
+namespace nnc {
+
+/// Forward graph -> with gradients of its output "loss" and updates: one rule graph per parameter (see apply_updates.h), in that order. Parameters that
+/// cannot train are reported (E0203, E0302).
+void add_backward(Graph&, const std::vector<std::pair<std::string, const Graph*>>& rules, std::optional<double> clip_norm, Diagnostics&);
+
+/// Simplification and fusion: afterwards every node that needs one has a kernel (Node::group).
+void optimize_graph(Graph&);
+
+/// Optimised graph -> program: layouts (those given win), kernels, schedule, memory plan; verified.
+Program build_program(const Graph&, LowerOptions);
+
+}  // namespace nnc

@@ -1,0 +1,27 @@
+// Which rows a run uses, and in which order: splits and shuffles, drawn from the run's seed.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace nnc {
+
+struct SplitRequest {
+  enum class Kind : uint8_t { none, random, last };
+  Kind kind = Kind::none;
+  double fraction = 0;
+};
+
+/// Row numbers, ascending in each part. Parts are disjoint and cover all rows.
+struct DataSplit {
+  std::vector<int64_t> train, test, valid;
+};
+
+/// Test rows are set aside first, validation rows from what remains (both fractions are of all rows, rounded to nearest).
+DataSplit split_rows_of_data(int64_t rows, SplitRequest test, SplitRequest valid, uint64_t seed);
+
+/// The rows of one epoch in order: a permutation drawn from seed and epoch, or the rows as they are.
+std::vector<int64_t> epoch_order(std::span<const int64_t> rows, uint64_t seed, int64_t epoch, bool shuffle);
+
+}  // namespace nnc
