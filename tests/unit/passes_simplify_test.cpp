@@ -226,6 +226,45 @@ TEST_CASE("every simplification rule applies and keeps values as it says", "[sim
   }
 }
 
+TEST_CASE("rules leave alone what others still need, and what would lose something", "[simplify]") {
+  auto counts = [](const char* rule, std::function<std::vector<NodeId>(Case&)> make) {
+    Case c;
+    std::vector<NodeId> outputs = make(c);
+    for (size_t i = 0; i < outputs.size(); ++i) c.graph.outputs.push_back({"out" + std::to_string(i), outputs[i]});
+    int total = 0;
+    for (int count : simplify_with(c.graph, rule)) total += count;
+    return total;
+  };
+  Shape all = {rows, n(3), n(4)};
+  // The product, the inner sum or the contraction is computed anyway: doing it again in another form would be more work.
+  CHECK(counts("sum_of_product", [&](Case& c) {
+          NodeId product = c.b.mul(c.b.broadcast(c.x({rows, n(4)}), all, {0, 2}), c.b.broadcast(c.x({n(3), n(4)}), all, {1, 2}));
+          return std::vector{c.b.reduce(Op::reduce_sum, product, {2}), product};
+        }) == 0);
+  CHECK(counts("sum_of_product", [&](Case& c) {  // one factor is as large as the product: a reduction, fused with what makes the factor
+          return std::vector{c.b.reduce(Op::reduce_sum, c.b.mul(c.x(all), c.b.broadcast(c.x({n(4)}), all, {2})), {2})};
+        }) == 0);
+  CHECK(counts("reduce_twice", [&](Case& c) {
+          NodeId inner = c.b.reduce(Op::reduce_sum, c.x(all), {2});
+          return std::vector{c.b.reduce(Op::reduce_sum, inner, {1}), inner};
+        }) == 0);
+  CHECK(counts("contract_transpose", [&](Case& c) {
+          NodeId product = c.b.contract(c.x({n(3), n(4)}), c.x({n(4), n(2)}), {0, 1}, {1, 2}, {0, 2});
+          return std::vector{c.b.transpose(product, {1, 0}), product};
+        }) == 0);
+  CHECK(counts("gather_factors", [&](Case& c) {
+          NodeId inner = c.b.mul(c.x(), 3.0);
+          return std::vector{c.b.mul(inner, 0.7), inner};
+        }) == 0);
+  for (auto [from, over, to] : {std::tuple{DType::i32, DType::f32, DType::i32}, {DType::f64, f32, DType::f64}, {f32, DType::i32, f32}, {f32, DType::u8, f32}})
+    CHECK(counts("cast_chain", [&, from = from, over = over, to = to](Case& c) { return std::vector{c.b.cast(c.b.cast(c.x({n(4)}, from), over), to)}; }) ==
+          0);
+  // The largest of no rows is not the repeated value.
+  CHECK(counts("reduce_broadcast", [&](Case& c) { return std::vector{c.b.reduce(Op::reduce_max, c.b.broadcast(c.x({n(3)}), {rows, n(3)}, {1}), {0})}; }) == 0);
+  CHECK(counts("divide_by_constant", [&](Case& c) { NodeId x = c.x(); return std::vector{c.b.div(x, c.c(1e-40, x))}; }) == 0);
+  CHECK(counts("divide_by_power_of_two", [&](Case& c) { NodeId x = c.x(); return std::vector{c.b.div(x, c.c(3, x))}; }) == 0);
+}
+
 TEST_CASE("simplification comes to an end and keeps the values of random graphs", "[simplify][random]") {
   int applied = 0;
   for (uint64_t seed = 1; seed <= 300; ++seed) {
