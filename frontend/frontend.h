@@ -164,6 +164,14 @@ class Module {
     Span span;
     Graph graph;          ///< equal: outputs "left", "right"; check_gradients: inputs "x0", ... with `inputs` as values, output "result"
     std::vector<std::pair<std::string, std::vector<double>>> inputs;
+    /// A gradient that the expectation mentions: graph input `input` stands for the gradient of the sum of node `of` with respect to node
+    /// `wrt`. Whoever evaluates the expectation differentiates and feeds them, in this order.
+    struct GradientRequest {
+      std::string input;
+      NodeId of, wrt;
+    };
+    std::vector<GradientRequest> gradients;
+    std::vector<ParameterSpec> parameters;  ///< persistents of `graph`: layers that the test instantiates
     double tolerance = 1e-6;
     bool passed = false;  ///< decided
     std::string message;  ///< decided and failed: why

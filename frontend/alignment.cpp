@@ -1,0 +1,158 @@
+// Alignment by name. Two operands meet where their dimensions are the same dimension; a dimension that has only a size meets one of equal
+// size in the same place counted from the right. One operand must have all dimensions of the other, so that nothing grows by accident.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <numeric>
+
+#include "base/check.h"
+#include "frontend/lowering.h"
+
+namespace nnc {
+
+int Lowering::row_axis(const Dims& dims) {
+  for (size_t i = 0; i < dims.size(); ++i)
+    if (dims[i].extent.rows) return int(i);
+  return -1;
+}
+
+// The row dimension stands first in the graph; those before it move up by one.
+int Lowering::axis_of(const Dims& dims, int index) {
+  int row = row_axis(dims);
+  if (index == row) return 0;
+  return index < row ? index + 1 : index;
+}
+
+Dims Lowering::graph_order(const Dims& dims) const {
+  Dims ordered = dims;
+  if (int row = row_axis(dims); row > 0) std::rotate(ordered.begin(), ordered.begin() + row, ordered.begin() + row + 1);
+  return ordered;
+}
+
+Shape Lowering::shape_of(const Dims& dims) {
+  Shape shape(dims.size());
+  for (size_t i = 0; i < dims.size(); ++i) shape[size_t(axis_of(dims, int(i)))] = dims[i].extent;
+  return shape;
+}
+
+bool Lowering::check_rows(const Dims& dims, Span span) {
+  if (std::count_if(dims.begin(), dims.end(), [](const Dim& d) { return d.extent.rows; }) < 2) return true;
+  error(Code::E0113, span, fmt::format("{} would pair the rows of a batch with each other", dims_.show(dims)))
+      .notes.push_back("the number of rows is known only at run time, and only one dimension of a value can count them");
+  return false;
+}
+
+bool Lowering::check_distinct(const TensorValue& t, std::string_view what, Span span) {
+  for (size_t i = 0; i < t.dims.size(); ++i)
+    for (size_t j = i + 1; j < t.dims.size(); ++j)
+      if (t.dims[i].named() && t.dims[i].id == t.dims[j].id) {
+        std::string name = dims_.show(t.dims[i]);
+        Diagnostic& d = error(Code::E0103, span, fmt::format("{} cannot align {}: dimension `{}` appears twice", what, dims_.show(t.dims), name));
+        d.help.push_back(fmt::format("give one its own name: `dim S = {}`", name));
+        return false;
+      }
+  return true;
+}
+
+std::optional<std::vector<int>> Lowering::pair_dimensions(const TensorValue& a, const TensorValue& b, std::string_view what, Span span, Span a_span,
+                                                          Span b_span) {
+  std::vector<int> pairs(b.dims.size(), -1);
+  if (a.dims.empty() || b.dims.empty()) return pairs;
+  if (!check_distinct(a, what, a_span) || !check_distinct(b, what, b_span)) return std::nullopt;
+  std::vector<bool> taken(a.dims.size(), false);
+  for (size_t j = 0; j < b.dims.size(); ++j)
+    for (size_t i = 0; i < a.dims.size(); ++i)
+      if (b.dims[j].named() && a.dims[i].id == b.dims[j].id) {
+        pairs[j] = int(i);
+        taken[i] = true;
+      }
+  for (size_t p = 1; p <= std::min(a.dims.size(), b.dims.size()); ++p) {
+    size_t i = a.dims.size() - p, j = b.dims.size() - p;
+    const Dim &x = a.dims[i], &y = b.dims[j];
+    if (taken[i] || pairs[j] >= 0 || (x.named() && y.named()) || x.extent.rows || y.extent.rows) continue;
+    if (x.extent.size == y.extent.size) {
+      pairs[j] = int(i);
+      taken[i] = true;
+    } else if (!a.free && !b.free) {
+      auto text = [&](const Dim& d) { return d.named() ? fmt::format("{} ({})", dims_.show(d), d.extent.size) : dims_.show(d); };
+      Diagnostic& d = error(Code::E0101, span,
+                            fmt::format("{} cannot align {} with {}: {} against {}", what, dims_.show(a.dims), dims_.show(b.dims), text(x), text(y)));
+      d.labels.push_back({place(a_span), describe_dims_with_origin(a)});
+      d.labels.push_back({place(b_span), describe_dims_with_origin(b)});
+      if (x.extent.size == 1 || y.extent.size == 1) d.notes.push_back("a dimension of size 1 is never stretched");
+      return std::nullopt;
+    }
+  }
+  return pairs;
+}
+
+std::optional<Lowering::Aligned> Lowering::align(const TensorValue& a, const TensorValue& b, std::string_view what, Span span, Span a_span,
+                                                 Span b_span) {
+  std::optional<std::vector<int>> pairs = pair_dimensions(a, b, what, span, a_span, b_span);
+  if (!pairs) return std::nullopt;
+  std::vector<int> inverse(a.dims.size(), -1);
+  for (size_t j = 0; j < pairs->size(); ++j)
+    if ((*pairs)[j] >= 0) inverse[size_t((*pairs)[j])] = int(j);
+  bool a_has_all = std::count(pairs->begin(), pairs->end(), -1) == 0;
+  bool b_has_all = std::count(inverse.begin(), inverse.end(), -1) == 0;
+  Aligned result;
+  std::vector<int> from_a(a.dims.size()), from_b = *pairs;
+  if (a_has_all || (!b_has_all && (a.free || b.free))) {
+    result.dims = a.dims;
+    std::iota(from_a.begin(), from_a.end(), 0);
+    for (size_t j = 0; j < pairs->size(); ++j) {
+      if ((*pairs)[j] >= 0) {
+        Dim& d = result.dims[size_t((*pairs)[j])];
+        if (!d.named()) d = b.dims[j];
+      } else {
+        from_b[j] = int(result.dims.size());
+        result.dims.push_back(b.dims[j]);
+      }
+    }
+  } else if (b_has_all) {
+    result.dims = b.dims;
+    from_a = inverse;
+    for (size_t i = 0; i < inverse.size(); ++i)
+      if (Dim& d = result.dims[size_t(inverse[i])]; !d.named()) d = a.dims[i];
+    std::iota(from_b.begin(), from_b.end(), 0);
+  } else {
+    std::string only_a, only_b;
+    for (size_t i = 0; i < inverse.size(); ++i)
+      if (inverse[i] < 0) only_a += (only_a.empty() ? "" : ", ") + dims_.show(a.dims[i]);
+    for (size_t j = 0; j < pairs->size(); ++j)
+      if ((*pairs)[j] < 0) only_b += (only_b.empty() ? "" : ", ") + dims_.show(b.dims[j]);
+    Diagnostic& d = error(Code::E0106, span, fmt::format("{} would pair every {} with every {}", what, only_a, only_b));
+    d.labels.push_back({place(a_span), describe_dims_with_origin(a)});
+    d.labels.push_back({place(b_span), describe_dims_with_origin(b)});
+    std::string text = quote(place(b_span), "`y`");
+    bool many = only_a.find(',') != std::string::npos;
+    d.help.push_back(fmt::format("if that is meant, write `spread({}, over: {}{}{})`", text.substr(1, text.size() - 2), many ? "(" : "", only_a, many ? ")" : ""));
+    return std::nullopt;
+  }
+  if (!check_rows(result.dims, span)) return std::nullopt;
+  result.a = a.dims.empty() ? a.node : expand(a, from_a, result.dims, span);
+  result.b = b.dims.empty() ? b.node : expand(b, from_b, result.dims, span);
+  return result;
+}
+
+NodeId Lowering::expand(const TensorValue& t, const std::vector<int>& from, const Dims& dims, Span span) {
+  std::vector<int> axes(t.dims.size());
+  for (size_t i = 0; i < t.dims.size(); ++i) axes[size_t(axis_of(t.dims, int(i)))] = axis_of(dims, from[i]);
+  std::vector<int> order(axes.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::sort(order.begin(), order.end(), [&](int x, int y) { return axes[size_t(x)] < axes[size_t(y)]; });
+  std::sort(axes.begin(), axes.end());
+  Builder b = builder(span);
+  return b.broadcast(b.transpose(t.node, order), shape_of(dims), axes);
+}
+
+TensorValue Lowering::reorder(const TensorValue& t, const std::vector<int>& order, Span span) {
+  TensorValue result = t;
+  for (size_t i = 0; i < order.size(); ++i) result.dims[i] = t.dims[size_t(order[i])];
+  std::vector<int> axes(order.size());
+  for (size_t i = 0; i < order.size(); ++i) axes[size_t(axis_of(result.dims, int(i)))] = axis_of(t.dims, order[i]);
+  result.node = builder(span).transpose(t.node, axes);
+  return result;
+}
+
+}  // namespace nnc

@@ -1,0 +1,501 @@
+// Functions of the compiler: those that std.nn cannot be written without. Each takes evaluated arguments and adds nodes.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "base/check.h"
+#include "frontend/builtin_names.h"
+#include "frontend/lowering.h"
+
+namespace nnc {
+
+const std::unordered_map<std::string_view, Lowering::Builtin>& Lowering::builtins() {
+  static const std::unordered_map<std::string_view, Builtin> table = [] {
+    std::unordered_map<std::string_view, Builtin> t;
+    for (const char* n : {"exp", "expm1", "log", "log1p", "sqrt", "abs", "sign", "floor", "ceil", "round", "sin", "cos", "tanh", "sigmoid", "erf"}) t[n] = &Lowering::builtin_unary;
+    for (const char* n : {"maximum", "minimum", "pow"}) t[n] = &Lowering::builtin_pairwise;
+    for (const char* n : {"sum", "mean", "max", "min", "logsumexp", "argmax"}) t[n] = &Lowering::builtin_reduce;
+    for (const char* n : {"softmax", "log_softmax"}) t[n] = &Lowering::builtin_softmax;
+    for (const char* n : {"f32", "f64", "i32", "i64", "bool"}) t[n] = &Lowering::builtin_cast;
+    for (const char* n : {"zeros", "ones"}) t[n] = &Lowering::builtin_fill;
+    for (const char* n : {"normal", "uniform", "truncated_normal", "orthogonal"}) t[n] = &Lowering::builtin_distribution;
+    for (const char* n : {"Conv2d", "Conv1d", "BatchNorm1d", "BatchNorm2d", "Dropout", "maxpool2d", "avgpool2d", "global_avgpool2d", "normal_like", "uniform_like", "bernoulli_like", "Lstm", "Gru", "Rnn", "GroupNorm", "InstanceNorm2d", "dropout"})
+      t[n] = &Lowering::builtin_later;
+    t["where"] = &Lowering::builtin_where;
+    t["index"] = &Lowering::builtin_index;
+    t["spread"] = &Lowering::builtin_spread;
+    t["stop_gradient"] = &Lowering::builtin_stop_gradient;
+    t["moments"] = &Lowering::builtin_moments;
+    t["classes"] = &Lowering::builtin_classes;
+    t["shape"] = &Lowering::builtin_shape;
+    t["stack"] = &Lowering::builtin_stack;
+    t["gradient"] = &Lowering::builtin_gradient;
+    return t;
+  }();
+  return table;
+}
+
+bool is_builtin_name(std::string_view name) { return std::binary_search(builtin_names().begin(), builtin_names().end(), name); }
+
+const std::vector<std::string_view>& builtin_names() {
+  static const std::vector<std::string_view> names = Lowering::builtin_name_list();
+  return names;
+}
+
+std::vector<std::string_view> Lowering::builtin_name_list() {
+  std::vector<std::string_view> names;
+  for (const auto& [name, f] : builtins()) names.push_back(name);
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+std::optional<std::vector<const CallArgument*>> Lowering::read(const BuiltinCall& call, std::initializer_list<std::string_view> names, size_t required) {
+  std::vector<const CallArgument*> sorted(names.size(), nullptr);
+  size_t position = 0;
+  bool is_poisoned = false;
+  for (const CallArgument& a : call.arguments) {
+    is_poisoned = is_poisoned || is_poison(a.value);
+    size_t i = 0;
+    if (a.name.empty()) {
+      i = position++;
+      if (i >= names.size()) {
+        error(Code::E0204, a.span, fmt::format("`{}` takes {} argument{}, not {}", call.name, names.size(), names.size() == 1 ? "" : "s", call.arguments.size()));
+        return std::nullopt;
+      }
+    } else {
+      while (i < names.size() && names.begin()[i] != a.name) ++i;
+      if (i == names.size()) {
+        std::string similar = nearest(a.name, std::vector<std::string>(names.begin(), names.end()));
+        error(Code::E0204, a.name_span, fmt::format("`{}` has no option `{}`{}", call.name, a.name, similar.empty() ? "" : fmt::format("; a similar one is `{}`", similar)));
+        return std::nullopt;
+      }
+    }
+    if (sorted[i]) {
+      error(Code::E0204, a.span, fmt::format("`{}` of `{}` is given twice", names.begin()[i], call.name));
+      return std::nullopt;
+    }
+    sorted[i] = &a;
+  }
+  if (is_poisoned) return std::nullopt;
+  for (size_t i = 0; i < required; ++i)
+    if (!sorted[i]) {
+      error(Code::E0202, call.span, fmt::format("`{}` needs `{}`", call.name, names.begin()[i]));
+      return std::nullopt;
+    }
+  return sorted;
+}
+
+std::optional<std::vector<uint32_t>> Lowering::over_ids(const Value& over, Span span) {
+  std::vector<uint32_t> ids;
+  std::vector<Value> items = over.is(ValueKind::tuple) ? over.items : std::vector<Value>{over};
+  for (const Value& v : items) {
+    if (is_poison(v)) return std::nullopt;
+    if (!v.is(ValueKind::number) || !v.is_size) {
+      error(Code::E0206, span, "`over` needs the name of a dimension");
+      return std::nullopt;
+    }
+    Dim d = dims_.to_dim(v.sum);
+    if (!d.named()) {
+      error(Code::E0110, span, fmt::format("a dimension without a name cannot be reduced: `over: {}`", d.extent.size))
+          .help.push_back(fmt::format("give it a name: `dim Classes = {}`", d.extent.size));
+      return std::nullopt;
+    }
+    ids.push_back(d.id);
+  }
+  return ids;
+}
+
+std::optional<std::vector<uint32_t>> Lowering::read_over(const CallArgument* over, const TensorValue& x, Span x_span, std::vector<int>& indices) {
+  indices.clear();
+  if (!over) {
+    indices.resize(x.dims.size());
+    std::iota(indices.begin(), indices.end(), 0);
+    return std::vector<uint32_t>{};
+  }
+  std::optional<std::vector<uint32_t>> ids = over_ids(over->value, over->span);
+  if (!ids) return std::nullopt;
+  for (uint32_t id : *ids) {
+    int found = -1;
+    for (size_t i = 0; i < x.dims.size(); ++i)
+      if (x.dims[i].id == id) {
+        if (found >= 0) {
+          check_distinct(x, "`over`", x_span);
+          return std::nullopt;
+        }
+        found = int(i);
+      }
+    if (found < 0) {
+      Diagnostic& d = error(Code::E0107, over->span, fmt::format("{} has no dimension `{}`", dims_.show(x.dims), dims_.show(Dim{id, {}, {}})));
+      if (x_span.valid() && place(x_span) != place(over->span)) d.labels.push_back({place(x_span), describe_dims_with_origin(x)});
+      for (const Dim& dim : x.dims)
+        if (!dim.named() && dim.extent == dims_.extent(id)) d.help.push_back(fmt::format("the dimension of size {} has no name here; declare its size with a name: `dim Classes = {}`", dim.extent.size, dim.extent.size));
+      return std::nullopt;
+    }
+    if (std::find(indices.begin(), indices.end(), found) != indices.end()) {
+      error(Code::E0103, over->span, fmt::format("dimension `{}` appears twice in `over`", dims_.show(Dim{id, {}, {}})));
+      return std::nullopt;
+    }
+    indices.push_back(found);
+  }
+  std::sort(indices.begin(), indices.end());
+  return ids;
+}
+
+Value Lowering::builtin_unary(const BuiltinCall& call) {
+  auto a = read(call, {"x"}, 1);
+  if (!a) return poison();
+  const Value& v = (*a)[0]->value;
+  if (std::optional<double> x = number_of(v)) {
+    // Known at compile time: the interpreter's definition on a single number.
+    static const std::unordered_map<std::string_view, double (*)(double)> functions{
+        {"exp", [](double y) { return std::exp(y); }},     {"expm1", [](double y) { return std::expm1(y); }}, {"log", [](double y) { return std::log(y); }},
+        {"log1p", [](double y) { return std::log1p(y); }}, {"sqrt", [](double y) { return std::sqrt(y); }},   {"abs", [](double y) { return std::abs(y); }},
+        {"sin", [](double y) { return std::sin(y); }},     {"cos", [](double y) { return std::cos(y); }},     {"tanh", [](double y) { return std::tanh(y); }},
+        {"erf", [](double y) { return std::erf(y); }},     {"floor", [](double y) { return std::floor(y); }}, {"ceil", [](double y) { return std::ceil(y); }},
+        {"round", [](double y) { return std::nearbyint(y); }},
+        {"sign", [](double y) { return y > 0 ? 1.0 : y < 0 ? -1.0 : y; }},
+        {"sigmoid", [](double y) { return 1 / (1 + std::exp(-y)); }}};
+    double y = functions.at(call.name)(*x);
+    return v.is_size && std::floor(y) == y && is_constant(v.sum) ? Value::of_size(int64_t(y)) : Value::of_number(y);
+  }
+  std::optional<TensorValue> t = as_tensor(v, (*a)[0]->span);
+  if (!t) return poison();
+  std::optional<Op> op = parse_op(call.name);
+  NNC_CHECK(op.has_value(), call.name);
+  return Value::of(unary(*op, to_float(*t, call.span), call.span));
+}
+
+Value Lowering::builtin_pairwise(const BuiltinCall& call) {
+  auto a = read(call, {"a", "b"}, 2);
+  if (!a) return poison();
+  const CallArgument &left = *(*a)[0], &right = *(*a)[1];
+  if (call.name == "pow") return power(left.value, right.value, call.span, call.name_span);
+  bool is_max = call.name == "maximum" || call.name == "max";
+  std::optional<double> m = number_of(left.value), n = number_of(right.value);
+  if (m && n) return is_max == (*m >= *n) ? left.value : right.value;
+  DType hint = DType::f32;
+  std::optional<TensorValue> x = as_tensor(left.value, left.span, hint), y = as_tensor(right.value, right.span, hint);
+  if (!x || !y) return poison();
+  DType dtype = common_type(*x, *y, false);
+  std::optional<Aligned> aligned = align(cast(*x, dtype, call.span), cast(*y, dtype, call.span), fmt::format("`{}`", call.name), call.span, left.span, right.span);
+  if (!aligned) return poison();
+  TensorValue t;
+  t.node = builder(call.span).binary(is_max ? Op::maximum : Op::minimum, aligned->a, aligned->b);
+  t.dims = aligned->dims;
+  t.dtype = dtype;
+  t.span = place(call.span);
+  return Value::of(t);
+}
+
+Value Lowering::builtin_where(const BuiltinCall& call) {
+  auto a = read(call, {"condition", "a", "b"}, 3);
+  if (!a) return poison();
+  const CallArgument &c = *(*a)[0], &left = *(*a)[1], &right = *(*a)[2];
+  if (c.value.is(ValueKind::boolean)) return c.value.boolean ? left.value : right.value;
+  std::optional<TensorValue> condition = as_tensor(c.value, c.span), x = as_tensor(left.value, left.span), y = as_tensor(right.value, right.span);
+  if (!condition || !x || !y) return poison();
+  if (condition->dtype != DType::boolean) {
+    error(Code::E0206, c.span, fmt::format("the condition of `where` must be true or false, found {}", dtype_name(condition->dtype)));
+    return poison();
+  }
+  DType dtype = x->dtype == DType::boolean && y->dtype == DType::boolean ? DType::boolean : common_type(*x, *y, false);
+  *x = cast(*x, dtype, call.span);
+  *y = cast(*y, dtype, call.span);
+  // The common dimensions of all three: of the branches first, then with the condition.
+  std::optional<Aligned> branches = align(*x, *y, "`where`", call.span, left.span, right.span);
+  if (!branches) return poison();
+  TensorValue both = *x;
+  both.node = branches->a;
+  both.dims = branches->dims;
+  both.free = x->free && y->free;
+  if (x->dims.empty() && !both.dims.empty()) both.node = branches->b;
+  std::optional<Aligned> all = align(*condition, both, "`where`", call.span, c.span, join(left.span, right.span));
+  if (!all) return poison();
+  auto fit = [&](const TensorValue& t) -> NodeId {
+    if (t.dims.empty()) return t.node;
+    TensorValue whole;
+    whole.dims = all->dims;
+    whole.node = all->a;
+    std::optional<std::vector<int>> pairs = pair_dimensions(whole, t, "`where`", call.span, call.span, call.span);
+    return pairs ? expand(t, *pairs, all->dims, call.span) : t.node;
+  };
+  TensorValue t;
+  t.node = builder(call.span).select(fit(*condition), fit(*x), fit(*y));
+  t.dims = all->dims;
+  t.dtype = dtype;
+  t.span = place(call.span);
+  return Value::of(t);
+}
+
+Value Lowering::builtin_index(const BuiltinCall& call) {
+  auto a = read(call, {"dimension"}, 1);
+  if (!a) return poison();
+  std::optional<std::vector<uint32_t>> ids = over_ids((*a)[0]->value, (*a)[0]->span);
+  if (!ids || ids->size() != 1) return poison();
+  TensorValue t;
+  t.dims = {{(*ids)[0], dims_.extent((*ids)[0]), dims_.origin((*ids)[0])}};
+  t.node = builder(call.span).iota(shape_of(t.dims), 0);
+  t.dtype = DType::i32;
+  t.free = true;
+  t.span = place(call.span);
+  return Value::of(t);
+}
+
+Value Lowering::builtin_spread(const BuiltinCall& call) {
+  auto a = read(call, {"x", "over"}, 2);
+  if (!a) return poison();
+  std::optional<TensorValue> x = as_tensor((*a)[0]->value, (*a)[0]->span);
+  std::optional<std::vector<uint32_t>> ids = over_ids((*a)[1]->value, (*a)[1]->span);
+  if (!x || !ids) return poison();
+  Dims dims = x->dims;
+  std::vector<int> from(x->dims.size());
+  std::iota(from.begin(), from.end(), 0);
+  for (uint32_t id : *ids) dims.push_back({id, dims_.extent(id), dims_.origin(id)});
+  TensorValue t = *x;
+  t.dims = dims;
+  if (!check_distinct(t, "`spread`", call.span) || !check_rows(dims, call.span)) return poison();
+  t.node = expand(*x, from, dims, call.span);
+  t.span = place(call.span);
+  return Value::of(t);
+}
+
+Value Lowering::builtin_stop_gradient(const BuiltinCall& call) {
+  auto a = read(call, {"x"}, 1);
+  if (!a) return poison();
+  std::optional<TensorValue> x = as_tensor((*a)[0]->value, (*a)[0]->span);
+  if (!x) return poison();
+  return Value::of(unary(Op::stop_gradient, to_float(*x, call.span), call.span));
+}
+
+Value Lowering::builtin_cast(const BuiltinCall& call) {
+  auto a = read(call, {"x"}, 1);
+  if (!a) return poison();
+  std::optional<TensorValue> x = as_tensor((*a)[0]->value, (*a)[0]->span);
+  if (!x) return poison();
+  TensorValue t = cast(*x, *parse_dtype(call.name), call.span);
+  t.is_class = false;
+  t.free = x->free;
+  t.span = place(call.span);
+  return Value::of(t);
+}
+
+TensorValue Lowering::reduce(Op op, const TensorValue& x, const std::vector<int>& indices, Span span) {
+  std::vector<int> axes;
+  for (int i : indices) axes.push_back(axis_of(x.dims, i));
+  std::sort(axes.begin(), axes.end());
+  TensorValue t = x;
+  t.node = builder(span).reduce(op, x.node, axes);
+  t.dims.clear();
+  for (size_t i = 0; i < x.dims.size(); ++i)
+    if (std::find(indices.begin(), indices.end(), int(i)) == indices.end()) t.dims.push_back(x.dims[i]);
+  t.dtype = graph_.type(t.node).dtype;
+  t.is_class = false;
+  t.free = false;
+  t.span = place(span);
+  return t;
+}
+
+TensorValue Lowering::mean(const TensorValue& x, const std::vector<int>& indices, Span span) {
+  std::vector<int> axes;
+  for (int i : indices) axes.push_back(axis_of(x.dims, i));
+  std::sort(axes.begin(), axes.end());
+  TensorValue t = x;
+  t.node = builder(span).mean(x.node, axes);
+  t.dims.clear();
+  for (size_t i = 0; i < x.dims.size(); ++i)
+    if (std::find(indices.begin(), indices.end(), int(i)) == indices.end()) t.dims.push_back(x.dims[i]);
+  t.free = false;
+  t.span = place(span);
+  return t;
+}
+
+TensorValue Lowering::back(const TensorValue& reduced, const std::vector<int>& indices, const TensorValue& like, Span span) {
+  std::vector<int> axes;
+  for (int i : indices) axes.push_back(axis_of(like.dims, i));
+  std::sort(axes.begin(), axes.end());
+  TensorValue t = like;
+  t.dtype = reduced.dtype;
+  t.node = indices.empty() ? reduced.node : builder(span).expand(reduced.node, axes, like.node);
+  return t;
+}
+
+// log(sum(exp(x))), shifted by the largest so that nothing overflows; the shift takes no part in the gradient.
+TensorValue Lowering::logsumexp(const TensorValue& x, const std::vector<int>& indices, Span span) {
+  TensorValue largest = unary(Op::stop_gradient, reduce(Op::reduce_max, x, indices, span), span);
+  TensorValue shifted = binary(Op::sub, x, back(largest, indices, x, span), span);
+  TensorValue sum = reduce(Op::reduce_sum, unary(Op::exp, shifted, span), indices, span);
+  return binary(Op::add, largest, unary(Op::log, sum, span), span);
+}
+
+Value Lowering::builtin_reduce(const BuiltinCall& call) {
+  if ((call.name == "max" || call.name == "min") && call.arguments.size() == 2 && call.arguments[1].name.empty()) return builtin_pairwise(call);
+  auto a = read(call, {"x", "over"}, 1);
+  if (!a) return poison();
+  Span x_span = (*a)[0]->span;
+  std::optional<TensorValue> given = as_tensor((*a)[0]->value, x_span);
+  if (!given) return poison();
+  TensorValue x = *given;
+  std::vector<int> indices;
+  if (!read_over((*a)[1], x, x_span, indices)) return poison();
+  if (call.name == "argmax") {
+    if (indices.size() != 1) {
+      error(Code::E0202, call.span, "`argmax` needs one dimension").help.push_back("write `argmax(x, over: D)`");
+      return poison();
+    }
+    if (x.dtype == DType::boolean) x = to_float(x, call.span);
+    Dim classes = x.dims[size_t(indices[0])];
+    TensorValue t = reduce(Op::argmax, x, indices, call.span);
+    t.is_class = true;
+    t.classes = classes;
+    return Value::of(t);
+  }
+  bool keeps_integers = call.name == "max" || call.name == "min";
+  bool was_class = x.is_class;
+  x = cast(x, keeps_integers && x.dtype == DType::i32 ? DType::i32 : arithmetic_type(x), call.span);
+  if (x.dtype != DType::f32 && x.dtype != DType::f64 && (call.name == "mean" || call.name == "logsumexp")) x = to_float(x, call.span);
+  if (was_class && !keeps_integers) x = to_float(x, call.span);
+  if (indices.empty()) {
+    TensorValue t = x;
+    t.span = place(call.span);
+    return Value::of(t);
+  }
+  if (call.name == "sum") return Value::of(reduce(Op::reduce_sum, x, indices, call.span));
+  if (call.name == "max") return Value::of(reduce(Op::reduce_max, x, indices, call.span));
+  if (call.name == "min") return Value::of(reduce(Op::reduce_min, x, indices, call.span));
+  if (call.name == "mean") return Value::of(mean(x, indices, call.span));
+  return Value::of(logsumexp(x, indices, call.span));
+}
+
+Value Lowering::builtin_softmax(const BuiltinCall& call) {
+  auto a = read(call, {"x", "over"}, 1);
+  if (!a) return poison();
+  std::optional<TensorValue> given = as_tensor((*a)[0]->value, (*a)[0]->span);
+  if (!given) return poison();
+  TensorValue x = to_float(*given, call.span);
+  std::vector<int> indices;
+  if (!read_over((*a)[1], x, (*a)[0]->span, indices)) return poison();
+  TensorValue largest = unary(Op::stop_gradient, reduce(Op::reduce_max, x, indices, call.span), call.span);
+  TensorValue shifted = binary(Op::sub, x, back(largest, indices, x, call.span), call.span);
+  TensorValue e = unary(Op::exp, shifted, call.span);
+  TensorValue sum = reduce(Op::reduce_sum, e, indices, call.span);
+  if (call.name == "softmax") return Value::of(binary(Op::div, e, back(sum, indices, x, call.span), call.span));
+  return Value::of(binary(Op::sub, shifted, back(unary(Op::log, sum, call.span), indices, x, call.span), call.span));
+}
+
+// Mean and variance (the mean of the squared distances).
+Value Lowering::builtin_moments(const BuiltinCall& call) {
+  auto a = read(call, {"x", "over"}, 1);
+  if (!a) return poison();
+  std::optional<TensorValue> given = as_tensor((*a)[0]->value, (*a)[0]->span);
+  if (!given) return poison();
+  TensorValue x = to_float(*given, call.span);
+  std::vector<int> indices;
+  if (!read_over((*a)[1], x, (*a)[0]->span, indices)) return poison();
+  TensorValue centre = mean(x, indices, call.span);
+  TensorValue distance = binary(Op::sub, x, back(centre, indices, x, call.span), call.span);
+  TensorValue variance = mean(binary(Op::mul, distance, distance, call.span), indices, call.span);
+  return Value::of_items(ValueKind::tuple, {Value::of(centre), Value::of(variance)});
+}
+
+Value Lowering::builtin_fill(const BuiltinCall& call) {
+  auto a = read(call, {"dimensions"}, 1);
+  if (!a) return poison();
+  const Value& v = (*a)[0]->value;
+  if (!v.is(ValueKind::array)) {
+    error(Code::E0206, (*a)[0]->span, fmt::format("`{}` needs dimensions", call.name)).help.push_back(fmt::format("write `{}([4, 10])`", call.name));
+    return poison();
+  }
+  Dims dims;
+  for (const Value& item : v.items) {
+    std::optional<DimSum> sum = size_sum(item, (*a)[0]->span, program_.sources->text((*a)[0]->span));
+    if (!sum) return poison();
+    dims.push_back(dims_.to_dim(*sum, {place(call.span), fmt::format("from {}", quote(place(call.span), "here"))}));
+  }
+  if (!check_rows(dims, call.span)) return poison();
+  return Value::of(constant(call.name == "ones", DType::f32, dims, call.span));
+}
+
+Value Lowering::builtin_classes(const BuiltinCall& call) {
+  auto a = read(call, {"dimensions", "of"}, 2);
+  if (!a) return poison();
+  BuiltinCall fill{"zeros", call.span, call.name_span, {*(*a)[0]}};
+  fill.arguments[0].name.clear();
+  Value zeros = builtin_fill(fill);
+  std::optional<DimSum> count = size_sum((*a)[1]->value, (*a)[1]->span, program_.sources->text((*a)[1]->span));
+  if (!zeros.is(ValueKind::tensor) || !count) return poison();
+  TensorValue t = constant(0, DType::i32, zeros.tensor.dims, call.span);
+  t.is_class = true;
+  t.classes = dims_.to_dim(*count, {place(call.span), fmt::format("from {}", quote(place(call.span), "here"))});
+  return Value::of(t);
+}
+
+Value Lowering::builtin_shape(const BuiltinCall& call) {
+  auto a = read(call, {"x"}, 1);
+  if (!a) return poison();
+  std::optional<TensorValue> x = as_tensor((*a)[0]->value, (*a)[0]->span);
+  if (!x) return poison();
+  std::vector<Value> sizes;
+  for (const Dim& d : x->dims) {
+    Value v = Value::of_number(double(d.extent.size));
+    v.is_size = true;
+    v.sum = dims_.to_sum(d);
+    sizes.push_back(std::move(v));
+  }
+  return Value::of_items(ValueKind::array, std::move(sizes));
+}
+
+Value Lowering::builtin_stack(const BuiltinCall& call) {
+  auto a = read(call, {"count", "layer"}, 2);
+  if (!a) return poison();
+  std::optional<int64_t> count = integer_of((*a)[0]->value);
+  if (!count || *count < 0 || *count > 10000) {
+    error(Code::E0304, (*a)[0]->span, "the count of `stack` must be a whole number from 0 to 10000 that is known at compile time");
+    return poison();
+  }
+  Value inner = (*a)[1]->value;
+  if (inner.is(ValueKind::callable) && inner.overloads[0]->is_layer()) inner = make_template(inner, {}, (*a)[1]->span);
+  if (!inner.is(ValueKind::layer) || inner.layer->is_instance) {
+    error(Code::E0207, (*a)[1]->span, fmt::format("`stack` needs a layer, and {} is none", quote((*a)[1]->span, "this")));
+    return poison();
+  }
+  auto layer = std::make_shared<LayerTemplate>();
+  layer->span = call.span;
+  layer->count = *count;
+  layer->inner = inner.layer;
+  Value v;
+  v.kind = ValueKind::layer;
+  v.layer = layer;
+  return v;
+}
+
+Value Lowering::builtin_distribution(const BuiltinCall& call) {
+  bool is_uniform = call.name == "uniform", is_orthogonal = call.name == "orthogonal";
+  auto a = is_uniform ? read(call, {"bound", "high"}, 1) : is_orthogonal ? read(call, {"gain"}, 0) : read(call, {"deviation", "mean"}, 1);
+  if (!a) return poison();
+  double numbers[2] = {is_orthogonal ? 1.0 : 0.0, 0};
+  for (size_t i = 0; i < a->size(); ++i) {
+    if (!(*a)[i]) continue;
+    std::optional<double> x = number_of((*a)[i]->value);
+    if (!x) {
+      error(Code::E0212, (*a)[i]->span, fmt::format("`{}` needs numbers that are known at compile time", call.name));
+      return poison();
+    }
+    numbers[i] = *x;
+  }
+  if (is_orthogonal) return Value::of_distribution({Initializer::Kind::orthogonal, numbers[0], 0});
+  if (is_uniform) {
+    bool symmetric = !(*a)[1];
+    return Value::of_distribution({Initializer::Kind::uniform, symmetric ? -numbers[0] : numbers[0], symmetric ? numbers[0] : numbers[1]});
+  }
+  if (numbers[0] < 0) {
+    error(Code::E0304, (*a)[0]->span, "a standard deviation cannot be negative");
+    return poison();
+  }
+  return Value::of_distribution({call.name == "normal" ? Initializer::Kind::normal : Initializer::Kind::truncated_normal, numbers[1], numbers[0]});
+}
+
+Value Lowering::builtin_later(const BuiltinCall& call) { return not_in_this_version(call.name_span, fmt::format("`{}` is", call.name)); }
+
+}  // namespace nnc

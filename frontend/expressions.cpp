@@ -1,0 +1,340 @@
+// Expressions: numbers are worked out at once, tensors become nodes. A size is a number that also knows its normal form over dimensions, so
+// that arithmetic on sizes needs no rules of its own.
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "base/check.h"
+#include "frontend/lowering.h"
+
+namespace nnc {
+
+namespace {
+
+std::string_view symbol(ast::BinaryOp op) {
+  static constexpr std::string_view names[] = {"`+`", "`-`", "`*`", "`/`", "`//`", "`%`", "`^`", "`==`", "`!=`", "`<`", "`<=`", "`>`", "`>=`", "`and`", "`or`"};
+  return names[size_t(op)];
+}
+
+bool is_comparison(ast::BinaryOp op) { return op >= ast::BinaryOp::equal && op <= ast::BinaryOp::greater_equal; }
+bool is_logical(ast::BinaryOp op) { return op == ast::BinaryOp::and_ || op == ast::BinaryOp::or_; }
+
+}  // namespace
+
+Value Lowering::evaluate(const ast::Expr& e) {
+  using K = ast::ExprKind;
+  switch (e.kind) {
+    case K::error: return poison();
+    case K::number: {
+      Value v = e.is_integer ? Value::of_size(e.integer) : Value::of_number(e.number);
+      return v;
+    }
+    case K::percent:
+      error(Code::E0206, e.span, "a percentage stands only where a share of the data is expected").help.push_back(fmt::format("write {}", e.number / 100));
+      return poison();
+    case K::string: return Value::of_text(ValueKind::string, e.text);
+    case K::name: return lookup(e.text, e.span);
+    case K::ellipsis:
+    case K::underscore: error(Code::E0206, e.span, "`...` and `_` stand in lists of dimensions only"); return poison();
+    case K::unary: {
+      Value v = evaluate(*e.operands[0]);
+      if (is_poison(v)) return poison();
+      if (e.unary_op == ast::UnaryOp::negate) return negate(v, e.span);
+      if (v.is(ValueKind::boolean)) return Value::of_bool(!v.boolean);
+      std::optional<TensorValue> t = as_tensor(v, e.operands[0]->span);
+      if (!t) return poison();
+      if (t->dtype != DType::boolean) {
+        error(Code::E0206, e.operands[0]->span, fmt::format("`not` needs true or false, found {}", dtype_name(t->dtype)));
+        return poison();
+      }
+      return Value::of(unary(Op::logical_not, *t, e.span));
+    }
+    case K::binary: return evaluate_operator(e);
+    case K::range: {
+      Value first = evaluate(*e.operands[0]), end = evaluate(*e.operands[1]);
+      return Value::of_items(ValueKind::range, {first, end});
+    }
+    case K::tuple: {
+      std::vector<Value> items;
+      for (const ast::ExprPtr& o : e.operands) items.push_back(evaluate(*o));
+      return Value::of_items(ValueKind::tuple, std::move(items));
+    }
+    case K::array: return evaluate_array(e);
+    case K::call: return evaluate_call(e);
+    case K::select: {
+      Value v = evaluate(*e.operands[0]);
+      std::optional<TensorValue> t = as_tensor(v, e.operands[0]->span);
+      return t ? select(*t, e) : poison();
+    }
+    case K::view: {
+      Value v = evaluate(*e.operands[0]);
+      std::optional<TensorValue> t = as_tensor(v, e.operands[0]->span);
+      return t ? view(*t, e) : poison();
+    }
+    case K::pipe: return evaluate_pipe(e);
+    case K::if_: return evaluate_if(e);
+    case K::scan: return not_in_this_version(e.span, "`scan` is");
+  }
+  return poison();
+}
+
+Value Lowering::evaluate_array(const ast::Expr& e) {
+  std::vector<Value> items;
+  for (const ast::ExprPtr& o : e.operands) items.push_back(evaluate(*o));
+  Value v = Value::of_items(ValueKind::array, std::move(items));
+  return is_poison(v) ? poison() : v;
+}
+
+Value Lowering::evaluate_operator(const ast::Expr& e) {
+  const ast::Expr &left = *e.operands[0], &right = *e.operands[1];
+  Value a = evaluate(left);
+  if (is_logical(e.binary_op) && a.is(ValueKind::boolean) && a.boolean == (e.binary_op == ast::BinaryOp::or_)) return a;
+  Value b = evaluate(right);
+  if (is_poison(a) || is_poison(b)) return poison();
+  return combine(e.binary_op, a, b, e.span, e.op_span, left.span, right.span);
+}
+
+// Choices (none, same, a function by its name, texts, true and false) can be compared with each other.
+std::optional<bool> Lowering::same_choice(const Value& a, const Value& b) const {
+  auto is_choice = [](const Value& v) {
+    return v.is(ValueKind::symbol) || v.is(ValueKind::builtin) || v.is(ValueKind::string) || v.is(ValueKind::callable) || v.is(ValueKind::boolean);
+  };
+  if (!is_choice(a) && !is_choice(b)) return std::nullopt;
+  if (a.is(ValueKind::tensor) || b.is(ValueKind::tensor)) return std::nullopt;
+  if (a.kind != b.kind) return false;
+  return a.is(ValueKind::boolean) ? a.boolean == b.boolean : a.text == b.text;
+}
+
+Value Lowering::combine(ast::BinaryOp op, const Value& a, const Value& b, Span span, Span op_span, Span a_span, Span b_span) {
+  if (op == ast::BinaryOp::equal || op == ast::BinaryOp::not_equal)
+    if (std::optional<bool> same = same_choice(a, b)) return Value::of_bool(*same == (op == ast::BinaryOp::equal));
+  if (is_logical(op) && a.is(ValueKind::boolean) && b.is(ValueKind::boolean))
+    return Value::of_bool(op == ast::BinaryOp::and_ ? a.boolean && b.boolean : a.boolean || b.boolean);
+  if (a.is(ValueKind::number) && b.is(ValueKind::number)) {
+    bool sizes = a.is_size && b.is_size;
+    if (!varies(a) && !varies(b)) return combine_numbers(op, a, b, span);
+    if (sizes && op <= ast::BinaryOp::floor_divide) {  // a size that grows with the rows stays a size where it can
+      DimSum sum;
+      std::optional<DimSum> quotient;
+      switch (op) {
+        case ast::BinaryOp::add: sum = add(a.sum, b.sum); break;
+        case ast::BinaryOp::subtract: sum = add(a.sum, b.sum, -1); break;
+        case ast::BinaryOp::multiply: sum = multiply(a.sum, b.sum); break;
+        default:
+          quotient = dims_.divide(a.sum, b.sum, op == ast::BinaryOp::floor_divide);
+          if (quotient) sum = *quotient;
+      }
+      if ((op < ast::BinaryOp::divide || quotient) && dims_.evaluate(sum)) {
+        Value v = Value::of_number(0);
+        v.is_size = true;
+        v.sum = sum;
+        return v;
+      }
+    }
+    if (is_comparison(op) && sizes && a.sum == b.sum)
+      return Value::of_bool(op == ast::BinaryOp::equal || op == ast::BinaryOp::less_equal || op == ast::BinaryOp::greater_equal);
+  }
+  return combine_tensors(op, a, b, span, op_span, a_span, b_span);
+}
+
+Value Lowering::combine_numbers(ast::BinaryOp op, const Value& a, const Value& b, Span span) {
+  using B = ast::BinaryOp;
+  double x = a.number, y = b.number;
+  auto size = [&](double number, std::optional<DimSum> sum) {
+    Value v = Value::of_number(number);
+    if (a.is_size && b.is_size && sum) {
+      v.is_size = true;
+      v.sum = std::move(*sum);
+    }
+    return v;
+  };
+  bool integers = a.is_size && b.is_size;
+  bool constants = integers && is_constant(a.sum) && is_constant(b.sum);
+  switch (op) {
+    case B::add: return size(x + y, integers ? std::optional(add(a.sum, b.sum)) : std::nullopt);
+    case B::subtract: return size(x - y, integers ? std::optional(add(a.sum, b.sum, -1)) : std::nullopt);
+    case B::multiply: return size(x * y, integers ? std::optional(multiply(a.sum, b.sum)) : std::nullopt);
+    case B::divide: return size(x / y, integers ? dims_.divide(a.sum, b.sum, false) : std::nullopt);
+    case B::floor_divide:
+    case B::remainder:
+      if (y == 0) {
+        error(Code::E0111, span, fmt::format("`{}` divides by zero", program_.sources->text(span)));
+        return poison();
+      }
+      if (op == B::floor_divide) return size(std::floor(x / y), integers ? dims_.divide(a.sum, b.sum, true) : std::nullopt);
+      return size(x - std::floor(x / y) * y, integers ? std::optional(number_sum(int64_t(x - std::floor(x / y) * y))) : std::nullopt);
+    case B::power: {
+      double z = std::pow(x, y);
+      bool exact = constants && y >= 0 && std::abs(z) < 1e15;
+      return size(z, exact ? std::optional(number_sum(int64_t(z))) : std::nullopt);
+    }
+    case B::equal: return Value::of_bool(x == y);
+    case B::not_equal: return Value::of_bool(x != y);
+    case B::less: return Value::of_bool(x < y);
+    case B::less_equal: return Value::of_bool(x <= y);
+    case B::greater: return Value::of_bool(x > y);
+    case B::greater_equal: return Value::of_bool(x >= y);
+    case B::and_:
+    case B::or_: error(Code::E0206, span, fmt::format("{} needs true or false, found numbers", symbol(op))); return poison();
+  }
+  return poison();
+}
+
+Value Lowering::combine_tensors(ast::BinaryOp op, const Value& a, const Value& b, Span span, Span op_span, Span a_span, Span b_span) {
+  using B = ast::BinaryOp;
+  if (op == B::power) return power(a, b, span, op_span);
+  // A number takes the type of the tensor beside it.
+  DType hint = DType::f32;
+  for (const Value* v : {&a, &b})
+    if (v->is(ValueKind::tensor)) hint = is_comparison(op) && !is_float(v->tensor.dtype) && v->tensor.dtype != DType::boolean ? v->tensor.dtype : arithmetic_type(v->tensor);
+  if (hint == DType::u8) hint = DType::i32;
+  std::optional<TensorValue> x = as_tensor(a, a_span, hint), y = as_tensor(b, b_span, hint);
+  if (!x || !y) return poison();
+  if (is_logical(op)) {
+    for (auto [t, s] : {std::pair(&*x, a_span), std::pair(&*y, b_span)})
+      if (t->dtype != DType::boolean) {
+        error(Code::E0206, s, fmt::format("{} needs true or false, found {}", symbol(op), dtype_name(t->dtype)));
+        return poison();
+      }
+  }
+  DType dtype = is_logical(op) ? DType::boolean : common_type(*x, *y, is_comparison(op));
+  if ((op == B::divide || op == B::floor_divide || op == B::remainder) && !is_float(dtype)) dtype = DType::f32;
+  bool free = (x->free || x->dims.empty()) && (y->free || y->dims.empty()) && (x->free || y->free);
+  TensorValue left = cast(*x, dtype, span), right = cast(*y, dtype, span);
+  left.free = x->free;
+  right.free = y->free;
+  std::optional<Aligned> aligned = align(left, right, symbol(op), span, a_span, b_span);
+  if (!aligned) return poison();
+  Builder builder_here = builder(span);
+  auto make = [&](Op o) { return builder_here.binary(o, aligned->a, aligned->b); };
+  TensorValue t;
+  switch (op) {
+    case B::add: t.node = make(Op::add); break;
+    case B::subtract: t.node = make(Op::sub); break;
+    case B::multiply: t.node = make(Op::mul); break;
+    case B::divide: t.node = make(Op::div); break;
+    case B::floor_divide: t.node = builder_here.unary(Op::floor, make(Op::div)); break;
+    case B::remainder: {
+      NodeId floor = builder_here.unary(Op::floor, make(Op::div));
+      t.node = builder_here.sub(aligned->a, builder_here.mul(floor, aligned->b));
+      break;
+    }
+    case B::equal: t.node = make(Op::equal); break;
+    case B::not_equal: t.node = make(Op::not_equal); break;
+    case B::less: t.node = make(Op::less); break;
+    case B::less_equal: t.node = make(Op::less_equal); break;
+    case B::greater: t.node = make(Op::greater); break;
+    case B::greater_equal: t.node = make(Op::greater_equal); break;
+    case B::and_: t.node = make(Op::logical_and); break;
+    case B::or_: t.node = make(Op::logical_or); break;
+    case B::power: NNC_UNREACHABLE("power has its own function");
+  }
+  t.dims = aligned->dims;
+  t.dtype = graph_.type(t.node).dtype;
+  t.free = free;
+  t.span = place(span);
+  return Value::of(t);
+}
+
+// Small whole exponents are products, which are exact and cheap.
+Value Lowering::power(const Value& a, const Value& b, Span span, Span op_span) {
+  std::optional<double> exponent = number_of(b);
+  if (exponent && a.is(ValueKind::tensor) && (*exponent == 1 || *exponent == 2 || *exponent == 3 || *exponent == -1)) {
+    TensorValue x = to_float(a.tensor, span);
+    if (*exponent == 1) return Value::of(x);
+    if (*exponent == -1) return Value::of(binary(Op::div, constant(1, x.dtype, x.dims, span), x, span));
+    TensorValue square = binary(Op::mul, x, x, span);
+    return Value::of(*exponent == 2 ? square : binary(Op::mul, square, x, span));
+  }
+  std::optional<TensorValue> x = as_tensor(a, span), y = as_tensor(b, span);
+  if (!x || !y) return poison();
+  DType dtype = x->dtype == DType::f64 || y->dtype == DType::f64 ? DType::f64 : DType::f32;
+  TensorValue left = cast(*x, dtype, span), right = cast(*y, dtype, span);
+  std::optional<Aligned> aligned = align(left, right, symbol(ast::BinaryOp::power), span, x->span, y->span);
+  (void)op_span;
+  if (!aligned) return poison();
+  TensorValue t;
+  t.node = builder(span).binary(Op::pow, aligned->a, aligned->b);
+  t.dims = aligned->dims;
+  t.dtype = dtype;
+  t.span = place(span);
+  return Value::of(t);
+}
+
+Value Lowering::negate(const Value& v, Span span) {
+  if (v.is(ValueKind::number) && !varies(v)) {
+    Value n = Value::of_number(-v.number);
+    n.is_size = v.is_size;
+    n.sum = multiply(v.sum, number_sum(-1));
+    return n;
+  }
+  std::optional<TensorValue> t = as_tensor(v, span);
+  if (!t) return poison();
+  TensorValue x = cast(*t, arithmetic_type(*t), span);
+  bool free = t->free;
+  TensorValue result = unary(Op::neg, x, span);
+  result.free = free;
+  return Value::of(result);
+}
+
+std::optional<bool> Lowering::evaluate_condition(const ast::Expr& e) {
+  Value v = evaluate(e);
+  if (is_poison(v)) return std::nullopt;
+  if (v.is(ValueKind::boolean)) return v.boolean;
+  if (v.is(ValueKind::tensor)) {
+    Diagnostic& d = error(Code::E0212, e.span, "`if` chooses at compile time, and this is known only at run time");
+    d.help.push_back("use `where(condition, a, b)` to choose per element");
+  } else {
+    error(Code::E0206, e.span, "a condition must be true or false");
+  }
+  return std::nullopt;
+}
+
+Value Lowering::evaluate_block(const ast::Block& block) {
+  size_t names = frame_->locals.size();
+  execute_all(block.statements);
+  std::vector<Value> results;
+  for (const ast::ExprPtr& e : block.results) {
+    Value v = evaluate(*e);
+    if (v.is(ValueKind::tuple) && block.results.size() == 1) {
+      results = v.items;
+      break;
+    }
+    results.push_back(std::move(v));
+  }
+  frame_->locals.resize(names);
+  if (results.size() == 1) return results[0];
+  return Value::of_items(ValueKind::tuple, std::move(results));
+}
+
+Value Lowering::evaluate_if(const ast::Expr& e) {
+  for (const ast::Branch& branch : e.branches) {
+    if (!branch.condition) return evaluate_block(branch.body);
+    std::optional<bool> condition = evaluate_condition(*branch.condition);
+    if (!condition) return poison();
+    if (*condition) return evaluate_block(branch.body);
+  }
+  error(Code::E0206, e.span, "no branch of this `if` is taken, so it has no value").help.push_back("add an `else`");
+  return poison();
+}
+
+Value Lowering::evaluate_pipe(const ast::Expr& e) {
+  Value v = evaluate(*e.operands[0]);
+  Span span = e.operands[0]->span;
+  for (const ast::Stage& stage : e.stages) {
+    v = evaluate_stage(stage, std::move(v), span);
+    span = join(e.operands[0]->span, stage.span);
+  }
+  return v;
+}
+
+std::optional<int64_t> Lowering::evaluate_integer(const ast::Expr& e, std::string_view what, int64_t least) {
+  Value v = evaluate(e);
+  if (is_poison(v)) return std::nullopt;
+  std::optional<int64_t> n = integer_of(v);
+  if (n && *n >= least) return n;
+  error(Code::E0304, e.span, fmt::format("{} must be a whole number, at least {}, and known at compile time", what, least));
+  return std::nullopt;
+}
+
+}  // namespace nnc

@@ -1,0 +1,112 @@
+// The module: everything is lowered once when it is loaded, which is also the check; what later requests ask for is made from the same tree.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "frontend/frontend.h"
+#include "frontend/lowering.h"
+#include "frontend/update_rules.h"
+
+namespace nnc {
+
+namespace {
+
+// Errors of several passes over one program, each cause once.
+class Merged {
+ public:
+  explicit Merged(Diagnostics& target) : target_(target) {}
+  void take(const Diagnostics& found) {
+    for (const Diagnostic& d : found.items())
+      if (seen_.insert({d.code, {d.span.file.value, d.span.begin}}).second) target_.add(d);
+  }
+
+ private:
+  Diagnostics& target_;
+  std::set<std::pair<Code, std::pair<uint32_t, uint32_t>>> seen_;
+};
+
+class ProgramModule : public Module {
+ public:
+  Program program;
+  TrainSpec spec;
+  std::optional<BuiltGraph> train_graph;
+
+  bool has_train() const override { return program.main->train != nullptr; }
+  const TrainSpec& train() const override { return spec; }
+  std::optional<BuiltGraph> build_train_graph(Diagnostics& diagnostics) const override {
+    if (train_graph) return train_graph;
+    if (!has_train()) return std::nullopt;
+    return Lowering(program, diagnostics, {true}).build_train(spec);
+  }
+  std::vector<UpdateRule> build_update_rules(const std::vector<ParameterSpec>& parameters, Diagnostics& diagnostics) const override {
+    return make_update_rules(program, parameters, diagnostics, nullptr);
+  }
+  std::optional<BuiltGraph> build_eval_graph(Diagnostics& diagnostics) const override {
+    if (!has_train()) return std::nullopt;
+    return Lowering(program, diagnostics, {false}).build_train(spec);
+  }
+  std::optional<BuiltGraph> build_predict_graph(Diagnostics& diagnostics) const override {
+    if (!has_train()) return std::nullopt;
+    return Lowering(program, diagnostics, {false}).build_predict(spec);
+  }
+  std::optional<BuiltGraph> build_definition(const std::string& name, const std::vector<ArgumentSpec>& actual, const std::map<std::string, int64_t>& dims,
+                                             Diagnostics& diagnostics) const override {
+    return Lowering(program, diagnostics, {false}).build_definition(name, actual, dims);
+  }
+  std::vector<std::string> definition_names() const override {
+    std::vector<std::string> names;
+    for (const Definition* d : program.main->definitions)
+      if (d->ast->kind != ast::CallableKind::optimizer) names.push_back(d->name());
+    return names;
+  }
+  std::vector<Test> build_tests(Diagnostics& diagnostics) const override {
+    std::vector<Test> tests;
+    for (const ast::Test* t : program.main->tests) tests.push_back(Lowering(program, diagnostics, {false}).build_test(*t));
+    return tests;
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Module> load_module(SourceMap& sources, FileId file, const LoadOptions& options, Diagnostics& diagnostics) {
+  auto module = std::make_unique<ProgramModule>();
+  Program& program = module->program;
+  program.sources = &sources;
+  Diagnostics syntax;
+  load_program(program, file, options, syntax);
+  Merged merged(diagnostics);
+  merged.take(syntax);
+  auto check = [&](auto&& body) {
+    Diagnostics found;
+    body(found);
+    merged.take(found);
+    return !found.has_errors();
+  };
+  check([&](Diagnostics& d) { check_overrides(program, d); });
+  check([&](Diagnostics& d) { check_names(program, d); });
+  if (module->has_train()) {
+    bool is_good = check([&](Diagnostics& d) { module->spec = Lowering(program, d, {true}).evaluate_train_spec(); });
+    (void)is_good;
+    check([&](Diagnostics& d) { module->train_graph = Lowering(program, d, {true}).build_train(module->spec); });
+    std::vector<ParameterSpec> none;
+    check([&](Diagnostics& d) {
+      make_update_rules(program, module->train_graph ? module->train_graph->parameters : none, d, &module->spec.scalars);
+    });
+    if (module->train_graph) {
+      for (const Output& o : module->train_graph->graph.outputs)
+        if (o.name != "loss") module->spec.reports.push_back({o.name, module->spec.report_every});
+      check([&](Diagnostics& d) { module->build_eval_graph(d); });
+    }
+  }
+  for (const Definition* d : program.main->definitions)
+    if (d->ast->kind != ast::CallableKind::optimizer) check([&](Diagnostics& found) { Lowering(program, found, {true}).try_definition(*d); });
+  check([&](Diagnostics& d) { module->build_tests(d); });
+  if (diagnostics.has_errors()) {
+    module->train_graph.reset();
+    return nullptr;
+  }
+  return module;
+}
+
+}  // namespace nnc

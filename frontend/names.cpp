@@ -1,0 +1,142 @@
+// Names in definitions, whether anyone calls them or not: a walk over the tree with scopes of names alone.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+#include "frontend/builtin_names.h"
+#include "frontend/program.h"
+
+namespace nnc {
+
+namespace {
+
+class NameChecker {
+ public:
+  NameChecker(const Program& program, const SourceFile& file, Diagnostics& diagnostics) : program_(program), file_(file), diagnostics_(diagnostics) {}
+
+  void check(const ast::Callable& c) {
+    for (const ast::Parameter& p : c.static_arguments) names_.push_back(p.name.text);
+    for (const ast::Parameter& p : c.arguments) {
+      names_.push_back(p.name.text);
+      // Names in a head are bound by the call.
+      if (p.dims)
+        for (const ast::ExprPtr& e : p.dims->entries) bind_names(*e);
+      if (p.type && p.type->size) bind_names(*p.type->size);
+    }
+    if (c.kind == ast::CallableKind::optimizer) {
+      names_.push_back("value");
+      names_.push_back("grad");
+    }
+    for (const ast::ExprPtr& e : c.conditions) visit(*e);
+    for (const ast::Parameter& p : c.static_arguments)
+      if (p.default_value) visit(*p.default_value);
+    visit(c.body);
+  }
+
+ private:
+  void bind_names(const ast::Expr& e) {
+    if (e.kind == ast::ExprKind::name) names_.push_back(e.text);
+    for (const ast::ExprPtr& o : e.operands) bind_names(*o);
+  }
+
+  void visit(const ast::Block& block) {
+    size_t before = names_.size();
+    for (const ast::StmtPtr& s : block.statements) visit(*s);
+    for (const ast::ExprPtr& e : block.results) visit(*e);
+    names_.resize(before);
+  }
+
+  void visit(const ast::Stmt& s) {
+    for (const ast::DimDeclaration& d : s.dims_declared) {
+      visit(*d.value);
+      names_.push_back(d.name.text);
+    }
+    if (s.dims)
+      for (const ast::ExprPtr& e : s.dims->entries) visit(*e);
+    if (s.kind == ast::StmtKind::repeat) {
+      if (s.value) visit(*s.value);
+      names_.push_back(s.name.text);
+      if (s.body) visit(*s.body);
+      names_.pop_back();
+      return;
+    }
+    if (s.value) visit(*s.value);
+    for (const ast::ExprPtr& e : s.values) visit(*e);
+    for (const ast::Binding& b : s.bindings) {
+      for (const ast::ExprPtr& e : b.values) visit(*e);
+      for (const ast::Name& n : b.names) names_.push_back(n.text);
+    }
+    if (s.kind == ast::StmtKind::param || s.kind == ast::StmtKind::state || s.kind == ast::StmtKind::instance) names_.push_back(s.name.text);
+    if (s.body) visit(*s.body);
+  }
+
+  void visit(const ast::Expr& e) {
+    if (e.kind == ast::ExprKind::name) check_name(e);
+    if (e.kind == ast::ExprKind::scan) return;  // reported as not part of this version where it is lowered
+    for (const ast::ExprPtr& o : e.operands) visit(*o);
+    for (const ast::Argument& a : e.arguments) visit(*a.value);
+    for (const ast::Selector& s : e.selectors) {
+      visit(*s.dim);
+      visit(*s.value);
+    }
+    for (const ast::Stage& s : e.stages) visit(*s.callee);
+    for (const ast::ExprPtr& d : e.dims.entries) visit(*d);
+    for (const ast::Branch& b : e.branches) {
+      if (b.condition) visit(*b.condition);
+      visit(b.body);
+    }
+  }
+
+  void check_name(const ast::Expr& e) {
+    static const std::set<std::string, std::less<>> plain{"true", "false", "inf", "pi", "training", "none", "all", "same", "step", "epoch"};
+    const std::string& name = e.text;
+    if (std::find(names_.begin(), names_.end(), name) != names_.end()) return;
+    if (program_.find(file_, name) || is_builtin_name(name) || plain.count(name)) return;
+    if (file_.tree->has_errors) return;
+    if (file_.lost_names.count(name)) return;
+    std::vector<std::string> candidates(names_.begin(), names_.end());
+    for (const SourceFile* f : {&file_, &program_.files[0]})
+      for (const auto& [n, g] : f->globals) candidates.push_back(n);
+    for (std::string_view n : builtin_names()) candidates.emplace_back(n);
+    std::sort(candidates.begin(), candidates.end());
+    std::string similar = nearest(name, candidates);
+    std::string message = fmt::format("unknown name `{}`", name);
+    if (!similar.empty()) {
+      std::string_view kind = is_builtin_name(similar) ? "function" : "value";
+      if (const Global* g = program_.find(file_, similar)) kind = global_kind(*g);
+      if (std::find(names_.begin(), names_.end(), similar) != names_.end()) kind = similar[0] >= 'A' && similar[0] <= 'Z' ? "dimension" : "value";
+      message += fmt::format("; a {} with a similar name exists: `{}`", kind, similar);
+    }
+    diagnostics_.report(Code::E0201, e.span, message);
+  }
+
+  const Program& program_;
+  const SourceFile& file_;
+  Diagnostics& diagnostics_;
+  std::vector<std::string> names_;
+};
+
+}  // namespace
+
+std::string_view global_kind(const Global& g) {
+  if (g.dim) return "dimension";
+  if (g.data) return "data block";
+  if (g.definitions.empty()) return "value";
+  switch (g.definitions[0]->ast->kind) {
+    case ast::CallableKind::layer: return "layer";
+    case ast::CallableKind::model: return "model";
+    case ast::CallableKind::optimizer: return "optimizer";
+    case ast::CallableKind::fn: return "function";
+  }
+  return "function";
+}
+
+void check_names(const Program& program, Diagnostics& diagnostics) {
+  for (const SourceFile& file : program.files) {
+    if (file.is_std) continue;
+    for (const Definition* d : file.definitions) NameChecker(program, file, diagnostics).check(*d->ast);
+  }
+}
+
+}  // namespace nnc

@@ -1,0 +1,63 @@
+// The resolved files of one compilation: which name means what, per file. Shared by everything that lowers parts of it.
+#pragma once
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/diagnostics.h"
+#include "frontend/ast.h"
+#include "frontend/frontend.h"
+#include "frontend/value.h"
+
+namespace nnc {
+
+/// What a name means at the top of a file.
+struct Global {
+  std::vector<const Definition*> definitions;  ///< layer, fn, model, optimizer; several only where argument types tell them apart
+  const ast::DimDeclaration* dim = nullptr;
+  const ast::Data* data = nullptr;
+  const SourceFile* file = nullptr;            ///< where it was defined
+  Span span;
+};
+
+struct SourceFile {
+  FileId id;
+  std::string path, folder;  ///< folder ends with '/', or is empty
+  bool is_std = false;
+  std::unique_ptr<ast::File> tree;
+  std::map<std::string, Global, std::less<>> globals;
+  std::vector<const Definition*> definitions;  ///< its own, in order
+  std::vector<const ast::Test*> tests;
+  const ast::Train* train = nullptr;
+  std::set<std::string> lost_names;            ///< reported as missing in a `use`: silence about them
+};
+
+struct Program {
+  SourceMap* sources = nullptr;
+  std::deque<SourceFile> files;  ///< [0] is std
+  std::deque<Definition> definitions;
+  SourceFile* main = nullptr;
+  std::vector<Override> overrides;
+
+  const Global* find(const SourceFile& file, std::string_view name) const;
+  /// The value given by --set for a path, or null.
+  const std::string* override_of(std::string_view path) const;
+};
+
+/// Parses std, the file and what it uses, and fills `program`; reports syntax errors, unknown files and names defined twice.
+void load_program(Program& program, FileId file, const LoadOptions& options, Diagnostics& diagnostics);
+
+/// Brings the paths of overrides to their normal form and reports those that name nothing (E0610), listing what exists.
+void check_overrides(Program& program, Diagnostics& diagnostics);
+
+/// "layer", "dimension", "function", ...
+std::string_view global_kind(const Global&);
+
+/// Reports unknown names in definitions, whether anyone calls them or not (E0201).
+void check_names(const Program& program, Diagnostics& diagnostics);
+
+}  // namespace nnc

@@ -1,0 +1,280 @@
+// Test blocks: what can be decided while checking (shapes, error texts) is decided; the rest becomes graphs whose evaluation is left to
+// others, since gradients are not the frontend's business.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "frontend/lowering.h"
+
+namespace nnc {
+
+namespace {
+
+const ast::Argument* find_option(const ast::Stmt& s, std::string_view name) {
+  for (const ast::Argument& a : s.options)
+    if (a.name && a.name->text == name) return &a;
+  return nullptr;
+}
+
+}  // namespace
+
+Value Lowering::as_input(const Value& v, Span span) {
+  if (v.is(ValueKind::tensor) && graph_[v.tensor.node].op == Op::input) return v;
+  if (std::optional<double> x = number_of(v)) {
+    TensorValue t;
+    std::string name = fmt::format("x{}", test_inputs_.size());
+    t.node = builder(span).input(name, Type{DType::f32, {}});
+    t.span = place(span);
+    test_inputs_.push_back({name, {*x}});
+    return Value::of(t);
+  }
+  std::optional<TensorValue> t = as_tensor(v, span);
+  return t ? Value::of(*t) : poison();
+}
+
+// gradient(f)(x, ...): of the sum of f's result; several arguments give several gradients.
+Value Lowering::builtin_gradient(const BuiltinCall& call) {
+  if (!in_test_) {
+    error(Code::E0208, call.span, "`gradient` stands in tests only").help.push_back("training differentiates by itself");
+    return poison();
+  }
+  if (call.arguments.size() < 2) {
+    error(Code::E0202, call.span, "`gradient` needs a function and its arguments").help.push_back("write `gradient(f)(x)`");
+    return poison();
+  }
+  std::vector<CallArgument> arguments(call.arguments.begin() + 1, call.arguments.end());
+  for (CallArgument& a : arguments) {
+    a.value = as_input(a.value, a.span);
+    if (is_poison(a.value)) return poison();
+  }
+  Value result = apply(call.arguments[0].value, arguments, call.span, call.arguments[0].span, nullptr, false);
+  std::optional<TensorValue> t = as_tensor(result, call.span);
+  if (!t) return poison();
+  std::vector<Value> gradients;
+  for (const CallArgument& a : arguments) {
+    if (!a.value.is(ValueKind::tensor)) continue;
+    const TensorValue& x = a.value.tensor;
+    if (!is_float(x.dtype)) continue;
+    std::string name = fmt::format("gradient{}", gradient_requests_.size());
+    TensorValue g = x;
+    g.node = builder(call.span).input(name, graph_.type(x.node));
+    g.span = place(call.span);
+    gradient_requests_.push_back({name, t->node, x.node});
+    gradients.push_back(Value::of(g));
+  }
+  if (gradients.size() == 1) return gradients[0];
+  return Value::of_items(ValueKind::tuple, std::move(gradients));
+}
+
+void Lowering::execute_expect(const ast::Stmt& s, Module::Test& test) {
+  Module::Expectation x;
+  x.span = s.span;
+  if (const ast::Argument* tolerance = find_option(s, "tolerance")) {
+    std::optional<double> t = number_of(evaluate(*tolerance->value));
+    if (t && *t >= 0) x.tolerance = *t;
+    else error(Code::E0304, tolerance->value->span, "a tolerance must be a number, at least 0");
+  }
+  for (const ast::Argument& a : s.options)
+    if (a.name && a.name->text != "tolerance") error(Code::E0204, a.name->span, fmt::format("`expect` has no option `{}`", a.name->text)).help.push_back("it has `tolerance`");
+  const ast::Expr& e = *s.value;
+  auto decide = [&](bool passed, std::string message) {
+    x.kind = Module::Expectation::Kind::decided;
+    x.passed = passed;
+    x.message = passed ? "" : std::move(message);
+    test.expectations.push_back(std::move(x));
+  };
+  auto show = [&](const Value& v) {
+    std::function<std::string(const Value&)> text = [&](const Value& i) -> std::string {
+      if (i.is(ValueKind::number)) return i.is_size && !is_constant(i.sum) ? fmt::format("{} ({:g})", dims_.show(i.sum), i.number) : fmt::format("{:g}", i.number);
+      if (i.is(ValueKind::boolean)) return i.boolean ? "true" : "false";
+      std::string list;
+      for (const Value& item : i.items) list += (list.empty() ? "" : ", ") + text(item);
+      return "[" + list + "]";
+    };
+    return text(v);
+  };
+  if (e.kind == ast::ExprKind::binary && e.binary_op == ast::BinaryOp::equal) {
+    Value a = evaluate(*e.operands[0]), b = evaluate(*e.operands[1]);
+    if (is_poison(a) || is_poison(b)) return;
+    std::function<bool(const Value&)> is_known = [&](const Value& v) {
+      if (v.is(ValueKind::array)) return std::all_of(v.items.begin(), v.items.end(), is_known);
+      return v.is(ValueKind::number) || v.is(ValueKind::boolean);
+    };
+    if (is_known(a) && is_known(b)) return decide(show(a) == show(b) || sizes_only(a) == sizes_only(b), fmt::format("{} is not {}", show(a), show(b)));
+    if (std::optional<bool> same = same_choice(a, b)) return decide(*same, "the two differ");
+    if (a.is(ValueKind::tuple) || b.is(ValueKind::tuple)) {
+      if (!a.is(ValueKind::tuple) || !b.is(ValueKind::tuple) || a.items.size() != b.items.size()) return decide(false, "the numbers of values differ");
+      for (size_t i = 0; i < a.items.size(); ++i) compare(a.items[i], b.items[i], e, x, test);
+      return;
+    }
+    compare(a, b, e, x, test);
+    return;
+  }
+  Value v = evaluate(e);
+  if (is_poison(v)) return;
+  if (v.is(ValueKind::boolean)) return decide(v.boolean, "it is false");
+  std::optional<TensorValue> t = as_tensor(v, e.span);
+  if (!t) return;
+  if (t->dtype != DType::boolean) {
+    error(Code::E0206, e.span, "`expect` needs something that is true or false").help.push_back("write `expect a == b`");
+    return;
+  }
+  Value whole = Value::of(cast(*t, DType::f32, e.span));
+  compare(whole, Value::of(constant(1, DType::f32, t->dims, e.span)), e, x, test);
+}
+
+std::vector<double> Lowering::sizes_only(const Value& v) const {
+  std::vector<double> numbers;
+  std::function<void(const Value&)> visit = [&](const Value& i) {
+    if (i.is(ValueKind::array)) {
+      numbers.push_back(-1 - double(i.items.size()) * 1e-3);
+      for (const Value& item : i.items) visit(item);
+    } else {
+      numbers.push_back(i.is(ValueKind::boolean) ? double(i.boolean) : i.number);
+    }
+  };
+  visit(v);
+  return numbers;
+}
+
+void Lowering::compare(const Value& a, const Value& b, const ast::Expr& e, Module::Expectation x, Module::Test& test) {
+  std::optional<TensorValue> left = as_tensor(a, e.operands.empty() ? e.span : e.operands[0]->span), right = as_tensor(b, e.operands.size() < 2 ? e.span : e.operands[1]->span);
+  if (!left || !right) return;
+  bool same = left->dims.size() == right->dims.size();
+  std::vector<int> order;
+  if (same) {  // by name where both have names, else by place
+    for (size_t i = 0; i < left->dims.size(); ++i) {
+      int found = int(i);
+      for (size_t j = 0; j < right->dims.size(); ++j)
+        if (left->dims[i].named() && left->dims[i].id == right->dims[j].id) found = int(j);
+      order.push_back(found);
+    }
+    std::vector<int> sorted = order;
+    std::sort(sorted.begin(), sorted.end());
+    if (std::adjacent_find(sorted.begin(), sorted.end()) == sorted.end()) *right = reorder(*right, order, e.span);
+    for (size_t i = 0; i < left->dims.size(); ++i) same = same && left->dims[i].extent == right->dims[i].extent;
+  }
+  if (!same) {
+    x.kind = Module::Expectation::Kind::decided;
+    x.message = fmt::format("the left side is {}, the right side {}", dims_.show(left->dims), dims_.show(right->dims));
+    test.expectations.push_back(std::move(x));
+    return;
+  }
+  x.kind = Module::Expectation::Kind::equal;
+  x.graph = graph_;
+  x.graph.name = "test";
+  x.graph.outputs = {{"left", left->node}, {"right", right->node}};
+  x.inputs = test_inputs_;
+  x.gradients = gradient_requests_;
+  x.parameters = parameters_;
+  test.expectations.push_back(std::move(x));
+}
+
+void Lowering::execute_check_gradients(const ast::Stmt& s, Module::Test& test) {
+  Module::Expectation x;
+  x.span = s.span;
+  x.kind = Module::Expectation::Kind::check_gradients;
+  x.tolerance = 1e-5;
+  if (const ast::Argument* tolerance = find_option(s, "tolerance")) {
+    std::optional<double> t = number_of(evaluate(*tolerance->value));
+    if (t && *t >= 0) x.tolerance = *t;
+    else error(Code::E0304, tolerance->value->span, "a tolerance must be a number, at least 0");
+  }
+  Value v = evaluate(*s.value);
+  std::optional<TensorValue> t = as_tensor(v, s.value->span);
+  if (!t) return;
+  if (!is_float(t->dtype)) {
+    error(Code::E0206, s.value->span, fmt::format("gradients need a result of f32, found {}", dtype_name(t->dtype)));
+    return;
+  }
+  x.graph = graph_;
+  x.graph.name = "test";
+  x.graph.outputs = {{"result", t->node}};
+  x.inputs = test_inputs_;
+  x.gradients = gradient_requests_;
+  x.parameters = parameters_;
+  test.expectations.push_back(std::move(x));
+}
+
+// The snippet is checked on the side; what it reports is what the test looks for.
+void Lowering::execute_expect_error(const ast::Stmt& s, Module::Test& test) {
+  Module::Expectation x;
+  x.kind = Module::Expectation::Kind::decided;
+  x.span = s.span;
+  Diagnostics found;
+  for (const Diagnostic& d : s.syntax_errors) found.add(d);
+  Diagnostics* outer = diagnostics_;
+  auto reported = std::move(reported_);
+  reported_.clear();
+  diagnostics_ = &found;
+  size_t names = frame_->locals.size();
+  frame_->owns_parameters = true;
+  bind_local_definitions(s.body->statements);
+  execute_all(s.body->statements);
+  for (const ast::ExprPtr& e : s.body->results) evaluate(*e);
+  if (s.body->results.empty() && found.items().empty()) try_local_definitions(s.body->statements);
+  frame_->owns_parameters = false;
+  frame_->locals.resize(names);
+  diagnostics_ = outer;
+  reported_ = std::move(reported);
+  std::string wanted = s.text ? s.text->text : "";
+  std::string first;
+  for (const Diagnostic& d : found.items()) {
+    if (d.severity != Severity::error) continue;
+    std::string whole = fmt::format("{} {}", code_name(d.code), d.message);
+    if (first.empty()) first = whole;
+    if (whole.find(wanted) != std::string::npos) x.passed = true;
+  }
+  if (!x.passed) x.message = first.empty() ? fmt::format("expected an error with \"{}\", but there is none", wanted) : fmt::format("expected an error with \"{}\", found: {}", wanted, first);
+  test.expectations.push_back(std::move(x));
+}
+
+void Lowering::bind_local_definitions(const std::vector<ast::StmtPtr>& statements) {
+  for (const ast::StmtPtr& s : statements) {
+    if (s->kind != ast::StmtKind::definition || !s->item) continue;
+    if (const ast::Callable* c = std::get_if<ast::Callable>(&s->item->node)) {
+      local_definitions_.push_back({frame_->file, c, s->item->has_errors});
+      Value v = Value::of_text(ValueKind::callable, c->name.text);
+      v.overloads = {&local_definitions_.back()};
+      bind(c->name.text, std::move(v), c->name.span);
+    } else if (const ast::DimList* dims = std::get_if<ast::DimList>(&s->item->node)) {
+      for (const ast::DimDeclaration& d : dims->dims) {
+        uint32_t id = declare_dim(d, frame_->id, nullptr);
+        bind(d.name.text, id ? dim_value(id) : poison(), d.name.span, Local::Kind::dimension);
+      }
+    }
+  }
+}
+
+void Lowering::try_local_definitions(const std::vector<ast::StmtPtr>& statements) {
+  for (const ast::StmtPtr& s : statements) {
+    if (s->kind != ast::StmtKind::definition || !s->item) continue;
+    const ast::Callable* c = std::get_if<ast::Callable>(&s->item->node);
+    if (!c) continue;
+    Definition d{frame_->file, c, s->item->has_errors};
+    try_call(d);
+  }
+}
+
+Module::Test Lowering::build_test(const ast::Test& test) {
+  Module::Test result;
+  result.name = test.name.text;
+  result.span = test.span;
+  Frame frame;
+  frame.file = program_.main;
+  frame.id = next_frame_++;
+  FrameScope scope(*this, frame);
+  in_test_ = true;
+  bind_local_definitions(test.body.statements);
+  for (const ast::StmtPtr& s : test.body.statements) {
+    switch (s->kind) {
+      case ast::StmtKind::expect: execute_expect(*s, result); break;
+      case ast::StmtKind::expect_error: execute_expect_error(*s, result); break;
+      case ast::StmtKind::check_gradients: execute_check_gradients(*s, result); break;
+      default: execute(*s);
+    }
+  }
+  return result;
+}
+
+}  // namespace nnc
