@@ -36,6 +36,16 @@ Shape Lowering::shape_of(const Dims& dims) {
 }
 
 bool Lowering::check_rows(const Dims& dims, Span span) {
+  constexpr int64_t most = int64_t(1) << 40;
+  int64_t elements = 1;
+  for (const Dim& d : dims) {
+    if (d.extent.size <= 0 || elements <= most / d.extent.size) {
+      elements *= std::max<int64_t>(d.extent.size, 1);
+      continue;
+    }
+    error(Code::E0111, span, fmt::format("{} would have more than 2^40 elements", dims_.show(dims)));
+    return false;
+  }
   if (std::count_if(dims.begin(), dims.end(), [](const Dim& d) { return d.extent.rows; }) < 2) return true;
   error(Code::E0113, span, fmt::format("{} would pair the rows of a batch with each other", dims_.show(dims)))
       .notes.push_back("the number of rows is known only at run time, and only one dimension of a value can count them");

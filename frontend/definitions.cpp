@@ -197,10 +197,10 @@ Dim Lowering::class_size_from_others(const Definition& d, const std::string& nam
 void Lowering::try_call(const Definition& d) {
   trial_ = true;
   std::map<std::string, int64_t> sizes;
-  int64_t next = 5040;
+  int64_t next = 24;
   auto size_of = [&](const std::string& name) {
     auto [it, is_new] = sizes.emplace(name, next);
-    if (is_new) next += 5040;
+    if (is_new) next += 24;
     return it->second;
   };
   Frame frame;

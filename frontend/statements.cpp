@@ -105,7 +105,7 @@ Value Lowering::declare_persistent(const ast::Stmt& s, PersistentKind kind) {
   if (s.type && s.type->name.text != "f32") return not_in_this_version(s.type->span, fmt::format("a stored value of type `{}` is", s.type->name.text));
   std::optional<Dims> dims = s.dims ? evaluate_dims(*s.dims, false) : kind == PersistentKind::optimizer_state ? value_dims_ : Dims{};
   std::optional<Initializer> initializer = evaluate_initializer(*s.value, s.is_drawn);
-  if (!dims || !initializer) return poison();
+  if (!dims || !initializer || !check_rows(*dims, s.span)) return poison();
   std::string name = kind == PersistentKind::optimizer_state ? fmt::format("optimizer.{}.{}", s.name.text, optimized_->persistent.name) : full_name(s.name.text);
   if (initializer->kind == Initializer::Kind::orthogonal && dims->size() < 2) {
     error(Code::E0206, s.span, fmt::format("an orthogonal start needs two dimensions, and `{}` is {}", s.name.text, dims_.show(*dims)));

@@ -170,7 +170,7 @@ DataSpec Lowering::evaluate_data(const ast::Data& data) {
       bool has_shape = true;
       if (name.dims) {
         std::optional<Dims> dims = evaluate_dims(*name.dims, false);
-        has_shape = dims.has_value();
+        has_shape = dims.has_value() && check_rows(*dims, name.span);
         if (dims)
           for (const Dim& d : *dims) {
             f.shape.push_back(d.extent.size);
