@@ -131,7 +131,8 @@ int KernelBuilder::evaluate(NodeId n, const IndexMap& map) {
   const Graph& graph = lowering_.graph;
   const Node& node = graph[n];
   bool member = node.group >= 0 && node.group == group_;
-  if (!member || spilled_[n]) {
+  bool leaf = node.op == Op::input || node.op == Op::parameter || node.op == Op::scalar;
+  if (!member || leaf || spilled_[n]) {
     if (BufferId memory = lowering_.buffer_of[n.value]; memory.valid()) return load(memory, node.type.shape, map, n);
     NNC_CHECK(node.group < 0, "a value of another kernel does not stand in memory: " + std::string(op_name(node.op)));
   }

@@ -127,7 +127,8 @@ class ProgramLowering {
   void add_kernels();
   void name_kernel(Kernel&, const GroupSpace&, int group);
   void add_copy(BufferId from, BufferId to);
-  bool update_is_safe(const Update&) const;
+  void find_readers();
+  bool claim_in_place(const Update&);
   void measure(Kernel&);
 
   const Graph& graph_;
@@ -138,6 +139,8 @@ class ProgramLowering {
   StorePlan stores_;
   std::map<std::string, BufferId> persistent_;
   std::vector<std::pair<BufferId, BufferId>> copies_;
+  std::map<std::string, std::map<int, bool>> readers_;  // persistent -> groups that read it; true: at the index they compute
+  std::vector<std::set<int>> after_;                    // group -> groups that must come later
   std::set<std::string> names_;
 };
 
@@ -188,42 +191,52 @@ void ProgramLowering::add_leaves() {
   }
 }
 
-// In place is safe if the group itself reads the old value at the index it writes only, and no other kernel that reads it depends on this group.
-bool ProgramLowering::update_is_safe(const Update& update) const {
-  int group = graph_[update.node].group;
-  std::set<int> readers;
+// Which groups read which persistent, and which groups feed which.
+void ProgramLowering::find_readers() {
+  after_.resize(spaces_.size());
   for (uint32_t i = 0; i < graph_.size(); ++i) {
     const Node& node = graph_[NodeId{i}];
     if (node.group < 0) continue;
-    // Walk down this member's own operands to the persistent.
-    std::vector<std::pair<NodeId, bool>> pending;
+    for (NodeId o : computing_operands(graph_, NodeId{i}))
+      if (graph_[o].group != node.group) after_[size_t(graph_[o].group)].insert(node.group);
+    // Walk down this member's own operands to the persistents; `same_index`: they are read at the index that is computed.
     bool anchor = node.op == Op::contract || node.op == Op::scatter_add || op_class(node.op) == OpClass::reduce;
-    for (NodeId o : node.operands) pending.push_back({o, !anchor});
+    std::vector<std::pair<NodeId, bool>> pending;
+    if (node.op == Op::parameter) readers_[node.attributes.text][node.group] = true;
+    for (NodeId o : node.operands) pending.push_back({o, !anchor && is_elementwise(node.op)});
     std::set<std::pair<NodeId, bool>> seen;
     while (!pending.empty()) {
       auto [at, same_index] = pending.back();
       pending.pop_back();
-      if (!seen.insert({at, same_index}).second) continue;
       const Node& down = graph_[at];
-      if (down.op == Op::parameter && down.attributes.text == update.name) {
-        if (node.group == group && !(same_index && down.type == graph_.type(NodeId{i}))) return false;
-        readers.insert(node.group);
+      if (down.group >= 0 || !seen.insert({at, same_index}).second) continue;
+      if (down.op == Op::parameter) {
+        auto [it, fresh] = readers_[down.attributes.text].try_emplace(node.group, true);
+        it->second = it->second && same_index;
       }
-      if (down.group >= 0) continue;
-      bool keeps = is_elementwise(down.op);
-      for (NodeId o : down.operands) pending.push_back({o, same_index && keeps});
+      for (NodeId o : down.operands) pending.push_back({o, same_index && is_elementwise(down.op)});
     }
   }
-  readers.erase(group);
-  if (readers.empty()) return true;
-  // Does a reader depend on this group?
-  std::vector<bool> depends(graph_.size(), false);
-  for (uint32_t i = 0; i < graph_.size(); ++i) {
-    const Node& node = graph_[NodeId{i}];
-    if (node.group == group) depends[i] = true;
-    for (NodeId o : node.operands) depends[i] = depends[i] || depends[o.value];
-    if (depends[i] && readers.count(node.group)) return false;
+}
+
+// In place is safe if the group itself reads the old value at the index it writes only, and no other kernel that reads it has to come after this
+// group, be it for its values or because it overwrites something else that this group reads.
+bool ProgramLowering::claim_in_place(const Update& update) {
+  int group = graph_[update.node].group;
+  const std::map<int, bool>& readers = readers_[update.name];
+  if (auto own = readers.find(group); own != readers.end() && !own->second) return false;
+  std::vector<int> pending{group};
+  std::set<int> later;
+  while (!pending.empty()) {
+    int at = pending.back();
+    pending.pop_back();
+    for (int next : after_[size_t(at)])
+      if (later.insert(next).second) pending.push_back(next);
   }
+  for (const auto& [reader, same_index] : readers)
+    if (reader != group && later.count(reader)) return false;
+  for (const auto& [reader, same_index] : readers)
+    if (reader != group) after_[size_t(reader)].insert(group);
   return true;
 }
 
@@ -240,7 +253,7 @@ void ProgramLowering::plan_stores() {
   for (uint32_t i = 0; i < graph_.size(); ++i) {
     const Node& node = graph_[NodeId{i}];
     if (node.group >= 0 && node.op == Op::scatter_add) in_memory[i] = true;
-    if (!in_memory[i]) continue;
+    if (!in_memory[i] || lowering_.buffer_of[i].valid()) continue;
     lowering_.buffer_of[i] = temporary(NodeId{i});
     stores_.targets[i].push_back(lowering_.buffer_of[i]);
   }
@@ -266,7 +279,7 @@ void ProgramLowering::plan_stores() {
   for (const Update& update : graph_.updates) {
     BufferId place = persistent_.at(update.name);
     bool scatter = graph_[update.node].op == Op::scatter_add;
-    if (!scatter && update_is_safe(update)) {
+    if (!scatter && claim_in_place(update)) {
       stores_.targets[update.node.value].push_back(place);
       continue;
     }
@@ -374,6 +387,7 @@ Program ProgramLowering::run() {
   lowering_.buffer_of.assign(graph_.size(), BufferId{});
   spaces_ = group_spaces(graph_);
   add_leaves();
+  find_readers();
   plan_stores();
   add_kernels();
   return std::move(program_);
