@@ -1,10 +1,13 @@
 // Loads and stores of scalar code over lanes. Four cases, by how an access moves along the lane axis:
 //   the same in all lanes    one scalar load
 //   consecutive              one vector load or store, masked on a tail
-//   anything else, load      AVX-512: a masked gather of 4- and 8-byte elements; else scalar loads put together, where absent lanes of a tail repeat the last
+//   anything else, load      AVX-512: a masked gather of 4- and 8-byte elements; else scalar loads put together, where absent
+//   lanes of a tail repeat the last
 //                            existing one, so that no load needs a branch
-//   anything else, store     a rolled loop over the existing lanes, in ascending order (so repeated indices of a store_add add up in order)
-// Where the target has no masked form of an element size (bytes on AVX2, everything on SSE2) a tail goes the third and fourth way.
+//   anything else, store     a rolled loop over the existing lanes, in ascending order (so repeated indices of a store_add add up
+//   in order)
+// Where the target has no masked form of an element size (bytes on AVX2, everything on SSE2) a tail goes the third and fourth
+// way.
 #include <llvm/IR/Module.h>
 
 #include "base/check.h"
@@ -102,10 +105,10 @@ Value* Emitter::load(const Access& access, DType type, Point& point) {
   if (consecutive(access, point) && (!point.mask || can_mask(type))) {
     llvm::Type* vector = memory_type(type, point.width);
     Value* pointer = address(access, point);
-    llvm::Instruction* value =
-        point.mask ? static_cast<llvm::Instruction*>(
-                         ir.CreateMaskedLoad(vector, pointer, alignment(buffer), point.mask, llvm::Constant::getNullValue(vector)))
-                   : static_cast<llvm::Instruction*>(ir.CreateAlignedLoad(vector, pointer, alignment(buffer)));
+    llvm::Instruction* value = point.mask
+                                   ? static_cast<llvm::Instruction*>(ir.CreateMaskedLoad(
+                                         vector, pointer, alignment(buffer), point.mask, llvm::Constant::getNullValue(vector)))
+                                   : static_cast<llvm::Instruction*>(ir.CreateAlignedLoad(vector, pointer, alignment(buffer)));
     annotate(value, access.buffer);
     return to_register(value, type);
   }
@@ -157,15 +160,17 @@ void Emitter::store(const Access& access, DType type, Value* value, Point& point
   value = to_memory(value, type);
   if (!varies(access, point)) {
     if (value->getType()->isVectorTy())  // all lanes write one element: the last one stays
-      value = ir.CreateExtractElement(value, point.active ? ir.CreateSub(point.active, i64(1)) : static_cast<Value*>(i64(point.width - 1)));
+      value = ir.CreateExtractElement(
+          value, point.active ? ir.CreateSub(point.active, i64(1)) : static_cast<Value*>(i64(point.width - 1)));
     annotate(ir.CreateAlignedStore(value, address(access, point), alignment(buffer)), access.buffer);
     return;
   }
   if (consecutive(access, point) && (!point.mask || can_mask(type))) {
     value = splat(value, point.width);
     Value* pointer = address(access, point);
-    llvm::Instruction* s = point.mask ? static_cast<llvm::Instruction*>(ir.CreateMaskedStore(value, pointer, alignment(buffer), point.mask))
-                                      : static_cast<llvm::Instruction*>(ir.CreateAlignedStore(value, pointer, alignment(buffer)));
+    llvm::Instruction* s =
+        point.mask ? static_cast<llvm::Instruction*>(ir.CreateMaskedStore(value, pointer, alignment(buffer), point.mask))
+                   : static_cast<llvm::Instruction*>(ir.CreateAlignedStore(value, pointer, alignment(buffer)));
     annotate(s, access.buffer);
     return;
   }

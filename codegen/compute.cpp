@@ -1,5 +1,6 @@
-// Element-wise operations on values in registers, scalars and vectors alike. The LLVM type says everything about the element type: float, double,
-// i32 and i64 signed, i8 unsigned, i1 bool. Comparisons with NaN are false (not_equal: true); maximum and minimum are NaN if either operand is.
+// Element-wise operations on values in registers, scalars and vectors alike. The LLVM type says everything about the element
+// type: float, double, i32 and i64 signed, i8 unsigned, i1 bool. Comparisons with NaN are false (not_equal: true); maximum and
+// minimum are NaN if either operand is.
 #include <llvm/IR/Intrinsics.h>
 #include <llvm/IR/Module.h>
 
@@ -23,7 +24,8 @@ bool is_unsigned(Value* v) { return v->getType()->getScalarSizeInBits() <= 8; }
 
 Value* number(Value* like, double value) {
   llvm::Type* type = like->getType();
-  return is_fp(like) ? static_cast<Value*>(llvm::ConstantFP::get(type, value)) : llvm::ConstantInt::getSigned(type, int64_t(value));
+  return is_fp(like) ? static_cast<Value*>(llvm::ConstantFP::get(type, value))
+                     : llvm::ConstantInt::getSigned(type, int64_t(value));
 }
 
 /// A constant that is certainly not NaN.
@@ -42,8 +44,8 @@ Value* Emitter::fma(Value* a, Value* b, Value* c) {
   return ir.CreateFAdd(ir.CreateFMul(a, b), c);
 }
 
-// x86's max(a, b) is `a > b ? a : b` and so gives b whenever a comparison with NaN fails: with a known number as a, NaN in b comes through
-// by itself; otherwise NaN in a is put back.
+// x86's max(a, b) is `a > b ? a : b` and so gives b whenever a comparison with NaN fails: with a known number as a, NaN in b
+// comes through by itself; otherwise NaN in a is put back.
 Value* Emitter::maximum(Value* a, Value* b) {
   int width = std::max(width_of(a), width_of(b));
   a = splat(a, width), b = splat(b, width);
@@ -77,7 +79,8 @@ Value* Emitter::cast(Value* v, DType to) {
     return is_unsigned(v) ? ir.CreateUIToFP(v, type) : ir.CreateSIToFP(v, type);
   }
   if (from_float)
-    return ir.CreateIntrinsic(to == DType::u8 ? llvm::Intrinsic::fptoui_sat : llvm::Intrinsic::fptosi_sat, {type, v->getType()}, {v});
+    return ir.CreateIntrinsic(to == DType::u8 ? llvm::Intrinsic::fptoui_sat : llvm::Intrinsic::fptosi_sat, {type, v->getType()},
+                              {v});
   return is_unsigned(v) ? ir.CreateZExtOrTrunc(v, type) : ir.CreateSExtOrTrunc(v, type);
 }
 
@@ -187,7 +190,8 @@ void Emitter::emit(const Instruction& i, Point& point) {
     case Instruction::Kind::constant: {
       llvm::Type* type = register_type(i.dtype);
       point.value(i.id) = is_float(i.dtype) ? static_cast<Value*>(llvm::ConstantFP::get(type, i.number))
-                                            : llvm::ConstantInt::getSigned(type, i.dtype == DType::boolean ? (i.number != 0 ? -1 : 0) : int64_t(i.number));
+                                            : llvm::ConstantInt::getSigned(
+                                                  type, i.dtype == DType::boolean ? (i.number != 0 ? -1 : 0) : int64_t(i.number));
       return;
     }
     case Instruction::Kind::axis_index: {

@@ -1,8 +1,10 @@
-// The frame of a kernel function and the small vocabulary its emitters speak: entry block with base addresses, rolled loops in the form that
-// LLVM's loop passes like (guard, preheader, one body that ends with the test), stack slots that SROA turns into registers, and alias scopes.
+// The frame of a kernel function and the small vocabulary its emitters speak: entry block with base addresses, rolled loops in
+// the form that LLVM's loop passes like (guard, preheader, one body that ends with the test), stack slots that SROA turns into
+// registers, and alias scopes.
 //
-// Alias scopes: all buffers of a block are one pointer plus offsets, which LLVM cannot tell apart once indices are added. Each buffer of a kernel gets
-// a scope of its own, shared only with buffers whose memory overlaps, so that loads of one move over stores to another.
+// Alias scopes: all buffers of a block are one pointer plus offsets, which LLVM cannot tell apart once indices are added. Each
+// buffer of a kernel gets a scope of its own, shared only with buffers whose memory overlaps, so that loads of one move over
+// stores to another.
 #include "codegen/emitter.h"
 
 #include <fmt/format.h>
@@ -37,7 +39,8 @@ std::string kernel_symbol(const Program& program, const Kernel& kernel, const So
 llvm::Function* Emitter::create_kernel_function(const Kernel& kernel) {
   llvm::Type* pointer = ir.getPtrTy();
   llvm::Type* i64_type = ir.getInt64Ty();
-  auto* type = llvm::FunctionType::get(ir.getVoidTy(), {pointer, pointer, i64_type, pointer, pointer, pointer, i64_type, i64_type}, false);
+  auto* type =
+      llvm::FunctionType::get(ir.getVoidTy(), {pointer, pointer, i64_type, pointer, pointer, pointer, i64_type, i64_type}, false);
   auto* f = llvm::Function::Create(type, llvm::GlobalValue::InternalLinkage, kernel_symbol(program, kernel, sources), module);
   f->addFnAttr(llvm::Attribute::NoInline);
   f->addFnAttr(llvm::Attribute::NoUnwind);
@@ -156,7 +159,8 @@ Value* Emitter::base_pointer(BufferId id) {
       case BufferKind::results:
         return offset_pointer(arguments.results, buffer.offset);
       case BufferKind::output:
-        return ir.CreateLoad(pointer, offset_pointer(from_context(offsetof(NncContext, outputs)), buffer.offset * int64_t(sizeof(void*))));
+        return ir.CreateLoad(pointer,
+                             offset_pointer(from_context(offsetof(NncContext, outputs)), buffer.offset * int64_t(sizeof(void*))));
       case BufferKind::field:
         return ir.CreateLoad(pointer, offset_pointer(from_context(offsetof(NncContext, fields)),
                                                      int64_t(buffer.field * sizeof(NncField) + offsetof(NncField, base))));
@@ -217,7 +221,9 @@ llvm::Type* Emitter::register_type(DType type, int width) {
   return width == 1 ? element : llvm::FixedVectorType::get(element, unsigned(width));
 }
 
-llvm::Type* Emitter::memory_type(DType type, int width) { return register_type(type == DType::boolean ? DType::u8 : type, width); }
+llvm::Type* Emitter::memory_type(DType type, int width) {
+  return register_type(type == DType::boolean ? DType::u8 : type, width);
+}
 
 Value* Emitter::splat(Value* value, int width) {
   return width == 1 || value->getType()->isVectorTy() ? value : ir.CreateVectorSplat(unsigned(width), value);
@@ -229,7 +235,9 @@ llvm::Constant* Emitter::f32(double value) { return llvm::ConstantFP::get(ir.get
 
 Value* Emitter::offset_pointer(Value* pointer, Value* bytes) { return ir.CreateGEP(ir.getInt8Ty(), pointer, bytes); }
 
-Value* Emitter::offset_pointer(Value* pointer, int64_t bytes) { return bytes == 0 ? pointer : offset_pointer(pointer, i64(bytes)); }
+Value* Emitter::offset_pointer(Value* pointer, int64_t bytes) {
+  return bytes == 0 ? pointer : offset_pointer(pointer, i64(bytes));
+}
 
 Value* Emitter::extent(Extent e) { return extent(e, arguments.rows); }
 

@@ -1,21 +1,25 @@
-// What both kernel emitters (map.cpp, contract.cpp) share: the module being built, the current kernel's arguments and buffers, rolled loops, and
-// the evaluation of scalar SSA code over a vector of lanes with an optional tail. Internal to codegen; the only way in is codegen.h.
+// What both kernel emitters (map.cpp, contract.cpp) share: the module being built, the current kernel's arguments and buffers,
+// rolled loops, and the evaluation of scalar SSA code over a vector of lanes with an optional tail. Internal to codegen; the only
+// way in is codegen.h.
 //
 // Form of a kernel function (internal, noinline, named after kernel and source line):
 //   void kernel(ptr context, ptr row_index, i64 rows, ptr scalars, ptr results, ptr scratch, i64 piece_begin, i64 piece_end)
-// row_index, rows, scalars, results are those of the current step; scratch is this thread's. Work of a kernel is cut into pieces; a call does the pieces
-// piece_begin .. piece_end - 1, in ascending order. Pieces may be done by different threads in any order and must not depend on one another.
-// With one thread there is one call with all pieces. A serial kernel is called once by thread 0, with all its pieces.
+// row_index, rows, scalars, results are those of the current step; scratch is this thread's. Work of a kernel is cut into pieces;
+// a call does the pieces piece_begin .. piece_end - 1, in ascending order. Pieces may be done by different threads in any order
+// and must not depend on one another. With one thread there is one call with all pieces. A serial kernel is called once by thread
+// 0, with all its pieces.
 //
 // What a kernel emitter provides:
 //   void emit_map_kernel(Emitter&, const Kernel&, llvm::Function*)             map.h
-//   llvm::Value* emit_map_pieces(Emitter&, const Kernel&, llvm::Value* rows)   map.h: the number of pieces (i64) at a number of rows, >= 0
-//   void emit_contract_kernel(Emitter&, const Kernel&, llvm::Function*)        contract.h
-//   llvm::Value* emit_contract_pieces(Emitter&, const Kernel&, llvm::Value* rows)  contract.h
-// emit_*_kernel is called with an empty function; it opens with emitter.begin_kernel(kernel, function), emits code at emitter.ir's insertion point
-// and ends with emitter.end_kernel() (which adds the `ret void`). emit_*_pieces emits into whatever function is being built, from `rows` alone.
+//   llvm::Value* emit_map_pieces(Emitter&, const Kernel&, llvm::Value* rows)   map.h: the number of pieces (i64) at a number of
+//   rows, >= 0 void emit_contract_kernel(Emitter&, const Kernel&, llvm::Function*)        contract.h llvm::Value*
+//   emit_contract_pieces(Emitter&, const Kernel&, llvm::Value* rows)  contract.h
+// emit_*_kernel is called with an empty function; it opens with emitter.begin_kernel(kernel, function), emits code at
+// emitter.ir's insertion point and ends with emitter.end_kernel() (which adds the `ret void`). emit_*_pieces emits into whatever
+// function is being built, from `rows` alone.
 //
-// Generated code calls nothing outside itself: no libm, no memset. Helpers here keep to that (fma only where the target has it, floor by hand on SSE2).
+// Generated code calls nothing outside itself: no libm, no memset. Helpers here keep to that (fma only where the target has it,
+// floor by hand on SSE2).
 #pragma once
 
 #include <llvm/ADT/STLFunctionalExtras.h>
@@ -32,13 +36,13 @@
 
 namespace nnc {
 
-/// Where scalar code is evaluated: the index of each axis, and the lanes. With width 1 everything is scalar. With width > 1 lane l stands at
-/// index[lane_axis] + l. A value is held as an LLVM scalar where it is the same in all lanes and as a vector <width x T> elsewhere; both are legal as operands
-/// everywhere, Emitter::splat makes a vector of either.
-/// In registers: f32 float, f64 double, i32, i64 signed, u8 i8 (unsigned), bool i1.
+/// Where scalar code is evaluated: the index of each axis, and the lanes. With width 1 everything is scalar. With width > 1 lane
+/// l stands at index[lane_axis] + l. A value is held as an LLVM scalar where it is the same in all lanes and as a vector <width x
+/// T> elsewhere; both are legal as operands everywhere, Emitter::splat makes a vector of either. In registers: f32 float, f64
+/// double, i32, i64 signed, u8 i8 (unsigned), bool i1.
 struct Point {
-  std::vector<llvm::Value*> index;   ///< i64, one for each axis of the kernel (null: not to be used); of lane 0 for the lane axis
-  int lane_axis = -1;                ///< axis along which lanes run; -1 with width 1
+  std::vector<llvm::Value*> index;  ///< i64, one for each axis of the kernel (null: not to be used); of lane 0 for the lane axis
+  int lane_axis = -1;               ///< axis along which lanes run; -1 with width 1
   int width = 1;
   llvm::Value* active = nullptr;     ///< i64: only lanes 0 .. active-1 exist (1 <= active <= width); null: all
   llvm::Value* mask = nullptr;       ///< <width x i1> of the same; null exactly if `active` is
@@ -59,10 +63,10 @@ class Emitter {
   const SourceMap* sources;
   llvm::Module& module;
   llvm::LLVMContext& context;
-  llvm::IRBuilder<> ir;        ///< fast-math flags: contract
-  bool has_fma = false;        ///< avx2 and avx512
-  int lanes = 4;               ///< f32 lanes of a vector: target.f32_lanes()
-  int64_t scratch_bytes = 0;   ///< of one thread; see request_scratch
+  llvm::IRBuilder<> ir;       ///< fast-math flags: contract
+  bool has_fma = false;       ///< avx2 and avx512
+  int lanes = 4;              ///< f32 lanes of a vector: target.f32_lanes()
+  int64_t scratch_bytes = 0;  ///< of one thread; see request_scratch
 
   // --- the kernel being emitted ---
   const Kernel* kernel = nullptr;
@@ -72,17 +76,19 @@ class Emitter {
   } arguments{};
   /// An internal noinline function of the form above, without a body.
   llvm::Function* create_kernel_function(const Kernel&);
-  void begin_kernel(const Kernel&, llvm::Function*);  ///< makes entry and first block, sets kernel, function, arguments, insertion point
-  void end_kernel();                                  ///< ends the function at the insertion point
+  void begin_kernel(const Kernel&,
+                    llvm::Function*);  ///< makes entry and first block, sets kernel, function, arguments, insertion point
+  void end_kernel();                   ///< ends the function at the insertion point
 
   /// This kernel needs `bytes` of arguments.scratch (64-byte aligned). Kernels share it: nothing survives a call.
   void request_scratch(int64_t bytes) { scratch_bytes = scratch_bytes > bytes ? scratch_bytes : bytes; }
 
   // --- buffers ---
-  /// First byte of a buffer (not of kind field); loaded once, in the entry block. For scalars, results and outputs as Buffer::offset says.
+  /// First byte of a buffer (not of kind field); loaded once, in the entry block. For scalars, results and outputs as
+  /// Buffer::offset says.
   llvm::Value* base_pointer(BufferId);
-  llvm::Value* field_base(BufferId);     ///< field: address of row 0
-  llvm::Value* field_stride(BufferId);   ///< field: bytes between rows
+  llvm::Value* field_base(BufferId);                   ///< field: address of row 0
+  llvm::Value* field_stride(BufferId);                 ///< field: bytes between rows
   llvm::Value* field_row(BufferId, llvm::Value* row);  ///< field: address of batch row `row` (i64), through the step's row_index
   /// Address of an access at lane 0 of a point.
   llvm::Value* address(const Access&, Point&);
@@ -90,7 +96,7 @@ class Emitter {
   void annotate(llvm::Instruction*, BufferId);
 
   // --- scalar code over lanes ---
-  void emit(const Instruction&, Point&);               ///< everything but `reduce`; `accumulator` expects point.value(id) to be there already
+  void emit(const Instruction&, Point&);  ///< everything but `reduce`; `accumulator` expects point.value(id) to be there already
   void emit(const std::vector<Instruction>&, Point&);  ///< in order
   llvm::Value* load(const Access&, DType, Point&);
   void store(const Access&, DType, llvm::Value*, Point&);
@@ -98,26 +104,27 @@ class Emitter {
   /// An element-wise op on values as held in registers, mixed scalars and vectors allowed.
   llvm::Value* compute(Op, DType result, std::vector<llvm::Value*> operands);
   llvm::Value* cast(llvm::Value*, DType to);
-  llvm::Value* maximum(llvm::Value*, llvm::Value*);    ///< NaN if either is; also integers
+  llvm::Value* maximum(llvm::Value*, llvm::Value*);  ///< NaN if either is; also integers
   llvm::Value* minimum(llvm::Value*, llvm::Value*);
   llvm::Value* fma(llvm::Value* a, llvm::Value* b, llvm::Value* c);  ///< a * b + c, fused where the target can (same types)
 
   // --- types and constants ---
   llvm::Type* register_type(DType, int width = 1);
-  llvm::Type* memory_type(DType, int width = 1);       ///< bool as i8
-  llvm::Value* splat(llvm::Value*, int width);         ///< the value itself if it is a vector or width is 1
+  llvm::Type* memory_type(DType, int width = 1);  ///< bool as i8
+  llvm::Value* splat(llvm::Value*, int width);    ///< the value itself if it is a vector or width is 1
   llvm::ConstantInt* i64(int64_t);
   llvm::Constant* f32(double);
   llvm::Value* offset_pointer(llvm::Value* pointer, llvm::Value* bytes);
   llvm::Value* offset_pointer(llvm::Value* pointer, int64_t bytes);
-  llvm::Value* extent(Extent);                         ///< i64 at the step's number of rows
+  llvm::Value* extent(Extent);  ///< i64 at the step's number of rows
   llvm::Value* extent(Extent, llvm::Value* rows);
   llvm::Value* lane_mask(llvm::Value* active, int width);  ///< <width x i1>: lane < active (i64)
   llvm::Value* minimum_index(llvm::Value*, llvm::Value*);  ///< of two i64
 
   // --- control flow ---
   /// for (i = begin; i < end; i += step) body(i), rolled; i is i64. `surely`: begin < end is known.
-  void loop(llvm::Value* begin, llvm::Value* end, int64_t step, llvm::function_ref<void(llvm::Value* i)> body, bool surely = false);
+  void loop(llvm::Value* begin, llvm::Value* end, int64_t step, llvm::function_ref<void(llvm::Value* i)> body,
+            bool surely = false);
   /// if (condition) body()
   void when(llvm::Value* condition, llvm::function_ref<void()> body);
   /// Stack slot in the entry block; loop-carried values go through these and become registers in SROA.

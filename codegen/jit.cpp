@@ -1,11 +1,12 @@
-// From program to machine code in this process: module, passes, object file in memory, loaded by RuntimeDyld (a step's code is one object without external
-// symbols: an ORC session, with its threads and symbol tables, would only add to the time before the first step).
+// From program to machine code in this process: module, passes, object file in memory, loaded by RuntimeDyld (a step's code is
+// one object without external symbols: an ORC session, with its threads and symbol tables, would only add to the time before the
+// first step).
 //
-// The kernels are independent functions, so a program of more than a few is cut into parts that threads of their own compile, each with its own
-// LLVM context; how it is cut changes no instruction of any kernel.
+// The kernels are independent functions, so a program of more than a few is cut into parts that threads of their own compile,
+// each with its own LLVM context; how it is cut changes no instruction of any kernel.
 //
-// Memory: one block for all objects, so that code and constants are within reach of each other (small code model); pages are writable until the
-// relocations are done, then code is read and execute, constants are read only.
+// Memory: one block for all objects, so that code and constants are within reach of each other (small code model); pages are
+// writable until the relocations are done, then code is read and execute, constants are read only.
 #include <fmt/format.h>
 #include <llvm/ADT/SmallVector.h>
 #include <llvm/ExecutionEngine/JITEventListener.h>
@@ -36,9 +37,7 @@
 namespace nnc {
 namespace {
 
-double now_ms() {
-  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
+double now_ms() { return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 void verify(const llvm::Module& module) {
   std::string text;
@@ -68,7 +67,8 @@ class CodeMemory final : public llvm::RuntimeDyld::MemoryManager {
   }
   bool needsToReserveAllocationSpace() override { return true; }
   /// Called for each object: its sections stand in three runs of pages.
-  void reserveAllocationSpace(uintptr_t code, llvm::Align, uintptr_t constants, llvm::Align, uintptr_t data, llvm::Align) override {
+  void reserveAllocationSpace(uintptr_t code, llvm::Align, uintptr_t constants, llvm::Align, uintptr_t data,
+                              llvm::Align) override {
     size_t begin = data_.end;
     code_ = {begin, begin + pages(code + slack)};
     constants_ = {code_.end, code_.end + pages(constants + slack)};
@@ -77,7 +77,9 @@ class CodeMemory final : public llvm::RuntimeDyld::MemoryManager {
     protect_.push_back({code_, PROT_READ | PROT_EXEC});
     protect_.push_back({constants_, PROT_READ});
   }
-  uint8_t* allocateCodeSection(uintptr_t size, unsigned alignment, unsigned, llvm::StringRef) override { return code_.take(block_, size, alignment); }
+  uint8_t* allocateCodeSection(uintptr_t size, unsigned alignment, unsigned, llvm::StringRef) override {
+    return code_.take(block_, size, alignment);
+  }
   uint8_t* allocateDataSection(uintptr_t size, unsigned alignment, unsigned, llvm::StringRef, bool read_only) override {
     return (read_only ? constants_ : data_).take(block_, size, alignment);
   }
@@ -129,7 +131,8 @@ void write_perf_map(const llvm::object::ObjectFile& object, const llvm::RuntimeD
     auto address = symbol.getAddress();
     auto type = symbol.getType();
     if (name && section && address && type && *type == llvm::object::SymbolRef::ST_Function && *section != object.section_end())
-      fmt::print(file, "{:x} {:x} {}\n", loaded.getSectionLoadAddress(**section) + (*address - (*section)->getAddress()), size, std::string(*name));
+      fmt::print(file, "{:x} {:x} {}\n", loaded.getSectionLoadAddress(**section) + (*address - (*section)->getAddress()), size,
+                 std::string(*name));
     if (!name) llvm::consumeError(name.takeError());
     if (!section) llvm::consumeError(section.takeError());
     if (!address) llvm::consumeError(address.takeError());
@@ -145,7 +148,8 @@ struct PartObject {
   std::exception_ptr error;
 };
 
-void compile_part(const Program& program, const SourceMap* sources, const CompileOptions& options, const std::vector<bool>& part, bool entry, PartObject& out) {
+void compile_part(const Program& program, const SourceMap* sources, const CompileOptions& options, const std::vector<bool>& part,
+                  bool entry, PartObject& out) {
   double start = now_ms();
   auto machine = make_target_machine(program.target);
   llvm::LLVMContext context;
@@ -164,7 +168,8 @@ class JitProgram final : public CompiledProgram {
  public:
   JitProgram(const Program& program, const SourceMap* sources, const CompileOptions& options) {
     initialize_llvm();
-    size_t threads = options.threads > 0 ? size_t(options.threads) : std::min<size_t>(8, std::max(1u, std::thread::hardware_concurrency()));
+    size_t threads =
+        options.threads > 0 ? size_t(options.threads) : std::min<size_t>(8, std::max(1u, std::thread::hardware_concurrency()));
     auto parts = split_program(program, threads);
     std::vector<PartObject> objects(parts.size());
     auto work = [&](size_t p) {
@@ -239,8 +244,8 @@ class JitProgram final : public CompiledProgram {
   NncRun run_ = nullptr;
   int64_t scratch_bytes_ = 0;
   CodegenStatistics statistics_;
-  llvm::JITEventListener* listener_ = nullptr;    // LLVM's, one for the process
-  std::vector<std::unique_ptr<char>> debugged_;   // addresses that name the objects to it
+  llvm::JITEventListener* listener_ = nullptr;   // LLVM's, one for the process
+  std::vector<std::unique_ptr<char>> debugged_;  // addresses that name the objects to it
 };
 
 }  // namespace

@@ -1,6 +1,7 @@
-// The machine, and the middle end. Kernels come out of the emitters as they should run (vectors, tiles, order), so the passes only have to clean up: slots become
-// registers, repeated addresses and loads are computed once, what does not change leaves the loop. No unroller, no vectoriser, no idiom recognition (it would
-// call memset), no inliner. Time grows about linearly with the code.
+// The machine, and the middle end. Kernels come out of the emitters as they should run (vectors, tiles, order), so the passes
+// only have to clean up: slots become registers, repeated addresses and loads are computed once, what does not change leaves the
+// loop. No unroller, no vectoriser, no idiom recognition (it would call memset), no inliner. Time grows about linearly with the
+// code.
 #include "codegen/machine.h"
 
 #include <llvm/Analysis/AliasAnalysis.h>
@@ -62,14 +63,16 @@ std::unique_ptr<llvm::TargetMachine> make_target_machine(const Target& target) {
   std::string cpu = target.cpu.empty() ? cpu_of_level(target.level) : target.cpu;
   std::string features;
   if (cpu == host_cpu()) {
-    // What the system and a hypervisor let through may be less than what the CPU's name promises.
+    // What the system and a hypervisor let through may be less than what the CPU's name promises, and a CPU newer than LLVM has
+    // only features.
     for (const auto& feature : llvm::sys::getHostCPUFeatures())
-      if (!feature.getValue()) features += (features.empty() ? "-" : ",-") + feature.getKey().str();
+      features += (features.empty() ? "" : ",") + std::string(feature.getValue() ? "+" : "-") + feature.getKey().str();
   }
   llvm::TargetOptions options;
   options.AllowFPOpFusion = llvm::FPOpFusion::Standard;
-  std::unique_ptr<llvm::TargetMachine> machine(native.createTargetMachine(llvm::sys::getProcessTriple(), cpu, features, options, llvm::Reloc::PIC_,
-                                                                          llvm::CodeModel::Small, llvm::CodeGenOptLevel::Default, false));
+  std::unique_ptr<llvm::TargetMachine> machine(native.createTargetMachine(llvm::sys::getProcessTriple(), cpu, features, options,
+                                                                          llvm::Reloc::PIC_, llvm::CodeModel::Small,
+                                                                          llvm::CodeGenOptLevel::Default, false));
   NNC_CHECK(machine != nullptr, "no target machine for " + cpu);
   return machine;
 }
@@ -128,8 +131,9 @@ Target target_by_name(const std::string& name) {
       for (const auto& cpu : info->getAllProcessorDescriptions()) known.emplace_back(cpu.Key);
     std::string like = nearest(name, known);
     throw UserError(Code::E0620, "unknown CPU `" + name + "`", "",
-                    like.empty() ? "name a CPU as LLVM does (haswell, znver4, sapphirerapids), a level (portable, avx2, avx512) or native"
-                                 : "did you mean `" + like + "`?");
+                    like.empty()
+                        ? "name a CPU as LLVM does (haswell, znver4, sapphirerapids), a level (portable, avx2, avx512) or native"
+                        : "did you mean `" + like + "`?");
   }
   if (name == host_cpu()) return host_target_with_cpu();
   info.reset(native_target().createMCSubtargetInfo(llvm::sys::getProcessTriple(), name, ""));

@@ -1,10 +1,12 @@
-// MapKernels as loops. The outer axes are one linear sequence of iterations that pieces cut; what stands in an iteration depends on the vector axis:
-//   last outer axis   an iteration is `lanes` consecutive indices of it; every value is a vector, reductions are one serial chain per lane
-//   last inner axis   outer blocks are scalar, the innermost loop of inner blocks takes `lanes` indices at a time; a reduction keeps one vector (small
+// MapKernels as loops. The outer axes are one linear sequence of iterations that pieces cut; what stands in an iteration depends
+// on the vector axis:
+//   last outer axis   an iteration is `lanes` consecutive indices of it; every value is a vector, reductions are one serial chain
+//   per lane last inner axis   outer blocks are scalar, the innermost loop of inner blocks takes `lanes` indices at a time; a
+//   reduction keeps one vector (small
 //                     bodies: four, to hide the latency of the addition), combined by halving at the end
 //   none              scalar code
-// Where an extent is no multiple of the lanes, the code is emitted a second time for the tail, with a mask. The order of every reduction depends on the
-// shape and the target alone.
+// Where an extent is no multiple of the lanes, the code is emitted a second time for the tail, with a mask. The order of every
+// reduction depends on the shape and the target alone.
 #include "codegen/map.h"
 
 #include <llvm/IR/Module.h>
@@ -70,8 +72,9 @@ bool is_cheap(const std::vector<Instruction>& code) {
   for (const Instruction& i : code) {
     if (i.kind == Instruction::Kind::store || i.kind == Instruction::Kind::store_add) return false;
     if (i.kind == Instruction::Kind::reduce && i.op == Op::argmax) return false;
-    if (i.kind == Instruction::Kind::compute && (i.op == Op::pow || (op_class(i.op) == OpClass::unary && i.op != Op::neg && i.op != Op::abs &&
-                                                                     i.op != Op::cast && i.op != Op::stop_gradient && i.op != Op::logical_not)))
+    if (i.kind == Instruction::Kind::compute &&
+        (i.op == Op::pow || (op_class(i.op) == OpClass::unary && i.op != Op::neg && i.op != Op::abs && i.op != Op::cast &&
+                             i.op != Op::stop_gradient && i.op != Op::logical_not)))
       return false;
   }
   return true;
@@ -82,7 +85,8 @@ class MapEmitter {
   MapEmitter(Emitter& e, const Kernel& kernel) : e(e), kernel(kernel), map(std::get<MapKernel>(kernel.body)), shape{e, map} {}
 
   void emit() {
-    NNC_CHECK(map.vector_axis < 0 || shape.lanes_outer() || shape.lanes_inner(), "vector axis of kernel " + kernel.name + " is not a last axis");
+    NNC_CHECK(map.vector_axis < 0 || shape.lanes_outer() || shape.lanes_inner(),
+              "vector axis of kernel " + kernel.name + " is not a last axis");
     if (map.outer == 0) {
       Point point = new_point();
       emit_blocks(point);
@@ -185,7 +189,7 @@ class MapEmitter {
 
   struct Reduction {
     const Instruction* instruction = nullptr;
-    DType type{};  ///< of what is reduced
+    DType type{};                                 ///< of what is reduced
     std::vector<llvm::AllocaInst*> value, index;  ///< one of each accumulator; index for argmax
   };
 
@@ -275,7 +279,8 @@ class MapEmitter {
     std::vector<Reduction> reductions;
     for (const Instruction& i : block.code)
       if (i.kind == Instruction::Kind::reduce) {
-        NNC_CHECK(i.op != Op::argmax || int(map.axes.size()) == map.outer + 1, "argmax over more than one axis in kernel " + kernel.name);
+        NNC_CHECK(i.op != Op::argmax || int(map.axes.size()) == map.outer + 1,
+                  "argmax over more than one axis in kernel " + kernel.name);
         reductions.push_back({&i, reduced_type(block, i), {}, {}});
       }
     const Extent last = map.axes.empty() ? Extent{} : map.axes.back().extent;
@@ -332,8 +337,8 @@ class MapEmitter {
     for_lanes(extent, from, nullptr, [&](Value* first, Value* active) { body(first, active, 0); });
   }
 
-  /// The lower or upper half of the first 2 * width lanes of v. Below four lanes the vector stays one of four, whose other lanes do not matter:
-  /// LLVM's legaliser takes long over shorter ones.
+  /// The lower or upper half of the first 2 * width lanes of v. Below four lanes the vector stays one of four, whose other lanes
+  /// do not matter: LLVM's legaliser takes long over shorter ones.
   Value* half(Value* v, int width, bool upper) {
     int size = int(llvm::cast<llvm::FixedVectorType>(v->getType())->getNumElements());
     if (!upper && size == std::max(width, 4)) return v;
@@ -391,7 +396,8 @@ void emit_map_kernel(Emitter& e, const Kernel& kernel, llvm::Function* function)
 
 Value* emit_map_pieces(Emitter& e, const Kernel& kernel, Value* rows) {
   int64_t size = grain(e, kernel);
-  return size == INT64_MAX ? static_cast<Value*>(e.i64(1)) : ceil_div(e, total_iterations(e, std::get<MapKernel>(kernel.body), rows), size);
+  return size == INT64_MAX ? static_cast<Value*>(e.i64(1))
+                           : ceil_div(e, total_iterations(e, std::get<MapKernel>(kernel.body), rows), size);
 }
 
 }  // namespace nnc

@@ -1,10 +1,13 @@
 // The step function: what runs between kernels. Two bodies, chosen by the size of the team:
 //   alone   for each step: kernels one after the other, each with all its pieces in one call
-//   team    a parallel kernel's pieces are claimed from the team's ticket; the kernels between two barriers share one run of tickets (a kernel's
-//           pieces are the tickets from the sum of the pieces before it), so that the ticket is only ever reset at a barrier, by the last to arrive
-// Barriers are sense-reversing ones: the phase counts completed barriers; the last to arrive resets count and ticket and then advances the phase. Waiting is a
-// bounded spin, then context->wait. The barrier at a step's start also carries the decision to stop: the last to arrive reads the stop flag and
-// sets the ticket to `stopped`, so that all threads leave at the same step. A last barrier makes the return of any thread the end of all work.
+//   team    a parallel kernel's pieces are claimed from the team's ticket; the kernels between two barriers share one run of
+//   tickets (a kernel's
+//           pieces are the tickets from the sum of the pieces before it), so that the ticket is only ever reset at a barrier, by
+//           the last to arrive
+// Barriers are sense-reversing ones: the phase counts completed barriers; the last to arrive resets count and ticket and then
+// advances the phase. Waiting is a bounded spin, then context->wait. The barrier at a step's start also carries the decision to
+// stop: the last to arrive reads the stop flag and sets the ticket to `stopped`, so that all threads leave at the same step. A
+// last barrier makes the return of any thread the end of all work.
 #include "codegen/step.h"
 
 #include <llvm/IR/IntrinsicsX86.h>
@@ -30,7 +33,8 @@ constexpr int64_t stopped = int64_t(1) << 62;
 constexpr int spins = 2000;  // pauses before a waiting thread gives up its processor: some 30 to 100 microseconds
 
 Value* emit_pieces(Emitter& e, const Kernel& kernel, Value* rows) {
-  return std::holds_alternative<MapKernel>(kernel.body) ? emit_map_pieces(e, kernel, rows) : emit_contract_pieces(e, kernel, rows);
+  return std::holds_alternative<MapKernel>(kernel.body) ? emit_map_pieces(e, kernel, rows)
+                                                        : emit_contract_pieces(e, kernel, rows);
 }
 
 class StepEmitter {
@@ -82,8 +86,8 @@ class StepEmitter {
   }
 
   llvm::Function* internal_function(const std::string& name, llvm::ArrayRef<llvm::Type*> arguments) {
-    auto* f = llvm::Function::Create(llvm::FunctionType::get(ir.getVoidTy(), arguments, false), llvm::GlobalValue::InternalLinkage,
-                                     "nnc." + e.program.name + "." + name, e.module);
+    auto* f = llvm::Function::Create(llvm::FunctionType::get(ir.getVoidTy(), arguments, false),
+                                     llvm::GlobalValue::InternalLinkage, "nnc." + e.program.name + "." + name, e.module);
     f->addFnAttr(llvm::Attribute::NoUnwind);
     f->addFnAttr(llvm::Attribute::NoInline);
     f->addFnAttr("no-builtins");
@@ -97,14 +101,14 @@ class StepEmitter {
     llvm::Function* f = internal_function("barrier", {pointer, ir.getInt1Ty()});
     Value *context = f->getArg(0), *start = f->getArg(1);
     auto block = [&](const char* name) { return BasicBlock::Create(e.context, name, f); };
-    BasicBlock *entry = block("entry"), *last = block("last"), *wake = block("wake"), *spin = block("spin"), *again = block("again"),
-               *wait = block("wait"), *done = block("done");
+    BasicBlock *entry = block("entry"), *last = block("last"), *wake = block("wake"), *spin = block("spin"),
+               *again = block("again"), *wait = block("wait"), *done = block("done");
     ir.SetInsertPoint(entry);
     Value* team = load(pointer, context, offsetof(NncContext, team));
     Value* size = load(i32, team, offsetof(NncTeam, size));
     Value* phase = load_atomic(i32, team, offsetof(NncTeam, phase), AtomicOrdering::Acquire);
-    Value* before = ir.CreateAtomicRMW(llvm::AtomicRMWInst::Add, member(team, offsetof(NncTeam, arrived)), ir.getInt32(1), llvm::MaybeAlign(4),
-                                       AtomicOrdering::AcquireRelease);
+    Value* before = ir.CreateAtomicRMW(llvm::AtomicRMWInst::Add, member(team, offsetof(NncTeam, arrived)), ir.getInt32(1),
+                                       llvm::MaybeAlign(4), AtomicOrdering::AcquireRelease);
     ir.CreateCondBr(ir.CreateICmpEQ(ir.CreateAdd(before, ir.getInt32(1)), size), last, spin);
 
     ir.SetInsertPoint(last);
@@ -130,8 +134,8 @@ class StepEmitter {
     count->addIncoming(next, again);
     ir.CreateCondBr(ir.CreateICmpSLT(next, ir.getInt32(spins)), spin, wait);
     ir.SetInsertPoint(wait);
-    ir.CreateCall(llvm::FunctionType::get(ir.getVoidTy(), {pointer, i32}, false), load(pointer, context, offsetof(NncContext, wait)),
-                  {context, phase});
+    ir.CreateCall(llvm::FunctionType::get(ir.getVoidTy(), {pointer, i32}, false),
+                  load(pointer, context, offsetof(NncContext, wait)), {context, phase});
     ir.CreateFence(AtomicOrdering::Acquire);
     ir.CreateBr(done);
     ir.SetInsertPoint(done);
@@ -147,12 +151,13 @@ class StepEmitter {
     llvm::Function* f = internal_function(team ? "team" : "alone", {pointer, i32, i64});
     Value *context = f->getArg(0), *thread = f->getArg(1), *steps = f->getArg(2);
     auto block = [&](const char* name) { return BasicBlock::Create(e.context, name, f); };
-    BasicBlock *entry = block("entry"), *head = block("step"), *work = block("work"), *body = block("kernels"), *next = block("next"),
-               *done = block("done");
+    BasicBlock *entry = block("entry"), *head = block("step"), *work = block("work"), *body = block("kernels"),
+               *next = block("next"), *done = block("done");
     ir.SetInsertPoint(entry);
     Value* members = team ? load(pointer, context, offsetof(NncContext, team)) : nullptr;
-    Value* scratch = ir.CreateGEP(ir.getInt8Ty(), load(pointer, context, offsetof(NncContext, scratch)),
-                                  ir.CreateMul(ir.CreateSExt(thread, i64), load(i64, context, offsetof(NncContext, scratch_bytes))));
+    Value* scratch =
+        ir.CreateGEP(ir.getInt8Ty(), load(pointer, context, offsetof(NncContext, scratch)),
+                     ir.CreateMul(ir.CreateSExt(thread, i64), load(i64, context, offsetof(NncContext, scratch_bytes))));
     Value* cycles = load(pointer, context, offsetof(NncContext, kernel_cycles));
     Value* first_thread = ir.CreateICmpEQ(thread, ir.getInt32(0));
     Value* timed = ir.CreateIsNotNull(cycles);
@@ -233,13 +238,14 @@ class StepEmitter {
     return f;
   }
 
-  /// while ((ticket = claimed or a new one) < base + pieces) do piece ticket - base. A ticket beyond is kept: it belongs to the next kernel.
+  /// while ((ticket = claimed or a new one) < base + pieces) do piece ticket - base. A ticket beyond is kept: it belongs to the
+  /// next kernel.
   void emit_claims(Value* members, Value* claimed, Value* base, Value* pieces, llvm::function_ref<void(Value*, Value*)> call) {
     auto* i64 = ir.getInt64Ty();
     Value* end = ir.CreateAdd(base, pieces);
     auto claim = [&] {
-      Value* ticket = ir.CreateAtomicRMW(llvm::AtomicRMWInst::Add, member(members, offsetof(NncTeam, ticket)), e.i64(1), llvm::MaybeAlign(8),
-                                         AtomicOrdering::Monotonic);
+      Value* ticket = ir.CreateAtomicRMW(llvm::AtomicRMWInst::Add, member(members, offsetof(NncTeam, ticket)), e.i64(1),
+                                         llvm::MaybeAlign(8), AtomicOrdering::Monotonic);
       ir.CreateStore(ticket, claimed);
     };
     e.when(ir.CreateICmpSLT(ir.CreateLoad(i64, claimed), e.i64(0)), claim);
@@ -262,8 +268,9 @@ class StepEmitter {
 
 }  // namespace
 
-std::unique_ptr<llvm::Module> emit_program(const Program& program, const SourceMap* sources, llvm::TargetMachine& machine, llvm::LLVMContext& context,
-                                           int64_t& scratch_bytes, const std::vector<bool>& part, bool entry) {
+std::unique_ptr<llvm::Module> emit_program(const Program& program, const SourceMap* sources, llvm::TargetMachine& machine,
+                                           llvm::LLVMContext& context, int64_t& scratch_bytes, const std::vector<bool>& part,
+                                           bool entry) {
   auto module = std::make_unique<llvm::Module>("nnc." + program.name, context);
   set_machine(*module, machine);
   Emitter e(program, sources, *module);
@@ -289,7 +296,8 @@ std::unique_ptr<llvm::Module> emit_program(const Program& program, const SourceM
 std::vector<std::vector<bool>> split_program(const Program& program, size_t parts) {
   parts = std::max<size_t>(1, std::min(parts, (program.kernels.size() + 3) / 4));
   std::vector<std::vector<bool>> result(parts, std::vector<bool>(program.kernels.size(), false));
-  // Kernels in order, each to the part with the least to do; a register tile weighs as much as some dozens of scalar instructions.
+  // Kernels in order, each to the part with the least to do; a register tile weighs as much as some dozens of scalar
+  // instructions.
   std::vector<double> work(parts, 0);
   work[0] = 4.0 * double(program.kernels.size());  // the step function
   for (size_t k = 0; k < program.kernels.size(); ++k) {
@@ -298,7 +306,8 @@ std::vector<std::vector<bool>> split_program(const Program& program, size_t part
       for (const Block& block : map->blocks) weight += double(block.code.size());
     } else {
       const auto& contract = std::get<ContractKernel>(program.kernels[k].body);
-      weight += 60 + double(contract.a.code.size() + contract.b.code.size()) + double(contract.epilogue.size()) * contract.mr * contract.nr / 4;
+      weight += 60 + double(contract.a.code.size() + contract.b.code.size()) +
+                double(contract.epilogue.size()) * contract.mr * contract.nr / 4;
     }
     size_t least = size_t(std::min_element(work.begin(), work.end()) - work.begin());
     work[least] += weight;

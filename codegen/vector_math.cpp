@@ -1,8 +1,10 @@
-// Mathematical functions as straight-line code without tables, branches or calls: argument reduction, a polynomial (coefficients by
-// scripts/derive_polynomials), reconstruction, and selections for the special arguments. They work on any width and on SSE2 without FMA.
-// Methods: Cody and Waite, "Software Manual for the Elementary Functions" (reductions); Muller, "Elementary Functions" (compensation).
+// Mathematical functions as straight-line code without tables, branches or calls: argument reduction, a polynomial (coefficients
+// by scripts/derive_polynomials), reconstruction, and selections for the special arguments. They work on any width and on SSE2
+// without FMA. Methods: Cody and Waite, "Software Manual for the Elementary Functions" (reductions); Muller, "Elementary
+// Functions" (compensation).
 //
-// Bounds in units in the last place, measured by tests/run/vector_math_test.cpp on every level (f32 against double; f64 against libm):
+// Bounds in units in the last place, measured by tests/run/vector_math_test.cpp on every level (f32 against double; f64 against
+// libm):
 //            f32    f64
 //   exp      1.1    1        sqrt, abs, sign, floor, ceil, round: exact or correctly rounded
 //   expm1    2      2
@@ -13,7 +15,8 @@
 //   sigmoid  2.5    2
 //   erf      2.2    1.5
 //   pow      1      4 (1 + |y log x|)
-// NaN gives NaN, zeros keep their sign where the function is odd, infinities and denormal arguments and results are as in C's <math.h>.
+// NaN gives NaN, zeros keep their sign where the function is odd, infinities and denormal arguments and results are as in C's
+// <math.h>.
 //
 // Contraction is switched off here and fused operations are written out: the compensated steps depend on each rounding.
 #include "codegen/vector_math.h"
@@ -42,7 +45,8 @@ constexpr double ln2_low_f64 = 0x1.a39ef35793c76p-33;
 
 class VectorMath {
  public:
-  VectorMath(Emitter& e, Value* like) : e(e), ir(e.ir), guard(e.ir), type(like->getType()), wide(type->getScalarType()->isDoubleTy()) {
+  VectorMath(Emitter& e, Value* like)
+      : e(e), ir(e.ir), guard(e.ir), type(like->getType()), wide(type->getScalarType()->isDoubleTy()) {
     ir.clearFastMathFlags();
     bits_type = type->getWithNewType(wide ? static_cast<llvm::Type*>(ir.getInt64Ty()) : ir.getInt32Ty());
     mantissa = wide ? 52 : 23;
@@ -194,10 +198,13 @@ class VectorMath {
   Value* select(Value* condition, Value* a, Value* b) { return ir.CreateSelect(condition, a, b); }
   Value* abs(Value* v) { return ir.CreateUnaryIntrinsic(llvm::Intrinsic::fabs, v); }
   Value* finite(Value* v) { return ir.CreateFCmpOLT(abs(v), c(infinity)); }
-  Value* sign_bit(Value* v) { return ir.CreateAnd(bits(v), i(wide ? std::numeric_limits<int64_t>::min() : int64_t(std::numeric_limits<int32_t>::min()))); }
+  Value* sign_bit(Value* v) {
+    return ir.CreateAnd(bits(v), i(wide ? std::numeric_limits<int64_t>::min() : int64_t(std::numeric_limits<int32_t>::min())));
+  }
   /// `v`, which is not negative, with the sign of `sign`.
   Value* copy_sign(Value* v, Value* sign) {
-    Value* magnitude = ir.CreateAnd(bits(v), i(wide ? std::numeric_limits<int64_t>::max() : int64_t(std::numeric_limits<int32_t>::max())));
+    Value* magnitude =
+        ir.CreateAnd(bits(v), i(wide ? std::numeric_limits<int64_t>::max() : int64_t(std::numeric_limits<int32_t>::max())));
     return number(ir.CreateOr(magnitude, sign_bit(sign)));
   }
   Value* clamp_above(Value* v, double limit) { return e.minimum(v, c(limit)); }
@@ -233,7 +240,8 @@ class VectorMath {
   Value* scale(Value* y, const Reduced& r) {
     auto* vector = llvm::dyn_cast<llvm::FixedVectorType>(type);
     if (e.target.level == VectorLevel::avx512 && vector && vector->getNumElements() == 16 && !wide)
-      return ir.CreateIntrinsic(llvm::Intrinsic::x86_avx512_mask_scalef_ps_512, {}, {y, r.n_float, c(0), ir.getInt16(0xffff), ir.getInt32(4)});
+      return ir.CreateIntrinsic(llvm::Intrinsic::x86_avx512_mask_scalef_ps_512, {},
+                                {y, r.n_float, c(0), ir.getInt16(0xffff), ir.getInt32(4)});
     Value* first = ir.CreateAShr(r.n, i(1));
     return mul(mul(y, pow2(first)), pow2(ir.CreateSub(r.n, first)));
   }

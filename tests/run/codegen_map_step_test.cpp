@@ -1,4 +1,5 @@
-// The step function around the kernels: teams of several threads, barriers, tickets, stop flag, empty steps, cycle counts; and properties of the code itself.
+// The step function around the kernels: teams of several threads, barriers, tickets, stop flag, empty steps, cycle counts; and
+// properties of the code itself.
 #include <unistd.h>
 
 #include <cstdio>
@@ -13,7 +14,8 @@ using namespace nnc::test;
 
 namespace {
 
-/// Each step: y = w / 4 + 1 backwards (parallel); z = 2 x (parallel, without a barrier); sum of y (serial); w from y, z and the sum (parallel).
+/// Each step: y = w / 4 + 1 backwards (parallel); z = 2 x (parallel, without a barrier); sum of y (serial); w from y, z and the
+/// sum (parallel).
 struct Relay {
   int64_t n;
   ProgramFixture f;
@@ -139,7 +141,8 @@ TEST_CASE("generated code calls nothing outside itself, not even to clear or cop
     ProgramFixture f(VectorLevel::portable);
     f.program.target = target_by_name(cpu);
     int64_t n = 100000;
-    BufferId a = f.buffer("a", BufferKind::temporary, DType::f32, {{n}}), b = f.buffer("b", BufferKind::output, DType::f32, {{n}});
+    BufferId a = f.buffer("a", BufferKind::temporary, DType::f32, {{n}}),
+             b = f.buffer("b", BufferKind::output, DType::f32, {{n}});
     for (int vector_axis : {-1, 0}) {
       MapKernel map{{{"i", {n}}}, 1, vector_axis, {{false, {}}}, false};
       int next = 0;

