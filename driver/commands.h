@@ -20,6 +20,7 @@ void add_run(CLI::App&, Action&);
 void add_ir(CLI::App&, Action&);
 void add_opt(CLI::App&, Action&);
 void add_check(CLI::App&, Action&);
+void add_explain(CLI::App&, Action&);
 void add_summary(CLI::App&, Action&);
 void add_test(CLI::App&, Action&);
 void add_bench(CLI::App&, Action&);

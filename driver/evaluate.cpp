@@ -10,36 +10,11 @@
 #include <fmt/format.h>
 
 #include "base/check.h"
+#include "driver/tensors.h"
 #include "passes/split_rows.h"
 
 namespace nnc {
 namespace {
-
-double read_element(const std::byte* at, DType dtype) {
-  auto as = [&](auto zero) {
-    std::memcpy(&zero, at, sizeof zero);
-    return double(zero);
-  };
-  switch (dtype) {
-    case DType::f32: return as(float{});
-    case DType::f64: return as(double{});
-    case DType::i32: return as(int32_t{});
-    case DType::i64: return as(int64_t{});
-    case DType::u8: case DType::boolean: return as(uint8_t{});
-  }
-  NNC_UNREACHABLE("a dtype");
-}
-
-void write_element(std::byte* at, DType dtype, double value) {
-  auto as = [&](auto v) { std::memcpy(at, &v, sizeof v); };
-  switch (dtype) {
-    case DType::f32: return as(float(value));
-    case DType::f64: return as(value);
-    case DType::i32: return as(int32_t(value));
-    case DType::i64: return as(int64_t(value));
-    case DType::u8: case DType::boolean: return as(uint8_t(value));
-  }
-}
 
 void combine(Combine how, double& into, double value) {
   switch (how) {
@@ -47,15 +22,6 @@ void combine(Combine how, double& into, double value) {
     case Combine::max: into = std::isnan(into) || std::isnan(value) ? std::numeric_limits<double>::quiet_NaN() : std::max(into, value); break;
     case Combine::min: into = std::isnan(into) || std::isnan(value) ? std::numeric_limits<double>::quiet_NaN() : std::min(into, value); break;
   }
-}
-
-Tensor read_persistent(const StepRunner& runner, size_t index) {
-  const PersistentSlot& slot = runner.program().persistents[index];
-  std::vector<std::byte> bytes(byte_size(slot.dtype) * size_t(slot.elements()));
-  runner.get_persistent(index, bytes.data());
-  Tensor t{slot.dtype, slot.shape, {}};
-  for (size_t i = 0; i < size_t(slot.elements()); ++i) t.values.push_back(read_element(bytes.data() + i * byte_size(slot.dtype), slot.dtype));
-  return t;
 }
 
 }  // namespace

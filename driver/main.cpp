@@ -1,6 +1,11 @@
 // nnc: the command line. Every command stands in a file of its own; here are the common options, the way faults become exit statuses, and the help.
-#include <csignal>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <exception>
 #include <new>
 
@@ -81,6 +86,7 @@ int run_main(int argc, char** argv) {
   add_ir(app, action);
   add_opt(app, action);
   add_check(app, action);
+  add_explain(app, action);
   add_summary(app, action);
   add_test(app, action);
   add_bench(app, action);
@@ -94,7 +100,12 @@ int run_main(int argc, char** argv) {
       return exit_done;
     }
     app.parse(argc, argv);
-    return action();
+    int status = action();
+    if (std::fflush(stdout) != 0 || std::ferror(stdout)) {
+      std::fprintf(stderr, "error: cannot write to standard output: %s\n", std::strerror(errno));
+      return exit_user_error;
+    }
+    return status;
   } catch (const CLI::ParseError& e) {
     return report_usage(app, e, argc, argv);
   } catch (const CommandFailed& e) {
@@ -128,4 +139,9 @@ void add_common(CLI::App& command, CommonOptions& o, bool data, bool threads) {
 
 }  // namespace nnc
 
-int main(int argc, char** argv) { return nnc::run_main(argc, argv); }
+int main(int argc, char** argv) {
+  // A file that is opened must not become the standard output of a process that was started without one.
+  for (int descriptor : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
+    if (fcntl(descriptor, F_GETFD) < 0 && errno == EBADF) (void)!open("/dev/null", O_RDONLY);
+  return nnc::run_main(argc, argv);
+}

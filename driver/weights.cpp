@@ -1,10 +1,12 @@
 #include "driver/weights.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include <fmt/format.h>
 
 #include "base/check.h"
+#include "driver/tensors.h"
 #include "runtime/initialize.h"
 #include "runtime/tensor_file.h"
 
@@ -23,30 +25,26 @@ Draw to_draw(const Initializer& i) {
   return {kind, i.a, i.b};
 }
 
-template <class T>
-std::vector<std::byte> as_bytes_of(const std::vector<double>& values) {
-  std::vector<std::byte> bytes(values.size() * sizeof(T));
-  for (size_t i = 0; i < values.size(); ++i) {
-    T v = T(values[i]);
-    std::memcpy(bytes.data() + i * sizeof(T), &v, sizeof(T));
-  }
-  return bytes;
-}
-
-std::vector<std::byte> to_bytes(const std::vector<double>& values, DType dtype) {
-  switch (dtype) {
-    case DType::f32: return as_bytes_of<float>(values);
-    case DType::f64: return as_bytes_of<double>(values);
-    case DType::i32: return as_bytes_of<int32_t>(values);
-    case DType::i64: return as_bytes_of<int64_t>(values);
-    case DType::u8: case DType::boolean: return as_bytes_of<uint8_t>(values);
-  }
-  NNC_UNREACHABLE("a dtype");
-}
-
-std::string shape_text(const std::vector<int64_t>& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
-
 }  // namespace
+
+Tensor initial_value(const ParameterSpec& spec, uint64_t seed) {
+  Tensor t{spec.persistent.type.dtype, shape_at(spec.persistent.type, 1), {}};
+  t.values = draw(to_draw(spec.initializer), t.shape, seed, spec.persistent.name);
+  return t;
+}
+
+StepProgram persistents_only(const std::vector<ParameterSpec>& specs) {
+  StepProgram program;
+  for (const ParameterSpec& spec : specs) {
+    auto same = [&](const PersistentSlot& s) { return s.name == spec.persistent.name; };
+    if (std::any_of(program.persistents.begin(), program.persistents.end(), same)) continue;
+    PersistentSlot slot{spec.persistent.name, spec.persistent.type.dtype, shape_at(spec.persistent.type, 1), {}, program.persistent_bytes,
+                        spec.persistent.kind != PersistentKind::optimizer_state};
+    program.persistent_bytes += (slot.elements() * int64_t(byte_size(slot.dtype)) + 63) / 64 * 64;
+    program.persistents.push_back(std::move(slot));
+  }
+  return program;
+}
 
 void initialize(StepRunner& runner, const std::vector<ParameterSpec>& specs, uint64_t seed) {
   for (const ParameterSpec& spec : specs) {

@@ -7,9 +7,16 @@
 #include <vector>
 
 #include "frontend/frontend.h"
+#include "ir/interpreter.h"
 #include "runtime/step_runner.h"
 
 namespace nnc {
+
+/// The value that a run with this seed begins with.
+Tensor initial_value(const ParameterSpec&, uint64_t seed);
+
+/// A program without code that has these persistents, each once: a StepRunner of it holds weights.
+StepProgram persistents_only(const std::vector<ParameterSpec>&);
 
 /// Draws every persistent of the runner that `specs` describe.
 void initialize(StepRunner&, const std::vector<ParameterSpec>& specs, uint64_t seed);

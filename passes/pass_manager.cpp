@@ -12,6 +12,7 @@
 #include "passes/dead_code.h"
 #include "passes/differentiate.h"
 #include "passes/fold.h"
+#include "passes/fuse.h"
 #include "passes/simplify.h"
 
 namespace nnc {

@@ -1,0 +1,123 @@
+// nnc ir: the program at every stage of its way, from syntax tree to assembly, as text or as a graph for Graphviz.
+#include <cstdio>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "driver/commands.h"
+#include "driver/dot.h"
+#include "driver/graph_file.h"
+#include "driver/graph_runner.h"
+#include "frontend/ast_print.h"
+#include "frontend/parser.h"
+#include "passes/differentiate.h"
+#include "passes/pipeline.h"
+
+namespace nnc {
+namespace {
+
+struct IrOptions {
+  CommonOptions common;
+  std::string stage, format = "text", fn;
+  std::vector<std::string> inputs, dims;
+  int64_t rows = 32;
+};
+
+int print_tree(const IrOptions& o) {
+  SourceMap sources;
+  Diagnostics diagnostics;
+  FileId file = sources.add(o.common.file, read_text_file(o.common.file));
+  std::unique_ptr<ast::File> tree = parse(sources, file, diagnostics);
+  std::fputs(print_ast(*tree).c_str(), stdout);
+  Session session(o.common);
+  session.sources = std::move(sources);
+  session.diagnostics = std::move(diagnostics);
+  session.finish_diagnostics();
+  return exit_done;
+}
+
+/// The graph at a stage before kernels, and the rows of a batch that kernels are planned for.
+struct Staged {
+  Graph graph;
+  int64_t rows = 32;
+};
+
+Staged train_stage(Session& session, const std::string& stage) {
+  const TrainSpec& spec = session.module->train();
+  int64_t rows = spec.batch > 0 ? spec.batch : 256;
+  if (stage == "graph") return {session.require(session.module->build_train_graph(session.diagnostics)).graph, rows};
+  TrainingGraphs graphs = make_training_graphs(session);
+  return {stage == "backward" ? std::move(graphs.backward) : std::move(graphs.optimized), rows};
+}
+
+/// A lone graph: `backward` adds gradients, the stages after it take the graph as it is.
+Staged lone_stage(Graph graph, const IrOptions& o) {
+  if (o.stage == "backward") {
+    bool has_loss = false;
+    for (const Output& out : graph.outputs) has_loss = has_loss || out.name == "loss";
+    if (has_loss) differentiate_loss(graph);
+    else append_gradients(graph, std::vector<Output>(graph.outputs), "");
+  } else if (o.stage != "graph") {
+    optimize_graph(graph);
+  }
+  return {std::move(graph), o.rows};
+}
+
+int ir(const IrOptions& o) {
+  bool dot = o.format == "dot";
+  if (dot && (o.stage == "ast" || o.stage == "llvm" || o.stage == "llvm-opt" || o.stage == "asm"))
+    throw UserError(Code::E0601, fmt::format("the stage `{}` is text, not a graph", o.stage), "the command line", "`--format dot` draws graph, backward, optimized and kernels");
+  bool lone = is_graph_file(o.common.file);
+  if (lone && o.stage == "ast") throw UserError(Code::E0601, "a .nnir file has no syntax tree", o.common.file);
+  if (o.stage == "ast") return print_tree(o);
+  Session session(o.common);
+  Staged staged;
+  if (lone) {
+    staged = lone_stage(load_graph(session, o.common.file), o);
+  } else {
+    session.load();
+    if (session.module->has_train() && o.fn.empty()) {
+      staged = train_stage(session, o.stage);
+    } else {
+      require_definition(*session.module, o.fn, o.common.file);
+      std::vector<ArgumentSpec> inputs;
+      for (const std::string& text : o.inputs) inputs.push_back(parse_described_input(text));
+      BuiltGraph built = session.require(session.module->build_definition(o.fn, inputs, parse_dims(o.dims), session.diagnostics));
+      staged = lone_stage(std::move(built.graph), o);
+    }
+  }
+  std::string text;
+  if (o.stage == "graph" || o.stage == "backward" || o.stage == "optimized") {
+    text = dot ? dot_graph(staged.graph) : print_graph(staged.graph, &session.sources);
+  } else {
+    Program program = build_program(staged.graph, {lone || !o.fn.empty() ? staged.graph.name : "train", staged.rows, session.target, {}});
+    if (o.stage == "kernels") text = dot ? dot_program(program) : print_program(program, &session.sources);
+    else text = emit_text(program, &session.sources, o.stage == "llvm" ? CodeStage::llvm : o.stage == "llvm-opt" ? CodeStage::llvm_optimized : CodeStage::assembly);
+  }
+  if (!text.empty() && text.back() != '\n') text += '\n';
+  std::fputs(text.c_str(), stdout);
+  return exit_done;
+}
+
+}  // namespace
+
+void add_ir(CLI::App& app, Action& action) {
+  auto o = std::make_shared<IrOptions>();
+  CLI::App* command = app.add_subcommand("ir",
+                                         "print the program at a stage\n\n"
+                                         "  nnc ir digits.nn --stage graph\n"
+                                         "  nnc ir digits.nn --stage kernels --format dot | dot -Tsvg > kernels.svg\n"
+                                         "  nnc ir net.nn --fn Block --input \"x=f32[B, 64]\" --stage asm --cpu avx512\n");
+  add_common(*command, o->common, false, false);
+  command->add_option("--stage", o->stage, "ast, graph, backward, optimized, kernels, llvm, llvm-opt or asm")
+      ->required()
+      ->check(CLI::IsMember({"ast", "graph", "backward", "optimized", "kernels", "llvm", "llvm-opt", "asm"}));
+  command->add_option("--format", o->format, "text, or dot for Graphviz")->check(CLI::IsMember({"text", "dot"}));
+  command->add_option("--fn", o->fn, "a definition instead of the training step");
+  command->add_option("--input", o->inputs, "with --fn, NAME=TYPE: \"x=f32[B, 64]\", where B is the rows of a batch");
+  command->add_option("--dim", o->dims, "with --fn, N=64: a size that no input gives");
+  command->add_option("--rows", o->rows, "with --fn or a .nnir file: rows of a batch to plan for (32)")->check(CLI::Range(int64_t{1}, int64_t{1} << 24));
+  command->callback([o, &action] { action = [o] { return ir(*o); }; });
+}
+
+}  // namespace nnc

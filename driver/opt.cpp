@@ -1,0 +1,107 @@
+// nnc opt: passes on the textual form of a graph, one by one.
+#include <cstdio>
+#include <iostream>
+#include <sstream>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "driver/commands.h"
+#include "driver/graph_file.h"
+#include "passes/fuse.h"
+#include "passes/pass_manager.h"
+#include "passes/pipeline.h"
+
+namespace nnc {
+namespace {
+
+struct OptOptions {
+  CommonOptions common;
+  std::string passes;
+  std::vector<std::string> print_after;
+  bool list = false, print_all = false, verify_each = false, time = false;
+  int64_t rows = 32;
+};
+
+int list_passes() {
+  for (const GraphPassInfo& pass : graph_passes()) std::printf("%-20s %s\n", std::string(pass.name).c_str(), std::string(pass.summary).c_str());
+  std::printf("%-20s %s\n", "lower", "the program of kernels; the last pass, it ends the graph");
+  return exit_done;
+}
+
+/// Spelt with - or _.
+std::string pass_name(std::string word) {
+  std::replace(word.begin(), word.end(), '-', '_');
+  return word;
+}
+
+void require_pass(const std::string& name, const char* option) {
+  if (name == "lower" || find_graph_pass(name)) return;
+  std::vector<std::string> names = {"lower"};
+  for (const GraphPassInfo& pass : graph_passes()) names.emplace_back(pass.name);
+  std::string near = nearest(name, names);
+  throw UserError(Code::E0601, fmt::format("`{}`: there is no pass `{}`", option, name), "the command line",
+                  near.empty() ? "`nnc opt --list-passes` lists them" : fmt::format("did you mean `{}`?", near));
+}
+
+int opt(const OptOptions& o) {
+  if (o.list) return list_passes();
+  if (o.common.file.empty()) throw UserError(Code::E0601, "`nnc opt` needs a .nnir file", "the command line", "`-` reads standard input");
+  std::vector<std::string> names;
+  std::stringstream words(o.passes);
+  for (std::string word; std::getline(words, word, ',');)
+    if (!word.empty()) names.push_back(pass_name(word));
+  for (size_t i = 0; i < names.size(); ++i) {
+    require_pass(names[i], "--passes");
+    if (names[i] == "lower" && i + 1 != names.size()) throw UserError(Code::E0601, "`lower` ends the graph, so it can only be the last pass", "the command line");
+  }
+  Session session(o.common);
+  Graph graph = load_graph(session, o.common.file);
+  PassContext context;
+  context.verify = o.verify_each;
+  context.print = [&](std::string_view pass, const Graph& g) {
+    std::fprintf(stderr, "; after %s\n%s\n", std::string(pass).c_str(), print_graph(g, &session.sources).c_str());
+  };
+  for (const std::string& name : o.print_after) {
+    require_pass(pass_name(name), "--print-after");
+    context.print_after.push_back(pass_name(name));
+  }
+  if (o.print_all) context.print_after = {"all"};
+  for (const std::string& name : names)
+    if (const GraphPassInfo* pass = find_graph_pass(name)) run_pass(context, name, graph, pass->run);
+  if (o.time) {
+    std::fprintf(stderr, "%-20s %10s %7s %7s\n", "pass", "ms", "nodes", "after");
+    for (const PassTiming& t : context.timings) std::fprintf(stderr, "%-20s %10.3f %7u %7u\n", t.name.c_str(), t.seconds * 1e3, t.nodes_before, t.nodes_after);
+  }
+  if (!names.empty() && names.back() == "lower") {
+    finish_groups(graph);
+    std::fputs(print_program(build_program(graph, {graph.name, o.rows, session.target, {}}), &session.sources).c_str(), stdout);
+  } else {
+    std::fputs(print_graph(graph, &session.sources).c_str(), stdout);
+  }
+  return exit_done;
+}
+
+}  // namespace
+
+void add_opt(CLI::App& app, Action& action) {
+  auto o = std::make_shared<OptOptions>();
+  CLI::App* command = app.add_subcommand("opt",
+                                         "run passes on a graph and print the result\n\n"
+                                         "  nnc ir digits.nn --stage backward > digits.nnir\n"
+                                         "  nnc opt digits.nnir --passes simplify,cse,dead-code\n"
+                                         "  nnc opt digits.nnir --passes fuse-contractions,sink-updates,fuse-rows,lower\n");
+  command->add_option("FILE", o->common.file, "the .nnir file, `-` for standard input");
+  command->add_option("--passes", o->passes, "names, separated by commas");
+  command->add_flag("--list-passes", o->list, "every pass with what it does");
+  command->add_option("--print-after", o->print_after, "print the graph after this pass (to standard error)");
+  command->add_flag("--print-after-all", o->print_all, "after every pass");
+  command->add_flag("--verify-each", o->verify_each, "check every invariant before and after each pass");
+  command->add_flag("--time", o->time, "time and number of nodes of each pass");
+  command->add_option("--rows", o->rows, "rows of a batch that `lower` plans for (32)")->check(CLI::Range(int64_t{1}, int64_t{1} << 24));
+  command->add_option("--cpu", o->common.cpu, "`lower` for this CPU or level");
+  command->add_flag("--json", o->common.json, "diagnostics as JSON lines");
+  command->callback([o, &action] { action = [o] { return opt(*o); }; });
+}
+
+}  // namespace nnc

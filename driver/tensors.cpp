@@ -1,0 +1,110 @@
+#include "driver/tensors.h"
+
+#include <cstdio>
+#include <cstring>
+
+#include <fmt/format.h>
+
+#include "base/check.h"
+#include "base/diagnostics.h"
+
+namespace nnc {
+namespace {
+
+/// Calls `use` with a zero of the element type of C++ that stores `dtype`.
+template <class Use>
+auto with_element(DType dtype, Use&& use) {
+  switch (dtype) {
+    case DType::f32: return use(float{});
+    case DType::f64: return use(double{});
+    case DType::i32: return use(int32_t{});
+    case DType::i64: return use(int64_t{});
+    case DType::u8: case DType::boolean: return use(uint8_t{});
+  }
+  NNC_UNREACHABLE("a dtype");
+}
+
+bool ends_with(const std::string& text, std::string_view ending) { return text.size() > ending.size() && text.ends_with(ending); }
+
+}  // namespace
+
+double read_element(const std::byte* at, DType dtype) {
+  return with_element(dtype, [&](auto v) {
+    std::memcpy(&v, at, sizeof v);
+    return double(v);
+  });
+}
+
+void write_element(std::byte* at, DType dtype, double value) {
+  with_element(dtype, [&](auto zero) {
+    auto v = decltype(zero)(value);
+    std::memcpy(at, &v, sizeof v);
+  });
+}
+
+std::vector<std::byte> to_bytes(const std::vector<double>& values, DType dtype) {
+  std::vector<std::byte> bytes(values.size() * byte_size(dtype));
+  with_element(dtype, [&](auto zero) {
+    for (size_t i = 0; i < values.size(); ++i) {
+      auto v = decltype(zero)(values[i]);
+      std::memcpy(bytes.data() + i * sizeof v, &v, sizeof v);
+    }
+  });
+  return bytes;
+}
+
+std::vector<double> to_numbers(const std::byte* elements, size_t count, DType dtype) {
+  std::vector<double> values(count);
+  with_element(dtype, [&](auto v) {
+    for (size_t i = 0; i < count; ++i) {
+      std::memcpy(&v, elements + i * sizeof v, sizeof v);
+      values[i] = double(v);
+    }
+  });
+  return values;
+}
+
+Tensor to_tensor(const TensorView& view) { return {view.dtype, view.shape, to_numbers(view.data, view.element_count(), view.dtype)}; }
+
+Tensor read_persistent(const StepRunner& runner, size_t index) {
+  const PersistentSlot& slot = runner.program().persistents[index];
+  std::vector<std::byte> bytes(byte_size(slot.dtype) * size_t(slot.elements()));
+  runner.get_persistent(index, bytes.data());
+  return {slot.dtype, slot.shape, to_numbers(bytes.data(), size_t(slot.elements()), slot.dtype)};
+}
+
+void write_persistent(StepRunner& runner, size_t index, const Tensor& value) {
+  const PersistentSlot& slot = runner.program().persistents[index];
+  NNC_CHECK(value.shape == slot.shape, "a value of another shape than " + slot.name);
+  std::vector<std::byte> bytes = to_bytes(value.values, slot.dtype);
+  runner.set_persistent(index, bytes.data());
+}
+
+StoredTensor to_stored(std::string name, const Tensor& t) { return {std::move(name), t.dtype, t.shape, to_bytes(t.values, t.dtype)}; }
+
+void check_results_path(const std::string& path, size_t tensors) {
+  if (path.empty() || path == "-" || ends_with(path, ".csv") || ends_with(path, ".npz")) {
+  } else if (ends_with(path, ".npy")) {
+    if (tensors > 1)
+      throw UserError(Code::E0601, fmt::format("a .npy file holds one array, but there are {} results", tensors), path,
+                      fmt::format("`--output {}.npz` holds them all", path.substr(0, path.size() - 4)));
+  } else {
+    throw UserError(Code::E0601, fmt::format("the ending of `--output {}` does not say which format to write", path), "the command line",
+                    "end it in .npy, .npz or .csv");
+  }
+  if (!path.empty() && path != "-") check_output_writable(path);
+}
+
+void write_results(const std::string& path, const std::vector<StoredTensor>& tensors, const std::vector<std::string>& header) {
+  std::vector<TensorView> views;
+  for (const StoredTensor& t : tensors) views.push_back(t.view());
+  if (ends_with(path, ".npz")) return write_npz(path, views);
+  if (ends_with(path, ".npy")) return write_npy(path, views.at(0));
+  if (ends_with(path, ".csv")) return write_csv(path, views, header);
+  std::string text = format_csv(views, header);
+  std::fwrite(text.data(), 1, text.size(), stdout);
+}
+
+std::string shape_text(const std::vector<int64_t>& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
+
+}  // namespace nnc
