@@ -286,7 +286,7 @@ bool Lowering::check_condition(const Definition& d, const ast::Expr& condition) 
     std::string at;
     if (n.is_size && !is_constant(n.sum)) {
       const Origin origin = dims_.to_dim(n.sum).origin;
-      if (origin.span.valid() && origin.span.file != program_.files[0].id) {
+      if (origin.span.valid() && origin.text != "given" && origin.span.file != program_.files[0].id) {
         at = fmt::format(" ({})", program_.sources->describe_line(origin.span));
         if (origin.span != frame_->call_span) labels.push_back({origin.span, fmt::format("{} = {:g}", name->text, n.number)});
       }

@@ -26,14 +26,14 @@ Span Lowering::place(Span span) const {
 Diagnostic& Lowering::error(Code code, Span span, std::string message) {
   Span at = place(span);
   discarded_ = {};
-  if (!reported_.insert({code, {at.file.value, at.begin}}).second) return discarded_;
+  if (!reported_.insert(fmt::format("{}:{}:{}:{}", code_name(code), at.file.value, at.begin, message)).second) return discarded_;
   Diagnostic& d = diagnostics_->report(code, at, std::move(message));
   if (frame_ && frame_->definition) {
     const std::string& name = frame_->definition->name();
     bool is_inside = at.file == frame_->call_span.file && at.begin >= frame_->call_span.begin && at.end <= frame_->call_span.end;
     if (at != span)
       d.notes.push_back(fmt::format("found inside `{}` of the standard library", name));
-    else if (code >= Code::E0101 && code < Code::E0201 && frame_->call_span.valid() && !is_inside && !frame_->file->is_std)
+    else if (code >= Code::E0101 && code < Code::E0201 && frame_->call_span.valid() && !is_inside && !trial_)
       d.labels.push_back({frame_->call_span, fmt::format("in this call of `{}`", name)});
   }
   return d;
@@ -106,13 +106,19 @@ Value Lowering::global_value(const SourceFile& file, std::string_view name, Span
   }
   if (g->dim) {
     auto [it, is_new] = globals_.try_emplace(g->dim, Value{});
+    if (!is_new && evaluating_.count(g->dim)) {
+      error(Code::E0209, g->span, fmt::format("`{}` depends on itself", name));
+      return poison();
+    }
     if (is_new) {
+      evaluating_.insert(g->dim);
       Frame top;
       top.file = g->file;
       FrameScope scope(*this, top);
       const std::string* overridden = g->file == program_.main ? program_.override_of(name) : nullptr;
       uint32_t id = declare_dim(*g->dim, 0, overridden);
       globals_[g->dim] = id ? dim_value(id) : poison();
+      evaluating_.erase(g->dim);
     }
     return globals_[g->dim];
   }
@@ -335,6 +341,18 @@ TensorValue Lowering::binary(Op op, const TensorValue& a, const TensorValue& b, 
   t.free = false;
   t.span = place(span);
   return t;
+}
+
+void Lowering::check_globals() {
+  Frame top;
+  top.file = program_.main;
+  FrameScope scope(*this, top);
+  for (const auto& [name, g] : program_.main->globals) {
+    if (g.file != program_.main) continue;
+    bool found = false;
+    if (g.dim) global_value(*program_.main, name, g.span, found);
+    if (g.data) evaluate_data(*g.data);
+  }
 }
 
 void Lowering::finish_graph() {

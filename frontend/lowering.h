@@ -71,6 +71,7 @@ class Lowering {
   std::optional<UpdateRule> build_update_rule(const ast::Argument& item, const std::string& prefix, const ParameterSpec& parameter,
                                               std::vector<ScalarSpec>* scalars);
   DataSpec evaluate_data(const ast::Data& data);
+  void check_globals();                    ///< every `dim` and data block of the file, whether used or not
   /// Evaluates a definition that nobody calls with made-up sizes and reports errors that do not depend on sizes.
   void try_definition(const Definition& definition);
   static std::vector<std::string_view> builtin_name_list();  ///< sorted
@@ -255,6 +256,7 @@ class Lowering {
   Value as_input(const Value& v, Span span);
   void finish_graph();
   BuiltGraph take_built();
+  void keep_needed(Module::Expectation& x, const std::vector<Output>& outputs) const;
   std::vector<double> sizes_only(const Value& v) const;
   void compare(const Value& a, const Value& b, const ast::Expr& e, Module::Expectation x, Module::Test& test);
   void bind_local_definitions(const std::vector<ast::StmtPtr>& statements);
@@ -272,9 +274,10 @@ class Lowering {
   Frame* frame_ = nullptr;
   uint32_t next_frame_ = 1;
   int depth_ = 0;
-  std::set<std::pair<Code, std::pair<uint32_t, uint32_t>>> reported_;
+  std::set<std::string> reported_;                   ///< code, place and message
   Diagnostic discarded_;
   std::map<const void*, Value> globals_;             ///< looked up by declaration, never iterated
+  std::set<const void*> evaluating_;                 ///< likewise
   uint32_t rows_ = 0;                                ///< the dimension B
   // persistents of the model, by full name
   struct Known {
@@ -283,6 +286,7 @@ class Lowering {
     Dims dims;
     Span span;
     NodeId current;                                  ///< state: the latest value
+    Span use_span;                                   ///< the call that made it
   };
   std::map<std::string, Known> known_;
   std::vector<ParameterSpec> parameters_;

@@ -17,8 +17,12 @@ class Merged {
  public:
   explicit Merged(Diagnostics& target) : target_(target) {}
   void take(const Diagnostics& found) {
-    for (const Diagnostic& d : found.items())
-      if (seen_.insert({d.code, {d.span.file.value, d.span.begin}}).second) target_.add(d);
+    auto before = seen_;  // one pass may have several things to say about one place
+    for (const Diagnostic& d : found.items()) {
+      std::pair key{d.code, std::pair{d.span.file.value, d.span.begin}};
+      if (!before.count(key)) target_.add(d);
+      seen_.insert(key);
+    }
   }
 
  private:
@@ -85,6 +89,7 @@ std::unique_ptr<Module> load_module(SourceMap& sources, FileId file, const LoadO
   };
   check([&](Diagnostics& d) { check_overrides(program, d); });
   check([&](Diagnostics& d) { check_names(program, d); });
+  check([&](Diagnostics& d) { Lowering(program, d, {true}).check_globals(); });
   if (module->has_train()) {
     bool is_good = check([&](Diagnostics& d) { module->spec = Lowering(program, d, {true}).evaluate_train_spec(); });
     (void)is_good;

@@ -73,6 +73,7 @@ void Parser::parse_definition(ast::Item& item, std::string_view keyword) {
     }
   } catch (const UnclosedBlock&) {
     if (!is_top) throw;
+    ++trouble_;  // whatever a snippet it came from has kept to itself
     bracket_depth_ = nesting_ = 0;
     sink_ = &diagnostics_;
   }

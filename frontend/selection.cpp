@@ -225,7 +225,14 @@ Value Lowering::view(const TensorValue& t, const ast::Expr& e) {
       if (!stays[i]) sizes[i].id = 0;
     for (size_t i = 0; i < target_sizes.size(); ++i)
       if (entries[i].source < 0) target_sizes[i].id = 0;
-    Diagnostic& d = error(Code::E0105, e.span, fmt::format("cannot view {} as {}: {} values{}, {} requested", dims_.show(sizes), dims_.show(target_sizes), to_string(*have), by_row ? " per row" : "", to_string(*want)));
+    std::string each = by_row ? " per row" : "";
+    if (!by_row && rest.size() < t.dims.size()) {
+      Dims staying;
+      for (size_t i = 0; i < stays.size(); ++i)
+        if (stays[i]) staying.push_back(t.dims[i]);
+      each = fmt::format(" for each {}", staying.size() == 1 ? dims_.show(staying[0]) : dims_.show(staying));
+    }
+    Diagnostic& d = error(Code::E0105, e.span, fmt::format("cannot view {} as {}: {} values{}, {} requested", dims_.show(sizes), dims_.show(target_sizes), to_string(*have), each, to_string(*want)));
     if (dims_.show(sizes) != dims_.show(t.dims)) d.notes.push_back(fmt::format("the value is {}", describe_dims_with_origin(t)));
     return poison();
   }

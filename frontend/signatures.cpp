@@ -453,7 +453,7 @@ Value Lowering::leave(Value v, uint32_t frame, const Origin& origin) {
       Origin before = d.origin;
       d = dims_.leave(d, frame);
       if (!d.named() && origin.span.valid() && (!before.span.valid() || before.text != "declared" || is_own)) {
-        bool passed_through = before.span.valid() && before.span.file != program_.files[0].id && before.text != "declared" && before.text != "worked out";
+        bool passed_through = before.span.valid() && before.span.file != program_.files[0].id && before.text != "declared" && before.text != "worked out" && before.text != "given";
         if (!passed_through) d.origin = origin;
       }
     }

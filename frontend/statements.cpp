@@ -34,11 +34,7 @@ void Lowering::execute(const ast::Stmt& s) {
     case K::repeat: execute_repeat(s); break;
     case K::if_: execute_if(*s.value); break;
     case K::expression:
-      if (s.value && s.value->kind != ast::ExprKind::error) {
-        Value v = evaluate(*s.value);
-        if (!is_poison(v))
-          error(Code::E0208, s.span, "this value is used by nothing").help.push_back("name it with `let`, or make it the last line of the block");
-      }
+      if (s.value) evaluate(*s.value);  // the parser has reported it
       break;
     case K::definition: break;  // local definitions of tests were put in scope before
     case K::clause:
@@ -125,8 +121,16 @@ Value Lowering::declare_persistent(const ast::Stmt& s, PersistentKind kind) {
     if (graph_.type(k.node) != spec.persistent.type) {
       for (size_t i = 0; i < dims->size() && i < k.dims.size(); ++i) {
         if ((*dims)[i].extent == k.dims[i].extent) continue;
-        Diagnostic& d = error(Code::E0102, frame_->call_span, fmt::format("dimension `{}` has two sizes: {} here, {} where `{}` was first used", dims_.show((*dims)[i]), (*dims)[i].extent.size, k.dims[i].extent.size, name));
-        d.notes.push_back(fmt::format("an instance that is called twice has one set of weights"));
+        std::string argument = "this call";
+        for (const Local& l : frame_->locals)
+          if (l.value.is(ValueKind::tensor) && std::any_of(l.value.tensor.dims.begin(), l.value.tensor.dims.end(), [&](const Dim& d) { return d.id == (*dims)[i].id; }) && argument == "this call") {
+            argument = fmt::format("`{}`", l.name);
+            for (const Dim& d : l.value.tensor.dims)
+              if (std::string origin = describe_origin(d.origin); d.id == (*dims)[i].id && !origin.empty()) argument += fmt::format(" ({})", origin);
+          }
+        Diagnostic& d = error(Code::E0102, frame_->call_span, fmt::format("dimension `{}` has two sizes: {} in {}, {} in `{}` ({})", dims_.show((*dims)[i]), (*dims)[i].extent.size, argument, k.dims[i].extent.size, s.name.text, program_.sources->describe_line(k.use_span)));
+        d.labels.push_back({k.use_span, fmt::format("`{}` was made here", name)});
+        d.notes.push_back("an instance that is called twice has one set of weights");
         return poison();
       }
       return poison();
@@ -143,7 +147,7 @@ Value Lowering::declare_persistent(const ast::Stmt& s, PersistentKind kind) {
   t.dims = *dims;
   t.span = place(s.name.span);
   if (!frame_->file->is_std) node_names_.emplace(t.node.value, s.name.text);
-  known_[name] = {parameters_.size(), t.node, *dims, s.name.span, t.node};
+  known_[name] = {parameters_.size(), t.node, *dims, s.name.span, t.node, frame_->call_span};
   parameters_.push_back(std::move(spec));
   return Value::of(t);
 }

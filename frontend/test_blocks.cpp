@@ -123,6 +123,51 @@ void Lowering::execute_expect(const ast::Stmt& s, Module::Test& test) {
   compare(whole, Value::of(constant(1, DType::f32, t->dims, e.span)), e, x, test);
 }
 
+// What the outputs, and the gradients they mention, depend on.
+void Lowering::keep_needed(Module::Expectation& x, const std::vector<Output>& outputs) const {
+  std::vector<bool> needed(graph_.size(), false);
+  auto reach = [&](NodeId from) {
+    std::vector<NodeId> open{from};
+    while (!open.empty()) {
+      NodeId n = open.back();
+      open.pop_back();
+      if (needed[n.value]) continue;
+      needed[n.value] = true;
+      for (NodeId o : graph_[n].operands) open.push_back(o);
+    }
+  };
+  for (const Output& o : outputs) reach(o.node);
+  auto is_needed_input = [&](const std::string& name) {
+    for (uint32_t i = 0; i < graph_.size(); ++i)
+      if (const Node& n = graph_[NodeId{i}]; needed[i] && n.op == Op::input && n.attributes.text == name) return true;
+    return false;
+  };
+  std::vector<bool> wanted(gradient_requests_.size(), false);
+  for (size_t r = gradient_requests_.size(); r-- > 0;) {  // a later gradient may mention an earlier one
+    wanted[r] = is_needed_input(gradient_requests_[r].input);
+    if (!wanted[r]) continue;
+    reach(gradient_requests_[r].of);
+    reach(gradient_requests_[r].wrt);
+  }
+  std::vector<NodeId> moved(graph_.size());
+  x.graph.name = "test";
+  for (uint32_t i = 0; i < graph_.size(); ++i) {
+    if (!needed[i]) continue;
+    const Node& n = graph_[NodeId{i}];
+    if (n.op == Op::parameter) x.graph.add_persistent(*graph_.find_persistent(n.attributes.text));
+    std::vector<NodeId> operands;
+    for (NodeId o : n.operands) operands.push_back(moved[o.value]);
+    moved[i] = x.graph.add(n.op, std::move(operands), n.attributes, n.span, n.scope);
+  }
+  for (const Output& o : outputs) x.graph.outputs.push_back({o.name, moved[o.node.value]});
+  for (const auto& input : test_inputs_)
+    if (is_needed_input(input.first)) x.inputs.push_back(input);
+  for (size_t r = 0; r < wanted.size(); ++r)
+    if (wanted[r]) x.gradients.push_back({gradient_requests_[r].input, moved[gradient_requests_[r].of.value], moved[gradient_requests_[r].wrt.value]});
+  for (const ParameterSpec& p : parameters_)
+    if (x.graph.find_persistent(p.persistent.name)) x.parameters.push_back(p);
+}
+
 std::vector<double> Lowering::sizes_only(const Value& v) const {
   std::vector<double> numbers;
   std::function<void(const Value&)> visit = [&](const Value& i) {
@@ -161,12 +206,7 @@ void Lowering::compare(const Value& a, const Value& b, const ast::Expr& e, Modul
     return;
   }
   x.kind = Module::Expectation::Kind::equal;
-  x.graph = graph_;
-  x.graph.name = "test";
-  x.graph.outputs = {{"left", left->node}, {"right", right->node}};
-  x.inputs = test_inputs_;
-  x.gradients = gradient_requests_;
-  x.parameters = parameters_;
+  keep_needed(x, {{"left", left->node}, {"right", right->node}});
   test.expectations.push_back(std::move(x));
 }
 
@@ -187,12 +227,7 @@ void Lowering::execute_check_gradients(const ast::Stmt& s, Module::Test& test) {
     error(Code::E0206, s.value->span, fmt::format("gradients need a result of f32, found {}", dtype_name(t->dtype)));
     return;
   }
-  x.graph = graph_;
-  x.graph.name = "test";
-  x.graph.outputs = {{"result", t->node}};
-  x.inputs = test_inputs_;
-  x.gradients = gradient_requests_;
-  x.parameters = parameters_;
+  keep_needed(x, {{"result", t->node}});
   test.expectations.push_back(std::move(x));
 }
 
