@@ -83,7 +83,7 @@ TEST_CASE("teams of any size give the bits of one thread, step after step") {
       CompiledRunner runner(relay.f.program);
       StepMemory expected(relay.f.program);
       relay.fill(expected);
-      const int64_t steps = 300;
+      const int64_t steps = 60;
       for (int64_t s = 0; s < steps; ++s) Evaluator(relay.f.program, expected).run();
       StepMemory one(relay.f.program);
       relay.fill(one);

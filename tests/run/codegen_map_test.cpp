@@ -12,26 +12,29 @@ namespace {
 
 std::vector<int64_t> sizes(int lanes) { return {1, 3, lanes - 1, lanes, lanes + 1, 2 * lanes + 3, 8 * lanes + 1, 1000}; }
 
-/// Runs both ways from equal memory and compares every buffer.
-void check_program(const Program& program, const std::function<void(StepMemory&)>& fill, int64_t rows = 0,
-                   double tolerance = 2e-5, int64_t data_rows = 0) {
-  StepMemory compiled(program, data_rows), expected(program, data_rows);
-  for (StepMemory* m : {&compiled, &expected}) {
-    if (rows) m->rows = rows;
-    for (uint32_t i = 0; i < program.buffers.size(); ++i) m->fill(BufferId{i}, [](int64_t) { return 0.0; });
-    fill(*m);
-  }
-  CompiledRunner(program).run(compiled);
-  Evaluator(program, expected).run();
-  REQUIRE(compiled.guards_intact());
-  for (uint32_t i = 0; i < program.buffers.size(); ++i) {
-    BufferId id{i};
-    for (size_t k = 0; k < compiled.count(id); ++k) {
-      double got = compiled.get(id, int64_t(k)), want = expected.get(id, int64_t(k));
-      if (close(got, want, tolerance)) continue;
-      INFO("level " << vector_level_name(program.target.level) << ", buffer " << program[id].name << ", element " << k << ", got "
-                    << got << ", expected " << want << ", rows " << compiled.rows);
-      REQUIRE(false);
+/// Runs both ways from equal memory, at each number of rows (0: the planned one), and compares every buffer.
+void check_program(const Program& program, const std::function<void(StepMemory&)>& fill,
+                   const std::vector<int64_t>& row_counts = {0}, double tolerance = 2e-5, int64_t data_rows = 0) {
+  CompiledRunner runner(program);
+  for (int64_t rows : row_counts) {
+    StepMemory compiled(program, data_rows), expected(program, data_rows);
+    for (StepMemory* m : {&compiled, &expected}) {
+      if (rows) m->rows = rows;
+      for (uint32_t i = 0; i < program.buffers.size(); ++i) m->fill(BufferId{i}, [](int64_t) { return 0.0; });
+      fill(*m);
+    }
+    runner.run(compiled);
+    Evaluator(program, expected).run();
+    REQUIRE(compiled.guards_intact());
+    for (uint32_t i = 0; i < program.buffers.size(); ++i) {
+      BufferId id{i};
+      for (size_t k = 0; k < compiled.count(id); ++k) {
+        double got = compiled.get(id, int64_t(k)), want = expected.get(id, int64_t(k));
+        if (close(got, want, tolerance)) continue;
+        INFO("level " << vector_level_name(program.target.level) << ", buffer " << program[id].name << ", element " << k
+                      << ", got " << got << ", expected " << want << ", rows " << compiled.rows);
+        REQUIRE(false);
+      }
     }
   }
 }
@@ -132,16 +135,15 @@ TEST_CASE("two outer axes with strides, broadcasts, index and extent, run-time r
         int held = code2.load({flag, 0, {n, 1}}, DType::boolean);
         code2.store({z, 0, {n, 1}}, DType::f32, code2.compute(Op::select, DType::f32, {held, t, code2.constant(-1)}));
         f.kernel("second", back);
-        for (int64_t rows : {int64_t(1), int64_t(5), capacity})
-          check_program(
-              f.program,
-              [&](StepMemory& m) {
-                m.fill(x, wave);
-                m.fill(bias, [](int64_t k) { return wave(k + 100); });
-                m.fill(column, [](int64_t k) { return double(k) + 0.5; });
-                m.fill(rate, [](int64_t) { return 0.25; });
-              },
-              rows);
+        check_program(
+            f.program,
+            [&](StepMemory& m) {
+              m.fill(x, wave);
+              m.fill(bias, [](int64_t k) { return wave(k + 100); });
+              m.fill(column, [](int64_t k) { return double(k) + 0.5; });
+              m.fill(rate, [](int64_t) { return 0.25; });
+            },
+            std::vector<int64_t>{int64_t(1), int64_t(5), capacity});
       }
   }
 }
@@ -168,10 +170,9 @@ TEST_CASE("lanes along the rows, with fields looked up by row") {
       BufferId z = f.buffer("z", BufferKind::temporary, DType::f32, {{1, true}, {n}});
       code2.store({z, 0, {n, 1}}, DType::f32, code2.compute(Op::cast, DType::f32, {code2.load({image, 0, {0, 1}, 0}, type)}));
       f.kernel("straight", straight);
-      for (int64_t rows : {int64_t(1), int64_t(lanes), int64_t(lanes + 1), capacity})
-        check_program(
-            f.program, [&](StepMemory& m) { m.fill(image, [](int64_t i) { return double(i * 37 % 251); }); }, rows, 0,
-            2 * capacity);
+      check_program(
+          f.program, [&](StepMemory& m) { m.fill(image, [](int64_t i) { return double(i * 37 % 251); }); },
+          std::vector<int64_t>{int64_t(1), int64_t(lanes), int64_t(lanes + 1), capacity}, 0, 2 * capacity);
     }
   }
 }
@@ -235,8 +236,9 @@ TEST_CASE("a lone sum over several axes, with and without outer axes, over run-t
           BlockCode after(map.blocks[1].code, next);
           after.store({out, 0, {outer ? 1 : 0, 0, 0}}, DType::f32, sum);
           f.kernel("sum", map);
-          for (int64_t rows : {int64_t(1), int64_t(3), capacity})
-            check_program(f.program, [&](StepMemory& memory) { memory.fill(x, wave); }, rows, 1e-4);
+          check_program(
+              f.program, [&](StepMemory& memory) { memory.fill(x, wave); },
+              std::vector<int64_t>{int64_t(1), int64_t(3), capacity}, 1e-4);
         }
   }
 }
@@ -312,14 +314,13 @@ TEST_CASE("softmax and its loss in one kernel, row-wise, over a field of labels"
         BlockCode mean_code(mean.blocks[1].code, next2);
         mean_code.store({loss, 0, {0}}, DType::f32, mean_code.compute(Op::div, DType::f32, {total, mean_code.extent({1, true})}));
         f.kernel("loss.mean", mean, false);
-        for (int64_t rows : {int64_t(1), int64_t(16), int64_t(31), capacity})
-          check_program(
-              f.program,
-              [&](StepMemory& m) {
-                m.fill(logits, [](int64_t i) { return wave(i) * 4; });
-                m.fill(label, [&](int64_t i) { return double(i * 3 % classes); });
-              },
-              rows, 2e-5, 50);
+        check_program(
+            f.program,
+            [&](StepMemory& m) {
+              m.fill(logits, [](int64_t i) { return wave(i) * 4; });
+              m.fill(label, [&](int64_t i) { return double(i * 3 % classes); });
+            },
+            std::vector<int64_t>{int64_t(1), int64_t(16), int64_t(31), capacity}, 2e-5, 50);
       }
 }
 
