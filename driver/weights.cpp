@@ -46,6 +46,12 @@ StepProgram persistents_only(const std::vector<ParameterSpec>& specs) {
   return program;
 }
 
+StepProgram model_weights(Session& session) {
+  std::vector<ParameterSpec> specs = session.require(session.module->build_train_graph(session.diagnostics)).parameters;
+  std::erase_if(specs, [](const ParameterSpec& s) { return s.persistent.kind == PersistentKind::optimizer_state; });
+  return persistents_only(specs);
+}
+
 void initialize(StepRunner& runner, const std::vector<ParameterSpec>& specs, uint64_t seed) {
   for (const ParameterSpec& spec : specs) {
     int index = runner.find_persistent(spec.persistent.name);

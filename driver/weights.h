@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "driver/session.h"
 #include "frontend/frontend.h"
 #include "ir/interpreter.h"
 #include "runtime/step_runner.h"
@@ -17,6 +18,9 @@ Tensor initial_value(const ParameterSpec&, uint64_t seed);
 
 /// A program without code that has these persistents, each once: a StepRunner of it holds weights.
 StepProgram persistents_only(const std::vector<ParameterSpec>&);
+
+/// Of all parameters and layer states that training has: what a weights file holds. The file has a train block.
+StepProgram model_weights(Session&);
 
 /// Draws every persistent of the runner that `specs` describe.
 void initialize(StepRunner&, const std::vector<ParameterSpec>& specs, uint64_t seed);

@@ -1,0 +1,220 @@
+// nnc predict: the model of the train block on rows from files, batch by batch in compiled code.
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "base/check.h"
+#include "driver/commands.h"
+#include "driver/graph_file.h"
+#include "driver/tensors.h"
+#include "driver/weights.h"
+#include "runtime/readers.h"
+
+namespace nnc {
+namespace {
+
+struct PredictOptions {
+  CommonOptions common;
+  std::string weights, output;
+  std::vector<std::string> inputs;
+  bool classes = false;
+};
+
+/// What is asked of the file given for a model's input: any file for the data field of that name, or one that holds these values alone.
+FieldRequest request_of(const ArgumentSpec& input, const std::string& path, const TrainSpec& spec) {
+  FieldRequest r;
+  r.name = input.name;
+  r.path = path;
+  r.kind = guess_source_kind(path);
+  r.dtype = input.type.dtype;
+  r.classes = input.classes;
+  int64_t values = 1;
+  for (size_t i = 1; i < input.type.shape.size(); ++i) {
+    r.row_shape.push_back(input.type.shape[i].size);
+    values *= input.type.shape[i].size;
+  }
+  if (r.kind == SourceKind::npz || r.kind == SourceKind::safetensors) {
+    TensorFile file = read_tensors(path, r.kind);
+    if (file.find(input.name)) r.key = input.name;
+    else if (file.tensors.size() == 1) r.key = file.tensors[0].name;
+    else r.key = input.name;
+  }
+  if (r.kind == SourceKind::csv && int64_t(count_csv_columns(load_file(path), path)) != values) {
+    // A table laid out like the training data: the same columns are taken.
+    for (const FieldSpec& f : spec.data.fields) {
+      if (f.name != input.name || f.source.kind != SourceSpec::Kind::csv) continue;
+      r.has_range = f.source.has_range;
+      r.first_column = f.source.first_column;
+      r.end_column = f.source.end_column;
+      r.columns = f.source.columns;
+      r.column_names = f.source.column_names;
+    }
+  }
+  return r;
+}
+
+std::vector<FieldData> read_inputs(const PredictOptions& o, const std::vector<ArgumentSpec>& inputs, const TrainSpec& spec) {
+  std::map<std::string, std::string> given;
+  std::vector<std::string> names;
+  for (const ArgumentSpec& i : inputs) names.push_back(i.name);
+  for (const std::string& text : o.inputs) {
+    auto [name, path] = split_option("--input", text, "NAME=FILE");
+    if (std::find(names.begin(), names.end(), name) == names.end()) {
+      std::string near = nearest(name, names);
+      throw UserError(Code::E0601, fmt::format("the model has no input `{}`", name), "the command line",
+                      near.empty() ? fmt::format("its inputs are {}", fmt::join(names, ", ")) : fmt::format("did you mean `{}`?", near));
+    }
+    if (!given.emplace(name, path).second) throw UserError(Code::E0601, fmt::format("`--input {}` is given twice", name), "the command line");
+  }
+  std::vector<FieldRequest> requests;
+  for (const ArgumentSpec& input : inputs) {
+    auto it = given.find(input.name);
+    if (it == given.end())
+      throw UserError(Code::E0601, fmt::format("the model's input `{}` is not given", input.name), "the command line", fmt::format("`--input {}=FILE.npy`", input.name));
+    if (input.type.shape.empty() || !(input.type.shape[0] == Extent{1, true}))
+      throw UserError(Code::E0506, fmt::format("the model's input `{}` has no rows: prediction goes row by row", input.name), o.common.file, "`nnc run --fn` evaluates any definition");
+    requests.push_back(request_of(input, it->second, spec));
+  }
+  return read_fields(requests);
+}
+
+/// Collects what each batch gives, rows one after the other.
+class Results {
+ public:
+  Results(const StepProgram& program, int64_t rows) : program_(program) {
+    for (const OutputSlot& slot : program.outputs) {
+      StoredTensor t{slot.name, slot.dtype, slot.shape, {}};
+      if (slot.row_axis >= 0) t.shape[size_t(slot.row_axis)] = slot.shape[size_t(slot.row_axis)] / program.rows_capacity * rows;
+      t.bytes.resize(size_t(element_count(t.shape)) * byte_size(t.dtype));
+      tensors_.push_back(std::move(t));
+    }
+    for (const std::string& name : program.results) tensors_.push_back({name, DType::f32, {}, std::vector<std::byte>(4)});
+  }
+  void take(const StepRunner& runner, const std::vector<float>& results, int64_t first, int64_t count) {
+    for (size_t o = 0; o < program_.outputs.size(); ++o) {
+      const OutputSlot& slot = program_.outputs[o];
+      StoredTensor& into = tensors_[o];
+      if (slot.row_axis < 0) {
+        std::memcpy(into.bytes.data(), runner.output(o), into.bytes.size());
+        continue;
+      }
+      size_t axis = size_t(slot.row_axis);
+      int64_t outer = 1, inner = slot.shape[axis] / program_.rows_capacity * int64_t(byte_size(slot.dtype));  // bytes of one row
+      for (size_t a = 0; a < axis; ++a) outer *= slot.shape[a];
+      for (size_t a = axis + 1; a < slot.shape.size(); ++a) inner *= slot.shape[a];
+      int64_t from_stride = inner * program_.rows_capacity;
+      int64_t to_stride = outer > 0 ? int64_t(into.bytes.size()) / outer : 0;
+      for (int64_t i = 0; i < outer; ++i)
+        std::memcpy(into.bytes.data() + i * to_stride + first * inner, runner.output(o) + i * from_stride, size_t(count * inner));
+    }
+    for (size_t r = 0; r < results.size(); ++r) std::memcpy(tensors_[program_.outputs.size() + r].bytes.data(), &results[r], 4);
+  }
+  std::vector<StoredTensor>& tensors() { return tensors_; }
+
+ private:
+  const StepProgram& program_;
+  std::vector<StoredTensor> tensors_;
+};
+
+/// What the model's own last operation says of its result.
+enum class Meaning : uint8_t { scores, probabilities };
+
+Meaning meaning_of(const Graph& graph) {
+  const Node& last = graph[graph.outputs.at(0).node];
+  if (last.op == Op::sigmoid) return Meaning::probabilities;
+  // A softmax: something divided by its own sum.
+  if (last.op == Op::div && graph[last.operands[0]].op == Op::exp) return Meaning::probabilities;
+  return Meaning::scores;
+}
+
+/// The likeliest class of each row and its probability. One score per row is that of class 1 against class 0.
+std::vector<StoredTensor> to_classes(const StoredTensor& result, Meaning meaning) {
+  if (!is_float(result.dtype) || result.shape.empty() || result.shape.size() > 2)
+    throw UserError(Code::E0601, fmt::format("`--classes` needs one row of scores per row, the model gives {}", shape_text(result.shape)), "the command line");
+  size_t rows = size_t(result.shape[0]), columns = result.shape.size() == 2 ? size_t(result.shape[1]) : 1;
+  std::vector<double> values = to_numbers(result.bytes.data(), rows * columns, result.dtype);
+  Tensor classes{DType::i32, {int64_t(rows)}, {}}, probabilities{DType::f32, {int64_t(rows)}, {}};
+  for (size_t r = 0; r < rows; ++r) {
+    const double* row = values.data() + r * columns;
+    if (columns == 1) {
+      double p = meaning == Meaning::probabilities ? row[0] : 1 / (1 + std::exp(-row[0]));
+      classes.values.push_back(p >= 0.5 ? 1 : 0);
+      probabilities.values.push_back(p >= 0.5 ? p : 1 - p);
+      continue;
+    }
+    size_t best = size_t(std::max_element(row, row + columns) - row);
+    double sum = 0;
+    for (size_t c = 0; c < columns; ++c) sum += std::exp(row[c] - row[best]);
+    classes.values.push_back(double(best));
+    probabilities.values.push_back(meaning == Meaning::probabilities ? row[best] : 1 / sum);
+  }
+  return {to_stored("class", classes), to_stored("probability", probabilities)};
+}
+
+int predict(const PredictOptions& o) {
+  Session session(o.common);
+  session.load();
+  session.require_train();
+  BuiltGraph graph = session.require(session.module->build_predict_graph(session.diagnostics));
+  check_results_path(o.output, o.classes ? 2 : graph.graph.outputs.size());
+  if (o.classes && graph.graph.outputs.size() != 1)
+    throw UserError(Code::E0601, fmt::format("`--classes` needs a model with one result, this one has {}", graph.graph.outputs.size()), "the command line");
+  std::vector<FieldData> fields = read_inputs(o, graph.inputs, session.module->train());
+  int64_t rows = fields.empty() ? 0 : fields[0].rows;
+  Team team(session.thread_count());
+  StepRunner weights(model_weights(session), team);
+  load_tensors(o.weights, weights, false);
+  Meaning meaning = meaning_of(graph.graph);
+  CompiledStep compiled = compile_step(make_program(std::move(graph.graph), "predict", std::clamp<int64_t>(rows, 1, 256), session.target), session.sources);
+  StepRunner runner(compiled.step, team);
+  runner.copy_persistents(weights);
+  const StepProgram& program = runner.program();
+  for (size_t i = 0; i < program.fields.size(); ++i)
+    for (size_t f = 0; f < fields.size(); ++f)
+      if (graph.inputs[f].name == program.fields[i]) runner.bind_field(i, fields[f].data, fields[f].row_stride_bytes);
+  std::vector<float> scalars, numbers(program.results.size());
+  for (const std::string& name : program.scalars) {
+    scalars.push_back(0);
+    for (const ScalarSpec& s : session.module->train().scalars)
+      if (s.name == name) scalars.back() = float(s.value);
+  }
+  Results results(program, rows);
+  std::vector<int64_t> index(static_cast<size_t>(program.rows_capacity));
+  for (int64_t first = 0; first < rows; first += program.rows_capacity) {
+    int64_t count = std::min(program.rows_capacity, rows - first);
+    for (int64_t r = 0; r < count; ++r) index[size_t(r)] = first + r;
+    runner.run(std::span(&count, 1), index.data(), scalars.data(), numbers.data());
+    results.take(runner, numbers, first, count);
+  }
+  std::vector<StoredTensor> written = std::move(results.tensors());
+  std::vector<std::string> header;
+  if (o.classes) {
+    written = to_classes(written.at(0), meaning);
+    header = {"class", "probability"};
+  }
+  write_results(o.output, written, header);
+  if (!o.output.empty() && o.output != "-" && !o.common.quiet) std::fprintf(stderr, "%lld rows written to %s\n", static_cast<long long>(rows), o.output.c_str());
+  return exit_done;
+}
+
+}  // namespace
+
+void add_predict(CLI::App& app, Action& action) {
+  auto o = std::make_shared<PredictOptions>();
+  CLI::App* command = app.add_subcommand("predict",
+                                         "run the model on new rows\n\n"
+                                         "  nnc predict digits.nn --weights digits.safetensors --input image=x.npy --output y.npy\n"
+                                         "  nnc predict digits.nn --weights digits.safetensors --input image=x.csv --classes\n");
+  add_common(*command, o->common, false, true);
+  command->add_option("--weights", o->weights, "trained weights (.safetensors)")->required();
+  command->add_option("--input", o->inputs, "NAME=FILE for each input of the model: .npy, .npz, .csv or idx");
+  command->add_option("--output", o->output, ".npy, .npz (several results) or .csv; standard output without it");
+  command->add_flag("--classes", o->classes, "the most likely class of each row and its probability");
+  command->add_flag("--quiet", o->common.quiet, "no messages");
+  command->callback([o, &action] { action = [o] { return predict(*o); }; });
+}
+
+}  // namespace nnc
