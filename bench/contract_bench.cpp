@@ -1,6 +1,6 @@
 // Contract kernels against this machine's FMA peak: the shapes of the first issues, each alone in a program, operands hot. Prints
 // median time and share of the peak that is measured beside it. Build target: contract_bench. Options: --level NAME, --filter
-// TEXT, --tile MRxNR, --text (LLVM's assembly).
+// TEXT, --tile MRxNR, --blocks M,N,K, --text (LLVM's assembly).
 #include <fmt/format.h>
 #include <time.h>
 
@@ -92,7 +92,7 @@ std::vector<Named> shapes() {
 
 int main(int argc, char** argv) {
   Target target = host_target_with_cpu();
-  std::string filter, tile;
+  std::string filter, tile, blocks;
   bool text = false;
   for (int i = 1; i < argc; ++i) {
     std::string word = argv[i];
@@ -104,8 +104,10 @@ int main(int argc, char** argv) {
       filter = argv[++i];
     else if (word == "--tile" && i + 1 < argc)
       tile = argv[++i];
+    else if (word == "--blocks" && i + 1 < argc)
+      blocks = argv[++i];
     else {
-      fmt::print(stderr, "usage: contract_bench [--level NAME] [--filter TEXT] [--tile MRxNR] [--text]\n");
+      fmt::print(stderr, "usage: contract_bench [--level NAME] [--filter TEXT] [--tile MRxNR] [--blocks M,N,K] [--text]\n");
       return 2;
     }
   }
@@ -120,6 +122,7 @@ int main(int argc, char** argv) {
     auto& kernel = std::get<ContractKernel>(program.kernels[0].body);
     choose_tiles(program, kernel);
     if (!tile.empty()) std::sscanf(tile.c_str(), "%dx%d", &kernel.mr, &kernel.nr);
+    if (!blocks.empty()) std::sscanf(blocks.c_str(), "%ld,%ld,%ld", &kernel.mc, &kernel.nc, &kernel.kc);
     if (text) {
       fmt::print("{}\n", emit_text(program, nullptr, CodeStage::assembly));
       continue;

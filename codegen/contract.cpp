@@ -58,9 +58,11 @@ Plan make_plan(const Program& program, const ContractKernel& kernel) {
   p.planned_n = std::max<int64_t>(1, p.n.at(program.rows));
   p.planned_k = p.k.at(program.rows);
 
+  // Accumulators, the vectors of b and one broadcast are in registers.
   const int accumulators = target.vector_registers >= 32 ? 24 : 12;
-  p.nr = int(std::clamp<int64_t>(kernel.nr, 1, std::min<int64_t>(accumulators, round_up(p.planned_n, lanes) / lanes)));
-  p.mr = int(std::clamp<int64_t>(kernel.mr, 1, std::min<int64_t>(accumulators / p.nr, p.planned_m)));
+  p.nr = int(std::clamp<int64_t>(kernel.nr, 1, std::min<int64_t>(accumulators / 2 + 1, round_up(p.planned_n, lanes) / lanes)));
+  const int most_rows = std::min(accumulators / p.nr, (target.vector_registers - 1 - p.nr) / p.nr);
+  p.mr = int(std::clamp<int64_t>(kernel.mr, 1, std::min<int64_t>(most_rows, p.planned_m)));
   p.width = int64_t(p.nr) * lanes;
   p.mc = round_up(std::clamp<int64_t>(kernel.mc, 1, p.planned_m), p.mr);
   p.nc = round_up(std::clamp<int64_t>(kernel.nc, 1, p.planned_n), p.width);
@@ -81,8 +83,14 @@ Plan make_plan(const Program& program, const ContractKernel& kernel) {
     p.scratch = round_up(p.scratch + bytes, 64);
     return at;
   };
-  p.a_panel = p.mr * p.kc * 4;
-  p.b_panel = p.width * p.kc * 4;
+  // Packing writes one vector to each panel in turn: panels a power of two apart would meet in a few sets of the first-level
+  // cache.
+  auto panel_bytes = [&](int64_t width) {
+    int64_t bytes = round_up(width * p.kc * 4, 64);
+    return bytes % 512 == 0 ? bytes + 64 : bytes;
+  };
+  p.a_panel = panel_bytes(p.mr);
+  p.b_panel = panel_bytes(p.width);
   p.c_tile = p.mr * p.width * 4;
   if (p.pack_a) p.a_offset = reserve(p.mc / p.mr * p.a_panel);
   if (p.pack_b) p.b_offset = reserve(p.nc / p.width * p.b_panel);

@@ -74,6 +74,7 @@ class Packer {
           point.active = active;
           point.mask = e_.lane_mask(active, part.size);
         }
+        if (!active) prefetch_ahead(point);
         e_.emit(job_.operand->code, point);
         llvm::Value* place =
             e_.offset_pointer(e_.offset_pointer(row, ir.CreateMul(panel, e_.i64(job_.panel_bytes))), int64_t(part.offset) * 4);
@@ -188,6 +189,21 @@ class Packer {
         }
       }
     });
+  }
+
+  /// Rows of memory that are far apart are invisible to the hardware's prefetchers: ask for the vector some steps of k ahead.
+  /// (Not for fields, whose rows are looked up; an address beyond the end does no harm.)
+  void prefetch_ahead(const Point& at) {
+    constexpr int64_t far_bytes = 1024, steps = 6;
+    for (const Instruction& i : job_.operand->code) {
+      if (i.kind != Instruction::Kind::load || i.access.row_axis >= 0 || i.access.index_value >= 0) continue;
+      int64_t step_bytes = i.access.strides[size_t(job_.k_axis)] * int64_t(byte_size(i.dtype));
+      if (step_bytes < far_bytes) continue;
+      Point point = at;
+      llvm::Value* address = e_.offset_pointer(e_.address(i.access, point), step_bytes * steps);
+      e_.ir.CreateIntrinsic(llvm::Intrinsic::prefetch, {e_.ir.getPtrTy()},
+                            {address, e_.ir.getInt32(0), e_.ir.getInt32(3), e_.ir.getInt32(1)});
+    }
   }
 
   void keep(llvm::Value* value, llvm::Value* place) {

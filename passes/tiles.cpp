@@ -43,7 +43,8 @@ double tile_cost(const TileRequest& r, int lanes, int mr, int nr) {
 TileChoice choose_tiles(const Target& target, const TileRequest& r) {
   TileChoice choice;
   const int lanes = target.f32_lanes();
-  const int accumulators = target.vector_registers >= 32 ? 24 : 12;
+  // Accumulators, the vectors of b and one broadcast; 24 accumulators at most, with more LLVM spills.
+  auto fits = [&](int mr, int nr) { return mr * nr <= 24 && mr * nr + nr + 1 <= target.vector_registers; };
   const int64_t m = std::max<int64_t>(r.m, 1), n = std::max<int64_t>(r.n, 1), k = std::max<int64_t>(r.k, 1);
   TileRequest request = r;
   request.m = m;
@@ -53,10 +54,11 @@ TileChoice choose_tiles(const Target& target, const TileRequest& r) {
   // Register tile.
   double best = 0;
   for (int nr = 1; nr <= std::min<int64_t>(8, blocks(n, lanes)); ++nr)
-    for (int mr = 1; mr <= std::min<int64_t>(m, 14) && mr * nr <= accumulators; ++mr) {
+    for (int mr = 1; mr <= std::min<int64_t>(m, 16) && fits(mr, nr); ++mr) {
       double cost = tile_cost(request, lanes, mr, nr);
       if ((mr & (mr - 1)) != 0 && !(r.a.readable && r.a.across_stride != 1))
-        cost *= 1.01;  // panels pack best with a power of two
+        cost *= 1.01;                                         // panels pack best with a power of two
+      if (mr * nr > 16 && (m < 64 || k < 128)) cost *= 1.03;  // starting and ending a large tile is not hidden
       if (best == 0 || cost < best * 0.999) {
         best = cost;
         choice.mr = mr;
@@ -73,12 +75,12 @@ TileChoice choose_tiles(const Target& target, const TileRequest& r) {
   else
     choice.kc = round_up(blocks(k, blocks(k, most_k)), 16);
 
-  // Packing. In place costs nothing but strides: far apart rows of a meet in few sets of the cache, so what is read often is
-  // packed.
+  // Packing. In place costs nothing but strides: elements far apart, and most of all multiples of 1 KB apart, meet in few sets of
+  // the cache and in as many pages as there are rows, so blocks of some size are packed.
   auto far = [&](int64_t stride) { return stride * 4 >= 2048; };
-  const int64_t a_reads = blocks(n, width), b_reads = blocks(m, choice.mr);
-  choice.pack_a = !r.a.readable || (a_reads >= 8 && (far(r.a.across_stride) || far(r.a.k_stride)) && m * k >= 16384);
-  choice.pack_b = !r.b.readable || (b_reads >= 8 && far(r.b.k_stride) && k * n >= 16384) ||
+  const int64_t b_reads = blocks(m, choice.mr);
+  choice.pack_a = !r.a.readable || ((far(r.a.across_stride) || far(r.a.k_stride)) && choice.mr > 2 && m * k >= 16384);
+  choice.pack_b = !r.b.readable || (b_reads >= 4 && far(r.b.k_stride) && k * n >= 16384) ||
                   (target.level == VectorLevel::portable && n % lanes != 0 && b_reads >= 2);
 
   // Blocks of m and n: the packed block of a in half of the second-level cache.
@@ -86,6 +88,9 @@ TileChoice choose_tiles(const Target& target, const TileRequest& r) {
   choice.mc =
       std::min(round_up(m, choice.mr), std::max<int64_t>(choice.mr, std::min<int64_t>(a_rows, 256) / choice.mr * choice.mr));
   choice.nc = std::min(round_up(n, width), std::max(width, int64_t(512) / width * width));
+
+  choice.mc = round_up(blocks(m, blocks(m, choice.mc)), choice.mr);  // even pieces
+  choice.nc = round_up(blocks(n, blocks(n, choice.nc)), width);
 
   // Pieces for a team, where a kernel lasts some microseconds: about eight, cut along the axis whose operand would not be packed
   // again.
@@ -95,8 +100,9 @@ TileChoice choose_tiles(const Target& target, const TileRequest& r) {
   while (pieces() < wanted) {
     const bool can_m = choice.mc > choice.mr, can_n = choice.nc > width;
     if (!can_m && !can_n) break;
-    const bool cut_m = can_m && (!can_n || !choice.pack_b || choice.pack_a);
-    if (cut_m)
+    // What a cut would pack once more.
+    const int64_t again_m = choice.pack_b ? k * n : 0, again_n = choice.pack_a ? m * k : 0;
+    if (can_m && (!can_n || again_m <= again_n))
       choice.mc = round_up(blocks(choice.mc, 2), choice.mr);
     else
       choice.nc = round_up(blocks(choice.nc, 2), width);
