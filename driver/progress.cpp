@@ -15,8 +15,9 @@ constexpr int bar_width = 20;
 double seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 std::string format_duration(double s) {
-  if (s < 1e-3) return fmt::format("{:.0f}us", s * 1e6);
-  if (s < 1) return fmt::format("{:.0f}ms", s * 1e3);
+  if (s < 0.9995e-4) return fmt::format("{:.1f}us", s * 1e6);
+  if (s < 0.9995e-3) return fmt::format("{:.0f}us", s * 1e6);
+  if (s < 0.9995) return fmt::format("{:.0f}ms", s * 1e3);
   if (s < 60) return fmt::format("{:.0f}s", s);
   return fmt::format("{:d}:{:02d}", int(s) / 60, int(s) % 60);
 }
@@ -31,14 +32,12 @@ std::string format_metric(double v) {
 }
 
 Progress::Progress(std::vector<std::string> names, int64_t epochs, int64_t steps_per_epoch, bool quiet)
-    : names_(std::move(names)), epochs_(epochs), steps_(steps_per_epoch), quiet_(quiet), terminal_(terminal(stderr)) {}
+    : names_(std::move(names)), epochs_(epochs), steps_(steps_per_epoch), quiet_(quiet), terminal_(terminal(stderr)), epoch_start_(seconds()) {}
 
 void Progress::show(int64_t epoch, int64_t step, std::span<const double> values, bool finished) {
   double now = seconds();
   if (epoch != shown_epoch_) {
     shown_epoch_ = epoch;
-    epoch_start_ = last_draw_ = now;
-    first_step_ = step - 1;
     if (!quiet_) std::fprintf(stderr, "Epoch %lld/%lld\n", static_cast<long long>(epoch + 1), static_cast<long long>(epochs_));
   }
   if (quiet_ || (!finished && (!terminal_.animated || now - last_draw_ < 0.1))) return;
@@ -60,6 +59,8 @@ void Progress::finish_epoch(const std::string& more) {
   if (quiet_) return;
   std::fprintf(stderr, "%s\n", more.c_str());
   open_line_ = false;
+  epoch_start_ = seconds();
+  first_step_ = 0;
 }
 
 void Progress::interrupt() {

@@ -27,7 +27,7 @@ class Progress {
   Terminal terminal_;
   int64_t shown_epoch_ = -1;
   double epoch_start_ = 0, last_draw_ = 0;
-  int64_t first_step_ = 0;
+  int64_t first_step_ = 0;  ///< steps of the epoch that an earlier run had done
   bool open_line_ = false;
 };
 
