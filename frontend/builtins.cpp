@@ -211,7 +211,7 @@ Value Lowering::builtin_where(const BuiltinCall& call) {
   both.dims = branches->dims;
   both.free = x->free && y->free;
   if (x->dims.empty() && !both.dims.empty()) both.node = branches->b;
-  std::optional<Aligned> all = align(*condition, both, "`where`", call.span, c.span, join(left.span, right.span));
+  std::optional<Aligned> all = align(both, *condition, "`where`", call.span, join(left.span, right.span), c.span);
   if (!all) return poison();
   auto fit = [&](const TensorValue& t) -> NodeId {
     if (t.dims.empty()) return t.node;

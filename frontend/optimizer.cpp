@@ -1,5 +1,5 @@
 // The rule of one parameter: the optimizer's body evaluated over `value` and `grad`. A hyperparameter is a scalar of the run unless an `if`
-// asks for it, so that changing a rate never compiles anything again.
+// or a state's first value asks for it, so that changing a rate never compiles anything again.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -14,7 +14,7 @@ void collect_condition_names(const ast::Expr& e, bool in_condition, std::set<std
 
 void collect_condition_names(const ast::Block& block, std::set<std::string>& names) {
   for (const ast::StmtPtr& s : block.statements) {
-    if (s->value) collect_condition_names(*s->value, s->kind == ast::StmtKind::repeat, names);
+    if (s->value) collect_condition_names(*s->value, s->kind == ast::StmtKind::repeat || s->kind == ast::StmtKind::state, names);
     for (const ast::Binding& b : s->bindings)
       for (const ast::ExprPtr& e : b.values) collect_condition_names(*e, false, names);
     if (s->body) collect_condition_names(*s->body, names);
