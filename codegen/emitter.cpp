@@ -40,7 +40,7 @@ llvm::Function* Emitter::create_kernel_function(const Kernel& kernel) {
   llvm::Type* pointer = ir.getPtrTy();
   llvm::Type* i64_type = ir.getInt64Ty();
   auto* type =
-      llvm::FunctionType::get(ir.getVoidTy(), {pointer, pointer, i64_type, pointer, pointer, pointer, i64_type, i64_type}, false);
+      llvm::FunctionType::get(i64_type, {pointer, pointer, i64_type, pointer, pointer, pointer, i64_type, i64_type}, false);
   auto* f = llvm::Function::Create(type, llvm::GlobalValue::InternalLinkage, kernel_symbol(program, kernel, sources), module);
   f->addFnAttr(llvm::Attribute::NoInline);
   f->addFnAttr(llvm::Attribute::NoUnwind);
@@ -63,15 +63,23 @@ void Emitter::begin_kernel(const Kernel& k, llvm::Function* f) {
   field_strides_.clear();
   scopes_.clear();
   entry_ = llvm::BasicBlock::Create(context, "entry", f);
+  auto* count = llvm::BasicBlock::Create(context, "count", f);
+  auto* ask = llvm::BasicBlock::Create(context, "ask", f);
   auto* body = llvm::BasicBlock::Create(context, "body", f);
   ir.SetInsertPoint(entry_);
-  ir.CreateBr(body);
+  ir.CreateBr(count);
+  ir.SetInsertPoint(count);
+  Value* pieces = emit_pieces(*this, k, arguments.rows);
+  arguments.piece_end = ir.CreateSelect(ir.CreateICmpSLT(arguments.piece_end, i64(0)), pieces, arguments.piece_end, "end");
+  ir.CreateCondBr(ir.CreateICmpSLT(arguments.piece_begin, i64(0)), ask, body);
+  ir.SetInsertPoint(ask);
+  ir.CreateRet(pieces);
   ir.SetInsertPoint(body);
   make_alias_scopes();
 }
 
 void Emitter::end_kernel() {
-  ir.CreateRetVoid();
+  ir.CreateRet(i64(0));
   kernel = nullptr;
   function = nullptr;
   entry_ = nullptr;

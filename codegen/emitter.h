@@ -2,21 +2,21 @@
 // rolled loops, and the evaluation of scalar SSA code over a vector of lanes with an optional tail. Internal to codegen; the only
 // way in is codegen.h.
 //
-// Form of a kernel function (internal, noinline, named after kernel and source line):
-//   void kernel(ptr context, ptr row_index, i64 rows, ptr scalars, ptr results, ptr scratch, i64 piece_begin, i64 piece_end)
+// Form of a kernel function (noinline, named after kernel and source line):
+//   i64 kernel(ptr context, ptr row_index, i64 rows, ptr scalars, ptr results, ptr scratch, i64 piece_begin, i64 piece_end)
 // row_index, rows, scalars, results are those of the current step; scratch is this thread's. Work of a kernel is cut into pieces;
 // a call does the pieces piece_begin .. piece_end - 1, in ascending order. Pieces may be done by different threads in any order
-// and must not depend on one another. With one thread there is one call with all pieces. A serial kernel is called once by thread
-// 0, with all its pieces.
+// and must not depend on one another. A piece_end of -1 means all of them; a piece_begin of -1 does nothing but return the number
+// of pieces. So the step function is a loop over a table of kernels and does not grow with the program.
 //
 // What a kernel emitter provides:
 //   void emit_map_kernel(Emitter&, const Kernel&, llvm::Function*)             map.h
 //   llvm::Value* emit_map_pieces(Emitter&, const Kernel&, llvm::Value* rows)   map.h: the number of pieces (i64) at a number of
 //   rows, >= 0 void emit_contract_kernel(Emitter&, const Kernel&, llvm::Function*)        contract.h llvm::Value*
 //   emit_contract_pieces(Emitter&, const Kernel&, llvm::Value* rows)  contract.h
-// emit_*_kernel is called with an empty function; it opens with emitter.begin_kernel(kernel, function), emits code at
-// emitter.ir's insertion point and ends with emitter.end_kernel() (which adds the `ret void`). emit_*_pieces emits into whatever
-// function is being built, from `rows` alone.
+// emit_*_kernel is called with an empty function; it opens with emitter.begin_kernel(kernel, function), which deals with -1 in
+// both places, emits code at emitter.ir's insertion point and ends with emitter.end_kernel(), which adds the `ret`. emit_*_pieces
+// emits straight-line code from `rows` alone.
 //
 // Generated code calls nothing outside itself: no libm, no memset. Helpers here keep to that (fma only where the target has it,
 // floor by hand on SSE2).
@@ -146,6 +146,9 @@ class Emitter {
   std::map<BufferId, llvm::Value*> bases_, field_strides_;
   std::map<BufferId, std::pair<llvm::MDNode*, llvm::MDNode*>> scopes_;  ///< alias.scope and noalias of a buffer's accesses
 };
+
+/// The number of pieces of a kernel of either shape.
+llvm::Value* emit_pieces(Emitter&, const Kernel&, llvm::Value* rows);
 
 /// "nnc.train.fc1.contract@mlp.nn:12"
 std::string kernel_symbol(const Program&, const Kernel&, const SourceMap*);

@@ -1,4 +1,4 @@
-// The step function: what runs between kernels. Two bodies, chosen by the size of the team:
+// The step function: what runs between kernels. It is a loop over a table of kernels. Two bodies, chosen by the size of the team:
 //   alone   for each step: kernels one after the other, each with all its pieces in one call
 //   team    a parallel kernel's pieces are claimed from the team's ticket; the kernels between two barriers share one run of
 //   tickets (a kernel's
@@ -32,17 +32,13 @@ namespace {
 constexpr int64_t stopped = int64_t(1) << 62;
 constexpr int spins = 2000;  // pauses before a waiting thread gives up its processor: some 30 to 100 microseconds
 
-Value* emit_pieces(Emitter& e, const Kernel& kernel, Value* rows) {
-  return std::holds_alternative<MapKernel>(kernel.body) ? emit_map_pieces(e, kernel, rows)
-                                                        : emit_contract_pieces(e, kernel, rows);
-}
-
 class StepEmitter {
  public:
   StepEmitter(Emitter& e, std::vector<llvm::Function*> kernels) : e(e), ir(e.ir), kernels(std::move(kernels)) {}
 
   void emit() {
     barrier = emit_barrier();
+    emit_table();
     llvm::Function* alone = emit_body(false);
     llvm::Function* team = emit_body(true);
     auto* pointer = ir.getPtrTy();
@@ -73,6 +69,26 @@ class StepEmitter {
   llvm::IRBuilder<>& ir;
   std::vector<llvm::Function*> kernels;
   llvm::Function* barrier = nullptr;
+  llvm::GlobalVariable* table = nullptr;  // of {kernel, flags}
+  llvm::FunctionType* kernel_type = nullptr;
+  enum Flag { parallel = 1, barrier_before = 2 };
+
+  void emit_table() {
+    auto* pointer = ir.getPtrTy();
+    auto* i64 = ir.getInt64Ty();
+    kernel_type = llvm::FunctionType::get(i64, {pointer, pointer, i64, pointer, pointer, pointer, i64, i64}, false);
+    auto* entry = llvm::StructType::get(e.context, {pointer, ir.getInt32Ty()});
+    std::vector<llvm::Constant*> entries;
+    for (size_t k = 0; k < kernels.size(); ++k) {
+      const Kernel& kernel = e.program.kernels[k];
+      // The step begins with a barrier of its own.
+      int flags = (kernel.parallel ? parallel : 0) | (kernel.barrier_before && k > 0 ? barrier_before : 0);
+      entries.push_back(llvm::ConstantStruct::get(entry, {kernels[k], ir.getInt32(uint32_t(flags))}));
+    }
+    auto* type = llvm::ArrayType::get(entry, entries.size());
+    table = new llvm::GlobalVariable(e.module, type, true, llvm::GlobalValue::InternalLinkage,
+                                     llvm::ConstantArray::get(type, entries), "nnc." + e.program.name + ".kernels");
+  }
 
   Value* member(Value* base, size_t offset) { return e.offset_pointer(base, int64_t(offset)); }
   Value* load(llvm::Type* type, Value* base, size_t offset) { return ir.CreateLoad(type, member(base, offset)); }
@@ -163,6 +179,7 @@ class StepEmitter {
     Value* timed = ir.CreateIsNotNull(cycles);
     if (team) timed = ir.CreateAnd(timed, first_thread);
     Value* claimed = team ? ir.CreateAlloca(i64, nullptr, "claimed") : nullptr;
+    Value* base = team ? ir.CreateAlloca(i64, nullptr, "base") : nullptr;  // tickets of the kernels since the last barrier
     Value* started = ir.CreateAlloca(i64, nullptr, "started");
     ir.CreateStore(e.i64(0), started);
     e.when(first_thread, [&] { ir.CreateStore(e.i64(0), member(context, offsetof(NncContext, steps_done))); });
@@ -193,33 +210,40 @@ class StepEmitter {
     Value* row_index = at_step(offsetof(NncContext, row_index), i64, load(i64, context, offsetof(NncContext, rows_capacity)));
     Value* scalars = at_step(offsetof(NncContext, scalars), ir.getFloatTy(), e.i64(int64_t(e.program.scalars.size())));
     Value* results = at_step(offsetof(NncContext, results), ir.getFloatTy(), e.i64(int64_t(e.program.results.size())));
-    Value* base = e.i64(0);  // tickets of the kernels since the last barrier
-    for (size_t k = 0; k < kernels.size(); ++k) {
-      const Kernel& kernel = e.program.kernels[k];
-      if (team && k > 0 && kernel.barrier_before) {
-        ir.CreateCall(barrier, {context, ir.getFalse()});
-        ir.CreateStore(e.i64(-1), claimed);
-        base = e.i64(0);
-      }
-      Value* pieces = emit_pieces(e, kernel, rows);
-      auto call = [&](Value* begin, Value* end) {
-        ir.CreateCall(kernels[k], {context, row_index, rows, scalars, results, scratch, begin, end});
+    if (team) ir.CreateStore(e.i64(0), base);
+    e.loop(e.i64(0), e.i64(int64_t(kernels.size())), 1, [&](Value* k) {
+      Value* kernel = ir.CreateGEP(table->getValueType()->getArrayElementType(), table, k);
+      Value* function = load(pointer, kernel, 0);
+      auto call = [&](Value* begin, Value* end) -> Value* {
+        return ir.CreateCall(kernel_type, function, {context, row_index, rows, scalars, results, scratch, begin, end});
       };
+      Value* flags = team ? load(i32, kernel, sizeof(void*)) : nullptr;
+      auto has = [&](int flag) { return ir.CreateICmpNE(ir.CreateAnd(flags, ir.getInt32(uint32_t(flag))), ir.getInt32(0)); };
+      if (team)
+        e.when(has(barrier_before), [&] {
+          ir.CreateCall(barrier, {context, ir.getFalse()});
+          ir.CreateStore(e.i64(-1), claimed);
+          ir.CreateStore(e.i64(0), base);
+        });
       e.when(timed, [&] { ir.CreateStore(ir.CreateIntrinsic(llvm::Intrinsic::readcyclecounter, {}, {}), started); });
       if (!team) {
-        call(e.i64(0), pieces);
-      } else if (!kernel.parallel) {
-        e.when(first_thread, [&] { call(e.i64(0), pieces); });
+        call(e.i64(0), e.i64(-1));
       } else {
-        emit_claims(members, claimed, base, pieces, call);
-        base = ir.CreateAdd(base, pieces);
+        Value* is_parallel = has(parallel);
+        e.when(ir.CreateAnd(ir.CreateNot(is_parallel), first_thread), [&] { call(e.i64(0), e.i64(-1)); });
+        e.when(is_parallel, [&] {
+          Value* first = ir.CreateLoad(i64, base);
+          Value* end = ir.CreateAdd(first, call(e.i64(-1), e.i64(0)));
+          emit_claims(members, claimed, first, end, call);
+          ir.CreateStore(end, base);
+        });
       }
       e.when(timed, [&] {
         Value* spent = ir.CreateSub(ir.CreateIntrinsic(llvm::Intrinsic::readcyclecounter, {}, {}), ir.CreateLoad(i64, started));
-        Value* sum = member(cycles, k * sizeof(uint64_t));
+        Value* sum = ir.CreateGEP(i64, cycles, k);
         ir.CreateStore(ir.CreateAdd(ir.CreateLoad(i64, sum), spent), sum);
       });
-    }
+    });
     ir.CreateBr(next);
 
     ir.SetInsertPoint(next);
@@ -238,11 +262,10 @@ class StepEmitter {
     return f;
   }
 
-  /// while ((ticket = claimed or a new one) < base + pieces) do piece ticket - base. A ticket beyond is kept: it belongs to the
+  /// while ((ticket = claimed or a new one) < end) do piece ticket - base. A ticket beyond is kept: it belongs to the
   /// next kernel.
-  void emit_claims(Value* members, Value* claimed, Value* base, Value* pieces, llvm::function_ref<void(Value*, Value*)> call) {
+  void emit_claims(Value* members, Value* claimed, Value* base, Value* end, llvm::function_ref<Value*(Value*, Value*)> call) {
     auto* i64 = ir.getInt64Ty();
-    Value* end = ir.CreateAdd(base, pieces);
     auto claim = [&] {
       Value* ticket = ir.CreateAtomicRMW(llvm::AtomicRMWInst::Add, member(members, offsetof(NncTeam, ticket)), e.i64(1),
                                          llvm::MaybeAlign(8), AtomicOrdering::Monotonic);
@@ -267,6 +290,11 @@ class StepEmitter {
 };
 
 }  // namespace
+
+Value* emit_pieces(Emitter& e, const Kernel& kernel, Value* rows) {
+  return std::holds_alternative<MapKernel>(kernel.body) ? emit_map_pieces(e, kernel, rows)
+                                                        : emit_contract_pieces(e, kernel, rows);
+}
 
 std::unique_ptr<llvm::Module> emit_program(const Program& program, const SourceMap* sources, llvm::TargetMachine& machine,
                                            llvm::LLVMContext& context, int64_t& scratch_bytes, const std::vector<bool>& part,
