@@ -27,6 +27,8 @@ def test_texts():
 
 
 class Coverage(unittest.TestCase):
+    maxDiff = None  # the missing names are the message
+
     def setUp(self):
         self.texts = test_texts()
 

@@ -28,6 +28,8 @@ def includes(folder):
 
 
 class Includes(unittest.TestCase):
+    maxDiff = None
+
     def test_edges_between_folders(self):
         bad = []
         for folder, allowed in ALLOWED.items():

@@ -8,6 +8,8 @@ FOLDERS = ["base", "ir", "frontend", "passes", "codegen", "runtime", "driver", "
 
 
 class Tree(unittest.TestCase):
+    maxDiff = None
+
     def test_every_folder_has_a_readme(self):
         self.assertEqual([folder for folder in FOLDERS if not (ROOT / folder / "README.md").exists()], [])
 
