@@ -1,5 +1,6 @@
-// Alignment by name. Two operands meet where their dimensions are the same dimension; a dimension that has only a size meets one of equal
-// size in the same place counted from the right. One operand must have all dimensions of the other, so that nothing grows by accident.
+// Alignment by name. Two operands meet where their dimensions are the same dimension; a dimension that has only a size meets one
+// of equal size in the same place counted from the right. One operand must have all dimensions of the other, so that nothing
+// grows by accident.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -57,15 +58,16 @@ bool Lowering::check_distinct(const TensorValue& t, std::string_view what, Span 
     for (size_t j = i + 1; j < t.dims.size(); ++j)
       if (t.dims[i].named() && t.dims[i].id == t.dims[j].id) {
         std::string name = dims_.show(t.dims[i]);
-        Diagnostic& d = error(Code::E0103, span, fmt::format("{} cannot align {}: dimension `{}` appears twice", what, dims_.show(t.dims), name));
+        Diagnostic& d = error(Code::E0103, span,
+                              fmt::format("{} cannot align {}: dimension `{}` appears twice", what, dims_.show(t.dims), name));
         d.help.push_back(fmt::format("give one its own name: `dim S = {}`", name));
         return false;
       }
   return true;
 }
 
-std::optional<std::vector<int>> Lowering::pair_dimensions(const TensorValue& a, const TensorValue& b, std::string_view what, Span span, Span a_span,
-                                                          Span b_span) {
+std::optional<std::vector<int>> Lowering::pair_dimensions(const TensorValue& a, const TensorValue& b, std::string_view what,
+                                                          Span span, Span a_span, Span b_span) {
   std::vector<int> pairs(b.dims.size(), -1);
   if (a.dims.empty() || b.dims.empty()) return pairs;
   if (!check_distinct(a, what, a_span) || !check_distinct(b, what, b_span)) return std::nullopt;
@@ -86,7 +88,8 @@ std::optional<std::vector<int>> Lowering::pair_dimensions(const TensorValue& a, 
     } else if (!a.free && !b.free) {
       auto text = [&](const Dim& d) { return d.named() ? fmt::format("{} ({})", dims_.show(d), d.extent.size) : dims_.show(d); };
       Diagnostic& d = error(Code::E0101, span,
-                            fmt::format("{} cannot align {} with {}: {} against {}", what, dims_.show(a.dims), dims_.show(b.dims), text(x), text(y)));
+                            fmt::format("{} cannot align {} with {}: {} against {}", what, dims_.show(a.dims), dims_.show(b.dims),
+                                        text(x), text(y)));
       d.labels.push_back({place(a_span), describe_dims_with_origin(a)});
       d.labels.push_back({place(b_span), describe_dims_with_origin(b)});
       if (x.extent.size == 1 || y.extent.size == 1) d.notes.push_back("a dimension of size 1 is never stretched");
@@ -96,8 +99,8 @@ std::optional<std::vector<int>> Lowering::pair_dimensions(const TensorValue& a, 
   return pairs;
 }
 
-std::optional<Lowering::Aligned> Lowering::align(const TensorValue& a, const TensorValue& b, std::string_view what, Span span, Span a_span,
-                                                 Span b_span) {
+std::optional<Lowering::Aligned> Lowering::align(const TensorValue& a, const TensorValue& b, std::string_view what, Span span,
+                                                 Span a_span, Span b_span) {
   std::optional<std::vector<int>> pairs = pair_dimensions(a, b, what, span, a_span, b_span);
   if (!pairs) return std::nullopt;
   std::vector<int> inverse(a.dims.size(), -1);
@@ -136,7 +139,8 @@ std::optional<Lowering::Aligned> Lowering::align(const TensorValue& a, const Ten
     d.labels.push_back({place(b_span), describe_dims_with_origin(b)});
     std::string text = quote(place(b_span), "`y`");
     bool many = only_a.find(',') != std::string::npos;
-    d.help.push_back(fmt::format("if that is meant, write `spread({}, over: {}{}{})`", text.substr(1, text.size() - 2), many ? "(" : "", only_a, many ? ")" : ""));
+    d.help.push_back(fmt::format("if that is meant, write `spread({}, over: {}{}{})`", text.substr(1, text.size() - 2),
+                                 many ? "(" : "", only_a, many ? ")" : ""));
     return std::nullopt;
   }
   if (!check_rows(result.dims, span)) return std::nullopt;

@@ -14,14 +14,18 @@ namespace nnc {
 const std::unordered_map<std::string_view, Lowering::Builtin>& Lowering::builtins() {
   static const std::unordered_map<std::string_view, Builtin> table = [] {
     std::unordered_map<std::string_view, Builtin> t;
-    for (const char* n : {"exp", "expm1", "log", "log1p", "sqrt", "abs", "sign", "floor", "ceil", "round", "sin", "cos", "tanh", "sigmoid", "erf"}) t[n] = &Lowering::builtin_unary;
+    for (const char* n : {"exp", "expm1", "log", "log1p", "sqrt", "abs", "sign", "floor", "ceil", "round", "sin", "cos", "tanh",
+                          "sigmoid", "erf"})
+      t[n] = &Lowering::builtin_unary;
     for (const char* n : {"maximum", "minimum", "pow"}) t[n] = &Lowering::builtin_pairwise;
     for (const char* n : {"sum", "mean", "max", "min", "logsumexp", "argmax"}) t[n] = &Lowering::builtin_reduce;
     for (const char* n : {"softmax", "log_softmax"}) t[n] = &Lowering::builtin_softmax;
     for (const char* n : {"f32", "f64", "i32", "i64", "bool"}) t[n] = &Lowering::builtin_cast;
     for (const char* n : {"zeros", "ones"}) t[n] = &Lowering::builtin_fill;
     for (const char* n : {"normal", "uniform", "truncated_normal", "orthogonal"}) t[n] = &Lowering::builtin_distribution;
-    for (const char* n : {"Conv2d", "Conv1d", "BatchNorm1d", "BatchNorm2d", "Dropout", "maxpool2d", "avgpool2d", "global_avgpool2d", "normal_like", "uniform_like", "bernoulli_like", "Lstm", "Gru", "Rnn", "GroupNorm", "InstanceNorm2d", "dropout"})
+    for (const char* n :
+         {"Conv2d", "Conv1d", "BatchNorm1d", "BatchNorm2d", "Dropout", "maxpool2d", "avgpool2d", "global_avgpool2d",
+          "normal_like", "uniform_like", "bernoulli_like", "Lstm", "Gru", "Rnn", "GroupNorm", "InstanceNorm2d", "dropout"})
       t[n] = &Lowering::builtin_later;
     t["where"] = &Lowering::builtin_where;
     t["index"] = &Lowering::builtin_index;
@@ -51,7 +55,8 @@ std::vector<std::string_view> Lowering::builtin_name_list() {
   return names;
 }
 
-std::optional<std::vector<const CallArgument*>> Lowering::read(const BuiltinCall& call, std::initializer_list<std::string_view> names, size_t required) {
+std::optional<std::vector<const CallArgument*>> Lowering::read(const BuiltinCall& call,
+                                                               std::initializer_list<std::string_view> names, size_t required) {
   std::vector<const CallArgument*> sorted(names.size(), nullptr);
   size_t position = 0;
   bool is_poisoned = false;
@@ -61,14 +66,18 @@ std::optional<std::vector<const CallArgument*>> Lowering::read(const BuiltinCall
     if (a.name.empty()) {
       i = position++;
       if (i >= names.size()) {
-        error(Code::E0204, a.span, fmt::format("`{}` takes {} argument{}, not {}", call.name, names.size(), names.size() == 1 ? "" : "s", call.arguments.size()));
+        error(Code::E0204, a.span,
+              fmt::format("`{}` takes {} argument{}, not {}", call.name, names.size(), names.size() == 1 ? "" : "s",
+                          call.arguments.size()));
         return std::nullopt;
       }
     } else {
       while (i < names.size() && names.begin()[i] != a.name) ++i;
       if (i == names.size()) {
         std::string similar = nearest(a.name, std::vector<std::string>(names.begin(), names.end()));
-        error(Code::E0204, a.name_span, fmt::format("`{}` has no option `{}`{}", call.name, a.name, similar.empty() ? "" : fmt::format("; a similar one is `{}`", similar)));
+        error(Code::E0204, a.name_span,
+              fmt::format("`{}` has no option `{}`{}", call.name, a.name,
+                          similar.empty() ? "" : fmt::format("; a similar one is `{}`", similar)));
         return std::nullopt;
       }
     }
@@ -107,7 +116,8 @@ std::optional<std::vector<uint32_t>> Lowering::over_ids(const Value& over, Span 
   return ids;
 }
 
-std::optional<std::vector<uint32_t>> Lowering::read_over(const CallArgument* over, const TensorValue& x, Span x_span, std::vector<int>& indices) {
+std::optional<std::vector<uint32_t>> Lowering::read_over(const CallArgument* over, const TensorValue& x, Span x_span,
+                                                         std::vector<int>& indices) {
   indices.clear();
   if (!over) {
     indices.resize(x.dims.size());
@@ -127,10 +137,14 @@ std::optional<std::vector<uint32_t>> Lowering::read_over(const CallArgument* ove
         found = int(i);
       }
     if (found < 0) {
-      Diagnostic& d = error(Code::E0107, over->span, fmt::format("{} has no dimension `{}`", dims_.show(x.dims), dims_.show(Dim{id, {}, {}})));
+      Diagnostic& d = error(Code::E0107, over->span,
+                            fmt::format("{} has no dimension `{}`", dims_.show(x.dims), dims_.show(Dim{id, {}, {}})));
       if (x_span.valid() && place(x_span) != place(over->span)) d.labels.push_back({place(x_span), describe_dims_with_origin(x)});
       for (const Dim& dim : x.dims)
-        if (!dim.named() && dim.extent == dims_.extent(id)) d.help.push_back(fmt::format("the dimension of size {} has no name here; declare its size with a name: `dim Classes = {}`", dim.extent.size, dim.extent.size));
+        if (!dim.named() && dim.extent == dims_.extent(id))
+          d.help.push_back(
+              fmt::format("the dimension of size {} has no name here; declare its size with a name: `dim Classes = {}`",
+                          dim.extent.size, dim.extent.size));
       return std::nullopt;
     }
     if (std::find(indices.begin(), indices.end(), found) != indices.end()) {
@@ -150,12 +164,22 @@ Value Lowering::builtin_unary(const BuiltinCall& call) {
   if (std::optional<double> x = number_of(v)) {
     // Known at compile time: the interpreter's definition on a single number.
     static const std::unordered_map<std::string_view, double (*)(double)> functions{
-        {"exp", [](double y) { return std::exp(y); }},     {"expm1", [](double y) { return std::expm1(y); }}, {"log", [](double y) { return std::log(y); }},
-        {"log1p", [](double y) { return std::log1p(y); }}, {"sqrt", [](double y) { return std::sqrt(y); }},   {"abs", [](double y) { return std::abs(y); }},
-        {"sin", [](double y) { return std::sin(y); }},     {"cos", [](double y) { return std::cos(y); }},     {"tanh", [](double y) { return std::tanh(y); }},
-        {"erf", [](double y) { return std::erf(y); }},     {"floor", [](double y) { return std::floor(y); }}, {"ceil", [](double y) { return std::ceil(y); }},
+        {"exp", [](double y) { return std::exp(y); }},
+        {"expm1", [](double y) { return std::expm1(y); }},
+        {"log", [](double y) { return std::log(y); }},
+        {"log1p", [](double y) { return std::log1p(y); }},
+        {"sqrt", [](double y) { return std::sqrt(y); }},
+        {"abs", [](double y) { return std::abs(y); }},
+        {"sin", [](double y) { return std::sin(y); }},
+        {"cos", [](double y) { return std::cos(y); }},
+        {"tanh", [](double y) { return std::tanh(y); }},
+        {"erf", [](double y) { return std::erf(y); }},
+        {"floor", [](double y) { return std::floor(y); }},
+        {"ceil", [](double y) { return std::ceil(y); }},
         {"round", [](double y) { return std::nearbyint(y); }},
-        {"sign", [](double y) { return y > 0 ? 1.0 : y < 0 ? -1.0 : y; }},
+        {"sign", [](double y) { return y > 0   ? 1.0
+                                       : y < 0 ? -1.0
+                                               : y; }},
         {"sigmoid", [](double y) { return 1 / (1 + std::exp(-y)); }}};
     double y = functions.at(call.name)(*x);
     return v.is_size && std::floor(y) == y && is_constant(v.sum) ? Value::of_size(int64_t(y)) : Value::of_number(y);
@@ -179,7 +203,8 @@ Value Lowering::builtin_pairwise(const BuiltinCall& call) {
   std::optional<TensorValue> x = as_tensor(left.value, left.span, hint), y = as_tensor(right.value, right.span, hint);
   if (!x || !y) return poison();
   DType dtype = common_type(*x, *y, false);
-  std::optional<Aligned> aligned = align(cast(*x, dtype, call.span), cast(*y, dtype, call.span), fmt::format("`{}`", call.name), call.span, left.span, right.span);
+  std::optional<Aligned> aligned = align(cast(*x, dtype, call.span), cast(*y, dtype, call.span), fmt::format("`{}`", call.name),
+                                         call.span, left.span, right.span);
   if (!aligned) return poison();
   TensorValue t;
   t.node = builder(call.span).binary(is_max ? Op::maximum : Op::minimum, aligned->a, aligned->b);
@@ -194,10 +219,12 @@ Value Lowering::builtin_where(const BuiltinCall& call) {
   if (!a) return poison();
   const CallArgument &c = *(*a)[0], &left = *(*a)[1], &right = *(*a)[2];
   if (c.value.is(ValueKind::boolean)) return c.value.boolean ? left.value : right.value;
-  std::optional<TensorValue> condition = as_tensor(c.value, c.span), x = as_tensor(left.value, left.span), y = as_tensor(right.value, right.span);
+  std::optional<TensorValue> condition = as_tensor(c.value, c.span), x = as_tensor(left.value, left.span),
+                             y = as_tensor(right.value, right.span);
   if (!condition || !x || !y) return poison();
   if (condition->dtype != DType::boolean) {
-    error(Code::E0206, c.span, fmt::format("the condition of `where` must be true or false, found {}", dtype_name(condition->dtype)));
+    error(Code::E0206, c.span,
+          fmt::format("the condition of `where` must be true or false, found {}", dtype_name(condition->dtype)));
     return poison();
   }
   DType dtype = x->dtype == DType::boolean && y->dtype == DType::boolean ? DType::boolean : common_type(*x, *y, false);
@@ -330,7 +357,8 @@ TensorValue Lowering::logsumexp(const TensorValue& x, const std::vector<int>& in
 }
 
 Value Lowering::builtin_reduce(const BuiltinCall& call) {
-  if ((call.name == "max" || call.name == "min") && call.arguments.size() == 2 && call.arguments[1].name.empty()) return builtin_pairwise(call);
+  if ((call.name == "max" || call.name == "min") && call.arguments.size() == 2 && call.arguments[1].name.empty())
+    return builtin_pairwise(call);
   auto a = read(call, {"x", "over"}, 1);
   if (!a) return poison();
   Span x_span = (*a)[0]->span;
@@ -354,7 +382,8 @@ Value Lowering::builtin_reduce(const BuiltinCall& call) {
   bool keeps_integers = call.name == "max" || call.name == "min";
   bool was_class = x.is_class;
   x = cast(x, keeps_integers && x.dtype == DType::i32 ? DType::i32 : arithmetic_type(x), call.span);
-  if (x.dtype != DType::f32 && x.dtype != DType::f64 && (call.name == "mean" || call.name == "logsumexp")) x = to_float(x, call.span);
+  if (x.dtype != DType::f32 && x.dtype != DType::f64 && (call.name == "mean" || call.name == "logsumexp"))
+    x = to_float(x, call.span);
   if (was_class && !keeps_integers) x = to_float(x, call.span);
   if (indices.empty()) {
     TensorValue t = x;
@@ -404,7 +433,8 @@ Value Lowering::builtin_fill(const BuiltinCall& call) {
   if (!a) return poison();
   const Value& v = (*a)[0]->value;
   if (!v.is(ValueKind::array)) {
-    error(Code::E0206, (*a)[0]->span, fmt::format("`{}` needs dimensions", call.name)).help.push_back(fmt::format("write `{}([4, 10])`", call.name));
+    error(Code::E0206, (*a)[0]->span, fmt::format("`{}` needs dimensions", call.name))
+        .help.push_back(fmt::format("write `{}([4, 10])`", call.name));
     return poison();
   }
   Dims dims;
@@ -451,7 +481,8 @@ Value Lowering::builtin_stack(const BuiltinCall& call) {
   if (!a) return poison();
   std::optional<int64_t> count = integer_of((*a)[0]->value);
   if (!count || *count < 0 || *count > 10000) {
-    error(Code::E0304, (*a)[0]->span, "the count of `stack` must be a whole number from 0 to 10000 that is known at compile time");
+    error(Code::E0304, (*a)[0]->span,
+          "the count of `stack` must be a whole number from 0 to 10000 that is known at compile time");
     return poison();
   }
   Value inner = (*a)[1]->value;
@@ -472,7 +503,9 @@ Value Lowering::builtin_stack(const BuiltinCall& call) {
 
 Value Lowering::builtin_distribution(const BuiltinCall& call) {
   bool is_uniform = call.name == "uniform", is_orthogonal = call.name == "orthogonal";
-  auto a = is_uniform ? read(call, {"bound", "high"}, 1) : is_orthogonal ? read(call, {"gain"}, 0) : read(call, {"deviation", "mean"}, 1);
+  auto a = is_uniform      ? read(call, {"bound", "high"}, 1)
+           : is_orthogonal ? read(call, {"gain"}, 0)
+                           : read(call, {"deviation", "mean"}, 1);
   if (!a) return poison();
   double numbers[2] = {is_orthogonal ? 1.0 : 0.0, 0};
   for (size_t i = 0; i < a->size(); ++i) {
@@ -487,15 +520,19 @@ Value Lowering::builtin_distribution(const BuiltinCall& call) {
   if (is_orthogonal) return Value::of_distribution({Initializer::Kind::orthogonal, numbers[0], 0});
   if (is_uniform) {
     bool symmetric = !(*a)[1];
-    return Value::of_distribution({Initializer::Kind::uniform, symmetric ? -numbers[0] : numbers[0], symmetric ? numbers[0] : numbers[1]});
+    return Value::of_distribution(
+        {Initializer::Kind::uniform, symmetric ? -numbers[0] : numbers[0], symmetric ? numbers[0] : numbers[1]});
   }
   if (numbers[0] < 0) {
     error(Code::E0304, (*a)[0]->span, "a standard deviation cannot be negative");
     return poison();
   }
-  return Value::of_distribution({call.name == "normal" ? Initializer::Kind::normal : Initializer::Kind::truncated_normal, numbers[1], numbers[0]});
+  return Value::of_distribution(
+      {call.name == "normal" ? Initializer::Kind::normal : Initializer::Kind::truncated_normal, numbers[1], numbers[0]});
 }
 
-Value Lowering::builtin_later(const BuiltinCall& call) { return not_in_this_version(call.name_span, fmt::format("`{}` is", call.name)); }
+Value Lowering::builtin_later(const BuiltinCall& call) {
+  return not_in_this_version(call.name_span, fmt::format("`{}` is", call.name));
+}
 
 }  // namespace nnc

@@ -1,5 +1,5 @@
-// Calls: a definition's body is evaluated anew at every call, in a frame of its own. A layer called with its static arguments alone waits as
-// a template; with its tensor arguments it becomes an instance, whose path names its parameters.
+// Calls: a definition's body is evaluated anew at every call, in a frame of its own. A layer called with its static arguments
+// alone waits as a template; with its tensor arguments it becomes an instance, whose path names its parameters.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -46,8 +46,8 @@ std::vector<CallArgument> Lowering::evaluate_arguments(const std::vector<ast::Ar
 
 Value Lowering::evaluate_call(const ast::Expr& e) {
   const ast::Expr& callee_expr = *e.operands[0];
-  if (callee_expr.kind == ast::ExprKind::call && callee_expr.operands[0]->kind == ast::ExprKind::name && callee_expr.operands[0]->text == "gradient" &&
-      in_test_ && callee_expr.arguments.size() == 1) {
+  if (callee_expr.kind == ast::ExprKind::call && callee_expr.operands[0]->kind == ast::ExprKind::name &&
+      callee_expr.operands[0]->text == "gradient" && in_test_ && callee_expr.arguments.size() == 1) {
     BuiltinCall call{"gradient", e.span, callee_expr.span, evaluate_arguments(callee_expr.arguments)};
     for (CallArgument& a : evaluate_arguments(e.arguments)) call.arguments.push_back(std::move(a));
     return builtin_gradient(call);
@@ -59,7 +59,8 @@ Value Lowering::evaluate_call(const ast::Expr& e) {
     for (const ast::Argument& a : e.arguments)
       if (a.name && a.name->text == "over") over = &a;
     const ast::Expr& product = *e.arguments[0].value;
-    if (over && e.arguments.size() == 2 && product.kind == ast::ExprKind::binary && product.binary_op == ast::BinaryOp::multiply) {
+    if (over && e.arguments.size() == 2 && product.kind == ast::ExprKind::binary &&
+        product.binary_op == ast::BinaryOp::multiply) {
       Value dims = evaluate(*over->value);
       if (is_poison(dims)) return poison();
       std::optional<std::vector<uint32_t>> ids = over_ids(dims, over->value->span);
@@ -148,7 +149,8 @@ std::string Lowering::instance_path(const LayerTemplate& layer, const ast::Name*
     for (int64_t i : frame_->iterations) own += fmt::format(".{}", i);
     auto [it, is_new] = frame_->instance_names.emplace(own, name->span);
     if (!is_new) {
-      error(Code::E0205, name->span, fmt::format("two layers are called `{}`", own)).labels.push_back({place(it->second), "the first"});
+      error(Code::E0205, name->span, fmt::format("two layers are called `{}`", own))
+          .labels.push_back({place(it->second), "the first"});
     }
   } else {
     std::string kind = lower_case(layer.definition ? layer.definition->name() : "stack");
@@ -163,7 +165,8 @@ Value Lowering::evaluate_template(const ast::Expr& e, const ast::Name& name, boo
   if (is_poison(v)) return poison();
   if (v.is(ValueKind::callable) && v.overloads[0]->is_layer()) v = make_template(v, {}, e.span);
   if (!v.is(ValueKind::layer) || v.layer->is_instance || (v.layer->definition && !v.layer->definition->is_layer())) {
-    error(Code::E0207, e.span, fmt::format("{} is not a layer, so `{}` cannot name an instance of it", quote(e.span, "this"), name.text));
+    error(Code::E0207, e.span,
+          fmt::format("{} is not a layer, so `{}` cannot name an instance of it", quote(e.span, "this"), name.text));
     return poison();
   }
   auto instance = std::make_shared<LayerTemplate>(*v.layer);
@@ -174,12 +177,17 @@ Value Lowering::evaluate_template(const ast::Expr& e, const ast::Name& name, boo
   return v;
 }
 
-Value Lowering::apply(const Value& callee, std::vector<CallArgument> arguments, Span span, Span callee_span, const ast::Name* instance, bool frozen) {
+Value Lowering::apply(const Value& callee, std::vector<CallArgument> arguments, Span span, Span callee_span,
+                      const ast::Name* instance, bool frozen) {
   auto no_instance = [&] {
-    if (instance) error(Code::E0207, instance->span, fmt::format("{} is a function and has no parameters, so `{}` names nothing", quote(callee_span, "this"), instance->text));
+    if (instance)
+      error(Code::E0207, instance->span,
+            fmt::format("{} is a function and has no parameters, so `{}` names nothing", quote(callee_span, "this"),
+                        instance->text));
   };
   switch (callee.kind) {
-    case ValueKind::poison: return poison();
+    case ValueKind::poison:
+      return poison();
     case ValueKind::builtin: {
       auto f = builtins().find(callee.text);
       NNC_CHECK(f != builtins().end(), callee.text);
@@ -209,19 +217,26 @@ Value Lowering::apply(const Value& callee, std::vector<CallArgument> arguments, 
         return call_definition(*layer.definition, layer.statics, std::move(arguments), span, frame_->path, false);
       }
       if (layer.is_instance) {
-        if (instance) error(Code::E0205, instance->span, fmt::format("this layer is an instance already, called `{}`", layer.path));
+        if (instance)
+          error(Code::E0205, instance->span, fmt::format("this layer is an instance already, called `{}`", layer.path));
         return instantiate(layer, std::move(arguments), span, layer.path, layer.frozen || frozen);
       }
-      bool at_top = layer.definition && layer.definition->ast->kind == ast::CallableKind::model && !frame_->definition && !instance;
+      bool at_top =
+          layer.definition && layer.definition->ast->kind == ast::CallableKind::model && !frame_->definition && !instance;
       return instantiate(layer, std::move(arguments), span, at_top ? frame_->path : instance_path(layer, instance, span), frozen);
     }
-    default: error(Code::E0207, callee_span, fmt::format("{} cannot be called: it is a value", quote(callee_span, "this"))); return poison();
+    default:
+      error(Code::E0207, callee_span, fmt::format("{} cannot be called: it is a value", quote(callee_span, "this")));
+      return poison();
   }
 }
 
-Value Lowering::instantiate(const LayerTemplate& layer, std::vector<CallArgument> arguments, Span span, const std::string& path, bool frozen) {
+Value Lowering::instantiate(const LayerTemplate& layer, std::vector<CallArgument> arguments, Span span, const std::string& path,
+                            bool frozen) {
   if (frame_->definition && !frame_->definition->is_layer()) {
-    error(Code::E0208, span, fmt::format("`{}` is a {}, which owns no parameters, so it cannot hold a layer", frame_->definition->name(), frame_->is_optimizer ? "optimizer" : "fn"))
+    error(Code::E0208, span,
+          fmt::format("`{}` is a {}, which owns no parameters, so it cannot hold a layer", frame_->definition->name(),
+                      frame_->is_optimizer ? "optimizer" : "fn"))
         .help.push_back("make it a `layer`");
     return poison();
   }
@@ -298,13 +313,17 @@ bool Lowering::check_condition(const Definition& d, const ast::Expr& condition) 
   e.span_text = fmt::format("`{}` needs it", d.name());
   e.labels.insert(e.labels.end(), labels.begin(), labels.end());
   if (!d.file->is_std) e.labels.push_back({condition.span, "stated here"});
-  const ast::Expr* remainder = condition.kind == ast::ExprKind::binary && condition.binary_op == ast::BinaryOp::equal ? condition.operands[0].get() : nullptr;
-  if (remainder && remainder->kind == ast::ExprKind::binary && remainder->binary_op == ast::BinaryOp::remainder && remainder->operands[0]->kind == ast::ExprKind::name) {
+  const ast::Expr* remainder = condition.kind == ast::ExprKind::binary && condition.binary_op == ast::BinaryOp::equal
+                                   ? condition.operands[0].get()
+                                   : nullptr;
+  if (remainder && remainder->kind == ast::ExprKind::binary && remainder->binary_op == ast::BinaryOp::remainder &&
+      remainder->operands[0]->kind == ast::ExprKind::name) {
     std::optional<int64_t> x = integer_of(evaluate(*remainder->operands[0])), y = integer_of(evaluate(*remainder->operands[1]));
     if (x && y && *y > 0) {
       int64_t below = *x / *y * *y;
       std::string_view name = remainder->operands[0]->text;
-      e.help.push_back(below > 0 ? fmt::format("the nearest sizes for {} are {} and {}", name, below, below + *y) : fmt::format("the nearest size for {} is {}", name, *y));
+      e.help.push_back(below > 0 ? fmt::format("the nearest sizes for {} are {} and {}", name, below, below + *y)
+                                 : fmt::format("the nearest size for {} is {}", name, *y));
     }
   }
   return false;
@@ -323,7 +342,9 @@ bool Lowering::bind_plain(const ast::Parameter& p, const CallArgument* given) {
     return true;
   }
   if (v.is(ValueKind::tensor) && !v.tensor.dims.empty()) {
-    Diagnostic& d = error(Code::E0108, span, fmt::format("`{}` of `{}` is a single number, and {} is {}", p.name.text, frame_->definition->name(), quote(span, "the argument"), dims_.show(v.tensor.dims)));
+    Diagnostic& d = error(Code::E0108, span,
+                          fmt::format("`{}` of `{}` is a single number, and {} is {}", p.name.text, frame_->definition->name(),
+                                      quote(span, "the argument"), dims_.show(v.tensor.dims)));
     if (!frame_->file->is_std) d.help.push_back(fmt::format("declare it as `{}[...]` to take any shape", p.name.text));
     return false;
   }
@@ -331,13 +352,14 @@ bool Lowering::bind_plain(const ast::Parameter& p, const CallArgument* given) {
   return true;
 }
 
-Value Lowering::call_definition(const Definition& d, const std::vector<CallArgument>& statics, std::vector<CallArgument> arguments, Span span,
-                                const std::string& path, bool frozen) {
+Value Lowering::call_definition(const Definition& d, const std::vector<CallArgument>& statics,
+                                std::vector<CallArgument> arguments, Span span, const std::string& path, bool frozen) {
   if (d.is_broken) return poison();
   for (const CallArgument& a : arguments)
     if (is_poison(a.value)) return poison();
   // A pipe may carry several values into a definition that takes several.
-  if (arguments.size() == 1 && arguments[0].value.is(ValueKind::tuple) && arguments[0].value.items.size() == d.ast->arguments.size()) {
+  if (arguments.size() == 1 && arguments[0].value.is(ValueKind::tuple) &&
+      arguments[0].value.items.size() == d.ast->arguments.size()) {
     std::vector<CallArgument> spread;
     for (Value& item : arguments[0].value.items) {
       CallArgument a = arguments[0];
@@ -347,13 +369,15 @@ Value Lowering::call_definition(const Definition& d, const std::vector<CallArgum
     arguments = std::move(spread);
   }
   if (depth_ >= max_call_depth) {
-    error(Code::E0209, span, fmt::format("`{}` calls itself without end", d.name())).notes.push_back("definitions are expanded where they are called");
+    error(Code::E0209, span, fmt::format("`{}` calls itself without end", d.name()))
+        .notes.push_back("definitions are expanded where they are called");
     return poison();
   }
   bool is_model = d.ast->kind == ast::CallableKind::model;
   std::vector<uint32_t> argument_nodes;
   if (is_model) {
-    for (const CallArgument& a : arguments) argument_nodes.push_back(a.value.is(ValueKind::tensor) ? a.value.tensor.node.value : UINT32_MAX);
+    for (const CallArgument& a : arguments)
+      argument_nodes.push_back(a.value.is(ValueKind::tensor) ? a.value.tensor.node.value : UINT32_MAX);
     for (const ModelCall& c : model_calls_)
       if (c.definition == &d && c.path == path && c.arguments == argument_nodes) return c.result;
   }
@@ -414,22 +438,27 @@ Value Lowering::call_definition(const Definition& d, const std::vector<CallArgum
   if (!is_poison(body)) {
     Span body_span = ast.body.results.empty() ? ast.body.span : ast.body.results[0]->span;
     if (ast.body.results.size() == 1) body_span = ast.body.results[0]->span;
-    if (std::optional<Value> finished = finish_results(d, std::move(body), body_span, frame.call_span, detail)) result = std::move(*finished);
+    if (std::optional<Value> finished = finish_results(d, std::move(body), body_span, frame.call_span, detail))
+      result = std::move(*finished);
   }
   if (is_model) model_calls_.push_back({&d, path, argument_nodes, result, inputs, statics});
   return result;
 }
 
-std::optional<Value> Lowering::finish_results(const Definition& d, Value body, Span body_span, Span call_span, const std::string& detail) {
+std::optional<Value> Lowering::finish_results(const Definition& d, Value body, Span body_span, Span call_span,
+                                              const std::string& detail) {
   std::vector<Value> values = body.is(ValueKind::tuple) ? body.items : std::vector<Value>{body};
   const ast::Callable& ast = *d.ast;
   if (values.empty()) {
-    error(Code::E0213, ast.body.span, fmt::format("`{}` gives no result", d.name())).help.push_back("end its body with the value it should give");
+    error(Code::E0213, ast.body.span, fmt::format("`{}` gives no result", d.name()))
+        .help.push_back("end its body with the value it should give");
     return std::nullopt;
   }
   if (ast.has_results) {
     if (values.size() != ast.results.size()) {
-      Diagnostic& e = error(Code::E0213, body_span, fmt::format("`{}` declares {} result{}, and its body gives {}", d.name(), ast.results.size(), ast.results.size() == 1 ? "" : "s", values.size()));
+      Diagnostic& e = error(Code::E0213, body_span,
+                            fmt::format("`{}` declares {} result{}, and its body gives {}", d.name(), ast.results.size(),
+                                        ast.results.size() == 1 ? "" : "s", values.size()));
       e.labels.push_back({ast.head_span, "declared here"});
       return std::nullopt;
     }

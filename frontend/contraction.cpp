@@ -1,5 +1,6 @@
-// Contractions: `sum(a * b * ..., over: D)` where D stands in at least two factors. The product is never made: factors are folded from the
-// left, and a dimension is summed away as soon as no later factor needs it. Factors need not have each other's dimensions.
+// Contractions: `sum(a * b * ..., over: D)` where D stands in at least two factors. The product is never made: factors are folded
+// from the left, and a dimension is summed away as soon as no later factor needs it. Factors need not have each other's
+// dimensions.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -35,7 +36,8 @@ std::optional<Value> Lowering::try_contraction(const ast::Expr& product, const s
     if (is_poison(v)) return poison();
   bool is_contraction = false;
   for (uint32_t id : over) {
-    auto stands = std::count_if(values.begin(), values.end(), [&](const Value& v) { return v.is(ValueKind::tensor) && has_dim(v.tensor.dims, id); });
+    auto stands = std::count_if(values.begin(), values.end(),
+                                [&](const Value& v) { return v.is(ValueKind::tensor) && has_dim(v.tensor.dims, id); });
     is_contraction = is_contraction || stands >= 2;
   }
   if (!is_contraction) return std::nullopt;
@@ -60,7 +62,8 @@ std::optional<Value> Lowering::try_contraction(const ast::Expr& product, const s
   for (size_t i = 1; i < factors.size(); ++i) {
     std::set<uint32_t> summed;
     for (uint32_t id : over) {
-      bool later = std::any_of(factors.begin() + int64_t(i) + 1, factors.end(), [&](const TensorValue& f) { return has_dim(f.dims, id); });
+      bool later =
+          std::any_of(factors.begin() + int64_t(i) + 1, factors.end(), [&](const TensorValue& f) { return has_dim(f.dims, id); });
       if (!later) summed.insert(id);
     }
     std::optional<TensorValue> next = contract(result, factors[i], summed, span, result_span, spans[i]);
@@ -72,8 +75,8 @@ std::optional<Value> Lowering::try_contraction(const ast::Expr& product, const s
   return combine(ast::BinaryOp::multiply, Value::of(result), scale, span, span, span, span);
 }
 
-std::optional<TensorValue> Lowering::contract(const TensorValue& a, const TensorValue& b, const std::set<uint32_t>& summed, Span span, Span a_span,
-                                              Span b_span) {
+std::optional<TensorValue> Lowering::contract(const TensorValue& a, const TensorValue& b, const std::set<uint32_t>& summed,
+                                              Span span, Span a_span, Span b_span) {
   std::optional<std::vector<int>> pairs = pair_dimensions(a, b, "`*`", span, a_span, b_span);
   if (!pairs) return std::nullopt;
   auto is_summed = [&](const Dim& d) { return d.named() && summed.count(d.id) > 0; };

@@ -1,5 +1,5 @@
-// Definitions on their own: for `nnc run` and prediction, where inputs have given shapes, and on trial, where nobody calls a definition and
-// sizes are made up so that at least what does not depend on them is checked.
+// Definitions on their own: for `nnc run` and prediction, where inputs have given shapes, and on trial, where nobody calls a
+// definition and sizes are made up so that at least what does not depend on them is checked.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -19,14 +19,16 @@ std::optional<BuiltGraph> Lowering::build_predict(const TrainSpec& spec) {
       if (!call) call = &c;
   }
   if (!call) {
-    error(Code::E0307, spec.span, "`train` calls no model, so there is nothing to predict with").help.push_back("put the network into a `model`");
+    error(Code::E0307, spec.span, "`train` calls no model, so there is nothing to predict with")
+        .help.push_back("put the network into a `model`");
     return std::nullopt;
   }
   std::map<std::string, int64_t> dims;
   return build_call(*call->definition, call->inputs, dims, call->statics);
 }
 
-std::optional<BuiltGraph> Lowering::build_definition(const std::string& name, const std::vector<ArgumentSpec>& actual, const std::map<std::string, int64_t>& dims) {
+std::optional<BuiltGraph> Lowering::build_definition(const std::string& name, const std::vector<ArgumentSpec>& actual,
+                                                     const std::map<std::string, int64_t>& dims) {
   const Global* g = program_.find(*program_.main, name);
   if (!g || g->definitions.empty() || g->definitions[0]->ast->kind == ast::CallableKind::optimizer) {
     std::vector<std::string> names;
@@ -34,7 +36,8 @@ std::optional<BuiltGraph> Lowering::build_definition(const std::string& name, co
       for (const auto& [n, global] : file->globals)
         if (!global.definitions.empty()) names.push_back(n);
     std::string similar = nearest(name, names);
-    error(Code::E0201, {}, fmt::format("unknown name `{}`{}", name, similar.empty() ? "" : fmt::format("; a similar one is `{}`", similar)));
+    error(Code::E0201, {},
+          fmt::format("unknown name `{}`{}", name, similar.empty() ? "" : fmt::format("; a similar one is `{}`", similar)));
     return std::nullopt;
   }
   const Definition* d = g->definitions[0];
@@ -44,7 +47,9 @@ std::optional<BuiltGraph> Lowering::build_definition(const std::string& name, co
       bool wants_class = p.type && p.type->name.text == "class";
       for (const ArgumentSpec& a : actual)
         if (a.name == p.name.text) fits = fits && wants_class == (a.classes > 0 || !is_float(a.type.dtype));
-      if (std::none_of(actual.begin(), actual.end(), [&](const ArgumentSpec& a) { return a.name == p.name.text; }) && !p.default_value) fits = false;
+      if (std::none_of(actual.begin(), actual.end(), [&](const ArgumentSpec& a) { return a.name == p.name.text; }) &&
+          !p.default_value)
+        fits = false;
     }
     if (fits) {
       d = candidate;
@@ -54,7 +59,8 @@ std::optional<BuiltGraph> Lowering::build_definition(const std::string& name, co
   return build_call(*d, actual, dims, {});
 }
 
-std::optional<BuiltGraph> Lowering::build_call(const Definition& d, const std::vector<ArgumentSpec>& actual, const std::map<std::string, int64_t>& dims, std::vector<CallArgument> statics) {
+std::optional<BuiltGraph> Lowering::build_call(const Definition& d, const std::vector<ArgumentSpec>& actual,
+                                               const std::map<std::string, int64_t>& dims, std::vector<CallArgument> statics) {
   size_t errors_before = diagnostics_->items().size();
   Frame frame;
   frame.file = program_.main;
@@ -72,7 +78,8 @@ std::optional<BuiltGraph> Lowering::build_call(const Definition& d, const std::v
       std::optional<int64_t> n = given_dim(p.name.text);
       if (!n && p.default_value) continue;
       if (!n) {
-        error(Code::E0202, p.span, fmt::format("`{}` needs `{}`", d.name(), p.name.text)).help.push_back(fmt::format("add `--dim {}=64`", p.name.text));
+        error(Code::E0202, p.span, fmt::format("`{}` needs `{}`", d.name(), p.name.text))
+            .help.push_back(fmt::format("add `--dim {}=64`", p.name.text));
         continue;
       }
       CallArgument a;
@@ -85,12 +92,15 @@ std::optional<BuiltGraph> Lowering::build_call(const Definition& d, const std::v
   BuiltGraph built;
   std::map<std::string, uint32_t> named;
   for (const ArgumentSpec& a : actual) {
-    auto p = std::find_if(d.ast->arguments.begin(), d.ast->arguments.end(), [&](const ast::Parameter& candidate) { return candidate.name.text == a.name; });
+    auto p = std::find_if(d.ast->arguments.begin(), d.ast->arguments.end(),
+                          [&](const ast::Parameter& candidate) { return candidate.name.text == a.name; });
     if (p == d.ast->arguments.end()) {
       std::vector<std::string> names;
       for (const ast::Parameter& candidate : d.ast->arguments) names.push_back(candidate.name.text);
       std::string similar = nearest(a.name, names);
-      error(Code::E0204, d.ast->head_span, fmt::format("`{}` has no input `{}`{}", d.name(), a.name, similar.empty() ? "" : fmt::format("; a similar one is `{}`", similar)));
+      error(Code::E0204, d.ast->head_span,
+            fmt::format("`{}` has no input `{}`{}", d.name(), a.name,
+                        similar.empty() ? "" : fmt::format("; a similar one is `{}`", similar)));
       continue;
     }
     CallArgument c;
@@ -100,8 +110,10 @@ std::optional<BuiltGraph> Lowering::build_call(const Definition& d, const std::v
     Type type = a.type;
     type.dtype = DType::f32;
     if (p->type) {
-      if (p->type->name.text == "class") type.dtype = DType::i32;
-      else if (std::optional<DType> declared = parse_dtype(p->type->name.text)) type.dtype = *declared;
+      if (p->type->name.text == "class")
+        type.dtype = DType::i32;
+      else if (std::optional<DType> declared = parse_dtype(p->type->name.text))
+        type.dtype = *declared;
     }
     for (size_t i = 0; i < type.shape.size(); ++i) {
       std::string name = i < a.dimension_names.size() ? a.dimension_names[i] : "";
@@ -110,8 +122,10 @@ std::optional<BuiltGraph> Lowering::build_call(const Definition& d, const std::v
       } else if (const Global* g = name.empty() ? nullptr : program_.find(*d.file, name); g && g->dim) {
         bool found = false;
         Value v = global_value(*d.file, name, p->span, found);
-        if (v.is(ValueKind::number) && dims_.evaluate(v.sum) == type.shape[i]) t.dims.push_back(dims_.to_dim(v.sum));
-        else t.dims.push_back({0, type.shape[i], {}});
+        if (v.is(ValueKind::number) && dims_.evaluate(v.sum) == type.shape[i])
+          t.dims.push_back(dims_.to_dim(v.sum));
+        else
+          t.dims.push_back({0, type.shape[i], {}});
       } else {
         t.dims.push_back({0, type.shape[i], {}});
       }
@@ -123,8 +137,10 @@ std::optional<BuiltGraph> Lowering::build_call(const Definition& d, const std::v
       const ast::Expr* size = p->type->size.get();
       if (classes == 0 && size && size->kind == ast::ExprKind::number && size->is_integer) classes = size->integer;
       if (classes == 0 && size && size->kind == ast::ExprKind::name) classes = given_dim(size->text).value_or(0);
-      if (classes > 0) t.classes = {0, {classes, false}, {}};
-      else if (size && size->kind == ast::ExprKind::name) t.classes = class_size_from_others(d, size->text, actual);
+      if (classes > 0)
+        t.classes = {0, {classes, false}, {}};
+      else if (size && size->kind == ast::ExprKind::name)
+        t.classes = class_size_from_others(d, size->text, actual);
       if (t.classes.extent.size <= 1 && classes == 0) t.is_class = t.classes.extent.size > 1;
     }
     t.span = p->span;
@@ -150,7 +166,8 @@ std::optional<BuiltGraph> Lowering::build_call(const Definition& d, const std::v
   if (diagnostics_->items().size() != errors_before) return std::nullopt;
   Value result = call_definition(d, statics, std::move(arguments), span, "", false);
   if (is_poison(result)) {
-    if (diagnostics_->items().size() == errors_before) error(Code::E0213, span, fmt::format("`{}` gives no result for these inputs", d.name()));
+    if (diagnostics_->items().size() == errors_before)
+      error(Code::E0213, span, fmt::format("`{}` gives no result for these inputs", d.name()));
     return std::nullopt;
   }
   std::vector<Value> values = result.is(ValueKind::tuple) ? result.items : std::vector<Value>{result};
@@ -247,11 +264,13 @@ void Lowering::try_call(const Definition& d) {
       if (p.type && p.type->name.text == "class") {
         t.dtype = DType::i32;
         t.is_class = true;
-        if (p.type->size && p.type->size->kind == ast::ExprKind::number) t.classes = {0, {p.type->size->integer, false}, {}};
+        if (p.type->size && p.type->size->kind == ast::ExprKind::number)
+          t.classes = {0, {p.type->size->integer, false}, {}};
         else if (p.type->size && p.type->size->kind == ast::ExprKind::name) {
           const Global* g = program_.find(*d.file, p.type->size->text);
           bool found = false;
-          Value v = g && g->dim && !sizes.count(p.type->size->text) ? global_value(*d.file, p.type->size->text, p.span, found) : poison();
+          Value v = g && g->dim && !sizes.count(p.type->size->text) ? global_value(*d.file, p.type->size->text, p.span, found)
+                                                                    : poison();
           t.classes = v.is(ValueKind::number) ? dims_.to_dim(v.sum) : Dim{0, {size_of(p.type->size->text), false}, {}};
         } else {
           return false;
@@ -281,8 +300,9 @@ void Lowering::try_definition(const Definition& d) {
   try_call(d);
   diagnostics_ = outer;
   // Only what no choice of sizes can mend.
-  static const std::set<Code> independent{Code::E0103, Code::E0106, Code::E0107, Code::E0109, Code::E0110, Code::E0201, Code::E0202, Code::E0204, Code::E0205, Code::E0206,
-                                          Code::E0207, Code::E0208, Code::E0209, Code::E0210, Code::E0212, Code::E0213};
+  static const std::set<Code> independent{Code::E0103, Code::E0106, Code::E0107, Code::E0109, Code::E0110, Code::E0201,
+                                          Code::E0202, Code::E0204, Code::E0205, Code::E0206, Code::E0207, Code::E0208,
+                                          Code::E0209, Code::E0210, Code::E0212, Code::E0213};
   for (const Diagnostic& x : found.items())
     if (independent.count(x.code)) diagnostics_->add(x);
 }

@@ -1,6 +1,6 @@
-// Arithmetic on dimensions is polynomial arithmetic over the identities of names. Sums are kept in one normal form, hence equal sums are
-// equal vectors. A division that does not cancel becomes a new atom, remembered by numerator and divisor: writing `C / Heads` twice gives one
-// dimension. Names leave the frame that made them by substitution.
+// Arithmetic on dimensions is polynomial arithmetic over the identities of names. Sums are kept in one normal form, hence equal
+// sums are equal vectors. A division that does not cancel becomes a new atom, remembered by numerator and divisor: writing `C /
+// Heads` twice gives one dimension. Names leave the frame that made them by substitution.
 #include "frontend/dimension.h"
 
 #include <fmt/format.h>
@@ -109,7 +109,8 @@ std::optional<DimSum> DimTable::divide(const DimSum& a, const DimSum& b, bool fl
                 std::includes(t.atoms.begin(), t.atoms.end(), b[0].atoms.begin(), b[0].atoms.end());
       if (!cancels) break;
       quotient.factor = t.factor / b[0].factor;
-      std::set_difference(t.atoms.begin(), t.atoms.end(), b[0].atoms.begin(), b[0].atoms.end(), std::back_inserter(quotient.atoms));
+      std::set_difference(t.atoms.begin(), t.atoms.end(), b[0].atoms.begin(), b[0].atoms.end(),
+                          std::back_inserter(quotient.atoms));
       result.push_back(std::move(quotient));
     }
     if (cancels) return normalised(std::move(result));
@@ -202,8 +203,10 @@ std::string DimTable::show(const DimSum& sum) const {
       constant = fmt::format(" {} {}", factor < 0 ? '-' : '+', factor < 0 ? -factor : factor);
       continue;
     }
-    if (!text.empty()) text += factor < 0 ? " - " : " + ";
-    else if (factor < 0) text += "-";
+    if (!text.empty())
+      text += factor < 0 ? " - " : " + ";
+    else if (factor < 0)
+      text += "-";
     std::string product;
     if (factor != 1 && factor != -1) product = std::to_string(factor < 0 ? -factor : factor);
     for (uint32_t atom : t.atoms) {

@@ -1,6 +1,6 @@
-// Dimensions: names, sizes, arithmetic. A name is an identity, not a string: every binding of a name (a call, a `dim`, a static argument)
-// makes a new one, so that two Cs of two calls never meet by accident. Arithmetic on dimensions is a name too, kept in a normal form
-// (a sum of products with integer factors), so that `4*H` here and `H*4` there are one dimension.
+// Dimensions: names, sizes, arithmetic. A name is an identity, not a string: every binding of a name (a call, a `dim`, a static
+// argument) makes a new one, so that two Cs of two calls never meet by accident. Arithmetic on dimensions is a name too, kept in
+// a normal form (a sum of products with integer factors), so that `4*H` here and `H*4` there are one dimension.
 #pragma once
 
 #include <cstdint>
@@ -28,7 +28,8 @@ struct DimTerm {
   auto operator<=>(const DimTerm&) const = default;
 };
 
-/// A sum of products in normal form: sorted by atoms, no two terms alike, no zero factor. Empty is 0; one term without atoms is a number.
+/// A sum of products in normal form: sorted by atoms, no two terms alike, no zero factor. Empty is 0; one term without atoms is a
+/// number.
 using DimSum = std::vector<DimTerm>;
 
 DimSum number_sum(int64_t n);
@@ -72,8 +73,8 @@ class DimTable {
   Dim leave(const Dim&, uint32_t frame);
 
   std::string show(const DimSum&) const;
-  std::string show(const Dim&) const;    ///< "T", "64", "4*H"
-  std::string show(const Dims&) const;   ///< "[B, T, 64]"
+  std::string show(const Dim&) const;   ///< "T", "64", "4*H"
+  std::string show(const Dims&) const;  ///< "[B, T, 64]"
 
  private:
   enum class Kind : uint8_t { atom, compound, quotient };

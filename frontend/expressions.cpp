@@ -1,5 +1,5 @@
-// Expressions: numbers are worked out at once, tensors become nodes. A size is a number that also knows its normal form over dimensions, so
-// that arithmetic on sizes needs no rules of its own.
+// Expressions: numbers are worked out at once, tensors become nodes. A size is a number that also knows its normal form over
+// dimensions, so that arithmetic on sizes needs no rules of its own.
 #include <fmt/format.h>
 
 #include <cmath>
@@ -12,7 +12,8 @@ namespace nnc {
 namespace {
 
 std::string_view symbol(ast::BinaryOp op) {
-  static constexpr std::string_view names[] = {"`+`", "`-`", "`*`", "`/`", "`//`", "`%`", "`^`", "`==`", "`!=`", "`<`", "`<=`", "`>`", "`>=`", "`and`", "`or`"};
+  static constexpr std::string_view names[] = {"`+`",  "`-`", "`*`",  "`/`", "`//`", "`%`",   "`^`", "`==`",
+                                               "`!=`", "`<`", "`<=`", "`>`", "`>=`", "`and`", "`or`"};
   return names[size_t(op)];
 }
 
@@ -24,18 +25,24 @@ bool is_logical(ast::BinaryOp op) { return op == ast::BinaryOp::and_ || op == as
 Value Lowering::evaluate(const ast::Expr& e) {
   using K = ast::ExprKind;
   switch (e.kind) {
-    case K::error: return poison();
+    case K::error:
+      return poison();
     case K::number: {
       Value v = e.is_integer ? Value::of_size(e.integer) : Value::of_number(e.number);
       return v;
     }
     case K::percent:
-      error(Code::E0206, e.span, "a percentage stands only where a share of the data is expected").help.push_back(fmt::format("write {}", e.number / 100));
+      error(Code::E0206, e.span, "a percentage stands only where a share of the data is expected")
+          .help.push_back(fmt::format("write {}", e.number / 100));
       return poison();
-    case K::string: return Value::of_text(ValueKind::string, e.text);
-    case K::name: return lookup(e.text, e.span);
+    case K::string:
+      return Value::of_text(ValueKind::string, e.text);
+    case K::name:
+      return lookup(e.text, e.span);
     case K::ellipsis:
-    case K::underscore: error(Code::E0206, e.span, "`...` and `_` stand in lists of dimensions only"); return poison();
+    case K::underscore:
+      error(Code::E0206, e.span, "`...` and `_` stand in lists of dimensions only");
+      return poison();
     case K::unary: {
       Value v = evaluate(*e.operands[0]);
       if (is_poison(v)) return poison();
@@ -49,7 +56,8 @@ Value Lowering::evaluate(const ast::Expr& e) {
       }
       return Value::of(unary(Op::logical_not, *t, e.span));
     }
-    case K::binary: return evaluate_operator(e);
+    case K::binary:
+      return evaluate_operator(e);
     case K::range: {
       Value first = evaluate(*e.operands[0]), end = evaluate(*e.operands[1]);
       return Value::of_items(ValueKind::range, {first, end});
@@ -59,8 +67,10 @@ Value Lowering::evaluate(const ast::Expr& e) {
       for (const ast::ExprPtr& o : e.operands) items.push_back(evaluate(*o));
       return Value::of_items(ValueKind::tuple, std::move(items));
     }
-    case K::array: return evaluate_array(e);
-    case K::call: return evaluate_call(e);
+    case K::array:
+      return evaluate_array(e);
+    case K::call:
+      return evaluate_call(e);
     case K::select: {
       Value v = evaluate(*e.operands[0]);
       std::optional<TensorValue> t = as_tensor(v, e.operands[0]->span);
@@ -71,9 +81,12 @@ Value Lowering::evaluate(const ast::Expr& e) {
       std::optional<TensorValue> t = as_tensor(v, e.operands[0]->span);
       return t ? view(*t, e) : poison();
     }
-    case K::pipe: return evaluate_pipe(e);
-    case K::if_: return evaluate_if(e);
-    case K::scan: return not_in_this_version(e.span, "`scan` is");
+    case K::pipe:
+      return evaluate_pipe(e);
+    case K::if_:
+      return evaluate_if(e);
+    case K::scan:
+      return not_in_this_version(e.span, "`scan` is");
   }
   return poison();
 }
@@ -97,7 +110,8 @@ Value Lowering::evaluate_operator(const ast::Expr& e) {
 // Choices (none, same, a function by its name, texts, true and false) can be compared with each other.
 std::optional<bool> Lowering::same_choice(const Value& a, const Value& b) const {
   auto is_choice = [](const Value& v) {
-    return v.is(ValueKind::symbol) || v.is(ValueKind::builtin) || v.is(ValueKind::string) || v.is(ValueKind::callable) || v.is(ValueKind::boolean);
+    return v.is(ValueKind::symbol) || v.is(ValueKind::builtin) || v.is(ValueKind::string) || v.is(ValueKind::callable) ||
+           v.is(ValueKind::boolean);
   };
   if (!is_choice(a) && !is_choice(b)) return std::nullopt;
   if (a.is(ValueKind::tensor) || b.is(ValueKind::tensor)) return std::nullopt;
@@ -117,9 +131,15 @@ Value Lowering::combine(ast::BinaryOp op, const Value& a, const Value& b, Span s
       DimSum sum;
       std::optional<DimSum> quotient;
       switch (op) {
-        case ast::BinaryOp::add: sum = add(a.sum, b.sum); break;
-        case ast::BinaryOp::subtract: sum = add(a.sum, b.sum, -1); break;
-        case ast::BinaryOp::multiply: sum = multiply(a.sum, b.sum); break;
+        case ast::BinaryOp::add:
+          sum = add(a.sum, b.sum);
+          break;
+        case ast::BinaryOp::subtract:
+          sum = add(a.sum, b.sum, -1);
+          break;
+        case ast::BinaryOp::multiply:
+          sum = multiply(a.sum, b.sum);
+          break;
         default:
           quotient = dims_.divide(a.sum, b.sum, op == ast::BinaryOp::floor_divide);
           if (quotient) sum = *quotient;
@@ -151,10 +171,14 @@ Value Lowering::combine_numbers(ast::BinaryOp op, const Value& a, const Value& b
   bool integers = a.is_size && b.is_size;
   bool constants = integers && is_constant(a.sum) && is_constant(b.sum);
   switch (op) {
-    case B::add: return size(x + y, integers ? std::optional(add(a.sum, b.sum)) : std::nullopt);
-    case B::subtract: return size(x - y, integers ? std::optional(add(a.sum, b.sum, -1)) : std::nullopt);
-    case B::multiply: return size(x * y, integers ? std::optional(multiply(a.sum, b.sum)) : std::nullopt);
-    case B::divide: return size(x / y, integers ? dims_.divide(a.sum, b.sum, false) : std::nullopt);
+    case B::add:
+      return size(x + y, integers ? std::optional(add(a.sum, b.sum)) : std::nullopt);
+    case B::subtract:
+      return size(x - y, integers ? std::optional(add(a.sum, b.sum, -1)) : std::nullopt);
+    case B::multiply:
+      return size(x * y, integers ? std::optional(multiply(a.sum, b.sum)) : std::nullopt);
+    case B::divide:
+      return size(x / y, integers ? dims_.divide(a.sum, b.sum, false) : std::nullopt);
     case B::floor_divide:
     case B::remainder:
       if (y == 0) {
@@ -162,31 +186,43 @@ Value Lowering::combine_numbers(ast::BinaryOp op, const Value& a, const Value& b
         return poison();
       }
       if (op == B::floor_divide) return size(std::floor(x / y), integers ? dims_.divide(a.sum, b.sum, true) : std::nullopt);
-      return size(x - std::floor(x / y) * y, integers ? std::optional(number_sum(int64_t(x - std::floor(x / y) * y))) : std::nullopt);
+      return size(x - std::floor(x / y) * y,
+                  integers ? std::optional(number_sum(int64_t(x - std::floor(x / y) * y))) : std::nullopt);
     case B::power: {
       double z = std::pow(x, y);
       bool exact = constants && y >= 0 && std::abs(z) < 1e15;
       return size(z, exact ? std::optional(number_sum(int64_t(z))) : std::nullopt);
     }
-    case B::equal: return Value::of_bool(x == y);
-    case B::not_equal: return Value::of_bool(x != y);
-    case B::less: return Value::of_bool(x < y);
-    case B::less_equal: return Value::of_bool(x <= y);
-    case B::greater: return Value::of_bool(x > y);
-    case B::greater_equal: return Value::of_bool(x >= y);
+    case B::equal:
+      return Value::of_bool(x == y);
+    case B::not_equal:
+      return Value::of_bool(x != y);
+    case B::less:
+      return Value::of_bool(x < y);
+    case B::less_equal:
+      return Value::of_bool(x <= y);
+    case B::greater:
+      return Value::of_bool(x > y);
+    case B::greater_equal:
+      return Value::of_bool(x >= y);
     case B::and_:
-    case B::or_: error(Code::E0206, span, fmt::format("{} needs true or false, found numbers", symbol(op))); return poison();
+    case B::or_:
+      error(Code::E0206, span, fmt::format("{} needs true or false, found numbers", symbol(op)));
+      return poison();
   }
   return poison();
 }
 
-Value Lowering::combine_tensors(ast::BinaryOp op, const Value& a, const Value& b, Span span, Span op_span, Span a_span, Span b_span) {
+Value Lowering::combine_tensors(ast::BinaryOp op, const Value& a, const Value& b, Span span, Span op_span, Span a_span,
+                                Span b_span) {
   using B = ast::BinaryOp;
   if (op == B::power) return power(a, b, span, op_span);
   // A number takes the type of the tensor beside it.
   DType hint = DType::f32;
   for (const Value* v : {&a, &b})
-    if (v->is(ValueKind::tensor)) hint = is_comparison(op) && !is_float(v->tensor.dtype) && v->tensor.dtype != DType::boolean ? v->tensor.dtype : arithmetic_type(v->tensor);
+    if (v->is(ValueKind::tensor))
+      hint = is_comparison(op) && !is_float(v->tensor.dtype) && v->tensor.dtype != DType::boolean ? v->tensor.dtype
+                                                                                                  : arithmetic_type(v->tensor);
   if (hint == DType::u8) hint = DType::i32;
   std::optional<TensorValue> x = as_tensor(a, a_span, hint), y = as_tensor(b, b_span, hint);
   if (!x || !y) return poison();
@@ -209,25 +245,52 @@ Value Lowering::combine_tensors(ast::BinaryOp op, const Value& a, const Value& b
   auto make = [&](Op o) { return builder_here.binary(o, aligned->a, aligned->b); };
   TensorValue t;
   switch (op) {
-    case B::add: t.node = make(Op::add); break;
-    case B::subtract: t.node = make(Op::sub); break;
-    case B::multiply: t.node = make(Op::mul); break;
-    case B::divide: t.node = make(Op::div); break;
-    case B::floor_divide: t.node = builder_here.unary(Op::floor, make(Op::div)); break;
+    case B::add:
+      t.node = make(Op::add);
+      break;
+    case B::subtract:
+      t.node = make(Op::sub);
+      break;
+    case B::multiply:
+      t.node = make(Op::mul);
+      break;
+    case B::divide:
+      t.node = make(Op::div);
+      break;
+    case B::floor_divide:
+      t.node = builder_here.unary(Op::floor, make(Op::div));
+      break;
     case B::remainder: {
       NodeId floor = builder_here.unary(Op::floor, make(Op::div));
       t.node = builder_here.sub(aligned->a, builder_here.mul(floor, aligned->b));
       break;
     }
-    case B::equal: t.node = make(Op::equal); break;
-    case B::not_equal: t.node = make(Op::not_equal); break;
-    case B::less: t.node = make(Op::less); break;
-    case B::less_equal: t.node = make(Op::less_equal); break;
-    case B::greater: t.node = make(Op::greater); break;
-    case B::greater_equal: t.node = make(Op::greater_equal); break;
-    case B::and_: t.node = make(Op::logical_and); break;
-    case B::or_: t.node = make(Op::logical_or); break;
-    case B::power: NNC_UNREACHABLE("power has its own function");
+    case B::equal:
+      t.node = make(Op::equal);
+      break;
+    case B::not_equal:
+      t.node = make(Op::not_equal);
+      break;
+    case B::less:
+      t.node = make(Op::less);
+      break;
+    case B::less_equal:
+      t.node = make(Op::less_equal);
+      break;
+    case B::greater:
+      t.node = make(Op::greater);
+      break;
+    case B::greater_equal:
+      t.node = make(Op::greater_equal);
+      break;
+    case B::and_:
+      t.node = make(Op::logical_and);
+      break;
+    case B::or_:
+      t.node = make(Op::logical_or);
+      break;
+    case B::power:
+      NNC_UNREACHABLE("power has its own function");
   }
   t.dims = aligned->dims;
   t.dtype = graph_.type(t.node).dtype;

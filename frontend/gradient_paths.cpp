@@ -1,5 +1,6 @@
-// Does every parameter reach the loss, and does a gradient come back to it? Two reachability walks from the loss towards the parameters: one
-// along all operands (E0203), one along those that carry a gradient (E0302). The path that is reported is the shortest one.
+// Does every parameter reach the loss, and does a gradient come back to it? Two reachability walks from the loss towards the
+// parameters: one along all operands (E0203), one along those that carry a gradient (E0302). The path that is reported is the
+// shortest one.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -21,15 +22,24 @@ bool carries_gradient(const Graph& graph, const Node& n, size_t k) {
 
 std::string_view blocking_name(Op op) {
   switch (op) {
-    case Op::equal: return "==";
-    case Op::not_equal: return "!=";
-    case Op::less: return "<";
-    case Op::less_equal: return "<=";
-    case Op::greater: return ">";
-    case Op::greater_equal: return ">=";
-    case Op::select: return "where";
-    case Op::gather: return "[...]";
-    default: return op_name(op);
+    case Op::equal:
+      return "==";
+    case Op::not_equal:
+      return "!=";
+    case Op::less:
+      return "<";
+    case Op::less_equal:
+      return "<=";
+    case Op::greater:
+      return ">";
+    case Op::greater_equal:
+      return ">=";
+    case Op::select:
+      return "where";
+    case Op::gather:
+      return "[...]";
+    default:
+      return op_name(op);
   }
 }
 
@@ -61,7 +71,8 @@ void Lowering::check_gradient_paths(NodeId loss) {
     NodeId node = known.node;
     if (carries[node.value]) continue;
     if (!reaches[node.value]) {
-      Diagnostic& d = error(Code::E0203, p.persistent.span, fmt::format("parameter `{}` never reaches the loss, so it cannot train", p.persistent.name));
+      Diagnostic& d = error(Code::E0203, p.persistent.span,
+                            fmt::format("parameter `{}` never reaches the loss, so it cannot train", p.persistent.name));
       d.help.push_back("remove it, use it in the result, or mark it `frozen`");
       continue;
     }
@@ -79,12 +90,16 @@ void Lowering::check_gradient_paths(NodeId loss) {
     }
     for (NodeId n : way) {
       if (n == loss) break;
-      if (n == blocking) path += fmt::format(" -> {}", blocking_name(graph_[n].op));
-      else if (auto name = node_names_.find(n.value); name != node_names_.end()) path += fmt::format(" -> {}", name->second);
+      if (n == blocking)
+        path += fmt::format(" -> {}", blocking_name(graph_[n].op));
+      else if (auto name = node_names_.find(n.value); name != node_names_.end())
+        path += fmt::format(" -> {}", name->second);
     }
     path += " -> loss";
     const Node& b = graph_[blocking];
-    Diagnostic& d = error(Code::E0302, b.span.valid() ? b.span : p.persistent.span, fmt::format("`{}` has no gradient, so `{}` cannot train ({})", blocking_name(b.op), p.persistent.name, path));
+    Diagnostic& d =
+        error(Code::E0302, b.span.valid() ? b.span : p.persistent.span,
+              fmt::format("`{}` has no gradient, so `{}` cannot train ({})", blocking_name(b.op), p.persistent.name, path));
     if (p.persistent.span.valid()) d.labels.push_back({p.persistent.span, fmt::format("`{}`", p.persistent.name)});
     d.help.push_back(fmt::format("let `{}` reach the loss in another way, or mark it `frozen`", p.persistent.name));
   }

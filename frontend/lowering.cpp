@@ -82,7 +82,9 @@ Value Lowering::dim_value(uint32_t id) const {
   return v;
 }
 
-void Lowering::bind_dimension(std::string_view name, uint32_t id, Span span) { bind(name, dim_value(id), span, Local::Kind::dimension); }
+void Lowering::bind_dimension(std::string_view name, uint32_t id, Span span) {
+  bind(name, dim_value(id), span, Local::Kind::dimension);
+}
 
 uint32_t Lowering::declare_dim(const ast::DimDeclaration& declaration, uint32_t frame, const std::string* overridden) {
   Value v = overridden ? evaluate_override(*overridden, declaration.value->span) : evaluate(*declaration.value);
@@ -123,7 +125,8 @@ Value Lowering::global_value(const SourceFile& file, std::string_view name, Span
     return globals_[g->dim];
   }
   if (g->data) {
-    error(Code::E0206, span, fmt::format("`{}` is a data block, not a value", name)).help.push_back("inside `train`, use its fields by their names");
+    error(Code::E0206, span, fmt::format("`{}` is a data block, not a value", name))
+        .help.push_back("inside `train`, use its fields by their names");
     return poison();
   }
   return poison();
@@ -213,7 +216,8 @@ TensorValue Lowering::constant(double value, DType dtype, Dims dims, Span span) 
 
 std::optional<TensorValue> Lowering::as_tensor(const Value& v, Span span, DType number_type) {
   switch (v.kind) {
-    case ValueKind::tensor: return v.tensor;
+    case ValueKind::tensor:
+      return v.tensor;
     case ValueKind::number: {
       if (varies(v)) {
         std::optional<Extent> extent = dims_.evaluate(v.sum);
@@ -229,7 +233,8 @@ std::optional<TensorValue> Lowering::as_tensor(const Value& v, Span span, DType 
       if (!is_float(number_type) && number_type != DType::boolean && std::floor(v.number) != v.number) number_type = DType::f32;
       return constant(v.number, number_type, {}, span);
     }
-    case ValueKind::boolean: return constant(v.boolean, DType::boolean, {}, span);
+    case ValueKind::boolean:
+      return constant(v.boolean, DType::boolean, {}, span);
     case ValueKind::array: {
       std::vector<double> values;
       std::vector<int64_t> shape;
@@ -254,14 +259,29 @@ std::optional<TensorValue> Lowering::as_tensor(const Value& v, Span span, DType 
       }
       return constant_array(values, shape, span);
     }
-    case ValueKind::poison: return std::nullopt;
-    case ValueKind::tuple:
-      if (!is_poison(v)) error(Code::E0213, span, fmt::format("one value is needed here, found {}", v.items.size())).help.push_back("take it apart with `let a, b = ...`");
+    case ValueKind::poison:
       return std::nullopt;
-    default: break;
+    case ValueKind::tuple:
+      if (!is_poison(v))
+        error(Code::E0213, span, fmt::format("one value is needed here, found {}", v.items.size()))
+            .help.push_back("take it apart with `let a, b = ...`");
+      return std::nullopt;
+    default:
+      break;
   }
-  static const char* const names[] = {"", "a tensor", "a number", "true or false", "a text", "a choice", "a function", "a definition", "a layer without an input",
-                                      "several values", "an array", "a range", "a distribution"};
+  static const char* const names[] = {"",
+                                      "a tensor",
+                                      "a number",
+                                      "true or false",
+                                      "a text",
+                                      "a choice",
+                                      "a function",
+                                      "a definition",
+                                      "a layer without an input",
+                                      "several values",
+                                      "an array",
+                                      "a range",
+                                      "a distribution"};
   error(Code::E0206, span, fmt::format("a tensor is needed here, found {}", names[size_t(v.kind)]));
   return std::nullopt;
 }

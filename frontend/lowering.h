@@ -1,8 +1,8 @@
-// Checking and lowering in one walk: definitions are inlined where they are called, so a program is evaluated over symbolic tensors, and
-// every operation is added to the graph when its shapes have been checked. One Lowering makes one graph.
+// Checking and lowering in one walk: definitions are inlined where they are called, so a program is evaluated over symbolic
+// tensors, and every operation is added to the graph when its shapes have been checked. One Lowering makes one graph.
 //
-// Files, by concern: alignment.cpp, contraction.cpp, selection.cpp (dimensions); expressions.cpp, calls.cpp, signatures.cpp, statements.cpp (the
-// language); builtins*.cpp (functions of the compiler); train.cpp, optimizer.cpp, test_blocks.cpp (blocks).
+// Files, by concern: alignment.cpp, contraction.cpp, selection.cpp (dimensions); expressions.cpp, calls.cpp, signatures.cpp,
+// statements.cpp (the language); builtins*.cpp (functions of the compiler); train.cpp, optimizer.cpp, test_blocks.cpp (blocks).
 #pragma once
 
 #include <deque>
@@ -33,16 +33,16 @@ struct Frame {
   const SourceFile* file = nullptr;
   const Definition* definition = nullptr;  ///< null for train and test
   uint32_t id = 0;
-  std::string path;                        ///< of the layer instance, "" at the top
-  Span call_span;                          ///< in the user's file: where errors inside std are shown
+  std::string path;  ///< of the layer instance, "" at the top
+  Span call_span;    ///< in the user's file: where errors inside std are shown
   bool frozen = false;
   bool owns_parameters = false;
   bool is_optimizer = false;
   std::vector<Local> locals;
   std::map<std::string, int> instance_counts;
   std::map<std::string, Span> instance_names;
-  std::vector<int64_t> iterations;         ///< of the `repeat`s around
-  std::optional<Dims> ellipsis;            ///< what `...` stands for
+  std::vector<int64_t> iterations;  ///< of the `repeat`s around
+  std::optional<Dims> ellipsis;     ///< what `...` stands for
   Frame* caller = nullptr;
 };
 
@@ -68,10 +68,10 @@ class Lowering {
   std::optional<BuiltGraph> build_definition(const std::string& name, const std::vector<ArgumentSpec>& actual,
                                              const std::map<std::string, int64_t>& dims);
   Module::Test build_test(const ast::Test& test);
-  std::optional<UpdateRule> build_update_rule(const ast::Argument& item, const std::string& prefix, const ParameterSpec& parameter,
-                                              std::vector<ScalarSpec>* scalars);
+  std::optional<UpdateRule> build_update_rule(const ast::Argument& item, const std::string& prefix,
+                                              const ParameterSpec& parameter, std::vector<ScalarSpec>* scalars);
   DataSpec evaluate_data(const ast::Data& data);
-  void check_globals();                    ///< every `dim` and data block of the file, whether used or not
+  void check_globals();  ///< every `dim` and data block of the file, whether used or not
   /// Evaluates a definition that nobody calls with made-up sizes and reports errors that do not depend on sizes.
   void try_definition(const Definition& definition);
   static std::vector<std::string_view> builtin_name_list();  ///< sorted
@@ -80,7 +80,7 @@ class Lowering {
   friend struct FrameScope;
   // --- errors (lowering.cpp) ---
   Diagnostic& error(Code code, Span span, std::string message);
-  Span place(Span span) const;             ///< the user's place: inside std, that of the call
+  Span place(Span span) const;                                     ///< the user's place: inside std, that of the call
   std::string quote(Span span, std::string_view otherwise) const;  ///< "`logits`", or the other text where the source is long
   std::string describe_origin(const Origin& origin) const;         ///< "from `Dense(10)` at mlp.nn:12", "" if unknown
   std::string describe_dims_with_origin(const TensorValue& t) const;
@@ -115,7 +115,7 @@ class Lowering {
   std::optional<double> number_of(const Value& v) const;
   std::optional<int64_t> integer_of(const Value& v) const;
   std::optional<int64_t> evaluate_integer(const ast::Expr& e, std::string_view what, int64_t least);
-  bool varies(const Value& v) const;       ///< a size that depends on the number of rows
+  bool varies(const Value& v) const;  ///< a size that depends on the number of rows
 
   // --- tensors (lowering.cpp, alignment.cpp) ---
   Builder builder(Span span);
@@ -124,21 +124,22 @@ class Lowering {
   TensorValue constant_array(const std::vector<double>& values, std::vector<int64_t> shape, Span span);
   TensorValue to_float(TensorValue t, Span span);
   TensorValue cast(TensorValue t, DType dtype, Span span);
-  static int row_axis(const Dims& dims);   ///< index of the row dimension, -1
+  static int row_axis(const Dims& dims);  ///< index of the row dimension, -1
   static int axis_of(const Dims& dims, int index);
   static Shape shape_of(const Dims& dims);
   Dims graph_order(const Dims& dims) const;
   bool check_rows(const Dims& dims, Span span);
   /// pairs[i]: index in a of b's dimension i, -1 where it has none. Reports E0101, E0103.
-  std::optional<std::vector<int>> pair_dimensions(const TensorValue& a, const TensorValue& b, std::string_view what, Span span, Span a_span,
-                                                  Span b_span);
+  std::optional<std::vector<int>> pair_dimensions(const TensorValue& a, const TensorValue& b, std::string_view what, Span span,
+                                                  Span a_span, Span b_span);
   bool check_distinct(const TensorValue& t, std::string_view what, Span span);
   /// Common dimensions of two operands and the operands brought into them; E0106 if neither has all.
   struct Aligned {
     NodeId a, b;
     Dims dims;
   };
-  std::optional<Aligned> align(const TensorValue& a, const TensorValue& b, std::string_view what, Span span, Span a_span, Span b_span);
+  std::optional<Aligned> align(const TensorValue& a, const TensorValue& b, std::string_view what, Span span, Span a_span,
+                               Span b_span);
   /// `t` repeated over `dims`; from[i] is the index in dims of t's dimension i.
   NodeId expand(const TensorValue& t, const std::vector<int>& from, const Dims& dims, Span span);
   TensorValue reorder(const TensorValue& t, const std::vector<int>& order, Span span);  ///< new index i is old index order[i]
@@ -147,7 +148,8 @@ class Lowering {
 
   // --- contraction.cpp, selection.cpp ---
   std::optional<Value> try_contraction(const ast::Expr& product, const std::vector<uint32_t>& over, Span span);
-  std::optional<TensorValue> contract(const TensorValue& a, const TensorValue& b, const std::set<uint32_t>& summed, Span span, Span a_span, Span b_span);
+  std::optional<TensorValue> contract(const TensorValue& a, const TensorValue& b, const std::set<uint32_t>& summed, Span span,
+                                      Span a_span, Span b_span);
   Value select(const TensorValue& t, const ast::Expr& e);
   std::optional<TensorValue> select_one(const TensorValue& t, const ast::Selector& s, Span span, Span value_span);
   std::optional<TensorValue> gather(const TensorValue& t, int index, const TensorValue& by, Span span, Span selector_span);
@@ -166,15 +168,16 @@ class Lowering {
     std::string text;  ///< how messages call it: "`logits`"
   };
   Dims outside_dims(const Dims& dims);  ///< as the caller of the current frame calls them
-  struct Binding;  // signatures.cpp
+  struct Binding;                       // signatures.cpp
   bool bind_tensor(const ast::Parameter& p, const CallArgument& argument, TensorValue t, Binding& binding);
-  bool bind_dim_name(std::string_view name, Span name_span, const Dim& actual, const CallArgument& argument, const ast::Parameter& p, bool is_class,
-                     bool is_last, const TensorValue& t, Binding& binding);
+  bool bind_dim_name(std::string_view name, Span name_span, const Dim& actual, const CallArgument& argument,
+                     const ast::Parameter& p, bool is_class, bool is_last, const TensorValue& t, Binding& binding);
   bool match_type(const ast::Parameter& p, const CallArgument& argument, TensorValue& t, Binding& binding, bool& bind_class);
   bool check_spelling(const ast::Parameter& p, const CallArgument& argument, const TensorValue& t);
-  std::optional<std::vector<const CallArgument*>> sort_arguments(const std::vector<ast::Parameter>& parameters, std::string_view callee,
-                                                                 const std::vector<CallArgument>& arguments, Span span, bool is_static,
-                                                                 const Definition& definition);
+  std::optional<std::vector<const CallArgument*>> sort_arguments(const std::vector<ast::Parameter>& parameters,
+                                                                 std::string_view callee,
+                                                                 const std::vector<CallArgument>& arguments, Span span,
+                                                                 bool is_static, const Definition& definition);
   std::optional<Value> finish_results(const Definition& d, Value body, Span body_span, Span call_span, const std::string& detail);
   std::optional<TensorValue> match_result(const Definition& d, const ast::ResultType& declared, const TensorValue& t, Span span);
   Value leave(Value v, uint32_t frame, const Origin& origin);
@@ -183,11 +186,13 @@ class Lowering {
   Value evaluate_call(const ast::Expr& e);
   Value evaluate_stage(const ast::Stage& stage, Value piped, Span piped_span);
   std::vector<CallArgument> evaluate_arguments(const std::vector<ast::Argument>& arguments);
-  Value apply(const Value& callee, std::vector<CallArgument> arguments, Span span, Span callee_span, const ast::Name* instance, bool frozen);
+  Value apply(const Value& callee, std::vector<CallArgument> arguments, Span span, Span callee_span, const ast::Name* instance,
+              bool frozen);
   Value make_template(const Value& callee, std::vector<CallArgument> arguments, Span span);
-  Value instantiate(const LayerTemplate& layer, std::vector<CallArgument> arguments, Span span, const std::string& path, bool frozen);
-  Value call_definition(const Definition& d, const std::vector<CallArgument>& statics, std::vector<CallArgument> arguments, Span span,
-                        const std::string& path, bool frozen);
+  Value instantiate(const LayerTemplate& layer, std::vector<CallArgument> arguments, Span span, const std::string& path,
+                    bool frozen);
+  Value call_definition(const Definition& d, const std::vector<CallArgument>& statics, std::vector<CallArgument> arguments,
+                        Span span, const std::string& path, bool frozen);
   const Definition* choose_overload(const Value& callee, const std::vector<CallArgument>& arguments) const;
   std::string instance_path(const LayerTemplate& layer, const ast::Name* name, Span span);
   bool check_condition(const Definition& d, const ast::Expr& condition);
@@ -214,8 +219,10 @@ class Lowering {
   using Builtin = Value (Lowering::*)(const BuiltinCall&);
   static const std::unordered_map<std::string_view, Builtin>& builtins();
   /// Sorts arguments to `names`; the first `required` must be given. Nothing after an error or where an argument is poisoned.
-  std::optional<std::vector<const CallArgument*>> read(const BuiltinCall& call, std::initializer_list<std::string_view> names, size_t required);
-  std::optional<std::vector<uint32_t>> read_over(const CallArgument* over, const TensorValue& x, Span x_span, std::vector<int>& indices);
+  std::optional<std::vector<const CallArgument*>> read(const BuiltinCall& call, std::initializer_list<std::string_view> names,
+                                                       size_t required);
+  std::optional<std::vector<uint32_t>> read_over(const CallArgument* over, const TensorValue& x, Span x_span,
+                                                 std::vector<int>& indices);
   std::optional<std::vector<uint32_t>> over_ids(const Value& over, Span span);
   Value builtin_unary(const BuiltinCall&);
   Value builtin_pairwise(const BuiltinCall&);
@@ -248,6 +255,8 @@ class Lowering {
   std::optional<SplitSpec> evaluate_split(const ast::Split& split);
   void check_gradient_paths(NodeId loss);
   Value evaluate_override(const std::string& text, Span span);
+  Value evaluate_hyperparameter(const ast::Expr& e, const std::string& path, std::vector<ScalarSpec>* scalars);
+  Value as_run_scalar(Value v, const std::string& path, Span span, bool is_tested, std::vector<ScalarSpec>* scalars);
   Value option_value(const ast::Argument& a, const std::string& path);
   void read_using(const ast::Stmt& s, TrainSpec& spec);
   void execute_expect(const ast::Stmt& s, Module::Test& test);
@@ -261,8 +270,8 @@ class Lowering {
   void compare(const Value& a, const Value& b, const ast::Expr& e, Module::Expectation x, Module::Test& test);
   void bind_local_definitions(const std::vector<ast::StmtPtr>& statements);
   void try_local_definitions(const std::vector<ast::StmtPtr>& statements);
-  std::optional<BuiltGraph> build_call(const Definition& d, const std::vector<ArgumentSpec>& actual, const std::map<std::string, int64_t>& dims,
-                                       std::vector<CallArgument> statics);
+  std::optional<BuiltGraph> build_call(const Definition& d, const std::vector<ArgumentSpec>& actual,
+                                       const std::map<std::string, int64_t>& dims, std::vector<CallArgument> statics);
   Dim class_size_from_others(const Definition& d, const std::string& name, const std::vector<ArgumentSpec>& actual);
   void try_call(const Definition& d);
 
@@ -274,25 +283,25 @@ class Lowering {
   Frame* frame_ = nullptr;
   uint32_t next_frame_ = 1;
   int depth_ = 0;
-  std::set<std::string> reported_;                   ///< code, place and message
+  std::set<std::string> reported_;  ///< code, place and message
   Diagnostic discarded_;
-  std::map<const void*, Value> globals_;             ///< looked up by declaration, never iterated
-  std::set<const void*> evaluating_;                 ///< likewise
-  uint32_t rows_ = 0;                                ///< the dimension B
+  std::map<const void*, Value> globals_;  ///< looked up by declaration, never iterated
+  std::set<const void*> evaluating_;      ///< likewise
+  uint32_t rows_ = 0;                     ///< the dimension B
   // persistents of the model, by full name
   struct Known {
-    size_t index;                                    ///< in parameters_
+    size_t index;  ///< in parameters_
     NodeId node;
     Dims dims;
     Span span;
-    NodeId current;                                  ///< state: the latest value
-    Span use_span;                                   ///< the call that made it
+    NodeId current;  ///< state: the latest value
+    Span use_span;   ///< the call that made it
   };
   std::map<std::string, Known> known_;
   std::vector<ParameterSpec> parameters_;
   std::vector<LayerSummary> layers_;
   std::map<std::string, size_t> layer_index_;
-  std::map<uint32_t, std::string> node_names_;       ///< let names, for E0302
+  std::map<uint32_t, std::string> node_names_;  ///< let names, for E0302
   // model calls already made: the same call is one value
   struct ModelCall {
     const Definition* definition;
@@ -314,7 +323,7 @@ class Lowering {
   std::deque<Definition> local_definitions_;
   std::vector<std::pair<std::string, std::vector<double>>> test_inputs_;
   std::vector<Module::Expectation::GradientRequest> gradient_requests_;
-  bool trial_ = false;                               ///< sizes are made up: conditions and size checks stay silent
+  bool trial_ = false;  ///< sizes are made up: conditions and size checks stay silent
 };
 
 /// Enters a frame for the time of a scope.

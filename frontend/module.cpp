@@ -1,4 +1,5 @@
-// The module: everything is lowered once when it is loaded, which is also the check; what later requests ask for is made from the same tree.
+// The module: everything is lowered once when it is loaded, which is also the check; what later requests ask for is made from the
+// same tree.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -43,7 +44,8 @@ class ProgramModule : public Module {
     if (!has_train()) return std::nullopt;
     return Lowering(program, diagnostics, {true}).build_train(spec);
   }
-  std::vector<UpdateRule> build_update_rules(const std::vector<ParameterSpec>& parameters, Diagnostics& diagnostics) const override {
+  std::vector<UpdateRule> build_update_rules(const std::vector<ParameterSpec>& parameters,
+                                             Diagnostics& diagnostics) const override {
     return make_update_rules(program, parameters, diagnostics, nullptr);
   }
   std::optional<BuiltGraph> build_eval_graph(Diagnostics& diagnostics) const override {
@@ -54,7 +56,8 @@ class ProgramModule : public Module {
     if (!has_train()) return std::nullopt;
     return Lowering(program, diagnostics, {false}).build_predict(spec);
   }
-  std::optional<BuiltGraph> build_definition(const std::string& name, const std::vector<ArgumentSpec>& actual, const std::map<std::string, int64_t>& dims,
+  std::optional<BuiltGraph> build_definition(const std::string& name, const std::vector<ArgumentSpec>& actual,
+                                             const std::map<std::string, int64_t>& dims,
                                              Diagnostics& diagnostics) const override {
     return Lowering(program, diagnostics, {false}).build_definition(name, actual, dims);
   }
@@ -105,7 +108,8 @@ std::unique_ptr<Module> load_module(SourceMap& sources, FileId file, const LoadO
     }
   }
   for (const Definition* d : program.main->definitions)
-    if (d->ast->kind != ast::CallableKind::optimizer) check([&](Diagnostics& found) { Lowering(program, found, {true}).try_definition(*d); });
+    if (d->ast->kind != ast::CallableKind::optimizer)
+      check([&](Diagnostics& found) { Lowering(program, found, {true}).try_definition(*d); });
   check([&](Diagnostics& d) { module->build_tests(d); });
   if (diagnostics.has_errors()) {
     module->train_graph.reset();

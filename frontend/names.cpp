@@ -13,7 +13,8 @@ namespace {
 
 class NameChecker {
  public:
-  NameChecker(const Program& program, const SourceFile& file, Diagnostics& diagnostics) : program_(program), file_(file), diagnostics_(diagnostics) {}
+  NameChecker(const Program& program, const SourceFile& file, Diagnostics& diagnostics)
+      : program_(program), file_(file), diagnostics_(diagnostics) {}
 
   void check(const ast::Callable& c) {
     for (const ast::Parameter& p : c.static_arguments) names_.push_back(p.name.text);
@@ -67,7 +68,8 @@ class NameChecker {
       for (const ast::ExprPtr& e : b.values) visit(*e);
       for (const ast::Name& n : b.names) names_.push_back(n.text);
     }
-    if (s.kind == ast::StmtKind::param || s.kind == ast::StmtKind::state || s.kind == ast::StmtKind::instance) names_.push_back(s.name.text);
+    if (s.kind == ast::StmtKind::param || s.kind == ast::StmtKind::state || s.kind == ast::StmtKind::instance)
+      names_.push_back(s.name.text);
     if (s.body) visit(*s.body);
   }
 
@@ -89,7 +91,8 @@ class NameChecker {
   }
 
   void check_name(const ast::Expr& e) {
-    static const std::set<std::string, std::less<>> plain{"true", "false", "inf", "pi", "training", "none", "all", "same", "step", "epoch"};
+    static const std::set<std::string, std::less<>> plain{"true", "false", "inf",  "pi",   "training",
+                                                          "none", "all",   "same", "step", "epoch"};
     const std::string& name = e.text;
     if (std::find(names_.begin(), names_.end(), name) != names_.end()) return;
     if (program_.find(file_, name) || is_builtin_name(name) || plain.count(name)) return;
@@ -105,7 +108,8 @@ class NameChecker {
     if (!similar.empty()) {
       std::string_view kind = is_builtin_name(similar) ? "function" : "value";
       if (const Global* g = program_.find(file_, similar)) kind = global_kind(*g);
-      if (std::find(names_.begin(), names_.end(), similar) != names_.end()) kind = similar[0] >= 'A' && similar[0] <= 'Z' ? "dimension" : "value";
+      if (std::find(names_.begin(), names_.end(), similar) != names_.end())
+        kind = similar[0] >= 'A' && similar[0] <= 'Z' ? "dimension" : "value";
       message += fmt::format("; a {} with a similar name exists: `{}`", kind, similar);
     }
     diagnostics_.report(Code::E0201, e.span, message);
@@ -124,10 +128,14 @@ std::string_view global_kind(const Global& g) {
   if (g.data) return "data block";
   if (g.definitions.empty()) return "value";
   switch (g.definitions[0]->ast->kind) {
-    case ast::CallableKind::layer: return "layer";
-    case ast::CallableKind::model: return "model";
-    case ast::CallableKind::optimizer: return "optimizer";
-    case ast::CallableKind::fn: return "function";
+    case ast::CallableKind::layer:
+      return "layer";
+    case ast::CallableKind::model:
+      return "model";
+    case ast::CallableKind::optimizer:
+      return "optimizer";
+    case ast::CallableKind::fn:
+      return "function";
   }
   return "function";
 }

@@ -1,5 +1,5 @@
-// The rule of one parameter: the optimizer's body evaluated over `value` and `grad`. A hyperparameter is a scalar of the run unless an `if`
-// or a state's first value asks for it, so that changing a rate never compiles anything again.
+// The rule of one parameter: the optimizer's body evaluated over `value` and `grad`. A hyperparameter is a scalar of the run
+// unless an `if` or a state's first value asks for it, so that changing a rate never compiles anything again.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -34,8 +34,54 @@ void collect_condition_names(const ast::Expr& e, bool in_condition, std::set<std
 
 }  // namespace
 
-std::optional<UpdateRule> Lowering::build_update_rule(const ast::Argument& item, const std::string& prefix, const ParameterSpec& parameter,
-                                                      std::vector<ScalarSpec>* scalars) {
+// A call of a fn among the hyperparameters is a schedule. Its numbers are scalars of the run too (`using.lr.total`), unless an `if` in the
+// fn asks for them.
+Value Lowering::evaluate_hyperparameter(const ast::Expr& e, const std::string& path, std::vector<ScalarSpec>* scalars) {
+  if (const std::string* text = program_.override_of(path)) return evaluate_override(*text, e.span);
+  if (e.kind != ast::ExprKind::call || e.operands[0]->kind != ast::ExprKind::name) return evaluate(e);
+  Value callee = lookup(e.operands[0]->text, e.operands[0]->span);
+  if (!callee.is(ValueKind::callable) || callee.overloads[0]->ast->kind != ast::CallableKind::fn || callee.overloads[0]->ast->has_static_list) return evaluate(e);
+  const Definition& d = *callee.overloads[0];
+  std::set<std::string> tested;
+  collect_condition_names(d.ast->body, tested);
+  std::vector<CallArgument> arguments;
+  std::set<std::string> given;
+  size_t position = 0;
+  for (const ast::Argument& a : e.arguments) {
+    CallArgument c;
+    std::string name = a.name ? a.name->text : position < d.ast->arguments.size() ? d.ast->arguments[position++].name.text : "";
+    c.name = a.name ? a.name->text : "";
+    c.name_span = a.name ? a.name->span : Span{};
+    c.value = as_run_scalar(evaluate_hyperparameter(*a.value, path + "." + name, scalars), path + "." + name, a.value->span, tested.count(name) > 0, scalars);
+    c.expr = a.value.get();
+    c.span = a.value->span;
+    given.insert(name);
+    arguments.push_back(std::move(c));
+  }
+  for (const ast::Parameter& p : d.ast->arguments) {
+    const std::string* text = given.count(p.name.text) ? nullptr : program_.override_of(path + "." + p.name.text);
+    if (!text) continue;
+    CallArgument c;
+    c.name = p.name.text;
+    c.span = c.name_span = e.span;
+    c.value = evaluate_override(*text, e.span);
+    arguments.push_back(std::move(c));
+  }
+  return apply(callee, std::move(arguments), e.span, e.operands[0]->span, nullptr, false);
+}
+
+Value Lowering::as_run_scalar(Value v, const std::string& path, Span span, bool is_tested, std::vector<ScalarSpec>* scalars) {
+  std::optional<double> x = number_of(v);
+  if (!x || is_tested) return v;
+  TensorValue t;
+  t.node = builder(span).scalar(path);
+  t.span = place(span);
+  if (scalars && std::none_of(scalars->begin(), scalars->end(), [&](const ScalarSpec& s) { return s.name == path; })) scalars->push_back({path, *x});
+  return Value::of(t);
+}
+
+std::optional<UpdateRule> Lowering::build_update_rule(const ast::Argument& item, const std::string& prefix,
+                                                      const ParameterSpec& parameter, std::vector<ScalarSpec>* scalars) {
   size_t errors_before = diagnostics_->items().size();
   Frame train;
   train.file = program_.main;
@@ -50,7 +96,8 @@ std::optional<UpdateRule> Lowering::build_update_rule(const ast::Argument& item,
   Value callee = name.kind == ast::ExprKind::name ? lookup(name.text, name.span) : poison();
   if (callee.is(ValueKind::poison) && name.kind == ast::ExprKind::name) return std::nullopt;
   if (!callee.is(ValueKind::callable) || callee.overloads[0]->ast->kind != ast::CallableKind::optimizer) {
-    error(Code::E0306, name.span, fmt::format("{} is not an optimizer", quote(name.span, "this"))).help.push_back("write `using sgd(lr: 0.01)`");
+    error(Code::E0306, name.span, fmt::format("{} is not an optimizer", quote(name.span, "this")))
+        .help.push_back("write `using sgd(lr: 0.01)`");
     return std::nullopt;
   }
   const Definition& d = *callee.overloads[0];
@@ -67,7 +114,7 @@ std::optional<UpdateRule> Lowering::build_update_rule(const ast::Argument& item,
         c.name = a.name->text;
         c.name_span = a.name->span;
       }
-      c.value = option_value(a, prefix + "." + option);
+      c.value = evaluate_hyperparameter(*a.value, prefix + "." + option, scalars);
       c.expr = a.value.get();
       c.span = a.value->span;
       arguments.push_back(std::move(c));
@@ -88,7 +135,9 @@ std::optional<UpdateRule> Lowering::build_update_rule(const ast::Argument& item,
   Builder b = builder(e.span);
   for (size_t i = 0; i < parameter.persistent.type.shape.size(); ++i) {
     const Extent& extent = parameter.persistent.type.shape[i];
-    std::string shown = i < parameter.dimension_names.size() && !parameter.dimension_names[i].empty() ? parameter.dimension_names[i] : std::to_string(extent.size);
+    std::string shown = i < parameter.dimension_names.size() && !parameter.dimension_names[i].empty()
+                            ? parameter.dimension_names[i]
+                            : std::to_string(extent.size);
     value_dims_.push_back({dims_.make(shown, extent, {}, frame.id), extent, {}});
   }
   for (std::string_view input : {std::string_view("value"), std::string_view("grad")}) {
@@ -110,19 +159,15 @@ std::optional<UpdateRule> Lowering::build_update_rule(const ast::Argument& item,
       error(Code::E0306, span, fmt::format("`{}` must be a single number, found {}", p.name.text, dims_.show(v.tensor.dims)));
       return std::nullopt;
     }
-    if (std::optional<double> x = number_of(v); x && !tested.count(p.name.text)) {
-      TensorValue t;
-      t.node = builder(span).scalar(path);
-      t.span = place(span);
-      if (scalars && std::none_of(scalars->begin(), scalars->end(), [&](const ScalarSpec& s) { return s.name == path; })) scalars->push_back({path, *x});
-      v = Value::of(t);
-    }
+    v = as_run_scalar(std::move(v), path, span, tested.count(p.name.text) > 0, scalars);
     bind(p.name.text, std::move(v), p.name.span);
   }
   execute_all(d.ast->body.statements);
-  if (!d.ast->body.results.empty()) error(Code::E0208, d.ast->body.results[0]->span, "an optimizer gives no result; it updates `value`");
+  if (!d.ast->body.results.empty())
+    error(Code::E0208, d.ast->body.results[0]->span, "an optimizer gives no result; it updates `value`");
   if (!new_value_.valid() && diagnostics_->items().size() == errors_before) {
-    error(Code::E0306, d.ast->name.span, fmt::format("optimizer `{}` never updates `value`", d.name())).help.push_back("end it with `update value = ...`");
+    error(Code::E0306, d.ast->name.span, fmt::format("optimizer `{}` never updates `value`", d.name()))
+        .help.push_back("end it with `update value = ...`");
     return std::nullopt;
   }
   if (diagnostics_->items().size() != errors_before) return std::nullopt;

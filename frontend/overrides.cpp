@@ -10,12 +10,27 @@ namespace nnc {
 
 namespace {
 
+// The arguments of a definition, and of the schedules given for them.
+void add_arguments(const Program& program, const ast::Expr& call, const Definition& d, const std::string& prefix, std::vector<std::string>& paths) {
+  const auto& parameters = d.ast->arguments;
+  for (const ast::Parameter& p : parameters) paths.push_back(prefix + "." + p.name.text);
+  if (call.kind != ast::ExprKind::call) return;
+  size_t position = 0;
+  for (const ast::Argument& a : call.arguments) {
+    std::string name = a.name ? a.name->text : position < parameters.size() ? parameters[position++].name.text : "";
+    if (a.value->kind != ast::ExprKind::call || a.value->operands[0]->kind != ast::ExprKind::name) continue;
+    const Global* g = program.find(*program.main, a.value->operands[0]->text);
+    if (g && !g->definitions.empty() && g->definitions[0]->ast->kind == ast::CallableKind::fn) add_arguments(program, *a.value, *g->definitions[0], prefix + "." + name, paths);
+  }
+}
+
 std::vector<std::string> override_paths(const Program& program) {
   std::vector<std::string> paths;
   for (const auto& [name, g] : program.main->globals)
     if (g.dim && g.file == program.main) paths.push_back(name);
   if (!program.main->train) return paths;
-  for (const char* p : {"data.batch", "epochs", "steps", "seed", "save.every", "report.every", "using.clip_norm"}) paths.push_back(p);
+  for (const char* p : {"data.batch", "epochs", "steps", "seed", "save.every", "report.every", "using.clip_norm"})
+    paths.push_back(p);
   size_t groups = 0;
   for (const ast::StmtPtr& s : program.main->train->statements) {
     if (s->kind != ast::StmtKind::clause || s->name.text != "using") continue;
@@ -24,7 +39,7 @@ std::vector<std::string> override_paths(const Program& program) {
       const ast::Expr* callee = a.value->kind == ast::ExprKind::call ? a.value->operands[0].get() : a.value.get();
       const Global* g = callee->kind == ast::ExprKind::name ? program.find(*program.main, callee->text) : nullptr;
       if (!g || g->definitions.empty()) continue;
-      for (const ast::Parameter& p : g->definitions[0]->ast->arguments) paths.push_back(prefix + "." + p.name.text);
+      add_arguments(program, *a.value, *g->definitions[0], prefix, paths);
     }
   }
   return paths;
@@ -45,9 +60,12 @@ void check_overrides(Program& program, Diagnostics& diagnostics) {
     o.path = normal_path(o.path);
     if (std::find(paths.begin(), paths.end(), o.path) != paths.end()) continue;
     std::string similar = nearest(o.path, paths);
-    Diagnostic& d = diagnostics.report(Code::E0610, {}, fmt::format("nothing that can be set is called `{}`{}", o.path, similar.empty() ? "" : fmt::format("; a similar one is `{}`", similar)));
+    Diagnostic& d = diagnostics.report(Code::E0610, {},
+                                       fmt::format("nothing that can be set is called `{}`{}", o.path,
+                                                   similar.empty() ? "" : fmt::format("; a similar one is `{}`", similar)));
     d.place = "--set " + o.path + "=" + o.value;
-    d.help.push_back(paths.empty() ? "this file has no `dim` and no `train` block" : fmt::format("there are {}", fmt::join(paths, ", ")));
+    d.help.push_back(paths.empty() ? "this file has no `dim` and no `train` block"
+                                   : fmt::format("there are {}", fmt::join(paths, ", ")));
   }
 }
 

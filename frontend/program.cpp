@@ -1,4 +1,5 @@
-// Loading: a file, what it uses, and std; then what each name at the top means. The file's own names hide imported ones, those hide std's.
+// Loading: a file, what it uses, and std; then what each name at the top means. The file's own names hide imported ones, those
+// hide std's.
 #include "frontend/program.h"
 
 #include <fmt/format.h>
@@ -28,7 +29,8 @@ namespace {
 
 class Loader {
  public:
-  Loader(Program& program, const LoadOptions& options, Diagnostics& diagnostics) : program_(program), options_(options), diagnostics_(diagnostics) {}
+  Loader(Program& program, const LoadOptions& options, Diagnostics& diagnostics)
+      : program_(program), options_(options), diagnostics_(diagnostics) {}
 
   SourceFile* add(FileId id, bool is_std) {
     program_.files.emplace_back();
@@ -66,17 +68,24 @@ class Loader {
         for (const ast::DimDeclaration& d : dims->dims) {
           Global* g = declare(file, d.name, true);
           if (!g) continue;
-          if (g->dim || g->data || !g->definitions.empty()) defined_twice(d.name, *g);
-          else g->dim = &d;
+          if (g->dim || g->data || !g->definitions.empty())
+            defined_twice(d.name, *g);
+          else
+            g->dim = &d;
         }
       } else if (const auto* data = std::get_if<ast::Data>(&item.node)) {
         Global* g = declare(file, data->name, true);
         if (!g) continue;
-        if (g->dim || g->data || !g->definitions.empty()) defined_twice(data->name, *g);
-        else g->data = data;
+        if (g->dim || g->data || !g->definitions.empty())
+          defined_twice(data->name, *g);
+        else
+          g->data = data;
       } else if (const auto* train = std::get_if<ast::Train>(&item.node)) {
-        if (file.train) diagnostics_.report(Code::E0205, train->keyword_span, "a file has one `train` block").labels.push_back({file.train->keyword_span, "the first"});
-        else file.train = train;
+        if (file.train)
+          diagnostics_.report(Code::E0205, train->keyword_span, "a file has one `train` block")
+              .labels.push_back({file.train->keyword_span, "the first"});
+        else
+          file.train = train;
       } else if (const auto* test = std::get_if<ast::Test>(&item.node)) {
         file.tests.push_back(test);
       }
@@ -94,13 +103,16 @@ class Loader {
   }
 
   void defined_twice(const ast::Name& name, const Global& g) {
-    diagnostics_.report(Code::E0205, name.span, fmt::format("`{}` is defined twice", name.text)).labels.push_back({g.span, "the first"});
+    diagnostics_.report(Code::E0205, name.span, fmt::format("`{}` is defined twice", name.text))
+        .labels.push_back({g.span, "the first"});
   }
 
   // Two definitions may share a name where one takes class(N) and the other does not.
   static bool distinguishable(const Definition& a, const Definition& b) {
     for (size_t i = 0; i < std::min(a.ast->arguments.size(), b.ast->arguments.size()); ++i) {
-      auto takes_class = [&](const Definition& d) { return d.ast->arguments[i].type && d.ast->arguments[i].type->name.text == "class"; };
+      auto takes_class = [&](const Definition& d) {
+        return d.ast->arguments[i].type && d.ast->arguments[i].type->name.text == "class";
+      };
       if (takes_class(a) != takes_class(b)) return true;
     }
     return false;
@@ -118,7 +130,8 @@ class Loader {
       } else {
         std::optional<std::string> text = options_.read_file ? options_.read_file(path) : std::nullopt;
         if (!text) {
-          diagnostics_.report(Code::E0211, use->path.span, fmt::format("cannot read `{}`", path)).help.push_back("paths are relative to the file that uses them");
+          diagnostics_.report(Code::E0211, use->path.span, fmt::format("cannot read `{}`", path))
+              .help.push_back("paths are relative to the file that uses them");
           failed_use_ = true;
           continue;
         }
@@ -127,7 +140,8 @@ class Loader {
       auto take = [&](const std::string& name, const Global& g, Span span) {
         auto [it, is_new] = file.globals.try_emplace(name, g);
         if (!is_new && it->second.file != g.file && it->second.file != &file)
-          diagnostics_.report(Code::E0205, span, fmt::format("`{}` comes from two files", name)).labels.push_back({it->second.span, "the first"});
+          diagnostics_.report(Code::E0205, span, fmt::format("`{}` comes from two files", name))
+              .labels.push_back({it->second.span, "the first"});
       };
       if (!use->has_names) {
         for (const auto& [name, g] : other->globals)
@@ -143,7 +157,9 @@ class Loader {
           for (const auto& [n, unused] : other->globals) names.push_back(n);
           std::string similar = nearest(name.text, names);
           if (!other->tree->has_errors)
-            diagnostics_.report(Code::E0211, name.span, fmt::format("`{}` defines no `{}`{}", use->path.text, name.text, similar.empty() ? "" : fmt::format("; a similar name is `{}`", similar)));
+            diagnostics_.report(Code::E0211, name.span,
+                                fmt::format("`{}` defines no `{}`{}", use->path.text, name.text,
+                                            similar.empty() ? "" : fmt::format("; a similar name is `{}`", similar)));
           file.lost_names.insert(name.text);
         }
       }

@@ -20,7 +20,7 @@ struct Global {
   std::vector<const Definition*> definitions;  ///< layer, fn, model, optimizer; several only where argument types tell them apart
   const ast::DimDeclaration* dim = nullptr;
   const ast::Data* data = nullptr;
-  const SourceFile* file = nullptr;            ///< where it was defined
+  const SourceFile* file = nullptr;  ///< where it was defined
   Span span;
 };
 
@@ -33,7 +33,7 @@ struct SourceFile {
   std::vector<const Definition*> definitions;  ///< its own, in order
   std::vector<const ast::Test*> tests;
   const ast::Train* train = nullptr;
-  std::set<std::string> lost_names;            ///< reported as missing in a `use`: silence about them
+  std::set<std::string> lost_names;  ///< reported as missing in a `use`: silence about them
 };
 
 struct Program {

@@ -46,18 +46,22 @@ std::optional<TensorValue> Lowering::select_one(const TensorValue& t, const ast:
     index = int(i);
   }
   if (index < 0) {
-    error(Code::E0107, s.dim->span, fmt::format("{} has no dimension `{}`", dims_.show(t.dims), name)).labels.push_back({place(value_span), describe_dims_with_origin(t)});
+    error(Code::E0107, s.dim->span, fmt::format("{} has no dimension `{}`", dims_.show(t.dims), name))
+        .labels.push_back({place(value_span), describe_dims_with_origin(t)});
     return std::nullopt;
   }
   const Dim d = t.dims[size_t(index)];
   if (by.is(ValueKind::tensor)) return gather(t, index, by.tensor, span, s.value->span);
   Span at = s.value->span;
   if (d.extent.rows) {
-    error(Code::E0113, at, fmt::format("`{}` counts the rows of a batch, whose number is known only at run time: it has no fixed places", name));
+    error(Code::E0113, at,
+          fmt::format("`{}` counts the rows of a batch, whose number is known only at run time: it has no fixed places", name));
     return std::nullopt;
   }
   auto out_of_range = [&](int64_t first, int64_t end) {
-    error(Code::E0114, at, fmt::format("{} lies outside of `{}`, which has {} entries", end == first + 1 ? std::to_string(first) : fmt::format("{}..{}", first, end), name, d.extent.size));
+    error(Code::E0114, at,
+          fmt::format("{} lies outside of `{}`, which has {} entries",
+                      end == first + 1 ? std::to_string(first) : fmt::format("{}..{}", first, end), name, d.extent.size));
     return std::nullopt;
   };
   TensorValue result = t;
@@ -69,7 +73,8 @@ std::optional<TensorValue> Lowering::select_one(const TensorValue& t, const ast:
     }
     if (*first < 0 || *end > d.extent.size || *first >= *end) return out_of_range(*first, *end);
     result.node = builder(span).slice(t.node, axis_of(t.dims, index), *first, {*end - *first, false});
-    DimSum length = by.items[0].is_size && by.items[1].is_size ? add(by.items[1].sum, by.items[0].sum, -1) : number_sum(*end - *first);
+    DimSum length =
+        by.items[0].is_size && by.items[1].is_size ? add(by.items[1].sum, by.items[0].sum, -1) : number_sum(*end - *first);
     result.dims[size_t(index)] = dims_.to_dim(length, {place(at), "selected"});
     return result;
   }
@@ -85,7 +90,8 @@ std::optional<TensorValue> Lowering::select_one(const TensorValue& t, const ast:
 }
 
 // The index's own dimensions take the place of the selected one; names that both have are aligned.
-std::optional<TensorValue> Lowering::gather(const TensorValue& t, int index, const TensorValue& by, Span span, Span selector_span) {
+std::optional<TensorValue> Lowering::gather(const TensorValue& t, int index, const TensorValue& by, Span span,
+                                            Span selector_span) {
   const Dim d = t.dims[size_t(index)];
   if (is_float(by.dtype) || by.dtype == DType::boolean) {
     error(Code::E0206, selector_span, fmt::format("an index must be integers, found {}", dtype_name(by.dtype)))
@@ -98,9 +104,12 @@ std::optional<TensorValue> Lowering::gather(const TensorValue& t, int index, con
   }
   if (by.is_class && by.classes.extent.size > d.extent.size) {
     Diagnostic& e = error(Code::E0101, selector_span,
-                          fmt::format("{} has {} classes, but `{}` has {} entries", quote(selector_span, "the index"), by.classes.extent.size, dims_.show(d), d.extent.size));
-    if (std::string origin = describe_origin(by.classes.origin); !origin.empty()) e.notes.push_back(fmt::format("class({}), {}", by.classes.extent.size, origin));
-    if (std::string origin = describe_origin(d.origin); !origin.empty()) e.notes.push_back(fmt::format("{} = {}, {}", dims_.show(d), d.extent.size, origin));
+                          fmt::format("{} has {} classes, but `{}` has {} entries", quote(selector_span, "the index"),
+                                      by.classes.extent.size, dims_.show(d), d.extent.size));
+    if (std::string origin = describe_origin(by.classes.origin); !origin.empty())
+      e.notes.push_back(fmt::format("class({}), {}", by.classes.extent.size, origin));
+    if (std::string origin = describe_origin(d.origin); !origin.empty())
+      e.notes.push_back(fmt::format("{} = {}, {}", dims_.show(d), d.extent.size, origin));
     return std::nullopt;
   }
   if (!check_distinct(t, "selection", span) || !check_distinct(by, "selection", selector_span)) return std::nullopt;
@@ -210,14 +219,19 @@ Value Lowering::view(const TensorValue& t, const ast::Expr& e) {
     // A fixed size has no name unless the quotient is one name.
     std::optional<DimSum> quotient = dims_.divide(before, after, false);
     bool is_name = quotient && quotient->size() == 1 && (*quotient)[0].atoms.size() == 1 && (*quotient)[0].factor == 1;
-    if (quotient && (is_name || have->rows != want->rows)) unknown->dim = dims_.to_dim(*quotient, {place(e.span), "worked out"});
-    else if (want->size > 0 && have->size % want->size == 0 && have->rows == want->rows) unknown->dim = {0, {have->size / want->size, false}, {place(e.span), "worked out"}};
+    if (quotient && (is_name || have->rows != want->rows))
+      unknown->dim = dims_.to_dim(*quotient, {place(e.span), "worked out"});
+    else if (want->size > 0 && have->size % want->size == 0 && have->rows == want->rows)
+      unknown->dim = {0, {have->size / want->size, false}, {place(e.span), "worked out"}};
     else {
-      error(Code::E0105, e.span, fmt::format("cannot view {} as {}: {} values do not divide into groups of {}", dims_.show(t.dims), target_text(), have->size, want->size));
+      error(Code::E0105, e.span,
+            fmt::format("cannot view {} as {}: {} values do not divide into groups of {}", dims_.show(t.dims), target_text(),
+                        have->size, want->size));
       return poison();
     }
   } else if (*have != *want) {
-    bool by_row = std::any_of(t.dims.begin(), t.dims.end(), [](const Dim& d) { return d.extent.rows; }) && !have->rows && !want->rows;
+    bool by_row =
+        std::any_of(t.dims.begin(), t.dims.end(), [](const Dim& d) { return d.extent.rows; }) && !have->rows && !want->rows;
     Dims target;
     for (const Entry& entry : entries) target.push_back(entry.dim);
     Dims sizes = t.dims, target_sizes = target;
@@ -232,7 +246,9 @@ Value Lowering::view(const TensorValue& t, const ast::Expr& e) {
         if (stays[i]) staying.push_back(t.dims[i]);
       each = fmt::format(" for each {}", staying.size() == 1 ? dims_.show(staying[0]) : dims_.show(staying));
     }
-    Diagnostic& d = error(Code::E0105, e.span, fmt::format("cannot view {} as {}: {} values{}, {} requested", dims_.show(sizes), dims_.show(target_sizes), to_string(*have), each, to_string(*want)));
+    Diagnostic& d = error(Code::E0105, e.span,
+                          fmt::format("cannot view {} as {}: {} values{}, {} requested", dims_.show(sizes),
+                                      dims_.show(target_sizes), to_string(*have), each, to_string(*want)));
     if (dims_.show(sizes) != dims_.show(t.dims)) d.notes.push_back(fmt::format("the value is {}", describe_dims_with_origin(t)));
     return poison();
   }
@@ -251,10 +267,11 @@ Value Lowering::view(const TensorValue& t, const ast::Expr& e) {
       return Value::of(moved);
     }
   }
-  // Bring the value into an order in which the rest is one run at the place where the target has its run; reshape; restore the target's order.
+  // Bring the value into an order in which the rest is one run at the place where the target has its run; reshape; restore the
+  // target's order.
   bool rows_in_rest = row_axis(rest) >= 0;
-  std::vector<int> order;       // of t.dims
-  Dims middle;                  // after the reshape
+  std::vector<int> order;  // of t.dims
+  Dims middle;             // after the reshape
   std::vector<int> final_order(entries.size());
   auto run_starts_at = [&]() -> int {  // names before the run in the target, if its rest is one run; else -1
     int first = -1, kept_before = 0;
@@ -304,7 +321,8 @@ Value Lowering::view(const TensorValue& t, const ast::Expr& e) {
   for (const Entry& entry : entries)
     if (entry.source < 0) new_rest.push_back(entry.dim);
   if (rows_in_rest && (row_axis(rest) > 0 || row_axis(new_rest) > 0)) {
-    error(Code::E0113, e.span, fmt::format("the row dimension must come first among the dimensions that {} merges", target_text()));
+    error(Code::E0113, e.span,
+          fmt::format("the row dimension must come first among the dimensions that {} merges", target_text()));
     return poison();
   }
   moved.node = builder(e.span).reshape(moved.node, shape_of(middle));

@@ -1,6 +1,7 @@
 // Signatures: how the dimensions of arguments get the names of a definition's head, and how results get back the caller's names.
-// A name in the head that is visible outside means that dimension; any other is bound by the first argument that has it, and every further
-// one must agree. Inside, every bound name is a dimension of its own, so that `weight[Out, In]` works where both are the caller's C.
+// A name in the head that is visible outside means that dimension; any other is bound by the first argument that has it, and
+// every further one must agree. Inside, every bound name is a dimension of its own, so that `weight[Out, In]` works where both
+// are the caller's C.
 #include "frontend/signatures.h"
 
 #include <fmt/format.h>
@@ -54,7 +55,8 @@ std::optional<Dims> Lowering::evaluate_dims(const ast::Dims& list, bool allow_ro
       is_good = false;
     } else if (std::optional<Dim> d = evaluate_dim(*e)) {
       if (d->extent.rows && !allow_rows) {
-        error(Code::E0113, e->span, fmt::format("`{}` counts the rows of a batch, so no stored value can have it", dims_.show(*d)));
+        error(Code::E0113, e->span,
+              fmt::format("`{}` counts the rows of a batch, so no stored value can have it", dims_.show(*d)));
         is_good = false;
       }
       result.push_back(*d);
@@ -66,9 +68,10 @@ std::optional<Dims> Lowering::evaluate_dims(const ast::Dims& list, bool allow_ro
   return result;
 }
 
-std::optional<std::vector<const CallArgument*>> Lowering::sort_arguments(const std::vector<ast::Parameter>& parameters, std::string_view callee,
-                                                                         const std::vector<CallArgument>& arguments, Span span, bool is_static,
-                                                                         const Definition& definition) {
+std::optional<std::vector<const CallArgument*>> Lowering::sort_arguments(const std::vector<ast::Parameter>& parameters,
+                                                                         std::string_view callee,
+                                                                         const std::vector<CallArgument>& arguments, Span span,
+                                                                         bool is_static, const Definition& definition) {
   std::vector<const CallArgument*> sorted(parameters.size(), nullptr);
   size_t position = 0;
   bool is_good = true;
@@ -76,7 +79,9 @@ std::optional<std::vector<const CallArgument*>> Lowering::sort_arguments(const s
     if (a.name.empty()) {
       while (position < sorted.size() && sorted[position]) ++position;
       if (position >= sorted.size()) {
-        Diagnostic& d = error(Code::E0204, a.span, fmt::format("`{}` takes {} argument{}, not {}", callee, parameters.size(), parameters.size() == 1 ? "" : "s", arguments.size()));
+        Diagnostic& d = error(Code::E0204, a.span,
+                              fmt::format("`{}` takes {} argument{}, not {}", callee, parameters.size(),
+                                          parameters.size() == 1 ? "" : "s", arguments.size()));
         d.labels.push_back({definition.ast->head_span, "declared here"});
         if (definition.file->is_std) d.labels.clear();
         return std::nullopt;
@@ -91,7 +96,9 @@ std::optional<std::vector<const CallArgument*>> Lowering::sort_arguments(const s
       for (const ast::Parameter& p : parameters) names.push_back(p.name.text);
       std::string similar = nearest(a.name, names), all;
       for (const std::string& n : names) all += (all.empty() ? "`" : ", `") + n + "`";
-      Diagnostic& d = error(Code::E0204, a.name_span, fmt::format("`{}` has no option `{}`{}", callee, a.name, similar.empty() ? "" : fmt::format("; a similar one is `{}`", similar)));
+      Diagnostic& d = error(Code::E0204, a.name_span,
+                            fmt::format("`{}` has no option `{}`{}", callee, a.name,
+                                        similar.empty() ? "" : fmt::format("; a similar one is `{}`", similar)));
       if (similar.empty() && !all.empty()) d.help.push_back("it has " + all);
       is_good = false;
     } else if (sorted[i]) {
@@ -104,10 +111,13 @@ std::optional<std::vector<const CallArgument*>> Lowering::sort_arguments(const s
   for (size_t i = 0; i < parameters.size() && is_good; ++i) {
     if (sorted[i] || parameters[i].default_value) continue;
     const std::string& name = parameters[i].name.text;
-    if (is_static && (name == "Out" || name == "Width")) {
-      error(Code::E0202, span, fmt::format("`{}` needs an output size", callee)).help.push_back(fmt::format("write `{}(64)`", callee));
+    if (is_static && name == "Out") {
+      error(Code::E0202, span, fmt::format("`{}` needs an output size", callee))
+          .help.push_back(fmt::format("write `{}(64)`", callee));
     } else {
-      Diagnostic& d = error(Code::E0202, span, fmt::format("`{}` needs {}`{}`", callee, parameters[i].name.is_capitalised() && !parameters[i].dims ? "a size " : "", name));
+      Diagnostic& d = error(Code::E0202, span,
+                            fmt::format("`{}` needs {}`{}`", callee,
+                                        parameters[i].name.is_capitalised() && !parameters[i].dims ? "a size " : "", name));
       if (!definition.file->is_std) d.labels.push_back({parameters[i].span, "declared here"});
     }
     is_good = false;
@@ -126,13 +136,15 @@ bool Lowering::check_spelling(const ast::Parameter& p, const CallArgument& argum
   std::erase_if(wanted, [&](const std::string& w) { return std::find(given.begin(), given.end(), w) == given.end(); });
   if (given.size() < 2 || given == wanted || given.size() != wanted.size()) return true;
   std::string head(program_.sources->text(p.dims->span));
-  error(Code::E0109, argument.span, fmt::format("{} is {}, and `{}` expects {}: the same names in another order", quote(argument.span, "the argument"), dims_.show(t.dims), p.name.text, head))
+  error(Code::E0109, argument.span,
+        fmt::format("{} is {}, and `{}` expects {}: the same names in another order", quote(argument.span, "the argument"),
+                    dims_.show(t.dims), p.name.text, head))
       .help.push_back(fmt::format("bring it into that order: `... as {}`", head));
   return false;
 }
 
-bool Lowering::bind_dim_name(std::string_view name, Span name_span, const Dim& actual, const CallArgument& argument, const ast::Parameter& p, bool is_class,
-                             bool is_last, const TensorValue& t, Binding& binding) {
+bool Lowering::bind_dim_name(std::string_view name, Span name_span, const Dim& actual, const CallArgument& argument,
+                             const ast::Parameter& p, bool is_class, bool is_last, const TensorValue& t, Binding& binding) {
   Conflict here{&t, argument.span, is_class, is_last, actual.origin, {}};
   Local* known = nullptr;
   for (auto it = frame_->locals.rbegin(); it != frame_->locals.rend() && !known; ++it)
@@ -154,8 +166,11 @@ bool Lowering::bind_dim_name(std::string_view name, Span name_span, const Dim& a
   if (want.extent == actual.extent) {
     if (!known) {
       if (actual.named() && actual.id != want.id) {
-        error(Code::E0102, argument.span, fmt::format("`{}` of `{}` is dimension `{}`, and {} has `{}` in its place", p.name.text, frame_->definition->name(), name, subject, dims_.show(actual)))
-            .help.push_back(fmt::format("equal sizes are not enough: view it as `... as {}`", program_.sources->text(p.dims ? p.dims->span : p.span)));
+        error(Code::E0102, argument.span,
+              fmt::format("`{}` of `{}` is dimension `{}`, and {} has `{}` in its place", p.name.text, frame_->definition->name(),
+                          name, subject, dims_.show(actual)))
+            .help.push_back(fmt::format("equal sizes are not enough: view it as `... as {}`",
+                                        program_.sources->text(p.dims ? p.dims->span : p.span)));
         return false;
       }
       return true;
@@ -166,16 +181,20 @@ bool Lowering::bind_dim_name(std::string_view name, Span name_span, const Dim& a
       return true;
     }
     if (!actual.named() || is_class || outer == dims_.to_sum(actual)) return true;
-    Diagnostic& d = error(Code::E0102, argument.span, fmt::format("dimension `{}` is both `{}` and `{}`", name, dims_.show(outer), dims_.show(actual)));
+    Diagnostic& d = error(Code::E0102, argument.span,
+                          fmt::format("dimension `{}` is both `{}` and `{}`", name, dims_.show(outer), dims_.show(actual)));
     d.span_text = describe_dims_with_origin(t);
     auto before = binding.bound_by.find(std::string(name));
-    if (before != binding.bound_by.end()) d.labels.push_back({before->second.span, describe_dims_with_origin(*before->second.value)});
+    if (before != binding.bound_by.end())
+      d.labels.push_back({before->second.span, describe_dims_with_origin(*before->second.value)});
     d.notes.push_back("equal sizes are not enough: the names must be the same");
     return false;
   }
   auto before = binding.bound_by.find(std::string(name));
   bool has_before = before != binding.bound_by.end();
-  auto size_text = [&](const Dim& d) { return d.extent.rows ? fmt::format("{} rows", dims_.show(d)) : std::to_string(d.extent.size); };
+  auto size_text = [&](const Dim& d) {
+    return d.extent.rows ? fmt::format("{} rows", dims_.show(d)) : std::to_string(d.extent.size);
+  };
   auto label_text = [&](const Conflict& c, const Dim& d) {
     if (!c.is_class) return describe_dims_with_origin(*c.value);
     std::string origin = describe_origin(c.origin);
@@ -185,7 +204,9 @@ bool Lowering::bind_dim_name(std::string_view name, Span name_span, const Dim& a
     const Conflict& other = before->second;
     auto noun = [](const Conflict& c) { return c.is_class ? "classes" : "columns"; };
     Dim first = want, second = actual;
-    Diagnostic& d = error(Code::E0101, other.span, fmt::format("{} has {} {}, but {} has {} {}", other.text, size_text(first), noun(other), subject, size_text(second), noun(here)));
+    Diagnostic& d = error(Code::E0101, other.span,
+                          fmt::format("{} has {} {}, but {} has {} {}", other.text, size_text(first), noun(other), subject,
+                                      size_text(second), noun(here)));
     d.span_text = label_text(other, first);
     d.labels.push_back({place(argument.span), label_text(here, second)});
     const Conflict& columns = other.is_class ? here : other;
@@ -204,21 +225,29 @@ bool Lowering::bind_dim_name(std::string_view name, Span name_span, const Dim& a
   }
   if (has_before) {
     const Conflict& other = before->second;
-    Diagnostic& d = error(Code::E0102, argument.span, fmt::format("dimension `{}` has two sizes: {} in {}, {} in {}", name, size_text(want), other.text, size_text(actual), subject));
+    Diagnostic& d = error(Code::E0102, argument.span,
+                          fmt::format("dimension `{}` has two sizes: {} in {}, {} in {}", name, size_text(want), other.text,
+                                      size_text(actual), subject));
     d.span_text = describe_dims_with_origin(t);
     d.labels.push_back({place(other.span), label_text(other, want)});
     return false;
   }
-  Diagnostic& d = error(Code::E0102, argument.span, fmt::format("dimension `{}` has two sizes: {} in {}{}, {} declared{}", name, size_text(actual), subject,
-                                                                describe_origin(actual.origin).empty() ? "" : fmt::format(" ({})", describe_origin(actual.origin)), size_text(want),
-                                                                dims_.origin(want.id).span.valid() ? fmt::format(" ({})", program_.sources->describe_line(dims_.origin(want.id).span)) : ""));
+  Diagnostic& d = error(
+      Code::E0102, argument.span,
+      fmt::format(
+          "dimension `{}` has two sizes: {} in {}{}, {} declared{}", name, size_text(actual), subject,
+          describe_origin(actual.origin).empty() ? "" : fmt::format(" ({})", describe_origin(actual.origin)), size_text(want),
+          dims_.origin(want.id).span.valid() ? fmt::format(" ({})", program_.sources->describe_line(dims_.origin(want.id).span))
+                                             : ""));
   d.span_text = is_class ? fmt::format("class({})", size_text(actual)) : describe_dims_with_origin(t);
-  if (dims_.origin(want.id).span.valid()) d.labels.push_back({dims_.origin(want.id).span, fmt::format("{} = {}", name, size_text(want))});
+  if (dims_.origin(want.id).span.valid())
+    d.labels.push_back({dims_.origin(want.id).span, fmt::format("{} = {}", name, size_text(want))});
   return false;
 }
 
 // The element type: what arithmetic would convert is converted, anything else must be as declared.
-bool Lowering::match_type(const ast::Parameter& p, const CallArgument& argument, TensorValue& t, Binding& binding, bool& bind_class) {
+bool Lowering::match_type(const ast::Parameter& p, const CallArgument& argument, TensorValue& t, Binding& binding,
+                          bool& bind_class) {
   (void)binding;
   bind_class = false;
   std::string subject = quote(argument.span, fmt::format("`{}`", p.name.text));
@@ -229,7 +258,9 @@ bool Lowering::match_type(const ast::Parameter& p, const CallArgument& argument,
   const std::string& type = p.type->name.text;
   if (type == "class") {
     if (is_float(t.dtype) || t.dtype == DType::boolean) {
-      error(Code::E0206, argument.span, fmt::format("`{}` needs class numbers for `{}`, and {} holds {}", frame_->definition->name(), p.name.text, subject, dtype_name(t.dtype)))
+      error(Code::E0206, argument.span,
+            fmt::format("`{}` needs class numbers for `{}`, and {} holds {}", frame_->definition->name(), p.name.text, subject,
+                        dtype_name(t.dtype)))
           .help.push_back("declare the field as `class(N)`");
       return false;
     }
@@ -238,14 +269,20 @@ bool Lowering::match_type(const ast::Parameter& p, const CallArgument& argument,
   }
   std::optional<DType> wanted = parse_dtype(type);
   if (!wanted) {
-    if (type == "bf16") not_in_this_version(p.type->span, "the type `bf16` is");
-    else error(Code::E0201, p.type->name.span, fmt::format("unknown type `{}`", type)).help.push_back("types are f32, f64, i32, i64, u8, bool and class(N)");
+    if (type == "bf16")
+      not_in_this_version(p.type->span, "the type `bf16` is");
+    else
+      error(Code::E0201, p.type->name.span, fmt::format("unknown type `{}`", type))
+          .help.push_back("types are f32, f64, i32, i64, u8, bool and class(N)");
     return false;
   }
   if (t.dtype == *wanted && !(t.is_class && is_float(*wanted))) return true;
-  bool widens = is_float(*wanted) || (*wanted == DType::i32 && t.dtype == DType::u8) || (*wanted == DType::i64 && !is_float(t.dtype) && t.dtype != DType::boolean);
+  bool widens = is_float(*wanted) || (*wanted == DType::i32 && t.dtype == DType::u8) ||
+                (*wanted == DType::i64 && !is_float(t.dtype) && t.dtype != DType::boolean);
   if (!widens) {
-    error(Code::E0206, argument.span, fmt::format("`{}` of `{}` is {}, and {} holds {}", p.name.text, frame_->definition->name(), type, subject, dtype_name(t.dtype)));
+    error(Code::E0206, argument.span,
+          fmt::format("`{}` of `{}` is {}, and {} holds {}", p.name.text, frame_->definition->name(), type, subject,
+                      dtype_name(t.dtype)));
     return false;
   }
   t = cast(t, *wanted, argument.span);
@@ -266,8 +303,11 @@ bool Lowering::bind_tensor(const ast::Parameter& p, const CallArgument& argument
   size_t fixed = entries.size() - (has_ellipsis ? 1 : 0);
   std::string subject = quote(argument.span, fmt::format("`{}`", p.name.text));
   if (given.dims.size() < fixed || (!has_ellipsis && given.dims.size() != fixed)) {
-    Diagnostic& d = error(Code::E0108, argument.span, fmt::format("`{}` of `{}` is {}, and {} is {}", p.name.text, frame_->definition->name(), program_.sources->text(p.dims->span), subject, dims_.show(given.dims)));
-    d.span_text = fmt::format("{} dimension{}, {}{} needed", given.dims.size(), given.dims.size() == 1 ? "" : "s", has_ellipsis ? "at least " : "", fixed);
+    Diagnostic& d = error(Code::E0108, argument.span,
+                          fmt::format("`{}` of `{}` is {}, and {} is {}", p.name.text, frame_->definition->name(),
+                                      program_.sources->text(p.dims->span), subject, dims_.show(given.dims)));
+    d.span_text = fmt::format("{} dimension{}, {}{} needed", given.dims.size(), given.dims.size() == 1 ? "" : "s",
+                              has_ellipsis ? "at least " : "", fixed);
     return false;
   }
   size_t through = given.dims.size() - fixed;
@@ -302,7 +342,10 @@ bool Lowering::bind_tensor(const ast::Parameter& p, const CallArgument& argument
           if (fits && is_anonymous && passed[k].named() && passed[k].id != d.id) dims_.set_outer(d.id, dims_.to_sum(passed[k]));
         }
         if (!fits) {
-          Diagnostic& d = error(Code::E0102, argument.span, fmt::format("`{}` needs the same leading dimensions in {} and {}: {} against {}", frame_->definition->name(), binding.ellipsis_by.text, subject, dims_.show(outside_dims(*frame_->ellipsis)), dims_.show(passed)));
+          Diagnostic& d = error(
+              Code::E0102, argument.span,
+              fmt::format("`{}` needs the same leading dimensions in {} and {}: {} against {}", frame_->definition->name(),
+                          binding.ellipsis_by.text, subject, dims_.show(outside_dims(*frame_->ellipsis)), dims_.show(passed)));
           d.span_text = describe_dims_with_origin(given);
           d.labels.push_back({place(binding.ellipsis_by.span), describe_dims_with_origin(*binding.ellipsis_by.value)});
           return false;
@@ -326,7 +369,10 @@ bool Lowering::bind_tensor(const ast::Parameter& p, const CallArgument& argument
       if (!want) return false;
       if (want->extent != actual.extent) {
         std::string_view noun = at == given.dims.size() && given.dims.size() > 1 ? "columns" : "entries there";
-        Diagnostic& d = error(Code::E0101, argument.span, fmt::format("{} has {} {}, but `{}` takes {} for `{}`", subject, dims_.show(Dim{0, actual.extent, {}}), noun, frame_->definition->name(), want->extent.size, p.name.text));
+        Diagnostic& d =
+            error(Code::E0101, argument.span,
+                  fmt::format("{} has {} {}, but `{}` takes {} for `{}`", subject, dims_.show(Dim{0, actual.extent, {}}), noun,
+                              frame_->definition->name(), want->extent.size, p.name.text));
         d.span_text = describe_dims_with_origin(given);
         if (!frame_->file->is_std) d.labels.push_back({p.span, fmt::format("declared {}", program_.sources->text(p.dims->span))});
         return false;
@@ -343,7 +389,9 @@ bool Lowering::bind_tensor(const ast::Parameter& p, const CallArgument& argument
         std::optional<Dim> want = evaluate_dim(size);
         if (!want) return false;
         if (want->extent != given.classes.extent) {
-          error(Code::E0101, argument.span, fmt::format("{} has {} classes, but `{}` takes class({}) for `{}`", subject, given.classes.extent.size, frame_->definition->name(), want->extent.size, p.name.text));
+          error(Code::E0101, argument.span,
+                fmt::format("{} has {} classes, but `{}` takes class({}) for `{}`", subject, given.classes.extent.size,
+                            frame_->definition->name(), want->extent.size, p.name.text));
           return false;
         }
       }
@@ -365,7 +413,8 @@ Dims Lowering::outside_dims(const Dims& dims) {
   return result;
 }
 
-std::optional<TensorValue> Lowering::match_result(const Definition& d, const ast::ResultType& declared, const TensorValue& t, Span span) {
+std::optional<TensorValue> Lowering::match_result(const Definition& d, const ast::ResultType& declared, const TensorValue& t,
+                                                  Span span) {
   struct Entry {
     const ast::Expr* expr;
     std::optional<Dim> dim;  // nothing: `_`
@@ -391,13 +440,15 @@ std::optional<TensorValue> Lowering::match_result(const Definition& d, const ast
     Dims wanted;
     std::string text = "[";
     for (const Entry& e : entries) text += (text.size() > 1 ? ", " : "") + (e.dim ? dims_.show(*e.dim) : "_");
-    Diagnostic& e = error(Code::E0112, span, fmt::format("`{}` declares the result {}], and its body gives {}", d.name(), text, dims_.show(t.dims)));
+    Diagnostic& e = error(Code::E0112, span,
+                          fmt::format("`{}` declares the result {}], and its body gives {}", d.name(), text, dims_.show(t.dims)));
     e.span_text = describe_dims_with_origin(t);
     if (!d.file->is_std) e.labels.push_back({declared.span, "declared here"});
     for (const Dim& dim : t.dims)
       for (const Entry& entry : entries)
         if (entry.dim && entry.dim->named() && dim.named() && entry.dim->id != dim.id && entry.dim->extent == dim.extent)
-          e.notes.push_back(fmt::format("`{}` and `{}` have one size, but are two dimensions", dims_.show(*entry.dim), dims_.show(dim)));
+          e.notes.push_back(
+              fmt::format("`{}` and `{}` have one size, but are two dimensions", dims_.show(*entry.dim), dims_.show(dim)));
     return std::nullopt;
   };
   if (entries.size() != t.dims.size()) return misfit();
@@ -438,7 +489,9 @@ std::optional<TensorValue> Lowering::match_result(const Definition& d, const ast
       return std::nullopt;
     }
     if (*wanted != result.dtype) {
-      error(Code::E0206, span, fmt::format("`{}` declares a result of {}, and its body gives {}", d.name(), dtype_name(*wanted), dtype_name(result.dtype)));
+      error(Code::E0206, span,
+            fmt::format("`{}` declares a result of {}, and its body gives {}", d.name(), dtype_name(*wanted),
+                        dtype_name(result.dtype)));
       return std::nullopt;
     }
   }
@@ -453,7 +506,8 @@ Value Lowering::leave(Value v, uint32_t frame, const Origin& origin) {
       Origin before = d.origin;
       d = dims_.leave(d, frame);
       if (!d.named() && origin.span.valid() && (!before.span.valid() || before.text != "declared" || is_own)) {
-        bool passed_through = before.span.valid() && before.span.file != program_.files[0].id && before.text != "declared" && before.text != "worked out" && before.text != "given";
+        bool passed_through = before.span.valid() && before.span.file != program_.files[0].id && before.text != "declared" &&
+                              before.text != "worked out" && before.text != "given";
         if (!passed_through) d.origin = origin;
       }
     }

@@ -21,26 +21,43 @@ void Lowering::execute(const ast::Stmt& s) {
         bind(d.name.text, id ? dim_value(id) : poison(), d.name.span, Local::Kind::dimension);
       }
       break;
-    case K::param: execute_parameter(s); break;
-    case K::state: execute_state(s); break;
-    case K::let: execute_let(s); break;
+    case K::param:
+      execute_parameter(s);
+      break;
+    case K::state:
+      execute_state(s);
+      break;
+    case K::let:
+      execute_let(s);
+      break;
     case K::instance: {
       Value v = evaluate_template(*s.value, s.name, s.frozen);
       bind(s.name.text, std::move(v), s.name.span);
       break;
     }
-    case K::update: execute_update(s); break;
-    case K::yield: not_in_this_version(s.span, "`yield` and `scan` are"); break;
-    case K::repeat: execute_repeat(s); break;
-    case K::if_: execute_if(*s.value); break;
+    case K::update:
+      execute_update(s);
+      break;
+    case K::yield:
+      not_in_this_version(s.span, "`yield` and `scan` are");
+      break;
+    case K::repeat:
+      execute_repeat(s);
+      break;
+    case K::if_:
+      execute_if(*s.value);
+      break;
     case K::expression:
       if (s.value) evaluate(*s.value);  // the parser has reported it
       break;
-    case K::definition: break;  // local definitions of tests were put in scope before
+    case K::definition:
+      break;  // local definitions of tests were put in scope before
     case K::clause:
     case K::expect:
     case K::expect_error:
-    case K::check_gradients: error(Code::E0208, s.span, "this statement does not belong here"); break;
+    case K::check_gradients:
+      error(Code::E0208, s.span, "this statement does not belong here");
+      break;
   }
 }
 
@@ -50,23 +67,30 @@ void Lowering::execute_let(const ast::Stmt& s) {
     for (const ast::ExprPtr& e : b.values) values.push_back(evaluate(*e));
     Span span = b.values.size() == 1 ? b.values[0]->span : b.span;
     if (values.size() == 1 && b.names.size() > 1) {
-      if (values[0].is(ValueKind::tuple)) values = values[0].items;
-      else if (is_poison(values[0])) values.assign(b.names.size(), poison());
+      if (values[0].is(ValueKind::tuple))
+        values = values[0].items;
+      else if (is_poison(values[0]))
+        values.assign(b.names.size(), poison());
     }
     if (values.size() != b.names.size()) {
       bool any_poison = std::any_of(values.begin(), values.end(), [&](const Value& v) { return is_poison(v); });
-      if (!any_poison) error(Code::E0213, span, fmt::format("{} name{} for {} value{}", b.names.size(), b.names.size() == 1 ? "" : "s", values.size(), values.size() == 1 ? "" : "s"));
+      if (!any_poison)
+        error(Code::E0213, span,
+              fmt::format("{} name{} for {} value{}", b.names.size(), b.names.size() == 1 ? "" : "s", values.size(),
+                          values.size() == 1 ? "" : "s"));
       values.assign(b.names.size(), poison());
     }
     for (size_t i = 0; i < b.names.size(); ++i) {
       const ast::Name& name = b.names[i];
       if (name.text == "_" || name.empty()) continue;
       if (name.is_capitalised()) {
-        error(Code::E0208, name.span, fmt::format("`{}` begins with a capital, as dimensions do", name.text)).help.push_back(fmt::format("for a size, write `dim {} = ...`", name.text));
+        error(Code::E0208, name.span, fmt::format("`{}` begins with a capital, as dimensions do", name.text))
+            .help.push_back(fmt::format("for a size, write `dim {} = ...`", name.text));
         continue;
       }
       if (values[i].is(ValueKind::tuple) && !is_poison(values[i])) {
-        error(Code::E0213, span, fmt::format("one name for {} values", values[i].items.size())).help.push_back("take it apart with `let a, b = ...`");
+        error(Code::E0213, span, fmt::format("one name for {} values", values[i].items.size()))
+            .help.push_back("take it apart with `let a, b = ...`");
         values[i] = poison();
       }
       if (values[i].is(ValueKind::tensor) && !frame_->file->is_std) node_names_.emplace(values[i].tensor.node.value, name.text);
@@ -80,7 +104,8 @@ std::string Lowering::full_name(const std::string& name) const { return frame_->
 std::optional<Initializer> Lowering::evaluate_initializer(const ast::Expr& e, bool is_drawn) {
   Value v = evaluate(e);
   if (is_poison(v)) return std::nullopt;
-  if (is_drawn && v.is(ValueKind::builtin) && (v.text == "zeros" || v.text == "ones")) return Initializer{Initializer::Kind::constant, v.text == "ones" ? 1.0 : 0.0, 0};
+  if (is_drawn && v.is(ValueKind::builtin) && (v.text == "zeros" || v.text == "ones"))
+    return Initializer{Initializer::Kind::constant, v.text == "ones" ? 1.0 : 0.0, 0};
   if (is_drawn && (v.is(ValueKind::builtin) || v.is(ValueKind::callable))) v = apply(v, {}, e.span, e.span, nullptr, false);
   if (is_poison(v)) return std::nullopt;
   if (v.is(ValueKind::distribution)) {
@@ -89,7 +114,10 @@ std::optional<Initializer> Lowering::evaluate_initializer(const ast::Expr& e, bo
     return std::nullopt;
   }
   if (is_drawn) {
-    error(Code::E0206, e.span, "`~` needs a distribution").help.push_back("for a fixed value, write `=`; distributions are normal, uniform, truncated_normal, orthogonal, he, glorot, lecun, zeros, ones");
+    error(Code::E0206, e.span, "`~` needs a distribution")
+        .help.push_back(
+            "for a fixed value, write `=`; distributions are normal, uniform, truncated_normal, orthogonal, he, glorot, lecun, "
+            "zeros, ones");
     return std::nullopt;
   }
   if (std::optional<double> x = number_of(v)) return Initializer{Initializer::Kind::constant, *x, 0};
@@ -98,13 +126,19 @@ std::optional<Initializer> Lowering::evaluate_initializer(const ast::Expr& e, bo
 }
 
 Value Lowering::declare_persistent(const ast::Stmt& s, PersistentKind kind) {
-  if (s.type && s.type->name.text != "f32") return not_in_this_version(s.type->span, fmt::format("a stored value of type `{}` is", s.type->name.text));
-  std::optional<Dims> dims = s.dims ? evaluate_dims(*s.dims, false) : kind == PersistentKind::optimizer_state ? value_dims_ : Dims{};
+  if (s.type && s.type->name.text != "f32")
+    return not_in_this_version(s.type->span, fmt::format("a stored value of type `{}` is", s.type->name.text));
+  std::optional<Dims> dims = s.dims                                    ? evaluate_dims(*s.dims, false)
+                             : kind == PersistentKind::optimizer_state ? value_dims_
+                                                                       : Dims{};
   std::optional<Initializer> initializer = evaluate_initializer(*s.value, s.is_drawn);
   if (!dims || !initializer || !check_rows(*dims, s.span)) return poison();
-  std::string name = kind == PersistentKind::optimizer_state ? fmt::format("optimizer.{}.{}", s.name.text, optimized_->persistent.name) : full_name(s.name.text);
+  std::string name = kind == PersistentKind::optimizer_state
+                         ? fmt::format("optimizer.{}.{}", s.name.text, optimized_->persistent.name)
+                         : full_name(s.name.text);
   if (initializer->kind == Initializer::Kind::orthogonal && dims->size() < 2) {
-    error(Code::E0206, s.span, fmt::format("an orthogonal start needs two dimensions, and `{}` is {}", s.name.text, dims_.show(*dims)));
+    error(Code::E0206, s.span,
+          fmt::format("an orthogonal start needs two dimensions, and `{}` is {}", s.name.text, dims_.show(*dims)));
     return poison();
   }
   ParameterSpec spec;
@@ -115,7 +149,8 @@ Value Lowering::declare_persistent(const ast::Stmt& s, PersistentKind kind) {
   if (known != known_.end()) {
     const Known& k = known->second;
     if (k.span != s.name.span) {
-      error(Code::E0205, s.name.span, fmt::format("two values are stored under the name `{}`", name)).labels.push_back({place(k.span), "the first"});
+      error(Code::E0205, s.name.span, fmt::format("two values are stored under the name `{}`", name))
+          .labels.push_back({place(k.span), "the first"});
       return poison();
     }
     if (graph_.type(k.node) != spec.persistent.type) {
@@ -123,12 +158,19 @@ Value Lowering::declare_persistent(const ast::Stmt& s, PersistentKind kind) {
         if ((*dims)[i].extent == k.dims[i].extent) continue;
         std::string argument = "this call";
         for (const Local& l : frame_->locals)
-          if (l.value.is(ValueKind::tensor) && std::any_of(l.value.tensor.dims.begin(), l.value.tensor.dims.end(), [&](const Dim& d) { return d.id == (*dims)[i].id; }) && argument == "this call") {
+          if (l.value.is(ValueKind::tensor) &&
+              std::any_of(l.value.tensor.dims.begin(), l.value.tensor.dims.end(),
+                          [&](const Dim& d) { return d.id == (*dims)[i].id; }) &&
+              argument == "this call") {
             argument = fmt::format("`{}`", l.name);
             for (const Dim& d : l.value.tensor.dims)
-              if (std::string origin = describe_origin(d.origin); d.id == (*dims)[i].id && !origin.empty()) argument += fmt::format(" ({})", origin);
+              if (std::string origin = describe_origin(d.origin); d.id == (*dims)[i].id && !origin.empty())
+                argument += fmt::format(" ({})", origin);
           }
-        Diagnostic& d = error(Code::E0102, frame_->call_span, fmt::format("dimension `{}` has two sizes: {} in {}, {} in `{}` ({})", dims_.show((*dims)[i]), (*dims)[i].extent.size, argument, k.dims[i].extent.size, s.name.text, program_.sources->describe_line(k.use_span)));
+        Diagnostic& d = error(
+            Code::E0102, frame_->call_span,
+            fmt::format("dimension `{}` has two sizes: {} in {}, {} in `{}` ({})", dims_.show((*dims)[i]), (*dims)[i].extent.size,
+                        argument, k.dims[i].extent.size, s.name.text, program_.sources->describe_line(k.use_span)));
         d.labels.push_back({k.use_span, fmt::format("`{}` was made here", name)});
         d.notes.push_back("an instance that is called twice has one set of weights");
         return poison();
@@ -156,7 +198,8 @@ void Lowering::execute_parameter(const ast::Stmt& s) {
   Value v = poison();
   if (!frame_->owns_parameters) {
     std::string_view what = frame_->is_optimizer ? "optimizer" : frame_->definition ? "fn" : "block";
-    error(Code::E0208, s.span, fmt::format("a {} owns no parameters", what)).help.push_back(frame_->is_optimizer ? "use `state`" : "make it a `layer`");
+    error(Code::E0208, s.span, fmt::format("a {} owns no parameters", what))
+        .help.push_back(frame_->is_optimizer ? "use `state`" : "make it a `layer`");
   } else {
     v = declare_persistent(s, s.frozen || frame_->frozen ? PersistentKind::frozen : PersistentKind::parameter);
   }
@@ -165,10 +208,13 @@ void Lowering::execute_parameter(const ast::Stmt& s) {
 
 void Lowering::execute_state(const ast::Stmt& s) {
   Value v = poison();
-  if (!frame_->owns_parameters && !frame_->is_optimizer) error(Code::E0208, s.span, "only a layer, a model or an optimizer can have a state");
-  else v = declare_persistent(s, frame_->is_optimizer ? PersistentKind::optimizer_state : PersistentKind::state);
+  if (!frame_->owns_parameters && !frame_->is_optimizer)
+    error(Code::E0208, s.span, "only a layer, a model or an optimizer can have a state");
+  else
+    v = declare_persistent(s, frame_->is_optimizer ? PersistentKind::optimizer_state : PersistentKind::state);
   bind(s.name.text, std::move(v), s.name.span, Local::Kind::state);
-  std::string prefix = frame_->is_optimizer ? fmt::format("optimizer.{}.{}", s.name.text, optimized_->persistent.name) : full_name(s.name.text);
+  std::string prefix =
+      frame_->is_optimizer ? fmt::format("optimizer.{}.{}", s.name.text, optimized_->persistent.name) : full_name(s.name.text);
   frame_->locals.back().persistent = prefix;
 }
 
@@ -179,18 +225,26 @@ void Lowering::execute_update(const ast::Stmt& s) {
     std::vector<std::string> names;
     for (const Local& l : frame_->locals) names.emplace_back(l.name);
     std::string similar = nearest(s.name.text, names);
-    error(Code::E0201, s.name.span, fmt::format("unknown name `{}`{}", s.name.text, similar.empty() ? "" : fmt::format("; a value with a similar name exists: `{}`", similar)));
+    error(Code::E0201, s.name.span,
+          fmt::format("unknown name `{}`{}", s.name.text,
+                      similar.empty() ? "" : fmt::format("; a value with a similar name exists: `{}`", similar)));
     return;
   }
   if (local->kind == Local::Kind::parameter || local->kind == Local::Kind::dimension) {
-    error(Code::E0208, s.name.span, fmt::format("`{}` is a {} and cannot be updated here", s.name.text, local->kind == Local::Kind::parameter ? "parameter" : "dimension"))
-        .help.push_back(local->kind == Local::Kind::parameter ? "parameters are changed by the optimizer; a value that the layer changes itself is a `state`" : "sizes are fixed");
+    error(Code::E0208, s.name.span,
+          fmt::format("`{}` is a {} and cannot be updated here", s.name.text,
+                      local->kind == Local::Kind::parameter ? "parameter" : "dimension"))
+        .help.push_back(local->kind == Local::Kind::parameter
+                            ? "parameters are changed by the optimizer; a value that the layer changes itself is a `state`"
+                            : "sizes are fixed");
     return;
   }
   bool is_value = frame_->is_optimizer && s.name.text == "value";
   if (local->kind != Local::Kind::state && !is_value) {
-    if (frame_->is_optimizer && s.name.text == "grad") error(Code::E0208, s.name.span, "`grad` cannot be updated");
-    else local->value = std::move(v);
+    if (frame_->is_optimizer && s.name.text == "grad")
+      error(Code::E0208, s.name.span, "`grad` cannot be updated");
+    else
+      local->value = std::move(v);
     return;
   }
   if (is_poison(v) || is_poison(local->value)) {
@@ -204,7 +258,8 @@ void Lowering::execute_update(const ast::Stmt& s) {
   std::optional<Aligned> aligned = align(like, next, "`update`", s.value->span, s.name.span, s.value->span);
   if (!aligned) return;
   if (aligned->dims.size() != like.dims.size()) {
-    error(Code::E0112, s.value->span, fmt::format("`{}` is {}, and its new value is {}", s.name.text, dims_.show(like.dims), dims_.show(next.dims)));
+    error(Code::E0112, s.value->span,
+          fmt::format("`{}` is {}, and its new value is {}", s.name.text, dims_.show(like.dims), dims_.show(next.dims)));
     return;
   }
   next.node = aligned->b;
@@ -212,8 +267,10 @@ void Lowering::execute_update(const ast::Stmt& s) {
   next.dims = like.dims;
   local = find_local(s.name.text);
   local->value = Value::of(next);
-  if (is_value) new_value_ = next.node;
-  else if (auto known = known_.find(local->persistent); known != known_.end()) known->second.current = next.node;
+  if (is_value)
+    new_value_ = next.node;
+  else if (auto known = known_.find(local->persistent); known != known_.end())
+    known->second.current = next.node;
 }
 
 void Lowering::execute_repeat(const ast::Stmt& s) {

@@ -1,5 +1,5 @@
-// Test blocks: what can be decided while checking (shapes, error texts) is decided; the rest becomes graphs whose evaluation is left to
-// others, since gradients are not the frontend's business.
+// Test blocks: what can be decided while checking (shapes, error texts) is decided; the rest becomes graphs whose evaluation is
+// left to others, since gradients are not the frontend's business.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -71,11 +71,15 @@ void Lowering::execute_expect(const ast::Stmt& s, Module::Test& test) {
   x.span = s.span;
   if (const ast::Argument* tolerance = find_option(s, "tolerance")) {
     std::optional<double> t = number_of(evaluate(*tolerance->value));
-    if (t && *t >= 0) x.tolerance = *t;
-    else error(Code::E0304, tolerance->value->span, "a tolerance must be a number, at least 0");
+    if (t && *t >= 0)
+      x.tolerance = *t;
+    else
+      error(Code::E0304, tolerance->value->span, "a tolerance must be a number, at least 0");
   }
   for (const ast::Argument& a : s.options)
-    if (a.name && a.name->text != "tolerance") error(Code::E0204, a.name->span, fmt::format("`expect` has no option `{}`", a.name->text)).help.push_back("it has `tolerance`");
+    if (a.name && a.name->text != "tolerance")
+      error(Code::E0204, a.name->span, fmt::format("`expect` has no option `{}`", a.name->text))
+          .help.push_back("it has `tolerance`");
   const ast::Expr& e = *s.value;
   auto decide = [&](bool passed, std::string message) {
     x.kind = Module::Expectation::Kind::decided;
@@ -85,7 +89,9 @@ void Lowering::execute_expect(const ast::Stmt& s, Module::Test& test) {
   };
   auto show = [&](const Value& v) {
     std::function<std::string(const Value&)> text = [&](const Value& i) -> std::string {
-      if (i.is(ValueKind::number)) return i.is_size && !is_constant(i.sum) ? fmt::format("{} ({:g})", dims_.show(i.sum), i.number) : fmt::format("{:g}", i.number);
+      if (i.is(ValueKind::number))
+        return i.is_size && !is_constant(i.sum) ? fmt::format("{} ({:g})", dims_.show(i.sum), i.number)
+                                                : fmt::format("{:g}", i.number);
       if (i.is(ValueKind::boolean)) return i.boolean ? "true" : "false";
       std::string list;
       for (const Value& item : i.items) list += (list.empty() ? "" : ", ") + text(item);
@@ -100,10 +106,12 @@ void Lowering::execute_expect(const ast::Stmt& s, Module::Test& test) {
       if (v.is(ValueKind::array)) return std::all_of(v.items.begin(), v.items.end(), is_known);
       return v.is(ValueKind::number) || v.is(ValueKind::boolean);
     };
-    if (is_known(a) && is_known(b)) return decide(show(a) == show(b) || sizes_only(a) == sizes_only(b), fmt::format("{} is not {}", show(a), show(b)));
+    if (is_known(a) && is_known(b))
+      return decide(show(a) == show(b) || sizes_only(a) == sizes_only(b), fmt::format("{} is not {}", show(a), show(b)));
     if (std::optional<bool> same = same_choice(a, b)) return decide(*same, "the two differ");
     if (a.is(ValueKind::tuple) || b.is(ValueKind::tuple)) {
-      if (!a.is(ValueKind::tuple) || !b.is(ValueKind::tuple) || a.items.size() != b.items.size()) return decide(false, "the numbers of values differ");
+      if (!a.is(ValueKind::tuple) || !b.is(ValueKind::tuple) || a.items.size() != b.items.size())
+        return decide(false, "the numbers of values differ");
       for (size_t i = 0; i < a.items.size(); ++i) compare(a.items[i], b.items[i], e, x, test);
       return;
     }
@@ -163,7 +171,9 @@ void Lowering::keep_needed(Module::Expectation& x, const std::vector<Output>& ou
   for (const auto& input : test_inputs_)
     if (is_needed_input(input.first)) x.inputs.push_back(input);
   for (size_t r = 0; r < wanted.size(); ++r)
-    if (wanted[r]) x.gradients.push_back({gradient_requests_[r].input, moved[gradient_requests_[r].of.value], moved[gradient_requests_[r].wrt.value]});
+    if (wanted[r])
+      x.gradients.push_back(
+          {gradient_requests_[r].input, moved[gradient_requests_[r].of.value], moved[gradient_requests_[r].wrt.value]});
   for (const ParameterSpec& p : parameters_)
     if (x.graph.find_persistent(p.persistent.name)) x.parameters.push_back(p);
 }
@@ -183,7 +193,8 @@ std::vector<double> Lowering::sizes_only(const Value& v) const {
 }
 
 void Lowering::compare(const Value& a, const Value& b, const ast::Expr& e, Module::Expectation x, Module::Test& test) {
-  std::optional<TensorValue> left = as_tensor(a, e.operands.empty() ? e.span : e.operands[0]->span), right = as_tensor(b, e.operands.size() < 2 ? e.span : e.operands[1]->span);
+  std::optional<TensorValue> left = as_tensor(a, e.operands.empty() ? e.span : e.operands[0]->span),
+                             right = as_tensor(b, e.operands.size() < 2 ? e.span : e.operands[1]->span);
   if (!left || !right) return;
   bool same = left->dims.size() == right->dims.size();
   std::vector<int> order;
@@ -217,8 +228,10 @@ void Lowering::execute_check_gradients(const ast::Stmt& s, Module::Test& test) {
   x.tolerance = 1e-5;
   if (const ast::Argument* tolerance = find_option(s, "tolerance")) {
     std::optional<double> t = number_of(evaluate(*tolerance->value));
-    if (t && *t >= 0) x.tolerance = *t;
-    else error(Code::E0304, tolerance->value->span, "a tolerance must be a number, at least 0");
+    if (t && *t >= 0)
+      x.tolerance = *t;
+    else
+      error(Code::E0304, tolerance->value->span, "a tolerance must be a number, at least 0");
   }
   Value v = evaluate(*s.value);
   std::optional<TensorValue> t = as_tensor(v, s.value->span);
@@ -260,7 +273,9 @@ void Lowering::execute_expect_error(const ast::Stmt& s, Module::Test& test) {
     if (first.empty()) first = whole;
     if (whole.find(wanted) != std::string::npos) x.passed = true;
   }
-  if (!x.passed) x.message = first.empty() ? fmt::format("expected an error with \"{}\", but there is none", wanted) : fmt::format("expected an error with \"{}\", found: {}", wanted, first);
+  if (!x.passed)
+    x.message = first.empty() ? fmt::format("expected an error with \"{}\", but there is none", wanted)
+                              : fmt::format("expected an error with \"{}\", found: {}", wanted, first);
   test.expectations.push_back(std::move(x));
 }
 
@@ -303,10 +318,17 @@ Module::Test Lowering::build_test(const ast::Test& test) {
   bind_local_definitions(test.body.statements);
   for (const ast::StmtPtr& s : test.body.statements) {
     switch (s->kind) {
-      case ast::StmtKind::expect: execute_expect(*s, result); break;
-      case ast::StmtKind::expect_error: execute_expect_error(*s, result); break;
-      case ast::StmtKind::check_gradients: execute_check_gradients(*s, result); break;
-      default: execute(*s);
+      case ast::StmtKind::expect:
+        execute_expect(*s, result);
+        break;
+      case ast::StmtKind::expect_error:
+        execute_expect_error(*s, result);
+        break;
+      case ast::StmtKind::check_gradients:
+        execute_check_gradients(*s, result);
+        break;
+      default:
+        execute(*s);
     }
   }
   return result;

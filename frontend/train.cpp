@@ -12,9 +12,16 @@ namespace nnc {
 
 std::optional<SourceSpec> Lowering::evaluate_source(const ast::Expr& e) {
   if (e.kind == ast::ExprKind::error) return std::nullopt;
-  static const std::vector<std::pair<std::string, SourceSpec::Kind>> kinds{{"csv", SourceSpec::Kind::csv}, {"idx", SourceSpec::Kind::idx}, {"npy", SourceSpec::Kind::npy}, {"npz", SourceSpec::Kind::npz}, {"safetensors", SourceSpec::Kind::safetensors}, {"text", SourceSpec::Kind::text}};
+  static const std::vector<std::pair<std::string, SourceSpec::Kind>> kinds{{"csv", SourceSpec::Kind::csv},
+                                                                           {"idx", SourceSpec::Kind::idx},
+                                                                           {"npy", SourceSpec::Kind::npy},
+                                                                           {"npz", SourceSpec::Kind::npz},
+                                                                           {"safetensors", SourceSpec::Kind::safetensors},
+                                                                           {"text", SourceSpec::Kind::text}};
   if (e.kind != ast::ExprKind::call || e.operands[0]->kind != ast::ExprKind::name) {
-    error(Code::E0206, e.span, "a field needs a source of data").help.push_back("write `csv(\"file.csv\", columns: 0..64)`, `idx(...)`, `npy(...)`, `npz(...)`, `safetensors(...)` or `text(...)`");
+    error(Code::E0206, e.span, "a field needs a source of data")
+        .help.push_back(
+            "write `csv(\"file.csv\", columns: 0..64)`, `idx(...)`, `npy(...)`, `npz(...)`, `safetensors(...)` or `text(...)`");
     return std::nullopt;
   }
   const std::string& name = e.operands[0]->text;
@@ -27,7 +34,9 @@ std::optional<SourceSpec> Lowering::evaluate_source(const ast::Expr& e) {
     std::vector<std::string> names;
     for (const auto& k : kinds) names.push_back(k.first);
     std::string similar = nearest(name, names);
-    error(Code::E0201, e.operands[0]->span, fmt::format("unknown source `{}`{}", name, similar.empty() ? "" : fmt::format("; a similar one is `{}`", similar))).help.push_back("sources are csv, idx, npy, npz, safetensors and text");
+    error(Code::E0201, e.operands[0]->span,
+          fmt::format("unknown source `{}`{}", name, similar.empty() ? "" : fmt::format("; a similar one is `{}`", similar)))
+        .help.push_back("sources are csv, idx, npy, npz, safetensors and text");
     return std::nullopt;
   }
   SourceSpec spec;
@@ -55,7 +64,8 @@ std::optional<SourceSpec> Lowering::evaluate_source(const ast::Expr& e) {
     } else if (option == "columns" && spec.kind == S::csv) {
       const ast::Expr& c = *a.value;
       if (c.kind == ast::ExprKind::range) {
-        std::optional<int64_t> first = evaluate_integer(*c.operands[0], "a column", 0), end = evaluate_integer(*c.operands[1], "a column", 1);
+        std::optional<int64_t> first = evaluate_integer(*c.operands[0], "a column", 0),
+                               end = evaluate_integer(*c.operands[1], "a column", 1);
         is_good = is_good && first && end;
         if (first && end) {
           spec.has_range = true;
@@ -105,7 +115,8 @@ std::optional<SourceSpec> Lowering::evaluate_source(const ast::Expr& e) {
     return std::nullopt;
   }
   if (is_good && has_key && spec.key.empty()) {
-    error(Code::E0202, e.span, fmt::format("`{}` needs a key", name)).help.push_back(fmt::format("write `{}(\"file\", \"key\")`", name));
+    error(Code::E0202, e.span, fmt::format("`{}` needs a key", name))
+        .help.push_back(fmt::format("write `{}(\"file\", \"key\")`", name));
     return std::nullopt;
   }
   if (!is_good) return std::nullopt;
@@ -149,14 +160,19 @@ DataSpec Lowering::evaluate_data(const ast::Data& data) {
       if (type == "class") {
         dtype = DType::i32;
         std::optional<Dim> n = field.type->size ? evaluate_dim(*field.type->size) : std::nullopt;
-        if (n) classes = n->extent.size;
-        else is_good = false;
+        if (n)
+          classes = n->extent.size;
+        else
+          is_good = false;
       } else if (std::optional<DType> known = parse_dtype(type)) {
         dtype = *known;
       } else {
         is_good = false;
-        if (type == "bf16") not_in_this_version(field.type->span, "the type `bf16` is");
-        else if (!type.empty()) error(Code::E0201, field.type->name.span, fmt::format("unknown type `{}`", type)).help.push_back("types are f32, f64, i32, i64, u8, bool and class(N)");
+        if (type == "bf16")
+          not_in_this_version(field.type->span, "the type `bf16` is");
+        else if (!type.empty())
+          error(Code::E0201, field.type->name.span, fmt::format("unknown type `{}`", type))
+              .help.push_back("types are f32, f64, i32, i64, u8, bool and class(N)");
       }
     }
     for (const ast::FieldName& name : field.names) {
@@ -166,7 +182,9 @@ DataSpec Lowering::evaluate_data(const ast::Data& data) {
       f.classes = classes;
       f.span = name.span.valid() ? name.span : name.name.span;
       for (const FieldSpec& other : spec.fields)
-        if (other.name == f.name && !f.name.empty()) error(Code::E0205, name.name.span, fmt::format("two fields are called `{}`", f.name)).labels.push_back({other.span, "the first"});
+        if (other.name == f.name && !f.name.empty())
+          error(Code::E0205, name.name.span, fmt::format("two fields are called `{}`", f.name))
+              .labels.push_back({other.span, "the first"});
       bool has_shape = true;
       if (name.dims) {
         std::optional<Dims> dims = evaluate_dims(*name.dims, false);
@@ -184,11 +202,14 @@ DataSpec Lowering::evaluate_data(const ast::Data& data) {
   }
   for (const ast::Split& split : data.splits) {
     if (std::optional<SplitSpec> s = evaluate_split(split)) {
-      if (split.word.text == "valid") spec.valid = *s;
-      else spec.test = *s;
+      if (split.word.text == "valid")
+        spec.valid = *s;
+      else
+        spec.test = *s;
     }
   }
-  if (spec.test.kind != SplitSpec::Kind::from && spec.valid.kind != SplitSpec::Kind::from && spec.test.fraction + spec.valid.fraction >= 1)
+  if (spec.test.kind != SplitSpec::Kind::from && spec.valid.kind != SplitSpec::Kind::from &&
+      spec.test.fraction + spec.valid.fraction >= 1)
     error(Code::E0304, spec.valid.span, "`test` and `valid` together leave no rows to train on");
   return spec;
 }
@@ -204,12 +225,14 @@ const ast::Data* Lowering::find_data(Span* clause_span) {
       clause = s.get();
     }
   if (!clause) {
-    error(Code::E0303, program_.main->train->keyword_span, "`train` names no data").help.push_back("add a line such as `data NAME, batch: 32`");
+    error(Code::E0303, program_.main->train->keyword_span, "`train` names no data")
+        .help.push_back("add a line such as `data NAME, batch: 32`");
     return nullptr;
   }
   if (clause_span) *clause_span = clause->span;
   if (clause->arguments.size() != 1 || clause->arguments[0].value->kind != ast::ExprKind::name) {
-    if (clause->arguments.empty() || clause->arguments[0].value->kind != ast::ExprKind::error) error(Code::E0303, clause->span, "`data` needs the name of one data block");
+    if (clause->arguments.empty() || clause->arguments[0].value->kind != ast::ExprKind::error)
+      error(Code::E0303, clause->span, "`data` needs the name of one data block");
     return nullptr;
   }
   const ast::Expr& name = *clause->arguments[0].value;
@@ -219,7 +242,10 @@ const ast::Data* Lowering::find_data(Span* clause_span) {
     for (const auto& [n, global] : program_.main->globals)
       if (global.data) names.push_back(n);
     std::string similar = nearest(name.text, names);
-    if (!program_.main->tree->has_errors) error(Code::E0201, name.span, fmt::format("unknown data block `{}`{}", name.text, similar.empty() ? "" : fmt::format("; a similar one is `{}`", similar)));
+    if (!program_.main->tree->has_errors)
+      error(Code::E0201, name.span,
+            fmt::format("unknown data block `{}`{}", name.text,
+                        similar.empty() ? "" : fmt::format("; a similar one is `{}`", similar)));
     return nullptr;
   }
   return g->data;
@@ -231,7 +257,8 @@ void Lowering::bind_data(const DataSpec& data) {
   bind_dimension("B", rows_, data.span);
   for (const ast::Field& field : g->data->fields)
     for (const ast::FieldName& name : field.names) {
-      auto spec = std::find_if(data.fields.begin(), data.fields.end(), [&](const FieldSpec& f) { return f.name == name.name.text; });
+      auto spec =
+          std::find_if(data.fields.begin(), data.fields.end(), [&](const FieldSpec& f) { return f.name == name.name.text; });
       if (spec == data.fields.end()) {
         bind(name.name.text, poison(), name.span);
         continue;
@@ -250,7 +277,8 @@ void Lowering::bind_data(const DataSpec& data) {
       t.dtype = spec->dtype;
       t.is_class = spec->classes > 0;
       if (t.is_class && field.type && field.type->size)
-        if (std::optional<Dim> n = evaluate_dim(*field.type->size)) t.classes = {n->id, n->extent, {field.type->span, "declared"}};
+        if (std::optional<Dim> n = evaluate_dim(*field.type->size))
+          t.classes = {n->id, n->extent, {field.type->span, "declared"}};
       t.span = spec->span;
       t.node = builder(spec->span).input(spec->name, Type{spec->dtype, shape_of(t.dims)});
       bind(name.name.text, Value::of(t), name.name.span);
@@ -265,7 +293,8 @@ Value Lowering::evaluate_override(const std::string& text, Span span) {
   char* end = nullptr;
   double number = std::strtod(text.c_str(), &end);
   if (!text.empty() && end == text.c_str() + text.size()) {
-    if (std::floor(number) == number && std::abs(number) < 1e15 && text.find_first_of(".eE") == std::string::npos) return Value::of_size(int64_t(number));
+    if (std::floor(number) == number && std::abs(number) < 1e15 && text.find_first_of(".eE") == std::string::npos)
+      return Value::of_size(int64_t(number));
     return Value::of_number(number);
   }
   Diagnostic& d = error(Code::E0611, span, fmt::format("`--set` needs a number, true, false or all, found `{}`", text));
@@ -292,7 +321,9 @@ TrainSpec Lowering::evaluate_train_spec() {
     for (const SplitSpec* split : {&spec.data.test, &spec.data.valid})
       if (split->kind == SplitSpec::Kind::from) {
         const Global* other = program_.find(*program_.main, split->other);
-        if (std::none_of(spec.other_data.begin(), spec.other_data.end(), [&](const DataSpec& d) { return d.name == split->other; })) spec.other_data.push_back(evaluate_data(*other->data));
+        if (std::none_of(spec.other_data.begin(), spec.other_data.end(),
+                         [&](const DataSpec& d) { return d.name == split->other; }))
+          spec.other_data.push_back(evaluate_data(*other->data));
       }
   }
   auto count = [&](const Value& v, Span span, std::string_view what, int64_t least) -> std::optional<int64_t> {
@@ -311,7 +342,10 @@ TrainSpec Lowering::evaluate_train_spec() {
     const std::string& word = s.name.text;
     if (word == "epochs" || word == "steps" || word == "seed" || word == "save") {
       if (auto [it, is_new] = seen.emplace(word == "steps" ? "epochs" : word, s.span); !is_new) {
-        error(Code::E0303, s.span, word == "epochs" || word == "steps" ? "`train` has a second length" : fmt::format("`train` has a second `{}`", word)).labels.push_back({it->second, "the first"});
+        error(
+            Code::E0303, s.span,
+            word == "epochs" || word == "steps" ? "`train` has a second length" : fmt::format("`train` has a second `{}`", word))
+            .labels.push_back({it->second, "the first"});
         continue;
       }
     }
@@ -325,7 +359,9 @@ TrainSpec Lowering::evaluate_train_spec() {
       for (const ast::Argument& a : s.options) {
         if (!a.name || std::find(names.begin(), names.end(), a.name->text) != names.end()) continue;
         std::string similar = nearest(a.name->text, std::vector<std::string>(names.begin(), names.end()));
-        Diagnostic& d = error(Code::E0204, a.name->span, fmt::format("`{}` has no option `{}`{}", word, a.name->text, similar.empty() ? "" : fmt::format("; a similar one is `{}`", similar)));
+        Diagnostic& d = error(Code::E0204, a.name->span,
+                              fmt::format("`{}` has no option `{}`{}", word, a.name->text,
+                                          similar.empty() ? "" : fmt::format("; a similar one is `{}`", similar)));
         if (similar.empty() && names.size() > 0) d.help.push_back(fmt::format("it has `{}`", *names.begin()));
       }
     };
@@ -340,8 +376,10 @@ TrainSpec Lowering::evaluate_train_spec() {
       allow({"batch"});
       if (const ast::Argument* batch = option("batch")) {
         Value v = option_value(*batch, "data.batch");
-        if (v.is(ValueKind::symbol) && v.text == "all") spec.batch = 0;
-        else if (std::optional<int64_t> n = count(v, batch->value->span, "`batch`", 1)) spec.batch = *n;
+        if (v.is(ValueKind::symbol) && v.text == "all")
+          spec.batch = 0;
+        else if (std::optional<int64_t> n = count(v, batch->value->span, "`batch`", 1))
+          spec.batch = *n;
       }
     } else if (word == "minimize") {
       has_minimize = true;
@@ -352,11 +390,15 @@ TrainSpec Lowering::evaluate_train_spec() {
       if (const ast::Argument* clip = option("clip_norm")) {
         Value v = option_value(*clip, "using.clip_norm");
         std::optional<double> x = number_of(v);
-        if (x && *x > 0) spec.clip_norm = *x;
-        else if (!is_poison(v)) error(Code::E0304, clip->value->span, "`clip_norm` must be a number above 0");
+        if (x && *x > 0)
+          spec.clip_norm = *x;
+        else if (!is_poison(v))
+          error(Code::E0304, clip->value->span, "`clip_norm` must be a number above 0");
       }
       for (const ast::Argument& a : s.arguments)
-        if (a.name) error(Code::E0204, a.name->span, fmt::format("`using` has no option `{}`", a.name->text)).help.push_back("hyperparameters stand in the optimizer's brackets: `sgd(lr: 0.01)`");
+        if (a.name)
+          error(Code::E0204, a.name->span, fmt::format("`using` has no option `{}`", a.name->text))
+              .help.push_back("hyperparameters stand in the optimizer's brackets: `sgd(lr: 0.01)`");
     } else if (word == "epochs") {
       allow({});
       if (std::optional<int64_t> n = single(0)) spec.epochs = *n;
@@ -369,11 +411,13 @@ TrainSpec Lowering::evaluate_train_spec() {
     } else if (word == "save") {
       allow({"every"});
       if (const ast::Argument* every = option("every"))
-        if (std::optional<int64_t> n = count(option_value(*every, "save.every"), every->value->span, "`every`", 1)) spec.save_every = *n;
+        if (std::optional<int64_t> n = count(option_value(*every, "save.every"), every->value->span, "`every`", 1))
+          spec.save_every = *n;
     } else if (word == "report") {
       allow({"every"});
       if (const ast::Argument* every = option("every"))
-        if (std::optional<int64_t> n = count(option_value(*every, "report.every"), every->value->span, "`every`", 1)) spec.report_every = *n;
+        if (std::optional<int64_t> n = count(option_value(*every, "report.every"), every->value->span, "`every`", 1))
+          spec.report_every = *n;
     }
   }
   // What is not written may still be set.
@@ -382,8 +426,10 @@ TrainSpec Lowering::evaluate_train_spec() {
     if (!text) return std::nullopt;
     return count(evaluate_override(*text, spec.span), spec.span, fmt::format("`{}`", path), least);
   };
-  if (const std::string* batch = program_.override_of("data.batch"); batch && *batch == "all") spec.batch = 0;
-  else if (std::optional<int64_t> n = set("data.batch", 1)) spec.batch = *n;
+  if (const std::string* batch = program_.override_of("data.batch"); batch && *batch == "all")
+    spec.batch = 0;
+  else if (std::optional<int64_t> n = set("data.batch", 1))
+    spec.batch = *n;
   if (std::optional<int64_t> n = set("seed", 0)) spec.seed = uint64_t(*n);
   if (std::optional<int64_t> n = set("save.every", 1)) spec.save_every = *n;
   if (std::optional<int64_t> n = set("epochs", 0)) {
@@ -395,13 +441,19 @@ TrainSpec Lowering::evaluate_train_spec() {
   }
   if (const std::string* clip = program_.override_of("using.clip_norm")) {
     Value v = evaluate_override(*clip, spec.span);
-    if (std::optional<double> x = number_of(v); x && *x > 0) spec.clip_norm = *x;
-    else if (v.is(ValueKind::symbol)) spec.clip_norm.reset();
+    if (std::optional<double> x = number_of(v); x && *x > 0)
+      spec.clip_norm = *x;
+    else if (v.is(ValueKind::symbol))
+      spec.clip_norm.reset();
   }
-  if (!has_minimize) error(Code::E0303, train.keyword_span, "`train` has nothing to minimize").help.push_back("add a line such as `minimize cross_entropy(Net(image), label)`");
-  if (!has_using) error(Code::E0303, train.keyword_span, "`train` has no optimizer").help.push_back("add a line such as `using sgd(lr: 0.01)`");
+  if (!has_minimize)
+    error(Code::E0303, train.keyword_span, "`train` has nothing to minimize")
+        .help.push_back("add a line such as `minimize cross_entropy(Net(image), label)`");
+  if (!has_using)
+    error(Code::E0303, train.keyword_span, "`train` has no optimizer").help.push_back("add a line such as `using sgd(lr: 0.01)`");
   if (!seen.count("epochs") && !program_.override_of("epochs") && !program_.override_of("steps"))
-    error(Code::E0303, train.keyword_span, "`train` does not say how long").help.push_back("add a line such as `epochs 10` or `steps 1000`");
+    error(Code::E0303, train.keyword_span, "`train` does not say how long")
+        .help.push_back("add a line such as `epochs 10` or `steps 1000`");
   return spec;
 }
 
@@ -437,7 +489,8 @@ std::optional<BuiltGraph> Lowering::build_train(const TrainSpec& spec) {
           continue;
         }
         if (!t->dims.empty()) {
-          Diagnostic& d = error(Code::E0301, a.value->span, fmt::format("the loss must be a single number, found {}", dims_.show(t->dims)));
+          Diagnostic& d =
+              error(Code::E0301, a.value->span, fmt::format("the loss must be a single number, found {}", dims_.show(t->dims)));
           d.help.push_back("wrap it in `mean(...)`");
           failed = true;
           continue;
@@ -451,11 +504,17 @@ std::optional<BuiltGraph> Lowering::build_train(const TrainSpec& spec) {
         Value v = evaluate(*a.value);
         std::string name;
         const ast::Expr* e = a.value.get();
-        if (a.name) name = a.name->text;
-        else if (e->kind == ast::ExprKind::name) name = e->text;
-        else if (e->kind == ast::ExprKind::call && e->operands[0]->kind == ast::ExprKind::name) name = e->operands[0]->text;
-        else if (e->kind == ast::ExprKind::pipe && e->stages.back().callee->kind == ast::ExprKind::name) name = e->stages.back().callee->text;
-        else if (e->kind == ast::ExprKind::pipe && e->stages.back().callee->kind == ast::ExprKind::call && e->stages.back().callee->operands[0]->kind == ast::ExprKind::name) name = e->stages.back().callee->operands[0]->text;
+        if (a.name)
+          name = a.name->text;
+        else if (e->kind == ast::ExprKind::name)
+          name = e->text;
+        else if (e->kind == ast::ExprKind::call && e->operands[0]->kind == ast::ExprKind::name)
+          name = e->operands[0]->text;
+        else if (e->kind == ast::ExprKind::pipe && e->stages.back().callee->kind == ast::ExprKind::name)
+          name = e->stages.back().callee->text;
+        else if (e->kind == ast::ExprKind::pipe && e->stages.back().callee->kind == ast::ExprKind::call &&
+                 e->stages.back().callee->operands[0]->kind == ast::ExprKind::name)
+          name = e->stages.back().callee->operands[0]->text;
         std::optional<TensorValue> t = as_tensor(v, a.value->span);
         if (!t) continue;
         if (name.empty()) {
@@ -467,11 +526,14 @@ std::optional<BuiltGraph> Lowering::build_train(const TrainSpec& spec) {
           continue;
         }
         if (auto [it, is_new] = report_names.emplace(name, a.span); !is_new) {
-          error(Code::E0305, a.span, fmt::format("two reports are called `{}`", name)).help.push_back("give one another name: `report name: ...`");
+          error(Code::E0305, a.span, fmt::format("two reports are called `{}`", name))
+              .help.push_back("give one another name: `report name: ...`");
           continue;
         }
         if (row_axis(t->dims) >= 0) {
-          error(Code::E0305, a.value->span, fmt::format("a report cannot have a value for every row, found {}", dims_.show(t->dims))).help.push_back("wrap it in `mean(...)`");
+          error(Code::E0305, a.value->span,
+                fmt::format("a report cannot have a value for every row, found {}", dims_.show(t->dims)))
+              .help.push_back("wrap it in `mean(...)`");
           continue;
         }
         reports.push_back({name, to_float(*t, a.value->span)});

@@ -1,5 +1,5 @@
-// `using sgd(...)`, `using adam(...) for "*.bias"`: the most specific pattern that matches a parameter's full name wins, that is the one with
-// the most letters beside its stars; the later of two equals.
+// `using sgd(...)`, `using adam(...) for "*.bias"`: the most specific pattern that matches a parameter's full name wins, that is
+// the one with the most letters beside its stars; the later of two equals.
 #include "frontend/update_rules.h"
 
 #include <fmt/format.h>
@@ -20,8 +20,8 @@ bool matches_pattern(std::string_view pattern, std::string_view name) {
   return !name.empty() && name[0] == pattern[0] && matches_pattern(pattern.substr(1), name.substr(1));
 }
 
-std::vector<UpdateRule> make_update_rules(const Program& program, const std::vector<ParameterSpec>& parameters, Diagnostics& diagnostics,
-                                          std::vector<ScalarSpec>* scalars) {
+std::vector<UpdateRule> make_update_rules(const Program& program, const std::vector<ParameterSpec>& parameters,
+                                          Diagnostics& diagnostics, std::vector<ScalarSpec>* scalars) {
   struct Group {
     const ast::Argument* item;
     std::string prefix;
@@ -34,7 +34,8 @@ std::vector<UpdateRule> make_update_rules(const Program& program, const std::vec
     for (const ast::Argument& a : s->arguments) {
       if (a.name) continue;
       int letters = -1;
-      if (a.pattern) letters = int(std::count_if(a.pattern->text.begin(), a.pattern->text.end(), [](char c) { return c != '*'; }));
+      if (a.pattern)
+        letters = int(std::count_if(a.pattern->text.begin(), a.pattern->text.end(), [](char c) { return c != '*'; }));
       groups.push_back({&a, groups.empty() ? "using" : fmt::format("using{}", groups.size() + 1), letters, false});
     }
   }
@@ -44,7 +45,8 @@ std::vector<UpdateRule> make_update_rules(const Program& program, const std::vec
     Diagnostics found;
     std::optional<UpdateRule> rule = Lowering(program, found, {true}).build_update_rule(*g.item, g.prefix, p, scalars);
     for (const Diagnostic& d : found.items()) {
-      bool is_known = std::any_of(diagnostics.items().begin(), diagnostics.items().end(), [&](const Diagnostic& k) { return k.code == d.code && k.span == d.span; });
+      bool is_known = std::any_of(diagnostics.items().begin(), diagnostics.items().end(),
+                                  [&](const Diagnostic& k) { return k.code == d.code && k.span == d.span; });
       if (!is_known) diagnostics.add(d);
     }
     return rule;
@@ -65,14 +67,17 @@ std::vector<UpdateRule> make_update_rules(const Program& program, const std::vec
     }
     if (!best) {
       if (!groups.empty())
-        diagnostics.report(Code::E0306, groups[0].item->span, fmt::format("no optimizer is responsible for `{}`", p.persistent.name)).help.push_back("add one without `for`, or freeze the parameter");
+        diagnostics
+            .report(Code::E0306, groups[0].item->span, fmt::format("no optimizer is responsible for `{}`", p.persistent.name))
+            .help.push_back("add one without `for`, or freeze the parameter");
       return {};
     }
     if (std::optional<UpdateRule> rule = build(*best, p)) rules.push_back(std::move(*rule));
   }
   for (const Group& g : groups)
     if (!g.is_used && g.item->pattern)
-      diagnostics.report(Code::E0306, g.item->pattern->span, fmt::format("no trainable parameter matches \"{}\"", g.item->pattern->text));
+      diagnostics.report(Code::E0306, g.item->pattern->span,
+                         fmt::format("no trainable parameter matches \"{}\"", g.item->pattern->text));
   return rules;
 }
 

@@ -8,10 +8,10 @@
 
 namespace nnc {
 
-/// The rules for the trainable ones among `parameters`, in their order; a scalar of the run for every hyperparameter is added to `scalars`
-/// if given. Without parameters the optimizers are checked against a made-up one.
-std::vector<UpdateRule> make_update_rules(const Program& program, const std::vector<ParameterSpec>& parameters, Diagnostics& diagnostics,
-                                          std::vector<ScalarSpec>* scalars);
+/// The rules for the trainable ones among `parameters`, in their order; a scalar of the run for every hyperparameter is added to
+/// `scalars` if given. Without parameters the optimizers are checked against a made-up one.
+std::vector<UpdateRule> make_update_rules(const Program& program, const std::vector<ParameterSpec>& parameters,
+                                          Diagnostics& diagnostics, std::vector<ScalarSpec>* scalars);
 
 /// `*` in the pattern stands for any text.
 bool matches_pattern(std::string_view pattern, std::string_view name);

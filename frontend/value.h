@@ -1,5 +1,5 @@
-// What an expression of the language stands for while a definition is evaluated over symbolic tensors: a node of the graph with named
-// dimensions, or something known at compile time (a number, a choice, a layer to be instantiated).
+// What an expression of the language stands for while a definition is evaluated over symbolic tensors: a node of the graph with
+// named dimensions, or something known at compile time (a number, a choice, a layer to be instantiated).
 #pragma once
 
 #include <memory>
@@ -24,30 +24,30 @@ struct Definition {
   bool is_layer() const { return ast->kind == ast::CallableKind::layer || ast->kind == ast::CallableKind::model; }
 };
 
-/// A node and how the program sees its dimensions. The graph keeps the row dimension outermost, whatever its place in `dims`: axis order in the
-/// graph is that of `dims` with the row dimension moved to the front.
+/// A node and how the program sees its dimensions. The graph keeps the row dimension outermost, whatever its place in `dims`:
+/// axis order in the graph is that of `dims` with the row dimension moved to the front.
 struct TensorValue {
   NodeId node;
   Dims dims;
   DType dtype = DType::f32;
   bool is_class = false;  ///< an integer in 0 .. classes-1
   Dim classes;
-  bool free = false;      ///< made of index(D) alone: may be paired with any dimensions
-  Span span;              ///< the expression in the user's file that gave it
+  bool free = false;  ///< made of index(D) alone: may be paired with any dimensions
+  Span span;          ///< the expression in the user's file that gave it
 };
 
 enum class ValueKind : uint8_t {
-  poison,        ///< an error has been reported; whoever meets one stays silent
+  poison,  ///< an error has been reported; whoever meets one stays silent
   tensor,
-  number,        ///< `number`, and `sum` when it is an integer (a size)
+  number,  ///< `number`, and `sum` when it is an integer (a size)
   boolean,
   string,
-  symbol,        ///< none, all, same
-  builtin,       ///< a function of the compiler: `text`
-  callable,      ///< overloads
-  layer,         ///< a layer with its static arguments, perhaps an instance with a path
+  symbol,    ///< none, all, same
+  builtin,   ///< a function of the compiler: `text`
+  callable,  ///< overloads
+  layer,     ///< a layer with its static arguments, perhaps an instance with a path
   tuple,
-  array,         ///< `[4, 10]`: not yet a tensor
+  array,  ///< `[4, 10]`: not yet a tensor
   range,
   distribution,  ///< initial values
 };
@@ -68,13 +68,48 @@ struct Value {
   Initializer initializer;
 
   bool is(ValueKind k) const { return kind == k; }
-  static Value of(TensorValue t) { Value v; v.kind = ValueKind::tensor; v.tensor = std::move(t); return v; }
-  static Value of_number(double x) { Value v; v.kind = ValueKind::number; v.number = x; return v; }
-  static Value of_size(int64_t x) { Value v = of_number(double(x)); v.is_size = true; v.sum = number_sum(x); return v; }
-  static Value of_bool(bool x) { Value v; v.kind = ValueKind::boolean; v.boolean = x; return v; }
-  static Value of_text(ValueKind kind, std::string text) { Value v; v.kind = kind; v.text = std::move(text); return v; }
-  static Value of_items(ValueKind kind, std::vector<Value> items) { Value v; v.kind = kind; v.items = std::move(items); return v; }
-  static Value of_distribution(Initializer i) { Value v; v.kind = ValueKind::distribution; v.initializer = i; return v; }
+  static Value of(TensorValue t) {
+    Value v;
+    v.kind = ValueKind::tensor;
+    v.tensor = std::move(t);
+    return v;
+  }
+  static Value of_number(double x) {
+    Value v;
+    v.kind = ValueKind::number;
+    v.number = x;
+    return v;
+  }
+  static Value of_size(int64_t x) {
+    Value v = of_number(double(x));
+    v.is_size = true;
+    v.sum = number_sum(x);
+    return v;
+  }
+  static Value of_bool(bool x) {
+    Value v;
+    v.kind = ValueKind::boolean;
+    v.boolean = x;
+    return v;
+  }
+  static Value of_text(ValueKind kind, std::string text) {
+    Value v;
+    v.kind = kind;
+    v.text = std::move(text);
+    return v;
+  }
+  static Value of_items(ValueKind kind, std::vector<Value> items) {
+    Value v;
+    v.kind = kind;
+    v.items = std::move(items);
+    return v;
+  }
+  static Value of_distribution(Initializer i) {
+    Value v;
+    v.kind = ValueKind::distribution;
+    v.initializer = i;
+    return v;
+  }
 };
 
 /// An evaluated argument of a call.
@@ -90,11 +125,11 @@ struct CallArgument {
 struct LayerTemplate {
   const Definition* definition = nullptr;  ///< null for stack
   std::vector<CallArgument> statics;
-  Span span;             ///< as written: `Dense(64)`
-  std::string path;      ///< an instance's full path; only if is_instance
+  Span span;         ///< as written: `Dense(64)`
+  std::string path;  ///< an instance's full path; only if is_instance
   bool is_instance = false;
   bool frozen = false;
-  int64_t count = 0;     ///< stack(count, inner)
+  int64_t count = 0;  ///< stack(count, inner)
   std::shared_ptr<const LayerTemplate> inner;
 };
 

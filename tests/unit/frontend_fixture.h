@@ -55,11 +55,14 @@ inline ArgumentSpec argument(std::string name, std::vector<int64_t> shape, int64
   return a;
 }
 
-inline Tensor tensor(std::vector<int64_t> shape, std::vector<double> values, DType dtype = DType::f32) { return Tensor{dtype, std::move(shape), std::move(values)}; }
+inline Tensor tensor(std::vector<int64_t> shape, std::vector<double> values, DType dtype = DType::f32) {
+  return Tensor{dtype, std::move(shape), std::move(values)};
+}
 
 /// Evaluates fn, layer or model `name` on inputs; persistents must be given.
 inline Tensor run(const std::string& text, const std::string& name, const std::vector<std::pair<std::string, Tensor>>& inputs,
-                  std::map<std::string, Tensor> persistents = {}, std::map<std::string, int64_t> classes = {}, std::map<std::string, int64_t> dims = {}) {
+                  std::map<std::string, Tensor> persistents = {}, std::map<std::string, int64_t> classes = {},
+                  std::map<std::string, int64_t> dims = {}) {
   Loaded l = load(text);
   INFO(l.errors());
   REQUIRE(l.module);

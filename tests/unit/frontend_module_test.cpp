@@ -7,10 +7,12 @@
 namespace nnc::frontend_tests {
 namespace {
 
-const std::string data_block = "data d { x[4] : f32 = csv(\"d.csv\", columns: 0..4)\n label : class(3) = csv(\"d.csv\", columns: 4) }\n";
+const std::string data_block =
+    "data d { x[4] : f32 = csv(\"d.csv\", columns: 0..4)\n label : class(3) = csv(\"d.csv\", columns: 4) }\n";
 
 std::string program(const std::string& model, const std::string& clauses = "using sgd(lr: 0.1)\n epochs 2") {
-  return data_block + model + "\ntrain { data d, batch: 8\n minimize cross_entropy(M(x), label)\n " + clauses + "\n report accuracy(M(x), label) }\n";
+  return data_block + model + "\ntrain { data d, batch: 8\n minimize cross_entropy(M(x), label)\n " + clauses +
+         "\n report accuracy(M(x), label) }\n";
 }
 
 std::vector<std::string> parameter_names(const BuiltGraph& g) {
@@ -31,11 +33,14 @@ BuiltGraph train_graph(const Loaded& l) {
 
 TEST_CASE("parameters have the paths of their instances", "[frontend][module]") {
   using Names = std::vector<std::string>;
-  CHECK(parameter_names(train_graph(load(program("model M(x[B, 4]) -> [B, 3] { x |> Dense(5) |> relu |> out: Dense(3) }")))) == Names{"dense1.weight", "dense1.bias", "out.weight", "out.bias"});
-  CHECK(parameter_names(train_graph(load(program("layer Block(x[B, C]) -> [B, C] { x |> fc: Dense(C, bias: false) }\n"
-                                                 "model M(x[B, 4]) -> [B, 3] { x |> blocks: stack(2, Block) |> Block |> out: Dense(3, bias: false) }")))) ==
+  CHECK(parameter_names(train_graph(load(program("model M(x[B, 4]) -> [B, 3] { x |> Dense(5) |> relu |> out: Dense(3) }")))) ==
+        Names{"dense1.weight", "dense1.bias", "out.weight", "out.bias"});
+  CHECK(parameter_names(train_graph(load(
+            program("layer Block(x[B, C]) -> [B, C] { x |> fc: Dense(C, bias: false) }\n"
+                    "model M(x[B, 4]) -> [B, 3] { x |> blocks: stack(2, Block) |> Block |> out: Dense(3, bias: false) }")))) ==
         Names{"blocks.0.fc.weight", "blocks.1.fc.weight", "block1.fc.weight", "out.weight"});
-  CHECK(parameter_names(train_graph(load(program("model M(x[B, 4]) -> [B, 3] { let h = x\n repeat 2 as i { update h = h |> fc: Dense(4, bias: false) }\n h |> Dense(3, bias: false) }")))) ==
+  CHECK(parameter_names(train_graph(load(program("model M(x[B, 4]) -> [B, 3] { let h = x\n repeat 2 as i { update h = h |> fc: "
+                                                 "Dense(4, bias: false) }\n h |> Dense(3, bias: false) }")))) ==
         Names{"fc.0.weight", "fc.1.weight", "dense1.weight"});
 }
 
@@ -57,8 +62,10 @@ TEST_CASE("the same call of a model is one value", "[frontend][module]") {
 }
 
 TEST_CASE("initial values", "[frontend][module]") {
-  BuiltGraph g = train_graph(load(program("model M(x[B, C]) -> [B, 3] { param w[3, C] ~ he(C)\n param c[3] = 1 / 2\n frozen param f[3] ~ zeros\n param o[3, C] ~ orthogonal(2)\n"
-                                          " sum(x * (w + o), over: C) + c + f }")));
+  BuiltGraph g =
+      train_graph(load(program("model M(x[B, C]) -> [B, 3] { param w[3, C] ~ he(C)\n param c[3] = 1 / 2\n frozen param f[3] ~ "
+                               "zeros\n param o[3, C] ~ orthogonal(2)\n"
+                               " sum(x * (w + o), over: C) + c + f }")));
   REQUIRE(g.parameters.size() == 4);
   CHECK(g.parameters[0].initializer == Initializer{Initializer::Kind::normal, 0, std::sqrt(0.5)});
   CHECK(g.parameters[1].initializer == Initializer{Initializer::Kind::constant, 0.5, 0});
@@ -67,7 +74,8 @@ TEST_CASE("initial values", "[frontend][module]") {
 }
 
 TEST_CASE("predict takes the model's inputs", "[frontend][module]") {
-  Loaded l = load(program("model M(pixels[B, 4]) -> [B, 3] { if training { pixels |> Dense(3) } else { (pixels |> Dense(3)) * 2 } }"));
+  Loaded l =
+      load(program("model M(pixels[B, 4]) -> [B, 3] { if training { pixels |> Dense(3) } else { (pixels |> Dense(3)) * 2 } }"));
   train_graph(l);
   Diagnostics d;
   std::optional<BuiltGraph> g = l.module->build_predict_graph(d);
@@ -87,7 +95,8 @@ TEST_CASE("predict takes the model's inputs", "[frontend][module]") {
 }
 
 TEST_CASE("the train block", "[frontend][module]") {
-  Loaded l = load(program("dim Hidden = 6\nmodel M(x[B, 4]) -> [B, 3] { x |> Dense(Hidden) |> Dense(3) }", "using adam(lr: 0.5), clip_norm: 2\n steps 7\n seed 9\n save every: 3"));
+  Loaded l = load(program("dim Hidden = 6\nmodel M(x[B, 4]) -> [B, 3] { x |> Dense(Hidden) |> Dense(3) }",
+                          "using adam(lr: 0.5), clip_norm: 2\n steps 7\n seed 9\n save every: 3"));
   train_graph(l);
   const TrainSpec& s = l.module->train();
   CHECK(s.batch == 8);
@@ -109,7 +118,12 @@ TEST_CASE("the train block", "[frontend][module]") {
 
 TEST_CASE("anything can be set from outside", "[frontend][module]") {
   const std::string text = program("dim Hidden = 6\nmodel M(x[B, 4]) -> [B, 3] { x |> Dense(Hidden) |> Dense(3) }");
-  Loaded l = load(text, {{"Hidden", "9"}, {"data.batch", "all"}, {"using.lr", "0.25"}, {"train.epochs", "5"}, {"seed", "3"}, {"using.momentum", "0.5"}});
+  Loaded l = load(text, {{"Hidden", "9"},
+                         {"data.batch", "all"},
+                         {"using.lr", "0.25"},
+                         {"train.epochs", "5"},
+                         {"seed", "3"},
+                         {"using.momentum", "0.5"}});
   BuiltGraph g = train_graph(l);
   CHECK(to_string(g.parameters[0].persistent.type) == "f32[9, 4]");
   CHECK(l.module->train().batch == 0);
@@ -118,6 +132,12 @@ TEST_CASE("anything can be set from outside", "[frontend][module]") {
   CHECK(l.module->train().scalars[0].value == 0.25);
   Diagnostics d;
   CHECK(l.module->build_update_rules(g.parameters, d)[0].states.size() == 1);
+  Loaded schedule = load(program("model M(x[B, 4]) -> [B, 3] { x |> Dense(3) }", "using sgd(lr: step_decay(0.5, every: 10))\n epochs 1"), {{"using.lr.every", "20"}, {"using.lr.by", "0.5"}});
+  REQUIRE(schedule.module);
+  REQUIRE(schedule.module->train().scalars.size() == 2);
+  CHECK(schedule.module->train().scalars[0].name == "using.lr.rate");
+  CHECK(schedule.module->train().scalars[1].name == "using.lr.every");
+  CHECK(schedule.module->train().scalars[1].value == 20);
   Loaded wrong = load(text, {{"hiden", "9"}});
   CHECK(wrong.has(Code::E0610));
   CHECK_THAT(wrong.errors(), test::contains("there are Hidden, data.batch"));
@@ -125,8 +145,9 @@ TEST_CASE("anything can be set from outside", "[frontend][module]") {
 }
 
 TEST_CASE("groups of parameters", "[frontend][module]") {
-  Loaded l = load(program("model M(x[B, 4]) -> [B, 3] { x |> fc1: Dense(5) |> frozen fc2: Dense(5) |> fc3: Dense(3) }",
-                          "using sgd(lr: 0.1), sgd(lr: 0.2, momentum: 0.9) for \"*.bias\", adam(lr: 0.3) for \"fc3.bias\"\n epochs 1"));
+  Loaded l =
+      load(program("model M(x[B, 4]) -> [B, 3] { x |> fc1: Dense(5) |> frozen fc2: Dense(5) |> fc3: Dense(3) }",
+                   "using sgd(lr: 0.1), sgd(lr: 0.2, momentum: 0.9) for \"*.bias\", adam(lr: 0.3) for \"fc3.bias\"\n epochs 1"));
   BuiltGraph g = train_graph(l);
   Diagnostics d;
   std::vector<UpdateRule> rules = l.module->build_update_rules(g.parameters, d);
@@ -137,16 +158,21 @@ TEST_CASE("groups of parameters", "[frontend][module]") {
 }
 
 TEST_CASE("several losses add up, and tied parameters are one", "[frontend][module]") {
-  BuiltGraph g = train_graph(load(data_block + "model M(x[B, C]) -> [B, C], [B, 3] { param w[Code, C] ~ normal(1)\n let h = sum(x * w, over: C)\n sum(h * w, over: Code), h }\ndim Code = 3\n"
-                                  "train { data d\n let same, logits = M(x)\n minimize mean_squared_error(same, x)\n minimize cross_entropy(logits, label)\n using sgd(lr: 1)\n epochs 1 }"));
+  BuiltGraph g = train_graph(load(data_block + "model M(x[B, C]) -> [B, C], [B, 3] { param w[Code, C] ~ normal(1)\n let h = "
+                                               "sum(x * w, over: C)\n sum(h * w, over: Code), h }\ndim Code = 3\n"
+                                               "train { data d\n let same, logits = M(x)\n minimize mean_squared_error(same, "
+                                               "x)\n minimize cross_entropy(logits, label)\n using sgd(lr: 1)\n epochs 1 }"));
   CHECK(g.parameters.size() == 1);
   CHECK(g.graph[g.graph.outputs[0].node].op == Op::add);
 }
 
 TEST_CASE("test blocks are decided or become graphs", "[frontend][module]") {
-  Loaded l = load("fn square(x[...]) -> [...] { x * x }\n"
-                  "test \"t\" {\n expect shape(zeros([2, 3])) == [2, 3]\n expect 1 + 1 == 3\n expect square([2.0, 3.0]) == [4.0, 9.0]\n expect gradient(square)([2.0]) == [4.0]\n"
-                  " check_gradients square([1.0, -1.0])\n expect error \"unknown name\" in { sqare(1) }\n expect error \"nothing\" in { square([1.0]) } }");
+  Loaded l = load(
+      "fn square(x[...]) -> [...] { x * x }\n"
+      "test \"t\" {\n expect shape(zeros([2, 3])) == [2, 3]\n expect 1 + 1 == 3\n expect square([2.0, 3.0]) == [4.0, 9.0]\n "
+      "expect gradient(square)([2.0]) == [4.0]\n"
+      " check_gradients square([1.0, -1.0])\n expect error \"unknown name\" in { sqare(1) }\n expect error \"nothing\" in { "
+      "square([1.0]) } }");
   INFO(l.errors());
   REQUIRE(l.module);
   Diagnostics d;
@@ -169,10 +195,11 @@ TEST_CASE("test blocks are decided or become graphs", "[frontend][module]") {
 }
 
 TEST_CASE("every error of a file in one run, and no cascade", "[frontend][module]") {
-  Loaded l = load(data_block +
-                  "layer A(x[B, C]) -> [B, C] { x |> Dense(C) |> rleu |> Dense(C) }\nfn b(x[B, T], y[B, S]) { x + y }\n"
-                  "model M(x[B, 4]) -> [B, 3] { x |> A |> Dense |> Dense(3) }\n"
-                  "train { data d\n minimize cross_entropy(M(x), label)\n using sdg(lr: 1)\n epochs 1\n report accuracy(M(x), label) }");
+  Loaded l =
+      load(data_block +
+           "layer A(x[B, C]) -> [B, C] { x |> Dense(C) |> rleu |> Dense(C) }\nfn b(x[B, T], y[B, S]) { x + y }\n"
+           "model M(x[B, 4]) -> [B, 3] { x |> A |> Dense |> Dense(3) }\n"
+           "train { data d\n minimize cross_entropy(M(x), label)\n using sdg(lr: 1)\n epochs 1\n report accuracy(M(x), label) }");
   CHECK_FALSE(l.module);
   std::vector<Code> codes;
   for (const Diagnostic& d : l.diagnostics.sorted()) codes.push_back(d.code);

@@ -37,36 +37,51 @@ TEST_CASE("cross entropy", "[frontend][std]") {
   const Tensor logits = tensor({2, 3}, {1, 2, 3, 100, 0, -100});
   double l0 = std::log(std::exp(1) + std::exp(2) + std::exp(3)) - 2, l1 = 100;
   const std::vector<std::pair<std::string, Tensor>> inputs{{"x", logits}, {"y", tensor({2}, {1, 1})}};
-  auto loss = [&](const std::string& options) { return run("fn f(x[N, C], y[N]: class(C)) { cross_entropy(x, y" + options + ") }", "f", inputs, {}, {{"y", 3}}); };
+  auto loss = [&](const std::string& options) {
+    return run("fn f(x[N, C], y[N]: class(C)) { cross_entropy(x, y" + options + ") }", "f", inputs, {}, {{"y", 3}});
+  };
   check_values(loss(""), {(l0 + l1) / 2});
   check_values(loss(", reduce: none"), {l0, l1});
   check_values(loss(", reduce: sum"), {l0 + l1});
   double m0 = l0 + 2 - 2, m1 = 100 - 0;
   check_values(loss(", smoothing: 0.1, reduce: none"), {0.9 * l0 + 0.1 * m0, 0.9 * l1 + 0.1 * m1});
   // A distribution that is one class is that class.
-  check_values(run("fn f(x[N, C], y[N, C]) { cross_entropy(x, y) }", "f", {{"x", logits}, {"y", tensor({2, 3}, {0, 1, 0, 0, 1, 0})}}), {(l0 + l1) / 2});
+  check_values(
+      run("fn f(x[N, C], y[N, C]) { cross_entropy(x, y) }", "f", {{"x", logits}, {"y", tensor({2, 3}, {0, 1, 0, 0, 1, 0})}}),
+      {(l0 + l1) / 2});
 }
 
 TEST_CASE("other losses", "[frontend][std]") {
   const Tensor x = tensor({4}, {-3, -0.2, 0.4, 2}), y = tensor({4}, {-1, 0, 1, 1}), t = tensor({4}, {0, 0.5, 1, 1});
-  auto two = [&](const std::string& name, const Tensor& target) { return run("fn f(x[N], y[N]) { " + name + "(x, y) }", "f", {{"x", x}, {"y", target}}); };
+  auto two = [&](const std::string& name, const Tensor& target) {
+    return run("fn f(x[N], y[N]) { " + name + "(x, y) }", "f", {{"x", x}, {"y", target}});
+  };
   check_values(two("mean_squared_error", y), {(4 + 0.04 + 0.36 + 1) / 4});
   check_values(two("mean_absolute_error", y), {(2 + 0.2 + 0.6 + 1) / 4});
   check_values(two("huber", y), {(1.5 + 0.02 + 0.18 + 0.5) / 4});
   check_values(two("hinge", y), {(0 + 1 + 0.6 + 0) / 4});
   double bce = 0;
-  for (size_t i = 0; i < 4; ++i) bce -= t.values[i] * std::log(sigmoid(x.values[i])) + (1 - t.values[i]) * std::log(1 - sigmoid(x.values[i]));
+  for (size_t i = 0; i < 4; ++i)
+    bce -= t.values[i] * std::log(sigmoid(x.values[i])) + (1 - t.values[i]) * std::log(1 - sigmoid(x.values[i]));
   check_values(two("binary_cross_entropy", t), {bce / 4});
   // Both distributions equal: no distance; a target of 0 adds nothing.
-  check_values(run("fn f(x[N, C], y[N, C]) { kl_divergence(x, y, reduce: sum) }", "f", {{"x", tensor({1, 2}, {std::log(0.25), std::log(0.75)})}, {"y", tensor({1, 2}, {0.25, 0.75})}}), {0});
-  check_values(run("fn f(x[N, C], y[N, C]) { kl_divergence(x, y, reduce: sum) }", "f", {{"x", tensor({1, 2}, {0, 0})}, {"y", tensor({1, 2}, {0, 1})}}), {std::log(2.0)});
+  check_values(run("fn f(x[N, C], y[N, C]) { kl_divergence(x, y, reduce: sum) }", "f",
+                   {{"x", tensor({1, 2}, {std::log(0.25), std::log(0.75)})}, {"y", tensor({1, 2}, {0.25, 0.75})}}),
+               {0});
+  check_values(run("fn f(x[N, C], y[N, C]) { kl_divergence(x, y, reduce: sum) }", "f",
+                   {{"x", tensor({1, 2}, {0, 0})}, {"y", tensor({1, 2}, {0, 1})}}),
+               {std::log(2.0)});
   // Margin over several classes: PyTorch's multi_margin_loss.
-  check_values(run("fn f(x[N, C], y[N]: class(C)) { hinge(x, y) }", "f", {{"x", tensor({1, 3}, {0.1, 0.5, 0.2})}, {"y", tensor({1}, {2})}}, {}, {{"y", 3}}), {(0.9 + 1.3) / 3});
+  check_values(run("fn f(x[N, C], y[N]: class(C)) { hinge(x, y) }", "f",
+                   {{"x", tensor({1, 3}, {0.1, 0.5, 0.2})}, {"y", tensor({1}, {2})}}, {}, {{"y", 3}}),
+               {(0.9 + 1.3) / 3});
 }
 
 TEST_CASE("metrics", "[frontend][std]") {
   const Tensor logits = tensor({4, 3}, {3, 1, 2, 1, 3, 2, 1, 2, 3, 3, 2, 1}), label = tensor({4}, {0, 0, 2, 2});
-  auto metric = [&](const std::string& call) { return run("fn f(x[N, C], y[N]: class(C)) { " + call + " }", "f", {{"x", logits}, {"y", label}}, {}, {{"y", 3}}); };
+  auto metric = [&](const std::string& call) {
+    return run("fn f(x[N, C], y[N]: class(C)) { " + call + " }", "f", {{"x", logits}, {"y", label}}, {}, {{"y", 3}});
+  };
   check_values(metric("accuracy(x, y)"), {0.5});
   check_values(metric("top_k(x, y, k: 1)"), {0.5});
   check_values(metric("top_k(x, y, k: 2)"), {0.5});
@@ -83,15 +98,21 @@ TEST_CASE("layers", "[frontend][std]") {
   check_values(run("layer f(x[B, C]) -> [B, 2] { x |> fc: Dense(2) }", "f", {{"x", tensor({1, 3}, {1, 2, 3})}},
                    {{"fc.weight", tensor({2, 3}, {1, 0, 0, 0, 1, 1})}, {"fc.bias", tensor({2}, {10, 20})}}),
                {11, 25});
-  check_values(run("layer f(x[B, C]) -> [B, C] { x |> LayerNorm }", "f", {{"x", tensor({1, 2}, {1, 3})}}, {{"layernorm1.weight", tensor({2}, {1, 2})}, {"layernorm1.bias", tensor({2}, {0, 5})}}),
+  check_values(run("layer f(x[B, C]) -> [B, C] { x |> LayerNorm }", "f", {{"x", tensor({1, 2}, {1, 3})}},
+                   {{"layernorm1.weight", tensor({2}, {1, 2})}, {"layernorm1.bias", tensor({2}, {0, 5})}}),
                {-1 / std::sqrt(1 + 1e-5), 2 / std::sqrt(1 + 1e-5) + 5});
-  check_values(run("layer f(i[N]: class(3)) -> [N, 2] { i |> e: Embedding(3, 2) }", "f", {{"i", tensor({2}, {2, 0})}}, {{"e.weight", tensor({3, 2}, {1, 2, 3, 4, 5, 6})}}, {{"i", 3}}), {5, 6, 1, 2});
+  check_values(run("layer f(i[N]: class(3)) -> [N, 2] { i |> e: Embedding(3, 2) }", "f", {{"i", tensor({2}, {2, 0})}},
+                   {{"e.weight", tensor({3, 2}, {1, 2, 3, 4, 5, 6})}}, {{"i", 3}}),
+               {5, 6, 1, 2});
 }
 
 // One step of an optimizer on one number, twice.
-std::vector<double> steps(const std::string& optimizer, std::vector<double> gradients, double value, std::map<std::string, double>* final_states = nullptr) {
-  Loaded l = load("data d { x[1] : f32 = npy(\"x.npy\") }\nmodel M(x[B, 1]) -> [B, 1] { param w[1] = 0\n x * w }\n"
-                  "train { data d\n minimize mean(M(x))\n using " + optimizer + "\n epochs 1 }");
+std::vector<double> steps(const std::string& optimizer, std::vector<double> gradients, double value,
+                          std::map<std::string, double>* final_states = nullptr) {
+  Loaded l = load(
+      "data d { x[1] : f32 = npy(\"x.npy\") }\nmodel M(x[B, 1]) -> [B, 1] { param w[1] = 0\n x * w }\n"
+      "train { data d\n minimize mean(M(x))\n using " +
+      optimizer + "\n epochs 1 }");
   INFO(l.errors());
   REQUIRE(l.module);
   Diagnostics d;
@@ -127,7 +148,8 @@ TEST_CASE("optimizers are PyTorch's", "[frontend][std]") {
   const double g0 = 0.5, g1 = -0.25;
   check_steps(steps("sgd(lr: 0.1)", {g0, g1}, 1), {0.95, 0.975});
   check_steps(steps("sgd(lr: 0.1, momentum: 0.9)", {g0, g1}, 1), {0.95, 0.95 - 0.1 * (0.45 - 0.25)});
-  check_steps(steps("sgd(lr: 0.1, momentum: 0.9, nesterov: true)", {g0, g1}, 1), {1 - 0.1 * (0.5 + 0.45), 1 - 0.1 * (0.5 + 0.45) - 0.1 * (-0.25 + 0.9 * 0.2)});
+  check_steps(steps("sgd(lr: 0.1, momentum: 0.9, nesterov: true)", {g0, g1}, 1),
+              {1 - 0.1 * (0.5 + 0.45), 1 - 0.1 * (0.5 + 0.45) - 0.1 * (-0.25 + 0.9 * 0.2)});
   check_steps(steps("sgd(lr: 0.1, decay: 0.5)", {g0}, 1), {0.9});
   double m = 0.1 * g0, v = 0.001 * g0 * g0, w = 1 - 0.01 / (1 - 0.9) * m / (std::sqrt(v) / std::sqrt(1 - 0.999) + 1e-8), w1 = w;
   m = 0.9 * m + 0.1 * g1;
@@ -139,8 +161,10 @@ TEST_CASE("optimizers are PyTorch's", "[frontend][std]") {
   CHECK(states.at("optimizer.exp_avg_sq.w") == Approx(v));
   check_steps(steps("adamw(lr: 0.01, decay: 0.1)", {g0}, 1), {1 * (1 - 0.001) - (1 - w1)});
   check_steps(steps("rmsprop(lr: 0.01)", {g0}, 1), {1 - 0.01 * g0 / (std::sqrt(0.01 * g0 * g0) + 1e-8)});
-  check_steps(steps("rmsprop(lr: 0.01, centered: true, momentum: 0.9)", {g0}, 1), {1 - 0.01 * g0 / (std::sqrt(0.01 * g0 * g0 - 0.0001 * g0 * g0) + 1e-8)});
-  check_steps(steps("adagrad(lr: 0.1)", {g0, g1}, 1), {1 - 0.1 * g0 / (g0 + 1e-10), 1 - 0.1 * g0 / (g0 + 1e-10) - 0.1 * g1 / (std::sqrt(g0 * g0 + g1 * g1) + 1e-10)});
+  check_steps(steps("rmsprop(lr: 0.01, centered: true, momentum: 0.9)", {g0}, 1),
+              {1 - 0.01 * g0 / (std::sqrt(0.01 * g0 * g0 - 0.0001 * g0 * g0) + 1e-8)});
+  check_steps(steps("adagrad(lr: 0.1)", {g0, g1}, 1),
+              {1 - 0.1 * g0 / (g0 + 1e-10), 1 - 0.1 * g0 / (g0 + 1e-10) - 0.1 * g1 / (std::sqrt(g0 * g0 + g1 * g1) + 1e-10)});
 }
 
 TEST_CASE("schedules are functions of the step", "[frontend][std]") {
@@ -153,7 +177,8 @@ TEST_CASE("schedules are functions of the step", "[frontend][std]") {
   check_steps(rates("step_decay(0.8, every: 2, by: 0.5)", 5), {0.8, 0.8, 0.4, 0.4, 0.2});
   check_steps(rates("exponential(1, by: 0.5)", 3), {1, 0.5, 0.25});
   check_steps(rates("warmup(1, steps: 4)", 5), {0.25, 0.5, 0.75, 1, 1});
-  check_steps(rates("cosine(1, warmup: 2, total: 6)", 7), {0.5, 1, 1, 0.5 + std::sqrt(0.5) / 2, 0.5, 0.5 - std::sqrt(0.5) / 2, 0.0});
+  check_steps(rates("cosine(1, warmup: 2, total: 6)", 7),
+              {0.5, 1, 1, 0.5 + std::sqrt(0.5) / 2, 0.5, 0.5 - std::sqrt(0.5) / 2, 0.0});
 }
 
 }  // namespace
