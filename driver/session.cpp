@@ -105,6 +105,9 @@ Program make_program(Graph graph, const std::string& name, int64_t rows, const T
 }
 
 CompiledStep compile_step(Program program, const SourceMap& sources) {
+  if (Target host = host_target(); program.target.level > host.level)
+    throw UserError(Code::E0620, fmt::format("this machine cannot run code for {}: it has {}", program.target.cpu, vector_level_name(host.level)), "the command line",
+                    "`nnc ir --cpu` shows code for any CPU");
   CompiledStep result;
   result.program = std::move(program);
   const Program& p = result.program;

@@ -46,9 +46,10 @@ class SignalScope {
     struct sigaction action {};
     action.sa_handler = on_signal;
     for (int s : {SIGINT, SIGTERM, SIGHUP}) sigaction(s, &action, nullptr);
+    std::signal(SIGPIPE, SIG_IGN);  // a reader of --json that goes away must not cost the weights
   }
   ~SignalScope() {
-    for (int s : {SIGINT, SIGTERM, SIGHUP}) std::signal(s, SIG_DFL);
+    for (int s : {SIGINT, SIGTERM, SIGHUP, SIGPIPE}) std::signal(s, SIG_DFL);
     running = nullptr;
   }
 };

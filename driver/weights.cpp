@@ -94,7 +94,7 @@ std::map<std::string, std::string> load_tensors(const std::string& path, StepRun
     if (!wanted && !(state && !optimizer)) problem.notes.push_back(fmt::format("extra: `{}` {}, which the model does not have", t.name, shape_text(t.shape)));
   }
   if (!problem.notes.empty()) {
-    problem.message = fmt::format("{} does not fit the model: {} of {} tensors differ", path, problem.notes.size(), runner.program().persistents.size());
+    problem.message = fmt::format("{} does not fit the model: {} tensor{} differ{}", path, problem.notes.size(), problem.notes.size() == 1 ? "" : "s", problem.notes.size() == 1 ? "s" : "");
     problem.help.push_back("these weights belong to another model, or the model was changed since");
     throw UserError(problem);
   }
