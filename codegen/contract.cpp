@@ -123,6 +123,7 @@ class ContractEmitter {
     llvm::Value* n_blocks = blocks(n_, plan_.nc);
     e_.loop(e_.arguments.piece_begin, e_.arguments.piece_end, 1, [&](llvm::Value* piece) {
       index_.assign(kernel_.axes.size(), nullptr);
+      piece_ = piece;
       llvm::Value* rest = piece;
       auto take = [&](llvm::Value* extent) {
         llvm::Value* digit = ir_.CreateURem(rest, extent);
@@ -162,22 +163,36 @@ class ContractEmitter {
       resume_ = ir_.CreateICmpNE(k_begin, e_.i64(0));
       last_ = ir_.CreateICmpEQ(ir_.CreateAdd(k_begin, k_count_), k_);
     }
-    if (plan_.pack_b) pack(kernel_.b, plan_.n_axis, n_begin_, n_count_, int(plan_.width), plan_.b_panel, panels_b_, plan_.n);
-    if (plan_.pack_a) pack(kernel_.a, plan_.m_axis, m_begin_, m_count_, plan_.mr, plan_.a_panel, panels_a_, plan_.m);
+    if (plan_.pack_b) emit_pack(e_, job(kernel_.b, plan_.n_axis));
+    if (plan_.pack_a) {
+      PackJob a = job(kernel_.a, plan_.m_axis);
+      if (gathers_rows(kernel_.a, int(plan_.m_axis)) && !plan_.split_k && plan_.mc <= 64) {
+        // The rows of the first piece at once, then those of the next piece while this one computes.
+        llvm::Value* end = ir_.CreateAdd(m_begin_, m_count_);
+        when(ir_.CreateICmpEQ(piece_, e_.arguments.piece_begin), [&] { emit_prefetch_rows(e_, a, m_begin_, end); });
+        emit_pack(e_, a);
+        if (plan_.mc < plan_.planned_m)
+          emit_prefetch_rows(e_, a, end, e_.minimum_index(m_, ir_.CreateAdd(end, e_.i64(plan_.mc))));
+      } else {
+        emit_pack(e_, a);
+      }
+    }
     e_.loop(
         e_.i64(0), n_count_, plan_.width,
         [&](llvm::Value* j) { e_.loop(e_.i64(0), m_count_, plan_.mr, [&](llvm::Value* i) { emit_tile_at(i, j); }, true); }, true);
   }
 
-  void pack(const Operand& operand, size_t axis, llvm::Value* first, llvm::Value* count, int width, int64_t panel_bytes,
-            llvm::Value* panels, Extent extent) {
+  /// Packing of the current block of an operand; axis: m for a, n for b.
+  PackJob job(const Operand& operand, size_t axis) {
+    const bool is_a = axis == plan_.m_axis;
     PackJob job;
     job.operand = &operand;
     job.across_axis = int(axis);
     job.k_axis = int(plan_.k_axis);
     job.index = index_;
-    job.first = first;
-    job.count = count;
+    job.first = is_a ? m_begin_ : n_begin_;
+    job.count = is_a ? m_count_ : n_count_;
+    job.count_max = is_a ? std::min(plan_.planned_m, plan_.mc) : std::min(plan_.planned_n, plan_.nc);
     job.k_first = k_begin_;
     job.k_count = k_count_;
     job.k_max = plan_.kc;
@@ -185,11 +200,11 @@ class ContractEmitter {
       job.k_min = plan_.split_k ? 1 : plan_.k.size;
     else
       job.k_min = plan_.split_k ? plan_.planned_k - (plan_.planned_k - 1) / plan_.kc * plan_.kc : plan_.planned_k;
-    job.whole_panels = extent.size % width == 0;
-    job.width = width;
-    job.panel_bytes = panel_bytes;
-    job.panels = panels;
-    emit_pack(e_, job);
+    job.width = is_a ? plan_.mr : int(plan_.width);
+    job.whole_panels = (is_a ? plan_.m : plan_.n).size % job.width == 0;
+    job.panel_bytes = is_a ? plan_.a_panel : plan_.b_panel;
+    job.panels = is_a ? panels_a_ : panels_b_;
+    return job;
   }
 
   /// The tile at row i, column j of the piece's block.
@@ -377,6 +392,7 @@ class ContractEmitter {
   TileShape shape_;
   llvm::Value *panels_a_ = nullptr, *panels_b_ = nullptr, *accumulators_ = nullptr;
   llvm::Value *m_ = nullptr, *n_ = nullptr, *k_ = nullptr;
+  llvm::Value* piece_ = nullptr;
   std::vector<llvm::Value*> index_;  ///< batch axes of the current piece
   llvm::Value *m_begin_ = nullptr, *m_count_ = nullptr, *n_begin_ = nullptr, *n_count_ = nullptr;
   llvm::Value *k_begin_ = nullptr, *k_count_ = nullptr;

@@ -64,6 +64,8 @@ class Packer {
   void lanes_across() {
     auto& ir = e_.ir;
     llvm::Value* whole = ir.CreateUDiv(job_.count, e_.i64(job_.width));
+    // Narrow panels: one vector is evaluated for several of them.
+    const int group = parts_.size() == 1 && job_.width > 1 ? e_.lanes / job_.width : 1;
     e_.loop(e_.i64(0), job_.k_count, 1, [&](llvm::Value* k) {
       llvm::Value* row = e_.offset_pointer(job_.panels, ir.CreateMul(k, e_.i64(int64_t(job_.width) * 4)));
       auto store_part = [&](llvm::Value* panel, llvm::Value* begin, Part part, llvm::Value* active) {
@@ -83,7 +85,24 @@ class Packer {
       auto begin_of = [&](llvm::Value* panel, Part part) {
         return ir.CreateAdd(ir.CreateMul(panel, e_.i64(job_.width)), e_.i64(part.offset));
       };
-      e_.loop(e_.i64(0), whole, 1, [&](llvm::Value* panel) {
+      llvm::Value* ungrouped = e_.i64(0);
+      if (group > 1 && job_.count_max >= e_.lanes) {
+        ungrouped = ir.CreateMul(ir.CreateUDiv(whole, e_.i64(group)), e_.i64(group));
+        e_.loop(e_.i64(0), ungrouped, group, [&](llvm::Value* panel) {
+          Point point = point_at(ir.CreateAdd(job_.first, begin_of(panel, parts_[0])), ir.CreateAdd(job_.k_first, k));
+          point.lane_axis = job_.across_axis;
+          point.width = e_.lanes;
+          e_.emit(job_.operand->code, point);
+          llvm::Value* values = as_floats(e_, point, job_.operand->value, e_.lanes);
+          llvm::Value* place = e_.offset_pointer(row, ir.CreateMul(panel, e_.i64(job_.panel_bytes)));
+          for (int g = 0; g < group; ++g) {
+            std::vector<int> pick;
+            for (int l = 0; l < job_.width; ++l) pick.push_back(g * job_.width + l);
+            keep(ir.CreateShuffleVector(values, pick), e_.offset_pointer(place, g * job_.panel_bytes));
+          }
+        });
+      }
+      e_.loop(ungrouped, whole, 1, [&](llvm::Value* panel) {
         for (Part part : parts_) store_part(panel, begin_of(panel, part), part, nullptr);
       });
       if (job_.whole_panels) return;
@@ -233,6 +252,32 @@ class Packer {
 }  // namespace
 
 void emit_pack(Emitter& e, const PackJob& job) { Packer(e, job).run(); }
+
+bool gathers_rows(const Operand& operand, int across_axis) {
+  return std::any_of(operand.code.begin(), operand.code.end(), [&](const Instruction& i) {
+    return i.kind == Instruction::Kind::load && i.access.row_axis == across_axis && i.access.index_value < 0;
+  });
+}
+
+void emit_prefetch_rows(Emitter& e, const PackJob& job, llvm::Value* first, llvm::Value* end) {
+  constexpr int64_t line = 64;
+  e.loop(first, end, 1, [&](llvm::Value* row) {
+    for (const Instruction& i : job.operand->code) {
+      if (i.kind != Instruction::Kind::load || i.access.row_axis != job.across_axis || i.access.index_value >= 0) continue;
+      Point point;
+      point.index = job.index;
+      point.index[size_t(job.across_axis)] = row;
+      point.index[size_t(job.k_axis)] = job.k_first;
+      llvm::Value* address = e.address(i.access, point);
+      int64_t step_bytes = i.access.strides[size_t(job.k_axis)] * int64_t(byte_size(i.dtype));
+      llvm::Value* bytes = e.ir.CreateMul(job.k_count, e.i64(step_bytes));
+      e.loop(e.i64(0), bytes, line, [&](llvm::Value* at) {
+        e.ir.CreateIntrinsic(llvm::Intrinsic::prefetch, {e.ir.getPtrTy()},
+                             {e.offset_pointer(address, at), e.ir.getInt32(0), e.ir.getInt32(2), e.ir.getInt32(1)});
+      });
+    }
+  });
+}
 
 bool directly_readable(const Program& program, const ContractKernel& kernel, const Operand& operand) {
   if (operand.code.size() != 1) return false;

@@ -18,6 +18,7 @@ struct PackJob {
   llvm::Value *first = nullptr, *count = nullptr;      ///< i64, across: begin and length (>= 1) of the block
   llvm::Value *k_first = nullptr, *k_count = nullptr;  ///< i64, k
   int64_t k_min = 1, k_max = 1;                        ///< what is known of k_count
+  int64_t count_max = 1;                               ///< what is known of count
   bool whole_panels = false;                           ///< count is surely a multiple of width
   int width = 1;
   int64_t panel_bytes = 0;  ///< from one panel to the next
@@ -25,6 +26,11 @@ struct PackJob {
 };
 
 void emit_pack(Emitter&, const PackJob&);
+
+/// Rows of data fields that lie anywhere in memory, where across is the batch's rows: asks for rows first .. end - 1, the whole
+/// of k. Whether there are such loads is `gathers_rows`.
+void emit_prefetch_rows(Emitter&, const PackJob&, llvm::Value* first, llvm::Value* end);
+bool gathers_rows(const Operand&, int across_axis);
 
 /// The operand is one f32 load that a register tile can read in place: its address is affine in across and k.
 bool directly_readable(const Program&, const ContractKernel&, const Operand&);
