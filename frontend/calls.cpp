@@ -441,6 +441,7 @@ Value Lowering::call_definition(const Definition& d, const std::vector<CallArgum
     if (std::optional<Value> finished = finish_results(d, std::move(body), body_span, frame.call_span, detail))
       result = std::move(*finished);
   }
+  if (!is_poison(result)) finished_.insert(&d);
   if (is_model) model_calls_.push_back({&d, path, argument_nodes, result, inputs, statics});
   return result;
 }

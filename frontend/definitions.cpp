@@ -303,8 +303,13 @@ void Lowering::try_definition(const Definition& d) {
   static const std::set<Code> independent{Code::E0103, Code::E0106, Code::E0107, Code::E0109, Code::E0110, Code::E0201,
                                           Code::E0202, Code::E0204, Code::E0205, Code::E0206, Code::E0207, Code::E0208,
                                           Code::E0209, Code::E0210, Code::E0212, Code::E0213};
+  // What `...` stands for may be what another argument has.
+  bool has_ellipsis = false;
+  for (const ast::Parameter& p : d.ast->arguments)
+    if (p.dims)
+      for (const ast::ExprPtr& e : p.dims->entries) has_ellipsis = has_ellipsis || e->kind == ast::ExprKind::ellipsis;
   for (const Diagnostic& x : found.items())
-    if (independent.count(x.code)) diagnostics_->add(x);
+    if (independent.count(x.code) && !(has_ellipsis && x.code == Code::E0106)) diagnostics_->add(x);
 }
 
 }  // namespace nnc

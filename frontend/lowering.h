@@ -74,6 +74,8 @@ class Lowering {
   void check_globals();  ///< every `dim` and data block of the file, whether used or not
   /// Evaluates a definition that nobody calls with made-up sizes and reports errors that do not depend on sizes.
   void try_definition(const Definition& definition);
+  /// Definitions whose bodies were evaluated without an error. For lookups.
+  const std::set<const Definition*>& finished() const { return finished_; }
   static std::vector<std::string_view> builtin_name_list();  ///< sorted
 
  private:
@@ -312,6 +314,7 @@ class Lowering {
     std::vector<CallArgument> statics;
   };
   std::vector<ModelCall> model_calls_;
+  std::set<const Definition*> finished_;
   // optimizer
   const ParameterSpec* optimized_ = nullptr;
   std::string scalar_prefix_;

@@ -93,10 +93,14 @@ std::unique_ptr<Module> load_module(SourceMap& sources, FileId file, const LoadO
   check([&](Diagnostics& d) { check_overrides(program, d); });
   check([&](Diagnostics& d) { check_names(program, d); });
   check([&](Diagnostics& d) { Lowering(program, d, {true}).check_globals(); });
+  std::set<const Definition*> finished;
   if (module->has_train()) {
-    bool is_good = check([&](Diagnostics& d) { module->spec = Lowering(program, d, {true}).evaluate_train_spec(); });
-    (void)is_good;
-    check([&](Diagnostics& d) { module->train_graph = Lowering(program, d, {true}).build_train(module->spec); });
+    check([&](Diagnostics& d) { module->spec = Lowering(program, d, {true}).evaluate_train_spec(); });
+    check([&](Diagnostics& d) {
+      Lowering lowering(program, d, {true});
+      module->train_graph = lowering.build_train(module->spec);
+      finished.insert(lowering.finished().begin(), lowering.finished().end());
+    });
     std::vector<ParameterSpec> none;
     check([&](Diagnostics& d) {
       make_update_rules(program, module->train_graph ? module->train_graph->parameters : none, d, &module->spec.scalars);
@@ -107,10 +111,16 @@ std::unique_ptr<Module> load_module(SourceMap& sources, FileId file, const LoadO
       check([&](Diagnostics& d) { module->build_eval_graph(d); });
     }
   }
+  check([&](Diagnostics& d) {
+    for (const ast::Test* t : program.main->tests) {
+      Lowering lowering(program, d, {false});
+      lowering.build_test(*t);
+      finished.insert(lowering.finished().begin(), lowering.finished().end());
+    }
+  });
   for (const Definition* d : program.main->definitions)
-    if (d->ast->kind != ast::CallableKind::optimizer)
+    if (d->ast->kind != ast::CallableKind::optimizer && !finished.count(d))
       check([&](Diagnostics& found) { Lowering(program, found, {true}).try_definition(*d); });
-  check([&](Diagnostics& d) { module->build_tests(d); });
   if (diagnostics.has_errors()) {
     module->train_graph.reset();
     return nullptr;
