@@ -1,3 +1,5 @@
+// The data block becomes requests to the readers; every field is read once, and the rows are split by the seed of the run.
+
 #include "driver/data.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// One line per epoch, rewritten in place on a terminal and printed once elsewhere.
+
 #include "driver/progress.h"
 
 #include <algorithm>

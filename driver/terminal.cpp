@@ -1,3 +1,5 @@
+// Colour and animation only where a person looks on and has not asked for plain text.
+
 #include "driver/terminal.h"
 
 #include <sys/ioctl.h>

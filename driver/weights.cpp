@@ -1,3 +1,5 @@
+// Weights in and out of a runner: by full name, in row-major order, whatever order the compiled program keeps them in.
+
 #include "driver/weights.h"
 
 #include <algorithm>

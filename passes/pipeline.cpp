@@ -1,3 +1,4 @@
+// Every pass in order. What each requires and guarantees stands in its header.
 #include "passes/pipeline.h"
 
 #include <fmt/format.h>

@@ -1,0 +1,130 @@
+// Which nodes need no kernel of their own, and which need one after all.
+//
+// Leaves, views and cheap arithmetic over leaves are computed by whoever uses them. What has to stand in memory (outputs, updates, operands read at other
+// indices than the one being computed) gets a kernel of its own if fusion gave it none.
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "passes/fuse.h"
+#include "passes/fuse_internal.h"
+
+namespace nnc {
+
+bool is_expensive(Op op) {
+  switch (op) {
+    case Op::exp: case Op::expm1: case Op::log: case Op::log1p: case Op::sin: case Op::cos: case Op::tanh: case Op::sigmoid: case Op::erf: case Op::pow:
+      return true;
+    default: return false;
+  }
+}
+
+std::vector<bool> transparent_nodes(const Graph& graph) {
+  std::vector<bool> transparent(graph.size(), false);
+  std::vector<int> cost(graph.size(), 0);
+  std::vector<bool> leaf_only(graph.size(), false);
+  for (uint32_t i = 0; i < graph.size(); ++i) {
+    const Node& node = graph[NodeId{i}];
+    if (op_class(node.op) == OpClass::leaf) {
+      transparent[i] = leaf_only[i] = true;
+    } else if (is_soft_view(node.op) || is_hard_view(node.op)) {
+      transparent[i] = true;
+      leaf_only[i] = true;
+      for (NodeId o : node.operands) {
+        leaf_only[i] = leaf_only[i] && leaf_only[o.value];
+        cost[i] += cost[o.value];
+      }
+    } else if (is_elementwise(node.op) && !is_expensive(node.op)) {
+      bool leaves = true;
+      int total = 1;
+      for (NodeId o : node.operands) {
+        leaves = leaves && leaf_only[o.value];
+        total += cost[o.value];
+      }
+      cost[i] = total;
+      leaf_only[i] = transparent[i] = leaves && total <= max_loose_cost;
+    }
+  }
+  return transparent;
+}
+
+namespace {
+
+bool is_memory_leaf(Op op) { return op == Op::input || op == Op::parameter; }
+
+// A chain of views that ends in memory.
+bool reads_memory(const Graph& graph, NodeId n) {
+  const Node& node = graph[n];
+  if (node.group >= 0 || is_memory_leaf(node.op)) return true;
+  if (is_soft_view(node.op) || node.op == Op::slice || node.op == Op::reshape) return reads_memory(graph, node.operands[0]);
+  return false;
+}
+
+// Whether a contraction's operand can be computed while it is packed: cheap arithmetic over one value that stands in memory.
+bool fits_prologue(const Graph& graph, NodeId n) {
+  const Node& node = graph[n];
+  if (node.group >= 0 || op_class(node.op) == OpClass::leaf) return node.op != Op::iota;
+  if (is_soft_view(node.op) || node.op == Op::slice) return fits_prologue(graph, node.operands[0]);
+  if (node.op == Op::reshape) return reads_memory(graph, node.operands[0]);
+  if (!is_elementwise(node.op) || is_expensive(node.op)) return false;
+  return std::all_of(node.operands.begin(), node.operands.end(), [&](NodeId o) { return fits_prologue(graph, o); });
+}
+
+}  // namespace
+
+void finish_groups(Graph& graph) {
+  std::vector<bool> transparent = transparent_nodes(graph);
+  std::vector<std::vector<NodeId>> users = graph.users();
+  int next = 0;
+  for (const Node& node : graph.nodes()) next = std::max(next, node.group + 1);
+  std::vector<bool> live(graph.size(), false);
+  for (const Output& o : graph.outputs) live[o.node.value] = true;
+  for (const Update& u : graph.updates) live[u.node.value] = true;
+  for (uint32_t i = graph.size(); i-- > 0;)
+    if (live[i])
+      for (NodeId o : graph[NodeId{i}].operands) live[o.value] = true;
+
+  auto own_group = [&](NodeId n) {
+    if (graph[n].group < 0) graph[n].group = next++;
+  };
+  // Lone operations. Cheap ones that only one kernel uses at the same index are left to it.
+  for (uint32_t i = graph.size(); i-- > 0;) {
+    NodeId n{i};
+    const Node& node = graph[n];
+    if (!live[i] || node.group >= 0 || transparent[i]) continue;
+    bool inlined = is_elementwise(node.op) && !is_expensive(node.op) && !users[i].empty();
+    std::set<int> where;
+    for (NodeId u : users[i]) {
+      const Node& user = graph[u];
+      inlined = inlined && (is_elementwise(user.op) || op_class(user.op) == OpClass::reduce) && user.group >= 0;
+      where.insert(user.group);
+    }
+    if (!inlined || where.size() != 1) own_group(n);
+  }
+  // Values that must stand in memory: outputs, updates, operands read at other indices.
+  for (const Output& o : graph.outputs) own_group(o.node);
+  for (const Update& u : graph.updates) own_group(u.node);
+  for (uint32_t i = 0; i < graph.size(); ++i) {
+    if (!live[i]) continue;
+    const Node& node = graph[NodeId{i}];
+    if (node.op == Op::contract) {
+      for (NodeId o : node.operands)
+        if (!fits_prologue(graph, o)) own_group(o);
+    } else if (node.op == Op::reshape) {
+      NodeId o = node.operands[0];
+      if (!is_memory_leaf(graph[o].op) && graph[o].op != Op::reshape) own_group(o);
+    } else if (node.op == Op::gather || node.op == Op::pad) {
+      if (!reads_memory(graph, node.operands[0])) own_group(node.operands[0]);
+    } else if (node.op == Op::scatter_add) {
+      own_group(NodeId{i});
+    }
+  }
+  // Numbers in topological order of each group's first member.
+  std::map<int, int> number;
+  for (uint32_t i = 0; i < graph.size(); ++i) {
+    int& group = graph[NodeId{i}].group;
+    if (group >= 0) group = number.try_emplace(group, int(number.size())).first->second;
+  }
+}
+
+}  // namespace nnc
