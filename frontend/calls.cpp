@@ -116,9 +116,9 @@ const Definition* Lowering::choose_overload(const Value& callee, const std::vect
         for (const ast::Parameter& candidate : d->ast->arguments)
           if (candidate.name.text == a.name) p = &candidate;
       }
-      if (!p || !p->dims || !a.value.is(ValueKind::tensor)) continue;
+      if (!p || !p->dims || !(a.value.is(ValueKind::tensor) || a.value.is(ValueKind::array))) continue;
       bool wants_class = p->type && p->type->name.text == "class";
-      fits = fits && wants_class == a.value.tensor.is_class;
+      fits = fits && wants_class == (a.value.is(ValueKind::tensor) && a.value.tensor.is_class);
     }
     if (fits) return d;
   }
