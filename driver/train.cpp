@@ -13,6 +13,7 @@
 
 #include "driver/commands.h"
 #include "driver/data.h"
+#include "driver/divergence.h"
 #include "driver/evaluate.h"
 #include "driver/progress.h"
 #include "driver/weights.h"
@@ -227,9 +228,13 @@ int train(const TrainOptions& given) {
       runner.set_persistent_block(trainer.last_finite_state());
       std::string good = beside(options.out, "last-good");
       save_tensors(good, runner, true, {{"nnc.seed", std::to_string(plan.seed)}, {"nnc.step", std::to_string(trainer.last_finite_step())}});
+      Divergence found = find_divergence(session, runner, plan, loss, graphs.optimized, data, trainer.last_finite_state(), trainer.last_finite_step(), trainer.diverged_at().step);
       Diagnostic d;
       d.code = Code::E0501;
-      d.message = fmt::format("loss became NaN or infinite at epoch {}, step {}", trainer.diverged_at().epoch + 1, trainer.diverged_at().step_in_epoch);
+      d.message = fmt::format("loss became {} at epoch {}, step {}", found.loss, trainer.diverged_at().epoch + 1, trainer.diverged_at().step_in_epoch);
+      if (!found.cause.empty()) d.message += ": " + found.cause;
+      if (!found.cause.empty() && found.step + 1 != trainer.diverged_at().step)
+        d.notes.push_back(fmt::format("that was in step {} of the run, {} earlier: its update made a parameter infinite or NaN", found.step + 1, trainer.diverged_at().step - found.step - 1));
       d.span = spec.span;
       d.notes.push_back(fmt::format("the last finite state (step {}) is saved in {}", trainer.last_finite_step(), good));
       d.help.push_back("a smaller learning rate often helps: `--set using.lr=...`");
