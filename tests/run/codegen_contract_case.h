@@ -331,7 +331,7 @@ class Memory {
 
 /// Scalar code at one point, in f32, straightforwardly. Returns the values, by id, until the next call.
 inline const std::vector<float>& evaluate(Memory& memory, const std::vector<Instruction>& code, const std::vector<int64_t>& index,
-                                   float sum = 0) {
+                                          float sum = 0) {
   static std::vector<float> value(256, 0.0f);
   for (const Instruction& i : code) {
     auto operand = [&](size_t n) { return value[size_t(i.operands[n])]; };
