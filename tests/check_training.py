@@ -1,0 +1,291 @@
+"""What training promises (the same bits for any number of threads and across --resume, Ctrl-C that loses nothing), seen from the command line."""
+
+import csv
+import json
+import os
+import signal
+import time
+import unittest
+
+from command_line import EXAMPLES, CommandLine, read_safetensors, relative_gap
+
+DIGITS = EXAMPLES / "digits.nn"
+EXAMPLE_NAMES = ("digits", "mnist_mlp", "own_optimizer", "regression")
+STEPS_PER_EPOCH = 45  # of digits.nn: 1438 of 1797 rows train, in batches of 32
+
+
+def digits_rows():
+    with open(EXAMPLES / "data/digits.csv", newline="") as file:
+        return list(csv.reader(file))
+
+
+def csv_text(rows):
+    return "".join(",".join(row) + "\n" for row in rows)
+
+
+class SameBits(CommandLine):
+    def check_threads(self, example):
+        expected = self.train(EXAMPLES / f"{example}.nn", "one", "--threads", 1, "--epochs", 2)
+        for threads in (1, 2, 3, 7):
+            with self.subTest(threads=threads):
+                self.assertEqual(self.train(EXAMPLES / f"{example}.nn", "other", "--threads", threads, "--epochs", 2), expected)
+
+    def check_resume(self, example):
+        file = EXAMPLES / f"{example}.nn"
+        expected = self.train(file, "whole", "--epochs", 10)
+        first = self.train(file, "half", "--epochs", 5)
+        self.assertNotEqual(first[0], expected[0], "five more epochs must change the weights")
+        self.assertEqual(self.train(file, "half", "--epochs", 10, "--resume", "half.checkpoint.safetensors"), expected)
+
+    def test_resume_in_the_middle_of_an_epoch(self):
+        expected = self.train(DIGITS, "whole", "--steps", 2 * STEPS_PER_EPOCH + 10)
+        self.train(DIGITS, "part", "--steps", 7)
+        for steps in (8, STEPS_PER_EPOCH, STEPS_PER_EPOCH + 20, 2 * STEPS_PER_EPOCH + 10):
+            found = self.train(DIGITS, "part", "--steps", steps, "--resume", "part.checkpoint.safetensors")
+            self.assertEqual(read_safetensors(self.folder / "part.checkpoint.safetensors")[0]["nnc.step"], str(steps))
+        self.assertEqual(found, expected)
+
+    def test_resume_under_another_number_of_threads(self):
+        expected = self.train(DIGITS, "whole", "--epochs", 4, "--threads", 1)
+        self.train(DIGITS, "part", "--epochs", 2, "--threads", 3)
+        self.assertEqual(self.train(DIGITS, "part", "--epochs", 4, "--threads", 2, "--resume", "part.checkpoint.safetensors"), expected)
+
+    def test_where_the_run_is_started_and_written_does_not_matter(self):
+        expected = self.train(DIGITS, "one", "--epochs", 2)
+        (self.folder / "deep").mkdir()
+        self.assertEqual(self.train(self.program("digits"), "deep/other name", "--epochs", 2), expected)
+
+
+for name in EXAMPLE_NAMES:
+    setattr(SameBits, f"test_threads_{name}", lambda self, name=name: self.check_threads(name))
+    setattr(SameBits, f"test_resume_{name}", lambda self, name=name: self.check_resume(name))
+
+
+class Options(CommandLine):
+    def test_seed(self):
+        seeds = {seed: self.train(DIGITS, "w", "--epochs", 1, "--seed", seed)[0] for seed in (7, 8, 9)}
+        self.assertEqual(len(set(seeds.values())), 3)
+        self.assertEqual(seeds[7], self.train(DIGITS, "w", "--epochs", 1)[0], "7 is the file's own seed")
+
+    def test_set_is_what_the_file_would_say(self):
+        for path, value, change in (("using.lr", "0.02", ("lr: 0.05", "lr: 0.02")), ("using.momentum", "0", ("momentum: 0.9", "momentum: 0")),
+                                    ("data.batch", "64", ("batch: 32", "batch: 64")), ("data.batch", "all", ("batch: 32", "batch: all")),
+                                    ("seed", "3", ("seed     7", "seed     3"))):
+            with self.subTest(path=path, value=value):
+                changed = self.train(self.program("digits", change), "file", "--epochs", 2)
+                self.assertEqual(self.train(DIGITS, "set", "--set", f"{path}={value}", "--epochs", 2), changed)
+                self.assertNotEqual(self.train(DIGITS, "plain", "--epochs", 2), changed)
+
+    def test_set_a_dimension(self):
+        file = self.program("digits", ("data digits {", "dim Width = 64\ndata digits {"), ("Dense(64) |> relu\n    |> Dense(10)", "Dense(Width) |> relu\n    |> Dense(10)"))
+        self.train(file, "w", "--steps", 1, "--set", "Width=24")
+        self.assertEqual(read_safetensors(self.folder / "w.safetensors")[1]["dense2.weight"][0], [24, 64])
+
+    def test_options_may_stand_before_the_file(self):
+        expected = self.train(DIGITS, "after", "--epochs", 1, "--set", "data.batch=64")
+        self.nnc("train", "--quiet", "--out", "before.safetensors", "--epochs", 1, "--set", "data.batch=64", DIGITS)
+        self.assertEqual(self.digest("before"), expected)
+
+    def test_epochs_are_passes_over_the_training_rows(self):
+        self.assertEqual(self.train(DIGITS, "a", "--epochs", 2)[0], self.train(DIGITS, "b", "--steps", 2 * STEPS_PER_EPOCH)[0])
+
+    def test_default_output_is_named_after_the_file_in_the_current_folder(self):
+        self.nnc("train", DIGITS, "--quiet", "--steps", 1)
+        self.assertEqual(sorted(p.name for p in self.folder.iterdir()), ["digits.checkpoint.safetensors", "digits.safetensors"])
+
+    def test_data_takes_the_place_of_a_file(self):
+        rows = digits_rows()[:500]
+        self.write("short.csv", csv_text(rows))
+        changed = self.program("digits", ('"data/digits.csv"', '"short.csv"'))
+        expected = self.train(changed, "file", "--epochs", 2)
+        options = ("--data", "image=short.csv", "--data", "label=short.csv")
+        self.assertEqual(self.train(DIGITS, "option", "--epochs", 2, *options), expected)
+        self.assertNotEqual(self.train(DIGITS, "own", "--epochs", 2), expected)
+
+    def test_init_starts_from_weights(self):
+        self.train(DIGITS, "first", "--epochs", 2)
+        self.train(DIGITS, "still", "--epochs", 1, "--init", "first.safetensors", "--set", "using.lr=0")
+        self.assertEqual((self.folder / "still.safetensors").read_bytes(), (self.folder / "first.safetensors").read_bytes())
+        self.train(DIGITS, "on", "--epochs", 1, "--init", "first.safetensors")
+        self.assertNotEqual((self.folder / "on.safetensors").read_bytes(), (self.folder / "first.safetensors").read_bytes())
+
+    def test_log_has_a_line_for_every_step(self):
+        self.nnc("train", DIGITS, "--quiet", "--epochs", 2, "--log", "run.jsonl", "--out", "w.safetensors")
+        lines = self.log("run.jsonl")
+        self.assertEqual([line["step"] for line in lines], list(range(1, 2 * STEPS_PER_EPOCH + 1)))
+        self.assertEqual([line["epoch"] - lines[0]["epoch"] for line in lines], [0] * STEPS_PER_EPOCH + [1] * STEPS_PER_EPOCH)
+        for line in lines:
+            self.assertEqual(set(line), {"step", "epoch", "loss", "accuracy", "rate", "seconds"})
+            self.assertAlmostEqual(line["rate"], 0.05, places=6)
+        self.assertLess(lines[-1]["loss"], lines[0]["loss"])
+        self.assertEqual([line["seconds"] for line in lines], sorted(line["seconds"] for line in lines))
+        self.nnc("train", DIGITS, "--quiet", "--epochs", 3, "--log", "run.jsonl", "--out", "w.safetensors", "--resume", "w.checkpoint.safetensors")
+        more = self.log("run.jsonl")
+        self.assertEqual(more[:len(lines)], lines, "a resumed run goes on in the log")
+        self.assertEqual([line["step"] for line in more], list(range(1, 3 * STEPS_PER_EPOCH + 1)))
+
+    def test_quiet_and_progress(self):
+        self.assertEqual(self.nnc("train", DIGITS, "--quiet", "--epochs", 1).stderr, "")
+        progress = self.nnc("train", DIGITS, "--epochs", 2).stderr
+        self.assertIn("Epoch 2/2\n", progress)
+        self.assertRegex(progress, r"45/45 .*loss: \d\.\d{4} - accuracy: 0\.\d{4} - test loss: \d\.\d{4} - test accuracy: 0\.\d{4}\n")
+        self.assertNotIn("\r", progress, "nothing is overwritten in a pipe")
+        self.assertNotIn("\x1b", progress, "no colour in a pipe")
+
+
+class SmallerLastBatch(CommandLine):
+    """39 rows in batches of 32: the second step trains on 7 rows, and its loss is the mean over those 7."""
+
+    def test_it_is_a_step_of_its_own_rows(self):
+        rows = digits_rows()
+        for name, chosen in (("all", rows[:39]), ("head", rows[:32]), ("tail", rows[32:39])):
+            self.write(f"{name}.csv", csv_text(chosen))
+        plain = (("  test 20%\n", ""), (", momentum: 0.9", ""), ("lr: 0.05", "lr: 0.5"))
+        files = {name: self.program("digits", ('"data/digits.csv"', f'"{name}.csv"'), *plain, name=f"{name}.nn") for name in ("all", "head", "tail")}
+        common = ("--no-shuffle", "--log", "run.jsonl")
+        self.train(files["all"], "both", "--steps", 2, *common)
+        losses = [line["loss"] for line in self.log("run.jsonl")]
+        self.train(files["head"], "first", "--steps", 1, *common)
+        self.assertAlmostEqual(self.log("run.jsonl")[0]["loss"], losses[0], places=6)
+        self.train(files["tail"], "second", "--steps", 1, "--set", "data.batch=7", "--init", "first.safetensors", *common)
+        self.assertAlmostEqual(self.log("run.jsonl")[0]["loss"], losses[1], places=5)
+        found, expected = (read_safetensors(self.folder / f"{name}.safetensors")[1] for name in ("both", "second"))
+        before = read_safetensors(self.folder / "first.safetensors")[1]
+        for name, (shape, values) in expected.items():
+            self.assertEqual(found[name][0], shape)
+            self.assertLess(relative_gap(found[name][1], values), 1e-6, name)
+            self.assertGreater(relative_gap(found[name][1], before[name][1]), 1e-4, f"{name} did not train")
+
+
+class Metrics(CommandLine):
+    def test_digits_learns_and_eval_repeats_its_metrics(self):
+        run = self.nnc("train", DIGITS, "--json", "--out", "w.safetensors")
+        epochs = [json.loads(line) for line in run.stdout.splitlines()]
+        self.assertEqual([e["epoch"] for e in epochs], list(range(1, 31)))
+        for e in epochs:
+            self.assertEqual(set(e), {"epoch", "loss", "accuracy", "test"})
+            self.assertEqual(set(e["test"]), {"loss", "accuracy"})
+        self.assertGreaterEqual(epochs[-1]["test"]["accuracy"], 0.955)
+        evaluated = json.loads(self.nnc("eval", DIGITS, "--weights", "w.safetensors", "--json").stdout)
+        self.assertEqual(evaluated, epochs[-1]["test"])
+
+    def test_eval_prints_what_train_printed(self):
+        for example, epochs in (("digits", 3), ("mnist_mlp", 1), ("own_optimizer", 3), ("regression", 3)):
+            with self.subTest(example=example):
+                file = EXAMPLES / f"{example}.nn"
+                trained = self.nnc("train", file, "--epochs", epochs, "--quiet", "--out", "w.safetensors").stdout.splitlines()
+                evaluated = self.nnc("eval", file, "--weights", "w.safetensors").stdout.splitlines()
+                self.assertGreaterEqual(len(trained), 2)
+                self.assertEqual(sorted(trained), sorted(f"test {line}" for line in evaluated))
+
+    def test_predicted_classes_have_the_accuracy_of_eval(self):
+        rows = digits_rows()
+        train, held = rows[:1200], rows[1200:]
+        self.write("train.csv", csv_text(train))
+        self.write("held.csv", csv_text(held))
+        self.write("images.csv", csv_text(row[:64] for row in held))
+        block = ('data {} {{\n  image[64] : f32 = csv("{}.csv", columns: 0..64)\n'
+                 '  label : class(10) = csv("{}.csv", columns: 64)\n{}}}\n')
+        text = DIGITS.read_text()
+        text = text[text.index("model Digits"):]
+        file = self.write("held.nn", block.format("later", "held", "held", "") + block.format("digits", "train", "train", "  test from later\n") + text)
+        self.train(file, "w", "--epochs", 5)
+        evaluated = json.loads(self.nnc("eval", file, "--weights", "w.safetensors", "--json").stdout)
+        predicted = self.nnc("predict", file, "--weights", "w.safetensors", "--input", "image=images.csv", "--classes").stdout
+        table = list(csv.DictReader(predicted.splitlines()))
+        self.assertEqual(len(table), len(held))
+        hits = sum(int(row["class"]) == int(truth[64]) for row, truth in zip(table, held))
+        self.assertAlmostEqual(hits / len(held), evaluated["accuracy"], places=6)
+        self.assertGreater(hits / len(held), 0.8)
+        self.assertTrue(all(0.1 <= float(row["probability"]) <= 1 for row in table), "the most likely of ten classes")
+
+    def test_bench_gives_its_figures_as_json(self):
+        figures = json.loads(self.nnc("bench", DIGITS, "--json", "--threads", 1).stdout)
+        self.assertLessEqual({"step_us", "gflops", "peak_gflops", "share_of_peak", "bytes", "arena_bytes", "compile_ms", "kernels"}, set(figures))
+        self.assertGreater(figures["step_us"], 0)
+        self.assertAlmostEqual(figures["share_of_peak"], figures["gflops"] / figures["peak_gflops"], places=3)
+
+
+class Interruption(CommandLine):
+    def begin(self, *arguments):
+        """A run in a process group of its own, once its steps are under way."""
+        run = self.start("train", *arguments, "--log", "run.jsonl", start_new_session=True)
+        self.addCleanup(run.stdout.close)
+        self.addCleanup(run.stderr.close)
+        self.addCleanup(lambda: run.poll() is None and run.kill())
+        deadline = time.monotonic() + 60
+        while not (self.folder / "run.jsonl").exists() and run.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.005)
+        self.assertIsNone(run.poll(), "the run ended before it could be interrupted")
+        time.sleep(0.15)
+        return run
+
+    def check_interrupted(self, number):
+        run = self.begin(EXAMPLES / "mnist_mlp.nn", "--steps", 1000000, "--out", "w.safetensors")
+        os.killpg(run.pid, number)
+        output, messages = run.communicate(timeout=30)
+        self.assertEqual(run.returncode, 130, messages)
+        self.assertIn("w.checkpoint.safetensors", messages)
+        metadata, _ = read_safetensors(self.folder / "w.checkpoint.safetensors")
+        done = int(metadata["nnc.step"])
+        self.assertGreater(done, 0)
+        self.assertEqual(len(self.log("run.jsonl")), done)
+        total = done + 100
+        found = self.train(EXAMPLES / "mnist_mlp.nn", "w", "--steps", total, "--resume", "w.checkpoint.safetensors")
+        self.assertEqual(found, self.train(EXAMPLES / "mnist_mlp.nn", "uninterrupted", "--steps", total))
+
+    def test_ctrl_c_saves_and_resumes_to_the_same_bits(self):
+        self.check_interrupted(signal.SIGINT)
+
+    def test_termination_saves_too(self):
+        self.check_interrupted(signal.SIGTERM)
+
+    def test_a_second_ctrl_c_leaves_at_once(self):
+        file = self.program("mnist_mlp", ("fc1: Dense(64)", "fc1: Dense(4096)"), ("fc2: Dense(64)", "fc2: Dense(4096)"), ("batch: 32", "batch: all"))
+        old = self.write("w.safetensors", b"the old weights")
+        run = self.begin(file, "--threads", 1, "--out", "w.safetensors")  # a step takes seconds
+        os.killpg(run.pid, signal.SIGINT)
+        time.sleep(0.1)
+        self.assertIsNone(run.poll(), "the first Ctrl-C waits for the step")
+        os.killpg(run.pid, signal.SIGINT)
+        start = time.monotonic()
+        run.communicate(timeout=30)
+        self.assertLess(time.monotonic() - start, 1.0)
+        self.assertEqual(run.returncode, 130)
+        self.assertEqual(old.read_bytes(), b"the old weights")
+        self.assertEqual([p.name for p in self.folder.glob(".nnc-*")], [], "no temporary file stays")
+
+    def test_a_killed_run_leaves_whole_files(self):
+        file = self.program("digits", ("seed     7", "seed     7\n  save \"kept.safetensors\", every: 5"))
+        run = self.begin(file, "--steps", 1000000, "--out", "w.safetensors")
+        time.sleep(0.2)
+        run.kill()
+        run.communicate(timeout=30)
+        saved = sorted(self.folder.glob("*.safetensors"))
+        self.assertNotEqual(saved, [])
+        for path in saved:
+            read_safetensors(path)
+            self.nnc("eval", file, "--weights", path)
+
+
+class Divergence(CommandLine):
+    def test_nan_stops_the_run_and_keeps_the_last_good_state(self):
+        old = self.write("w.safetensors", b"the old weights")
+        run = self.run_nnc("train", EXAMPLES / "mnist_mlp.nn", "--set", "using.lr=1e6", "--out", "w.safetensors", "--quiet")
+        self.assertEqual(run.returncode, 1)
+        self.assertRegex(run.stderr, r"^error\[E0501\]: loss became (NaN|infinite|NaN or infinite) at epoch 1, step \d+")
+        self.assertIn("mnist_mlp.nn:", run.stderr)
+        self.assertIn("w.last-good.safetensors", run.stderr)
+        self.assertEqual(old.read_bytes(), b"the old weights")
+        good = json.loads(self.nnc("eval", EXAMPLES / "mnist_mlp.nn", "--weights", "w.last-good.safetensors", "--json").stdout)
+        self.assertIsInstance(good["loss"], float)
+
+    def test_as_json(self):
+        run = self.run_nnc("train", EXAMPLES / "mnist_mlp.nn", "--set", "using.lr=1e6", "--json")
+        self.assertEqual(run.returncode, 1)
+        found = json.loads(run.stdout.splitlines()[-1])
+        self.assertEqual((found["code"], found["severity"]), ("E0501", "error"))
+
+
+if __name__ == "__main__":
+    unittest.main()
