@@ -27,6 +27,7 @@ void combine(Combine how, double& into, double value) {
 }  // namespace
 
 struct Evaluator::Level {
+  Graph batch;  ///< compiled when it is first wanted
   CompiledStep compiled;
   std::unique_ptr<StepRunner> runner;
   std::vector<Accumulator> accumulators;
@@ -34,7 +35,8 @@ struct Evaluator::Level {
 
 Evaluator::~Evaluator() = default;
 
-Evaluator::Evaluator(Session& session, const BuiltGraph& eval, int64_t rows, const Layouts& layouts, Team& team) : rows_(rows) {
+Evaluator::Evaluator(Session& session, const BuiltGraph& eval, int64_t rows, const Layouts& layouts, Team& team)
+    : session_(session), layouts_(layouts), team_(team), rows_(rows) {
   for (const Output& o : eval.graph.outputs) names_.push_back(o.name);
   RowSplitObstacle obstacle;
   std::optional<RowSplit> split = split_rows(eval.graph, obstacle);
@@ -42,13 +44,7 @@ Evaluator::Evaluator(Session& session, const BuiltGraph& eval, int64_t rows, con
     session.diagnostics.report(Code::E0508, eval.graph[obstacle.node].span, obstacle.reason + " cannot be evaluated batch by batch");
     session.finish_diagnostics();
   }
-  for (RowLevel& level : split->levels) {
-    auto built = std::make_unique<Level>();
-    built->accumulators = level.accumulators;
-    built->compiled = compile_step(make_program(std::move(level.batch), fmt::format("eval{}", levels_.size()), rows, session.target, layouts), session.sources);
-    built->runner = std::make_unique<StepRunner>(built->compiled.step, team);
-    levels_.push_back(std::move(built));
-  }
+  for (RowLevel& level : split->levels) levels_.push_back(std::make_unique<Level>(Level{std::move(level.batch), {}, nullptr, level.accumulators}));
   final_ = std::move(split->final_graph);
 }
 

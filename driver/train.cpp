@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cmath>
 #include <filesystem>
+#include <future>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -88,13 +89,14 @@ class TrainRun : public TrainObserver {
   }
 
   void on_progress(const StepRecord& last, std::span<const double> means, bool finished) override {
+    if (log_) std::fflush(log_);  // not in every step, which may take a microsecond
     progress_.show(last.epoch, last.step_in_epoch, means, finished);
     if (!finished) return;
     std::string more;
     Json line;
     line["epoch"] = last.epoch + 1;
     for (size_t i = 0; i < means.size(); ++i) line[runner_.program().results[i]] = json_number(means[i]);
-    if (evaluator_ && !data_.split.test.empty()) {
+    if (evaluator_) {
       std::map<std::string, double> scalars{{"step", double(last.step)}, {"epoch", double(last.epoch)}};
       for (const ScalarSpec& s : session_.module->train().scalars) scalars.try_emplace(s.name, s.value);
       auto test = evaluator_->evaluate(data_, data_.split.test, true, runner_, scalars);
@@ -171,14 +173,25 @@ int train(const TrainOptions& given) {
   const TrainSpec& spec = session.module->train();
   if (options.out.empty()) options.out = std::filesystem::path(options.common.file).stem().string() + ".safetensors";
   check_output_writable(options.out);
-  RunData data = load_data(spec, options.common.data, spec.seed);
+  // Files are read while the program is compiled.
+  std::future<RunData> reading = std::async(std::launch::async, [&] { return load_data(spec, options.common.data, spec.seed); });
+  RunData data;
+  if (spec.batch == 0) data = reading.get();  // `batch: all` is as large as the data
 
   TrainPlan plan;
-  plan.rows = data.split.train;
   plan.seed = spec.seed;
   plan.shuffle = !options.no_shuffle;
   plan.save_every = spec.save_every;
-  plan.batch = spec.batch == 0 ? int64_t(plan.rows.size()) : spec.batch;
+  plan.batch = spec.batch == 0 ? std::max<int64_t>(1, int64_t(data.split.train.size())) : spec.batch;
+
+  TrainingGraphs graphs = make_training_graphs(session);
+  Team team(session.thread_count());
+  Program program = build_program(graphs.optimized, {"train", plan.batch, session.target, {}});
+  Layouts layouts;
+  for (const PersistentPlace& p : program.persistents) layouts[p.persistent.name] = program[p.buffer].order;
+  CompiledStep compiled = compile_step(std::move(program), session.sources);
+  if (reading.valid()) data = reading.get();
+  plan.rows = data.split.train;
   if (plan.rows.empty())
     throw UserError(Code::E0502, fmt::format("no rows are left to train on: `{}` has {} rows, and {} are set aside", spec.data.name, data.rows, data.rows));
   if (plan.batch > int64_t(plan.rows.size()))
@@ -189,12 +202,6 @@ int train(const TrainOptions& given) {
     throw UserError(Code::E0502, spec.steps == 0 && spec.epochs == 0 ? "zero epochs were asked for, so nothing would train" : "a negative number of steps was asked for",
                     options.common.file, "write `epochs 10` or `steps 1000`, or give `--epochs 10`");
 
-  TrainingGraphs graphs = make_training_graphs(session);
-  Team team(session.thread_count());
-  Program program = build_program(graphs.optimized, {"train", plan.batch, session.target, {}});
-  Layouts layouts;
-  for (const PersistentPlace& p : program.persistents) layouts[p.persistent.name] = program[p.buffer].order;
-  CompiledStep compiled = compile_step(std::move(program), session.sources);
   StepRunner runner(compiled.step, team);
   std::vector<ParameterSpec> specs = graphs.forward.parameters;
   for (const UpdateRule& rule : graphs.rules) specs.insert(specs.end(), rule.states.begin(), rule.states.end());
