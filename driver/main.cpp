@@ -8,6 +8,7 @@
 #include <cstring>
 #include <exception>
 #include <new>
+#include <regex>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -40,6 +41,20 @@ void print_fault(const CommonOptions& options, const Diagnostic& d) {
   std::fputs(text.c_str(), options.json ? stdout : stderr);
 }
 
+/// CLI11's messages in the words and the form of ours.
+std::string usage_message(std::string text) {
+  static const std::regex number(R"(Could not convert: (\S+) = (.*))"), range(R"((--\S+): Value (.*) not in range (.*))");
+  static const std::regex member(R"((--\S+): (.*) not in \{(.*)\})"), value(R"((--\S+): .*required .* missing)");
+  static const std::regex extra(R"(The following arguments? w(?:as|ere) not expected: (.*))");
+  std::smatch m;
+  if (std::regex_match(text, m, number)) return fmt::format("`{}` takes a whole number, found `{}`", m.str(1), m.str(2));
+  if (std::regex_match(text, m, range)) return fmt::format("`{}` takes {}, found `{}`", m.str(1), m.str(3), m.str(2));
+  if (std::regex_match(text, m, member)) return fmt::format("`{}` takes one of {}, found `{}`", m.str(1), std::regex_replace(m.str(3), std::regex(","), ", "), m.str(2));
+  if (std::regex_match(text, m, value)) return fmt::format("`{}` needs a value", m.str(1));
+  if (std::regex_match(text, m, extra)) return fmt::format("unexpected argument `{}`", m.str(1));
+  return text;
+}
+
 /// A wrong command or flag: what was written and what it may have been meant to be.
 int report_usage(const CLI::App& app, const CLI::ParseError& error, int argc, char** argv) {
   if (error.get_exit_code() == int(CLI::ExitCodes::Success)) return app.exit(error);
@@ -51,7 +66,7 @@ int report_usage(const CLI::App& app, const CLI::ParseError& error, int argc, ch
   }
   for (const CLI::Option* o : chosen->get_options())
     for (const std::string& l : o->get_lnames()) flags.push_back("--" + l);
-  std::string message = error.what(), help;
+  std::string message = usage_message(error.what()), help;
   if (chosen == &app && argc > 1 && argv[1][0] != '-') {
     message = fmt::format("unknown command `{}`", argv[1]);
     if (std::string near = nearest(argv[1], commands); !near.empty()) help = fmt::format("did you mean `nnc {}`?", near);
@@ -90,6 +105,9 @@ int run_main(int argc, char** argv) {
   add_summary(app, action);
   add_test(app, action);
   add_bench(app, action);
+  // `--set a=1 FILE`: an option that may be repeated takes one value each time.
+  for (CLI::App* command : app.get_subcommands([](CLI::App*) { return true; }))
+    for (CLI::Option* option : command->get_options([](CLI::Option* o) { return !o->get_positional(); })) option->allow_extra_args(false);
   bool json = false;
   for (int i = 1; i < argc; ++i) json = json || std::string_view(argv[i]) == "--json";
   CommonOptions shared;
