@@ -15,6 +15,7 @@ namespace nnc {
 namespace {
 
 constexpr int max_call_depth = 120;
+constexpr int64_t max_calls = 200000;
 
 std::string lower_case(std::string text) {
   for (char& c : text) c = char(std::tolower(static_cast<unsigned char>(c)));
@@ -368,9 +369,24 @@ Value Lowering::call_definition(const Definition& d, const std::vector<CallArgum
     }
     arguments = std::move(spread);
   }
-  if (depth_ >= max_call_depth) {
-    error(Code::E0209, span, fmt::format("`{}` calls itself without end", d.name()))
-        .notes.push_back("definitions are expanded where they are called");
+  // After one of these errors nothing more is expanded: unwinding through every other call could take for ever.
+  if (gave_up_) return poison();
+  if (depth_ >= max_call_depth || ++calls_ > max_calls) {
+    gave_up_ = true;
+    // The one that goes round is the innermost that stands in the chain of calls many times.
+    const Definition* culprit = &d;
+    Span at = span;
+    for (const Frame* f = frame_; f && depth_ >= max_call_depth; f = f->caller) {
+      int times = 0;
+      for (const Frame* g = f; g; g = g->caller) times += g->definition == f->definition;
+      if (!f->definition || times < 10) continue;
+      culprit = f->definition;
+      at = f->call_span;
+      break;
+    }
+    std::string message = depth_ >= max_call_depth ? fmt::format("`{}` calls itself without end", culprit->name())
+                                                   : fmt::format("this program expands to more than {} calls", max_calls);
+    error(Code::E0209, at, std::move(message)).notes.push_back("definitions are expanded where they are called");
     return poison();
   }
   bool is_model = d.ast->kind == ast::CallableKind::model;

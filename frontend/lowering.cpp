@@ -230,7 +230,8 @@ std::optional<TensorValue> Lowering::as_tensor(const Value& v, Span span, DType 
         t.span = place(span);
         return t;
       }
-      if (!is_float(number_type) && number_type != DType::boolean && std::floor(v.number) != v.number) number_type = DType::f32;
+      bool is_whole = std::floor(v.number) == v.number && std::abs(v.number) <= std::numeric_limits<int32_t>::max();
+      if (!is_float(number_type) && !is_whole) number_type = DType::f32;
       return constant(v.number, number_type, {}, span);
     }
     case ValueKind::boolean:

@@ -285,6 +285,8 @@ class Lowering {
   Frame* frame_ = nullptr;
   uint32_t next_frame_ = 1;
   int depth_ = 0;
+  int64_t calls_ = 0;
+  bool gave_up_ = false;
   std::set<std::string> reported_;  ///< code, place and message
   Diagnostic discarded_;
   std::map<const void*, Value> globals_;  ///< looked up by declaration, never iterated
