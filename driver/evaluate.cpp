@@ -54,6 +54,10 @@ std::map<std::string, Tensor> Evaluator::evaluate(const RunData& data, const std
   std::map<std::string, double> known = scalars;
   known["rows"] = double(rows.size());
   for (auto& level : levels_) {
+    if (!level->runner) {
+      level->compiled = compile_step(make_program(std::move(level->batch), "eval", rows_, session_.target, layouts_), session_.sources);
+      level->runner = std::make_unique<StepRunner>(level->compiled.step, team_);
+    }
     StepRunner& runner = *level->runner;
     const StepProgram& program = runner.program();
     runner.copy_persistents(from);
