@@ -1,0 +1,245 @@
+// Fifty steps of training against PyTorch in double precision, by the 64-bit interpreter (tests/trajectories/README.md). Graphs, gradients and update
+// rules are the ones that training compiles; only the engine differs, so that what is left is the rounding of doubles: a wrong gradient, a wrong factor
+// in an optimiser's rule or a hyperparameter rounded to single precision stands far above it. The same again after each pass that rewrites graphs.
+// The compiled code is held against the same figures by check_trajectories.py.
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <sstream>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "frontend/frontend.h"
+#include "ir/interpreter.h"
+#include "passes/cse.h"
+#include "passes/fold.h"
+#include "passes/pipeline.h"
+#include "passes/simplify.h"
+#include "runtime/tensor_file.h"
+#include "tests/unit/catch.h"
+
+using namespace nnc;
+
+namespace {
+
+constexpr double relative_tolerance = 1e-9;
+
+std::string folder() { return std::string(NNC_SOURCE_DIR) + "/tests/trajectories/"; }
+
+std::string read_text(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  REQUIRE(file.good());
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+double element(DType dtype, const std::byte* at) {
+  auto as = [&](auto t) {
+    std::memcpy(&t, at, sizeof t);
+    return double(t);
+  };
+  switch (dtype) {
+    case DType::f32: return as(float());
+    case DType::f64: return as(double());
+    case DType::i32: return as(int32_t());
+    case DType::i64: return as(int64_t());
+    default: return as(uint8_t());
+  }
+}
+
+/// What one training run needs: the graph of a step, data in memory, persistents before the first step.
+struct Training {
+  SourceMap sources;
+  std::unique_ptr<Module> module;
+  Graph graph;
+  std::vector<FieldData> fields;
+  std::map<std::string, Tensor> persistents;
+  int64_t batch = 0, rows = 0;
+};
+
+SourceKind source_kind(SourceSpec::Kind kind) {
+  REQUIRE((kind == SourceSpec::Kind::csv || kind == SourceSpec::Kind::idx));
+  return kind == SourceSpec::Kind::csv ? SourceKind::csv : SourceKind::idx;
+}
+
+std::string errors(const Diagnostics& diagnostics, const SourceMap& sources) {
+  std::string text;
+  for (const Diagnostic& d : diagnostics.items()) text += render_text(d, sources, false);
+  return text;
+}
+
+void read_data(Training& t) {
+  const DataSpec& data = t.module->train().data;
+  std::vector<FieldRequest> requests;
+  for (const FieldSpec& f : data.fields) {
+    FieldRequest r;
+    r.name = f.name;
+    r.kind = source_kind(f.source.kind);
+    r.path = (std::filesystem::path(folder()) / f.source.path).string();
+    r.has_range = f.source.has_range;
+    r.first_column = f.source.first_column;
+    r.end_column = f.source.end_column;
+    r.columns = f.source.columns;
+    r.column_names = f.source.column_names;
+    r.dtype = f.dtype;
+    r.classes = f.classes;
+    r.row_shape = f.shape;
+    requests.push_back(r);
+  }
+  t.fields = read_fields(requests);
+  t.rows = t.fields.front().rows;
+  t.batch = t.module->train().batch;
+}
+
+/// Initial weights from the file; the states of layers and optimisers from their initialisers, which are constants here.
+void set_persistents(Training& t, const std::vector<ParameterSpec>& parameters, const std::vector<UpdateRule>& rules, const std::string& init) {
+  auto fill = [&](const ParameterSpec& p) {
+    REQUIRE(p.initializer.kind == Initializer::Kind::constant);
+    Tensor state = make_tensor(p.persistent.type.dtype, shape_at(p.persistent.type, 1));
+    for (double& v : state.values) v = p.initializer.a;
+    t.persistents[p.persistent.name] = state;
+  };
+  TensorFile file = read_safetensors(folder() + init);
+  for (const ParameterSpec& p : parameters) {
+    const TensorView* view = file.find(p.persistent.name);
+    if (!view) {
+      fill(p);
+      continue;
+    }
+    Tensor weights = make_tensor(p.persistent.type.dtype, shape_at(p.persistent.type, 1));
+    REQUIRE(view->shape == weights.shape);
+    for (size_t i = 0; i < weights.values.size(); ++i) weights.values[i] = element(view->dtype, view->data + i * byte_size(view->dtype));
+    t.persistents[p.persistent.name] = weights;
+  }
+  for (const UpdateRule& r : rules)
+    for (const ParameterSpec& s : r.states) fill(s);
+}
+
+Training prepare(const std::string& program, const std::string& init) {
+  Training t;
+  Diagnostics diagnostics;
+  std::string path = folder() + program;
+  LoadOptions options;
+  options.read_file = [](const std::string& file) -> std::optional<std::string> { return read_text(file); };
+  t.module = load_module(t.sources, t.sources.add(path, read_text(path)), options, diagnostics);
+  INFO(errors(diagnostics, t.sources));
+  REQUIRE(t.module);
+  std::optional<BuiltGraph> forward = t.module->build_train_graph(diagnostics);
+  REQUIRE(forward);
+  std::vector<UpdateRule> rules = t.module->build_update_rules(forward->parameters, diagnostics);
+  std::vector<std::pair<std::string, const Graph*>> views;
+  for (const UpdateRule& r : rules) views.push_back({r.parameter, &r.rule});
+  t.graph = forward->graph;
+  add_backward(t.graph, views, t.module->train().clip_norm, diagnostics);
+  REQUIRE(!diagnostics.has_errors());
+  read_data(t);
+  set_persistents(t, forward->parameters, rules, init);
+  return t;
+}
+
+/// Rows [first, first + count) of a field.
+Tensor rows_of(const FieldData& field, int64_t first, int64_t count) {
+  std::vector<int64_t> shape{count};
+  shape.insert(shape.end(), field.row_shape.begin(), field.row_shape.end());
+  Tensor t = make_tensor(field.dtype, shape);
+  int64_t per_row = element_count(field.row_shape);
+  size_t size = byte_size(field.dtype);
+  for (int64_t r = 0; r < count; ++r)
+    for (int64_t i = 0; i < per_row; ++i)
+      t.values[size_t(r * per_row + i)] = element(field.dtype, field.data + (first + r) * field.row_stride_bytes + size_t(i) * size);
+  return t;
+}
+
+/// Trains in file order, the last batch of an epoch as small as it is; returns the loss of every step, before its update.
+std::vector<double> train(Training& t, int64_t steps) {
+  std::vector<double> losses;
+  Bindings b;
+  b.persistents = t.persistents;
+  for (const ScalarSpec& s : t.module->train().scalars) b.scalars[s.name] = s.value;
+  int64_t first = 0, epoch = 0;
+  for (int64_t step = 0; step < steps; ++step) {
+    b.rows = std::min(t.batch, t.rows - first);
+    b.scalars["step"] = double(step);
+    b.scalars["epoch"] = double(epoch);
+    for (size_t i = 0; i < t.fields.size(); ++i) b.inputs[t.module->train().data.fields[i].name] = rows_of(t.fields[i], first, b.rows);
+    Results r = interpret(t.graph, b);
+    losses.push_back(r.outputs.at("loss").values.at(0));
+    for (auto& [name, value] : r.updates) b.persistents[name] = std::move(value);
+    first += b.rows;
+    if (first == t.rows) {
+      first = 0;
+      ++epoch;
+    }
+  }
+  t.persistents = std::move(b.persistents);
+  return losses;
+}
+
+void compare(const Training& t, const std::vector<double>& losses, const nlohmann::json& expected) {
+  REQUIRE(losses.size() == expected["losses"].size());
+  double worst = 0;
+  size_t worst_step = 0;
+  for (size_t i = 0; i < losses.size(); ++i) {
+    double right = expected["losses"][i].get<double>(), gap = std::fabs(losses[i] - right) / std::fabs(right);
+    if (!(gap <= worst)) worst = gap, worst_step = i;
+  }
+  {
+    INFO(fmt::format("the loss of step {} is off by {:.2e}", worst_step, worst));
+    CHECK(worst <= relative_tolerance);
+  }
+  TensorFile final = read_safetensors(folder() + expected["final"].get<std::string>());
+  REQUIRE(!final.tensors.empty());
+  for (const TensorView& view : final.tensors) {
+    INFO(view.name);
+    REQUIRE(t.persistents.count(view.name));
+    const Tensor& weights = t.persistents.at(view.name);
+    REQUIRE(view.shape == weights.shape);
+    double difference = 0, norm = 0;
+    for (size_t i = 0; i < weights.values.size(); ++i) {
+      double right = element(view.dtype, view.data + i * byte_size(view.dtype));
+      difference += (weights.values[i] - right) * (weights.values[i] - right);
+      norm += right * right;
+    }
+    INFO(fmt::format("off by {:.2e} of its norm", std::sqrt(difference / norm)));
+    CHECK(std::sqrt(difference) <= relative_tolerance * std::sqrt(norm));
+  }
+}
+
+struct Rewriting {
+  const char* name;
+  std::function<void(Graph&)> run;
+};
+
+}  // namespace
+
+TEST_CASE("the interpreter follows PyTorch's double precision for fifty steps", "[run][trajectory]") {
+  nlohmann::json all = nlohmann::json::parse(read_text(folder() + "expected.json"));
+  const Rewriting rewritings[] = {
+      {"as built", [](Graph&) {}},
+      {"simplified", [](Graph& g) { simplify(g); }},
+      {"folded", [](Graph& g) { fold_constants(g); }},
+      {"common subexpressions merged", [](Graph& g) { merge_common_subexpressions(g); }},
+      {"optimised", [](Graph& g) { optimize_graph(g); }},
+  };
+  int programs = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(folder())) {
+    if (entry.path().extension() != ".nn") continue;
+    std::string name = entry.path().stem().string();
+    ++programs;
+    REQUIRE(all.contains(name));
+    const nlohmann::json& expected = all[name];
+    for (const Rewriting& rewriting : rewritings) {
+      INFO(name << ", " << rewriting.name);
+      Training t = prepare(expected["program"], expected["init"]);
+      rewriting.run(t.graph);
+      REQUIRE(verify_graph(t.graph).empty());
+      std::vector<double> losses = train(t, expected["steps"]);
+      compare(t, losses, expected);
+    }
+  }
+  CHECK(programs == int(all.size()));
+}
