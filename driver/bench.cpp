@@ -1,11 +1,12 @@
-// nnc bench: time of one training step, data gather included, against the machine's own fp32 FMA peak. Peak and steps are measured in turns, so
-// that both see the same clock and the same neighbours; the median over the turns is printed with the quartiles.
+// nnc bench: time of one training step, data gather included, against the machine's own fp32 FMA peak. Peak and steps are
+// measured in turns, so that both see the same clock and the same neighbours; the median over the turns is printed with the
+// quartiles.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 #ifdef __x86_64__
 #include <x86intrin.h>
@@ -49,7 +50,8 @@ uint64_t read_ticks() {
 /// Steps over shuffled epochs of the training rows, as training takes them.
 class StepSource {
  public:
-  StepSource(StepRunner& runner, const TrainSpec& spec, const std::vector<int64_t>& rows, int64_t batch) : runner_(runner), rows_(rows), batch_(batch), seed_(spec.seed) {
+  StepSource(StepRunner& runner, const TrainSpec& spec, const std::vector<int64_t>& rows, int64_t batch)
+      : runner_(runner), rows_(rows), batch_(batch), seed_(spec.seed) {
     for (const std::string& name : runner.program().scalars) {
       scalars_.push_back(0);
       for (const ScalarSpec& s : spec.scalars)
@@ -109,7 +111,8 @@ int bench(const BenchOptions& o) {
   const std::vector<int64_t>& rows = data.split.train;
   int64_t batch = spec.batch == 0 ? int64_t(rows.size()) : spec.batch;
   if (batch > int64_t(rows.size()) || rows.empty())
-    throw UserError(Code::E0503, fmt::format("a batch takes {} rows, but only {} train", batch, rows.size()), o.common.file, "`--set data.batch=N`, or `batch: all` in the data clause");
+    throw UserError(Code::E0503, fmt::format("a batch takes {} rows, but only {} train", batch, rows.size()), o.common.file,
+                    "`--set data.batch=N`, or `batch: all` in the data clause");
   auto compile_start = Clock::now();
   TrainingGraphs graphs = make_training_graphs(session);
   CompiledStep compiled = compile_step(build_program(graphs.optimized, {"train", batch, session.target, {}}), session.sources);
@@ -127,7 +130,8 @@ int bench(const BenchOptions& o) {
   steps.prepare(count);
   steps.run();
   for (double took = steps.run(); took < 0.01 && count < 10000; took = steps.run()) {
-    count = std::min<int64_t>(10000, std::max<int64_t>(count + 1, int64_t(double(count) * std::min(10.0, 0.012 / std::max(took, 1e-7)))));
+    count = std::min<int64_t>(
+        10000, std::max<int64_t>(count + 1, int64_t(double(count) * std::min(10.0, 0.012 / std::max(took, 1e-7)))));
     steps.prepare(count);
   }
   std::vector<double> step_times, peaks;
@@ -162,30 +166,52 @@ int bench(const BenchOptions& o) {
     const Kernel& kernel = compiled.program.kernels[k];
     double us = double(ticks[k]) * tick_seconds / double(measured) * 1e6;
     double rate = us > 0 ? kernel.flops / us * 1e-3 : 0, traffic = us > 0 ? kernel.bytes / us * 1e-3 : 0;
-    kernels.push_back({{"name", kernel.name}, {"place", session.sources.describe_line(kernel.span)}, {"us", us}, {"flops", kernel.flops}, {"bytes", kernel.bytes},
-                       {"gflops", rate}, {"gbytes_per_second", traffic}, {"share_of_peak", rate / peak}});
+    kernels.push_back({{"name", kernel.name},
+                       {"place", session.sources.describe_line(kernel.span)},
+                       {"us", us},
+                       {"flops", kernel.flops},
+                       {"bytes", kernel.bytes},
+                       {"gflops", rate},
+                       {"gbytes_per_second", traffic},
+                       {"share_of_peak", rate / peak}});
   }
   if (o.common.json) {
-    Json line{{"step_us", step * 1e6}, {"step_us_quartiles", {quantile(step_times, 0.25) * 1e6, quantile(step_times, 0.75) * 1e6}}, {"gflops", gflops}, {"peak_gflops", peak},
-              {"share_of_peak", gflops / peak}, {"flops", flops}, {"bytes", bytes}, {"arena_bytes", compiled.program.arena_bytes},
-              {"persistent_bytes", compiled.program.persistent_bytes}, {"compile_ms", compile_ms}, {"threads", team.size()}, {"batch", batch}, {"kernels", kernels}};
+    Json line{{"step_us", step * 1e6},
+              {"step_us_quartiles", {quantile(step_times, 0.25) * 1e6, quantile(step_times, 0.75) * 1e6}},
+              {"gflops", gflops},
+              {"peak_gflops", peak},
+              {"share_of_peak", gflops / peak},
+              {"flops", flops},
+              {"bytes", bytes},
+              {"arena_bytes", compiled.program.arena_bytes},
+              {"persistent_bytes", compiled.program.persistent_bytes},
+              {"compile_ms", compile_ms},
+              {"threads", team.size()},
+              {"batch", batch},
+              {"kernels", kernels}};
     std::printf("%s\n", line.dump().c_str());
     return exit_done;
   }
-  std::printf("step            %.2f us (quartiles %.2f to %.2f, %d turns of %lld steps), batch %lld, %d thread%s\n", step * 1e6, quantile(step_times, 0.25) * 1e6,
-              quantile(step_times, 0.75) * 1e6, o.turns, static_cast<long long>(count), static_cast<long long>(batch), team.size(), team.size() == 1 ? "" : "s");
-  std::printf("contractions    %s, %.1f GFLOP/s, %.1f %% of the measured peak of %.1f GFLOP/s\n", in_units(flops, "FLOP").c_str(), gflops, gflops / peak * 100, peak);
-  std::printf("memory          arena %s, parameters and states %s, touched in a step %s\n", in_units(double(compiled.program.arena_bytes), "B").c_str(),
+  std::printf("step            %.2f us (quartiles %.2f to %.2f, %d turns of %lld steps), batch %lld, %d thread%s\n", step * 1e6,
+              quantile(step_times, 0.25) * 1e6, quantile(step_times, 0.75) * 1e6, o.turns, static_cast<long long>(count),
+              static_cast<long long>(batch), team.size(), team.size() == 1 ? "" : "s");
+  std::printf("contractions    %s, %.1f GFLOP/s, %.1f %% of the measured peak of %.1f GFLOP/s\n", in_units(flops, "FLOP").c_str(),
+              gflops, gflops / peak * 100, peak);
+  std::printf("memory          arena %s, parameters and states %s, touched in a step %s\n",
+              in_units(double(compiled.program.arena_bytes), "B").c_str(),
               in_units(double(compiled.program.persistent_bytes), "B").c_str(), in_units(bytes, "B").c_str());
   std::printf("compiled in     %.1f ms for %s\n\n", compile_ms, session.target.cpu.c_str());
   size_t width = 6;
   for (const Json& k : kernels) width = std::max(width, k["name"].get<std::string>().size());
-  std::printf("%-*s %9s %6s %12s %12s %14s %14s %6s\n", int(width), "kernel", "us", "time", "work", "memory", "FLOP/s", "B/s", "peak");
+  std::printf("%-*s %9s %6s %12s %12s %14s %14s %6s\n", int(width), "kernel", "us", "time", "work", "memory", "FLOP/s", "B/s",
+              "peak");
   double total = 0;
   for (const Json& k : kernels) total += k["us"].get<double>();
   for (const Json& k : kernels)
-    std::printf("%-*s %9.2f %5.1f%% %12s %12s %14s %14s %5.1f%%\n", int(width), k["name"].get<std::string>().c_str(), k["us"].get<double>(), total > 0 ? k["us"].get<double>() / total * 100 : 0,
-                in_units(k["flops"].get<double>(), "FLOP").c_str(), in_units(k["bytes"].get<double>(), "B").c_str(), in_units(k["gflops"].get<double>() * 1e9, "FLOP/s").c_str(),
+    std::printf("%-*s %9.2f %5.1f%% %12s %12s %14s %14s %5.1f%%\n", int(width), k["name"].get<std::string>().c_str(),
+                k["us"].get<double>(), total > 0 ? k["us"].get<double>() / total * 100 : 0,
+                in_units(k["flops"].get<double>(), "FLOP").c_str(), in_units(k["bytes"].get<double>(), "B").c_str(),
+                in_units(k["gflops"].get<double>() * 1e9, "FLOP/s").c_str(),
                 in_units(k["gbytes_per_second"].get<double>() * 1e9, "B/s").c_str(), k["share_of_peak"].get<double>() * 100);
   return exit_done;
 }
@@ -194,10 +220,11 @@ int bench(const BenchOptions& o) {
 
 void add_bench(CLI::App& app, Action& action) {
   auto o = std::make_shared<BenchOptions>();
-  CLI::App* command = app.add_subcommand("bench",
-                                         "time of one training step, share of the machine's measured peak, time of each kernel\n\n"
-                                         "  nnc bench mnist_mlp.nn --threads 1\n"
-                                         "  nnc bench mnist_mlp.nn --set data.batch=256 --json\n");
+  CLI::App* command =
+      app.add_subcommand("bench",
+                         "time of one training step, share of the machine's measured peak, time of each kernel\n\n"
+                         "  nnc bench mnist_mlp.nn --threads 1\n"
+                         "  nnc bench mnist_mlp.nn --set data.batch=256 --json\n");
   add_common(*command, o->common, true, true);
   command->add_option("--turns", o->turns, "how often steps and peak are measured in turns (25)")->check(CLI::Range(1, 10000));
   command->callback([o, &action] { action = [o] { return bench(*o); }; });

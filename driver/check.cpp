@@ -1,8 +1,8 @@
 // nnc check: every mistake of a file at once, nothing run. nnc explain: what a code means.
 #include <cstdio>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include "driver/commands.h"
 
@@ -21,7 +21,8 @@ int explain(const std::string& word) {
   for (Code code : all_codes()) {
     names.emplace_back(code_name(code));
     if (names.back() != word) continue;
-    std::printf("%s: %s\n\n%s\n", word.c_str(), std::string(code_summary(code)).c_str(), std::string(code_explanation(code)).c_str());
+    std::printf("%s: %s\n\n%s\n", word.c_str(), std::string(code_summary(code)).c_str(),
+                std::string(code_explanation(code)).c_str());
     return exit_done;
   }
   std::string near = nearest(word, names);

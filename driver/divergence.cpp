@@ -1,6 +1,6 @@
-// Runs are reproducible to the bit, so nothing has to be watched while training is fast: the last snapshot is run again step by step, and only the step that
-// first gives something not finite (a result, or a parameter after its update) is interpreted node by node. The interpreter holds 64 bits; what an f32
-// could not hold counts as infinite.
+// Runs are reproducible to the bit, so nothing has to be watched while training is fast: the last snapshot is run again step by
+// step, and only the step that first gives something not finite (a result, or a parameter after its update) is interpreted node
+// by node. The interpreter holds 64 bits; what an f32 could not hold counts as infinite.
 #include "driver/divergence.h"
 
 #include <algorithm>
@@ -17,7 +17,9 @@
 namespace nnc {
 namespace {
 
-bool is_finite(double v, DType dtype) { return std::isfinite(v) && (dtype != DType::f32 || std::abs(v) <= double(std::numeric_limits<float>::max())); }
+bool is_finite(double v, DType dtype) {
+  return std::isfinite(v) && (dtype != DType::f32 || std::abs(v) <= double(std::numeric_limits<float>::max()));
+}
 
 bool persistents_finite(const StepRunner& runner) {
   for (size_t i = 0; i < runner.program().persistents.size(); ++i) {
@@ -65,7 +67,8 @@ Bindings bind_step(const StepRunner& runner, const TrainPlan& plan, const RunDat
     }
     bindings.inputs[n.attributes.text] = std::move(t);
   }
-  for (size_t i = 0; i < runner.program().persistents.size(); ++i) bindings.persistents[runner.program().persistents[i].name] = read_persistent(runner, i);
+  for (size_t i = 0; i < runner.program().persistents.size(); ++i)
+    bindings.persistents[runner.program().persistents[i].name] = read_persistent(runner, i);
   return bindings;
 }
 
@@ -102,8 +105,8 @@ std::string name_cause(const Graph& graph, const std::vector<Tensor>& values, co
 
 }  // namespace
 
-Divergence find_divergence(Session& session, StepRunner& runner, TrainPlan plan, int loss, const Graph& graph, const RunData& data, std::span<const std::byte> from,
-                           int64_t from_step, int64_t diverged_step) {
+Divergence find_divergence(Session& session, StepRunner& runner, TrainPlan plan, int loss, const Graph& graph,
+                           const RunData& data, std::span<const std::byte> from, int64_t from_step, int64_t diverged_step) {
   Divergence result;
   runner.clear_stop();
   runner.set_persistent_block(from);

@@ -17,9 +17,10 @@ struct Divergence {
   int64_t step = 0;   ///< updates done before the step in which the cause stands
 };
 
-/// Replays the run from the state `from` after `from_step` updates, which is exact, up to `diverged_step`: in the first step that gives something
-/// not finite, the graph is interpreted and the first operation with a finite input and such a result is named. Changes the runner's persistents.
-Divergence find_divergence(Session&, StepRunner&, TrainPlan, int loss, const Graph&, const RunData&, std::span<const std::byte> from, int64_t from_step,
-                           int64_t diverged_step);
+/// Replays the run from the state `from` after `from_step` updates, which is exact, up to `diverged_step`: in the first step that
+/// gives something not finite, the graph is interpreted and the first operation with a finite input and such a result is named.
+/// Changes the runner's persistents.
+Divergence find_divergence(Session&, StepRunner&, TrainPlan, int loss, const Graph&, const RunData&,
+                           std::span<const std::byte> from, int64_t from_step, int64_t diverged_step);
 
 }  // namespace nnc

@@ -65,9 +65,11 @@ std::string dot_graph(const Graph& graph) {
   for (uint32_t i = 0; i < graph.size(); ++i)
     for (NodeId operand : graph[NodeId{i}].operands) out += fmt::format("  n{} -> n{};\n", operand.value, i);
   for (size_t i = 0; i < graph.outputs.size(); ++i)
-    out += fmt::format("  out{} [label=\"output {}\", shape=ellipse];\n  n{} -> out{};\n", i, escape(graph.outputs[i].name), graph.outputs[i].node.value, i);
+    out += fmt::format("  out{} [label=\"output {}\", shape=ellipse];\n  n{} -> out{};\n", i, escape(graph.outputs[i].name),
+                       graph.outputs[i].node.value, i);
   for (size_t i = 0; i < graph.updates.size(); ++i)
-    out += fmt::format("  update{} [label=\"update {}\", shape=ellipse];\n  n{} -> update{};\n", i, escape(graph.updates[i].name), graph.updates[i].node.value, i);
+    out += fmt::format("  update{} [label=\"update {}\", shape=ellipse];\n  n{} -> update{};\n", i, escape(graph.updates[i].name),
+                       graph.updates[i].node.value, i);
   return out + "}\n";
 }
 
@@ -77,7 +79,8 @@ std::string dot_program(const Program& program) {
   std::set<uint32_t> drawn;
   auto is_inner = [&](uint32_t buffer) { return program.buffers[buffer].kind == BufferKind::temporary; };
   auto draw_buffer = [&](uint32_t buffer) {
-    if (drawn.insert(buffer).second) out += fmt::format("  b{} [label=\"{}\", shape=ellipse];\n", buffer, escape(program.buffers[buffer].name));
+    if (drawn.insert(buffer).second)
+      out += fmt::format("  b{} [label=\"{}\", shape=ellipse];\n", buffer, escape(program.buffers[buffer].name));
   };
   for (size_t k = 0; k < program.kernels.size(); ++k) {
     const Kernel& kernel = program.kernels[k];

@@ -1,10 +1,11 @@
-// nnc eval: loss and reports of trained weights on the test split, which is the one that training set aside: its seed is stored with the weights.
+// nnc eval: loss and reports of trained weights on the test split, which is the one that training set aside: its seed is stored
+// with the weights.
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "driver/commands.h"
@@ -59,10 +60,12 @@ int eval(const EvalOptions& o) {
   StepRunner weights(model_weights(session), team);
   std::map<std::string, std::string> metadata = load_tensors(o.weights, weights, false);
   uint64_t seed = spec.seed;
-  if (auto it = metadata.find("nnc.seed"); it != metadata.end() && !o.common.seed) seed = std::strtoull(it->second.c_str(), nullptr, 10);
+  if (auto it = metadata.find("nnc.seed"); it != metadata.end() && !o.common.seed)
+    seed = std::strtoull(it->second.c_str(), nullptr, 10);
   RunData data = load_data(spec, o.common.data, seed);
   if (data.split.test.empty())
-    throw UserError(Code::E0507, fmt::format("the data block `{}` sets no test rows aside", spec.data.name), o.common.file, "add `test 20%` to the data block");
+    throw UserError(Code::E0507, fmt::format("the data block `{}` sets no test rows aside", spec.data.name), o.common.file,
+                    "add `test 20%` to the data block");
   Evaluator evaluator(session, graph, std::min<int64_t>(256, int64_t(data.split.test.size())), {}, team);
   std::map<std::string, double> scalars{{"step", 0}, {"epoch", 0}};
   for (const ScalarSpec& s : spec.scalars) scalars.try_emplace(s.name, s.value);
@@ -78,8 +81,10 @@ int eval(const EvalOptions& o) {
   }
   for (const std::string& name : evaluator.names()) {
     const Tensor& t = values.at(name);
-    if (t.shape.empty()) std::printf("%s: %s\n", name.c_str(), format_metric(t.values[0]).c_str());
-    else print_table(name, t);
+    if (t.shape.empty())
+      std::printf("%s: %s\n", name.c_str(), format_metric(t.values[0]).c_str());
+    else
+      print_table(name, t);
   }
   return exit_done;
 }

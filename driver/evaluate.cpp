@@ -1,5 +1,6 @@
-// The evaluation graph is cut at its reductions over rows (passes/split_rows.h). Each level runs batch by batch in compiled code; its partial results are
-// combined here in 64 bits; the rest, which no longer depends on single rows, is evaluated once by the interpreter.
+// The evaluation graph is cut at its reductions over rows (passes/split_rows.h). Each level runs batch by batch in compiled code;
+// its partial results are combined here in 64 bits; the rest, which no longer depends on single rows, is evaluated once by the
+// interpreter.
 #include "driver/evaluate.h"
 
 #include <algorithm>
@@ -18,9 +19,15 @@ namespace {
 
 void combine(Combine how, double& into, double value) {
   switch (how) {
-    case Combine::sum: into += value; break;
-    case Combine::max: into = std::isnan(into) || std::isnan(value) ? std::numeric_limits<double>::quiet_NaN() : std::max(into, value); break;
-    case Combine::min: into = std::isnan(into) || std::isnan(value) ? std::numeric_limits<double>::quiet_NaN() : std::min(into, value); break;
+    case Combine::sum:
+      into += value;
+      break;
+    case Combine::max:
+      into = std::isnan(into) || std::isnan(value) ? std::numeric_limits<double>::quiet_NaN() : std::max(into, value);
+      break;
+    case Combine::min:
+      into = std::isnan(into) || std::isnan(value) ? std::numeric_limits<double>::quiet_NaN() : std::min(into, value);
+      break;
   }
 }
 
@@ -41,21 +48,24 @@ Evaluator::Evaluator(Session& session, const BuiltGraph& eval, int64_t rows, con
   RowSplitObstacle obstacle;
   std::optional<RowSplit> split = split_rows(eval.graph, obstacle);
   if (!split) {
-    session.diagnostics.report(Code::E0508, eval.graph[obstacle.node].span, obstacle.reason + " cannot be evaluated batch by batch");
+    session.diagnostics.report(Code::E0508, eval.graph[obstacle.node].span,
+                               obstacle.reason + " cannot be evaluated batch by batch");
     session.finish_diagnostics();
   }
-  for (RowLevel& level : split->levels) levels_.push_back(std::make_unique<Level>(Level{std::move(level.batch), {}, nullptr, level.accumulators}));
+  for (RowLevel& level : split->levels)
+    levels_.push_back(std::make_unique<Level>(Level{std::move(level.batch), {}, nullptr, level.accumulators}));
   final_ = std::move(split->final_graph);
 }
 
-std::map<std::string, Tensor> Evaluator::evaluate(const RunData& data, const std::vector<int64_t>& rows, bool test, const StepRunner& from,
-                                                  const std::map<std::string, double>& scalars) {
+std::map<std::string, Tensor> Evaluator::evaluate(const RunData& data, const std::vector<int64_t>& rows, bool test,
+                                                  const StepRunner& from, const std::map<std::string, double>& scalars) {
   std::map<std::string, Tensor> accumulated;
   std::map<std::string, double> known = scalars;
   known["rows"] = double(rows.size());
   for (auto& level : levels_) {
     if (!level->runner) {
-      level->compiled = compile_step(make_program(std::move(level->batch), "eval", rows_, session_.target, layouts_), session_.sources);
+      level->compiled =
+          compile_step(make_program(std::move(level->batch), "eval", rows_, session_.target, layouts_), session_.sources);
       level->runner = std::make_unique<StepRunner>(level->compiled.step, team_);
     }
     StepRunner& runner = *level->runner;
@@ -78,7 +88,9 @@ std::map<std::string, Tensor> Evaluator::evaluate(const RunData& data, const std
       Tensor t;
       t.dtype = a.type.dtype;
       for (const Extent& e : a.type.shape) t.shape.push_back(e.size);
-      double start = a.combine == Combine::sum ? 0 : a.combine == Combine::max ? -std::numeric_limits<double>::infinity() : std::numeric_limits<double>::infinity();
+      double start = a.combine == Combine::sum   ? 0
+                     : a.combine == Combine::max ? -std::numeric_limits<double>::infinity()
+                                                 : std::numeric_limits<double>::infinity();
       t.values.assign(size_t(a.type.elements(0)), start);
       sums[a.name] = std::move(t);
     }

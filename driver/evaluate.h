@@ -15,8 +15,8 @@ namespace nnc {
 
 class Evaluator {
  public:
-  /// Reports E0508 at once; code is compiled at the first evaluation. Session and team outlive this. `rows`: rows of a batch; `layouts`: orders of
-  /// persistents in the runner that weights will come from.
+  /// Reports E0508 at once; code is compiled at the first evaluation. Session and team outlive this. `rows`: rows of a batch;
+  /// `layouts`: orders of persistents in the runner that weights will come from.
   Evaluator(Session&, const BuiltGraph& eval, int64_t rows, const Layouts& layouts, Team&);
   ~Evaluator();
   /// Weights as in `from`; scalars by name. Outputs by name, in the order of `names`.

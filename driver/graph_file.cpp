@@ -29,8 +29,10 @@ bool is_graph_file(const std::string& path) { return path.ends_with(".nnir"); }
 
 Graph load_graph(Session& session, const std::string& path) {
   std::string text;
-  if (path == "-") text.assign(std::istreambuf_iterator<char>(std::cin), {});
-  else text = read_text_file(path);
+  if (path == "-")
+    text.assign(std::istreambuf_iterator<char>(std::cin), {});
+  else
+    text = read_text_file(path);
   FileId file = session.sources.add(path == "-" ? "<standard input>" : path, std::move(text));
   return session.require(parse_graph(session.sources, file, session.diagnostics));
 }
@@ -38,7 +40,8 @@ Graph load_graph(Session& session, const std::string& path) {
 std::pair<std::string, std::string> split_option(const std::string& option, const std::string& text, const char* form) {
   size_t equals = text.find('=');
   if (equals == std::string::npos || equals == 0 || equals + 1 == text.size())
-    throw UserError(Code::E0601, fmt::format("`{} {}` is not of the form {}", option, text, form), "the command line", fmt::format("write `{} {}`", option, form));
+    throw UserError(Code::E0601, fmt::format("`{} {}` is not of the form {}", option, text, form), "the command line",
+                    fmt::format("write `{} {}`", option, form));
   return {text.substr(0, equals), text.substr(equals + 1)};
 }
 
@@ -47,7 +50,9 @@ std::map<std::string, int64_t> parse_dims(const std::vector<std::string>& texts)
   for (const std::string& text : texts) {
     auto [name, value] = split_option("--dim", text, "N=64");
     std::optional<int64_t> size = parse_size(value);
-    if (!size || *size < 1) throw UserError(Code::E0601, fmt::format("`--dim {}`: `{}` is not a size", text, value), "the command line", "sizes are whole numbers, at least 1");
+    if (!size || *size < 1)
+      throw UserError(Code::E0601, fmt::format("`--dim {}`: `{}` is not a size", text, value), "the command line",
+                      "sizes are whole numbers, at least 1");
     dims[name] = *size;
   }
   return dims;
@@ -56,7 +61,8 @@ std::map<std::string, int64_t> parse_dims(const std::vector<std::string>& texts)
 ArgumentSpec parse_described_input(const std::string& text) {
   auto [name, written] = split_option("--input", text, "x=f32[B, 64]");
   auto refuse = [&, n = name]() -> UserError {
-    return UserError(Code::E0601, fmt::format("`--input {}` does not describe a tensor", text), "the command line", fmt::format("write its type and sizes: `--input \"{}=f32[B, 64]\"`", n));
+    return UserError(Code::E0601, fmt::format("`--input {}` does not describe a tensor", text), "the command line",
+                     fmt::format("write its type and sizes: `--input \"{}=f32[B, 64]\"`", n));
   };
   size_t open = written.find('[');
   if (open == std::string::npos || written.back() != ']') throw refuse();
@@ -73,9 +79,12 @@ ArgumentSpec parse_described_input(const std::string& text) {
     std::string item = trim(sizes.substr(0, comma));
     sizes.remove_prefix(std::min(comma + 1, sizes.size()));
     std::optional<int64_t> size = parse_size(item);
-    if (item == "B") spec.type.shape.push_back({1, true});
-    else if (size) spec.type.shape.push_back({*size, false});
-    else throw refuse();
+    if (item == "B")
+      spec.type.shape.push_back({1, true});
+    else if (size)
+      spec.type.shape.push_back({*size, false});
+    else
+      throw refuse();
   }
   spec.dimension_names.resize(spec.type.shape.size());
   return spec;
@@ -85,7 +94,8 @@ void require_definition(const Module& module, const std::string& name, const std
   std::vector<std::string> names = module.definition_names();
   if (!name.empty()) return;  // the frontend knows the standard library's names too, and says what is near
   throw UserError(Code::E0601, "which definition is meant? none was named", file,
-                  names.empty() ? "the file has no definitions" : fmt::format("`--fn {}`; the file has {}", names.front(), fmt::join(names, ", ")));
+                  names.empty() ? "the file has no definitions"
+                                : fmt::format("`--fn {}`; the file has {}", names.front(), fmt::join(names, ", ")));
 }
 
 }  // namespace nnc

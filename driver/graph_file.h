@@ -1,4 +1,5 @@
-// Graphs that come from elsewhere than a train block: .nnir files, and definitions called with inputs of types given on the command line.
+// Graphs that come from elsewhere than a train block: .nnir files, and definitions called with inputs of types given on the
+// command line.
 #pragma once
 
 #include <map>

@@ -1,6 +1,6 @@
-// A graph that is evaluated once has no data block to read rows from. Inputs whose first dimension is the rows of the batch become fields, as in
-// training; all others become persistents, which take any shape. Where the rows stand elsewhere in an input, the graph is first fixed to the
-// number of rows at hand.
+// A graph that is evaluated once has no data block to read rows from. Inputs whose first dimension is the rows of the batch
+// become fields, as in training; all others become persistents, which take any shape. Where the rows stand elsewhere in an input,
+// the graph is first fixed to the number of rows at hand.
 #include "driver/graph_runner.h"
 
 #include <algorithm>
@@ -24,7 +24,8 @@ bool is_row_input(const Type& type) {
   return std::none_of(type.shape.begin() + 1, type.shape.end(), [](const Extent& e) { return e.rows; });
 }
 
-std::map<std::string, Tensor> run_compiled(Graph graph, const Bindings& bindings, const Target& target, const SourceMap& sources, Team& team) {
+std::map<std::string, Tensor> run_compiled(Graph graph, const Bindings& bindings, const Target& target, const SourceMap& sources,
+                                           Team& team) {
   bool fix = bindings.rows == 0;
   for (const Node& n : graph.nodes()) fix = fix || (n.op == Op::input && n.type.has_rows() && !is_row_input(n.type));
   if (fix) graph = with_fixed_rows(graph, bindings.rows);
@@ -59,7 +60,8 @@ std::map<std::string, Tensor> run_compiled(Graph graph, const Bindings& bindings
   std::vector<std::vector<std::byte>> fields;
   for (size_t i = 0; i < program.fields.size(); ++i) {
     auto it = bindings.inputs.find(program.fields[i]);
-    if (it == bindings.inputs.end()) throw UserError(Code::E0511, fmt::format("no value was given for the input `{}`", program.fields[i]));
+    if (it == bindings.inputs.end())
+      throw UserError(Code::E0511, fmt::format("no value was given for the input `{}`", program.fields[i]));
     fields.push_back(to_bytes(it->second.values, it->second.dtype));
     int64_t row_bytes = int64_t(fields.back().size()) / rows;
     fields.back().resize(fields.back().size() + FileBytes::readable_past_end);
@@ -75,7 +77,8 @@ std::map<std::string, Tensor> run_compiled(Graph graph, const Bindings& bindings
   }
   runner.run(std::span(&rows, 1), row_index.data(), scalars.data(), results.data());
   std::map<std::string, Tensor> outputs;
-  for (size_t i = 0; i < results.size(); ++i) outputs[program.results[i]] = {scalar_types[program.results[i]], {}, {double(results[i])}};
+  for (size_t i = 0; i < results.size(); ++i)
+    outputs[program.results[i]] = {scalar_types[program.results[i]], {}, {double(results[i])}};
   for (size_t i = 0; i < program.outputs.size(); ++i) {
     const OutputSlot& slot = program.outputs[i];
     outputs[slot.name] = {slot.dtype, slot.shape, to_numbers(runner.output(i), size_t(element_count(slot.shape)), slot.dtype)};
@@ -99,7 +102,8 @@ Graph with_fixed_rows(const Graph& graph, int64_t rows) {
   return result;
 }
 
-std::map<std::string, Tensor> evaluate_graph(Engine engine, Graph graph, const Bindings& bindings, const Target& target, const SourceMap& sources, Team& team) {
+std::map<std::string, Tensor> evaluate_graph(Engine engine, Graph graph, const Bindings& bindings, const Target& target,
+                                             const SourceMap& sources, Team& team) {
   graph.updates.clear();
   remove_dead_code(graph);
   if (engine == Engine::interpreter) return interpret(graph, bindings).outputs;

@@ -1,8 +1,8 @@
 // nnc ir: the program at every stage of its way, from syntax tree to assembly, as text or as a graph for Graphviz.
 #include <cstdio>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include "driver/commands.h"
 #include "driver/dot.h"
@@ -55,8 +55,10 @@ Staged lone_stage(Graph graph, const IrOptions& o) {
   if (o.stage == "backward") {
     bool has_loss = false;
     for (const Output& out : graph.outputs) has_loss = has_loss || out.name == "loss";
-    if (has_loss) differentiate_loss(graph);
-    else append_gradients(graph, std::vector<Output>(graph.outputs), "");
+    if (has_loss)
+      differentiate_loss(graph);
+    else
+      append_gradients(graph, std::vector<Output>(graph.outputs), "");
   } else if (o.stage != "graph") {
     optimize_graph(graph);
   }
@@ -66,7 +68,8 @@ Staged lone_stage(Graph graph, const IrOptions& o) {
 int ir(const IrOptions& o) {
   bool dot = o.format == "dot";
   if (dot && (o.stage == "ast" || o.stage == "llvm" || o.stage == "llvm-opt" || o.stage == "asm"))
-    throw UserError(Code::E0601, fmt::format("the stage `{}` is text, not a graph", o.stage), "the command line", "`--format dot` draws graph, backward, optimized and kernels");
+    throw UserError(Code::E0601, fmt::format("the stage `{}` is text, not a graph", o.stage), "the command line",
+                    "`--format dot` draws graph, backward, optimized and kernels");
   bool lone = is_graph_file(o.common.file);
   if (lone && o.stage == "ast") throw UserError(Code::E0601, "a .nnir file has no syntax tree", o.common.file);
   if (o.stage == "ast") return print_tree(o);
@@ -90,9 +93,15 @@ int ir(const IrOptions& o) {
   if (o.stage == "graph" || o.stage == "backward" || o.stage == "optimized") {
     text = dot ? dot_graph(staged.graph) : print_graph(staged.graph, &session.sources);
   } else {
-    Program program = build_program(staged.graph, {lone || !o.fn.empty() ? staged.graph.name : "train", staged.rows, session.target, {}});
-    if (o.stage == "kernels") text = dot ? dot_program(program) : print_program(program, &session.sources);
-    else text = emit_text(program, &session.sources, o.stage == "llvm" ? CodeStage::llvm : o.stage == "llvm-opt" ? CodeStage::llvm_optimized : CodeStage::assembly);
+    Program program =
+        build_program(staged.graph, {lone || !o.fn.empty() ? staged.graph.name : "train", staged.rows, session.target, {}});
+    if (o.stage == "kernels")
+      text = dot ? dot_program(program) : print_program(program, &session.sources);
+    else
+      text = emit_text(program, &session.sources,
+                       o.stage == "llvm"       ? CodeStage::llvm
+                       : o.stage == "llvm-opt" ? CodeStage::llvm_optimized
+                                               : CodeStage::assembly);
   }
   if (!text.empty() && text.back() != '\n') text += '\n';
   std::fputs(text.c_str(), stdout);
@@ -116,7 +125,8 @@ void add_ir(CLI::App& app, Action& action) {
   command->add_option("--fn", o->fn, "a definition instead of the training step");
   command->add_option("--input", o->inputs, "with --fn, NAME=TYPE: \"x=f32[B, 64]\", where B is the rows of a batch");
   command->add_option("--dim", o->dims, "with --fn, N=64: a size that no input gives");
-  command->add_option("--rows", o->rows, "with --fn or a .nnir file: rows of a batch to plan for (32)")->check(CLI::Range(int64_t{1}, int64_t{1} << 24));
+  command->add_option("--rows", o->rows, "with --fn or a .nnir file: rows of a batch to plan for (32)")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 24));
   command->callback([o, &action] { action = [o] { return ir(*o); }; });
 }
 

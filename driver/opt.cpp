@@ -3,8 +3,8 @@
 #include <iostream>
 #include <sstream>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include "driver/commands.h"
 #include "driver/graph_file.h"
@@ -24,7 +24,8 @@ struct OptOptions {
 };
 
 int list_passes() {
-  for (const GraphPassInfo& pass : graph_passes()) std::printf("%-20s %s\n", std::string(pass.name).c_str(), std::string(pass.summary).c_str());
+  for (const GraphPassInfo& pass : graph_passes())
+    std::printf("%-20s %s\n", std::string(pass.name).c_str(), std::string(pass.summary).c_str());
   std::printf("%-20s %s\n", "lower", "the program of kernels; the last pass, it ends the graph");
   return exit_done;
 }
@@ -46,14 +47,16 @@ void require_pass(const std::string& name, const char* option) {
 
 int opt(const OptOptions& o) {
   if (o.list) return list_passes();
-  if (o.common.file.empty()) throw UserError(Code::E0601, "`nnc opt` needs a .nnir file", "the command line", "`-` reads standard input");
+  if (o.common.file.empty())
+    throw UserError(Code::E0601, "`nnc opt` needs a .nnir file", "the command line", "`-` reads standard input");
   std::vector<std::string> names;
   std::stringstream words(o.passes);
   for (std::string word; std::getline(words, word, ',');)
     if (!word.empty()) names.push_back(pass_name(word));
   for (size_t i = 0; i < names.size(); ++i) {
     require_pass(names[i], "--passes");
-    if (names[i] == "lower" && i + 1 != names.size()) throw UserError(Code::E0601, "`lower` ends the graph, so it can only be the last pass", "the command line");
+    if (names[i] == "lower" && i + 1 != names.size())
+      throw UserError(Code::E0601, "`lower` ends the graph, so it can only be the last pass", "the command line");
   }
   Session session(o.common);
   Graph graph = load_graph(session, o.common.file);
@@ -71,7 +74,8 @@ int opt(const OptOptions& o) {
     if (const GraphPassInfo* pass = find_graph_pass(name)) run_pass(context, name, graph, pass->run);
   if (o.time) {
     std::fprintf(stderr, "%-20s %10s %7s %7s\n", "pass", "ms", "nodes", "after");
-    for (const PassTiming& t : context.timings) std::fprintf(stderr, "%-20s %10.3f %7u %7u\n", t.name.c_str(), t.seconds * 1e3, t.nodes_before, t.nodes_after);
+    for (const PassTiming& t : context.timings)
+      std::fprintf(stderr, "%-20s %10.3f %7u %7u\n", t.name.c_str(), t.seconds * 1e3, t.nodes_before, t.nodes_after);
   }
   if (!names.empty() && names.back() == "lower") {
     finish_groups(graph);
@@ -98,7 +102,8 @@ void add_opt(CLI::App& app, Action& action) {
   command->add_flag("--print-after-all", o->print_all, "after every pass");
   command->add_flag("--verify-each", o->verify_each, "check every invariant before and after each pass");
   command->add_flag("--time", o->time, "time and number of nodes of each pass");
-  command->add_option("--rows", o->rows, "rows of a batch that `lower` plans for (32)")->check(CLI::Range(int64_t{1}, int64_t{1} << 24));
+  command->add_option("--rows", o->rows, "rows of a batch that `lower` plans for (32)")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 24));
   command->add_option("--cpu", o->common.cpu, "`lower` for this CPU or level");
   command->add_flag("--json", o->common.json, "diagnostics as JSON lines");
   command->callback([o, &action] { action = [o] { return opt(*o); }; });

@@ -3,8 +3,8 @@
 #include <cstdio>
 #include <cstring>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include "base/check.h"
 #include "driver/commands.h"
@@ -23,7 +23,8 @@ struct PredictOptions {
   bool classes = false;
 };
 
-/// What is asked of the file given for a model's input: any file for the data field of that name, or one that holds these values alone.
+/// What is asked of the file given for a model's input: any file for the data field of that name, or one that holds these values
+/// alone.
 FieldRequest request_of(const ArgumentSpec& input, const std::string& path, const TrainSpec& spec) {
   FieldRequest r;
   r.name = input.name;
@@ -38,9 +39,12 @@ FieldRequest request_of(const ArgumentSpec& input, const std::string& path, cons
   }
   if (r.kind == SourceKind::npz || r.kind == SourceKind::safetensors) {
     TensorFile file = read_tensors(path, r.kind);
-    if (file.find(input.name)) r.key = input.name;
-    else if (file.tensors.size() == 1) r.key = file.tensors[0].name;
-    else r.key = input.name;
+    if (file.find(input.name))
+      r.key = input.name;
+    else if (file.tensors.size() == 1)
+      r.key = file.tensors[0].name;
+    else
+      r.key = input.name;
   }
   if (r.kind == SourceKind::csv && int64_t(count_csv_columns(load_file(path), path)) != values) {
     // A table laid out like the training data: the same columns are taken.
@@ -64,18 +68,22 @@ std::vector<FieldData> read_inputs(const PredictOptions& o, const std::vector<Ar
     auto [name, path] = split_option("--input", text, "NAME=FILE");
     if (std::find(names.begin(), names.end(), name) == names.end()) {
       std::string near = nearest(name, names);
-      throw UserError(Code::E0601, fmt::format("the model has no input `{}`", name), "the command line",
-                      near.empty() ? fmt::format("its inputs are {}", fmt::join(names, ", ")) : fmt::format("did you mean `{}`?", near));
+      throw UserError(
+          Code::E0601, fmt::format("the model has no input `{}`", name), "the command line",
+          near.empty() ? fmt::format("its inputs are {}", fmt::join(names, ", ")) : fmt::format("did you mean `{}`?", near));
     }
-    if (!given.emplace(name, path).second) throw UserError(Code::E0601, fmt::format("`--input {}` is given twice", name), "the command line");
+    if (!given.emplace(name, path).second)
+      throw UserError(Code::E0601, fmt::format("`--input {}` is given twice", name), "the command line");
   }
   std::vector<FieldRequest> requests;
   for (const ArgumentSpec& input : inputs) {
     auto it = given.find(input.name);
     if (it == given.end())
-      throw UserError(Code::E0601, fmt::format("the model's input `{}` is not given", input.name), "the command line", fmt::format("`--input {}=FILE.npy`", input.name));
+      throw UserError(Code::E0601, fmt::format("the model's input `{}` is not given", input.name), "the command line",
+                      fmt::format("`--input {}=FILE.npy`", input.name));
     if (input.type.shape.empty() || !(input.type.shape[0] == Extent{1, true}))
-      throw UserError(Code::E0506, fmt::format("the model's input `{}` has no rows: prediction goes row by row", input.name), o.common.file, "`nnc run --fn` evaluates any definition");
+      throw UserError(Code::E0506, fmt::format("the model's input `{}` has no rows: prediction goes row by row", input.name),
+                      o.common.file, "`nnc run --fn` evaluates any definition");
     requests.push_back(request_of(input, it->second, spec));
   }
   return read_fields(requests);
@@ -133,7 +141,9 @@ Meaning meaning_of(const Graph& graph) {
 /// The likeliest class of each row and its probability. One score per row is that of class 1 against class 0.
 std::vector<StoredTensor> to_classes(const StoredTensor& result, Meaning meaning) {
   if (!is_float(result.dtype) || result.shape.empty() || result.shape.size() > 2)
-    throw UserError(Code::E0601, fmt::format("`--classes` needs one row of scores per row, the model gives {}", shape_text(result.shape)), "the command line");
+    throw UserError(Code::E0601,
+                    fmt::format("`--classes` needs one row of scores per row, the model gives {}", shape_text(result.shape)),
+                    "the command line");
   size_t rows = size_t(result.shape[0]), columns = result.shape.size() == 2 ? size_t(result.shape[1]) : 1;
   std::vector<double> values = to_numbers(result.bytes.data(), rows * columns, result.dtype);
   Tensor classes{DType::i32, {int64_t(rows)}, {}}, probabilities{DType::f32, {int64_t(rows)}, {}};
@@ -161,14 +171,17 @@ int predict(const PredictOptions& o) {
   BuiltGraph graph = session.require(session.module->build_predict_graph(session.diagnostics));
   check_results_path(o.output, o.classes ? 2 : graph.graph.outputs.size());
   if (o.classes && graph.graph.outputs.size() != 1)
-    throw UserError(Code::E0601, fmt::format("`--classes` needs a model with one result, this one has {}", graph.graph.outputs.size()), "the command line");
+    throw UserError(Code::E0601,
+                    fmt::format("`--classes` needs a model with one result, this one has {}", graph.graph.outputs.size()),
+                    "the command line");
   std::vector<FieldData> fields = read_inputs(o, graph.inputs, session.module->train());
   int64_t rows = fields.empty() ? 0 : fields[0].rows;
   Team team(session.thread_count());
   StepRunner weights(model_weights(session), team);
   load_tensors(o.weights, weights, false);
   Meaning meaning = meaning_of(graph.graph);
-  CompiledStep compiled = compile_step(make_program(std::move(graph.graph), "predict", std::clamp<int64_t>(rows, 1, 256), session.target), session.sources);
+  CompiledStep compiled = compile_step(
+      make_program(std::move(graph.graph), "predict", std::clamp<int64_t>(rows, 1, 256), session.target), session.sources);
   StepRunner runner(compiled.step, team);
   runner.copy_persistents(weights);
   const StepProgram& program = runner.program();
@@ -196,7 +209,8 @@ int predict(const PredictOptions& o) {
     header = {"class", "probability"};
   }
   write_results(o.output, written, header);
-  if (!o.output.empty() && o.output != "-" && !o.common.quiet) std::fprintf(stderr, "%lld rows written to %s\n", static_cast<long long>(rows), o.output.c_str());
+  if (!o.output.empty() && o.output != "-" && !o.common.quiet)
+    std::fprintf(stderr, "%lld rows written to %s\n", static_cast<long long>(rows), o.output.c_str());
   return exit_done;
 }
 
@@ -204,10 +218,11 @@ int predict(const PredictOptions& o) {
 
 void add_predict(CLI::App& app, Action& action) {
   auto o = std::make_shared<PredictOptions>();
-  CLI::App* command = app.add_subcommand("predict",
-                                         "run the model on new rows\n\n"
-                                         "  nnc predict digits.nn --weights digits.safetensors --input image=x.npy --output y.npy\n"
-                                         "  nnc predict digits.nn --weights digits.safetensors --input image=x.csv --classes\n");
+  CLI::App* command =
+      app.add_subcommand("predict",
+                         "run the model on new rows\n\n"
+                         "  nnc predict digits.nn --weights digits.safetensors --input image=x.npy --output y.npy\n"
+                         "  nnc predict digits.nn --weights digits.safetensors --input image=x.csv --classes\n");
   add_common(*command, o->common, false, true);
   command->add_option("--weights", o->weights, "trained weights (.safetensors)")->required();
   command->add_option("--input", o->inputs, "NAME=FILE for each input of the model: .npy, .npz, .csv or idx");

@@ -1,8 +1,9 @@
-// nnc run: one definition, or one graph from a .nnir file, on arrays from files; with --grad the gradients of every input and parameter too.
+// nnc run: one definition, or one graph from a .nnir file, on arrays from files; with --grad the gradients of every input and
+// parameter too.
 #include <cstdio>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include "driver/commands.h"
 #include "driver/graph_file.h"
@@ -26,18 +27,21 @@ Tensor read_array(const std::string& name, const std::string& path) {
   if (file.tensors.size() == 1) return to_tensor(file.tensors[0]);
   std::vector<std::string> names;
   for (const TensorView& t : file.tensors) names.push_back(t.name);
-  throw UserError(Code::E0411, fmt::format("{} holds {} arrays, none of them `{}`", path, names.size(), name), path, names.empty() ? "" : fmt::format("it has {}", fmt::join(names, ", ")));
+  throw UserError(Code::E0411, fmt::format("{} holds {} arrays, none of them `{}`", path, names.size(), name), path,
+                  names.empty() ? "" : fmt::format("it has {}", fmt::join(names, ", ")));
 }
 
 /// As the graph takes it: integers may become floats or other integers that hold them, floats never integers.
 Tensor converted(Tensor value, DType to, const std::string& name) {
   if (value.dtype == to) return value;
   if (is_float(value.dtype) && !is_float(to))
-    throw UserError(Code::E0406, fmt::format("`{}` holds {}, but {} is needed", name, dtype_name(value.dtype), dtype_name(to)), "the command line", "save integers");
+    throw UserError(Code::E0406, fmt::format("`{}` holds {}, but {} is needed", name, dtype_name(value.dtype), dtype_name(to)),
+                    "the command line", "save integers");
   for (double& v : value.values) {
     double stored = to == DType::f32 ? double(float(v)) : v;
     if (!is_float(to) && convert_number(v, DType::f64, to) != v)
-      throw UserError(Code::E0410, fmt::format("the value {} of `{}` does not fit {}", v, name, dtype_name(to)), "the command line");
+      throw UserError(Code::E0410, fmt::format("the value {} of `{}` does not fit {}", v, name, dtype_name(to)),
+                      "the command line");
     v = stored;
   }
   value.dtype = to;
@@ -48,8 +52,10 @@ void check_classes(const Tensor& value, int64_t classes, const std::string& name
   if (classes <= 0) return;
   for (size_t i = 0; i < value.values.size(); ++i)
     if (value.values[i] < 0 || value.values[i] >= double(classes))
-      throw UserError(Code::E0410, fmt::format("element {} of `{}` is {}, which is not a class of class({})", i, name, value.values[i], classes), "the command line",
-                      fmt::format("classes are 0 to {}", classes - 1));
+      throw UserError(
+          Code::E0410,
+          fmt::format("element {} of `{}` is {}, which is not a class of class({})", i, name, value.values[i], classes),
+          "the command line", fmt::format("classes are 0 to {}", classes - 1));
 }
 
 /// Number of rows that an input of this type and shape stands for; nothing if they do not fit.
@@ -82,7 +88,8 @@ int run(const RunOptions& o) {
     for (int64_t n : value.shape) spec.type.shape.push_back({n, false});
     spec.dimension_names.resize(value.shape.size());
     actual.push_back(std::move(spec));
-    if (!given.emplace(name, std::move(value)).second) throw UserError(Code::E0601, fmt::format("`--input {}` is given twice", name), "the command line");
+    if (!given.emplace(name, std::move(value)).second)
+      throw UserError(Code::E0601, fmt::format("`--input {}` is given twice", name), "the command line");
   }
   BuiltGraph built;
   uint64_t seed = o.common.seed.value_or(0);
@@ -102,9 +109,14 @@ int run(const RunOptions& o) {
     if (results.empty()) throw UserError(Code::E0601, "`--grad` needs a result", o.common.file);
     for (const Output& result : results)
       if (!is_float(graph.type(result.node).dtype))
-        throw UserError(Code::E0601, fmt::format("`{}` is {}, which has no gradient", result.name, to_string(graph.type(result.node))), o.common.file);
+        throw UserError(Code::E0601,
+                        fmt::format("`{}` is {}, which has no gradient", result.name, to_string(graph.type(result.node))),
+                        o.common.file);
     if (o.grad != "ones") {
-      if (results.size() != 1) throw UserError(Code::E0601, fmt::format("`--grad {}` is the gradient of one result, but there are {}", o.grad, results.size()), o.common.file, "`--grad ones` takes all of them");
+      if (results.size() != 1)
+        throw UserError(Code::E0601,
+                        fmt::format("`--grad {}` is the gradient of one result, but there are {}", o.grad, results.size()),
+                        o.common.file, "`--grad ones` takes all of them");
       seed_input = "gradient of the result";
       given[seed_input] = read_array("grad", o.grad);
     }
@@ -117,9 +129,13 @@ int run(const RunOptions& o) {
     if (n.op != Op::input) continue;
     const std::string& name = n.attributes.text;
     auto it = given.find(name);
-    if (it == given.end()) throw UserError(Code::E0511, fmt::format("the input `{}`, {}, is not given", name, to_string(n.type)), o.common.file, fmt::format("`--input {}=FILE.npy`", name));
+    if (it == given.end())
+      throw UserError(Code::E0511, fmt::format("the input `{}`, {}, is not given", name, to_string(n.type)), o.common.file,
+                      fmt::format("`--input {}=FILE.npy`", name));
     if (!fits(n.type, it->second.shape, rows))
-      throw UserError(Code::E0511, fmt::format("`{}` is {} in the file, {} is needed", name, shape_text(it->second.shape), to_string(n.type)), name == seed_input ? o.grad : o.common.file);
+      throw UserError(Code::E0511,
+                      fmt::format("`{}` is {} in the file, {} is needed", name, shape_text(it->second.shape), to_string(n.type)),
+                      name == seed_input ? o.grad : o.common.file);
     bindings.inputs[name] = converted(it->second, n.type.dtype, name);
   }
   bindings.rows = std::max<int64_t>(rows, rows == 0 ? 0 : 1);
@@ -139,19 +155,29 @@ int run(const RunOptions& o) {
   for (const Persistent& p : graph.persistents) {
     std::vector<int64_t> shape = shape_at(p.type, bindings.rows);
     if (auto it = given.find(p.name); it != given.end()) {
-      if (it->second.shape != shape) problem.notes.push_back(fmt::format("shape: `{}` is {} in the file, {} in the graph", p.name, shape_text(it->second.shape), shape_text(shape)));
-      else bindings.persistents[p.name] = converted(it->second, p.type.dtype, p.name);
+      if (it->second.shape != shape)
+        problem.notes.push_back(fmt::format("shape: `{}` is {} in the file, {} in the graph", p.name,
+                                            shape_text(it->second.shape), shape_text(shape)));
+      else
+        bindings.persistents[p.name] = converted(it->second, p.type.dtype, p.name);
       continue;
     }
     if (!o.weights.empty()) {
       const TensorView* view = weights.find(p.name);
-      if (!view) problem.notes.push_back(fmt::format("missing: `{}` {}", p.name, shape_text(shape)));
-      else if (view->shape != shape) problem.notes.push_back(fmt::format("shape: `{}` is {} in the file, {} in the graph", p.name, shape_text(view->shape), shape_text(shape)));
-      else bindings.persistents[p.name] = converted(to_tensor(*view), p.type.dtype, p.name);
+      if (!view)
+        problem.notes.push_back(fmt::format("missing: `{}` {}", p.name, shape_text(shape)));
+      else if (view->shape != shape)
+        problem.notes.push_back(
+            fmt::format("shape: `{}` is {} in the file, {} in the graph", p.name, shape_text(view->shape), shape_text(shape)));
+      else
+        bindings.persistents[p.name] = converted(to_tensor(*view), p.type.dtype, p.name);
       continue;
     }
-    auto spec = std::find_if(built.parameters.begin(), built.parameters.end(), [&](const ParameterSpec& s) { return s.persistent.name == p.name; });
-    if (spec == built.parameters.end()) problem.notes.push_back(fmt::format("missing: `{}` {} (give --weights, or --input {}=FILE)", p.name, shape_text(shape), p.name));
+    auto spec = std::find_if(built.parameters.begin(), built.parameters.end(),
+                             [&](const ParameterSpec& s) { return s.persistent.name == p.name; });
+    if (spec == built.parameters.end())
+      problem.notes.push_back(
+          fmt::format("missing: `{}` {} (give --weights, or --input {}=FILE)", p.name, shape_text(shape), p.name));
     else {
       Tensor start = initial_value(*spec, seed);
       if (p.type.dtype == DType::f32)
@@ -167,7 +193,8 @@ int run(const RunOptions& o) {
   std::vector<std::string> order;
   for (const Output& out : graph.outputs) order.push_back(out.name);
   Team team(session.thread_count());
-  std::map<std::string, Tensor> values = evaluate_graph(o.engine == "jit" ? Engine::jit : Engine::interpreter, std::move(graph), bindings, session.target, session.sources, team);
+  std::map<std::string, Tensor> values = evaluate_graph(o.engine == "jit" ? Engine::jit : Engine::interpreter, std::move(graph),
+                                                        bindings, session.target, session.sources, team);
   std::vector<StoredTensor> stored;
   for (const std::string& name : order) stored.push_back(to_stored(name, values.at(name)));
   if (!o.output.empty() && o.output != "-") {
@@ -195,10 +222,13 @@ void add_run(CLI::App& app, Action& action) {
   command->add_option("--fn", o->fn, "the definition: a fn, layer or model");
   command->add_option("--input", o->inputs, "NAME=FILE for each input: .npy, .npz, .csv or idx");
   command->add_option("--dim", o->dims, "N=64: a size that no input gives");
-  command->add_option("--grad", o->grad, "gradient of the result (.npy), or `ones`: gradients of inputs and parameters are computed too");
+  command->add_option("--grad", o->grad,
+                      "gradient of the result (.npy), or `ones`: gradients of inputs and parameters are computed too");
   command->add_option("--output", o->output, ".npz, .npy or .csv for the results; standard output without it");
-  command->add_option("--weights", o->weights, "values of the parameters (.safetensors); without it those that a run begins with");
-  command->add_option("--engine", o->engine, "jit (compiled code) or interpreter (64-bit)")->check(CLI::IsMember({"jit", "interpreter"}));
+  command->add_option("--weights", o->weights,
+                      "values of the parameters (.safetensors); without it those that a run begins with");
+  command->add_option("--engine", o->engine, "jit (compiled code) or interpreter (64-bit)")
+      ->check(CLI::IsMember({"jit", "interpreter"}));
   command->callback([o, &action] { action = [o] { return run(*o); }; });
 }
 

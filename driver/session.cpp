@@ -29,9 +29,9 @@ Override parse_override(const std::string& text) {
 
 std::string read_text_file(const std::string& path) {
   std::error_code error;
-  if (std::filesystem::is_directory(path, error)) throw UserError(Code::E0602, fmt::format("{} is a folder, not a file", path), path, "name the .nn file in it");
+  if (std::filesystem::is_directory(path, error)) throw UserError(Code::E0602, fmt::format("`{}` is a folder, not a file", path), path, "name the .nn file in it");
   std::ifstream file(path, std::ios::binary);
-  if (!file) throw UserError(Code::E0602, fmt::format("cannot read {}: {}", path, error_text(errno)), path);
+  if (!file) throw UserError(Code::E0602, fmt::format("cannot read `{}`: {}", path, error_text(errno)), path);
   std::ostringstream text;
   text << file.rdbuf();
   return std::move(text).str();

@@ -1,9 +1,9 @@
-// nnc summary: the layers of the model, what they hold and what a training step costs. Work and memory are those of the kernels as planned, so that a
-// layer's share is what remains after fusion.
+// nnc summary: the layers of the model, what they hold and what a training step costs. Work and memory are those of the kernels
+// as planned, so that a layer's share is what remains after fusion.
 #include <cstdio>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "driver/commands.h"
@@ -30,7 +30,10 @@ std::string grouped(int64_t n) {
 }
 
 /// The kernel belongs to the layer or to one inside it.
-bool inside(const std::string& scope, const std::string& layer) { return scope == layer || (scope.size() > layer.size() && scope.compare(0, layer.size(), layer) == 0 && scope[layer.size()] == '.'); }
+bool inside(const std::string& scope, const std::string& layer) {
+  return scope == layer ||
+         (scope.size() > layer.size() && scope.compare(0, layer.size(), layer) == 0 && scope[layer.size()] == '.');
+}
 
 int summary(const CommonOptions& o) {
   Session session(o);
@@ -42,7 +45,9 @@ int summary(const CommonOptions& o) {
   Program program = build_program(graphs.optimized, {"train", rows, session.target, {}});
   int64_t trainable = 0, other = 0, optimizer = 0;
   for (const Persistent& p : graphs.optimized.persistents)
-    (p.kind == PersistentKind::parameter ? trainable : p.kind == PersistentKind::optimizer_state ? optimizer : other) += p.type.elements(1);
+    (p.kind == PersistentKind::parameter         ? trainable
+     : p.kind == PersistentKind::optimizer_state ? optimizer
+                                                 : other) += p.type.elements(1);
   double flops = 0, bytes = 0;
   for (const Kernel& k : program.kernels) {
     flops += k.flops;
@@ -66,9 +71,22 @@ int summary(const CommonOptions& o) {
   if (o.json) {
     Json layers = Json::array();
     for (const Row& r : table)
-      layers.push_back({{"path", r.path}, {"kind", r.kind}, {"output", r.output}, {"parameters", r.parameters}, {"flops", r.flops}, {"bytes", r.bytes}});
-    Json line{{"layers", layers}, {"batch", rows}, {"parameters", trainable}, {"other_values", other}, {"optimizer_values", optimizer}, {"flops", flops}, {"bytes", bytes},
-              {"arena_bytes", program.arena_bytes}, {"persistent_bytes", program.persistent_bytes}, {"kernels", program.kernels.size()}};
+      layers.push_back({{"path", r.path},
+                        {"kind", r.kind},
+                        {"output", r.output},
+                        {"parameters", r.parameters},
+                        {"flops", r.flops},
+                        {"bytes", r.bytes}});
+    Json line{{"layers", layers},
+              {"batch", rows},
+              {"parameters", trainable},
+              {"other_values", other},
+              {"optimizer_values", optimizer},
+              {"flops", flops},
+              {"bytes", bytes},
+              {"arena_bytes", program.arena_bytes},
+              {"persistent_bytes", program.persistent_bytes},
+              {"kernels", program.kernels.size()}};
     std::printf("%s\n", line.dump().c_str());
     return exit_done;
   }
@@ -78,16 +96,20 @@ int summary(const CommonOptions& o) {
     widths[1] = std::max(widths[1], r.kind.size());
     widths[2] = std::max(widths[2], r.output.size());
   }
-  std::printf("%-*s  %-*s  %-*s %12s %14s %14s\n", int(widths[0]), "layer", int(widths[1]), "kind", int(widths[2]), "output", "parameters", "FLOP / step", "bytes / step");
+  std::printf("%-*s  %-*s  %-*s %12s %14s %14s\n", int(widths[0]), "layer", int(widths[1]), "kind", int(widths[2]), "output",
+              "parameters", "FLOP / step", "bytes / step");
   for (const Row& r : table)
-    std::printf("%-*s  %-*s  %-*s %12s %14s %14s\n", int(widths[0]), r.path.c_str(), int(widths[1]), r.kind.c_str(), int(widths[2]), r.output.c_str(), grouped(r.parameters).c_str(),
-                grouped(int64_t(r.flops)).c_str(), grouped(int64_t(r.bytes)).c_str());
+    std::printf("%-*s  %-*s  %-*s %12s %14s %14s\n", int(widths[0]), r.path.c_str(), int(widths[1]), r.kind.c_str(),
+                int(widths[2]), r.output.c_str(), grouped(r.parameters).c_str(), grouped(int64_t(r.flops)).c_str(),
+                grouped(int64_t(r.bytes)).c_str());
   std::printf("\n");
   std::printf("parameters      %s trainable", grouped(trainable).c_str());
   if (other) std::printf(", %s frozen or states", grouped(other).c_str());
   if (optimizer) std::printf(", %s of the optimiser", grouped(optimizer).c_str());
-  std::printf("\na step          %s FLOP, %s bytes, batch %lld, in %zu kernels\n", grouped(int64_t(flops)).c_str(), grouped(int64_t(bytes)).c_str(), static_cast<long long>(rows), program.kernels.size());
-  std::printf("memory          %s bytes of parameters and states, %s bytes of arena\n", grouped(program.persistent_bytes).c_str(), grouped(program.arena_bytes).c_str());
+  std::printf("\na step          %s FLOP, %s bytes, batch %lld, in %zu kernels\n", grouped(int64_t(flops)).c_str(),
+              grouped(int64_t(bytes)).c_str(), static_cast<long long>(rows), program.kernels.size());
+  std::printf("memory          %s bytes of parameters and states, %s bytes of arena\n", grouped(program.persistent_bytes).c_str(),
+              grouped(program.arena_bytes).c_str());
   return exit_done;
 }
 

@@ -15,11 +15,17 @@ namespace {
 template <class Use>
 auto with_element(DType dtype, Use&& use) {
   switch (dtype) {
-    case DType::f32: return use(float{});
-    case DType::f64: return use(double{});
-    case DType::i32: return use(int32_t{});
-    case DType::i64: return use(int64_t{});
-    case DType::u8: case DType::boolean: return use(uint8_t{});
+    case DType::f32:
+      return use(float{});
+    case DType::f64:
+      return use(double{});
+    case DType::i32:
+      return use(int32_t{});
+    case DType::i64:
+      return use(int64_t{});
+    case DType::u8:
+    case DType::boolean:
+      return use(uint8_t{});
   }
   NNC_UNREACHABLE("a dtype");
 }
@@ -64,7 +70,9 @@ std::vector<double> to_numbers(const std::byte* elements, size_t count, DType dt
   return values;
 }
 
-Tensor to_tensor(const TensorView& view) { return {view.dtype, view.shape, to_numbers(view.data, view.element_count(), view.dtype)}; }
+Tensor to_tensor(const TensorView& view) {
+  return {view.dtype, view.shape, to_numbers(view.data, view.element_count(), view.dtype)};
+}
 
 Tensor read_persistent(const StepRunner& runner, size_t index) {
   const PersistentSlot& slot = runner.program().persistents[index];
@@ -80,7 +88,9 @@ void write_persistent(StepRunner& runner, size_t index, const Tensor& value) {
   runner.set_persistent(index, bytes.data());
 }
 
-StoredTensor to_stored(std::string name, const Tensor& t) { return {std::move(name), t.dtype, t.shape, to_bytes(t.values, t.dtype)}; }
+StoredTensor to_stored(std::string name, const Tensor& t) {
+  return {std::move(name), t.dtype, t.shape, to_bytes(t.values, t.dtype)};
+}
 
 void check_results_path(const std::string& path, size_t tensors) {
   if (path.empty() || path == "-" || ends_with(path, ".csv") || ends_with(path, ".npz")) {
@@ -89,8 +99,8 @@ void check_results_path(const std::string& path, size_t tensors) {
       throw UserError(Code::E0601, fmt::format("a .npy file holds one array, but there are {} results", tensors), path,
                       fmt::format("`--output {}.npz` holds them all", path.substr(0, path.size() - 4)));
   } else {
-    throw UserError(Code::E0601, fmt::format("the ending of `--output {}` does not say which format to write", path), "the command line",
-                    "end it in .npy, .npz or .csv");
+    throw UserError(Code::E0601, fmt::format("the ending of `--output {}` does not say which format to write", path),
+                    "the command line", "end it in .npy, .npz or .csv");
   }
   if (!path.empty() && path != "-") check_output_writable(path);
 }

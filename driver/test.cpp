@@ -1,11 +1,11 @@
-// nnc test: the `test` blocks of a file. Shapes and error texts have been decided by the checker. Values are computed twice, by the 64-bit interpreter, which
-// decides, and by compiled code, which has to agree with it to the accuracy of 32 bits. Gradients that `check_gradients` asks for are held against central
-// finite differences in the interpreter.
+// nnc test: the `test` blocks of a file. Shapes and error texts have been decided by the checker. Values are computed twice, by
+// the 64-bit interpreter, which decides, and by compiled code, which has to agree with it to the accuracy of 32 bits. Gradients
+// that `check_gradients` asks for are held against central finite differences in the interpreter.
 #include <cmath>
 #include <cstdio>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "base/philox.h"
@@ -83,7 +83,8 @@ class TestRun {
       for (size_t i = 0; i < left.values.size(); ++i) {
         double a = exact.at(side).values[i], b = compiled.at(side).values[i];
         if (a == b || (std::isnan(a) && std::isnan(b)) || std::abs(a - b) <= 1e-4 * scale) continue;
-        return fmt::format("compiled code and interpreter differ: {} of the {} side is {:.9g}, and {:.9g} in 64 bits", element(left, i), side, b, a);
+        return fmt::format("compiled code and interpreter differ: {} of the {} side is {:.9g}, and {:.9g} in 64 bits",
+                           element(left, i), side, b, a);
       }
     }
     return "";
@@ -130,7 +131,8 @@ class TestRun {
         values[i] = at;
         double numeric = (above - below) / (2 * step), exact = gradient.values[i];
         if (std::abs(numeric - exact) <= x.tolerance * std::max(1.0, std::abs(numeric))) continue;
-        return fmt::format("the gradient of {} at {} is {:.9g}, finite differences give {:.9g} (tolerance {:g})", input ? "the argument" : "`" + of + "`", element(gradient, i), exact, numeric, x.tolerance);
+        return fmt::format("the gradient of {} at {} is {:.9g}, finite differences give {:.9g} (tolerance {:g})",
+                           input ? "the argument" : "`" + of + "`", element(gradient, i), exact, numeric, x.tolerance);
       }
     }
     return "";
@@ -156,12 +158,17 @@ int test(const CommonOptions& o) {
     }
     failed += !faults.empty();
     if (o.json) {
-      Json line{{"test", t.name}, {"place", session.sources.describe_line(t.span)}, {"passed", faults.empty()}, {"expectations", t.expectations.size()}};
-      for (const auto& [span, why] : faults) line["failures"].push_back({{"place", session.sources.describe(span)}, {"message", why}});
+      Json line{{"test", t.name},
+                {"place", session.sources.describe_line(t.span)},
+                {"passed", faults.empty()},
+                {"expectations", t.expectations.size()}};
+      for (const auto& [span, why] : faults)
+        line["failures"].push_back({{"place", session.sources.describe(span)}, {"message", why}});
       std::printf("%s\n", line.dump().c_str());
       continue;
     }
-    std::printf("%s %s \"%s\"\n", faults.empty() ? "PASS" : "FAIL", session.sources.describe_line(t.span).c_str(), t.name.c_str());
+    std::printf("%s %s \"%s\"\n", faults.empty() ? "PASS" : "FAIL", session.sources.describe_line(t.span).c_str(),
+                t.name.c_str());
     for (const auto& [span, why] : faults) std::printf("  %s: %s\n", session.sources.describe(span).c_str(), why.c_str());
   }
   if (!o.json) std::printf("%zu passed, %d failed\n", tests.size() - size_t(failed), failed);

@@ -1,4 +1,5 @@
 // nnc train: compile, train, report, save.
+#include <charconv>
 #include <csignal>
 #include <cstdio>
 #include <cstring>
@@ -20,6 +21,7 @@
 #include "driver/weights.h"
 #include "passes/pipeline.h"
 #include "runtime/atomic_file.h"
+#include "runtime/file_bytes.h"
 #include "runtime/trainer.h"
 
 namespace nnc {
@@ -68,7 +70,7 @@ class TrainRun : public TrainObserver {
                   options.common.quiet || options.common.json) {
     if (!options.log.empty()) {
       log_ = std::fopen(options.log.c_str(), plan.first_step > 0 ? "a" : "w");
-      if (!log_) throw UserError(Code::E0413, fmt::format("cannot write {}: {}", options.log, std::strerror(errno)), options.log);
+      if (!log_) throw UserError(Code::E0413, fmt::format("cannot write `{}`: {}", options.log, error_text(errno)), options.log);
     }
     start_ = std::chrono::steady_clock::now();
   }
@@ -85,11 +87,11 @@ class TrainRun : public TrainObserver {
     for (size_t i = 0; i < r.scalars.size(); ++i)
       if (runner_.program().scalars[i] == "using.lr") line["rate"] = json_number(double(r.scalars[i]));
     line["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-    if (std::fprintf(log_, "%s\n", line.dump().c_str()) < 0) throw UserError(Code::E0413, fmt::format("cannot write {}: {}", options_.log, std::strerror(errno)), options_.log);
+    if (std::fprintf(log_, "%s\n", line.dump().c_str()) < 0) log_failed();
   }
 
   void on_progress(const StepRecord& last, std::span<const double> means, bool finished) override {
-    if (log_) std::fflush(log_);  // not in every step, which may take a microsecond
+    if (log_ && std::fflush(log_) != 0) log_failed();  // not in every step, which may take a microsecond
     progress_.show(last.epoch, last.step_in_epoch, means, finished);
     if (!finished) return;
     std::string more;
@@ -129,10 +131,22 @@ class TrainRun : public TrainObserver {
     save_tensors(beside(options_.out, "checkpoint"), runner_, true, metadata);
   }
 
+  /// A log that cannot be written costs neither the run nor its weights; that it is not whole is said at the end.
+  void finish_log() {
+    if (log_ && std::fflush(log_) != 0) log_failed();
+    if (log_error_) throw UserError(Code::E0413, fmt::format("cannot write `{}`: {}", options_.log, error_text(log_error_)), options_.log, "the weights are saved; the log ends early");
+  }
+
   Progress& progress() { return progress_; }
   const std::map<std::string, double>& last_test() const { return last_test_; }
 
  private:
+  void log_failed() {
+    log_error_ = errno;
+    std::fclose(log_);
+    log_ = nullptr;
+  }
+
   Session& session_;
   const TrainOptions& options_;
   StepRunner& runner_;
@@ -141,6 +155,7 @@ class TrainRun : public TrainObserver {
   const TrainPlan& plan_;
   Progress progress_;
   std::FILE* log_ = nullptr;
+  int log_error_ = 0;
   std::chrono::steady_clock::time_point start_;
   std::map<std::string, double> last_test_;
 };
@@ -162,7 +177,10 @@ void resume(const TrainOptions& options, StepRunner& runner, TrainPlan& plan) {
   expect("nnc.shuffle", plan.shuffle ? "true" : "false", "shuffle");
   if (!metadata.count("nnc.step")) problem.notes.push_back("the file records no step: these are weights, not a checkpoint (use --init)");
   if (!problem.notes.empty()) throw UserError(problem);
-  plan.first_step = std::strtoll(metadata.at("nnc.step").c_str(), nullptr, 10);
+  const std::string& step = metadata.at("nnc.step");
+  auto [end, error] = std::from_chars(step.data(), step.data() + step.size(), plan.first_step);
+  if (error != std::errc() || end != step.data() + step.size() || plan.first_step < 0)
+    throw UserError(Code::E0405, fmt::format("{} is damaged: it records step `{}`", options.resume, step), options.resume);
 }
 
 int train(const TrainOptions& given) {
@@ -173,6 +191,7 @@ int train(const TrainOptions& given) {
   const TrainSpec& spec = session.module->train();
   if (options.out.empty()) options.out = std::filesystem::path(options.common.file).stem().string() + ".safetensors";
   check_output_writable(options.out);
+  check_output_writable(beside(options.out, "checkpoint"));
   // Files are read while the program is compiled.
   std::future<RunData> reading = std::async(std::launch::async, [&] { return load_data(spec, options.common.data, spec.seed); });
   RunData data;
@@ -199,7 +218,7 @@ int train(const TrainOptions& given) {
                     fmt::format("`--set data.batch={}`, or `batch: all` in the data clause", plan.rows.size()));
   plan.total_steps = spec.steps > 0 ? spec.steps : spec.epochs * plan.steps_per_epoch();
   if (plan.total_steps <= 0)
-    throw UserError(Code::E0502, spec.steps == 0 && spec.epochs == 0 ? "zero epochs were asked for, so nothing would train" : "a negative number of steps was asked for",
+    throw UserError(Code::E0502, fmt::format("zero {} were asked for, so nothing would train", options.common.steps ? "steps" : "epochs"),
                     options.common.file, "write `epochs 10` or `steps 1000`, or give `--epochs 10`");
 
   StepRunner runner(compiled.step, team);
@@ -208,6 +227,9 @@ int train(const TrainOptions& given) {
   initialize(runner, specs, plan.seed);
   if (!options.init.empty()) load_tensors(options.init, runner, false);
   if (!options.resume.empty()) resume(options, runner, plan);
+  if (plan.first_step >= plan.total_steps)
+    throw UserError(Code::E0502, fmt::format("{} has done {} steps already, and {} are asked for in total, so nothing would train", options.resume, plan.first_step, plan.total_steps),
+                    options.resume, fmt::format("`--epochs` and `--steps` are totals: `--epochs {}` trains one more epoch", plan.first_step / plan.steps_per_epoch() + 1));
   data.bind(runner, false);
   for (const std::string& name : runner.program().scalars) {
     double value = 0;
@@ -249,11 +271,12 @@ int train(const TrainOptions& given) {
       return exit_user_error;
     }
     run.save(trainer.steps_done());
+    run.finish_log();
   }
   if (outcome == TrainOutcome::stopped) {
     if (!options.common.quiet)
-      std::fprintf(stderr, "interrupted after step %lld; saved %s and %s\n  go on with: nnc train %s --resume %s\n", static_cast<long long>(trainer.steps_done()), options.out.c_str(),
-                   beside(options.out, "checkpoint").c_str(), options.common.file.c_str(), beside(options.out, "checkpoint").c_str());
+      std::fprintf(stderr, "interrupted after step %lld; saved %s and %s\n  go on with the same command and: --resume %s\n", static_cast<long long>(trainer.steps_done()), options.out.c_str(),
+                   beside(options.out, "checkpoint").c_str(), beside(options.out, "checkpoint").c_str());
     return exit_interrupted;
   }
   if (!options.common.quiet && !options.common.json) std::fprintf(stderr, "saved %s and %s\n", options.out.c_str(), beside(options.out, "checkpoint").c_str());

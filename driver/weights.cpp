@@ -18,11 +18,21 @@ namespace {
 Draw to_draw(const Initializer& i) {
   Draw::Kind kind = Draw::Kind::constant;
   switch (i.kind) {
-    case Initializer::Kind::constant: kind = Draw::Kind::constant; break;
-    case Initializer::Kind::normal: kind = Draw::Kind::normal; break;
-    case Initializer::Kind::uniform: kind = Draw::Kind::uniform; break;
-    case Initializer::Kind::truncated_normal: kind = Draw::Kind::truncated_normal; break;
-    case Initializer::Kind::orthogonal: kind = Draw::Kind::orthogonal; break;
+    case Initializer::Kind::constant:
+      kind = Draw::Kind::constant;
+      break;
+    case Initializer::Kind::normal:
+      kind = Draw::Kind::normal;
+      break;
+    case Initializer::Kind::uniform:
+      kind = Draw::Kind::uniform;
+      break;
+    case Initializer::Kind::truncated_normal:
+      kind = Draw::Kind::truncated_normal;
+      break;
+    case Initializer::Kind::orthogonal:
+      kind = Draw::Kind::orthogonal;
+      break;
   }
   return {kind, i.a, i.b};
 }
@@ -40,7 +50,11 @@ StepProgram persistents_only(const std::vector<ParameterSpec>& specs) {
   for (const ParameterSpec& spec : specs) {
     auto same = [&](const PersistentSlot& s) { return s.name == spec.persistent.name; };
     if (std::any_of(program.persistents.begin(), program.persistents.end(), same)) continue;
-    PersistentSlot slot{spec.persistent.name, spec.persistent.type.dtype, shape_at(spec.persistent.type, 1), {}, program.persistent_bytes,
+    PersistentSlot slot{spec.persistent.name,
+                        spec.persistent.type.dtype,
+                        shape_at(spec.persistent.type, 1),
+                        {},
+                        program.persistent_bytes,
                         spec.persistent.kind != PersistentKind::optimizer_state};
     program.persistent_bytes += (slot.elements() * int64_t(byte_size(slot.dtype)) + 63) / 64 * 64;
     program.persistents.push_back(std::move(slot));
@@ -64,7 +78,8 @@ void initialize(StepRunner& runner, const std::vector<ParameterSpec>& specs, uin
   }
 }
 
-void save_tensors(const std::string& path, const StepRunner& runner, bool optimizer, const std::map<std::string, std::string>& metadata) {
+void save_tensors(const std::string& path, const StepRunner& runner, bool optimizer,
+                  const std::map<std::string, std::string>& metadata) {
   std::vector<std::vector<std::byte>> values;
   std::vector<TensorView> views;
   for (size_t i = 0; i < runner.program().persistents.size(); ++i) {
@@ -85,18 +100,22 @@ std::map<std::string, std::string> load_tensors(const std::string& path, StepRun
   for (const PersistentSlot& slot : runner.program().persistents) {
     if (!slot.trained && !optimizer) continue;
     const TensorView* found = file.find(slot.name);
-    if (!found) problem.notes.push_back(fmt::format("missing: `{}` {}", slot.name, shape_text(slot.shape)));
+    if (!found)
+      problem.notes.push_back(fmt::format("missing: `{}` {}", slot.name, shape_text(slot.shape)));
     else if (found->shape != slot.shape)
-      problem.notes.push_back(fmt::format("shape: `{}` is {} in the file, {} in the model", slot.name, shape_text(found->shape), shape_text(slot.shape)));
+      problem.notes.push_back(fmt::format("shape: `{}` is {} in the file, {} in the model", slot.name, shape_text(found->shape),
+                                          shape_text(slot.shape)));
   }
   for (const TensorView& t : file.tensors) {
     int index = runner.find_persistent(t.name);
     bool wanted = index >= 0 && (optimizer || runner.program().persistents[size_t(index)].trained);
     bool state = t.name.rfind("optimizer.", 0) == 0;
-    if (!wanted && !(state && !optimizer)) problem.notes.push_back(fmt::format("extra: `{}` {}, which the model does not have", t.name, shape_text(t.shape)));
+    if (!wanted && !(state && !optimizer))
+      problem.notes.push_back(fmt::format("extra: `{}` {}, which the model does not have", t.name, shape_text(t.shape)));
   }
   if (!problem.notes.empty()) {
-    problem.message = fmt::format("{} does not fit the model: {} tensor{} differ{}", path, problem.notes.size(), problem.notes.size() == 1 ? "" : "s", problem.notes.size() == 1 ? "s" : "");
+    problem.message = fmt::format("{} does not fit the model: {} tensor{} differ{}", path, problem.notes.size(),
+                                  problem.notes.size() == 1 ? "" : "s", problem.notes.size() == 1 ? "s" : "");
     problem.help.push_back("these weights belong to another model, or the model was changed since");
     throw UserError(problem);
   }

@@ -28,8 +28,8 @@ void initialize(StepRunner&, const std::vector<ParameterSpec>& specs, uint64_t s
 /// Writes parameters and layer states; with `optimizer` everything, optimiser state included (a checkpoint).
 void save_tensors(const std::string& path, const StepRunner&, bool optimizer, const std::map<std::string, std::string>& metadata);
 
-/// Sets the runner's persistents from a file that must hold all of them and nothing else; every missing, extra or mis-shaped tensor is named in one
-/// UserError. `optimizer`: optimiser state too. Returns the file's metadata.
+/// Sets the runner's persistents from a file that must hold all of them and nothing else; every missing, extra or mis-shaped
+/// tensor is named in one UserError. `optimizer`: optimiser state too. Returns the file's metadata.
 std::map<std::string, std::string> load_tensors(const std::string& path, StepRunner&, bool optimizer);
 
 /// "net.safetensors" -> "net.checkpoint.safetensors", "net.last-good.safetensors".
