@@ -1,3 +1,5 @@
+// Graphs as Graphviz text: a node each, edges from operands, kernels as clusters.
+
 #include "driver/dot.h"
 
 #include <map>

@@ -1,3 +1,5 @@
+// Textual graphs (.nnir) from a file or standard input.
+
 #include "driver/graph_file.h"
 
 #include <algorithm>

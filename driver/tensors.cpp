@@ -1,3 +1,5 @@
+// Between the interpreter's 64-bit tensors, the runtime's bytes and files.
+
 #include "driver/tensors.h"
 
 #include <cstdio>

@@ -1,3 +1,5 @@
+// Bindings become fields, persistents and scalars of a compiled step; what the step leaves behind becomes results to compare.
+
 #include "tests/run/graph_runner.h"
 
 #include <cmath>
