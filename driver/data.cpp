@@ -42,7 +42,7 @@ std::vector<FieldData> read_block(const DataSpec& data, const std::vector<std::s
   for (const FieldSpec& f : data.fields) requests.push_back(to_request(f));
   for (const std::string& text : replacements) {
     size_t equals = text.find('=');
-    if (equals == std::string::npos) throw UserError(Code::E0601, fmt::format("`--data {}` has no path", text), "the command line", "write `--data FIELD=PATH`");
+    if (equals == std::string::npos || equals + 1 == text.size()) throw UserError(Code::E0601, fmt::format("`--data {}` has no path", text), "the command line", "write `--data FIELD=PATH`");
     std::string name = text.substr(0, equals);
     auto it = std::find_if(requests.begin(), requests.end(), [&](const FieldRequest& r) { return r.name == name; });
     if (it == requests.end()) {
