@@ -83,7 +83,7 @@ class Options(CommandLine):
 
     def test_options_may_stand_before_the_file(self):
         expected = self.train(DIGITS, "after", "--epochs", 1, "--set", "data.batch=64")
-        self.nnc("train", "--quiet", "--out", "before.safetensors", "--epochs", 1, "--set", "data.batch=64", DIGITS)
+        self.nnc("train", "--set", "data.batch=64", DIGITS, "--quiet", "--out", "before.safetensors", "--epochs", 1)
         self.assertEqual(self.digest("before"), expected)
 
     def test_epochs_are_passes_over_the_training_rows(self):

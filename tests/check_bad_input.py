@@ -1,0 +1,410 @@
+"""Bad input from the command line: each gets a message with its place, the right exit status, no crash, and costs no file that was there before."""
+
+import gzip
+import json
+import os
+import re
+import struct
+import subprocess
+import unittest
+
+from command_line import EXAMPLES, NNC, CommandLine
+
+DIGITS = EXAMPLES / "digits.nn"
+MNIST = EXAMPLES / "mnist_mlp.nn"
+COMMANDS = ("train", "eval", "predict", "run", "ir", "summary", "check", "test", "bench")
+
+
+def idx(dimensions, body, magic=b"\0\0\x08"):
+    return magic + bytes([len(dimensions)]) + b"".join(struct.pack(">I", d) for d in dimensions) + body
+
+
+def npy(header, body=b""):
+    text = header.encode()
+    text += b" " * (-(len(text) + 11) % 64) + b"\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + body
+
+
+def safetensors(header, body=b""):
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + body
+
+
+class BadInput(CommandLine):
+    """`fails`: the run ends with status 1 and says `code`; `misused`: it ends with 2."""
+
+    def setUp(self):
+        super().setUp()
+        self.rows = [line.split(",") for line in (EXAMPLES / "data/digits.csv").read_text().splitlines()[:60]]
+
+    def files(self):
+        return {str(p.relative_to(self.folder)): p.read_bytes() for p in self.folder.rglob("*") if p.is_file()}
+
+    def check_message(self, message, words):
+        first = message.splitlines()[0] if message else ""
+        self.assertRegex(first, r"^error(\[E\d{4}\])?: \S")
+        text = first.split(": ", 1)[1]
+        self.assertFalse(text[0].isupper() and text.split()[0] not in ("FILE", "CODE"), f"a message begins in lower case: {first}")
+        self.assertFalse(text.endswith("."), first)
+        for word in words:
+            self.assertIn(str(word), message)
+
+    def fails(self, code, *arguments, says=(), changes=()):
+        before = self.files()
+        run = self.run_nnc(*arguments, timeout=60)
+        self.assertEqual(run.returncode, 1, f"nnc {arguments}: {run.stdout}{run.stderr}")
+        self.assertEqual(re.findall(r"^error\[(E\d{4})\]", run.stderr, re.M)[:1], [code], run.stderr)
+        self.check_message(run.stderr, says)
+        after = self.files()
+        for name, content in before.items():
+            self.assertEqual(after.get(name), content, f"{name} was changed")
+        self.assertEqual(sorted(set(after) - set(before) - set(changes)), [], "files appeared")
+        return run
+
+    def misused(self, *arguments, says=()):
+        before = self.files()
+        run = self.run_nnc(*arguments)
+        self.assertEqual(run.returncode, 2, f"nnc {arguments}: {run.stdout}{run.stderr}")
+        self.check_message(run.stderr, says)
+        self.assertIn("help: ", run.stderr)
+        self.assertEqual(self.files(), before)
+
+    def csv(self, name, rows):
+        return self.write(name, "".join(",".join(row) + "\n" for row in rows))
+
+    def changed(self, row, column, value):
+        rows = [list(r) for r in self.rows]
+        rows[row][column] = value
+        return rows
+
+    def digits_from(self, code, rows_or_bytes, says=()):
+        """digits.nn trained on this file must fail so."""
+        if isinstance(rows_or_bytes, list):
+            self.csv("bad.csv", rows_or_bytes)
+        else:
+            self.write("bad.csv", rows_or_bytes)
+        return self.fails(code, "train", DIGITS, "--data", "image=bad.csv", "--data", "label=bad.csv", says=("bad.csv", *says))
+
+
+class Programs(BadInput):
+    def test_every_command_refuses_what_is_no_program(self):
+        self.write("empty.nn", "")
+        self.write("blank.nn", " \n\t\n# only a comment\n")
+        self.write("binary.nn", bytes(range(256)) * 8)
+        self.write("folder.nn", "").unlink()
+        (self.folder / "folder.nn").mkdir()
+        self.write("w.safetensors", safetensors({}))
+        more = {"eval": ("--weights", "w.safetensors"), "predict": ("--weights", "w.safetensors"), "run": ("--fn", "f"), "ir": ("--stage", "graph")}
+        for command in COMMANDS:
+            for name, code in (("empty", "E0006"), ("binary", "E0002"), ("folder", "E0602"), ("missing", "E0602")):
+                with self.subTest(command=command, name=name):
+                    self.fails(code, command, f"{name}.nn", *more.get(command, ()), says=(f"{name}.nn",))
+        self.fails("E0006", "train", "blank.nn", says=("blank.nn",))
+
+    def test_a_truncated_file_never_crashes(self):
+        text = DIGITS.read_text()
+        for cut in list(range(0, len(text) - 120, 61)) + [len(text) - 2]:
+            self.write("cut.nn", text[:cut])
+            with self.subTest(cut=cut):
+                run = self.run_nnc("check", "cut.nn")
+                complete = not text[:cut].strip() or text[:cut].rstrip().endswith("}")  # whole definitions are a whole file
+                self.assertIn(run.returncode, (0, 1) if complete else (1,))
+                if run.returncode:
+                    self.check_message(run.stderr, ())
+                    self.assertIn("--> cut.nn:", run.stderr)
+        self.fails("E0008", "check", self.write("open.nn", text.rstrip().rstrip("}")), says=("open.nn:16:7", "never closed"))
+
+    def test_a_file_in_another_encoding(self):
+        self.fails("E0002", "check", self.write("latin.nn", "dim Größe = 3\n".encode("latin-1")), says=("latin.nn:1:7",))
+
+    def test_unknown_names(self):
+        for old, new, near in (("relu", "rellu", "relu"), ("cross_entropy", "cross_entrpy", "cross_entropy"), ("sgd(", "sdg(", "sgd"),
+                               ("(logits, label)\n  using", "(logit, label)\n  using", "logits"), ("data     digits", "data     digit", "digits")):
+            with self.subTest(new=new):
+                run = self.fails("E0201", "train", self.program("digits", (old, new)), says=(f"`{near}`",))
+                self.assertRegex(run.stderr, r"--> \S*digits\.nn:\d+:\d+\n")
+
+    def test_a_file_without_train(self):
+        text = DIGITS.read_text()
+        self.fails("E0603", "train", self.write("model.nn", text[text.index("model Digits"):text.index("train {")]), says=("model.nn", "train"))
+
+    def test_every_error_is_an_object_with_json(self):
+        file = self.program("digits", ("relu", "rellu"), ("lr: 0.05", "rate: 0.05"))
+        run = self.run_nnc("check", file, "--json")
+        self.assertEqual((run.returncode, run.stderr), (1, ""))
+        found = [json.loads(line) for line in run.stdout.splitlines()]
+        self.assertGreaterEqual(len(found), 3)
+        for d in found:
+            self.assertLessEqual({"code", "severity", "message", "file", "line", "column", "labels", "help"}, set(d))
+            self.assertEqual(d["file"], str(file))
+        for arguments in (("train", "missing.nn"), ("train", DIGITS, "--data", "image=missing.csv"), ("eval", DIGITS, "--weights", "missing")):
+            run = self.run_nnc(*arguments, "--json")
+            self.assertEqual((run.returncode, run.stderr), (1, ""))
+            self.assertIn("missing", json.loads(run.stdout)["message"])
+
+
+class Usage(BadInput):
+    def test_commands_and_flags(self):
+        self.misused("trian", DIGITS, says=("`trian`", "`nnc train`"))
+        self.misused("frobnicate", says=("`frobnicate`", "nnc --help"))
+        self.misused("train", DIGITS, "--epoch", 3, says=("`--epoch`", "`--epochs`"))
+        self.misused("eval", DIGITS, "--wieghts", "w", says=("`--wieghts`", "`--weights`"))
+        self.misused("--vresion", says=("`--vresion`", "`--version`"))
+        self.misused("train", says=("FILE is required",))
+        self.misused("eval", DIGITS, says=("--weights is required",))
+        self.misused("train", DIGITS, "another.nn", says=("`another.nn`",))
+
+    def test_values_of_flags(self):
+        self.misused("train", DIGITS, "--threads", 0, says=("`--threads`", "`0`"))
+        self.misused("train", DIGITS, "--threads", -2, says=("`--threads`", "`-2`"))
+        self.misused("train", DIGITS, "--threads", "many", says=("`--threads`", "`many`"))
+        self.misused("train", DIGITS, "--epochs", "ten", says=("`--epochs`", "`ten`"))
+        self.misused("train", DIGITS, "--epochs", says=("`--epochs`", "value"))
+        self.misused("ir", DIGITS, "--stage", "kernals", says=("`--stage`", "`kernals`", "kernels"))
+        self.fails("E0620", "train", DIGITS, "--cpu", "8086", says=("`8086`",))
+
+    def test_nothing_to_train(self):
+        self.write("digits.safetensors", b"the old weights")
+        self.fails("E0502", "train", DIGITS, "--epochs", 0, says=("zero epochs",))
+        self.fails("E0502", "train", DIGITS, "--steps", 0, says=("zero steps",))
+        self.fails("E0502", "train", DIGITS, "--set", "epochs=0", says=("zero epochs",))
+        self.fails("E0304", "train", DIGITS, "--epochs", -1, says=("epochs", "digits.nn:"))
+
+    def test_set(self):
+        self.fails("E0503", "train", DIGITS, "--set", "data.batch=100000", says=("100000", "1438"))
+        for value in ("0", "-1", "1.5"):
+            self.fails("E0304", "train", DIGITS, "--set", f"data.batch={value}", says=("`data.batch`", "at least 1"))
+        self.fails("E0610", "train", DIGITS, "--set", "data.bacth=3", says=("`data.bacth`", "`data.batch`"))
+        self.fails("E0610", "train", DIGITS, "--set", "using.rate=3", says=("`using.rate`", "using.lr"))
+        self.fails("E0610", "train", DIGITS, "--set", "Layers=3", says=("`Layers`",))
+        self.fails("E0611", "train", DIGITS, "--set", "data.batch=many", says=("`many`",))
+        self.fails("E0611", "train", DIGITS, "--set", "using.lr=", says=("number",))
+        self.fails("E0601", "train", DIGITS, "--set", "using.lr", says=("`--set using.lr`", "PATH=VALUE"))
+        self.fails("E0601", "train", DIGITS, "--set", "=3", says=("PATH=VALUE",))
+
+    def test_data_option(self):
+        self.fails("E0601", "train", DIGITS, "--data", "imag=x.csv", says=("`imag`", "`image`"))
+        self.fails("E0601", "train", DIGITS, "--data", "image", says=("FIELD=PATH",))
+        self.fails("E0601", "train", DIGITS, "--data", "image=", says=("FIELD=PATH",))
+
+
+class Tables(BadInput):
+    def test_files(self):
+        self.fails("E0402", "train", self.program("digits", ('"data/digits.csv"', '"nowhere.csv"')), says=("nowhere.csv",))
+        (self.folder / "folder.csv").mkdir()
+        self.fails("E0402", "train", DIGITS, "--data", "image=folder.csv", says=("folder.csv", "folder"))
+        os.mkfifo(self.folder / "pipe.csv")
+        self.fails("E0402", "train", DIGITS, "--data", "image=pipe.csv", says=("pipe.csv", "pipe"))
+        self.fails("E0402", "train", DIGITS, "--data", "image=/dev/zero", says=("/dev/zero", "device"))
+
+    def test_cells(self):
+        self.digits_from("E0407", self.changed(6, 3, "abc"), says=("line 7, column 4", "`abc`", "`image`"))
+        self.digits_from("E0407", self.changed(6, 3, ""), says=("line 7, column 4", "empty"))
+        self.digits_from("E0407", self.changed(6, 3, "nan"), says=("line 7, column 4", "NaN"))
+        self.digits_from("E0407", self.changed(6, 64, "2.5"), says=("line 7, column 65", "whole number", "`label`"))
+        self.digits_from("E0407", self.changed(6, 64, "seven"), says=("line 7, column 65", "`seven`"))
+
+    def test_labels(self):
+        self.digits_from("E0409", self.changed(6, 64, "10"), says=("label 10", "row 7", "0 to 9"))
+        self.digits_from("E0409", self.changed(59, 64, "-1"), says=("label -1", "row 60", "0 to 9"))
+        self.digits_from("E0409", self.changed(0, 64, "4294967"), says=("label 4294967", "row 1"))
+        self.digits_from("E0407", self.changed(0, 64, "4294967296"), says=("`4294967296`", "line 1, column 65", "class(10)"))
+
+    def test_shape(self):
+        self.digits_from("E0403", b"")
+        self.digits_from("E0408", [row[:40] for row in self.rows], says=("40 columns",))
+        self.digits_from("E0408", self.rows[:5] + [self.rows[5][:30]] + self.rows[6:], says=("line 6", "30 cells"))
+        cut = b"".join(",".join(row).encode() + b"\n" for row in self.rows)[:2000]
+        self.digits_from("E0408", cut, says=("line ",))
+        self.digits_from("E0408", b'"1,2\n' * 3, says=("line ",))
+        self.csv("few.csv", self.rows[:8])
+        self.fails("E0503", "train", DIGITS, "--data", "image=few.csv", "--data", "label=few.csv", says=("32 rows", "only 6", "data.batch=6"))
+        self.digits_from("E0404", b"\x93NUMPY" + bytes(200))
+
+    def test_no_rows_but_a_header(self):
+        header = "cement,slag,ash,water,plasticizer,coarse,fine,age,strength\n"
+        self.write("head.csv", header)
+        options = ("--data", "mix=head.csv", "--data", "strength=head.csv")
+        self.fails("E0403", "train", EXAMPLES / "regression.nn", *options, says=("head.csv",))
+        self.write("head.csv", header.replace("ash", "dust") + "1,2,3,4,5,6,7,8,9\n" * 50)
+        self.fails("E0408", "train", EXAMPLES / "regression.nn", *options, says=("head.csv", "`ash`"))
+
+    def test_different_numbers_of_rows(self):
+        self.csv("short.csv", self.rows)
+        self.fails("E0412", "train", DIGITS, "--data", "image=short.csv", says=("`image` has 60 rows", "`label` has 1797"))
+
+    def test_compressed(self):
+        whole = gzip.compress("".join(",".join(row) + "\n" for row in self.rows).encode())
+        self.digits_from("E0405", whole[:len(whole) // 2], says=("cut short",))
+        self.digits_from("E0405", whole[:200] + bytes(20) + whole[220:])
+
+    def test_a_split_needs_rows_on_both_sides(self):
+        for share in ("100%", "150%"):
+            self.fails("E0020", "train", self.program("digits", ("test 20%", f"test {share}")), says=("digits.nn:6:8",))
+
+
+class Arrays(BadInput):
+    def images_from(self, code, content, says=(), name="bad.idx"):
+        self.write(name, content)
+        self.fails(code, "train", MNIST, "--data", f"image={name}", says=(name, *says))
+
+    def test_idx(self):
+        pixels = bytes(28 * 28 * 4)
+        self.images_from("E0403", b"")
+        self.images_from("E0405", idx((4, 28, 28), pixels)[:10], says=("header", "10 of 16 bytes"))
+        self.images_from("E0405", idx((4, 28, 28), pixels)[:-100], says=("cut short",))
+        self.images_from("E0405", idx((4, 28, 28), pixels + b"more"), says=("4 bytes more",))
+        self.images_from("E0404", b"\1\2\3\4" + pixels)
+        self.images_from("E0401", idx((4, 32, 32), bytes(32 * 32 * 4)), says=("32x32", "`image`", "784"))
+        self.images_from("E0403", idx((0, 28, 28), b""), says=("no rows",))
+        self.images_from("E0405", idx((2**32 - 1,) * 3, b""))
+        self.images_from("E0406", idx((4, 28, 28), bytes(28 * 28 * 16), b"\0\0\x0d"), says=("`image`",))
+        self.images_from("E0412", idx((4, 28, 28), pixels), says=("4 rows", "10000"))
+
+    def test_idx_labels(self):
+        labels = gzip.decompress((EXAMPLES / "data/t10k-labels-idx1-ubyte.gz").read_bytes())
+        self.write("labels.idx", labels[:8 + 41] + b"\x0a" + labels[8 + 42:])
+        self.fails("E0409", "train", MNIST, "--data", "label=labels.idx", says=("label 10", "row 42", "0 to 9"))
+
+    def test_npy(self):
+        good = "{'descr': '|u1', 'fortran_order': False, 'shape': (2, 784), }"
+        for code, content in (("E0405", npy(good, bytes(100))), ("E0404", b"\x93NUMPX" + bytes(100)), ("E0405", npy(good)[:9]),
+                              ("E0401", npy(good.replace("784", "600"), bytes(1200))), ("E0403", npy(good.replace("2,", "0,"))),
+                              ("E0406", npy(good.replace("|u1", "|O"), bytes(2 * 784)))):
+            with self.subTest(code=code, content=content[:90]):
+                self.images_from(code, content, name="bad.npy")
+
+
+class Weights(BadInput):
+    HEADER = {"dense1.weight": [64, 64], "dense1.bias": [64], "dense2.weight": [64, 64], "dense2.bias": [64], "dense3.weight": [10, 64], "dense3.bias": [10]}
+
+    def weights(self, **shapes):
+        header, offset = {}, 0
+        for name, shape in {**self.HEADER, **shapes}.items():
+            if shape:
+                size = 4
+                for s in shape:
+                    size *= s
+                header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [offset, offset + size]}
+                offset += size
+        return safetensors(header, bytes(offset))
+
+    def test_corrupt_and_wrong_ones(self):
+        good = self.weights()
+        size, = struct.unpack("<Q", good[:8])
+        self.write("good.safetensors", good)
+        self.nnc("eval", DIGITS, "--weights", "good.safetensors")
+        (self.folder / "folder").mkdir()
+        self.write("digits.safetensors", b"the old weights")
+        overlap = json.loads(good[8:8 + size])
+        overlap["dense1.bias"]["data_offsets"] = [0, 256]
+        for code, content, says in (
+                ("E0403", b"", ()), ("E0405", good[:9000], ("cut short",)), ("E0405", good[:100], ()), ("E0405", good + b"xx", ("2 bytes",)),
+                ("E0404", b"PK\3\4" + bytes(500), ()), ("E0404", good[:8] + b"!" + good[9:], ()), ("E0405", struct.pack("<Q", 1 << 60) + good[8:], ()),
+                ("E0405", safetensors(overlap, good[8 + size:]), ()), ("E0405", safetensors(b'{"a": [1, 2]}'), ()), ("E0405", safetensors(b'{"a"' * 4), ()),
+                ("E0505", self.weights(**{"dense1.weight": [32, 128]}), ("`dense1.weight` is [32, 128] in the file, [64, 64] in the model",)),
+                ("E0505", self.weights(**{"dense3.bias": None}), ("missing: `dense3.bias` [10]",)),
+                ("E0505", self.weights(**{"dense4.bias": [5]}), ("extra: `dense4.bias` [5]",))):
+            self.write("bad.safetensors", content)
+            for command in (("eval", "--weights"), ("train", "--init")):
+                with self.subTest(command=command[0], content=content[:40], code=code):
+                    self.fails(code, command[0], DIGITS, command[1], "bad.safetensors", says=("bad.safetensors", *says))
+        self.fails("E0402", "eval", DIGITS, "--weights", "nowhere.safetensors", says=("nowhere.safetensors",))
+        self.fails("E0402", "eval", DIGITS, "--weights", "folder", says=("folder",))
+
+    def test_checkpoints(self):
+        self.nnc("train", DIGITS, "--quiet", "--steps", 50)
+        checkpoint = "digits.checkpoint.safetensors"
+        self.fails("E0504", "train", DIGITS, "--resume", checkpoint, "--seed", 3, says=("seed: 7 in the checkpoint, 3 now",))
+        self.fails("E0504", "train", DIGITS, "--resume", checkpoint, "--set", "data.batch=16", says=("batch: 32 in the checkpoint, 16 now",))
+        self.fails("E0504", "train", DIGITS, "--resume", checkpoint, "--no-shuffle", says=("shuffle",))
+        self.fails("E0502", "train", DIGITS, "--resume", checkpoint, "--steps", 50, says=("50 steps",))
+        self.fails("E0502", "train", DIGITS, "--resume", checkpoint, "--epochs", 1, says=("50 steps",))
+        self.fails("E0505", "train", DIGITS, "--resume", "digits.safetensors", says=("optimizer.",))
+        self.fails("E0505", "train", MNIST, "--resume", checkpoint, says=(checkpoint, "`fc1.weight`"))
+        content = (self.folder / checkpoint).read_bytes()
+        self.write("bad.safetensors", content.replace(b'"nnc.step":"50"', b'"nnc.step":"5x"'))
+        self.assertNotEqual((self.folder / "bad.safetensors").read_bytes(), content)
+        self.fails("E0405", "train", DIGITS, "--resume", "bad.safetensors", says=("bad.safetensors", "`5x`"))
+        self.write("bad.safetensors", content[:-1000])
+        self.fails("E0405", "train", DIGITS, "--resume", "bad.safetensors", says=("bad.safetensors",))
+
+
+class Outputs(BadInput):
+    """A place that cannot be written is refused before training, which the number of epochs would make last for hours."""
+
+    def test_weights(self):
+        (self.folder / "folder").mkdir()
+        (self.folder / "taken.checkpoint.safetensors").mkdir()
+        self.write("file", "x")
+        for path in ("nowhere/w.safetensors", "folder", "file/w.safetensors", "folder/", "/proc/w.safetensors", "n" * 300, "taken.safetensors"):
+            with self.subTest(path=path):
+                self.fails("E0413", "train", DIGITS, "--epochs", 10000000, "--out", path, says=(path.rstrip("/").removesuffix(".safetensors"),))
+
+    @unittest.skipIf(os.geteuid() == 0, "root may write everywhere")
+    def test_a_folder_without_permission(self):
+        (self.folder / "locked").mkdir(mode=0o500)
+        self.fails("E0413", "train", DIGITS, "--epochs", 10000000, "--out", "locked/w.safetensors", says=("locked/w.safetensors",))
+
+    def test_log(self):
+        (self.folder / "folder").mkdir()
+        for path in ("nowhere/run.jsonl", "folder"):
+            self.fails("E0413", "train", DIGITS, "--epochs", 10000000, "--log", path, says=(path,))
+
+    @unittest.skipUnless(os.path.exists("/dev/full"), "needs /dev/full")
+    def test_full_disk(self):
+        self.fails("E0413", "train", DIGITS, "--epochs", 1, "--quiet", "--out", "/dev/full", says=("/dev/full", "no space"))
+        self.nnc("train", DIGITS, "--quiet", "--steps", 100, "--out", "expected.safetensors")
+        for steps in (3, 100):  # less than a buffer of log, and more
+            name = f"w{steps}.safetensors"
+            self.fails("E0413", "train", DIGITS, "--steps", steps, "--quiet", "--log", "/dev/full", "--out", name, says=("/dev/full", "no space"),
+                       changes=(name, f"w{steps}.checkpoint.safetensors"))
+        self.assertEqual(self.digest("w100"), self.digest("expected"), "a log that fails costs no weights")
+
+    def test_predictions(self):
+        self.nnc("train", DIGITS, "--quiet", "--steps", 1)
+        self.csv("x.csv", [row[:64] for row in self.rows])
+        given = ("predict", DIGITS, "--weights", "digits.safetensors")
+        self.fails("E0413", *given, "--input", "image=x.csv", "--output", "nowhere/y.npy", says=("nowhere/y.npy",))
+        self.fails("E0601", *given, "--input", "image=x.csv", "--output", "y.xls", says=("y.xls", ".npy"))
+        self.fails("E0601", *given, "--input", "imag=x.csv", says=("`imag`", "`image`"))
+        self.fails("E0601", *given, "--input", "x.csv", says=("NAME=FILE",))
+        self.fails("E0601", *given, says=("`image`",))
+        self.fails("E0402", *given, "--input", "image=nowhere.csv", says=("nowhere.csv",))
+        self.csv("narrow.csv", [row[:30] for row in self.rows])
+        run = self.run_nnc(*given, "--input", "image=narrow.csv")
+        self.assertEqual(run.returncode, 1)
+        self.check_message(run.stderr, ("narrow.csv", "30"))
+
+    def test_standard_output_closed_or_full(self):
+        self.nnc("train", DIGITS, "--quiet", "--steps", 1)
+        for arguments in (("eval", DIGITS, "--weights", "digits.safetensors"), ("train", DIGITS, "--quiet", "--steps", 1), ("ir", DIGITS, "--stage", "llvm"), ("summary", DIGITS)):
+            with self.subTest(arguments=arguments[0]):
+                closed = subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", NNC, *map(str, arguments)], cwd=self.folder, stderr=subprocess.PIPE, text=True)
+                self.assertEqual(closed.returncode, 1, closed.stderr)
+                self.check_message(closed.stderr, ("standard output",))
+                if os.path.exists("/dev/full"):
+                    with open("/dev/full", "w") as full:
+                        run = self.run_nnc(*arguments, stdout=full)
+                    self.assertEqual(run.returncode, 1, run.stderr)
+                    self.check_message(run.stderr, ("standard output",))
+
+    def test_standard_error_closed(self):
+        for descriptors in ("2>&-", "0<&- 1>&- 2>&-"):
+            subprocess.run(["sh", "-c", f'exec "$@" {descriptors}', "sh", NNC, "train", str(DIGITS), "--epochs", "1"], cwd=self.folder, stdout=subprocess.DEVNULL)
+            with self.subTest(descriptors=descriptors):  # nothing that was printed may have gone into a file
+                self.nnc("eval", DIGITS, "--weights", "digits.safetensors")
+                (self.folder / "digits.safetensors").unlink()
+
+    def test_a_reader_that_goes_away_costs_no_weights(self):
+        run = self.start("train", DIGITS, "--json", "--epochs", 40)
+        run.stdout.readline()
+        run.stdout.close()
+        messages = run.stderr.read()
+        run.stderr.close()
+        self.assertIn(run.wait(timeout=60), (0, 1), messages)
+        self.nnc("eval", DIGITS, "--weights", "digits.safetensors")
+
+
+if __name__ == "__main__":
+    unittest.main()
