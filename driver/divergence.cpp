@@ -1,6 +1,7 @@
-// Runs are reproducible to the bit, so nothing has to be watched while training is fast: the last snapshot is run again step by
-// step, and only the step that first gives something not finite (a result, or a parameter after its update) is interpreted node
-// by node. The interpreter holds 64 bits; what an f32 could not hold counts as infinite.
+// Runs are reproducible to the bit, so nothing has to be watched while training is fast: the last snapshot is run again, and only
+// the step that first gives something not finite (the loss, or a parameter after its update) is interpreted node by node. It is
+// nearly always the last one or the one before, so the search goes back from there in growing strides and then bisects. The
+// interpreter holds 64 bits; what an f32 could not hold counts as infinite.
 #include "driver/divergence.h"
 
 #include <algorithm>
@@ -109,25 +110,37 @@ Divergence find_divergence(Session& session, StepRunner& runner, TrainPlan plan,
                            const RunData& data, std::span<const std::byte> from, int64_t from_step, int64_t diverged_step) {
   Divergence result;
   runner.clear_stop();
-  runner.set_persistent_block(from);
   plan.save_every = 0;
-  std::vector<std::byte> before;
-  for (int64_t step = from_step; step < diverged_step; ++step) {
-    std::span<const std::byte> block = runner.persistent_block();
-    before.assign(block.begin(), block.end());
-    plan.first_step = step;
-    plan.total_steps = step + 1;
+  auto run_to = [&](int64_t first, int64_t updates) {
     Watcher watcher(loss);
+    plan.first_step = first;
+    plan.total_steps = updates;
     Trainer(runner, plan, loss).run(watcher);
-    bool last = step + 1 == diverged_step;
-    if (last) result.loss = std::isnan(watcher.loss) ? "NaN" : "infinite";
-    if (!result.cause.empty() || (std::isfinite(watcher.loss) && persistents_finite(runner))) continue;
-    std::vector<std::byte> after(runner.persistent_block().begin(), runner.persistent_block().end());
-    runner.set_persistent_block(before);
-    result.cause = name_cause(graph, interpret(graph, bind_step(runner, plan, data, graph, step), true).values, session.sources);
-    result.step = step;
-    runner.set_persistent_block(after);
+    return watcher.loss;
+  };
+  // Whether every persistent is finite after so many updates. Those that are not never become so again, which allows bisection.
+  auto is_good = [&](int64_t updates) {
+    runner.set_persistent_block(from);
+    run_to(from_step, updates);
+    return persistents_finite(runner);
+  };
+  int64_t good = diverged_step - 1, bad = diverged_step, back = 1;
+  while (good > from_step && !is_good(good)) {
+    bad = good;
+    good = std::max(from_step, good - back);
+    back *= 2;
   }
+  while (bad - good > 1) {
+    int64_t middle = good + (bad - good) / 2;
+    (is_good(middle) ? good : bad) = middle;
+  }
+  runner.set_persistent_block(from);
+  run_to(from_step, good);
+  std::span<const std::byte> block = runner.persistent_block();
+  result.state.assign(block.begin(), block.end());
+  result.step = good;
+  result.cause = name_cause(graph, interpret(graph, bind_step(runner, plan, data, graph, good), true).values, session.sources);
+  result.loss = std::isnan(run_to(good, diverged_step)) ? "NaN" : "infinite";
   return result;
 }
 

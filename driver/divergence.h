@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "driver/data.h"
 #include "driver/session.h"
@@ -12,9 +13,10 @@
 namespace nnc {
 
 struct Divergence {
-  std::string loss;   ///< "NaN" or "infinite"
-  std::string cause;  ///< "`log` at net.nn:9 received 0 at [17, 3]"; "" if it was not found
-  int64_t step = 0;   ///< updates done before the step in which the cause stands
+  std::string loss;              ///< "NaN" or "infinite"
+  std::string cause;             ///< "`log` at net.nn:9 received 0 at [17, 3]"; "" if it was not found
+  int64_t step = 0;              ///< updates done before the step in which the cause stands
+  std::vector<std::byte> state;  ///< the runner's persistents after `step` updates: the last in which everything is finite
 };
 
 /// Replays the run from the state `from` after `from_step` updates, which is exact, up to `diverged_step`: in the first step that

@@ -1,16 +1,16 @@
 // nnc train: compile, train, report, save.
+#include <unistd.h>
 #include <charconv>
+#include <chrono>
+#include <cmath>
 #include <csignal>
 #include <cstdio>
 #include <cstring>
-#include <chrono>
-#include <cmath>
 #include <filesystem>
 #include <future>
-#include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "driver/commands.h"
@@ -47,7 +47,7 @@ class SignalScope {
  public:
   explicit SignalScope(StepRunner& runner) {
     running = &runner;
-    struct sigaction action {};
+    struct sigaction action{};
     action.sa_handler = on_signal;
     for (int s : {SIGINT, SIGTERM, SIGHUP}) sigaction(s, &action, nullptr);
     std::signal(SIGPIPE, SIG_IGN);  // a reader of --json that goes away must not cost the weights
@@ -64,10 +64,16 @@ Json json_number(double v) { return std::isfinite(v) ? Json(v) : Json(fmt::forma
 
 class TrainRun : public TrainObserver {
  public:
-  TrainRun(Session& session, const TrainOptions& options, StepRunner& runner, Evaluator* evaluator, const RunData& data, const TrainPlan& plan)
-      : session_(session), options_(options), runner_(runner), evaluator_(evaluator), data_(data), plan_(plan),
-        progress_(runner.program().results, (plan.total_steps + plan.steps_per_epoch() - 1) / plan.steps_per_epoch(), plan.steps_per_epoch(),
-                  options.common.quiet || options.common.json) {
+  TrainRun(Session& session, const TrainOptions& options, StepRunner& runner, Evaluator* evaluator, const RunData& data,
+           const TrainPlan& plan)
+      : session_(session),
+        options_(options),
+        runner_(runner),
+        evaluator_(evaluator),
+        data_(data),
+        plan_(plan),
+        progress_(runner.program().results, (plan.total_steps + plan.steps_per_epoch() - 1) / plan.steps_per_epoch(),
+                  plan.steps_per_epoch(), options.common.quiet || options.common.json) {
     if (!options.log.empty()) {
       log_ = std::fopen(options.log.c_str(), plan.first_step > 0 ? "a" : "w");
       if (!log_) throw UserError(Code::E0413, fmt::format("cannot write `{}`: {}", options.log, error_text(errno)), options.log);
@@ -122,19 +128,25 @@ class TrainRun : public TrainObserver {
   void on_save(int64_t steps) override { save(steps); }
 
   void save(int64_t steps) {
-    std::map<std::string, std::string> metadata = {{"nnc.seed", std::to_string(plan_.seed)}};
-    save_tensors(options_.out, runner_, false, metadata);
-    metadata["nnc.step"] = std::to_string(steps);
-    metadata["nnc.rows"] = std::to_string(plan_.rows.size());
-    metadata["nnc.batch"] = std::to_string(plan_.batch);
-    metadata["nnc.shuffle"] = plan_.shuffle ? "true" : "false";
-    save_tensors(beside(options_.out, "checkpoint"), runner_, true, metadata);
+    save_tensors(options_.out, runner_, false, {{"nnc.seed", std::to_string(plan_.seed)}});
+    save_checkpoint(beside(options_.out, "checkpoint"), steps);
+  }
+
+  void save_checkpoint(const std::string& path, int64_t steps) {
+    save_tensors(path, runner_, true,
+                 {{"nnc.seed", std::to_string(plan_.seed)},
+                  {"nnc.step", std::to_string(steps)},
+                  {"nnc.rows", std::to_string(plan_.rows.size())},
+                  {"nnc.batch", std::to_string(plan_.batch)},
+                  {"nnc.shuffle", plan_.shuffle ? "true" : "false"}});
   }
 
   /// A log that cannot be written costs neither the run nor its weights; that it is not whole is said at the end.
   void finish_log() {
     if (log_ && std::fflush(log_) != 0) log_failed();
-    if (log_error_) throw UserError(Code::E0413, fmt::format("cannot write `{}`: {}", options_.log, error_text(log_error_)), options_.log, "the weights are saved; the log ends early");
+    if (log_error_)
+      throw UserError(Code::E0413, fmt::format("cannot write `{}`: {}", options_.log, error_text(log_error_)), options_.log,
+                      "the weights are saved; the log ends early");
   }
 
   Progress& progress() { return progress_; }
@@ -175,7 +187,8 @@ void resume(const TrainOptions& options, StepRunner& runner, TrainPlan& plan) {
   expect("nnc.rows", std::to_string(plan.rows.size()), "training rows");
   expect("nnc.batch", std::to_string(plan.batch), "batch");
   expect("nnc.shuffle", plan.shuffle ? "true" : "false", "shuffle");
-  if (!metadata.count("nnc.step")) problem.notes.push_back("the file records no step: these are weights, not a checkpoint (use --init)");
+  if (!metadata.count("nnc.step"))
+    problem.notes.push_back("the file records no step: these are weights, not a checkpoint (use --init)");
   if (!problem.notes.empty()) throw UserError(problem);
   const std::string& step = metadata.at("nnc.step");
   auto [end, error] = std::from_chars(step.data(), step.data() + step.size(), plan.first_step);
@@ -212,13 +225,16 @@ int train(const TrainOptions& given) {
   if (reading.valid()) data = reading.get();
   plan.rows = data.split.train;
   if (plan.rows.empty())
-    throw UserError(Code::E0502, fmt::format("no rows are left to train on: `{}` has {} rows, and {} are set aside", spec.data.name, data.rows, data.rows));
+    throw UserError(Code::E0502, fmt::format("no rows are left to train on: `{}` has {} rows, and {} are set aside",
+                                             spec.data.name, data.rows, data.rows));
   if (plan.batch > int64_t(plan.rows.size()))
-    throw UserError(Code::E0503, fmt::format("a batch takes {} rows, but only {} train", plan.batch, plan.rows.size()), options.common.file,
+    throw UserError(Code::E0503, fmt::format("a batch takes {} rows, but only {} train", plan.batch, plan.rows.size()),
+                    options.common.file,
                     fmt::format("`--set data.batch={}`, or `batch: all` in the data clause", plan.rows.size()));
   plan.total_steps = spec.steps > 0 ? spec.steps : spec.epochs * plan.steps_per_epoch();
   if (plan.total_steps <= 0)
-    throw UserError(Code::E0502, fmt::format("zero {} were asked for, so nothing would train", options.common.steps ? "steps" : "epochs"),
+    throw UserError(Code::E0502,
+                    fmt::format("zero {} were asked for, so nothing would train", options.common.steps ? "steps" : "epochs"),
                     options.common.file, "write `epochs 10` or `steps 1000`, or give `--epochs 10`");
 
   StepRunner runner(compiled.step, team);
@@ -228,8 +244,12 @@ int train(const TrainOptions& given) {
   if (!options.init.empty()) load_tensors(options.init, runner, false);
   if (!options.resume.empty()) resume(options, runner, plan);
   if (plan.first_step >= plan.total_steps)
-    throw UserError(Code::E0502, fmt::format("{} has done {} steps already, and {} are asked for in total, so nothing would train", options.resume, plan.first_step, plan.total_steps),
-                    options.resume, fmt::format("`--epochs` and `--steps` are totals: `--epochs {}` trains one more epoch", plan.first_step / plan.steps_per_epoch() + 1));
+    throw UserError(Code::E0502,
+                    fmt::format("{} has done {} steps already, and {} are asked for in total, so nothing would train",
+                                options.resume, plan.first_step, plan.total_steps),
+                    options.resume,
+                    fmt::format("`--epochs` and `--steps` are totals: `--epochs {}` trains one more epoch",
+                                plan.first_step / plan.steps_per_epoch() + 1));
   data.bind(runner, false);
   for (const std::string& name : runner.program().scalars) {
     double value = 0;
@@ -240,7 +260,8 @@ int train(const TrainOptions& given) {
   std::unique_ptr<Evaluator> evaluator;
   if (!data.split.test.empty()) {
     BuiltGraph eval = session.require(session.module->build_eval_graph(session.diagnostics));
-    evaluator = std::make_unique<Evaluator>(session, eval, std::min<int64_t>(256, int64_t(data.split.test.size())), layouts, team);
+    evaluator =
+        std::make_unique<Evaluator>(session, eval, std::min<int64_t>(256, int64_t(data.split.test.size())), layouts, team);
   }
   int loss = -1;
   for (size_t i = 0; i < runner.program().results.size(); ++i)
@@ -256,16 +277,22 @@ int train(const TrainOptions& given) {
     if (outcome == TrainOutcome::diverged) {
       runner.set_persistent_block(trainer.last_finite_state());
       std::string good = beside(options.out, "last-good");
-      save_tensors(good, runner, true, {{"nnc.seed", std::to_string(plan.seed)}, {"nnc.step", std::to_string(trainer.last_finite_step())}});
-      Divergence found = find_divergence(session, runner, plan, loss, graphs.optimized, data, trainer.last_finite_state(), trainer.last_finite_step(), trainer.diverged_at().step);
+      run.save_checkpoint(good, trainer.last_finite_step());  // at once, for the search may take a while
+      Divergence found = find_divergence(session, runner, plan, loss, graphs.optimized, data, trainer.last_finite_state(),
+                                         trainer.last_finite_step(), trainer.diverged_at().step);
+      if (interrupted) return exit_interrupted;
+      runner.set_persistent_block(found.state);
+      run.save_checkpoint(good, found.step);
       Diagnostic d;
       d.code = Code::E0501;
-      d.message = fmt::format("loss became {} at epoch {}, step {}", found.loss, trainer.diverged_at().epoch + 1, trainer.diverged_at().step_in_epoch);
+      d.message = fmt::format("loss became {} at epoch {}, step {}", found.loss, trainer.diverged_at().epoch + 1,
+                              trainer.diverged_at().step_in_epoch);
       if (!found.cause.empty()) d.message += ": " + found.cause;
       if (!found.cause.empty() && found.step + 1 != trainer.diverged_at().step)
-        d.notes.push_back(fmt::format("that was in step {} of the run, {} earlier: its update made a parameter infinite or NaN", found.step + 1, trainer.diverged_at().step - found.step - 1));
+        d.notes.push_back(fmt::format("that was in step {} of the run, {} earlier: its update made a parameter infinite or NaN",
+                                      found.step + 1, trainer.diverged_at().step - found.step - 1));
       d.span = spec.span;
-      d.notes.push_back(fmt::format("the last finite state (step {}) is saved in {}", trainer.last_finite_step(), good));
+      d.notes.push_back(fmt::format("the last finite state (step {}) is saved in {}", found.step, good));
       d.help.push_back("a smaller learning rate often helps: `--set using.lr=...`");
       session.print(d);
       return exit_user_error;
@@ -275,11 +302,13 @@ int train(const TrainOptions& given) {
   }
   if (outcome == TrainOutcome::stopped) {
     if (!options.common.quiet)
-      std::fprintf(stderr, "interrupted after step %lld; saved %s and %s\n  go on with the same command and: --resume %s\n", static_cast<long long>(trainer.steps_done()), options.out.c_str(),
-                   beside(options.out, "checkpoint").c_str(), beside(options.out, "checkpoint").c_str());
+      std::fprintf(stderr, "interrupted after step %lld; saved %s and %s\n  go on with the same command and: --resume %s\n",
+                   static_cast<long long>(trainer.steps_done()), options.out.c_str(), beside(options.out, "checkpoint").c_str(),
+                   beside(options.out, "checkpoint").c_str());
     return exit_interrupted;
   }
-  if (!options.common.quiet && !options.common.json) std::fprintf(stderr, "saved %s and %s\n", options.out.c_str(), beside(options.out, "checkpoint").c_str());
+  if (!options.common.quiet && !options.common.json)
+    std::fprintf(stderr, "saved %s and %s\n", options.out.c_str(), beside(options.out, "checkpoint").c_str());
   if (!options.common.json)
     for (const auto& [name, value] : run.last_test()) std::printf("test %s: %s\n", name.c_str(), format_metric(value).c_str());
   return exit_done;

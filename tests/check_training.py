@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 import signal
 import time
@@ -275,10 +276,25 @@ class Divergence(CommandLine):
         self.assertEqual(run.returncode, 1)
         self.assertRegex(run.stderr, r"^error\[E0501\]: loss became (NaN|infinite|NaN or infinite) at epoch 1, step \d+")
         self.assertIn("mnist_mlp.nn:", run.stderr)
-        self.assertIn("w.last-good.safetensors", run.stderr)
+        good = self.folder / "w.last-good.safetensors"
+        self.assertIn(good.name, run.stderr)
         self.assertEqual(old.read_bytes(), b"the old weights")
-        good = json.loads(self.nnc("eval", EXAMPLES / "mnist_mlp.nn", "--weights", "w.last-good.safetensors", "--json").stdout)
-        self.assertIsInstance(good["loss"], float)
+        self.assertTrue(all(math.isfinite(v) for _, values in read_safetensors(good)[1].values() for v in values))
+        self.nnc("eval", EXAMPLES / "mnist_mlp.nn", "--weights", good)
+
+    def test_the_last_good_state_is_the_one_before_the_fault(self):
+        rows = digits_rows()[:400]
+        rows[300][0] = "-1"  # the first column is 0 everywhere, and step 10 of 32 rows meets this one
+        self.write("data.csv", csv_text(rows))
+        file = self.program("digits", ('"data/digits.csv"', '"data.csv"'), ("  test 20%\n", ""), ("image / 16", "sqrt(image) / 16"))
+        run = self.run_nnc("train", file, "--no-shuffle", "--quiet", "--out", "w.safetensors")
+        self.assertEqual(run.returncode, 1)
+        self.assertIn("loss became NaN at epoch 1, step 10: `sqrt` at", run.stderr)
+        self.assertIn("received -1 at [12, 0]", run.stderr)
+        self.assertIn("(step 9)", run.stderr)
+        good = (self.folder / "w.last-good.safetensors").read_bytes()
+        self.train(file, "nine", "--no-shuffle", "--steps", 9)
+        self.assertEqual(good, (self.folder / "nine.checkpoint.safetensors").read_bytes())
 
     def test_as_json(self):
         run = self.run_nnc("train", EXAMPLES / "mnist_mlp.nn", "--set", "using.lr=1e6", "--json")
