@@ -170,6 +170,11 @@ class Metrics(CommandLine):
         evaluated = json.loads(self.nnc("eval", DIGITS, "--weights", "w.safetensors", "--json").stdout)
         self.assertEqual(evaluated, epochs[-1]["test"])
 
+    def test_eval_takes_the_split_of_the_run_that_wrote_the_weights(self):
+        trained = self.nnc("train", DIGITS, "--json", "--epochs", 2, "--seed", 99, "--out", "w.safetensors").stdout.splitlines()[-1]
+        evaluated = json.loads(self.nnc("eval", DIGITS, "--weights", "w.safetensors", "--json").stdout)
+        self.assertEqual(evaluated, json.loads(trained)["test"])
+
     def test_eval_prints_what_train_printed(self):
         for example, epochs in (("digits", 3), ("mnist_mlp", 1), ("own_optimizer", 3), ("regression", 3)):
             with self.subTest(example=example):
