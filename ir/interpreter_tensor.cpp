@@ -214,7 +214,8 @@ void interpret_contract(InterpreterCall& call) {
       for (int64_t i = 0; i < count; ++i) {
         double& cell = r[i * steps[2]];
         uint64_t product = uint64_t(int64_t(p[i * steps[0]])) * uint64_t(int64_t(q[i * steps[1]]));
-        cell = convert_number(double(int64_t(uint64_t(int64_t(cell)) + product)), DType::i64, result.dtype);
+        uint64_t total = uint64_t(int64_t(cell)) + product;  // wraps before it becomes a double: products of i32 need more than 53 bits
+        cell = result.dtype == DType::i32 ? double(int32_t(uint32_t(total))) : double(int64_t(total));
       }
     } else if (steps[2] == 0) {
       double total = *r;

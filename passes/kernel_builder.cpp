@@ -173,6 +173,7 @@ int KernelBuilder::evaluate(NodeId n, const IndexMap& map) {
       // Read at a clamped index, then choose: indices outside are never touched.
       int axis = attributes.axes[0];
       const Extent length = graph.type(node.operands[0]).shape[axis];
+      if (length.size == 0) return constant(0, node.type.dtype);
       IndexTerm moved = map[axis];
       moved.offset -= attributes.begin;
       int index = index_of(moved), zero = constant(0, DType::i32), last = constant(double(length.size - 1), DType::i32);

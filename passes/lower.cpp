@@ -274,7 +274,13 @@ void ProgramLowering::plan_stores() {
       b.offset = int64_t(program_.outputs.size());
       program_.outputs.push_back(output.name);
     }
-    stores_.targets[output.node.value].push_back(add_buffer(std::move(b)));
+    BufferId place = add_buffer(std::move(b));
+    // A scatter adds to memory that it reads again: it is made in a temporary, and copied out.
+    if (graph_[output.node].op == Op::scatter_add) {
+      copies_.push_back({lowering_.buffer_of[output.node.value], place});
+    } else {
+      stores_.targets[output.node.value].push_back(place);
+    }
   }
   for (const Update& update : graph_.updates) {
     BufferId place = persistent_.at(update.name);

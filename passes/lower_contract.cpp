@@ -220,6 +220,11 @@ void lower_contract_group(const GroupContext& context, Kernel& result) {
   size_t k_axes = size_t(std::count(joined.begin(), joined.end(), Role::k));
   bool f32 = node.type.dtype == DType::f32;
   if (k_axes > 1 || !f32) {
+    if (k_axes == 0) {  // nothing is summed: a sum of one term
+      kernel_axes.push_back({"k", Extent{1, false}});
+      for (Access* access : accesses_of(code)) access->strides.push_back(0);
+      k_axes = 1;
+    }
     result.body = as_map_kernel(kernel_axes, k_axes, a, b, epilogue, accumulator, next_id);
     return;
   }

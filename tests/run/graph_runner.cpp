@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <optional>
 
 #include "codegen/codegen.h"
 #include "passes/fuse.h"
@@ -66,16 +67,49 @@ std::vector<int64_t> sizes(const Shape& shape, int64_t rows) {
 
 }  // namespace
 
-Results run_compiled(Graph graph, const Bindings& bindings, GraphRunOptions options) {
+struct CompiledGraph::State {
+  State(Program p, std::vector<Update> u, int threads) : program(std::move(p)), updates(std::move(u)), code(compile(program, nullptr)), team(threads) {
+    step.run = code->run();
+    step.rows_capacity = program.rows;
+    step.arena_bytes = program.arena_bytes;
+    step.persistent_bytes = program.persistent_bytes;
+    step.scratch_bytes = code->scratch_bytes();
+    step.fields = program.fields;
+    step.scalars = program.scalars;
+    step.results = program.results;
+    for (const PersistentPlace& place : program.persistents) {
+      const Buffer& b = program[place.buffer];
+      step.persistents.push_back({b.name, b.dtype, sizes(b.shape, 1), b.order, b.offset, true});
+    }
+    step.outputs.resize(program.outputs.size());
+    output_shapes.resize(program.outputs.size());
+    for (const Buffer& b : program.buffers)
+      if (b.kind == BufferKind::output) {
+        step.outputs[size_t(b.offset)] = {b.name, b.dtype, sizes(b.shape, program.rows), -1, b.bytes};
+        output_shapes[size_t(b.offset)] = b.shape;
+      }
+    runner.emplace(step, team);
+  }
+  Program program;
+  std::vector<Update> updates;
+  std::unique_ptr<CompiledProgram> code;
+  StepProgram step;
+  std::vector<Shape> output_shapes;
+  Team team;
+  std::optional<StepRunner> runner;
+};
+
+CompiledGraph::~CompiledGraph() = default;
+
+CompiledGraph::CompiledGraph(Graph graph, GraphRunOptions options) {
   if (options.optimize) {
     optimize_graph(graph);
   } else {
     finish_groups(graph);
   }
-  int64_t capacity = options.capacity > 0 ? options.capacity : bindings.rows;
   Target target = host_target_with_cpu();
   if (options.level != target.level) target = target_by_name(std::string(vector_level_name(options.level)));
-  Program program = build_program(graph, {"test", capacity, target, {}});
+  Program program = build_program(graph, {"test", options.capacity, target, {}});
   if (options.parallel_all) {
     for (Kernel& k : program.kernels) {
       auto* map = std::get_if<MapKernel>(&k.body);
@@ -85,29 +119,12 @@ Results run_compiled(Graph graph, const Bindings& bindings, GraphRunOptions opti
     plan_memory(program);
   }
   REQUIRE(verify_program(program).empty());
-  auto code = compile(program, nullptr);
-  StepProgram step;
-  step.run = code->run();
-  step.rows_capacity = program.rows;
-  step.arena_bytes = program.arena_bytes;
-  step.persistent_bytes = program.persistent_bytes;
-  step.scratch_bytes = code->scratch_bytes();
-  step.fields = program.fields;
-  step.scalars = program.scalars;
-  step.results = program.results;
-  for (const PersistentPlace& p : program.persistents) {
-    const Buffer& b = program[p.buffer];
-    step.persistents.push_back({b.name, b.dtype, sizes(b.shape, 1), b.order, b.offset, true});
-  }
-  step.outputs.resize(program.outputs.size());
-  std::vector<Shape> output_shapes(program.outputs.size());
-  for (const Buffer& b : program.buffers)
-    if (b.kind == BufferKind::output) {
-      step.outputs[size_t(b.offset)] = {b.name, b.dtype, sizes(b.shape, program.rows), -1, b.bytes};
-      output_shapes[size_t(b.offset)] = b.shape;
-    }
-  Team team(options.threads);
-  StepRunner runner(step, team);
+  state_ = std::make_unique<State>(std::move(program), graph.updates, options.threads);
+}
+
+Results CompiledGraph::run(const Bindings& bindings) {
+  const StepProgram& step = state_->step;
+  StepRunner& runner = *state_->runner;
   for (size_t i = 0; i < step.persistents.size(); ++i) runner.set_persistent(i, to_bytes(bindings.persistents.at(step.persistents[i].name)).data());
   std::vector<std::vector<std::byte>> fields;
   for (size_t i = 0; i < step.fields.size(); ++i) {
@@ -116,7 +133,7 @@ Results run_compiled(Graph graph, const Bindings& bindings, GraphRunOptions opti
     int64_t rows = t.shape.empty() ? 1 : t.shape[0];
     runner.bind_field(i, fields.back().data(), rows > 0 ? int64_t(t.values.size()) / rows * int64_t(byte_size(t.dtype)) : 0);
   }
-  std::vector<int64_t> index(static_cast<size_t>(capacity));
+  std::vector<int64_t> index(size_t(step.rows_capacity));
   for (size_t i = 0; i < index.size(); ++i) index[i] = int64_t(i);
   std::vector<float> scalars, results(step.results.size());
   for (const std::string& s : step.scalars) scalars.push_back(float(bindings.scalars.at(s)));
@@ -129,14 +146,19 @@ Results run_compiled(Graph graph, const Bindings& bindings, GraphRunOptions opti
   }
   // Outputs stand at the strides of the planned rows only where rows are outermost, which is the only place they may be.
   for (size_t i = 0; i < step.outputs.size(); ++i)
-    out.outputs[step.outputs[i].name] = from_bytes(step.outputs[i].dtype, sizes(output_shapes[i], bindings.rows), runner.output(i));
-  for (const Update& u : graph.updates) {
+    out.outputs[step.outputs[i].name] = from_bytes(step.outputs[i].dtype, sizes(state_->output_shapes[i], bindings.rows), runner.output(i));
+  for (const Update& u : state_->updates) {
     size_t i = size_t(runner.find_persistent(u.name));
     std::vector<std::byte> bytes(size_t(step.persistents[i].elements()) * byte_size(step.persistents[i].dtype));
     runner.get_persistent(i, bytes.data());
     out.updates[u.name] = from_bytes(step.persistents[i].dtype, step.persistents[i].shape, bytes.data());
   }
   return out;
+}
+
+Results run_compiled(Graph graph, const Bindings& bindings, GraphRunOptions options) {
+  if (options.capacity <= 0) options.capacity = bindings.rows;
+  return CompiledGraph(std::move(graph), options).run(bindings);
 }
 
 Bindings random_bindings(const Graph& graph, int64_t rows, std::mt19937_64& random, double low, double high) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <random>
 #include <string>
 
@@ -17,6 +18,18 @@ struct GraphRunOptions {
   VectorLevel level = host_target().level;
   bool optimize = true;   ///< false: every operation a kernel of its own
   bool parallel_all = false;  ///< split every kernel that can be, however small
+};
+
+/// A graph compiled once, to be run on any number of rows up to `options.capacity`.
+class CompiledGraph {
+ public:
+  CompiledGraph(Graph, GraphRunOptions);
+  ~CompiledGraph();
+  Results run(const Bindings&);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
 };
 
 /// Outputs and updates as compiled code gives them.
