@@ -1,8 +1,10 @@
-// nnc: the command line. Every command stands in a file of its own; here are the common options, the way faults become exit statuses, and the help.
+// nnc: the command line. Every command stands in a file of its own; here are the common options, the way faults become exit
+// statuses, and the help.
 #include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -10,8 +12,8 @@
 #include <new>
 #include <regex>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include "base/check.h"
 #include "driver/commands.h"
@@ -49,7 +51,9 @@ std::string usage_message(std::string text) {
   std::smatch m;
   if (std::regex_match(text, m, number)) return fmt::format("`{}` takes a whole number, found `{}`", m.str(1), m.str(2));
   if (std::regex_match(text, m, range)) return fmt::format("`{}` takes {}, found `{}`", m.str(1), m.str(3), m.str(2));
-  if (std::regex_match(text, m, member)) return fmt::format("`{}` takes one of {}, found `{}`", m.str(1), std::regex_replace(m.str(3), std::regex(","), ", "), m.str(2));
+  if (std::regex_match(text, m, member))
+    return fmt::format("`{}` takes one of {}, found `{}`", m.str(1), std::regex_replace(m.str(3), std::regex(","), ", "),
+                       m.str(2));
   if (std::regex_match(text, m, value)) return fmt::format("`{}` needs a value", m.str(1));
   if (std::regex_match(text, m, extra)) return fmt::format("unexpected argument `{}`", m.str(1));
   return text;
@@ -69,18 +73,26 @@ int report_usage(const CLI::App& app, const CLI::ParseError& error, int argc, ch
   std::string message = usage_message(error.what()), help;
   if (chosen == &app && argc > 1 && argv[1][0] != '-') {
     message = fmt::format("unknown command `{}`", argv[1]);
-    if (std::string near = nearest(argv[1], commands); !near.empty()) help = fmt::format("did you mean `nnc {}`?", near);
-    else help = "`nnc --help` lists the commands";
+    if (std::string near = nearest(argv[1], commands); !near.empty())
+      help = fmt::format("did you mean `nnc {}`?", near);
+    else
+      help = "`nnc --help` lists the commands";
   } else {
     for (int i = 1; i < argc; ++i) {
       std::string word = argv[i];
       word = word.substr(0, word.find('='));
-      if (word.rfind("--", 0) != 0 || word.size() < 3 || std::find(flags.begin(), flags.end(), word) != flags.end()) continue;
-      message = chosen == &app ? fmt::format("unknown option `{}`", word) : fmt::format("`nnc {}` has no option `{}`", chosen->get_name(), word);
+      bool is_option = word.size() > 1 && word[0] == '-' &&
+                       (std::isalpha(static_cast<unsigned char>(word[1])) || word.size() > 2) &&
+                       !std::isdigit(static_cast<unsigned char>(word[1]));
+      if (!is_option || word == "-h" || std::find(flags.begin(), flags.end(), word) != flags.end()) continue;
+      message = chosen == &app ? fmt::format("unknown option `{}`", word)
+                               : fmt::format("`nnc {}` has no option `{}`", chosen->get_name(), word);
       if (std::string near = nearest(word, flags); !near.empty()) help = fmt::format("did you mean `{}`?", near);
       break;
     }
-    if (help.empty()) help = chosen == &app ? "`nnc --help` lists the commands" : fmt::format("`nnc {} --help` lists its options", chosen->get_name());
+    if (help.empty())
+      help = chosen == &app ? "`nnc --help` lists the commands"
+                            : fmt::format("`nnc {} --help` lists its options", chosen->get_name());
   }
   std::fprintf(stderr, "error: %s\n  = help: %s\n", message.c_str(), help.c_str());
   return exit_usage;
@@ -91,7 +103,8 @@ int run_main(int argc, char** argv) {
   app.require_subcommand(1);
   app.set_version_flag("--version", [] {
     Target host = host_target_with_cpu();
-    return fmt::format("nnc {}, LLVM {}, {}, {} vectors of {} bytes", NNC_VERSION, llvm_version(), host.cpu, vector_level_name(host.level), host.vector_bytes);
+    return fmt::format("nnc {}, LLVM {}, {}, {} vectors of {} bytes", NNC_VERSION, llvm_version(), host.cpu,
+                       vector_level_name(host.level), host.vector_bytes);
   });
   Action action;
   add_train(app, action);
@@ -107,7 +120,8 @@ int run_main(int argc, char** argv) {
   add_bench(app, action);
   // `--set a=1 FILE`: an option that may be repeated takes one value each time.
   for (CLI::App* command : app.get_subcommands([](CLI::App*) { return true; }))
-    for (CLI::Option* option : command->get_options([](CLI::Option* o) { return !o->get_positional(); })) option->allow_extra_args(false);
+    for (CLI::Option* option : command->get_options([](CLI::Option* o) { return !o->get_positional(); }))
+      option->allow_extra_args(false);
   bool json = false;
   for (int i = 1; i < argc; ++i) json = json || std::string_view(argv[i]) == "--json";
   CommonOptions shared;
@@ -132,13 +146,21 @@ int run_main(int argc, char** argv) {
     print_fault(shared, e.diagnostic());
     return exit_user_error;
   } catch (const InternalError& e) {
-    std::fprintf(stderr, "internal error in nnc: %s\nThis is a bug in nnc, not in your file. Please report it, with the file that shows it.\n", e.what());
+    std::fprintf(
+        stderr,
+        "internal error in nnc: %s\nThis is a bug in nnc, not in your file. Please report it, with the file that shows it.\n",
+        e.what());
     return exit_internal;
   } catch (const std::bad_alloc&) {
-    print_fault(shared, UserError(Code::E0604, "not enough memory for this program", "", "a smaller batch needs less: `--set data.batch=16`").diagnostic());
+    print_fault(shared, UserError(Code::E0604, "not enough memory for this program", "",
+                                  "a smaller batch needs less: `--set data.batch=16`")
+                            .diagnostic());
     return exit_user_error;
   } catch (const std::exception& e) {
-    std::fprintf(stderr, "internal error in nnc: %s\nThis is a bug in nnc, not in your file. Please report it, with the file that shows it.\n", e.what());
+    std::fprintf(
+        stderr,
+        "internal error in nnc: %s\nThis is a bug in nnc, not in your file. Please report it, with the file that shows it.\n",
+        e.what());
     return exit_internal;
   }
 }
@@ -147,12 +169,14 @@ int run_main(int argc, char** argv) {
 
 void add_common(CLI::App& command, CommonOptions& o, bool data, bool threads) {
   command.add_option("FILE", o.file, "the .nn file")->required();
-  command.add_option("--set", o.set, "PATH=VALUE: a dim (Layers=2) or an option of the train block (data.batch=64, using.lr=0.05)");
+  command.add_option("--set", o.set,
+                     "PATH=VALUE: a dim (Layers=2) or an option of the train block (data.batch=64, using.lr=0.05)");
   command.add_option("--seed", o.seed, "seed of the run instead of the file's");
   command.add_option("--cpu", o.cpu, "generate code for this CPU (an LLVM name) or level (portable, avx2, avx512)");
   command.add_flag("--json", o.json, "diagnostics and results as JSON lines");
   if (data) command.add_option("--data", o.data, "FIELD=PATH: another file for a data field");
-  if (threads) command.add_option("--threads", o.threads, "threads (default: the cores this process may use)")->check(CLI::Range(1, 1024));
+  if (threads)
+    command.add_option("--threads", o.threads, "threads (default: the cores this process may use)")->check(CLI::Range(1, 1024));
 }
 
 }  // namespace nnc

@@ -149,6 +149,7 @@ class Usage(BadInput):
         self.misused("frobnicate", says=("`frobnicate`", "nnc --help"))
         self.misused("train", DIGITS, "--epoch", 3, says=("`--epoch`", "`--epochs`"))
         self.misused("eval", DIGITS, "--wieghts", "w", says=("`--wieghts`", "`--weights`"))
+        self.misused("train", DIGITS, "-e", 3, says=("`-e`",))
         self.misused("--vresion", says=("`--vresion`", "`--version`"))
         self.misused("train", says=("FILE is required",))
         self.misused("eval", DIGITS, says=("--weights is required",))
