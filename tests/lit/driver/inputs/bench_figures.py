@@ -1,4 +1,4 @@
-"""check_bench.py FILE: the object that `nnc bench --json` prints has its keys, and they agree with one another."""
+"""bench_figures.py FILE: the object that `nnc bench --json` prints has its keys, and they agree with one another."""
 
 import json
 import sys
