@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -123,6 +124,7 @@ CompiledStep compile_step(Program program, const SourceMap& sources) {
   step.scalars = p.scalars;
   step.results = p.results;
   step.kernel_count = p.kernels.size();
+  step.parallel = std::any_of(p.kernels.begin(), p.kernels.end(), [](const Kernel& k) { return k.parallel; });
   auto sizes = [&](const Shape& shape) {
     std::vector<int64_t> s;
     for (const Extent& e : shape) s.push_back(e.at(p.rows));

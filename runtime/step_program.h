@@ -38,6 +38,7 @@ struct StepProgram {
   std::vector<OutputSlot> outputs;
   std::vector<PersistentSlot> persistents;
   size_t kernel_count = 0;
+  bool parallel = true;  ///< false: no kernel is split, so that more than one thread has nothing to do
 };
 
 }  // namespace nnc

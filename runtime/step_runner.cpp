@@ -2,6 +2,7 @@
 #include "runtime/step_runner.h"
 
 #include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -140,8 +141,31 @@ int64_t StepRunner::run(std::span<const int64_t> rows, const int64_t* row_index,
   context_.scalars = scalars;
   context_.results = results;
   context_.steps_done = 0;
-  team_.run(program_.run, context_, int64_t(rows.size()));
+  bool alone = choose_alone();
+  auto start = std::chrono::steady_clock::now();
+  team_.run(program_.run, context_, int64_t(rows.size()), alone);
+  double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  constexpr double long_enough = 2e-3;  // else it is the time to wake the team that was measured
+  if (context_.steps_done > 0 && seconds >= long_enough) {
+    double& known = alone ? alone_seconds_ : team_seconds_;
+    double sample = seconds / double(context_.steps_done);
+    known = known == 0 ? sample : 0.5 * known + 0.5 * sample;
+  }
   return context_.steps_done;
+}
+
+// Short steps are where meeting costs more than sharing saves, the more so while other processes hold the cores. Threads never change a bit, so
+// both ways are tried, the faster one is kept, and the other looked at again now and then, for what it costs has changed by then.
+bool StepRunner::choose_alone() {
+  constexpr double worth_trying = 1e-3;
+  constexpr int64_t look_again = 32;
+  if (team_.size() == 1 || !program_.parallel) return true;
+  ++runs_;
+  if (team_seconds_ == 0) return false;
+  if (team_seconds_ > worth_trying && alone_seconds_ == 0) return false;
+  if (alone_seconds_ == 0) return true;
+  bool alone = alone_seconds_ < team_seconds_;
+  return runs_ % look_again == 0 ? !alone : alone;
 }
 
 void StepRunner::request_stop() { std::atomic_ref<int32_t>(context_.stop).store(1, std::memory_order_relaxed); }

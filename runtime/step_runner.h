@@ -57,8 +57,12 @@ class StepRunner {
   void measure_kernels(uint64_t* ticks) { context_.kernel_cycles = ticks; }
 
  private:
+  bool choose_alone();
   StepProgram program_;
   Team& team_;
+  // Whether the team or one thread is faster is measured as steps are run: seconds per step, 0 while unknown.
+  double team_seconds_ = 0, alone_seconds_ = 0;
+  int64_t runs_ = 0;
   AlignedMemory persistent_, arena_, scratch_;
   std::vector<AlignedMemory> outputs_;
   std::vector<uint8_t*> output_pointers_;

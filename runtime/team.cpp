@@ -64,13 +64,13 @@ Team::~Team() {
   for (std::thread& t : threads_) t.join();
 }
 
-void Team::run(NncRun entry, NncContext& context, int64_t steps) {
+void Team::run(NncRun entry, NncContext& context, int64_t steps, bool alone) {
   meeting_ = NncTeam{};
-  meeting_.size = size();
+  meeting_.size = alone ? 1 : size();
   context.team = &meeting_;
   context.wait = wait_at_barrier;
   context.wake = wake_sleepers;
-  if (threads_.empty()) {
+  if (meeting_.size == 1) {
     entry(&context, 0, steps);
     return;
   }

@@ -23,7 +23,8 @@ class Team {
   Team(const Team&) = delete;
   int size() const { return int(threads_.size()) + 1; }
   /// Fills in the context's team, wait and wake, runs `steps` steps on all threads and returns when all have finished.
-  void run(NncRun, NncContext&, int64_t steps);
+  /// `alone`: on the calling thread only, for the same result to the bit.
+  void run(NncRun, NncContext&, int64_t steps, bool alone = false);
 
  private:
   void serve(int thread);
