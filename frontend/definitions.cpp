@@ -37,7 +37,8 @@ std::optional<BuiltGraph> Lowering::build_definition(const std::string& name, co
         if (!global.definitions.empty()) names.push_back(n);
     std::string similar = nearest(name, names);
     error(Code::E0201, {},
-          fmt::format("unknown name `{}`{}", name, similar.empty() ? "" : fmt::format("; a similar one is `{}`", similar)));
+          fmt::format("unknown name `{}`{}", name, similar.empty() ? "" : fmt::format("; a similar one is `{}`", similar)))
+        .place = program_.main->path;
     return std::nullopt;
   }
   const Definition* d = g->definitions[0];

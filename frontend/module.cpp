@@ -90,7 +90,8 @@ std::unique_ptr<Module> load_module(SourceMap& sources, FileId file, const LoadO
     merged.take(found);
     return !found.has_errors();
   };
-  check([&](Diagnostics& d) { check_overrides(program, d); });
+  // With other values than those asked for, what the file's own lines say would be about another program.
+  if (!check([&](Diagnostics& d) { check_overrides(program, d); })) return nullptr;
   check([&](Diagnostics& d) { check_names(program, d); });
   check([&](Diagnostics& d) { Lowering(program, d, {true}).check_globals(); });
   std::set<const Definition*> finished;

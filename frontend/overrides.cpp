@@ -1,8 +1,13 @@
 // --set PATH=VALUE: a path names a `dim` of the file or an option of the train block. What exists is listed when a path is wrong.
+// Options of their own (`--epochs 3`) arrive as overrides whose path is the option. Values are checked here, once each, since a wrong
+// one stands on the command line and not in the file.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <optional>
 
 #include "frontend/program.h"
 
@@ -47,25 +52,77 @@ std::vector<std::string> override_paths(const Program& program) {
 
 // `train.epochs` and `epochs.N` are ways to say `epochs`.
 std::string normal_path(std::string path) {
+  if (path.starts_with("--")) path = path.substr(2);
   if (path.starts_with("train.")) path = path.substr(6);
   if (path == "batch") path = "data.batch";
   return path;
+}
+
+/// As it was written: `--set data.batch=3`, `--epochs 3`.
+std::string written_form(const Override& o) {
+  return o.path.starts_with("--") ? o.path + " " + o.value : "--set " + o.path + "=" + o.value;
+}
+
+/// A finite decimal number. strtod alone would take `nan`, `inf` and hexadecimal digits too.
+std::optional<double> decimal_number(const std::string& text) {
+  if (text.empty() || text.find_first_not_of("0123456789+-.eE") != std::string::npos) return std::nullopt;
+  char* end = nullptr;
+  double number = std::strtod(text.c_str(), &end);
+  if (end != text.c_str() + text.size() || !std::isfinite(number)) return std::nullopt;
+  return number;
+}
+
+/// Counts of the train block and the least that each may be.
+constexpr std::pair<std::string_view, int64_t> counts[] = {{"data.batch", 1}, {"epochs", 0},     {"steps", 0},
+                                                           {"seed", 0},       {"save.every", 1}, {"report.every", 1}};
+constexpr int64_t largest_count = 1'000'000'000'000;
+
+/// What is wrong with an override's value: nothing, or a code and a message.
+std::optional<std::pair<Code, std::string>> fault_of(const Override& o, const std::string& name) {
+  std::optional<double> number = decimal_number(o.value);
+  bool is_word = false;
+  for (std::string_view word : {"true", "false", "all", "none", "same"}) is_word = is_word || o.value == word;
+  if (!number && !is_word)
+    return std::pair{Code::E0611, fmt::format("`{}` needs a number, true, false or all, found `{}`", name, o.value)};
+  if (o.path == "using.clip_norm" && (number ? *number <= 0 : o.value != "none"))
+    return std::pair{Code::E0304, fmt::format("`{}` must be a number above 0 or `none`, found `{}`", name, o.value)};
+  for (auto [path, least] : counts) {
+    if (o.path != path || (path == "data.batch" && o.value == "all")) continue;
+    if (!number || std::floor(*number) != *number || *number < double(least))
+      return std::pair{Code::E0304, fmt::format("`{}` must be a whole number, at least {}, found `{}`", name, least, o.value)};
+    if (*number > double(largest_count))
+      return std::pair{Code::E0304, fmt::format("`{}` must be at most {}, found `{}`", name, largest_count, o.value)};
+  }
+  return std::nullopt;
 }
 
 }  // namespace
 
 void check_overrides(Program& program, Diagnostics& diagnostics) {
   std::vector<std::string> paths = override_paths(program);
+  std::string epochs, steps;  // as written
   for (Override& o : program.overrides) {
+    std::string written = written_form(o), name = o.path.starts_with("--") ? o.path : normal_path(o.path);
     o.path = normal_path(o.path);
-    if (std::find(paths.begin(), paths.end(), o.path) != paths.end()) continue;
+    if (std::find(paths.begin(), paths.end(), o.path) != paths.end()) {
+      if (o.path == "epochs") epochs = written;
+      if (o.path == "steps") steps = written;
+      if (auto fault = fault_of(o, name)) diagnostics.report(fault->first, {}, fault->second).place = written;
+      continue;
+    }
     std::string similar = nearest(o.path, paths);
     Diagnostic& d = diagnostics.report(Code::E0610, {},
                                        fmt::format("nothing that can be set is called `{}`{}", o.path,
                                                    similar.empty() ? "" : fmt::format("; a similar one is `{}`", similar)));
-    d.place = "--set " + o.path + "=" + o.value;
+    d.place = written;
     d.help.push_back(paths.empty() ? "this file has no `dim` and no `train` block"
                                    : fmt::format("there are {}", fmt::join(paths, ", ")));
+  }
+  if (!epochs.empty() && !steps.empty()) {
+    Diagnostic& d =
+        diagnostics.report(Code::E0303, {}, fmt::format("`{}` and `{}` contradict each other: both say how long to train", epochs, steps));
+    d.place = "the command line";
+    d.help.push_back("give one of them; it replaces the length that the file gives");
   }
 }
 

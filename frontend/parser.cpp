@@ -111,6 +111,10 @@ Parser::Nesting::Nesting(Parser& parser) : parser_(parser) {
 Diagnostic& Parser::report(Code code, Span where, std::string message) {
   ++trouble_;
   Diagnostics* sink = sink_->items().size() < max_errors ? sink_ : &overflow_;
+  if (in_train_ && code != Code::E0008 && tokens_.size() >= 2) {
+    const Token& last = tokens_[tokens_.size() - 2];
+    if (last.kind != TokenKind::right_brace && where.end >= last.end) sink = &cut_off_;
+  }
   return sink->report(code, where, std::move(message));
 }
 

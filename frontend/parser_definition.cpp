@@ -372,12 +372,18 @@ void Parser::parse_train(ast::Item& item) {
     take();
   }
   ast::Block block;
+  in_train_ = true;
   try {
     parse_block(block, Context::train);
   } catch (const UnclosedBlock&) {
+    in_train_ = false;
     train.statements = std::move(block.statements);
     throw;
+  } catch (const Failure&) {
+    in_train_ = false;
+    throw;
   }
+  in_train_ = false;
   train.statements = std::move(block.statements);
   train.span = span_from(train.keyword_span.begin);
 }

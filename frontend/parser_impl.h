@@ -170,6 +170,8 @@ class Parser {
   Diagnostics lexical_;   ///< the lexer's, until they have found their place
   Diagnostics* sink_;     ///< diagnostics_, or the snippet's own
   Diagnostics overflow_;  ///< what is reported beyond max_errors is not shown
+  Diagnostics cut_off_;   ///< nor what only says that a file ends within `train`, beside that its `{` is never closed
+  bool in_train_ = false;
   std::vector<Token> tokens_;
   size_t at_ = 0;
   int nesting_ = 0;

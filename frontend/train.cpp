@@ -4,9 +4,21 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/check.h"
 #include "frontend/lowering.h"
 
 namespace nnc {
+
+namespace {
+
+/// Whether parts of the train block could not be read: what it seems to lack may stand there.
+bool is_train_partial(const SourceFile& file) {
+  for (const ast::Item& item : file.tree->items)
+    if (std::get_if<ast::Train>(&item.node) == file.train) return item.has_errors;
+  return false;
+}
+
+}  // namespace
 
 // --- data ---
 
@@ -224,14 +236,16 @@ const ast::Data* Lowering::find_data(Span* clause_span) {
       }
       clause = s.get();
     }
+  bool is_partial = is_train_partial(*program_.main);
   if (!clause) {
+    if (is_partial) return nullptr;
     error(Code::E0303, program_.main->train->keyword_span, "`train` names no data")
         .help.push_back("add a line such as `data NAME, batch: 32`");
     return nullptr;
   }
   if (clause_span) *clause_span = clause->span;
   if (clause->arguments.size() != 1 || clause->arguments[0].value->kind != ast::ExprKind::name) {
-    if (clause->arguments.empty() || clause->arguments[0].value->kind != ast::ExprKind::error)
+    if (!is_partial && (clause->arguments.empty() || clause->arguments[0].value->kind != ast::ExprKind::error))
       error(Code::E0303, clause->span, "`data` needs the name of one data block");
     return nullptr;
   }
@@ -287,7 +301,7 @@ void Lowering::bind_data(const DataSpec& data) {
 
 // --- options ---
 
-Value Lowering::evaluate_override(const std::string& text, Span span) {
+Value Lowering::evaluate_override(const std::string& text, Span) {
   if (text == "true" || text == "false") return Value::of_bool(text == "true");
   if (text == "all" || text == "none" || text == "same") return Value::of_text(ValueKind::symbol, text);
   char* end = nullptr;
@@ -297,9 +311,7 @@ Value Lowering::evaluate_override(const std::string& text, Span span) {
       return Value::of_size(int64_t(number));
     return Value::of_number(number);
   }
-  Diagnostic& d = error(Code::E0611, span, fmt::format("`--set` needs a number, true, false or all, found `{}`", text));
-  d.span_text = "would be replaced";
-  return poison();
+  NNC_UNREACHABLE("an override that check_overrides let pass: " + text);
 }
 
 Value Lowering::option_value(const ast::Argument& a, const std::string& path) {
@@ -446,6 +458,7 @@ TrainSpec Lowering::evaluate_train_spec() {
     else if (v.is(ValueKind::symbol))
       spec.clip_norm.reset();
   }
+  if (is_train_partial(*program_.main)) return spec;
   if (!has_minimize)
     error(Code::E0303, train.keyword_span, "`train` has nothing to minimize")
         .help.push_back("add a line such as `minimize cross_entropy(Net(image), label)`");
@@ -462,6 +475,7 @@ TrainSpec Lowering::evaluate_train_spec() {
 std::optional<BuiltGraph> Lowering::build_train(const TrainSpec& spec) {
   size_t errors_before = diagnostics_->items().size();
   const ast::Train& train = *program_.main->train;
+  if (is_train_partial(*program_.main)) return std::nullopt;  // what misses may be what the rest is about
   Frame frame;
   frame.file = program_.main;
   frame.id = next_frame_++;
