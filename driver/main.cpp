@@ -14,6 +14,7 @@
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
 
 #include "base/check.h"
 #include "driver/commands.h"
@@ -60,7 +61,7 @@ std::string usage_message(std::string text) {
 }
 
 /// A wrong command or flag: what was written and what it may have been meant to be.
-int report_usage(const CLI::App& app, const CLI::ParseError& error, int argc, char** argv) {
+int report_usage(const CLI::App& app, const CLI::ParseError& error, int argc, char** argv, bool json) {
   if (error.get_exit_code() == int(CLI::ExitCodes::Success)) return app.exit(error);
   std::vector<std::string> commands, flags;
   const CLI::App* chosen = &app;
@@ -94,7 +95,12 @@ int report_usage(const CLI::App& app, const CLI::ParseError& error, int argc, ch
       help = chosen == &app ? "`nnc --help` lists the commands"
                             : fmt::format("`nnc {} --help` lists its options", chosen->get_name());
   }
-  std::fprintf(stderr, "error: %s\n  = help: %s\n", message.c_str(), help.c_str());
+  if (json) {
+    nlohmann::ordered_json object{{"severity", "error"}, {"message", message}, {"help", help}};
+    std::printf("%s\n", object.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace).c_str());
+  } else {
+    std::fprintf(stderr, "error: %s\n  = help: %s\n", message.c_str(), help.c_str());
+  }
   return exit_usage;
 }
 
@@ -139,7 +145,7 @@ int run_main(int argc, char** argv) {
     }
     return status;
   } catch (const CLI::ParseError& e) {
-    return report_usage(app, e, argc, argv);
+    return report_usage(app, e, argc, argv, json);
   } catch (const CommandFailed& e) {
     return e.status;
   } catch (const UserError& e) {

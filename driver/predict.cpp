@@ -1,10 +1,12 @@
 // nnc predict: the model of the train block on rows from files, batch by batch in compiled code.
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
 
 #include "base/check.h"
 #include "driver/commands.h"
@@ -164,6 +166,39 @@ std::vector<StoredTensor> to_classes(const StoredTensor& result, Meaning meaning
   return {to_stored("class", classes), to_stored("probability", probabilities)};
 }
 
+using Json = nlohmann::ordered_json;
+
+/// Elements from `next` on as nested lists of the dimensions from `axis` on.
+Json json_values(const StoredTensor& t, size_t axis, size_t& next) {
+  if (axis == t.shape.size()) {
+    double v = read_element(t.bytes.data() + next++ * byte_size(t.dtype), t.dtype);
+    if (t.dtype == DType::boolean) return v != 0;
+    if (!is_float(t.dtype)) return int64_t(v);
+    if (!std::isfinite(v)) return fmt::format("{}", v);
+    // The shortest digits that give the same number in the tensor's own type.
+    return t.dtype == DType::f32 ? std::strtod(fmt::format("{}", float(v)).c_str(), nullptr) : v;
+  }
+  Json list = Json::array();
+  for (int64_t i = 0; i < t.shape[axis]; ++i) list.push_back(json_values(t, axis + 1, next));
+  return list;
+}
+
+/// One object per row. A result that does not go row by row stands in each of them as a whole.
+void print_json_rows(const std::vector<StoredTensor>& tensors, int64_t rows) {
+  std::vector<size_t> next(tensors.size(), 0);
+  for (int64_t row = 0; row < rows; ++row) {
+    Json line;
+    line["row"] = row;
+    for (size_t i = 0; i < tensors.size(); ++i) {
+      const StoredTensor& t = tensors[i];
+      bool by_row = !t.shape.empty() && t.shape[0] == rows;
+      if (!by_row) next[i] = 0;
+      line[t.name] = json_values(t, by_row ? 1 : 0, next[i]);
+    }
+    std::printf("%s\n", line.dump().c_str());
+  }
+}
+
 int predict(const PredictOptions& o) {
   Session session(o.common);
   session.load();
@@ -208,7 +243,10 @@ int predict(const PredictOptions& o) {
     written = to_classes(written.at(0), meaning);
     header = {"class", "probability"};
   }
-  write_results(o.output, written, header);
+  if (o.common.json && (o.output.empty() || o.output == "-"))
+    print_json_rows(written, rows);
+  else
+    write_results(o.output, written, header);
   if (!o.output.empty() && o.output != "-" && !o.common.quiet)
     std::fprintf(stderr, "%lld rows written to %s\n", static_cast<long long>(rows), o.output.c_str());
   return exit_done;

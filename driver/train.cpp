@@ -60,6 +60,13 @@ class SignalScope {
 
 using Json = nlohmann::ordered_json;
 
+/// A device or pipe takes the weights, but has no folder of the run's own for checkpoints beside it.
+bool is_device(const std::string& path) {
+  std::error_code error;
+  std::filesystem::file_status status = std::filesystem::status(path, error);
+  return std::filesystem::exists(status) && !std::filesystem::is_regular_file(status) && !std::filesystem::is_directory(status);
+}
+
 Json json_number(double v) { return std::isfinite(v) ? Json(v) : Json(fmt::format("{}", v)); }
 
 class TrainRun : public TrainObserver {
@@ -129,7 +136,7 @@ class TrainRun : public TrainObserver {
 
   void save(int64_t steps) {
     save_tensors(options_.out, runner_, false, {{"nnc.seed", std::to_string(plan_.seed)}});
-    save_checkpoint(beside(options_.out, "checkpoint"), steps);
+    if (!is_device(options_.out)) save_checkpoint(beside(options_.out, "checkpoint"), steps);
   }
 
   void save_checkpoint(const std::string& path, int64_t steps) {
@@ -204,7 +211,8 @@ int train(const TrainOptions& given) {
   const TrainSpec& spec = session.module->train();
   if (options.out.empty()) options.out = std::filesystem::path(options.common.file).stem().string() + ".safetensors";
   check_output_writable(options.out);
-  check_output_writable(beside(options.out, "checkpoint"));
+  const bool to_device = is_device(options.out);
+  if (!to_device) check_output_writable(beside(options.out, "checkpoint"));
   // Files are read while the program is compiled.
   std::future<RunData> reading = std::async(std::launch::async, [&] { return load_data(spec, options.common.data, spec.seed); });
   RunData data;
@@ -277,12 +285,12 @@ int train(const TrainOptions& given) {
     if (outcome == TrainOutcome::diverged) {
       runner.set_persistent_block(trainer.last_finite_state());
       std::string good = beside(options.out, "last-good");
-      run.save_checkpoint(good, trainer.last_finite_step());  // at once, for the search may take a while
+      if (!to_device) run.save_checkpoint(good, trainer.last_finite_step());  // at once, for the search may take a while
       Divergence found = find_divergence(session, runner, plan, loss, graphs.optimized, data, trainer.last_finite_state(),
                                          trainer.last_finite_step(), trainer.diverged_at().step);
       if (interrupted) return exit_interrupted;
       runner.set_persistent_block(found.state);
-      run.save_checkpoint(good, found.step);
+      if (!to_device) run.save_checkpoint(good, found.step);
       Diagnostic d;
       d.code = Code::E0501;
       d.message = fmt::format("loss became {} at epoch {}, step {}", found.loss, trainer.diverged_at().epoch + 1,
@@ -292,7 +300,7 @@ int train(const TrainOptions& given) {
         d.notes.push_back(fmt::format("that was in step {} of the run, {} earlier: its update made a parameter infinite or NaN",
                                       found.step + 1, trainer.diverged_at().step - found.step - 1));
       d.span = spec.span;
-      d.notes.push_back(fmt::format("the last finite state (step {}) is saved in {}", found.step, good));
+      if (!to_device) d.notes.push_back(fmt::format("the last finite state (step {}) is saved in {}", found.step, good));
       d.help.push_back("a smaller learning rate often helps: `--set using.lr=...`");
       session.print(d);
       return exit_user_error;
@@ -301,13 +309,18 @@ int train(const TrainOptions& given) {
     run.finish_log();
   }
   if (outcome == TrainOutcome::stopped) {
-    if (!options.common.quiet)
+    if (!options.common.quiet && to_device)
+      std::fprintf(stderr, "interrupted after step %lld; wrote %s\n", static_cast<long long>(trainer.steps_done()),
+                   options.out.c_str());
+    else if (!options.common.quiet)
       std::fprintf(stderr, "interrupted after step %lld; saved %s and %s\n  go on with the same command and: --resume %s\n",
                    static_cast<long long>(trainer.steps_done()), options.out.c_str(), beside(options.out, "checkpoint").c_str(),
                    beside(options.out, "checkpoint").c_str());
     return exit_interrupted;
   }
-  if (!options.common.quiet && !options.common.json)
+  if (!options.common.quiet && !options.common.json && to_device)
+    std::fprintf(stderr, "wrote %s\n", options.out.c_str());
+  else if (!options.common.quiet && !options.common.json)
     std::fprintf(stderr, "saved %s and %s\n", options.out.c_str(), beside(options.out, "checkpoint").c_str());
   if (!options.common.json)
     for (const auto& [name, value] : run.last_test()) std::printf("test %s: %s\n", name.c_str(), format_metric(value).c_str());

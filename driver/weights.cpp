@@ -3,6 +3,7 @@
 #include "driver/weights.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include <fmt/format.h>
@@ -35,6 +36,33 @@ Draw to_draw(const Initializer& i) {
       break;
   }
   return {kind, i.a, i.b};
+}
+
+/// Index of the first element that is NaN or infinite, or -1.
+int64_t find_non_finite(const TensorView& view) {
+  if (!is_float(view.dtype)) return -1;
+  size_t size = byte_size(view.dtype);
+  for (size_t i = 0; i < view.element_count(); ++i)
+    if (!std::isfinite(read_element(view.data + i * size, view.dtype))) return int64_t(i);
+  return -1;
+}
+
+/// Weights to start from or to measure must be numbers; a checkpoint goes on bit for bit, whatever it holds.
+void check_finite(const TensorFile& file, const std::string& path) {
+  Diagnostic problem;
+  problem.code = Code::E0505;
+  problem.place = path;
+  for (const TensorView& t : file.tensors) {
+    int64_t at = t.name.starts_with("optimizer.") ? -1 : find_non_finite(t);
+    if (at < 0) continue;
+    problem.notes.push_back(fmt::format("`{}` {}: element {} is {}", t.name, shape_text(t.shape), at,
+                                        read_element(t.data + size_t(at) * byte_size(t.dtype), t.dtype)));
+  }
+  if (problem.notes.empty()) return;
+  problem.message = fmt::format("{} holds NaN or infinite weights in {} tensor{}", path, problem.notes.size(),
+                                problem.notes.size() == 1 ? "" : "s");
+  problem.help.push_back("the training that wrote them diverged; a smaller learning rate often helps");
+  throw UserError(problem);
 }
 
 }  // namespace
@@ -119,6 +147,7 @@ std::map<std::string, std::string> load_tensors(const std::string& path, StepRun
     problem.help.push_back("these weights belong to another model, or the model was changed since");
     throw UserError(problem);
   }
+  if (!optimizer) check_finite(file, path);
   for (size_t i = 0; i < runner.program().persistents.size(); ++i) {
     const PersistentSlot& slot = runner.program().persistents[i];
     if (!slot.trained && !optimizer) continue;

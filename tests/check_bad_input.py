@@ -112,6 +112,13 @@ class Programs(BadInput):
                 if run.returncode:
                     self.check_message(run.stderr, ())
                     self.assertIn("--> cut.nn:", run.stderr)
+        train = text[text.index("train {"):]
+        for cut in range(len("train {"), len(train) - 2, 5):  # an unclosed block is one mistake, whatever misses in it
+            self.write("cut.nn", text[:text.index("train {")] + train[:cut])
+            with self.subTest(cut=train[:cut]):
+                codes = re.findall(r"^error\[(E\d{4})\]", self.run_nnc("check", "cut.nn").stderr, re.M)
+                self.assertIn("E0008", codes)
+                self.assertLessEqual(set(codes), {"E0008", "E0004"})
         self.fails("E0008", "check", self.write("open.nn", text.rstrip().rstrip("}")), says=("open.nn:16:7", "never closed"))
 
     def test_a_file_in_another_encoding(self):
@@ -155,6 +162,15 @@ class Usage(BadInput):
         self.misused("eval", DIGITS, says=("--weights is required",))
         self.misused("train", DIGITS, "another.nn", says=("`another.nn`",))
 
+    def test_wrong_usage_is_an_object_with_json(self):
+        for arguments, word in ((("trian", DIGITS), "`trian`"), (("train", DIGITS, "--epoch", 3), "`--epoch`"), (("eval", DIGITS), "--weights")):
+            run = self.run_nnc(*arguments, "--json")
+            self.assertEqual((run.returncode, run.stderr), (2, ""))
+            found = json.loads(run.stdout)
+            self.assertEqual(found["severity"], "error")
+            self.assertIn(word, found["message"])
+            self.assertTrue(found["help"])
+
     def test_values_of_flags(self):
         self.misused("train", DIGITS, "--threads", 0, says=("`--threads`", "`0`"))
         self.misused("train", DIGITS, "--threads", -2, says=("`--threads`", "`-2`"))
@@ -169,7 +185,32 @@ class Usage(BadInput):
         self.fails("E0502", "train", DIGITS, "--epochs", 0, says=("zero epochs",))
         self.fails("E0502", "train", DIGITS, "--steps", 0, says=("zero steps",))
         self.fails("E0502", "train", DIGITS, "--set", "epochs=0", says=("zero epochs",))
-        self.fails("E0304", "train", DIGITS, "--epochs", -1, says=("epochs", "digits.nn:"))
+
+    def fails_once(self, code, *arguments, says=()):
+        run = self.fails(code, *arguments, says=says)
+        self.assertEqual(run.stderr.count("error["), 1, run.stderr)
+        self.assertNotIn("digits.nn:", run.stderr)
+        return run
+
+    def test_a_wrong_count_is_said_once_at_its_option(self):
+        for option in ("--epochs", "--steps", "--seed"):
+            self.fails_once("E0304", "train", DIGITS, option, -1, says=(f"`{option}`", "at least 0, found `-1`", f"--> {option} -1"))
+        run = self.fails_once("E0304", "train", DIGITS, "--epochs", 99999999999999, says=("at most", "`99999999999999`"))
+        self.assertNotIn("at least", run.stderr)
+        for value in ("0", "1.5"):
+            self.fails_once("E0304", "train", DIGITS, "--set", f"data.batch={value}",
+                            says=("at least 1", f"found `{value}`", f"--> --set data.batch={value}"))
+        self.fails_once("E0611", "train", DIGITS, "--set", "data.batch=abc", says=("`abc`", "--> --set data.batch=abc"))
+
+    def test_only_decimal_numbers_can_be_set(self):
+        for value in ("nan", "inf", "-inf", "infinity", "0x1", "1e999", "1.5.2"):
+            self.fails_once("E0611", "train", DIGITS, "--set", f"using.lr={value}", says=("number", f"`{value}`"))
+
+    def test_two_lengths_contradict(self):
+        both = "contradict"
+        self.fails_once("E0303", "train", DIGITS, "--steps", 9223372036854775807 // 10**7, "--set", "epochs=3", says=(both, "--set epochs=3"))
+        self.fails_once("E0303", "train", DIGITS, "--steps", 5, "--epochs", 3, says=(both, "`--steps 5`", "`--epochs 3`"))
+        self.fails("E0304", "train", DIGITS, "--steps", 9223372036854775807, "--set", "epochs=3", says=("9223372036854775807",))
 
     def test_set(self):
         self.fails("E0503", "train", DIGITS, "--set", "data.batch=100000", says=("100000", "1438"))
@@ -313,6 +354,16 @@ class Weights(BadInput):
         self.fails("E0402", "eval", DIGITS, "--weights", "nowhere.safetensors", says=("nowhere.safetensors",))
         self.fails("E0402", "eval", DIGITS, "--weights", "folder", says=("folder",))
 
+    def test_weights_that_are_no_numbers(self):
+        good = self.weights()
+        for number, shown in ((float("nan"), "nan"), (float("inf"), "inf")):
+            self.write("bad.safetensors", good[:-4] + struct.pack("<f", number))  # the last of dense3.bias
+            self.csv("x.csv", [row[:64] for row in self.rows])
+            for command in (("eval", DIGITS, "--weights", "bad.safetensors"), ("train", DIGITS, "--init", "bad.safetensors"),
+                            ("predict", DIGITS, "--weights", "bad.safetensors", "--input", "image=x.csv")):
+                with self.subTest(command=command[0], number=shown):
+                    self.fails("E0505", *command, says=("bad.safetensors", "NaN or infinite", f"`dense3.bias` [10]: element 9 is {shown}"))
+
     def test_checkpoints(self):
         self.nnc("train", DIGITS, "--quiet", "--steps", 50)
         checkpoint = "digits.checkpoint.safetensors"
@@ -361,6 +412,14 @@ class Outputs(BadInput):
             self.fails("E0413", "train", DIGITS, "--steps", steps, "--quiet", "--log", "/dev/full", "--out", name, says=("/dev/full", "no space"),
                        changes=(name, f"w{steps}.checkpoint.safetensors"))
         self.assertEqual(self.digest("w100"), self.digest("expected"), "a log that fails costs no weights")
+
+    @unittest.skipUnless(os.path.exists("/dev/null"), "needs /dev/null")
+    def test_a_device_gets_no_checkpoint(self):
+        run = self.nnc("train", DIGITS, "--steps", 3, "--out", "/dev/null")
+        self.assertIn("wrote /dev/null", run.stderr)
+        self.assertNotIn("checkpoint", run.stderr)
+        for path in ("/dev/null.checkpoint.safetensors", "/dev/checkpoint.safetensors"):
+            self.assertFalse(os.path.exists(path), path)
 
     def test_predictions(self):
         self.nnc("train", DIGITS, "--quiet", "--steps", 1)
