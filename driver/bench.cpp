@@ -115,7 +115,7 @@ int bench(const BenchOptions& o) {
                     "`--set data.batch=N`, or `batch: all` in the data clause");
   auto compile_start = Clock::now();
   TrainingGraphs graphs = make_training_graphs(session);
-  CompiledStep compiled = compile_step(build_program(graphs.optimized, {"train", batch, session.target, {}}), session.sources);
+  CompiledStep compiled = compile_step(build_program(graphs.optimized, {"train", batch, session.target, {}}), session.sources, compile_options(session.options));
   double compile_ms = seconds_since(compile_start) * 1e3;
   Team team(session.thread_count());
   StepRunner runner(compiled.step, team);
@@ -226,6 +226,7 @@ void add_bench(CLI::App& app, Action& action) {
                          "  nnc bench mnist_mlp.nn --threads 1\n"
                          "  nnc bench mnist_mlp.nn --set data.batch=256 --json\n");
   add_common(*command, o->common, true, true);
+  command->add_flag("--perf-map", o->common.perf_map, "name the kernels for perf (/tmp/perf-PID.map) and gdb");
   command->add_option("--turns", o->turns, "how often steps and peak are measured in turns (25)")->check(CLI::Range(1, 10000));
   command->callback([o, &action] { action = [o] { return bench(*o); }; });
 }

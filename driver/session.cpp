@@ -106,14 +106,20 @@ Program make_program(Graph graph, const std::string& name, int64_t rows, const T
   return build_program(graph, {name, rows, target, layouts});
 }
 
-CompiledStep compile_step(Program program, const SourceMap& sources) {
+CompileOptions compile_options(const CommonOptions& o) {
+  CompileOptions options;
+  options.perf_map = options.debugger = o.perf_map;
+  return options;
+}
+
+CompiledStep compile_step(Program program, const SourceMap& sources, const CompileOptions& options) {
   if (Target host = host_target(); program.target.level > host.level)
     throw UserError(Code::E0620, fmt::format("this machine cannot run code for {}: it has {}", program.target.cpu, vector_level_name(host.level)), "the command line",
                     "`nnc ir --cpu` shows code for any CPU");
   CompiledStep result;
   result.program = std::move(program);
   const Program& p = result.program;
-  result.code = compile(p, &sources);
+  result.code = compile(p, &sources, options);
   StepProgram& step = result.step;
   step.run = result.code->run();
   step.rows_capacity = p.rows;

@@ -31,6 +31,7 @@ struct CommonOptions {
   std::optional<int64_t> epochs, steps;
   std::optional<int> threads;
   std::string cpu;                     ///< "": the host
+  bool perf_map = false;               ///< tell perf and gdb the kernels' names
   bool json = false;
   bool quiet = false;
 };
@@ -86,7 +87,9 @@ struct CompiledStep {
   std::unique_ptr<CompiledProgram> code;
   StepProgram step;  ///< for a StepRunner
 };
-CompiledStep compile_step(Program, const SourceMap&);
+CompiledStep compile_step(Program, const SourceMap&, const CompileOptions& = {});
+/// What the command line asks of code generation.
+CompileOptions compile_options(const CommonOptions&);
 /// Graph (not yet simplified) -> program for `rows` rows.
 Program make_program(Graph, const std::string& name, int64_t rows, const Target&, const Layouts& = {});
 

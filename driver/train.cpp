@@ -229,7 +229,7 @@ int train(const TrainOptions& given) {
   Program program = build_program(graphs.optimized, {"train", plan.batch, session.target, {}});
   Layouts layouts;
   for (const PersistentPlace& p : program.persistents) layouts[p.persistent.name] = program[p.buffer].order;
-  CompiledStep compiled = compile_step(std::move(program), session.sources);
+  CompiledStep compiled = compile_step(std::move(program), session.sources, compile_options(session.options));
   if (reading.valid()) data = reading.get();
   plan.rows = data.split.train;
   if (plan.rows.empty())
@@ -337,6 +337,7 @@ void add_train(CLI::App& app, Action& action) {
                                          "  nnc train digits.nn --epochs 5 --set using.lr=0.02 --out net.safetensors\n"
                                          "  nnc train digits.nn --epochs 20 --resume net.checkpoint.safetensors\n");
   add_common(*command, o->common, true, true);
+  command->add_flag("--perf-map", o->common.perf_map, "name the kernels for perf (/tmp/perf-PID.map) and gdb");
   command->add_option("--epochs", o->common.epochs, "passes over the training rows (with --resume: the total)");
   command->add_option("--steps", o->common.steps, "updates (with --resume: the total)");
   command->add_option("--init", o->init, "start from these weights (.safetensors)");
