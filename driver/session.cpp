@@ -56,7 +56,8 @@ void Session::finish_diagnostics() {
 void Session::load() {
   LoadOptions load;
   for (const std::string& s : options.set) load.overrides.push_back(parse_override(s));
-  if (options.seed) load.overrides.push_back({"--seed", std::to_string(int64_t(*options.seed))});  // read as unsigned: -1 is shown as given
+  // The seed is read as unsigned, which turns -1 into 2^64 - 1: it is shown as given.
+  if (options.seed) load.overrides.push_back({"--seed", std::to_string(int64_t(*options.seed))});
   if (options.epochs) load.overrides.push_back({"--epochs", std::to_string(*options.epochs)});
   if (options.steps) load.overrides.push_back({"--steps", std::to_string(*options.steps)});
   load.read_file = [](const std::string& path) -> std::optional<std::string> {

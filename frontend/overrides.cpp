@@ -1,6 +1,6 @@
 // --set PATH=VALUE: a path names a `dim` of the file or an option of the train block. What exists is listed when a path is wrong.
-// Options of their own (`--epochs 3`) arrive as overrides whose path is the option. Values are checked here, once each, since a wrong
-// one stands on the command line and not in the file.
+// Options of their own (`--epochs 3`) arrive as overrides whose path is the option. Values are checked here, once each, since a
+// wrong one stands on the command line and not in the file.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -119,8 +119,8 @@ void check_overrides(Program& program, Diagnostics& diagnostics) {
                                    : fmt::format("there are {}", fmt::join(paths, ", ")));
   }
   if (!epochs.empty() && !steps.empty()) {
-    Diagnostic& d =
-        diagnostics.report(Code::E0303, {}, fmt::format("`{}` and `{}` contradict each other: both say how long to train", epochs, steps));
+    Diagnostic& d = diagnostics.report(
+        Code::E0303, {}, fmt::format("`{}` and `{}` contradict each other: both say how long to train", epochs, steps));
     d.place = "the command line";
     d.help.push_back("give one of them; it replaces the length that the file gives");
   }
