@@ -5,6 +5,8 @@
 #include <llvm/IR/Module.h>
 
 #include "base/check.h"
+
+#include <algorithm>
 #include "codegen/emitter.h"
 #include "codegen/vector_math.h"
 

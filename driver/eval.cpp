@@ -1,5 +1,6 @@
 // nnc eval: loss and reports of trained weights on the test split, which is the one that training set aside: its seed is stored
 // with the weights.
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>

@@ -1,4 +1,5 @@
 // nnc opt: passes on the textual form of a graph, one by one.
+#include <algorithm>
 #include <cstdio>
 #include <iostream>
 #include <sstream>

@@ -1,4 +1,5 @@
 // nnc predict: the model of the train block on rows from files, batch by batch in compiled code.
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>

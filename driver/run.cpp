@@ -1,5 +1,6 @@
 // nnc run: one definition, or one graph from a .nnir file, on arrays from files; with --grad the gradients of every input and
 // parameter too.
+#include <algorithm>
 #include <cstdio>
 
 #include <fmt/format.h>

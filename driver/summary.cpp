@@ -1,5 +1,6 @@
 // nnc summary: the layers of the model, what they hold and what a training step costs. Work and memory are those of the kernels
 // as planned, so that a layer's share is what remains after fusion.
+#include <algorithm>
 #include <cstdio>
 
 #include <fmt/format.h>

@@ -1,6 +1,7 @@
 // nnc test: the `test` blocks of a file. Shapes and error texts have been decided by the checker. Values are computed twice, by
 // the 64-bit interpreter, which decides, and by compiled code, which has to agree with it to the accuracy of 32 bits. Gradients
 // that `check_gradients` asks for are held against central finite differences in the interpreter.
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 

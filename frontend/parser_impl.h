@@ -7,6 +7,7 @@
 // remembers how many ( and [ were open, because line breaks inside brackets do not end a statement.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <string>
 #include <string_view>

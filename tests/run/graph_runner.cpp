@@ -2,6 +2,7 @@
 
 #include "tests/run/graph_runner.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <optional>

@@ -2,6 +2,7 @@
 // compare.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <functional>

@@ -1,6 +1,7 @@
 // Random well-typed graphs with a loss: values, gradients and updated parameters as compiled code gives them, against the 64-bit interpreter. Each graph
 // is run unfused and fused, at several numbers of rows, with one and with several threads. The seed is printed with any failure; NNC_GRAPH_SEED and
 // NNC_GRAPH_COUNT choose others.
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 

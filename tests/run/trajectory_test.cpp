@@ -2,6 +2,7 @@
 // rules are the ones that training compiles; only the engine differs, so that what is left is the rounding of doubles: a wrong gradient, a wrong factor
 // in an optimiser's rule or a hyperparameter rounded to single precision stands far above it. The same again after each pass that rewrites graphs.
 // The compiled code is held against the same figures by check_trajectories.py.
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <filesystem>

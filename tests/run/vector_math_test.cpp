@@ -1,6 +1,7 @@
 // The bounds that vector_math.cpp states, measured through compiled code on every vector level of this machine: f32 against
 // double precision on a million arguments spread over all bit patterns plus dense ones where the functions bend; f64 against the
 // C library's long double.
+#include <algorithm>
 #include <random>
 
 #include "tests/run/program_fixture.h"

@@ -1,4 +1,5 @@
 // Evaluation batch by batch against evaluation of the whole split as one batch.
+#include <algorithm>
 #include <cmath>
 #include <limits>
 

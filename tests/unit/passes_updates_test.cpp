@@ -1,4 +1,5 @@
 // Optimiser rules inlined into a graph, clipping, and the pass manager.
+#include <algorithm>
 #include <cmath>
 
 #include "base/check.h"
