@@ -51,7 +51,11 @@ std::string usage_message(std::string text) {
   static const std::regex extra(R"(The following arguments? w(?:as|ere) not expected: (.*))");
   std::smatch m;
   if (std::regex_match(text, m, number)) return fmt::format("`{}` takes a whole number, found `{}`", m.str(1), m.str(2));
-  if (std::regex_match(text, m, range)) return fmt::format("`{}` takes {}, found `{}`", m.str(1), m.str(3), m.str(2));
+  if (std::regex_match(text, m, range)) {
+    // CLI11 writes a range as `1 to 1024` or `[1 - 1024]`, by version.
+    std::string wanted = std::regex_replace(m.str(3), std::regex(R"(\[(.*) - (.*)\])"), "$1 to $2");
+    return fmt::format("`{}` takes {}, found `{}`", m.str(1), wanted, m.str(2));
+  }
   if (std::regex_match(text, m, member))
     return fmt::format("`{}` takes one of {}, found `{}`", m.str(1), std::regex_replace(m.str(3), std::regex(","), ", "),
                        m.str(2));

@@ -93,7 +93,7 @@ int run(const RunOptions& o) {
       throw UserError(Code::E0601, fmt::format("`--input {}` is given twice", name), "the command line");
   }
   BuiltGraph built;
-  uint64_t seed = o.common.seed.value_or(0);
+  uint64_t seed = uint64_t(o.common.seed.value_or(0));
   if (lone) {
     built.graph = load_graph(session, o.common.file);
   } else {

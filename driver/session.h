@@ -27,7 +27,7 @@ struct CommonOptions {
   std::string file;
   std::vector<std::string> set;        ///< PATH=VALUE
   std::vector<std::string> data;       ///< FIELD=PATH
-  std::optional<uint64_t> seed;
+  std::optional<int64_t> seed;             ///< checked with the other counts, so that a wrong one is reported at the option
   std::optional<int64_t> epochs, steps;
   std::optional<int> threads;
   std::string cpu;                     ///< "": the host

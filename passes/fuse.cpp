@@ -351,6 +351,17 @@ void Fuser::try_merge_siblings(NodeId u) {
       aligned = same;
       if (!same) break;
     }
+    // So must every other member that reads q's values.
+    for (NodeId m : into.members) {
+      for (NodeId o : graph_[m].operands) {
+        std::vector<int> axes;
+        if (!view_axes(o, q, axes)) continue;
+        const std::vector<int>& own = axes_[m.value];
+        bool same = axes.size() == own.size() && op_class(graph_[m].op) != OpClass::reduce;
+        for (size_t i = 0; same && i < axes.size(); ++i) same = axes[i] < 0 || axes[i] == own[i];
+        aligned = aligned && same;
+      }
+    }
     if (!all || !aligned || reaches(q, p, true)) continue;
     bool hard_between = false;
     for (NodeId m : into.members)

@@ -160,7 +160,7 @@ int KernelBuilder::evaluate(NodeId n, const IndexMap& map) {
       return value(node.operands[0], from);
     }
     case Op::reshape: {
-      BufferId memory = lowering_.memory_of(n);
+      BufferId memory = lowering_.memory_of(node.operands[0]);
       NNC_CHECK(memory.valid(), "the operand of a reshape does not stand in memory");
       return load(memory, node.type.shape, map, n);
     }

@@ -209,11 +209,12 @@ void ProgramLowering::find_readers() {
       auto [at, same_index] = pending.back();
       pending.pop_back();
       const Node& down = graph_[at];
-      if (down.group >= 0 || !seen.insert({at, same_index}).second) continue;
+      if (!seen.insert({at, same_index}).second) continue;
       if (down.op == Op::parameter) {
         auto [it, fresh] = readers_[down.attributes.text].try_emplace(node.group, true);
         it->second = it->second && same_index;
       }
+      if (down.group >= 0) continue;
       for (NodeId o : down.operands) pending.push_back({o, same_index && is_elementwise(down.op)});
     }
   }
@@ -225,6 +226,10 @@ bool ProgramLowering::claim_in_place(const Update& update) {
   int group = graph_[update.node].group;
   const std::map<int, bool>& readers = readers_[update.name];
   if (auto own = readers.find(group); own != readers.end() && !own->second) return false;
+  // In a kernel of several stages an inner value is stored before later stages have read the old one.
+  const GroupSpace& space = spaces_[size_t(group)];
+  bool staged = std::find(space.reduced.begin(), space.reduced.end(), true) != space.reduced.end();
+  if (staged && graph_.type(update.node).shape.size() == space.space.size()) return false;
   std::vector<int> pending{group};
   std::set<int> later;
   while (!pending.empty()) {
@@ -289,9 +294,11 @@ void ProgramLowering::plan_stores() {
       stores_.targets[update.node.value].push_back(place);
       continue;
     }
-    BufferId& memory = lowering_.buffer_of[update.node.value];
-    if (!memory.valid()) {
+    BufferId memory = lowering_.buffer_of[update.node.value];
+    bool leaf = memory.valid() && program_[memory].kind != BufferKind::temporary;  // another persistent's old value: kept apart
+    if (!memory.valid() || leaf) {
       memory = temporary(update.node);
+      if (!leaf) lowering_.buffer_of[update.node.value] = memory;
       stores_.targets[update.node.value].push_back(memory);
     }
     copies_.push_back({memory, place});

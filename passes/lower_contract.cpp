@@ -157,6 +157,14 @@ void lower_contract_group(const GroupContext& context, Kernel& result) {
   sum.node = contract;
   int accumulator = builder.emit(sum, false);
   builder.define(contract, accumulator);
+  // Everything is computed before anything is stored: an update may overwrite what another value reads.
+  struct Store {
+    BufferId target;
+    IndexMap map;
+    int value;
+    NodeId node;
+  };
+  std::vector<Store> stores;
   for (size_t k = 0; k < context.space.members.size(); ++k) {
     NodeId m = context.space.members[k];
     IndexMap map;
@@ -164,9 +172,10 @@ void lower_contract_group(const GroupContext& context, Kernel& result) {
     for (BufferId target : context.stores.targets[m.value]) {
       int value = builder.value(m, map);
       if (program[target].dtype != graph.type(m).dtype) value = builder.compute(Op::cast, program[target].dtype, {value}, m);
-      builder.store(target, map, value, m);
+      stores.push_back({target, map, value, m});
     }
   }
+  for (const Store& s : stores) builder.store(s.target, s.map, s.value, s.node);
   std::vector<Instruction> epilogue = std::move(builder.outer);
   int next_id = ids_after(a.code);
   shift_ids(b.code, next_id);

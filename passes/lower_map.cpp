@@ -140,12 +140,23 @@ void lower_map_group(const GroupContext& context, Kernel& result) {
   }
 
   KernelBuilder builder(context.lowering, context.group, inner_axes);
+  struct PersistentStore {
+    BufferId target;
+    IndexMap map;
+    int value;
+    NodeId node;
+  };
+  std::vector<PersistentStore> updates;
   auto store_all = [&](const Member& m, int value) {
     IndexMap map = map_of(m.axes, kernel_axis);
     for (BufferId target : context.stores.targets[m.node.value]) {
       int stored = value;
       if (program[target].dtype != graph.type(m.node).dtype) stored = builder.compute(Op::cast, program[target].dtype, {value}, m.node);
-      builder.store(target, map, stored, m.node);
+      if (program[target].kind == BufferKind::persistent && !m.inner) {
+        updates.push_back({target, map, stored, m.node});  // overwritten last: other code of the kernel may read the old value
+      } else {
+        builder.store(target, map, stored, m.node);
+      }
     }
     if (auto it = kept.find(m.node); it != kept.end()) builder.store(it->second, map, value, m.node);
   };
@@ -213,6 +224,12 @@ void lower_map_group(const GroupContext& context, Kernel& result) {
       if (auto it = kept.find(m.node); it != kept.end()) context.lowering.buffer_of[m.node.value] = it->second;
       if (context.lowering.buffer_of[m.node.value].valid()) builder.spill(m.node);
     }
+  }
+  for (const PersistentStore& u : updates) builder.store(u.target, u.map, u.value, u.node);
+  if (!builder.outer.empty()) {
+    if (kernel.blocks.empty() || kernel.blocks.back().inner) kernel.blocks.push_back({false, {}});
+    std::vector<Instruction>& last = kernel.blocks.back().code;
+    last.insert(last.end(), builder.outer.begin(), builder.outer.end());
   }
   for (auto [node, buffer] : kept) context.lowering.buffer_of[node.value] = BufferId{};
   settle_axes(program, kernel);
