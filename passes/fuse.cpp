@@ -339,19 +339,8 @@ void Fuser::try_merge_siblings(NodeId u) {
     };
     bool all = std::all_of(from.members.begin(), from.members.end(), covers) &&
                std::all_of(into.members.begin(), into.members.end(), covers);
-    // The operand must meet `u` at the same index.
-    const Node& node = graph_[u];
-    bool aligned = false;
-    for (NodeId o : node.operands) {
-      std::vector<int> axes;
-      if (!view_axes(o, q, axes)) continue;
-      const std::vector<int>& own = axes_[u.value];
-      bool same = axes.size() == own.size();
-      for (size_t i = 0; same && i < axes.size(); ++i) same = axes[i] < 0 || axes[i] == own[i];
-      aligned = same;
-      if (!same) break;
-    }
-    // So must every other member that reads q's values.
+    // Every member that reads q's values, `u` first of all, must do so at its own index.
+    bool read_by_u = false, aligned = true;
     for (NodeId m : into.members) {
       for (NodeId o : graph_[m].operands) {
         std::vector<int> axes;
@@ -360,9 +349,10 @@ void Fuser::try_merge_siblings(NodeId u) {
         bool same = axes.size() == own.size() && op_class(graph_[m].op) != OpClass::reduce;
         for (size_t i = 0; same && i < axes.size(); ++i) same = axes[i] < 0 || axes[i] == own[i];
         aligned = aligned && same;
+        read_by_u = read_by_u || m == u;
       }
     }
-    if (!all || !aligned || reaches(q, p, true)) continue;
+    if (!all || !read_by_u || !aligned || reaches(q, p, true)) continue;
     bool hard_between = false;
     for (NodeId m : into.members)
       for (const Source& t : inputs(m)) hard_between = hard_between || (t.hard && part_[t.node.value] == q);
