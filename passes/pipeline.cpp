@@ -5,12 +5,8 @@
 
 #include "base/check.h"
 #include "passes/apply_updates.h"
-#include "passes/cse.h"
-#include "passes/dead_code.h"
 #include "passes/differentiate.h"
-#include "passes/fold.h"
-#include "passes/fuse.h"
-#include "passes/simplify.h"
+#include "passes/pass_manager.h"
 
 namespace nnc {
 namespace {
@@ -54,19 +50,18 @@ void add_backward(Graph& graph, const std::vector<std::pair<std::string, const G
   apply_updates(graph, views);
 }
 
+const std::vector<std::string_view>& default_passes() {
+  static const std::vector<std::string_view> passes{"dead_code", "simplify", "erase_stop_gradient", "fold", "cse", "simplify", "cse", "dead_code",
+                                                    "fuse_contractions", "sink_updates", "fuse_rows", "finish_groups"};
+  return passes;
+}
+
 void optimize_graph(Graph& graph) {
-  remove_dead_code(graph);
-  simplify(graph);
-  erase_stop_gradient(graph);
-  fold_constants(graph);
-  merge_common_subexpressions(graph);
-  simplify(graph);
-  merge_common_subexpressions(graph);
-  remove_dead_code(graph);
-  fuse_contractions(graph);
-  sink_updates(graph);
-  fuse_rows(graph);
-  finish_groups(graph);
+  for (std::string_view name : default_passes()) {
+    const GraphPassInfo* pass = find_graph_pass(name);
+    NNC_CHECK(pass, fmt::format("no pass is called {}", name));
+    pass->run(graph);
+  }
 }
 
 Program build_program(const Graph& graph, LowerOptions options) {

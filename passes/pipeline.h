@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -16,6 +17,9 @@ namespace nnc {
 /// Forward graph -> with gradients of its output "loss" and updates: one rule graph per parameter (see apply_updates.h), in that order. Parameters that
 /// cannot train are reported (E0203, E0302).
 void add_backward(Graph&, const std::vector<std::pair<std::string, const Graph*>>& rules, std::optional<double> clip_norm, Diagnostics&);
+
+/// The passes of optimize_graph by their names in passes.def, in order: what tools that run them one by one or in another order start from.
+const std::vector<std::string_view>& default_passes();
 
 /// Simplification and fusion: afterwards every node that needs one has a kernel (Node::group).
 void optimize_graph(Graph&);

@@ -355,7 +355,7 @@ TEST_CASE("every operation, compiled alone, computes what the interpreter comput
         options.capacity = capacity;
         options.level = level;
         options.optimize = false;
-        CompiledGraph compiled(s.graph, options);
+        RoutedGraph compiled(s.graph, options.route(), capacity);
         for (int64_t row_count : {int64_t(1), lanes - 1, lanes, lanes + 1, capacity}) {
           std::mt19937_64 random(uint64_t(n * 1000 + row_count));
           Bindings bindings = s.bind(row_count, random);
