@@ -18,6 +18,11 @@ Target host_target_with_cpu();
 Target target_by_name(const std::string& name);
 std::string llvm_version();
 
+enum class Sanitizer : uint8_t { none, address, thread };
+/// The one that nnc was built with: compiled programs are instrumented for it too. Under `address` a program should have gone through
+/// spread_memory (passes/poison.h), or a kernel that leaves one buffer lands unseen in the next.
+Sanitizer code_sanitizer();
+
 struct CodegenStatistics {
   double ir_ms = 0, optimize_ms = 0, compile_ms = 0;
   int64_t code_bytes = 0;

@@ -32,6 +32,7 @@
 #include "base/check.h"
 #include "codegen/codegen.h"
 #include "codegen/machine.h"
+#include "codegen/sanitize.h"
 #include "codegen/step.h"
 
 namespace nnc {
@@ -60,7 +61,8 @@ class CodeMemory final : public llvm::RuntimeDyld::MemoryManager {
   }
   /// Room for objects of these sizes; before the first is loaded.
   void reserve(size_t object_bytes, size_t objects) {
-    size_ = pages(object_bytes) + objects * 6 * slack;
+    // Calls to a sanitizer go through stubs, which are no part of the object and of which each call may need one.
+    size_ = pages(object_bytes) * (code_sanitizer() == Sanitizer::none ? 1 : 4) + objects * 6 * slack;
     void* block = mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     NNC_CHECK(block != MAP_FAILED, "no memory for generated code");
     block_ = static_cast<uint8_t*>(block);
@@ -110,10 +112,11 @@ class CodeMemory final : public llvm::RuntimeDyld::MemoryManager {
   Part code_, constants_, data_;
 };
 
-/// Generated code names nothing outside itself; whatever is asked for here is a bug.
+/// Generated code names nothing outside itself; whatever is asked for here is a bug, but for what a sanitizer's instrumentation calls.
 class NoSymbols final : public llvm::LegacyJITSymbolResolver {
  public:
   llvm::JITSymbol findSymbol(const std::string& name) override {
+    if (uint64_t address = sanitizer_symbol(name)) return {address, llvm::JITSymbolFlags::Exported};
     missing += " " + name;
     return nullptr;
   }
@@ -157,6 +160,7 @@ void compile_part(const Program& program, const SourceMap* sources, const Compil
   if (options.verify) verify(*module);
   double emitted = now_ms();
   optimize(*module, *machine);
+  instrument_for_sanitizer(*module, *machine, program);
   double optimized = now_ms();
   generate(*module, *machine, llvm::CodeGenFileType::ObjectFile, out.bytes);
   out.ir_ms = emitted - start;

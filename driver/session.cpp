@@ -13,8 +13,9 @@
 
 #include "driver/terminal.h"
 #include "passes/pipeline.h"
+#include "passes/poison.h"
+#include "runtime/cores.h"
 #include "runtime/file_bytes.h"
-#include "runtime/team.h"
 
 namespace nnc {
 namespace {
@@ -119,6 +120,8 @@ CompiledStep compile_step(Program program, const SourceMap& sources, const Compi
                     "`nnc ir --cpu` shows code for any CPU");
   CompiledStep result;
   result.program = std::move(program);
+  constexpr int64_t red_zone = 128;
+  if (code_sanitizer() == Sanitizer::address) spread_memory(result.program, red_zone);
   const Program& p = result.program;
   result.code = compile(p, &sources, options);
   StepProgram& step = result.step;

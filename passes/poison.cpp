@@ -1,0 +1,115 @@
+// A temporary dies at the end of the stretch of kernels between two barriers in which it is read last: no other kernel of that stretch may have been given
+// its memory. The fills of a stretch stand at its end, after a barrier of their own, and whatever comes next begins with one. What is read and when is
+// seen from the kernels' accesses alone, not from the lifetimes that plan_memory computed: those are on trial.
+#include "passes/poison.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "base/check.h"
+
+namespace nnc {
+namespace {
+
+double poison_of(DType type) {
+  switch (type) {
+    case DType::f32:
+    case DType::f64: return std::numeric_limits<double>::quiet_NaN();
+    case DType::i32:
+    case DType::i64: return 0x5A5A5A5A;
+    case DType::u8: return 0xA5;
+    case DType::boolean: return 1;
+  }
+  NNC_UNREACHABLE("element type");
+}
+
+/// Every byte of the buffer for the planned rows, whatever its shape.
+Kernel make_fill(const Program& program, BufferId id) {
+  const Buffer& buffer = program[id];
+  int64_t elements = Type{buffer.dtype, buffer.shape}.elements(program.rows);
+  Instruction number, store;
+  number.kind = Instruction::Kind::constant;
+  number.id = 0;
+  number.dtype = buffer.dtype;
+  number.number = poison_of(buffer.dtype);
+  store.kind = Instruction::Kind::store;
+  store.dtype = buffer.dtype;
+  store.operands = {0};
+  store.access.buffer = id;
+  store.access.strides = {1};
+  MapKernel map;
+  map.axes = {Axis{"i", Extent{elements}}};
+  map.outer = 1;
+  map.vector_axis = 0;
+  map.blocks.push_back({false, {std::move(number), std::move(store)}});
+  Kernel kernel;
+  kernel.name = fmt::format("poison.{}", id.value);
+  kernel.body = std::move(map);
+  kernel.bytes = double(buffer.bytes);
+  return kernel;
+}
+
+template <class Visit>
+void for_each_access(const Kernel& kernel, Visit visit) {
+  auto each = [&](const std::vector<Instruction>& code) {
+    for (const Instruction& i : code)
+      if (i.access.buffer.valid()) visit(i.access.buffer);
+  };
+  if (auto* map = std::get_if<MapKernel>(&kernel.body)) {
+    for (const Block& b : map->blocks) each(b.code);
+    return;
+  }
+  const auto& contract = std::get<ContractKernel>(kernel.body);
+  each(contract.a.code);
+  each(contract.b.code);
+  each(contract.epilogue);
+}
+
+}  // namespace
+
+void poison_dead(Program& program) {
+  constexpr size_t never = SIZE_MAX;
+  std::vector<size_t> last(program.buffers.size(), never);
+  for (size_t k = 0; k < program.kernels.size(); ++k)
+    for_each_access(program.kernels[k], [&](BufferId id) { last[id.value] = k; });
+  std::vector<std::vector<BufferId>> dying(program.kernels.size());
+  for (uint32_t b = 0; b < program.buffers.size(); ++b)
+    if (program.buffers[b].kind == BufferKind::temporary && last[b] != never) dying[last[b]].push_back(BufferId{b});
+
+  bool parallel = std::any_of(program.kernels.begin(), program.kernels.end(), [](const Kernel& k) { return k.parallel; });
+  std::vector<Kernel> kernels;
+  std::vector<BufferId> waiting;
+  bool filled = false;
+  auto fill = [&] {
+    for (size_t i = 0; i < waiting.size(); ++i) {
+      kernels.push_back(make_fill(program, waiting[i]));
+      kernels.back().barrier_before = i == 0;
+    }
+    filled = !waiting.empty();
+    waiting.clear();
+  };
+  for (size_t k = 0; k < program.kernels.size(); ++k) {
+    if (k > 0 && (!parallel || program.kernels[k].barrier_before)) fill();
+    kernels.push_back(std::move(program.kernels[k]));
+    if (std::exchange(filled, false)) kernels.back().barrier_before = true;
+    waiting.insert(waiting.end(), dying[k].begin(), dying[k].end());
+  }
+  fill();
+  program.kernels = std::move(kernels);
+}
+
+void spread_memory(Program& program, int64_t gap) {
+  NNC_CHECK(gap > 0 && gap % 64 == 0, "the gap between buffers keeps their alignment");
+  program.arena_bytes = program.persistent_bytes = 0;
+  for (Buffer& b : program.buffers) {
+    if (b.kind != BufferKind::temporary && b.kind != BufferKind::persistent) continue;
+    int64_t& end = b.kind == BufferKind::temporary ? program.arena_bytes : program.persistent_bytes;
+    b.offset = end + gap;
+    end = (b.offset + b.bytes + 63) / 64 * 64 + gap;
+  }
+}
+
+}  // namespace nnc
