@@ -91,7 +91,7 @@ RoutedGraph::RoutedGraph(Graph graph, const Route& route, int64_t rows) : state_
   }
   if (route.passes.empty() || route.passes.back() != "finish_groups") run_pass(context, "finish_groups", graph, finish_groups);
   Program program = build_program(
-      graph, {"step", route.capacity > 0 ? route.capacity : std::max<int64_t>(rows, 1), target_of(route.level), {}});
+      graph, {"step", route.capacity > 0 ? route.capacity : std::max<int64_t>(rows, 1), target_of(route.level), route.layouts});
   if (route.split_all) {
     for (Kernel& k : program.kernels) {
       auto* map = std::get_if<MapKernel>(&k.body);
@@ -108,7 +108,13 @@ RoutedGraph::RoutedGraph(Graph graph, const Route& route, int64_t rows) : state_
     return;
   }
   state_->compiled = compile_step(std::move(program), state_->sources);
-  state_->team = std::make_unique<Team>(route.threads);
+  use_threads(route.threads);
+}
+
+void RoutedGraph::use_threads(int threads) {
+  if (state_->carrier != Carrier::compiled) return;
+  state_->runner.reset();
+  state_->team = std::make_unique<Team>(threads);
   state_->runner = std::make_unique<StepRunner>(state_->compiled.step, *state_->team);
 }
 

@@ -14,6 +14,7 @@
 #include "ir/graph.h"
 #include "ir/interpreter.h"
 #include "ir/program.h"
+#include "passes/lower.h"
 
 namespace nnc {
 
@@ -31,6 +32,7 @@ struct Route {
   int64_t capacity = 0;  ///< planned rows; 0: as many as the bindings have
   int threads = 1;
   bool split_all = false;  ///< every kernel that can be is split over threads, however small
+  Layouts layouts = {};    ///< orders in which persistents come, as from the program that trains them; others are chosen
 
   static Route optimized();  ///< default_passes(), compiled for the host
   static Route plain();      ///< no pass: every operation a kernel of its own
@@ -46,6 +48,8 @@ class RoutedGraph {
   ~RoutedGraph();
   RoutedGraph(RoutedGraph&&) noexcept;
   RoutedGraph& operator=(RoutedGraph&&) noexcept;
+  /// From now on compiled code runs on so many threads.
+  void use_threads(int);
   /// Outputs and updates by name, as interpret() gives them. Scalar outputs of compiled code are f32.
   Results run(const Bindings&);
   const Graph& graph() const;      ///< after the passes
