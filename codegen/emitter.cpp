@@ -299,7 +299,7 @@ void Emitter::loop(Value* begin, Value* end, int64_t step, llvm::function_ref<vo
   ir.SetInsertPoint(done);
 }
 
-void Emitter::when(Value* condition, llvm::function_ref<void()> body) {
+void Emitter::when(Value* condition, llvm::function_ref<void()> body, bool rarely) {
   if (auto* known = llvm::dyn_cast<llvm::ConstantInt>(condition)) {
     if (known->isOne()) body();
     return;
@@ -307,7 +307,8 @@ void Emitter::when(Value* condition, llvm::function_ref<void()> body) {
   llvm::Function* f = ir.GetInsertBlock()->getParent();
   auto* then = llvm::BasicBlock::Create(context, "then", f);
   auto* done = llvm::BasicBlock::Create(context, "done", f);
-  ir.CreateCondBr(condition, then, done);
+  auto* branch = ir.CreateCondBr(condition, then, done);
+  if (rarely) branch->setMetadata(llvm::LLVMContext::MD_prof, llvm::MDBuilder(context).createUnlikelyBranchWeights());
   ir.SetInsertPoint(then);
   body();
   ir.CreateBr(done);

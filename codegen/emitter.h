@@ -125,8 +125,8 @@ class Emitter {
   /// for (i = begin; i < end; i += step) body(i), rolled; i is i64. `surely`: begin < end is known.
   void loop(llvm::Value* begin, llvm::Value* end, int64_t step, llvm::function_ref<void(llvm::Value* i)> body,
             bool surely = false);
-  /// if (condition) body()
-  void when(llvm::Value* condition, llvm::function_ref<void()> body);
+  /// if (condition) body(); `rarely`: laid out away from the usual path
+  void when(llvm::Value* condition, llvm::function_ref<void()> body, bool rarely = false);
   /// Stack slot in the entry block; loop-carried values go through these and become registers in SROA.
   llvm::AllocaInst* slot(llvm::Type*, const char* name = "");
 

@@ -1,20 +1,21 @@
-// Mathematical functions as straight-line code without tables, branches or calls: argument reduction, a polynomial (coefficients
-// by scripts/derive_polynomials), reconstruction, and selections for the special arguments. They work on any width and on SSE2
-// without FMA. Methods: Cody and Waite, "Software Manual for the Elementary Functions" (reductions); Muller, "Elementary
-// Functions" (compensation).
+// Mathematical functions as straight-line code without tables, branches (but one) or calls: argument reduction, a polynomial
+// (coefficients by scripts/derive_polynomials), reconstruction, and selections for the special arguments. They work on any width
+// and on SSE2 without FMA. Methods: Cody and Waite, "Software Manual for the Elementary Functions" (reductions); Muller,
+// "Elementary Functions" (compensation).
 //
-// Bounds in units in the last place, measured by tests/run/vector_math_test.cpp on every level (f32 against double; f64 against
-// libm):
-//            f32    f64
-//   exp      1.1    1        sqrt, abs, sign, floor, ceil, round: exact or correctly rounded
-//   expm1    2      2
-//   log      1      1
-//   log1p    1      1
-//   sin cos  1.5    1        |x| <= 2^20; accuracy is lost beyond
-//   tanh     2.5    2.5
-//   sigmoid  2.5    2
-//   erf      2.2    1.5
-//   pow      1      4 (1 + |y log x|)
+// Bounds in units in the last place (vector_math_bounds.h states them; the tests measure them on every level: f32 over all 2^32
+// arguments, tests/exhaustive/vector_math_sweep.cpp, f64 on a sample, tests/run/vector_math_test.cpp), and the largest error
+// found in f32:
+//            f32   found   f64
+//   exp      1.1    1.07    1        sqrt, neg, abs, sign, floor, ceil, round: exact or correctly rounded
+//   expm1    2      1.65    2
+//   log      1      0.83    1
+//   log1p    1      0.84    1
+//   sin cos  1.5    1.50    1        over the whole range: huge arguments take a branch of their own, see reduce_huge
+//   tanh     2.5    2.46    2.5
+//   sigmoid  2.5    2.41    2
+//   erf      2.2    1.92    1.5
+//   pow      1      0.51    4 (1 + |y log x|)
 // NaN gives NaN, zeros keep their sign where the function is odd, infinities and denormal arguments and results are as in C's
 // <math.h>.
 //
@@ -25,7 +26,9 @@
 #include <llvm/IR/Module.h>
 
 #include <cmath>
+#include <iterator>
 #include <limits>
+#include <vector>
 
 #include "base/check.h"
 #include "codegen/vector_math_coefficients.h"
@@ -288,28 +291,124 @@ class VectorMath {
     return select(ordinary, result, special);
   }
 
-  /// x = n pi/2 + r; a polynomial of r for each quadrant. f32 reduces in double.
-  Value* sine(Value* x, bool cosine) {
-    llvm::Type* f64 = type->getWithNewType(ir.getDoubleTy());
-    auto d = [&](double v) { return llvm::ConstantFP::get(f64, v); };
-    Value* xd = wide ? x : ir.CreateFPExt(x, f64);
-    Value* shifted = e.fma(xd, d(0x1.45f306dc9c883p-1), d(0x1.8p52));
-    llvm::Type* i64 = type->getWithNewType(ir.getInt64Ty());
-    Value* quadrant = ir.CreateBitCast(shifted, i64);
-    Value* n = sub(shifted, d(0x1.8p52));
+  struct Quadrant {
+    Value *r, *tail, *n;  ///< x = n pi/2 + r + tail; r and tail of f64, n i64, right in its low bits
+  };
+
+  /// x = n pi/2 + r for |x| <= 2^20. On f64.
+  Quadrant reduce_quadrant(Value* x) {
+    Value* shifted = add_product(x, c(0x1.45f306dc9c883p-1), c(0x1.8p52));
+    Value* n = sub(shifted, c(0x1.8p52));
     // pi/2 in three parts of 33 bits and a rest: exact products for n below 2^20.
-    Value* high = e.fma(n, d(-0x1.921fb544p+0), xd);
-    Value* second = mul(n, d(0x1.0b4611a6p-34));
+    Value* high = add_product(n, c(-0x1.921fb544p+0), x);
+    Value* second = mul(n, c(0x1.0b4611a6p-34));
     Value* r = sub(high, second);
     Value* lost = sub(sub(high, r), second);
-    Value* tail = e.fma(n, d(-0x1.3198a2e037073p-69), lost);
-    Value* rd = add(r, tail);
-    Value *q = quadrant, *arg = rd, *arg_tail = nullptr;
-    if (!wide) {
-      q = ir.CreateTrunc(quadrant, bits_type);
-      arg = ir.CreateFPTrunc(rd, type);
+    Value* tail = add_product(n, c(-0x1.3198a2e037073p-69), lost);
+    Value* sum = add(r, tail);
+    return {sum, add(sub(r, sum), tail), bits(shifted)};
+  }
+
+  /// The same for any finite x (Payne and Hanek), on f64: the digits of 2/pi, 24 bits each, times x (of few bits, or cut in two)
+  /// are exact; each product loses its multiples of 4, which are whole turns, and what is left is added up with its rounding
+  /// errors.
+  Quadrant reduce_huge(Value* x, bool few_bits) {
+    constexpr int digits = int(std::size(polynomial::two_over_pi));
+    llvm::Type* scalar = ir.getDoubleTy();
+    auto* table_type = llvm::ArrayType::get(scalar, digits);
+    llvm::GlobalVariable* table = e.module.getGlobalVariable("nnc.two_over_pi", true);
+    if (!table) {
+      std::vector<llvm::Constant*> numbers;
+      for (double digit : polynomial::two_over_pi) numbers.push_back(llvm::ConstantFP::get(scalar, digit));
+      table = new llvm::GlobalVariable(e.module, table_type, true, llvm::GlobalValue::PrivateLinkage,
+                                       llvm::ConstantArray::get(table_type, numbers), "nnc.two_over_pi");
+      table->setAlignment(llvm::Align(8));
+    }
+    std::vector<Value*> parts{x};
+    if (!few_bits) {
+      parts[0] = upper_half(x);
+      parts.push_back(sub(x, parts[0]));
+    }
+    std::vector<llvm::AllocaInst*> scaled;
+    for (Value* part : parts) {
+      scaled.push_back(e.slot(type, "scaled"));
+      ir.CreateStore(part, scaled.back());
+    }
+    llvm::AllocaInst *high_slot = e.slot(type, "turns"), *low_slot = e.slot(type, "turns.low");
+    ir.CreateStore(c(0), high_slot);
+    ir.CreateStore(c(0), low_slot);
+    // An f32 ends below 2^128, where 8 digits leave 2^-64 of a quadrant; none is nearer to a multiple of pi/2 than 2^-30.
+    e.loop(e.i64(0), e.i64(few_bits ? 8 : digits), 1, [&](Value* k) {
+      Value* digit = ir.CreateLoad(scalar, ir.CreateInBoundsGEP(scalar, table, k));
+      if (auto* vector = llvm::dyn_cast<llvm::FixedVectorType>(type)) digit = e.splat(digit, int(vector->getNumElements()));
+      for (llvm::AllocaInst* slot : scaled) {
+        Value* y = mul(ir.CreateLoad(type, slot), c(0x1p-24));
+        ir.CreateStore(y, slot);
+        Value* product = mul(y, digit);
+        product = sub(product, mul(round(mul(product, c(0.25))), c(4)));
+        Value* high = ir.CreateLoad(type, high_slot);
+        Value* sum = add(high, product);
+        Value* back = sub(sum, high);
+        Value* error = add(sub(high, sub(sum, back)), sub(product, back));
+        ir.CreateStore(sum, high_slot);
+        ir.CreateStore(add(ir.CreateLoad(type, low_slot), error), low_slot);
+      }
+    });
+    Value *high = ir.CreateLoad(type, high_slot), *low = ir.CreateLoad(type, low_slot);
+    Value* shifted = add(high, c(0x1.8p52));
+    Value* above = sub(high, sub(shifted, c(0x1.8p52)));
+    Value* f = add(above, low);
+    Value* f_low = add(sub(above, f), low);
+    // f pi/2, with exact products of halves.
+    Value* f_upper = upper_half(f);
+    Value* f_rest = sub(f, f_upper);
+    Value* first = mul(f_upper, c(polynomial::half_pi_0));
+    Value* second = add(mul(f_upper, c(polynomial::half_pi_1)), mul(f_rest, c(polynomial::half_pi_0)));
+    Value* third = add(mul(f_rest, c(polynomial::half_pi_1)),
+                       add(mul(f, c(polynomial::half_pi_2)), mul(f_low, c(polynomial::half_pi_0 + polynomial::half_pi_1))));
+    Value* r = add(first, second);
+    Value* tail = add(add(sub(first, r), second), third);
+    Value* sum = add(r, tail);
+    return {sum, add(sub(r, sum), tail), bits(shifted)};
+  }
+
+  /// v without its lower 27 bits.
+  Value* upper_half(Value* v) { return number(ir.CreateAnd(bits(v), i(-(int64_t(1) << 27)))); }
+
+  /// The quadrant and the rest of x, of f64. Huge arguments (above 2^20) are rare: one branch for all lanes, which costs a
+  /// comparison.
+  Quadrant reduce_quadrant_of_any(Value* x, Value* huge, bool few_bits) {
+    Quadrant usual = reduce_quadrant(x);
+    llvm::AllocaInst *r = e.slot(type, "r"), *tail = e.slot(type, "r.tail"), *n = e.slot(bits_type, "quadrant");
+    ir.CreateStore(usual.r, r);
+    ir.CreateStore(usual.tail, tail);
+    ir.CreateStore(usual.n, n);
+    Value* any = llvm::isa<llvm::FixedVectorType>(type) ? static_cast<Value*>(ir.CreateOrReduce(huge)) : huge;
+    e.when(
+        any,
+        [&] {
+          Quadrant exact = reduce_huge(x, few_bits);
+          ir.CreateStore(select(huge, exact.r, usual.r), r);
+          ir.CreateStore(select(huge, exact.tail, usual.tail), tail);
+          ir.CreateStore(select(huge, exact.n, usual.n), n);
+        },
+        /*rarely=*/true);
+    return {ir.CreateLoad(type, r), ir.CreateLoad(type, tail), ir.CreateLoad(bits_type, n)};
+  }
+
+  /// x = n pi/2 + r; a polynomial of r for each quadrant. f32 reduces in double.
+  Value* sine(Value* x, bool cosine) {
+    Value* huge = ir.CreateFCmpOGT(abs(x), c(0x1p20));
+    Value *q = nullptr, *arg = nullptr, *arg_tail = nullptr;
+    if (wide) {
+      Quadrant reduced = reduce_quadrant_of_any(x, huge, false);
+      q = reduced.n, arg = reduced.r, arg_tail = reduced.tail;
     } else {
-      arg_tail = add(sub(r, rd), tail);
+      llvm::Type* f64 = type->getWithNewType(ir.getDoubleTy());
+      VectorMath inner(e, llvm::Constant::getNullValue(f64));
+      Quadrant reduced = inner.reduce_quadrant_of_any(ir.CreateFPExt(x, f64), huge, true);
+      q = ir.CreateTrunc(reduced.n, bits_type);
+      arg = ir.CreateFPTrunc(reduced.r, type);
     }
     if (cosine) q = ir.CreateAdd(q, i(1));
     Value* z = mul(arg, arg);

@@ -1,5 +1,5 @@
-// Mathematical functions emitted inline, for scalars and vectors of f32 and f64 alike. Bounds and methods are stated in
-// vector_math.cpp.
+// Mathematical functions emitted inline, for scalars and vectors of f32 and f64 alike. Bounds are stated in
+// vector_math_bounds.h, methods in vector_math.cpp.
 #pragma once
 
 #include "codegen/emitter.h"
