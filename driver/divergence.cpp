@@ -1,13 +1,14 @@
-// Runs are reproducible to the bit, so nothing has to be watched while training is fast: the last snapshot is run again, and only
-// the step that first gives something not finite (the loss, or a parameter after its update) is interpreted node by node. It is
-// nearly always the last one or the one before, so the search goes back from there in growing strides and then bisects. The
-// interpreter holds 64 bits; what an f32 could not hold counts as infinite.
+// Runs are reproducible to the bit, so nothing has to be watched while training is fast: the last snapshot is run again, and only the step that first
+// gives something not finite (the loss, or a parameter or state after its update) is interpreted node by node. It is nearly always the last one or the
+// one before, so the search goes back from there in growing strides and then bisects. From the element that is not finite the interpreted values are
+// followed back to where that began (divergence_cause.cpp).
 #include "driver/divergence.h"
 
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <optional>
 
 #include <fmt/format.h>
 
@@ -18,36 +19,18 @@
 namespace nnc {
 namespace {
 
-bool is_finite(double v, DType dtype) {
-  return std::isfinite(v) && (dtype != DType::f32 || std::abs(v) <= double(std::numeric_limits<float>::max()));
-}
-
-bool persistents_finite(const StepRunner& runner) {
-  for (size_t i = 0; i < runner.program().persistents.size(); ++i) {
-    if (!is_float(runner.program().persistents[i].dtype)) continue;
-    for (double v : read_persistent(runner, i).values)
-      if (!std::isfinite(v)) return false;
-  }
-  return true;
-}
-
-class Watcher : public TrainObserver {
- public:
-  explicit Watcher(int loss) : loss_(loss) {}
-  void on_step(const StepRecord& r) override { loss = double(r.results[size_t(loss_)]); }
+struct Observer : TrainObserver {
   void on_progress(const StepRecord&, std::span<const double>, bool) override {}
   void on_save(int64_t) override {}
-  double loss = 0;
-
- private:
-  int loss_;
 };
 
-Bindings bind_step(const StepRunner& runner, const TrainPlan& plan, const RunData& data, const Graph& graph, int64_t step) {
+Bindings bind_step(const StepRunner& runner, const TrainPlan& plan, const RunData& data, const Graph& graph, int64_t step,
+                   std::vector<int64_t>& rows) {
   Bindings bindings;
   int64_t epoch = step / plan.steps_per_epoch(), first = step % plan.steps_per_epoch() * plan.batch;
   std::vector<int64_t> order = epoch_order(plan.rows, plan.seed, epoch, plan.shuffle);
   bindings.rows = std::min<int64_t>(plan.batch, int64_t(order.size()) - first);
+  rows.assign(order.begin() + first, order.begin() + first + bindings.rows);
   for (const Node& n : graph.nodes()) {
     if (n.op == Op::scalar) {
       const std::string& name = n.attributes.text;
@@ -63,7 +46,7 @@ Bindings bind_step(const StepRunner& runner, const TrainPlan& plan, const RunDat
     Tensor t{n.type.dtype, shape_at(n.type, bindings.rows), {}};
     size_t per_row = size_t(element_count(field.row_shape));
     for (int64_t r = 0; r < bindings.rows; ++r) {
-      std::vector<double> row = to_numbers(field.data + order[size_t(first + r)] * field.row_stride_bytes, per_row, field.dtype);
+      std::vector<double> row = to_numbers(field.data + rows[size_t(r)] * field.row_stride_bytes, per_row, field.dtype);
       t.values.insert(t.values.end(), row.begin(), row.end());
     }
     bindings.inputs[n.attributes.text] = std::move(t);
@@ -73,56 +56,117 @@ Bindings bind_step(const StepRunner& runner, const TrainPlan& plan, const RunDat
   return bindings;
 }
 
-std::vector<int64_t> index_of(size_t element, const std::vector<int64_t>& shape) {
-  std::vector<int64_t> index(shape.size());
-  for (size_t a = shape.size(); a-- > 0;) {
-    index[a] = int64_t(element) % shape[a];
-    element /= size_t(shape[a]);
-  }
-  return index;
+/// What an f32 makes of a number.
+void round_to_f32(NodeId, Tensor& t) {
+  if (t.dtype != DType::f32) return;
+  for (double& v : t.values) v = double(float(v));
 }
 
-std::string name_cause(const Graph& graph, const std::vector<Tensor>& values, const SourceMap& sources) {
-  for (uint32_t i = 0; i < graph.size(); ++i) {
-    const Node& n = graph[NodeId{i}];
-    const Tensor& value = values[i];
-    if (n.operands.empty() || !is_float(n.type.dtype)) continue;
-    auto bad = std::find_if(value.values.begin(), value.values.end(), [&](double v) { return !is_finite(v, n.type.dtype); });
-    if (bad == value.values.end()) continue;
-    bool operands_finite = true;
-    for (NodeId o : n.operands)
-      for (double v : values[o.value].values) operands_finite = operands_finite && is_finite(v, graph.type(o).dtype);
-    if (!operands_finite) continue;
-    size_t at = size_t(bad - value.values.begin());
-    std::string where = value.shape.empty() ? "" : " at " + shape_text(index_of(at, value.shape));
-    std::string place = fmt::format("`{}`{}", op_name(n.op), n.span.valid() ? " at " + sources.describe_line(n.span) : "");
-    if (!is_elementwise(n.op)) return fmt::format("{} gave {:g}{}", place, *bad, where);
+/// What an f32 cannot hold is infinite; all else is as exact as it can be.
+void overflow_f32(NodeId, Tensor& t) {
+  if (t.dtype != DType::f32) return;
+  for (double& v : t.values)
+    if (std::abs(v) > double(std::numeric_limits<float>::max())) v = std::copysign(std::numeric_limits<double>::infinity(), v);
+}
+
+std::optional<size_t> first_non_finite(const Tensor& t) {
+  if (!is_float(t.dtype)) return std::nullopt;
+  for (size_t i = 0; i < t.values.size(); ++i)
+    if (!std::isfinite(t.values[i])) return i;
+  return std::nullopt;
+}
+
+class CauseNamer {
+ public:
+  CauseNamer(const Session& session, const TrainingGraphs& graphs, const StepRunner& runner, const Trainer& trainer)
+      : sources_(session.sources), graphs_(graphs), graph_(graphs.optimized), runner_(runner), trainer_(trainer), forward_(graph_.size(), false) {
+    for (const Output& o : graph_.outputs) forward_[o.node.value] = true;
+    for (uint32_t i = graph_.size(); i-- > 0;)
+      for (NodeId o : graph_[NodeId{i}].operands)
+        if (forward_[i]) forward_[o.value] = true;
+  }
+
+  /// Names what made the loss, or else a persistent, of these values not finite; false if all are finite.
+  bool name(const std::vector<Tensor>& values, const std::vector<int64_t>& batch_rows, Divergence& result) const {
+    std::string update;
+    std::optional<ValuePlace> end = find_end(values, update);
+    if (!end) return false;
+    ValuePlace at = find_origin(graph_, values, *end);
+    result.cause = describe(values, at, update);
+    const Node& n = graph_[at.node];
+    bool of_a_row = n.type.rank() > 0 && n.type.shape[0] == Extent{1, true};
+    size_t row = of_a_row ? size_t(index_of(at.element, values[at.node.value].shape)[0]) : 0;
+    if (of_a_row && row < batch_rows.size()) result.row = fmt::format("[{}, ...] is row {} of the data, counted from 1", row, batch_rows[row] + 1);
+    return true;
+  }
+
+ private:
+  /// The loss if it is not finite, else the first such element of a new value.
+  std::optional<ValuePlace> find_end(const std::vector<Tensor>& values, std::string& update) const {
+    for (const Output& o : graph_.outputs)
+      if (o.name == "loss" && first_non_finite(values[o.node.value])) return ValuePlace{o.node, 0};
+    for (const Update& u : graph_.updates) {
+      int index = runner_.find_persistent(u.name);
+      if (index < 0 || (size_t(index) < trainer_.ignored().size() && trainer_.ignored()[size_t(index)])) continue;
+      std::optional<size_t> element = first_non_finite(values[u.node.value]);
+      if (!element) continue;
+      update = u.name;
+      return ValuePlace{u.node, *element};
+    }
+    return std::nullopt;
+  }
+
+  std::string describe(const std::vector<Tensor>& values, ValuePlace at, const std::string& update) const {
+    const Node& n = graph_[at.node];
+    const Tensor& value = values[at.node.value];
+    std::string where = value.shape.empty() ? "" : " at " + shape_text(index_of(at.element, value.shape));
+    if (n.operands.empty()) return fmt::format("`{}` is {:g}{} before the step", n.attributes.text, value.values[at.element], where);
+    std::string place = fmt::format("`{}`{}{}", op_name(n.op), part_of(at.node, update), n.span.valid() ? " at " + sources_.describe_line(n.span) : "");
+    if (!is_elementwise(n.op)) return fmt::format("{} gave {:g}{}", place, value.values[at.element], where);
     std::vector<std::string> received;
-    for (NodeId o : n.operands) received.push_back(fmt::format("{:g}", values[o.value].values[at]));
+    for (NodeId o : n.operands) received.push_back(fmt::format("{:g}", values[o.value].values[at.element]));
     return fmt::format("{} received {}{}", place, fmt::join(received, " and "), where);
   }
-  return "";
-}
+
+  /// An operation that the user did not write stands at the line of one that was written.
+  std::string part_of(NodeId node, const std::string& update) const {
+    if (forward_[node.value]) return "";
+    for (const UpdateRule& rule : graphs_.rules)
+      for (const Node& n : rule.rule.nodes())
+        if (n.span.valid() && n.span == graph_[node].span) return update.empty() ? " in an update" : fmt::format(" in the update of `{}`", update);
+    return " in the gradient";
+  }
+
+  const SourceMap& sources_;
+  const TrainingGraphs& graphs_;
+  const Graph& graph_;
+  const StepRunner& runner_;
+  const Trainer& trainer_;
+  std::vector<bool> forward_;  ///< by node: an output is computed from it
+};
 
 }  // namespace
 
-Divergence find_divergence(Session& session, StepRunner& runner, TrainPlan plan, int loss, const Graph& graph,
-                           const RunData& data, std::span<const std::byte> from, int64_t from_step, int64_t diverged_step) {
+Divergence find_divergence(Session& session, StepRunner& runner, const TrainPlan& given, int loss, const TrainingGraphs& graphs, const RunData& data,
+                           const Trainer& trainer) {
   Divergence result;
-  runner.clear_stop();
+  TrainPlan plan = given;
   plan.save_every = 0;
-  auto run_to = [&](int64_t first, int64_t updates) {
-    Watcher watcher(loss);
-    plan.first_step = first;
-    plan.total_steps = updates;
-    Trainer(runner, plan, loss).run(watcher);
-    return watcher.loss;
-  };
-  // Whether every persistent is finite after so many updates. Those that are not never become so again, which allows bisection.
-  auto is_good = [&](int64_t updates) {
+  plan.watch = false;
+  std::span<const std::byte> from = trainer.last_finite_state();
+  int64_t from_step = trainer.last_finite_step(), diverged_step = trainer.diverged_at().step;
+  auto run_to = [&](int64_t updates) {
     runner.set_persistent_block(from);
-    run_to(from_step, updates);
-    return persistents_finite(runner);
+    Observer nobody;
+    plan.first_step = from_step;
+    plan.total_steps = updates;
+    Trainer(runner, plan, loss).run(nobody);
+  };
+  // Whether every persistent is finite after so many updates. Few that are not become so again, and those did no harm: the search ends between a
+  // step before which all was finite and one that was followed by what was seen.
+  auto is_good = [&](int64_t updates) {
+    run_to(updates);
+    return runner.find_non_finite(trainer.ignored()) < 0;
   };
   int64_t good = diverged_step - 1, bad = diverged_step, back = 1;
   while (good > from_step && !is_good(good)) {
@@ -134,14 +178,38 @@ Divergence find_divergence(Session& session, StepRunner& runner, TrainPlan plan,
     int64_t middle = good + (bad - good) / 2;
     (is_good(middle) ? good : bad) = middle;
   }
-  runner.set_persistent_block(from);
-  run_to(from_step, good);
+  run_to(good);
   std::span<const std::byte> block = runner.persistent_block();
   result.state.assign(block.begin(), block.end());
   result.step = good;
-  result.cause = name_cause(graph, interpret(graph, bind_step(runner, plan, data, graph, good), true).values, session.sources);
-  result.loss = std::isnan(run_to(good, diverged_step)) ? "NaN" : "infinite";
+  std::vector<int64_t> rows;
+  Bindings bindings = bind_step(runner, plan, data, graphs.optimized, good, rows);
+  CauseNamer namer(session, graphs, runner, trainer);
+  // Rounded to f32 after every operation a step is nearly what the compiled one is: the same values overflow, and vanish where a logarithm is taken.
+  // Where a fused operation rounds otherwise, the exact one may still show it.
+  for (const ValueHook& hook : {ValueHook(round_to_f32), ValueHook(overflow_f32)})
+    if (namer.name(interpret(graphs.optimized, bindings, true, hook).values, rows, result)) break;
   return result;
+}
+
+Diagnostic describe_divergence(const StepRunner& runner, const Trainer& trainer, const Divergence* found, int64_t saved_step, const std::string& saved,
+                               Span span) {
+  const StepRecord& at = trainer.diverged_at();
+  int persistent = trainer.diverged_persistent();
+  std::string what = persistent < 0 ? "loss" : fmt::format("`{}`", runner.program().persistents[size_t(persistent)].name);
+  Diagnostic d;
+  d.code = Code::E0501;
+  d.span = span;
+  d.message = fmt::format("{} became {} at epoch {}, step {}", what, trainer.diverged_to_nan() ? "NaN" : "infinite", at.epoch + 1, at.step_in_epoch);
+  if (found && !found->cause.empty()) d.message += ": " + found->cause;
+  if (found && !found->row.empty()) d.notes.push_back(found->row);
+  if (found && !found->cause.empty() && found->step + 1 != at.step)
+    d.notes.push_back(fmt::format("that was in step {} of the run, {} earlier: its update made a parameter or state infinite or NaN", found->step + 1,
+                                  at.step - found->step - 1));
+  if (!found) d.notes.push_back("the search for the operation that it came from was interrupted");
+  if (!saved.empty()) d.notes.push_back(fmt::format("the last finite state (step {}) is saved in {}", saved_step, saved));
+  d.help.push_back("a smaller learning rate often helps: `--set using.lr=...`");
+  return d;
 }
 
 }  // namespace nnc

@@ -1,4 +1,4 @@
-// Where a loss that is no longer finite came from.
+// Where NaN or infinity came from.
 #pragma once
 
 #include <cstddef>
@@ -8,21 +8,38 @@
 
 #include "driver/data.h"
 #include "driver/session.h"
+#include "ir/interpreter.h"
 #include "runtime/trainer.h"
 
 namespace nnc {
 
 struct Divergence {
-  std::string loss;              ///< "NaN" or "infinite"
   std::string cause;             ///< "`log` at net.nn:9 received 0 at [17, 3]"; "" if it was not found
+  std::string row;               ///< which row of the data that element is of, as a sentence; "" if it is of none
   int64_t step = 0;              ///< updates done before the step in which the cause stands
   std::vector<std::byte> state;  ///< the runner's persistents after `step` updates: the last in which everything is finite
 };
 
-/// Replays the run from the state `from` after `from_step` updates, which is exact, up to `diverged_step`: in the first step that
-/// gives something not finite, the graph is interpreted and the first operation with a finite input and such a result is named.
-/// Changes the runner's persistents.
-Divergence find_divergence(Session&, StepRunner&, TrainPlan, int loss, const Graph&, const RunData&,
-                           std::span<const std::byte> from, int64_t from_step, int64_t diverged_step);
+/// Replays the run, which is exact, from the trainer's last finite state to the step in which it diverged: the first step that gives something not
+/// finite is interpreted, and the operation it began with is named. Changes the runner's persistents. A stop that is requested meanwhile ends the
+/// search; what it gives then means nothing.
+Divergence find_divergence(Session&, StepRunner&, const TrainPlan&, int loss, const TrainingGraphs&, const RunData&, const Trainer&);
+
+/// What the user is told. `found`: null if the search was interrupted; `saved`: where the last finite state is, "" if nowhere.
+Diagnostic describe_divergence(const StepRunner&, const Trainer&, const Divergence* found, int64_t saved_step, const std::string& saved, Span);
+
+// --- the search in one step (divergence_cause.cpp) ---
+
+/// An element of a node's value.
+struct ValuePlace {
+  NodeId node;
+  size_t element = 0;
+};
+
+/// The operation in which the NaN or infinity at `from` began: a place whose value is not finite though what it was computed from is. An infinity
+/// that stands in the program or in the data is followed back to what made NaN of it, if anything did.
+ValuePlace find_origin(const Graph&, const std::vector<Tensor>& values, ValuePlace from);
+
+std::vector<int64_t> index_of(size_t element, const std::vector<int64_t>& shape);
 
 }  // namespace nnc

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <filesystem>
 #include <future>
+#include <optional>
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
@@ -214,7 +215,7 @@ int train(const TrainOptions& given) {
   const bool to_device = is_device(options.out);
   if (!to_device) check_output_writable(beside(options.out, "checkpoint"));
   // Files are read while the program is compiled.
-  std::future<RunData> reading = std::async(std::launch::async, [&] { return load_data(spec, options.common.data, spec.seed); });
+  std::future<RunData> reading = std::async(std::launch::async | std::launch::deferred, [&] { return load_data(spec, options.common.data, spec.seed); });
   RunData data;
   if (spec.batch == 0) data = reading.get();  // `batch: all` is as large as the data
 
@@ -226,6 +227,7 @@ int train(const TrainOptions& given) {
 
   TrainingGraphs graphs = make_training_graphs(session);
   Team team(session.thread_count());
+  if (!team.shortage().empty()) std::fprintf(stderr, "nnc: %s; training goes on with these\n", team.shortage().c_str());
   Program program = build_program(graphs.optimized, {"train", plan.batch, session.target, {}});
   Layouts layouts;
   for (const PersistentPlace& p : program.persistents) layouts[p.persistent.name] = program[p.buffer].order;
@@ -284,26 +286,20 @@ int train(const TrainOptions& given) {
     run.progress().interrupt();
     if (outcome == TrainOutcome::diverged) {
       runner.set_persistent_block(trainer.last_finite_state());
-      std::string good = beside(options.out, "last-good");
-      if (!to_device) run.save_checkpoint(good, trainer.last_finite_step());  // at once, for the search may take a while
-      Divergence found = find_divergence(session, runner, plan, loss, graphs.optimized, data, trainer.last_finite_state(),
-                                         trainer.last_finite_step(), trainer.diverged_at().step);
-      if (interrupted) return exit_interrupted;
-      runner.set_persistent_block(found.state);
-      if (!to_device) run.save_checkpoint(good, found.step);
-      Diagnostic d;
-      d.code = Code::E0501;
-      d.message = fmt::format("loss became {} at epoch {}, step {}", found.loss, trainer.diverged_at().epoch + 1,
-                              trainer.diverged_at().step_in_epoch);
-      if (!found.cause.empty()) d.message += ": " + found.cause;
-      if (!found.cause.empty() && found.step + 1 != trainer.diverged_at().step)
-        d.notes.push_back(fmt::format("that was in step {} of the run, {} earlier: its update made a parameter infinite or NaN",
-                                      found.step + 1, trainer.diverged_at().step - found.step - 1));
-      d.span = spec.span;
-      if (!to_device) d.notes.push_back(fmt::format("the last finite state (step {}) is saved in {}", found.step, good));
-      d.help.push_back("a smaller learning rate often helps: `--set using.lr=...`");
+      std::string good = to_device ? "" : beside(options.out, "last-good");
+      int64_t good_step = trainer.last_finite_step();
+      if (!to_device) run.save_checkpoint(good, good_step);  // at once, for the search may take a while
+      std::optional<Divergence> found;
+      if (!interrupted) found = find_divergence(session, runner, plan, loss, graphs, data, trainer);
+      if (interrupted) found.reset();
+      if (found) {
+        runner.set_persistent_block(found->state);
+        good_step = found->step;
+        if (!to_device) run.save_checkpoint(good, good_step);
+      }
+      Diagnostic d = describe_divergence(runner, trainer, found ? &*found : nullptr, good_step, good, spec.span);
       session.print(d);
-      return exit_user_error;
+      return interrupted ? exit_interrupted : exit_user_error;
     }
     run.save(trainer.steps_done());
     run.finish_log();

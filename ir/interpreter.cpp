@@ -78,7 +78,7 @@ void interpret_extent(InterpreterCall& call) { call.result.values[0] = double(ca
 
 // --- the run ---
 
-Results interpret(const Graph& graph, const Bindings& bindings, bool keep_values) {
+Results interpret(const Graph& graph, const Bindings& bindings, bool keep_values, const ValueHook& hook) {
   using Evaluate = void (*)(InterpreterCall&);
   static constexpr std::array<Evaluate, op_count> table{{
 #define NNC_OP(name, arity, op_class, differentiable, summary) interpret_##name,
@@ -101,6 +101,7 @@ Results interpret(const Graph& graph, const Bindings& bindings, bool keep_values
       call.operands.push_back(&values[operand.value]);
     }
     table[size_t(node.op)](call);
+    if (hook) hook({i}, call.result);
     values[i] = std::move(call.result);
     if (!keep_values)
       for (NodeId operand : node.operands)

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -44,7 +45,10 @@ struct Results {
   std::vector<Tensor> values;                ///< of every node, if asked for
 };
 
+/// Is given each node's value once it is known, before anything reads it, and may change it.
+using ValueHook = std::function<void(NodeId, Tensor&)>;
+
 /// Throws UserError: E0510 (an index outside its table, with the node's place), E0511 (something unbound, or of another type).
-Results interpret(const Graph&, const Bindings&, bool keep_values = false);
+Results interpret(const Graph&, const Bindings&, bool keep_values = false, const ValueHook& hook = {});
 
 }  // namespace nnc

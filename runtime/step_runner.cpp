@@ -1,8 +1,10 @@
 // Memory and calls around a compiled step function.
 #include "runtime/step_runner.h"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -34,6 +36,24 @@ void for_each_element(const PersistentSlot& slot, Visit visit) {
       index[i] = 0;
     }
   }
+}
+
+/// An exponent of ones is NaN or infinity. In blocks without a branch, which run at the speed of memory.
+template <class Bits>
+bool all_finite(const std::byte* values, int64_t count, Bits exponent) {
+  constexpr int64_t block = 64;
+  Bits bits[block];
+  for (int64_t i = 0; i < count; i += block) {
+    int64_t n = std::min(block, count - i);
+    std::memcpy(bits, values + size_t(i) * sizeof(Bits), size_t(n) * sizeof(Bits));
+    Bits found = 0;
+    if (n == block)
+      for (int64_t k = 0; k < block; ++k) found |= Bits((bits[k] & exponent) == exponent);
+    else
+      for (int64_t k = 0; k < n; ++k) found |= Bits((bits[k] & exponent) == exponent);
+    if (found) return false;
+  }
+  return true;
 }
 
 }  // namespace
@@ -110,6 +130,31 @@ void StepRunner::set_persistent(size_t index, const std::byte* values) {
 void StepRunner::set_persistent_block(std::span<const std::byte> block) {
   NNC_CHECK(int64_t(block.size()) == persistent_.size(), "a snapshot of another size");
   if (!block.empty()) std::memcpy(persistent_.data(), block.data(), block.size());
+}
+
+int StepRunner::find_non_finite(const std::vector<bool>& ignored) const {
+  for (size_t i = 0; i < program_.persistents.size(); ++i) {
+    const PersistentSlot& slot = program_.persistents[i];
+    const std::byte* values = persistent_.data() + slot.offset;
+    if ((i < ignored.size() && ignored[i]) || !is_float(slot.dtype)) continue;
+    bool finite = slot.dtype == DType::f32 ? all_finite<uint32_t>(values, slot.elements(), 0x7f800000u)
+                                           : all_finite<uint64_t>(values, slot.elements(), 0x7ff0000000000000u);
+    if (!finite) return int(i);
+  }
+  return -1;
+}
+
+bool StepRunner::holds_nan(size_t index) const {
+  const PersistentSlot& slot = program_.persistents[index];
+  const std::byte* values = persistent_.data() + slot.offset;
+  for (int64_t i = 0; i < slot.elements(); ++i) {
+    float narrow = 0;
+    double wide = 0;
+    if (slot.dtype == DType::f32) std::memcpy(&narrow, values + size_t(i) * sizeof narrow, sizeof narrow);
+    if (slot.dtype == DType::f64) std::memcpy(&wide, values + size_t(i) * sizeof wide, sizeof wide);
+    if (std::isnan(narrow) || std::isnan(wide)) return true;
+  }
+  return false;
 }
 
 void StepRunner::copy_persistents(const StepRunner& from) {

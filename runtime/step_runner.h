@@ -40,6 +40,9 @@ class StepRunner {
   void set_persistent(size_t index, const std::byte* values);
   std::span<const std::byte> persistent_block() const { return {persistent_.data(), size_t(persistent_.size())}; }
   void set_persistent_block(std::span<const std::byte>);
+  /// Index of the first persistent that holds NaN or infinity, those apart whose place in `ignored` is set (empty: none is); -1: all are finite.
+  int find_non_finite(const std::vector<bool>& ignored = {}) const;
+  bool holds_nan(size_t index) const;
   /// Takes over the values of all persistents that both have.
   void copy_persistents(const StepRunner& from);
 

@@ -3,15 +3,15 @@
 #include "runtime/team.h"
 
 #include <linux/futex.h>
-#include <sched.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <climits>
-#include <fstream>
-#include <string>
+#include <system_error>
+
+#include <fmt/format.h>
 
 namespace nnc {
 namespace {
@@ -32,27 +32,15 @@ void wake_sleepers(NncContext* context) {
   if (sleepers.load(std::memory_order_seq_cst) > 0) syscall(SYS_futex, &context->team->phase, FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0);
 }
 
-// cgroup v2: "max 100000" or "200000 100000" (quota, period in microseconds).
-int quota_cores() {
-  std::ifstream file("/sys/fs/cgroup/cpu.max");
-  std::string quota;
-  double period = 0;
-  if (!(file >> quota >> period) || quota == "max" || period <= 0) return INT_MAX;
-  double cores = std::strtod(quota.c_str(), nullptr) / period;
-  return cores > 0 ? std::max(1, int(cores + 0.5)) : INT_MAX;
-}
-
 }  // namespace
 
-int usable_cores() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  int allowed = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : int(std::thread::hardware_concurrency());
-  return std::max(1, std::min(allowed, quota_cores()));
-}
-
 Team::Team(int size) {
-  for (int i = 1; i < size; ++i) threads_.emplace_back([this, i] { serve(i); });
+  threads_.reserve(size_t(std::max(size - 1, 0)));
+  try {
+    for (int i = 1; i < size; ++i) threads_.emplace_back([this, i] { serve(i); });
+  } catch (const std::system_error& e) {
+    shortage_ = fmt::format("the system started only {} of {} threads: {}", this->size(), size, e.code().message());
+  }
 }
 
 Team::~Team() {

@@ -1,5 +1,8 @@
 // Steps are run in chunks: one call of the step function does as many as take some tens of milliseconds, so that the host's work between calls does not
 // show even where a step takes a microsecond. A chunk ends at the end of an epoch and where something is to be saved. Chunks change no bits.
+//
+// Divergence costs a step nothing: its loss is looked at anyway. The persistents are looked at when a snapshot is taken, once a second or so and never for
+// more than a hundredth of the time; a snapshot takes the old one's place only if everything in it is finite. What happened since is found by a replay.
 #include "runtime/trainer.h"
 
 #include <algorithm>
@@ -13,8 +16,7 @@ namespace nnc {
 namespace {
 
 constexpr double chunk_seconds = 0.04;
-constexpr double snapshot_seconds = 1.0;
-constexpr int64_t most_steps = 4096;
+constexpr double snapshot_share = 0.01;
 
 double seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
@@ -23,6 +25,22 @@ double seconds() { return std::chrono::duration<double>(std::chrono::steady_cloc
 Trainer::Trainer(StepRunner& runner, TrainPlan plan, int loss) : runner_(runner), plan_(std::move(plan)), loss_(loss), done_(plan_.first_step) {
   NNC_CHECK(plan_.batch > 0 && plan_.batch <= runner_.program().rows_capacity && !plan_.rows.empty(), "a plan that cannot be run");
   plan_.scalars.resize(runner_.program().scalars.size());
+  while (plan_.watch) {
+    int found = runner_.find_non_finite(ignored_);
+    if (found < 0) break;
+    ignored_.resize(runner_.program().persistents.size());
+    ignored_[size_t(found)] = true;
+  }
+}
+
+bool Trainer::state_diverged() {
+  if (!plan_.watch) return false;
+  diverged_persistent_ = runner_.find_non_finite(ignored_);
+  if (diverged_persistent_ < 0) return false;
+  diverged_to_nan_ = runner_.holds_nan(size_t(diverged_persistent_));
+  int64_t last = done_ - 1;
+  diverged_at_ = {done_, last / plan_.steps_per_epoch(), last % plan_.steps_per_epoch() + 1, 0, {}, {}};
+  return true;
 }
 
 int64_t Trainer::next_chunk(int64_t step_in_epoch) const {
@@ -62,21 +80,24 @@ TrainOutcome Trainer::run(TrainObserver& observer) {
   size_t scalars = program.scalars.size(), results = program.results.size();
   int64_t per_epoch = plan_.steps_per_epoch();
   std::vector<double> sums(results, 0), means(results, 0);
-  double rows_seen = 0, last_snapshot = -snapshot_seconds;
+  double rows_seen = 0;
   while (done_ < plan_.total_steps) {
     double now = seconds();
-    if (now - last_snapshot >= snapshot_seconds) {
+    if (plan_.watch && now >= next_snapshot_) {
+      if (state_diverged()) return TrainOutcome::diverged;
       std::span<const std::byte> block = runner_.persistent_block();
       snapshot_.assign(block.begin(), block.end());
       snapshot_step_ = done_;
-      last_snapshot = now;
+      double after = seconds();
+      next_snapshot_ = plan_.snapshot_seconds > 0 ? after + std::max(plan_.snapshot_seconds, (after - now) / snapshot_share) : 0;
+      now = after;
     }
     int64_t epoch = done_ / per_epoch, first = done_ % per_epoch;
     int64_t steps = next_chunk(first);
     fill_chunk(steps);
     int64_t ran = runner_.run(chunk_rows_, chunk_index_.data(), chunk_scalars_.data(), chunk_results_.data());
     double took = seconds() - now;
-    if (took < chunk_seconds && chunk_ < most_steps) chunk_ *= 2;
+    if (took < chunk_seconds && chunk_ < plan_.longest_chunk) chunk_ = std::min(2 * chunk_, plan_.longest_chunk);
     if (took > 2 * chunk_seconds && chunk_ > 1) chunk_ /= 2;
     StepRecord record;
     for (int64_t s = 0; s < ran; ++s) {
@@ -91,6 +112,7 @@ TrainOutcome Trainer::run(TrainObserver& observer) {
       if (loss_ >= 0 && !std::isfinite(record.results[size_t(loss_)])) {
         diverged_at_ = record;
         diverged_at_.results = diverged_at_.scalars = {};
+        diverged_to_nan_ = std::isnan(record.results[size_t(loss_)]);
         done_ += s + 1;
         return TrainOutcome::diverged;
       }
@@ -102,8 +124,10 @@ TrainOutcome Trainer::run(TrainObserver& observer) {
       std::fill(sums.begin(), sums.end(), 0);
       rows_seen = 0;
     }
-    if (ran > 0 && plan_.save_every > 0 && done_ % plan_.save_every == 0 && done_ < plan_.total_steps) observer.on_save(done_);
+    bool save = ran > 0 && plan_.save_every > 0 && done_ % plan_.save_every == 0, last = ran < steps || done_ == plan_.total_steps;
+    if ((save || last) && state_diverged()) return TrainOutcome::diverged;
     if (ran < steps) return TrainOutcome::stopped;
+    if (save && !last) observer.on_save(done_);
   }
   return TrainOutcome::finished;
 }

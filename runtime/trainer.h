@@ -19,6 +19,9 @@ struct TrainPlan {
   int64_t save_every = 0;         ///< steps; 0: never in between
   int64_t first_step = 0;         ///< updates already done (resume)
   std::vector<float> scalars;     ///< by the program's order; those named step and epoch are overwritten
+  bool watch = true;              ///< look for NaN and infinity in the persistents; false: a replay, which wants to see them
+  double snapshot_seconds = 1;    ///< at least so long between two looks, each of which keeps a copy; 0: before every chunk
+  int64_t longest_chunk = 4096;   ///< steps
   int64_t steps_per_epoch() const { return (int64_t(rows.size()) + batch - 1) / batch; }
 };
 
@@ -46,17 +49,25 @@ enum class TrainOutcome : uint8_t { finished, stopped, diverged };
 
 class Trainer {
  public:
-  /// `loss`: index of the loss among the program's results; a value that is not finite ends the run.
+  /// `loss`: index of the loss among the program's results; a value that is not finite ends the run, in that step. So does a persistent that is not
+  /// finite, which is looked for at every snapshot, before every save and at the end, so that nothing else is ever saved; persistents that are not
+  /// finite at the start (a state that begins at infinity) are left alone. Other results may be what they are.
   Trainer(StepRunner&, TrainPlan, int loss);
   TrainOutcome run(TrainObserver&);
   int64_t steps_done() const { return done_; }
   /// After `diverged`: the persistents as they were at the last snapshot, when everything was finite, and the step of it.
   std::span<const std::byte> last_finite_state() const { return snapshot_; }
   int64_t last_finite_step() const { return snapshot_step_; }
+  /// The step whose loss, or after which a persistent, was seen not to be finite; and which persistent, or -1 if it was the loss.
   const StepRecord& diverged_at() const { return diverged_at_; }
+  int diverged_persistent() const { return diverged_persistent_; }
+  bool diverged_to_nan() const { return diverged_to_nan_; }  ///< else to an infinity
+  /// By the program's persistents: those that were not finite at the start.
+  const std::vector<bool>& ignored() const { return ignored_; }
 
  private:
   int64_t next_chunk(int64_t step_in_epoch) const;
+  bool state_diverged();
   void fill_chunk(int64_t steps);
   StepRunner& runner_;
   TrainPlan plan_;
@@ -68,7 +79,11 @@ class Trainer {
   std::vector<float> chunk_scalars_, chunk_results_;
   std::vector<std::byte> snapshot_;
   int64_t snapshot_step_ = 0;
+  double next_snapshot_ = 0;
   StepRecord diverged_at_;
+  int diverged_persistent_ = -1;
+  bool diverged_to_nan_ = false;
+  std::vector<bool> ignored_;
 };
 
 }  // namespace nnc
