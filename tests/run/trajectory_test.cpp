@@ -155,9 +155,12 @@ Tensor rows_of(const FieldData& field, int64_t first, int64_t count) {
   return t;
 }
 
-/// Trains in file order, the last batch of an epoch as small as it is; returns the loss of every step, before its update.
-std::vector<double> train(Training& t, int64_t steps) {
-  std::vector<double> losses;
+/// Of every step, before its update: loss and reports by name.
+using Course = std::map<std::string, std::vector<double>>;
+
+/// Trains in file order, the last batch of an epoch as small as it is.
+Course train(Training& t, int64_t steps) {
+  Course course;
   Bindings b;
   b.persistents = t.persistents;
   for (const ScalarSpec& s : t.module->train().scalars) b.scalars[s.name] = s.value;
@@ -168,7 +171,8 @@ std::vector<double> train(Training& t, int64_t steps) {
     b.scalars["epoch"] = double(epoch);
     for (size_t i = 0; i < t.fields.size(); ++i) b.inputs[t.module->train().data.fields[i].name] = rows_of(t.fields[i], first, b.rows);
     Results r = interpret(t.graph, b);
-    losses.push_back(r.outputs.at("loss").values.at(0));
+    for (const auto& [name, value] : r.outputs)
+      if (value.shape.empty()) course[name].push_back(value.values.at(0));
     for (auto& [name, value] : r.updates) b.persistents[name] = std::move(value);
     first += b.rows;
     if (first == t.rows) {
@@ -177,21 +181,29 @@ std::vector<double> train(Training& t, int64_t steps) {
     }
   }
   t.persistents = std::move(b.persistents);
-  return losses;
+  return course;
 }
 
-void compare(const Training& t, const std::vector<double>& losses, const nlohmann::json& expected) {
-  REQUIRE(losses.size() == expected["losses"].size());
+void compare_values(const std::string& name, const std::vector<double>& found, const nlohmann::json& expected) {
+  REQUIRE(found.size() == expected.size());
   double worst = 0;
   size_t worst_step = 0;
-  for (size_t i = 0; i < losses.size(); ++i) {
-    double right = expected["losses"][i].get<double>(), gap = std::fabs(losses[i] - right) / std::fabs(right);
+  for (size_t i = 0; i < found.size(); ++i) {
+    double right = expected[i].get<double>(), gap = std::fabs(found[i] - right) / (right == 0 ? 1 : std::fabs(right));
     if (!(gap <= worst)) worst = gap, worst_step = i;
   }
-  {
-    INFO(fmt::format("the loss of step {} is off by {:.2e}", worst_step, worst));
-    CHECK(worst <= relative_tolerance);
-  }
+  INFO(fmt::format("`{}` of step {} is off by {:.2e}", name, worst_step, worst));
+  CHECK(worst <= relative_tolerance);
+}
+
+void compare(const Training& t, const Course& course, const nlohmann::json& expected) {
+  compare_values("loss", course.at("loss"), expected["losses"]);
+  if (expected.contains("reports"))
+    for (const auto& [name, values] : expected["reports"].items()) {
+      INFO(name);
+      REQUIRE(course.count(name));
+      compare_values(name, course.at(name), values);
+    }
   TensorFile final = read_safetensors(folder() + expected["final"].get<std::string>());
   REQUIRE(!final.tensors.empty());
   for (const TensorView& view : final.tensors) {
@@ -238,8 +250,8 @@ TEST_CASE("the interpreter follows PyTorch's double precision for fifty steps", 
       Training t = prepare(expected["program"], expected["init"]);
       rewriting.run(t.graph);
       REQUIRE(verify_graph(t.graph).empty());
-      std::vector<double> losses = train(t, expected["steps"]);
-      compare(t, losses, expected);
+      Course course = train(t, expected["steps"]);
+      compare(t, course, expected);
     }
   }
   CHECK(programs == int(all.size()));

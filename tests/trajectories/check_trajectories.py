@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import struct
 import subprocess
 import tempfile
@@ -37,27 +38,60 @@ def norm(values):
 
 class Trajectories(unittest.TestCase):
     def follow(self, case, folder, *options):
-        """(losses by step, final weights) of a run of nnc."""
+        """(lines of the log, final weights) of a run of nnc."""
         log, weights = Path(folder) / "run.jsonl", Path(folder) / "out.safetensors"
         command = [NNC, "train", HERE / case["program"], "--init", HERE / case["init"], "--no-shuffle", "--quiet",
                    "--log", log, "--out", weights, *options]
         run = subprocess.run(command, capture_output=True, text=True)
         self.assertEqual(run.returncode, 0, run.stderr)
-        return [json.loads(line)["loss"] for line in log.read_text().splitlines()], read_safetensors(weights)
+        return [json.loads(line) for line in log.read_text().splitlines()], read_safetensors(weights)
 
     def check(self, name):
         case = json.loads((HERE / "expected.json").read_text())[name]
         with tempfile.TemporaryDirectory() as folder:
-            losses, weights = self.follow(case, folder)
-        self.assertEqual(len(losses), case["steps"])
-        for step, (found, expected) in enumerate(zip(losses, case["losses"])):
-            self.assertLessEqual(abs(found - expected), LOSS_TOLERANCE, f"loss of step {step}: {found}, expected {expected}")
+            log, weights = self.follow(case, folder)
+        self.assertEqual(len(log), case["steps"])
+        for name, values in {"loss": case["losses"], **case.get("reports", {})}.items():
+            for step, (line, expected) in enumerate(zip(log, values)):
+                allowed = LOSS_TOLERANCE * max(1, abs(expected))
+                self.assertLessEqual(abs(line[name] - expected), allowed, f"{name} of step {step}: {line[name]}, expected {expected}")
         final = read_safetensors(HERE / case["final"])
         self.assertEqual(sorted(weights), sorted(final))
         for tensor, (shape, expected) in final.items():
             self.assertEqual(weights[tensor][0], shape, tensor)
             gap = norm([a - b for a, b in zip(weights[tensor][1], expected)]) / norm(expected)
             self.assertLessEqual(gap, WEIGHT_TOLERANCE, f"{tensor} is off by {gap:.2e} of its norm")
+
+
+def definitions(kind, text):
+    """name -> names of the parameters, of the definitions of std.nn that begin with the word."""
+    return {name: [p.split("=")[0].split("[")[0].strip() for p in parameters.split(",")]
+            for name, parameters in re.findall(rf"^{kind} (\w+)\(([^)]*)\)", text, re.M)}
+
+
+class WholeLibrary(unittest.TestCase):
+    """Together the programs use everything in std.nn; what is added there needs a trajectory, which is asked for by name."""
+
+    # Drawn numbers are not PyTorch's: tests/check_initializers.py holds their moments against the formulas.
+    INITIALIZERS = {"he", "he_uniform", "glorot", "glorot_normal", "lecun"}
+
+    def setUp(self):
+        self.std = re.sub(r"#.*", "", (HERE.parent.parent / "frontend/std.nn").read_text())
+        self.programs = re.sub(r"#.*", "", "\n".join(path.read_text() for path in HERE.glob("*.nn")))
+
+    def test_every_definition_is_used(self):
+        names = [name for kind in ("layer", "fn", "optimizer") for name in definitions(kind, self.std)]
+        self.assertGreater(len(names), 40)
+        inner = {"reduced"}  # a helper of the losses
+        missing = [name for name in names if not re.search(rf"\b{name}\b", self.programs)]
+        self.assertEqual(sorted(set(missing) - self.INITIALIZERS - inner), [])
+
+    def test_every_hyperparameter_is_set(self):
+        missing = []
+        for name, parameters in definitions("optimizer", self.std).items():
+            uses = " ".join(re.findall(rf"using +{name}\((.*)\)", self.programs))
+            missing += [f"{name}.{p}" for p in parameters if not re.search(rf"\b{p}:", uses)]
+        self.assertEqual(missing, [])
 
 
 def add_cases():

@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
+import std_cases
+
 HERE = Path(__file__).resolve().parent
 EXAMPLES = HERE.parent.parent / "examples"
 STEPS = 50
@@ -176,17 +178,31 @@ def small_cases():
     return cases
 
 
+def gaps(losses, final, single_losses, single):
+    loss_gap = max(abs(a - b) for a, b in zip(losses, single_losses))
+    weight_gap = max(np.linalg.norm(single[k] - final[k]) / np.linalg.norm(final[k]) for k in final)
+    return f"loss {losses[0]:.4f} -> {losses[-1]:.4f}   PyTorch in single precision: losses within {loss_gap:.1e}, weights {weight_gap:.1e}"
+
+
 def main():
     expected = {}
+    data = std_cases.make_data(HERE / "std.csv")
+    for seed, (name, case) in enumerate(std_cases.cases().items(), 100):
+        weights = case.initial(seed)
+        write_safetensors(HERE / f"{name}.init.safetensors", weights)
+        (HERE / f"{name}.nn").write_text(case.program())
+        losses, reports, final = case.run(weights, data, STEPS, torch.float64)
+        single_losses, _, single = case.run(weights, data, STEPS, torch.float32)
+        write_safetensors(HERE / f"{name}.final.safetensors", final)
+        expected[name] = {"program": f"{name}.nn", "init": f"{name}.init.safetensors", "final": f"{name}.final.safetensors", "steps": STEPS,
+                          "losses": losses, "reports": reports}
+        print(f"{name:16} {gaps(losses, final, single_losses, single)}")
     for name, case in {**mnist_case(), **small_cases()}.items():
         losses, final = train(*case)
         write_safetensors(HERE / f"{name}.final.safetensors", final)
         init = "mnist_mlp.init.safetensors" if name == "mnist_mlp" else "small.init.safetensors"
         expected[name] = {"program": f"{name}.nn", "init": init, "final": f"{name}.final.safetensors", "steps": STEPS, "losses": losses}
-        single_losses, single = train(*case, dtype=torch.float32)
-        loss_gap = max(abs(a - b) for a, b in zip(losses, single_losses))
-        weight_gap = max(np.linalg.norm(single[k] - final[k]) / np.linalg.norm(final[k]) for k in final)
-        print(f"{name:16} loss {losses[0]:.4f} -> {losses[-1]:.4f}   PyTorch in single precision: losses within {loss_gap:.1e}, weights {weight_gap:.1e}")
+        print(f"{name:16} {gaps(losses, final, *train(*case, dtype=torch.float32))}")
     (HERE / "expected.json").write_text(json.dumps(expected, indent=1) + "\n")
 
 

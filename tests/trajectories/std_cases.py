@@ -1,0 +1,302 @@
+"""Trajectories that together use every activation, loss, metric, schedule and layer of std.nn (generate.py writes them).
+
+Each case is a program, its initial weights, and the same network written with PyTorch's own functions; its reports are recorded for every step.
+Where PyTorch has no such function (metrics), the definition is written out in numpy. All hyperparameters are exact in single precision.
+"""
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+from torch.optim import lr_scheduler
+
+BATCH, ROWS = 16, 72
+
+DATA = """\
+data rows {
+  x[6]    : f32      = csv("std.csv", columns: 0..6)
+  y[3]    : f32      = csv("std.csv", columns: 6..9)
+  share[4] : f32     = csv("std.csv", columns: 9..13)
+  label   : class(4) = csv("std.csv", columns: 13)
+  flag    : class(2) = csv("std.csv", columns: 14)
+  side    : f32      = csv("std.csv", columns: 15)
+  part    : f32      = csv("std.csv", columns: 16)
+  token[3] : class(7) = csv("std.csv", columns: 17..20)
+}
+"""
+
+
+def make_data(path):
+    """Writes the table and gives its columns, as a field of type f32 or class holds them."""
+    draw = np.random.RandomState(11)
+    x = draw.normal(size=(ROWS, 6)).round(3)
+    hidden = np.tanh(x @ draw.normal(size=(6, 8)))
+    y = (hidden @ draw.normal(size=(8, 3))).round(3)
+    share = draw.multinomial(16, [0.4, 0.3, 0.2, 0.1], size=ROWS) / 16  # some are 0
+    label = np.argmax(hidden @ draw.normal(size=(8, 4)) + 0.5 * draw.normal(size=(ROWS, 4)), axis=1)
+    flag = (hidden @ draw.normal(size=8) + 0.5 * draw.normal(size=ROWS) > 0).astype(np.int64)
+    side = 2.0 * (hidden @ draw.normal(size=8) > 0.25) - 1
+    part = draw.randint(0, 65, size=ROWS) / 64
+    token = draw.randint(0, 7, size=(ROWS, 3))
+    with open(path, "w") as file:
+        for i in range(ROWS):
+            numbers = [f"{v:.3f}" for v in (*x[i], *y[i])] + [repr(float(v)) for v in share[i]]
+            numbers += [str(label[i]), str(flag[i]), f"{side[i]:g}", repr(float(part[i])), *map(str, token[i])]
+            file.write(",".join(numbers) + "\n")
+    single = lambda a: a.astype(np.float32)
+    return {"x": single(x), "y": single(y), "share": single(share), "label": label, "flag": flag, "side": single(side),
+            "part": single(part), "token": token}
+
+
+def dense(w, name, h):
+    """A dense layer of those weights, with its bias if it has one."""
+    return F.linear(h, w[f"{name}.weight"], w.get(f"{name}.bias"))
+
+
+def dense_shapes(sizes):
+    """name -> shape for layers called dense1, dense2, ..."""
+    shapes = {}
+    for i, (inputs, outputs) in enumerate(zip(sizes, sizes[1:]), 1):
+        shapes[f"dense{i}.weight"], shapes[f"dense{i}.bias"] = (outputs, inputs), (outputs,)
+    return shapes
+
+
+def chain(*activations):
+    """x -> dense1 -> activation -> dense2 -> ... -> the last dense."""
+    def network(w, d):
+        h = d["x"]
+        for i, activation in enumerate(activations, 1):
+            h = activation(dense(w, f"dense{i}", h))
+        return dense(w, f"dense{len(activations) + 1}", h)
+    return network
+
+
+# --- metrics, by their definitions ---
+
+
+def share_right(logits, label):
+    return float(np.mean(np.argmax(logits, axis=1) == label))
+
+
+def share_in_top(logits, label, k):
+    ranks = [np.sum(row > row[l]) for row, l in zip(logits, label)]
+    return float(np.mean(np.array(ranks) < k))
+
+
+def confusion(logits, label, classes=4):
+    table = np.zeros((classes, classes))
+    for found, right in zip(np.argmax(logits, axis=1), label):
+        table[right, found] += 1
+    return table
+
+
+def precision(table):
+    return float(np.mean([table[c, c] / max(table[:, c].sum(), 1) for c in range(len(table))]))
+
+
+def recall(table):
+    return float(np.mean([table[c, c] / max(table[c].sum(), 1) for c in range(len(table))]))
+
+
+def f1(table):
+    return float(np.mean([2 * table[c, c] / max(table[:, c].sum() + table[c].sum(), 1) for c in range(len(table))]))
+
+
+def r2(prediction, target):
+    return float(1 - np.sum((target - prediction)**2) / np.sum((target - target.mean())**2))
+
+
+class Case:
+    """One program: `forward(weights, data)` gives (what the reports see, loss), `reports(result, data)` numbers by name."""
+
+    def __init__(self, title, model, train, shapes, forward, optimizer, reports=None, schedule=None, clip=None):
+        self.title, self.model, self.train, self.shapes = title, model, train, shapes
+        self.forward, self.optimizer, self.reports, self.schedule, self.clip = forward, optimizer, reports, schedule, clip
+
+    def program(self):
+        clauses = "".join(f"  {line}\n" for line in self.train.strip().splitlines())
+        return (f"# 50 steps: {self.title}; the last batch of an epoch has 8 rows.\n\n{DATA}\n{self.model.strip()}\n\n"
+                f"train {{\n  data     rows, batch: {BATCH}\n{clauses}  epochs   10\n  seed     1\n}}\n")
+
+    def initial(self, seed):
+        draw = np.random.RandomState(seed)
+        weights = {}
+        for name, shape in self.shapes.items():
+            bound = 1 / np.sqrt(shape[-1])
+            weights[name] = draw.uniform(-bound, bound, shape).astype(np.float32)
+        return weights
+
+    def run(self, weights, data, steps, dtype):
+        """(losses, reports by name, final weights)."""
+        w = {name: torch.tensor(value, dtype=dtype, requires_grad=True) for name, value in weights.items()}
+        columns = {name: torch.tensor(c, dtype=dtype if c.dtype == np.float32 else torch.int64) for name, c in data.items()}
+        optimizer = self.optimizer(list(w.values()))
+        schedule = self.schedule(optimizer) if self.schedule else None
+        losses, reports = [], {}
+        while len(losses) < steps:
+            for start in range(0, ROWS, BATCH):
+                d = {name: c[start:start + BATCH] for name, c in columns.items()}
+                optimizer.zero_grad()
+                result, loss = self.forward(w, d)
+                loss.backward()
+                if self.reports:
+                    plain = {name: c.numpy() for name, c in d.items()}
+                    for name, value in self.reports(result.detach().numpy(), plain).items():
+                        reports.setdefault(name, []).append(float(value))
+                if self.clip:
+                    torch.nn.utils.clip_grad_norm_(list(w.values()), self.clip)
+                optimizer.step()
+                if schedule:
+                    schedule.step()
+                losses.append(loss.item())
+        return losses, reports, {name: value.detach().numpy() for name, value in w.items()}
+
+
+def with_loss(network, loss):
+    def forward(w, d):
+        result = network(w, d)
+        return result, loss(result, d)
+    return forward
+
+
+def sgd(rate, momentum=0.0):
+    return lambda p: torch.optim.SGD(p, lr=rate, momentum=momentum)
+
+
+def cases():
+    softmax = lambda h: F.softmax(h, dim=-1)
+    log_softmax = lambda h: F.log_softmax(h, dim=-1)
+    found = {}
+
+    def add(name, *arguments, **options):
+        found[name] = Case(*arguments, **options)
+
+    add("std_saturating", "sigmoid, softsign, hardtanh, log_sigmoid, tanh; squared error", """
+model Net(x[B, 6]) -> [B, 3] {
+  x |> Dense(10) |> sigmoid |> Dense(9) |> softsign |> Dense(8) |> hardtanh(low: -0.75, high: 0.5) |> Dense(7) |> log_sigmoid |> Dense(6) |> tanh
+    |> Dense(3)
+}""", """
+let found = Net(x)
+minimize mean_squared_error(found, y)
+using    sgd(lr: 0.125, momentum: 0.5)
+report   r2(found, y), root_mean_squared_error(found, y), max_absolute_error(found, y)""",
+        dense_shapes([6, 10, 9, 8, 7, 6, 3]),
+        with_loss(chain(torch.sigmoid, F.softsign, lambda h: F.hardtanh(h, -0.75, 0.5), F.logsigmoid, torch.tanh),
+                  lambda found, d: F.mse_loss(found, d["y"])),
+        sgd(0.125, 0.5),
+        reports=lambda found, d: {"r2": r2(found, d["y"]), "root_mean_squared_error": np.sqrt(np.mean((found - d["y"])**2)),
+                                  "max_absolute_error": np.max(np.abs(found - d["y"]))})
+
+    add("std_rectified", "relu, relu6, leaky_relu, elu, celu, selu; the Huber loss; a rate in steps", """
+model Net(x[B, 6]) -> [B, 3] {
+  x |> Dense(10) |> relu6 |> Dense(9) |> leaky_relu(slope: 0.125) |> Dense(8) |> elu(alpha: 0.75) |> Dense(9) |> celu(alpha: 1.5) |> Dense(8) |> selu
+    |> Dense(8) |> relu |> Dense(3)
+}""", """
+let found = Net(3 * x)
+minimize huber(found, y, delta: 0.75)
+using    sgd(lr: step_decay(0.25, every: 20, by: 0.5))""",
+        dense_shapes([6, 10, 9, 8, 9, 8, 8, 3]),
+        with_loss(lambda w, d: chain(F.relu6, lambda h: F.leaky_relu(h, 0.125), lambda h: F.elu(h, 0.75), lambda h: F.celu(h, 1.5), F.selu,
+                                     F.relu)(w, {"x": 3 * d["x"]}),
+                  lambda found, d: F.huber_loss(found, d["y"], delta=0.75)),
+        sgd(0.25), schedule=lambda o: lr_scheduler.StepLR(o, step_size=20, gamma=0.5))
+
+    add("std_smooth", "softplus, silu, mish, both gelus; absolute error; an exponentially falling rate", """
+model Net(x[B, 6]) -> [B, 3] {
+  x |> Dense(10) |> softplus |> Dense(9) |> silu |> Dense(8) |> mish |> Dense(9) |> gelu |> Dense(8) |> gelu(approximate: tanh) |> Dense(3)
+}""", """
+let found = Net(x)
+minimize mean_absolute_error(found, y)
+using    sgd(lr: exponential(0.0625, by: 0.96875))""",
+        dense_shapes([6, 10, 9, 8, 9, 8, 3]),
+        with_loss(chain(F.softplus, F.silu, F.mish, F.gelu, lambda h: F.gelu(h, approximate="tanh")),
+                  lambda found, d: F.l1_loss(found, d["y"])),
+        sgd(0.0625), schedule=lambda o: lr_scheduler.ExponentialLR(o, gamma=0.96875))
+
+    def classified(w, d):
+        h = dense(w, "dense1", d["x"])
+        h = F.layer_norm(h, (12,), w["layernorm1.weight"], w["layernorm1.bias"], eps=0.0078125)
+        return dense(w, "dense2", torch.tanh(h))
+
+    def classification_reports(logits, d):
+        table, label = confusion(logits, d["label"]), d["label"]
+        total = float(np.mean([-np.log(np.exp(row - row.max()) / np.exp(row - row.max()).sum())[l] for row, l in zip(logits, label)]))
+        return {"accuracy": share_right(logits, label), "top": share_in_top(logits, label, 2), "perplexity": np.exp(total),
+                "precision": precision(table), "recall": recall(table), "f1": f1(table), "squares": np.sum(table**2),
+                "below": np.sum(np.tril(table, -1))}
+
+    add("std_classes", "cross entropy with smoothing, added up; layer normalisation; every metric of classes; a warm-up", """
+model Net(x[B, 6]) -> [B, 4] { x |> Dense(12) |> LayerNorm(eps: 0.0078125) |> tanh |> Dense(4) }
+
+fn below(table[R, C]) { sum(where(index(C) < index(R), table, 0)) }""", """
+let logits = Net(x)
+minimize cross_entropy(logits, label, smoothing: 0.125, reduce: sum)
+using    sgd(lr: warmup(0.03125, steps: 20))
+report   accuracy(logits, label), perplexity(logits, label), precision(logits, label), recall(logits, label), f1(logits, label)
+report   top: top_k(logits, label, k: 2)
+report   squares: sum(confusion(logits, label)^2)
+report   below: below(confusion(logits, label))""",
+        {"dense1.weight": (12, 6), "dense1.bias": (12,), "layernorm1.weight": (12,), "layernorm1.bias": (12,), "dense2.weight": (4, 12),
+         "dense2.bias": (4,)},
+        with_loss(classified, lambda logits, d: F.cross_entropy(logits, d["label"], label_smoothing=0.125, reduction="sum")),
+        sgd(0.03125), reports=classification_reports,
+        schedule=lambda o: lr_scheduler.LambdaLR(o, lambda step: min((step + 1) / 20, 1)))
+
+    def embedded(w, d):
+        h = F.embedding(d["token"], w["embedding1.weight"]).reshape(len(d["token"]), -1)
+        return dense(w, "dense2", torch.tanh(dense(w, "dense1", h)))
+
+    add("std_shares", "an embedding, a dense layer without bias; cross entropy with shares of classes; a rate that falls every fifth step", """
+model Net(token[B, T]: class(7)) -> [B, 4] { Embedding(7, 5)(token) |> flatten |> Dense(12, bias: false) |> tanh |> Dense(4) }""", """
+let logits = Net(token)
+minimize cross_entropy(logits, share, smoothing: 0.25)
+using    sgd(lr: exponential(0.5, by: 0.875, every: 5))""",
+        {"embedding1.weight": (7, 5), "dense1.weight": (12, 15), "dense2.weight": (4, 12), "dense2.bias": (4,)},
+        with_loss(embedded, lambda logits, d: F.cross_entropy(logits, d["share"], label_smoothing=0.25)),
+        sgd(0.5), schedule=lambda o: lr_scheduler.LambdaLR(o, lambda step: 0.875**(step / 5)))
+
+    one = lambda network: lambda w, d: network(w, d)[:, 0]
+    two_classes = one(chain(torch.tanh))
+    add("std_two_classes", "binary cross entropy with classes and with shares; gradients clipped by their norm", """
+model Net(x[B, 6]) -> [B] { (x |> Dense(12) |> tanh |> Dense(1)) as [B] }""", """
+let score = Net(x)
+minimize binary_cross_entropy(score, flag) + 0.5 * binary_cross_entropy(score, part, reduce: sum)
+using    sgd(lr: constant(0.25)), clip_norm: 0.5
+report   binary_accuracy(score, flag)""",
+        dense_shapes([6, 12, 1]),
+        with_loss(two_classes, lambda score, d: F.binary_cross_entropy_with_logits(score, d["flag"].to(score.dtype))
+                  + 0.5 * F.binary_cross_entropy_with_logits(score, d["part"], reduction="sum")),
+        sgd(0.25), clip=0.5, reports=lambda score, d: {"binary_accuracy": np.mean((score > 0) == (d["flag"] == 1))})
+
+    def margins(w, d):
+        return torch.cat([chain(torch.tanh)(w, d), dense(w, "score", d["x"])], 1)
+
+    add("std_margins", "both hinge losses; up in a straight line, then down along a cosine", """
+model Net(x[B, 6]) -> [B, 4], [B] {
+  let logits = x |> Dense(12) |> tanh |> Dense(4)
+  let one = x |> score: Dense(1)
+  logits, one as [B]
+}""", """
+let logits, one = Net(x)
+minimize hinge(logits, label) + hinge(one, side)
+using    sgd(lr: cosine(0.25, total: 40, warmup: 8, final: 0.015625), momentum: 0.5)""",
+        {**dense_shapes([6, 12, 4]), "score.weight": (1, 6), "score.bias": (1,)},
+        with_loss(margins, lambda both, d: F.multi_margin_loss(both[:, :4], d["label"])
+                  + torch.mean(torch.clamp(1 - d["side"] * both[:, 4], min=0))),
+        sgd(0.25, 0.5),
+        schedule=lambda o: lr_scheduler.LambdaLR(o, lambda step: (step + 1) / 8 if step < 8 else
+                                                 (0.015625 + 0.5 * (0.25 - 0.015625) * (1 + np.cos(np.pi * min((step - 8) / 32, 1)))) / 0.25))
+
+    add("std_divergence", "the Kullback-Leibler divergence element by element; softmax and log_softmax inside; down along a cosine", """
+model Net(x[B, 6]) -> [B, 4] {
+  dim Mid = 10
+  x |> Dense(Mid) |> softmax(over: Mid) |> Dense(Mid) |> log_softmax(over: Mid) |> Dense(4)
+}""", """
+let logits = Net(x)
+let each = kl_divergence(logits, share, reduce: none)
+minimize mean(each) + sum(each) / 64
+using    sgd(lr: cosine(0.125, total: 50, final: 0.03125))""",
+        dense_shapes([6, 10, 10, 4]),
+        with_loss(chain(softmax, log_softmax),
+                  lambda logits, d: F.kl_div(log_softmax(logits), d["share"]) + F.kl_div(log_softmax(logits), d["share"], reduction="sum") / 64),
+        sgd(0.125), schedule=lambda o: lr_scheduler.CosineAnnealingLR(o, T_max=50, eta_min=0.03125))
+    return found
