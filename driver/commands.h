@@ -21,8 +21,10 @@ void add_ir(CLI::App&, Action&);
 void add_opt(CLI::App&, Action&);
 void add_check(CLI::App&, Action&);
 void add_explain(CLI::App&, Action&);
+void add_fmt(CLI::App&, Action&);
 void add_summary(CLI::App&, Action&);
 void add_test(CLI::App&, Action&);
+void add_gradcheck(CLI::App&, Action&);
 void add_bench(CLI::App&, Action&);
 
 /// FILE.nn and the options that commands share.

@@ -125,8 +125,10 @@ int run_main(int argc, char** argv) {
   add_opt(app, action);
   add_check(app, action);
   add_explain(app, action);
+  add_fmt(app, action);
   add_summary(app, action);
   add_test(app, action);
+  add_gradcheck(app, action);
   add_bench(app, action);
   // `--set a=1 FILE`: an option that may be repeated takes one value each time.
   for (CLI::App* command : app.get_subcommands([](CLI::App*) { return true; }))

@@ -90,6 +90,9 @@ RoutedGraph::RoutedGraph(Graph graph, const Route& route, int64_t rows) : state_
     return;
   }
   if (route.passes.empty() || route.passes.back() != "finish_groups") run_pass(context, "finish_groups", graph, finish_groups);
+  // Machine code would name places in files that are not at hand here.
+  for (uint32_t i = 0; i < graph.size(); ++i) graph[NodeId{i}].span = {};
+  for (Persistent& p : graph.persistents) p.span = {};
   Program program = build_program(
       graph, {"step", route.capacity > 0 ? route.capacity : std::max<int64_t>(rows, 1), target_of(route.level), route.layouts});
   if (route.split_all) {

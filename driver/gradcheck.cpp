@@ -1,0 +1,481 @@
+// nnc gradcheck: whether this model, on this data, is differentiated and compiled right. Three questions, each answered with
+// numbers: does every gradient rule that the model uses agree with finite differences, does the gradient of the loss, and does
+// compiled code agree with the 64-bit interpreter. Whatever does not is narrowed down to a file of a few lines.
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <numeric>
+
+#include <fmt/format.h>
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "base/check.h"
+#include "driver/bisect.h"
+#include "driver/case_file.h"
+#include "driver/commands.h"
+#include "driver/data.h"
+#include "driver/gradient_check.h"
+#include "driver/graph_file.h"
+#include "driver/graph_runner.h"
+#include "driver/signals.h"
+#include "driver/tensors.h"
+#include "driver/weights.h"
+#include "passes/differentiate.h"
+#include "passes/rewrite.h"
+#include "runtime/atomic_file.h"
+
+namespace nnc {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+struct GradcheckOptions {
+  CommonOptions common;
+  std::string weights, out;
+  std::optional<int64_t> rows;
+  int64_t steps = 3;
+};
+
+/// What is checked: a model's training step, or a graph from a file.
+struct Subject {
+  Graph forward;                    ///< each input and parameter read by one node
+  std::vector<NodeId> results;      ///< what is differentiated
+  std::vector<NodeId> leaves;       ///< with respect to what
+  NodeId loss;                      ///< invalid: no scalar
+  std::vector<std::pair<std::string, Graph>> compiled;  ///< what is compiled, by name
+  std::vector<Bindings> steps;      ///< values; of the later ones only inputs and scalars count
+  std::string data;                 ///< "12 rows of `digits`, seed 0"
+};
+
+/// Nodes that read the same input or persistent become one.
+Graph merge_reads(const Graph& graph) {
+  Rebuild rebuild(graph);
+  std::map<std::pair<Op, std::string>, NodeId> first;
+  for (uint32_t i = 0; i < graph.size(); ++i) {
+    const Node& n = graph[NodeId{i}];
+    if (n.op != Op::input && n.op != Op::parameter) {
+      rebuild.copy(NodeId{i});
+      continue;
+    }
+    auto [it, fresh] = first.emplace(std::pair(n.op, n.attributes.text), NodeId{});
+    if (fresh) it->second = rebuild.copy(NodeId{i});
+    rebuild.to[i] = it->second;
+  }
+  return rebuild.finish();
+}
+
+/// The forward graph with the gradient of the loss as outputs, which a step does not show.
+Graph gradient_graph(const Graph& forward, NodeId loss, const std::vector<NodeId>& leaves) {
+  Graph g = forward;
+  g.name = "gradients";
+  g.updates.clear();
+  NodeId seed = Builder(g, g[loss].span).constant_like(1, loss);
+  std::vector<NodeId> gradients = gradients_of(g, loss, seed, leaves);
+  for (size_t i = 0; i < leaves.size(); ++i)
+    if (gradients[i].valid()) g.outputs.push_back({"grad." + g[leaves[i]].attributes.text, gradients[i]});
+  return g;
+}
+
+Bindings bind_batch(const Graph& graph, const TrainSpec& spec, const RunData& data, const std::vector<int64_t>& order, int64_t rows,
+                    int64_t step) {
+  Bindings b;
+  b.rows = rows;
+  b.scalars = {{"step", double(step)}, {"epoch", 0}};
+  for (const ScalarSpec& s : spec.scalars) b.scalars.try_emplace(s.name, double(float(s.value)));
+  for (const Node& n : graph.nodes()) {
+    if (n.op == Op::scalar) b.scalars.try_emplace(n.attributes.text, 0);
+    if (n.op != Op::input || b.inputs.count(n.attributes.text)) continue;
+    size_t at = size_t(std::find(data.names.begin(), data.names.end(), n.attributes.text) - data.names.begin());
+    const FieldData& field = data.fields.at(at);
+    Tensor t{n.type.dtype, shape_at(n.type, rows), {}};
+    for (int64_t r = 0; r < rows; ++r) {
+      int64_t row = order[size_t(step * rows + r) % order.size()];
+      std::vector<double> values =
+          to_numbers(field.data + row * field.row_stride_bytes, size_t(element_count(field.row_shape)), field.dtype);
+      t.values.insert(t.values.end(), values.begin(), values.end());
+    }
+    b.inputs[n.attributes.text] = std::move(t);
+  }
+  return b;
+}
+
+Subject subject_of_model(Session& session, const GradcheckOptions& o) {
+  session.load();
+  session.require_train();
+  const TrainSpec& spec = session.module->train();
+  RunData data = load_data(spec, o.common.data, spec.seed);
+  if (data.split.train.empty())
+    throw UserError(Code::E0502, fmt::format("no rows are left to train on: `{}` has {} rows", spec.data.name, data.rows));
+  TrainingGraphs graphs = make_training_graphs(session);
+  Subject s;
+  s.forward = merge_reads(graphs.forward.graph);
+  for (const Output& out : s.forward.outputs)
+    if (out.name == "loss") s.loss = out.node;
+  s.results = {s.loss};
+  for (uint32_t i = 0; i < s.forward.size(); ++i) {
+    const Node& n = s.forward[NodeId{i}];
+    if (n.op == Op::parameter && s.forward.find_persistent(n.attributes.text)->kind == PersistentKind::parameter)
+      s.leaves.push_back(NodeId{i});
+  }
+  s.compiled = {{"the training step", graphs.backward}, {"the gradients", gradient_graph(s.forward, s.loss, s.leaves)}};
+
+  int64_t train_rows = int64_t(data.split.train.size()), rows = std::min(spec.batch == 0 ? train_rows : spec.batch, train_rows);
+  if (o.rows) {
+    rows = std::min(*o.rows, train_rows);
+  } else {
+    // Not a multiple of a vector's width, and few enough for seconds.
+    rows = std::min<int64_t>(rows, 13);
+    while (rows > 2 && work_of(graphs.backward, rows) > 3e7) --rows;
+  }
+  std::vector<int64_t> order = epoch_order(data.split.train, spec.seed, 0, true);
+  for (int64_t step = 0; step < o.steps; ++step) s.steps.push_back(bind_batch(graphs.backward, spec, data, order, rows, step));
+
+  std::vector<ParameterSpec> specs = graphs.forward.parameters;
+  for (const UpdateRule& rule : graphs.rules) specs.insert(specs.end(), rule.states.begin(), rule.states.end());
+  Team team(1);
+  StepProgram program = persistents_only(specs);
+  StepRunner values(program, team);
+  initialize(values, specs, spec.seed);
+  if (!o.weights.empty()) load_tensors(o.weights, values, false);
+  for (size_t i = 0; i < values.program().persistents.size(); ++i)
+    s.steps[0].persistents[values.program().persistents[i].name] = read_persistent(values, i);
+  s.data = fmt::format("{} row{} of `{}`, seed {}{}", rows, rows == 1 ? "" : "s", spec.data.name, spec.seed,
+                       o.weights.empty() ? "" : ", weights from " + o.weights);
+  return s;
+}
+
+Subject subject_of_graph(Session& session, const GradcheckOptions& o) {
+  Graph graph = load_graph(session, o.common.file);
+  for (const Node& n : graph.nodes()) {
+    bool fits = !n.type.has_rows() || n.type.shape[0] == Extent{1, true};
+    if (n.op == Op::input && !fits)
+      throw UserError(Code::E0601, fmt::format("the input `{}` is {}: rows of a batch must be its first dimension, alone", n.attributes.text, to_string(n.type)),
+                      o.common.file);
+  }
+  Subject s;
+  s.forward = merge_reads(graph);
+  std::optional<Bindings> values =
+      parse_case_values(o.common.file == "-" ? "" : read_text_file(o.common.file), s.forward, o.common.file);
+  uint64_t seed = o.common.seed ? uint64_t(*o.common.seed) : 0;
+  std::mt19937_64 random(seed);
+  s.data = values ? fmt::format("the file's own values, {} row{}", values->rows, values->rows == 1 ? "" : "s")
+                  : fmt::format("random values, seed {}, {} rows", seed, o.rows.value_or(5));
+  s.steps = {values ? *values : random_bindings(s.forward, o.rows.value_or(5), random)};
+  for (const Output& out : s.forward.outputs)
+    if (is_float(s.forward.type(out.node).dtype)) {
+      s.results.push_back(out.node);
+      if (s.forward.type(out.node).rank() == 0 && (!s.loss.valid() || out.name == "loss")) s.loss = out.node;
+    }
+  for (uint32_t i = 0; i < s.forward.size(); ++i) {
+    const Node& n = s.forward[NodeId{i}];
+    if ((n.op == Op::input || n.op == Op::parameter) && is_float(n.type.dtype)) s.leaves.push_back(NodeId{i});
+  }
+  s.compiled = {{"the graph", s.forward}};
+  if (!s.results.empty() && s.forward.updates.empty()) {
+    Graph g = s.forward;
+    append_gradients(g, std::vector<Output>(g.outputs), "");
+    s.compiled.emplace_back("the gradients", std::move(g));
+  }
+  return s;
+}
+
+std::string error_text_of(double e) { return e == 0 ? "0" : fmt::format("{:.1e}", e); }
+Json json_error(double e) { return std::isfinite(e) ? Json(e) : Json(fmt::format("{}", e)); }
+
+class Gradcheck {
+ public:
+  Gradcheck(Session& session, const GradcheckOptions& o, Subject subject) : session_(session), o_(o), s_(std::move(subject)) {
+    out_ = !o.out.empty() ? o.out : std::filesystem::path(o.common.file).stem().string() + ".gradcheck.nnir";
+    if (o.common.file == out_) out_ = std::filesystem::path(out_).stem().string() + ".smaller.nnir";
+  }
+
+  int run() {
+    check_rule_table();
+    if (s_.loss.valid()) check_whole();
+    check_compiled();
+    if (s_.steps.size() > 1 && !failed_) check_steps();
+    if (o_.common.json)
+      line({{"verdict", failed_ ? "wrong" : "ok"}});
+    else
+      std::printf("%s\n", failed_ ? "WRONG: see above" : "ok: gradients agree with finite differences, compiled code with the interpreter");
+    return failed_ ? exit_user_error : exit_done;
+  }
+
+ private:
+  static void line(const Json& j) { std::printf("%s\n", j.dump(-1, ' ', false, Json::error_handler_t::replace).c_str()); }
+  template <class... Args>
+  void print(fmt::format_string<Args...> format, Args&&... args) const {
+    if (!o_.common.json) fmt::print(format, std::forward<Args>(args)...);
+  }
+
+  std::string place_of(NodeId node) const {
+    return node.valid() ? session_.sources.describe_line(s_.forward[node].span) : "";
+  }
+
+  void check_rule_table() {
+    GradientCheckOptions options;
+    std::vector<bool> nodes = nodes_with_gradient(s_.forward, s_.results, s_.leaves);
+    std::vector<RuleReport> reports = check_rules(s_.forward, s_.steps[0], nodes, options);
+    print("gradient rules against finite differences ({})\n", s_.data);
+    print("  {:<14} {:>5} {:>9} {:>6} {:>8} {:>11}  {}\n", "rule", "nodes", "elements", "kinks", "skipped", "worst error", "at");
+    for (const RuleReport& r : reports) {
+      print("  {:<14} {:>5} {:>9} {:>6} {:>8} {:>11}  {}{}\n", op_name(r.op), r.nodes, r.elements, r.kinks, r.undefined,
+            error_text_of(r.worst.error), place_of(r.worst.node), r.failed ? "  WRONG" : "");
+      if (o_.common.json)
+        line({{"rule", op_name(r.op)}, {"nodes", r.nodes}, {"elements", r.elements}, {"kinks", r.kinks}, {"skipped", r.undefined},
+              {"cut", r.cut_nodes}, {"worst", json_error(r.worst.error)}, {"at", place_of(r.worst.node)}, {"ok", !r.failed}});
+    }
+    for (const RuleReport& r : reports)
+      if (r.failed) report_rule(r, options);
+  }
+
+  void report_rule(const RuleReport& r, const GradientCheckOptions& options) {
+    failed_ = true;
+    Diagnostic d;
+    d.code = Code::E0520;
+    d.span = s_.forward[r.worst.node].span;
+    d.message = fmt::format("the gradient of `{}` is wrong: the rule gives {:g}, finite differences {:g} ({})", op_name(r.op),
+                            r.worst.rule, r.worst.difference, r.worst.what);
+    GraphCase c = single_node(s_.forward, s_.steps[0], r.worst.node);
+    auto fails = [&](const GraphCase& candidate) {
+      std::vector<NodeId> results, leaves;
+      for (const Output& out : candidate.graph.outputs) results.push_back(out.node);
+      for (uint32_t i = 0; i < candidate.graph.size(); ++i)
+        if (op_class(candidate.graph[NodeId{i}].op) == OpClass::leaf) leaves.push_back(NodeId{i});
+      for (const RuleReport& found :
+           check_rules(candidate.graph, candidate.bindings, nodes_with_gradient(candidate.graph, results, leaves), options))
+        if (found.op == r.op && found.failed) return true;
+      return false;
+    };
+    write_case(reduce_case(std::move(c), fails, {400, 10}), d,
+               fmt::format("the gradient rule of {} disagrees with finite differences here", op_name(r.op)));
+    session_.print(d);
+  }
+
+  /// The node over leaves with the values of its operands.
+  static GraphCase single_node(const Graph& graph, const Bindings& bindings, NodeId id) {
+    GraphCase c{Graph{}, {}};
+    c.bindings.rows = bindings.rows;
+    const Node& n = graph[id];
+    std::vector<Tensor> values = interpret(graph, bindings, true).values;
+    Builder b(c.graph, n.span, n.scope);
+    std::map<NodeId, NodeId> leaves;
+    std::vector<NodeId> operands;
+    for (NodeId operand : n.operands) {
+      auto [it, fresh] = leaves.emplace(operand, NodeId{});
+      std::string name = "x" + std::to_string(leaves.size() - 1);
+      if (fresh) {
+        const Type& type = graph.type(operand);
+        if (type.has_rows()) {
+          it->second = b.input(name, type);
+          c.bindings.inputs[name] = values[operand.value];
+        } else {
+          it->second = b.parameter({name, type, PersistentKind::parameter, n.span});
+          c.bindings.persistents[name] = values[operand.value];
+        }
+      }
+      operands.push_back(it->second);
+    }
+    c.graph.outputs = {{"result", c.graph.add(n.op, operands, n.attributes, n.span, n.scope)}};
+    return c;
+  }
+
+  void check_whole() {
+    LossReport r = check_loss(s_.forward, s_.steps[0], s_.loss, s_.leaves, {});
+    print("gradient of the loss: {} directions and {} single elements of {} parameters ({} elements); worst error {}{}{}\n", r.directions,
+          r.elements, r.parameters, r.parameter_elements, error_text_of(r.worst.error),
+          r.kinks > 0 ? fmt::format("; {} at a kink, skipped", r.kinks) : "", r.failed ? "  WRONG" : "");
+    if (o_.common.json)
+      line({{"loss", {{"directions", r.directions}, {"elements", r.elements}, {"kinks", r.kinks}, {"worst", json_error(r.worst.error)}, {"ok", !r.failed}}}});
+    if (!r.failed) return;
+    failed_ = true;
+    Diagnostic d;
+    d.code = Code::E0521;
+    d.span = s_.forward[r.worst.node.valid() ? r.worst.node : s_.loss].span;
+    d.message = fmt::format("the gradient of the loss is wrong: {:g} by the rules, {:g} by finite differences ({})", r.worst.rule,
+                            r.worst.difference, r.worst.what);
+    session_.print(d);
+  }
+
+  void row(const std::string& what, const Comparison& c) {
+    print("  {:<42} {:>10} {:>11} {:>10.2g}{}\n", what, c.elements, error_text_of(c.worst_error), c.worst, c.difference ? "  WRONG" : "");
+    if (o_.common.json)
+      line({{"compared", what}, {"elements", c.elements}, {"worst", json_error(c.worst_error)}, {"of_allowed", json_error(c.worst)}, {"ok", !c.difference}});
+  }
+
+  void check_compiled() {
+    CompilerUnderTest compiler = CompilerUnderTest::product(session_.target.level, session_.thread_count());
+    print("compiled code ({}, {} thread{}) against the 64-bit interpreter\n", vector_level_name(compiler.level), compiler.threads,
+          compiler.threads == 1 ? "" : "s");
+    print("  {:<42} {:>10} {:>11} {:>10}\n", "", "values", "worst error", "of allowed");
+    for (const auto& [name, graph] : s_.compiled) {
+      GraphCase c{graph, s_.steps[0]};
+      Reference wide = make_reference(graph, c.bindings, Precision::f64), narrow = make_reference(graph, c.bindings, Precision::f32);
+      size_t all = compiler.passes.size();
+      bool wrong = false;
+      auto stage = [&](const char* what, size_t passes, Carrier carrier, const Reference& reference) {
+        if (wrong) return;
+        Comparison compared;
+        try {
+          compared = compare_results(compiler.run(graph, c.bindings, passes, carrier), reference);
+        } catch (const InternalError& e) {
+          compared.difference = Difference{};
+          compared.worst = compared.worst_error = INFINITY;
+        }
+        row(fmt::format("{}, {}", name, what), compared);
+        wrong = compared.difference.has_value();
+      };
+      stage("passes, in 64 bits", all, Carrier::graph_interpreter, wide);
+      stage("kernels, in 64 bits", all, Carrier::program_interpreter, wide);
+      stage("machine code", all, Carrier::compiled, narrow);
+      stage("machine code, no passes", 0, Carrier::compiled, narrow);
+      if (wrong) {
+        report_culprit(compiler, c, name);
+        return;
+      }
+    }
+  }
+
+  std::string element_text(const Difference& d, const Graph& graph) const {
+    std::vector<int64_t> shape;
+    for (const Output& out : graph.outputs)
+      if (!d.update && out.name == d.name) shape = shape_at(graph.type(out.node), s_.steps[0].rows);
+    for (const Update& u : graph.updates)
+      if (d.update && u.name == d.name) shape = shape_at(graph.type(u.node), s_.steps[0].rows);
+    std::vector<int64_t> index(shape.size());
+    size_t element = d.index;
+    for (size_t a = shape.size(); a-- > 0; element /= size_t(shape[a])) index[a] = int64_t(element % size_t(shape[a]));
+    return fmt::format("{} `{}`{}", d.update ? "the new value of" : "the output", d.name,
+                       shape.empty() ? "" : " at " + shape_text(index));
+  }
+
+  void report_culprit(const CompilerUnderTest& compiler, const GraphCase& c, const std::string& name) {
+    failed_ = true;
+    Diagnostic d;
+    d.code = Code::E0522;
+    std::optional<Culprit> culprit = find_culprit(compiler, c);
+    if (!culprit) {
+      d.message = fmt::format("{}: a difference came and went; it does not show when looked for again", name);
+      session_.print(d);
+      return;
+    }
+    GraphCase small = reduce_culprit(compiler, c, *culprit);
+    // The operation nearest the results that is left.
+    std::vector<std::string> operations;
+    for (uint32_t i = small.graph.size(); i-- > 0;) {
+      const Node& n = small.graph[NodeId{i}];
+      if (op_class(n.op) == OpClass::leaf) continue;
+      if (!d.span.valid()) d.span = n.span;
+      std::string place = session_.sources.describe_line(n.span);
+      operations.push_back(fmt::format("`{}`{}", op_name(n.op), place.empty() ? "" : " at " + place));
+    }
+    d.message = fmt::format("{} is wrong{}", culprit->text(), operations.empty() ? "" : ", at " + operations[0]);
+    if (!culprit->crash.empty())
+      d.notes.push_back("it stops with: " + culprit->crash);
+    else
+      d.notes.push_back(fmt::format("{}: {} is {:.9g} and should be {:.9g}; rounding explains {:.1e}, not {:.1e}", name,
+                                    element_text(culprit->difference, c.graph), culprit->difference.found,
+                                    culprit->difference.expected, culprit->allowed, culprit->difference.error));
+    if (operations.size() > 1 && operations.size() <= 8)
+      d.notes.push_back(fmt::format("what it needs to show: {}", fmt::join(operations.rbegin(), operations.rend(), ", ")));
+    write_case(small, d, culprit->text() + " gives a wrong value here");
+    session_.print(d);
+  }
+
+  void write_case(const GraphCase& c, Diagnostic& d, const std::string& what) {
+    std::string command = fmt::format("nnc gradcheck {}", out_);
+    if (!o_.common.cpu.empty()) command += " --cpu " + o_.common.cpu;
+    if (o_.common.threads) command += fmt::format(" --threads {}", *o_.common.threads);
+    std::string text = print_case(c, &session_.sources, what + "\n" + command);
+    write_file_atomically(out_, std::as_bytes(std::span(text.data(), text.size())));
+    size_t operations = 0;
+    for (const Node& n : c.graph.nodes()) operations += op_class(n.op) != OpClass::leaf;
+    d.notes.push_back(fmt::format("the smallest graph that shows it ({} operation{}) is in {}", operations, operations == 1 ? "" : "s", out_));
+    d.help.push_back(fmt::format("this is a bug of nnc; please report it with that file, which `{}` checks again", command));
+  }
+
+  /// Several steps, each from what the one before left.
+  std::vector<Results> chain(const Graph& graph, const std::function<Results(const Bindings&, size_t)>& step) const {
+    std::vector<Results> all;
+    Bindings b = s_.steps[0];
+    for (size_t i = 0; i < s_.steps.size(); ++i) {
+      b.inputs = s_.steps[i].inputs;
+      b.scalars = s_.steps[i].scalars;
+      all.push_back(step(b, i));
+      for (const auto& [name, value] : all.back().updates) b.persistents[name] = value;
+    }
+    (void)graph;
+    return all;
+  }
+
+  void check_steps() {
+    const Graph& graph = s_.compiled[0].second;
+    std::vector<std::vector<Results>> runs;
+    runs.push_back(chain(graph, [&](const Bindings& b, size_t) { return interpret(graph, b); }));
+    for (uint64_t seed = 0; seed < 6; ++seed)
+      runs.push_back(chain(graph, [&](const Bindings& b, size_t i) { return interpret_disturbed(graph, b, Precision::f32, seed + 100 * i); }));
+    Route route = Route::optimized();
+    route.level = session_.target.level;
+    route.threads = session_.thread_count();
+    RoutedGraph compiled(graph, route, s_.steps[0].rows);
+    std::vector<Bindings> starts;
+    std::vector<Results> found = chain(graph, [&](const Bindings& b, size_t) {
+      starts.push_back(b);
+      return compiled.run(b);
+    });
+    std::vector<Results> last;
+    for (const auto& run : runs) last.push_back(run.back());
+    Comparison compared = compare_results(found.back(), make_reference(last, Precision::f32));
+    row(fmt::format("{}, {} times in a row", s_.compiled[0].first, s_.steps.size()), compared);
+    if (!compared.difference) return;
+    // The step that is wrong by itself, from where compiled code stood.
+    CompilerUnderTest compiler = CompilerUnderTest::product(session_.target.level, session_.thread_count());
+    for (size_t i = 1; i < starts.size(); ++i) {
+      if (!compare_results(found[i], make_reference(graph, starts[i], Precision::f32)).difference) continue;
+      return report_culprit(compiler, {graph, starts[i]}, fmt::format("step {}", i + 1));
+    }
+    failed_ = true;
+    Diagnostic d;
+    d.code = Code::E0523;
+    d.span = session_.module ? session_.module->train().span : Span{};
+    d.message = fmt::format("after {} steps {} is {:.9g}, the interpreter says {:.9g}; each step by itself agrees", s_.steps.size(),
+                            element_text(*compared.difference, graph), compared.difference->found, compared.difference->expected);
+    session_.print(d);
+  }
+
+  Session& session_;
+  const GradcheckOptions& o_;
+  Subject s_;
+  std::string out_;
+  bool failed_ = false;
+};
+
+int gradcheck(const GradcheckOptions& o) {
+  SignalScope signals;
+  Session session(o.common);
+  Subject subject = is_graph_file(o.common.file) || o.common.file == "-" ? subject_of_graph(session, o) : subject_of_model(session, o);
+  return Gradcheck(session, o, std::move(subject)).run();
+}
+
+}  // namespace
+
+void add_gradcheck(CLI::App& app, Action& action) {
+  auto o = std::make_shared<GradcheckOptions>();
+  CLI::App* command = app.add_subcommand(
+      "gradcheck",
+      "whether this model is differentiated and compiled right\n\n"
+      "  nnc gradcheck digits.nn\n"
+      "  nnc gradcheck digits.nn --weights digits.safetensors --rows 32 --set Hidden=64\n"
+      "  nnc gradcheck digits.gradcheck.nnir          what a failed check has written\n");
+  add_common(*command, o->common, true, true);
+  command->add_option("--weights,--init", o->weights, "at these weights (.safetensors) instead of the initial values");
+  command->add_option("--rows", o->rows, "rows of the batch (default: up to 13, fewer for large models)")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 20));
+  command->add_option("--steps", o->steps, "steps in a row that compiled code is followed for (3)")->check(CLI::Range(int64_t{1}, int64_t{1000}));
+  command->add_option("--out", o->out, "where the smallest failing graph is written (default: FILE.gradcheck.nnir in the current folder)");
+  command->callback([o, &action] { action = [o] { return gradcheck(*o); }; });
+}
+
+}  // namespace nnc
