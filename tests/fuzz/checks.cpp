@@ -1,0 +1,300 @@
+// Routes drawn, routes as text, and the run.
+#include "tests/fuzz/checks.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <map>
+#include <sstream>
+#include <stdexcept>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "base/check.h"
+#include "base/diagnostics.h"
+#include "passes/pipeline.h"
+#include "passes/simplify.h"
+#include "tests/fuzz/error_model.h"
+
+namespace nnc::fuzz {
+namespace {
+
+const std::vector<std::string>& graph_rewrites() {
+  static const std::vector<std::string> names{"simplify", "fold", "cse", "dead_code", "erase_stop_gradient"};
+  return names;
+}
+const std::vector<std::string>& fusions() {
+  static const std::vector<std::string> names{"fuse_contractions", "sink_updates", "fuse_rows"};
+  return names;
+}
+
+// Rewrites in any order and number, then fusions in any order: what the passes' headers allow once gradients are there.
+std::vector<std::string> shuffled_passes(Random& random) {
+  std::vector<std::string> passes;
+  for (int i = random.between(1, 8); i > 0; --i) passes.push_back(random.pick(graph_rewrites()));
+  std::vector<std::string> fuse = fusions();
+  random.shuffle(fuse);
+  fuse.resize(size_t(random.between(0, 3)));
+  passes.insert(passes.end(), fuse.begin(), fuse.end());
+  return passes;
+}
+
+Check with(std::vector<std::string> passes, Carrier carrier) {
+  Check c;
+  c.route.passes = std::move(passes);
+  c.route.carrier = carrier;
+  return c;
+}
+
+std::string carrier_word(Carrier c) {
+  return c == Carrier::graph_interpreter ? "graph" : c == Carrier::program_interpreter ? "program" : "compiled";
+}
+
+}  // namespace
+
+std::vector<VectorLevel> host_levels() {
+  std::vector<VectorLevel> levels;
+  for (VectorLevel l : {VectorLevel::portable, VectorLevel::avx2, VectorLevel::avx512})
+    if (l <= host_target().level) levels.push_back(l);
+  return levels;
+}
+
+std::vector<Check> checks_for(Random& random) {
+  std::vector<Check> checks;
+  Check text;
+  text.text = true;
+  checks.push_back(text);
+  // 64 bits: each rewrite alone, every rule alone (a few at a time), orders; lowering with and without passes.
+  for (const std::string& p : graph_rewrites()) checks.push_back(with({p}, Carrier::graph_interpreter));
+  Check rules = with({}, Carrier::graph_interpreter);
+  for (int i = 0; i < 4; ++i) rules.rules.emplace_back(simplify_rules()[size_t(random.below(int(simplify_rules().size())))].name);
+  checks.push_back(rules);
+  checks.push_back(with(shuffled_passes(random), Carrier::graph_interpreter));
+  checks.push_back(with({}, Carrier::program_interpreter));
+  checks.push_back(with({random.pick(fusions())}, Carrier::program_interpreter));
+  checks.push_back(with(shuffled_passes(random), Carrier::program_interpreter));
+  checks.push_back(with(Route::optimized().passes, Carrier::program_interpreter));
+  // Compiled: the default passes always, one more road, and often threads.
+  auto decorate = [&](Check c) {
+    c.route.carrier = Carrier::compiled;
+    c.route.level = random.pick(host_levels());
+    if (random.chance(50)) c.route.capacity = -random.pick({0, 1, 3, 13, 40});  // more than the rows: see run_checks
+    c.fewer_rows = random.chance(50);
+    c.route.split_all = random.chance(40);
+    if (random.chance(c.route.split_all ? 80 : 30)) c.other_threads = random.pick({2, 3, 4, 7});
+    return c;
+  };
+  checks.push_back(decorate(with(Route::optimized().passes, Carrier::compiled)));
+  if (random.chance(70)) checks.push_back(decorate(with(random.chance(50) ? std::vector<std::string>{} : shuffled_passes(random), Carrier::compiled)));
+  if (random.chance(30)) checks.push_back(decorate(with({random.chance(50) ? random.pick(graph_rewrites()) : random.pick(fusions())}, Carrier::compiled)));
+  return checks;
+}
+
+std::vector<Check> every_check() {
+  std::vector<Check> checks;
+  Check text;
+  text.text = true;
+  checks.push_back(text);
+  for (const std::string& p : graph_rewrites()) checks.push_back(with({p}, Carrier::graph_interpreter));
+  for (const SimplifyRule& rule : simplify_rules()) {
+    Check c = with({}, Carrier::graph_interpreter);
+    c.rules = {std::string(rule.name)};
+    checks.push_back(c);
+  }
+  std::vector<std::vector<std::string>> roads{{}, Route::optimized().passes};
+  for (const std::string& p : graph_rewrites()) roads.push_back({p});
+  for (const std::string& p : fusions()) roads.push_back({p});
+  roads.push_back({"fuse_rows", "fuse_contractions", "sink_updates"});
+  roads.push_back({"sink_updates", "fuse_rows", "fuse_contractions"});
+  Random random(1, "every check");
+  for (int i = 0; i < 6; ++i) roads.push_back(shuffled_passes(random));
+  for (const auto& road : roads) checks.push_back(with(road, Carrier::program_interpreter));
+  for (size_t i = 0; i < 2; ++i)
+    for (VectorLevel level : host_levels()) {
+      Check c = with(roads[i], Carrier::compiled);
+      c.route.level = level;
+      checks.push_back(c);
+      c.route.capacity = -5;
+      c.fewer_rows = true;
+      c.route.split_all = true;
+      c.other_threads = 3;
+      checks.push_back(c);
+    }
+  return checks;
+}
+
+std::string Check::encode() const {
+  if (text) return "text";
+  std::string s = "carrier=" + carrier_word(route.carrier);
+  if (!rules.empty()) s += fmt::format(" rules={}", fmt::join(rules, ","));
+  if (!route.passes.empty()) s += fmt::format(" passes={}", fmt::join(route.passes, ","));
+  if (route.carrier == Carrier::compiled) s += fmt::format(" level={}", vector_level_name(route.level));
+  if (route.capacity != 0) s += fmt::format(" capacity={}", route.capacity);
+  if (route.split_all) s += " split_all";
+  if (route.threads != 1) s += fmt::format(" threads={}", route.threads);
+  if (other_threads) s += fmt::format(" other_threads={}", other_threads);
+  if (fewer_rows) s += " fewer_rows";
+  for (const auto& [name, order] : route.layouts) s += fmt::format(" layout:{}={}", name, fmt::join(order, ","));
+  return s;
+}
+
+Check Check::decode(const std::string& encoded) {
+  Check c;
+  auto list = [](const std::string& text) {
+    std::vector<std::string> words;
+    std::istringstream in(text);
+    for (std::string w; std::getline(in, w, ',');) words.push_back(w);
+    return words;
+  };
+  std::istringstream in(encoded);
+  for (std::string word; in >> word;) {
+    size_t equals = word.find('=');
+    std::string key = word.substr(0, equals), value = equals == std::string::npos ? "" : word.substr(equals + 1);
+    if (key == "text") c.text = true;
+    else if (key == "carrier" && value == "graph") c.route.carrier = Carrier::graph_interpreter;
+    else if (key == "carrier" && value == "program") c.route.carrier = Carrier::program_interpreter;
+    else if (key == "carrier" && value == "compiled") c.route.carrier = Carrier::compiled;
+    else if (key == "rules") c.rules = list(value);
+    else if (key == "passes") c.route.passes = list(value);
+    else if (key == "level" && parse_vector_level(value)) c.route.level = *parse_vector_level(value);
+    else if (key == "capacity") c.route.capacity = std::stoll(value);
+    else if (key == "split_all") c.route.split_all = true;
+    else if (key == "threads") c.route.threads = std::stoi(value);
+    else if (key == "other_threads") c.other_threads = std::stoi(value);
+    else if (key == "fewer_rows") c.fewer_rows = true;
+    else if (key.rfind("layout:", 0) == 0)
+      for (const std::string& axis : list(value)) c.route.layouts[key.substr(7)].push_back(std::stoi(axis));
+    else throw std::runtime_error(fmt::format("`{}` is not part of a route", word));
+  }
+  return c;
+}
+
+namespace {
+
+// The first rows of every input.
+Bindings first_rows(const Graph& graph, const Bindings& all, int64_t rows) {
+  Bindings b = all;
+  b.rows = rows;
+  for (const Node& n : graph.nodes()) {
+    if (n.op != Op::input || !n.type.has_rows()) continue;
+    Tensor& t = b.inputs[n.attributes.text];
+    t.shape = shape_at(n.type, rows);
+    t.values.resize(size_t(element_count(t.shape)));
+  }
+  return b;
+}
+
+std::string first_words(const std::string& text) {
+  std::string line = text.substr(0, text.find('\n'));
+  return line.substr(0, 160);
+}
+
+bool same_bits(double a, double b) { return std::memcmp(&a, &b, sizeof a) == 0 || (std::isnan(a) && std::isnan(b)); }
+
+std::optional<std::string> different_bits(const std::map<std::string, Tensor>& a, const std::map<std::string, Tensor>& b) {
+  for (const auto& [name, t] : a)
+    for (size_t i = 0; i < t.values.size(); ++i)
+      if (!same_bits(t.values[i], b.at(name).values[i])) return fmt::format("{} at {}: {} and {}", name, i, t.values[i], b.at(name).values[i]);
+  return std::nullopt;
+}
+
+class Runner {
+ public:
+  Runner(const GraphCase& c, Coverage* coverage) : case_(c), coverage_(coverage), model_(c.graph, c.bindings) {}
+
+  std::optional<Failure> run(const Check& check) {
+    Failure f;
+    f.check = check.encode();
+    try {
+      return check.text ? run_text(f) : run_route(check, f);
+    } catch (const InternalError& e) {
+      f.kind = "exception";
+      f.what = first_words(e.what());
+      f.detail = e.what();
+    } catch (const UserError& e) {
+      f.kind = "exception";
+      f.what = fmt::format("{}: {}", code_name(e.diagnostic().code), e.diagnostic().message);
+      f.detail = f.what;
+    } catch (const std::exception& e) {
+      f.kind = "exception";
+      f.what = first_words(e.what());
+      f.detail = e.what();
+    }
+    return f;
+  }
+
+ private:
+  std::optional<Failure> run_text(Failure f) {
+    std::string text = print_graph(case_.graph, nullptr, {false, true});
+    SourceMap sources;
+    Diagnostics diagnostics;
+    std::optional<Graph> again = parse_graph(sources, sources.add("case.nnir", text), diagnostics);
+    f.kind = "exception";
+    f.what = "text";
+    if (!again) {
+      f.detail = "what was printed cannot be read: " + (diagnostics.items().empty() ? std::string() : diagnostics.items().front().message);
+      return f;
+    }
+    if (print_graph(*again, nullptr, {false, true}) == text) return std::nullopt;
+    f.detail = "what was printed reads as another graph";
+    return f;
+  }
+
+  std::optional<Failure> run_route(const Check& check, Failure f) {
+    Graph graph = case_.graph;
+    for (const std::string& rule : check.rules) simplify_with(graph, rule);
+    Route route = check.route;
+    int64_t rows = case_.bindings.rows;
+    if (route.capacity < 0) route.capacity = rows - route.capacity;
+    route.capacity = std::max(route.capacity, rows);
+    RoutedGraph routed(std::move(graph), route, rows);
+    if (coverage_ && routed.program()) coverage_->add_program(*routed.program());
+    Precision precision = route.carrier == Carrier::compiled ? Precision::compiled : Precision::carrier64;
+    Results found = routed.run(case_.bindings);
+    if (auto d = model_.find_wrong(found, precision)) return difference(f, *d, "");
+    if (check.fewer_rows && rows > 1) {
+      Bindings fewer = first_rows(case_.graph, case_.bindings, std::max<int64_t>(1, rows * 2 / 3));
+      ErrorModel model(case_.graph, fewer);
+      if (auto d = model.find_wrong(routed.run(fewer), precision)) return difference(f, *d, fmt::format(" with {} rows", fewer.rows));
+      if (auto d = model_.find_wrong(routed.run(case_.bindings), precision)) return difference(f, *d, " when run again with all rows");
+    }
+    if (check.other_threads) {
+      routed.use_threads(check.other_threads);
+      Results others = routed.run(case_.bindings);
+      auto where = different_bits(found.outputs, others.outputs);
+      if (!where) where = different_bits(found.updates, others.updates);
+      if (where) {
+        f.kind = "threads";
+        f.what = fmt::format("{} and {} threads", route.threads, check.other_threads);
+        f.detail = fmt::format("{} threads and {} give different bits: {}", route.threads, check.other_threads, *where);
+        return f;
+      }
+    }
+    return std::nullopt;
+  }
+
+  std::optional<Failure> difference(Failure f, const Difference& d, const std::string& when) {
+    f.kind = "difference";
+    f.what = d.update ? "an update" : "an output";
+    f.detail = fmt::format("{} {} at {} is {:.9g} instead of {:.9g}{}", d.update ? "update" : "output", d.name, d.index, d.found, d.expected, when);
+    return f;
+  }
+
+  const GraphCase& case_;
+  Coverage* coverage_;
+  ErrorModel model_;
+};
+
+}  // namespace
+
+std::optional<Failure> run_check(const GraphCase& c, const Check& check, Coverage* coverage) { return Runner(c, coverage).run(check); }
+
+std::optional<Failure> run_checks(const GraphCase& c, const std::vector<Check>& checks, Coverage* coverage) {
+  Runner runner(c, coverage);
+  for (const Check& check : checks)
+    if (auto f = runner.run(check)) return f;
+  return std::nullopt;
+}
+
+}  // namespace nnc::fuzz

@@ -1,0 +1,46 @@
+// A check takes a graph along one route (driver/route.h) and holds what comes out against the interpreter within the error model; checks_for draws
+// the routes of a case, so that over many cases every pass, order of passes, carrier, vector level, number of threads and capacity comes up.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "driver/route.h"
+#include "passes/reduce.h"
+#include "tests/fuzz/coverage.h"
+#include "tests/fuzz/random.h"
+
+namespace nnc::fuzz {
+
+struct Check {
+  Route route;
+  std::vector<std::string> rules;  ///< simplification rules that run, one by one, before the passes
+  int other_threads = 0;           ///< so many threads must give the same bits as the route's; 0: not asked
+  bool fewer_rows = false;         ///< the same code on fewer rows as well
+  bool text = false;               ///< print, parse and print again instead of running
+  std::string encode() const;      ///< for --route: "carrier=compiled level=avx2 passes=simplify,cse"
+  static Check decode(const std::string&);  ///< std::runtime_error on what encode does not write
+};
+
+std::vector<VectorLevel> host_levels();
+
+/// What every case is put through by default: a handful, drawn at random.
+std::vector<Check> checks_for(Random&);
+/// All there is, for kept failures.
+std::vector<Check> every_check();
+
+struct Failure {
+  std::string kind;    ///< "difference", "exception", "crash", "hang": together with `what` the name of its group
+  std::string what;    ///< "out1" for a difference, the condition for a failed check, the signal
+  std::string detail;  ///< for people
+  std::string check;   ///< encoded
+  bool same_fault(const Failure& other) const { return kind == other.kind && (kind == "difference" || what == other.what); }
+};
+
+/// In this process: an exception is a failure, a crash is not survived. Coverage is added to, if given.
+std::optional<Failure> run_check(const GraphCase&, const Check&, Coverage* = nullptr);
+/// All of them, with one error model; stops at the first failure.
+std::optional<Failure> run_checks(const GraphCase&, const std::vector<Check>&, Coverage* = nullptr);
+
+}  // namespace nnc::fuzz

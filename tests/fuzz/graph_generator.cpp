@@ -1,0 +1,294 @@
+// The graph as a whole: leaves, operations, a loss, gradients and updates.
+#include "tests/fuzz/graph_generator.h"
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include <fmt/format.h>
+
+#include "base/check.h"
+#include "passes/differentiate.h"
+#include "tests/fuzz/graph_builder.h"
+
+namespace nnc::fuzz {
+namespace {
+
+class Generator {
+ public:
+  explicit Generator(uint64_t seed) : g_(seed) {}
+
+  GraphCase make() {
+    add_leaves();
+    int wanted = g_.random.pick({4, 8, 14, 20, 30, 45});
+    // Half of the graphs are made of few kinds of operations, so that these meet often.
+    std::vector<Op> ops;
+    for (int i = 0; i < op_count; ++i)
+      if (op_class(Op(i)) != OpClass::leaf || g_.random.chance(25)) ops.push_back(Op(i));
+    if (g_.random.chance(50)) {
+      g_.random.shuffle(ops);
+      ops.resize(size_t(g_.random.between(4, 14)));
+    }
+    uint32_t first = g_.graph.size();
+    for (int tries = 0; tries < wanted * 6 && int(g_.graph.size() - first) < wanted; ++tries) {
+      if (g_.random.chance(12))
+        add_idiom();
+      else
+        add_operation(g_, g_.random.pick(ops));
+    }
+    add_outputs();
+    if (g_.random.chance(80)) add_loss();
+    add_updates();
+    if (g_.graph.outputs.empty() && g_.graph.updates.empty()) g_.graph.outputs.push_back({"value", g_.pool.back()});
+    std::vector<std::string> violations = verify_graph(g_.graph);
+    NNC_CHECK(violations.empty(), "the generator made an unsound graph: " + violations.front());
+    return {std::move(g_.graph), std::move(g_.bindings)};
+  }
+
+ private:
+  void add_leaves() {
+    for (int i = g_.random.between(1, 3); i > 0; --i) add_operation(g_, Op::input);
+    for (int i = g_.random.between(0, 3); i > 0; --i) add_operation(g_, Op::parameter);
+    for (int i = g_.random.between(1, 3); i > 0; --i) g_.leaf(DType::f32, g_.random_shape(3, false), true);
+    if (g_.pool.empty()) g_.leaf(DType::f32, {}, true);
+    if (g_.random.chance(40)) {
+      Extent d = g_.random_extent();
+      if (d.size > 0 && d.at(1) * g_.bindings.rows <= g_.most_elements) g_.leaf(DType::f32, {{1, true}, d}, false);
+    }
+  }
+
+  NodeId find_float(int least_rank) {
+    return g_.find([&](NodeId n) { return g_.type(n).dtype == DType::f32 && g_.type(n).rank() >= least_rank; });
+  }
+
+  // Shapes of code that networks are full of and that passes look for.
+  void add_idiom() {
+    NodeId x = find_float(1);
+    if (!x.valid()) return;
+    Builder& b = g_.build;
+    int axis = g_.random.below(g_.type(x).rank());
+    switch (g_.random.below(7)) {
+      case 0: {  // softmax
+        NodeId top = b.unary(Op::stop_gradient, b.reduce(Op::reduce_max, x, {axis}));
+        NodeId e = b.unary(Op::exp, b.sub(x, b.expand(top, {axis}, x)));
+        g_.keep(b.div(e, b.expand(b.reduce(Op::reduce_sum, e, {axis}), {axis}, e)));
+        return;
+      }
+      case 1: {  // normalisation
+        NodeId centre = b.sub(x, b.expand(b.mean(x, {axis}), {axis}, x));
+        NodeId variance = b.mean(b.mul(centre, centre), {axis});
+        NodeId scale = b.unary(Op::sqrt, b.add(variance, 1e-3));
+        g_.keep(b.div(centre, b.expand(scale, {axis}, x)));
+        return;
+      }
+      case 2: {  // dense layer
+        if (g_.shape(x)[size_t(axis)].rows) return;
+        NodeId w = g_.leaf(DType::f32, {g_.random_extent(), g_.shape(x)[size_t(axis)]}, true);
+        if (g_.elements(w) > g_.most_elements) return;
+        std::vector<int> lhs, out;
+        int rank = g_.type(x).rank();
+        for (int i = 0; i < rank; ++i) {
+          lhs.push_back(i);
+          if (i != axis) out.push_back(i);
+        }
+        out.push_back(rank);
+        int64_t work = g_.elements(x) * g_.shape(w)[0].size;
+        if (work > 200000 || work / std::max<int64_t>(1, g_.shape(x)[size_t(axis)].size) > g_.most_elements) return;
+        NodeId y = b.contract(x, w, lhs, {rank, axis}, out);
+        if (g_.random.chance(70)) {
+          NodeId bias = g_.leaf(DType::f32, {g_.shape(w)[0]}, true);
+          y = b.add(y, b.broadcast(bias, g_.shape(y), {g_.type(y).rank() - 1}));
+        }
+        if (g_.random.chance(60)) y = b.unary(g_.random.pick({Op::tanh, Op::sigmoid, Op::abs, Op::erf}), y);
+        g_.keep(y);
+        return;
+      }
+      case 3: {  // concatenation
+        if (g_.shape(x)[size_t(axis)].rows) return;
+        NodeId y = g_.find([&](NodeId n) {
+          if (g_.type(n).dtype != DType::f32 || g_.type(n).rank() != g_.type(x).rank()) return false;
+          for (int i = 0; i < g_.type(n).rank(); ++i)
+            if (i != axis && g_.shape(n)[size_t(i)] != g_.shape(x)[size_t(i)]) return false;
+          return true;
+        });
+        int64_t left = g_.shape(x)[size_t(axis)].size, right = g_.shape(y)[size_t(axis)].size;
+        NodeId first = b.pad(x, axis, 0, {left + right}), second = b.pad(y, axis, left, {left + right});
+        g_.keep(b.add(first, second));
+        return;
+      }
+      case 4: {  // relu and relatives
+        NodeId zero = b.constant_like(0, x);
+        NodeId low = b.binary(Op::less_equal, x, zero);
+        NodeId other = g_.random.chance(50) ? zero : b.mul(x, 0.01);
+        g_.keep(b.select(low, other, x));
+        return;
+      }
+      case 5: {  // one-hot times values
+        int64_t size = g_.shape(x)[size_t(axis)].size;
+        if (g_.shape(x)[size_t(axis)].rows || size == 0) return;
+        NodeId best = b.reduce(Op::argmax, x, {axis});
+        NodeId hot = b.cast(b.binary(Op::equal, b.expand(best, {axis}, x), b.iota(g_.shape(x), axis)), DType::f32);
+        g_.keep(b.mul(hot, x));
+        return;
+      }
+      default: {  // logsumexp
+        NodeId top = b.reduce(Op::reduce_max, x, {axis});
+        NodeId e = b.unary(Op::exp, b.sub(x, b.expand(top, {axis}, x)));
+        g_.keep(b.add(b.unary(Op::log, b.reduce(Op::reduce_sum, e, {axis})), top));
+      }
+    }
+  }
+
+  void add_outputs() {
+    for (int i = g_.random.between(1, 4); i > 0; --i) {
+      NodeId n = g_.any();
+      if (g_.random.chance(10)) n = g_.pool.back();
+      g_.graph.outputs.push_back({fmt::format("out{}", i), n});
+    }
+  }
+
+  NodeId mean_of_all(NodeId n) {
+    std::vector<int> axes;
+    for (int i = 0; i < g_.type(n).rank(); ++i) axes.push_back(i);
+    return g_.build.mean(n, axes);
+  }
+
+  void add_loss() {
+    std::vector<NodeId> terms;
+    for (NodeId n : g_.pool)
+      if (g_.type(n).dtype == DType::f32 || g_.type(n).dtype == DType::f64) terms.push_back(n);
+    if (terms.empty()) return;
+    NodeId loss = g_.build.constant(0, {DType::f32, {}});
+    for (int i = g_.random.between(1, 4); i > 0; --i) {
+      NodeId n = g_.random.chance(50) ? terms[terms.size() - 1 - size_t(g_.random.below(int(std::min<size_t>(4, terms.size()))))] : g_.random.pick(terms);
+      NodeId m = g_.build.cast(mean_of_all(g_.random.chance(50) ? g_.build.unary(Op::tanh, n) : n), DType::f32);
+      loss = g_.build.add(loss, m);
+    }
+    g_.graph.outputs.push_back({"loss", loss});
+    // With respect to parameters of either float type, and to inputs.
+    std::vector<NodeId> wrt;
+    std::set<std::string> seen;
+    for (NodeId n : g_.pool) {
+      const Node& node = g_.graph[n];
+      if (!is_float(node.type.dtype)) continue;
+      if (node.op == Op::parameter && g_.graph.find_persistent(node.attributes.text)->kind != PersistentKind::parameter) continue;
+      if ((node.op == Op::parameter || (node.op == Op::input && g_.random.chance(30))) && seen.insert(node.attributes.text).second) wrt.push_back(n);
+    }
+    NodeId one = g_.build.constant(1, {DType::f32, {}});
+    std::vector<NodeId> gradients = gradients_of(g_.graph, loss, one, wrt);
+    if (g_.random.chance(8)) {  // gradients are ordinary operations, with gradients of their own
+      NodeId norm;
+      for (NodeId n : gradients)
+        if (n.valid()) {
+          NodeId m = g_.build.cast(mean_of_all(g_.build.unary(Op::tanh, n)), DType::f32);
+          norm = norm.valid() ? g_.build.add(norm, m) : m;
+        }
+      if (norm.valid()) {
+        std::vector<NodeId> second = gradients_of(g_.graph, norm, one, wrt);
+        for (size_t i = 0; i < wrt.size(); ++i)
+          if (second[i].valid()) g_.graph.outputs.push_back({"second." + g_.graph[wrt[i]].attributes.text, second[i]});
+      }
+    }
+    for (size_t i = 0; i < wrt.size(); ++i) {
+      if (!gradients[i].valid()) continue;
+      const std::string name = g_.graph[wrt[i]].attributes.text;
+      if (g_.graph[wrt[i]].op == Op::input || g_.random.chance(25)) g_.graph.outputs.push_back({"grad." + name, gradients[i]});
+      if (g_.graph[wrt[i]].op == Op::parameter) gradients_.push_back({wrt[i], gradients[i]});
+    }
+  }
+
+  void update(const std::string& name, NodeId n) {
+    if (updated_.insert(name).second) g_.graph.updates.push_back({name, n});
+  }
+
+  void add_updates() {
+    Builder& b = g_.build;
+    NodeId lr;
+    for (auto [parameter, gradient] : gradients_) {
+      const std::string name = g_.graph[parameter].attributes.text;
+      if (g_.random.chance(15)) continue;
+      const Type t = g_.type(parameter);
+      NodeId direction = gradient;
+      if (g_.random.chance(40)) {  // momentum, or a second moment
+        Persistent state{"state." + name, t, PersistentKind::optimizer_state, {}};
+        Tensor start = make_tensor(t.dtype, shape_at(t, 1));
+        for (double& v : start.values) v = std::fabs(random_number(g_.random, t.dtype, 0, g_.wild));
+        g_.bindings.persistents[state.name] = start;
+        NodeId m = b.parameter(state);
+        if (g_.random.chance(50)) {
+          NodeId next = b.add(b.mul(m, 0.9), g_.random.chance(50) ? b.mul(gradient, 0.1) : gradient);
+          update(state.name, next);
+          direction = g_.random.chance(70) ? next : m;
+        } else {
+          NodeId square = b.mul(b.mul(gradient, gradient), 0.1);
+          NodeId next = b.add(b.mul(m, 0.9), square);
+          update(state.name, next);
+          direction = b.div(gradient, b.add(b.unary(Op::sqrt, next), 0.125));
+        }
+      }
+      NodeId step = b.mul(direction, 0.5);
+      if (g_.random.chance(40) && t.dtype == DType::f32) {
+        g_.bindings.scalars["rate"] = 0.375;
+        if (!lr.valid()) lr = b.scalar("rate");
+        step = b.mul(direction, b.broadcast(lr, t.shape, {}));
+      }
+      update(name, b.sub(parameter, step));
+    }
+    // Others: to any value of the type, among them the old and the new values of one another.
+    std::vector<Persistent> all = g_.graph.persistents;
+    g_.random.shuffle(all);
+    for (const Persistent& p : all) {
+      if (p.kind == PersistentKind::frozen || !g_.random.chance(60)) continue;
+      std::vector<NodeId> found, old;
+      for (uint32_t i = 0; i < g_.graph.size(); ++i) {
+        const Node& node = g_.graph[NodeId{i}];
+        if (node.type != p.type) continue;
+        (node.op == Op::parameter ? old : found).push_back({i});
+      }
+      NodeId n;
+      if (!old.empty() && g_.random.chance(50)) {
+        n = g_.random.pick(old);
+        if (p.type.dtype != DType::boolean && p.type.dtype != DType::u8 && g_.random.chance(60)) n = b.add(n, 1.0);
+        if (g_.random.chance(40) && is_float(p.type.dtype)) n = b.unary(g_.random.pick({Op::tanh, Op::neg, Op::exp}), b.unary(Op::tanh, n));
+      } else if (!found.empty()) {
+        n = g_.random.pick(found);
+      }
+      if (n.valid()) update(p.name, n);
+    }
+    // The old value read at other indices than those written.
+    for (const Persistent& p : all) {
+      if (p.kind == PersistentKind::frozen || p.type.rank() < 2 || !g_.random.chance(10)) continue;
+      if (p.type.shape[0] != p.type.shape[1]) continue;
+      Attributes a;
+      for (int i = 0; i < p.type.rank(); ++i) a.axes.push_back(i);
+      std::swap(a.axes[0], a.axes[1]);
+      NodeId read = b.parameter(p);
+      update(p.name, g_.graph.add(Op::transpose, {read}, a));
+    }
+  }
+
+  GraphBuilder g_;
+  std::vector<std::pair<NodeId, NodeId>> gradients_;
+  std::set<std::string> updated_;
+};
+
+}  // namespace
+
+GraphCase generate_graph(uint64_t seed) { return Generator(seed).make(); }
+
+Bindings rebind(const GraphCase& c, int64_t rows, uint64_t seed) {
+  Bindings b = c.bindings;
+  b.rows = rows;
+  Random random(seed, "rebind");
+  for (const Node& n : c.graph.nodes()) {
+    if (n.op != Op::input) continue;
+    size_t at = n.attributes.text.find("_below");
+    int64_t limit = at == std::string::npos ? 0 : std::stoll(n.attributes.text.substr(at + 6));
+    Tensor t = make_tensor(n.type.dtype, shape_at(n.type, rows));
+    for (double& v : t.values) v = random_number(random, n.type.dtype, limit, false);
+    b.inputs[n.attributes.text] = std::move(t);
+  }
+  return b;
+}
+
+}  // namespace nnc::fuzz

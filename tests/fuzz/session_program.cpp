@@ -1,0 +1,35 @@
+// Program cases of a session.
+#include <filesystem>
+#include <fstream>
+
+#include <fmt/format.h>
+
+#include "tests/fuzz/programs.h"
+#include "tests/fuzz/session.h"
+
+namespace nnc::fuzz {
+
+void FuzzSession::run_program(uint64_t seed) {
+  ++programs_;
+  // One in four is damaged first.
+  bool valid = seed % 4 != 0;
+  std::string text = generate_program(seed);
+  if (!valid) text = mutate_program(text, seed);
+  std::string rest;
+  SandboxResult result = in_sandbox([&] {
+    Coverage coverage;
+    std::optional<Failure> f = run_program_checks(text, seed, valid, &coverage);
+    return encode(f) + coverage.encode();
+  });
+  std::optional<Failure> f = outcome(result, &rest);
+  coverage_.decode(rest);
+  if (!f) return;
+  Found found{Kind::program, seed, *f, fmt::format("{}/program-{}.nn", options_.out, seed), ""};
+  found.group = fmt::format("program: {} ({})", f->kind, f->kind == "difference" ? f->check.substr(0, f->check.find(" level=")) : f->what);
+  if (options_.shrink && groups_[found.group] < 3) text = shrink_program(text, seed, valid, *f, options_.shrink_seconds);
+  std::filesystem::create_directories(options_.out);
+  std::ofstream(found.file) << fmt::format("# {}\n# seed {}, route {}\n", f->detail.substr(0, f->detail.find('\n')), seed, f->check) << text;
+  report(found);
+}
+
+}  // namespace nnc::fuzz
