@@ -96,7 +96,8 @@ class CauseNamer {
     const Node& n = graph_[at.node];
     bool of_a_row = n.type.rank() > 0 && n.type.shape[0] == Extent{1, true};
     size_t row = of_a_row ? size_t(index_of(at.element, values[at.node.value].shape)[0]) : 0;
-    if (of_a_row && row < batch_rows.size()) result.row = fmt::format("[{}, ...] is row {} of the data, counted from 1", row, batch_rows[row] + 1);
+    if (of_a_row && row < batch_rows.size())
+      result.row = fmt::format("[{}{}] is of row {} of the data, counted from 1", row, n.type.rank() > 1 ? ", ..." : "", batch_rows[row] + 1);
     return true;
   }
 
@@ -120,7 +121,8 @@ class CauseNamer {
     const Node& n = graph_[at.node];
     const Tensor& value = values[at.node.value];
     std::string where = value.shape.empty() ? "" : " at " + shape_text(index_of(at.element, value.shape));
-    if (n.operands.empty()) return fmt::format("`{}` is {:g}{} before the step", n.attributes.text, value.values[at.element], where);
+    if (n.operands.empty())
+      return fmt::format("`{}` is {:g}{}{}", n.attributes.text, value.values[at.element], where, n.op == Op::parameter ? " before the step" : "");
     std::string place = fmt::format("`{}`{}{}", op_name(n.op), part_of(at.node, update), n.span.valid() ? " at " + sources_.describe_line(n.span) : "");
     if (!is_elementwise(n.op)) return fmt::format("{} gave {:g}{}", place, value.values[at.element], where);
     std::vector<std::string> received;

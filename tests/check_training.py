@@ -275,6 +275,155 @@ class Interruption(CommandLine):
 
 
 class Divergence(CommandLine):
+    """Rows of two numbers from 1 to 5, but for a 0 in row 26: not shuffled and in batches of 4 that is the second row of step 7."""
+
+    STEPS = 20
+    TEXT = """data rows {
+  x[Two] : f32 = csv("d.csv", columns: 0..2)
+  y      : f32 = csv("d.csv", columns: 2)
+}
+
+dim Two = 2
+
+model Net(x[B, Two]) -> [B] {
+  param w[Two] = 1
+  MODEL
+}
+
+train {
+  data     rows, batch: 4
+  minimize LOSS
+  using    USING
+  epochs   2
+  seed     1
+  REPORT
+}
+"""
+    SUM = "sum(x * w, over: Two)"
+
+    def diverging(self, model=SUM, loss="mean_squared_error(Net(x), y)", using="sgd(lr: 0.001)", report="", zero=(25, 1), name="net"):
+        rows = [[str(i % 5 + 1), str(i % 3 + 1), str(i % 4)] for i in range(40)]
+        rows[zero[0]][zero[1]] = "0"
+        self.write("d.csv", csv_text(rows))
+        text = self.TEXT.replace("MODEL", model).replace("LOSS", loss).replace("USING", using).replace("  REPORT\n", report)
+        return self.write(f"{name}.nn", text)
+
+    def line(self, file, part):
+        """FILE:LINE of the one line with this text."""
+        lines = [i for i, line in enumerate(file.read_text().splitlines(), 1) if part in line]
+        self.assertEqual(len(lines), 1, part)
+        return f"{file.name}:{lines[0]}"
+
+    def check_divergence(self, file, what, *notes, good, options=()):
+        """The run stops with `what` and the notes; the last good state is finite and bit for bit that of a run of `good` steps."""
+        run = self.run_nnc("train", file.name, "--no-shuffle", "--quiet", "--out", "w.safetensors", *options)
+        self.assertEqual(run.returncode, 1, run.stderr)
+        self.assertTrue(run.stderr.startswith(f"error[E0501]: {what}\n"), f"{what}\n{run.stderr}")
+        for note in (*notes, f"the last finite state (step {good}) is saved in w.last-good.safetensors"):
+            self.assertIn(f"= note: {note}\n", run.stderr)
+        self.assertFalse((self.folder / "w.safetensors").exists())
+        self.check_good(file, good)
+
+    def check_good(self, file, good):
+        path = self.folder / "w.last-good.safetensors"
+        metadata, tensors = read_safetensors(path)
+        self.assertEqual(metadata["nnc.step"], str(good))
+        self.assertTrue(all(math.isfinite(v) for _, values in tensors.values() for v in values))
+        if good > 0:
+            self.train(file, "good", "--no-shuffle", "--steps", good)
+            self.assertEqual(path.read_bytes(), (self.folder / "good.checkpoint.safetensors").read_bytes())
+
+    def test_in_the_forward_pass(self):
+        row = "[1, ...] is of row 26 of the data, counted from 1"
+        for operation, given, loss in (("log(a)", "`log` at {} received 0", "infinite"), ("a / a", "`div` at {} received 0 and 0", "NaN"),
+                                       ("sqrt(a - 1)", "`sqrt` at {} received -1", "NaN")):
+            with self.subTest(operation=operation):
+                file = self.diverging(f"let a = x * x\n  let b = {operation}\n  sum(b * w, over: Two)")
+                place = given.format(self.line(file, "let b"))
+                self.check_divergence(file, f"loss became {loss} at epoch 1, step 7: {place} at [1, 1]", row, good=6)
+
+    def test_with_several_threads(self):
+        file = self.diverging("let b = log(x)\n  sum(b * w, over: Two)")
+        for threads in (2, 5):
+            self.check_divergence(file, f"loss became infinite at epoch 1, step 7: `log` at {self.line(file, 'let b')} received 0 at [1, 1]", good=6,
+                                  options=("--threads", threads))
+
+    def test_in_the_first_step_and_in_the_last(self):
+        for row, step in ((0, 1), (39, 10)):
+            with self.subTest(step=step):
+                file = self.diverging("let b = log(x)\n  sum(b * w, over: Two)", zero=(row, 0))
+                self.check_divergence(file, f"loss became infinite at epoch 1, step {step}: `log` at {self.line(file, 'let b')} received 0 at [{row % 4}, 0]",
+                                      good=step - 1, options=("--steps", step))
+
+    def test_inside_a_fused_kernel(self):
+        file = self.diverging("let a = exp(99 - 99 * x)\n  let b = sin(a)\n  let c = tanh(b)\n  sum(c * w, over: Two)")
+        self.check_divergence(file, f"loss became NaN at epoch 1, step 7: `exp` at {self.line(file, 'let a')} received 99 at [1, 1]", good=6)
+
+    def test_what_a_where_did_not_take_is_not_blamed(self):
+        file = self.diverging("let harmless = where(x > 0, 1 / x, 0)\n  let b = log(where(x > 0, 1, x))\n  sum(b * harmless * w + x * w, over: Two)")
+        self.check_divergence(file, f"loss became NaN at epoch 1, step 7: `log` at {self.line(file, 'let b')} received 0 at [1, 1]", good=6)
+
+    def test_an_underflow_of_f32_counts(self):
+        file = self.diverging("let a = exp(110 * (minimum(x, 1) - 1))\n  let b = log(a)\n  sum(0.0001 * b * w, over: Two)")
+        self.check_divergence(file, f"loss became infinite at epoch 1, step 7: `log` at {self.line(file, 'let b')} received 0 at [1, 1]", good=6)
+
+    def test_in_the_gradient_alone(self):
+        file = self.diverging("let b = sqrt(x * w)\n  sum(b, over: Two)")
+        run = self.run_nnc("train", file.name, "--no-shuffle", "--quiet", "--out", "w.safetensors")
+        self.assertEqual(run.returncode, 1)
+        self.assertRegex(run.stderr, rf"^error\[E0501\]: loss became NaN at epoch 1, step 8: `div` in the gradient at {self.line(file, 'let b')} "
+                                     r"received -?[0-9.]+ and 0 at \[1, 1\]\n")
+        self.assertIn("that was in step 7 of the run, 1 earlier", run.stderr)
+        self.check_good(file, 6)
+
+    def test_in_the_update(self):
+        file = self.diverging(using="sgd(lr: 1e38)")
+        place = self.line(file, "using")
+        self.check_divergence(file, f"loss became infinite at epoch 1, step 2: `mul` in the update of `w` at {place} received 1e+38 and 14 at [0]",
+                              "that was in step 1 of the run, 1 earlier: its update made a parameter or state infinite or NaN", good=0)
+        # The weights of the only step are not finite though its loss is: nothing else would show it.
+        self.check_divergence(file, f"`w` became infinite at epoch 1, step 1: `mul` in the update of `w` at {place} received 1e+38 and 14 at [0]", good=0,
+                              options=("--steps", 1))
+
+    def test_in_a_state_of_the_optimizer(self):
+        file = self.diverging(loss="1e25 * mean_squared_error(Net(x), y)", using="adam()")
+        state = "optimizer.exp_avg_sq.w"
+        self.check_divergence(file, f"`{state}` became infinite at epoch 2, step 10: `mul` in the update of `{state}` at {self.line(file, 'using')} "
+                                    "received 1.4e+26 and 1.4e+26 at [0]", good=0)
+
+    def test_a_weight_that_the_loss_does_not_see(self):
+        file = self.diverging("let h = sum(x * w, over: Two)\n  where(y_unused(h) > 0, h, 0)".replace("y_unused(h)", "minimum(h, 1)"), using="sgd(lr: 3e38)")
+        run = self.run_nnc("train", file.name, "--no-shuffle", "--quiet", "--out", "w.safetensors", "--steps", 5)
+        self.assertEqual(run.returncode, 1, "weights at minus infinity behind a cut-off leave the loss finite")
+        self.assertIn(f"`mul` in the update of `w` at {self.line(file, 'using')} received 3e+38 and 14 at [0]", run.stderr)
+        self.check_good(file, 0)
+
+    def test_a_report_may_be_nan(self):
+        file = self.diverging(report="  report   mean(log(x - 5)), max(y / 0)\n")
+        self.assertEqual(self.nnc("train", file.name, "--json", "--out", "w.safetensors").stdout.count('"nan"'), 2 * 2)
+        self.assertTrue((self.folder / "w.safetensors").exists())
+
+    def test_after_a_resume_and_from_the_last_good_state(self):
+        file = self.diverging("let b = log(x)\n  sum(b * w, over: Two)")
+        self.train(file, "part", "--no-shuffle", "--steps", 3)
+        message = f"loss became infinite at epoch 1, step 7: `log` at {self.line(file, 'let b')} received 0 at [1, 1]"
+        self.check_divergence(file, message, good=6, options=("--resume", "part.checkpoint.safetensors"))
+        # The same again from where it was saved, one step before.
+        self.check_divergence(file, message, good=6, options=("--resume", "w.last-good.safetensors"))
+
+    def test_a_smaller_rate_goes_on_from_the_last_good_state(self):
+        file = self.diverging(using="sgd(lr: 1e38)", name="steep")
+        self.assertEqual(self.run_nnc("train", file.name, "--quiet", "--out", "w.safetensors").returncode, 1)
+        found = self.train(file, "on", "--set", "using.lr=0.001", "--resume", "w.last-good.safetensors")
+        self.assertEqual(found[0], self.train(self.diverging(name="gentle"), "gentle")[0])
+
+    def test_saves_in_between_are_finite(self):
+        file = self.diverging(loss="1e25 * mean_squared_error(Net(x), y)", using="adam()", report='  save     "w.safetensors", every: 1\n')
+        run = self.run_nnc("train", file.name, "--no-shuffle", "--quiet", "--out", "w.safetensors")
+        self.assertEqual(run.returncode, 1)
+        self.assertIn("became infinite at epoch 1, step 1:", run.stderr)
+        self.assertFalse((self.folder / "w.checkpoint.safetensors").exists())
+
     def test_nan_stops_the_run_and_keeps_the_last_good_state(self):
         old = self.write("w.safetensors", b"the old weights")
         run = self.run_nnc("train", EXAMPLES / "mnist_mlp.nn", "--set", "using.lr=1e6", "--out", "w.safetensors", "--quiet")
