@@ -95,6 +95,7 @@ std::map<std::string, Tensor> Evaluator::evaluate(const RunData& data, const std
       sums[a.name] = std::move(t);
     }
     for (size_t begin = 0; begin < rows.size(); begin += size_t(rows_)) {
+      if (stop_ && stop_()) return {};
       int64_t count = int64_t(std::min(rows.size() - begin, size_t(rows_)));
       runner.run(std::span(&count, 1), rows.data() + begin, inputs.data(), results.data());
       for (const Accumulator& a : level->accumulators) {

@@ -1,6 +1,7 @@
 // Loss and reports over a split of data, as what their expressions give for the whole split taken as one batch.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -19,6 +20,8 @@ class Evaluator {
   /// `layouts`: orders of persistents in the runner that weights will come from.
   Evaluator(Session&, const BuiltGraph& eval, int64_t rows, const Layouts& layouts, Team&);
   ~Evaluator();
+  /// Asked after each batch: true ends the evaluation, which then gives nothing.
+  void stop_if(std::function<bool()> asked) { stop_ = std::move(asked); }
   /// Weights as in `from`; scalars by name. Outputs by name, in the order of `names`.
   std::map<std::string, Tensor> evaluate(const RunData&, const std::vector<int64_t>& rows, bool test, const StepRunner& from,
                                          const std::map<std::string, double>& scalars);
@@ -33,6 +36,7 @@ class Evaluator {
   Graph final_;
   int64_t rows_;
   std::vector<std::string> names_;
+  std::function<bool()> stop_;
 };
 
 }  // namespace nnc

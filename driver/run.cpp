@@ -149,7 +149,10 @@ int run(const RunOptions& o) {
     if (auto it = bindings.inputs.find(a.name); it != bindings.inputs.end()) check_classes(it->second, a.classes, a.name);
   // Weights: from the file, else as a run with this seed begins.
   TensorFile weights;
-  if (!o.weights.empty()) weights = read_safetensors(o.weights);
+  if (!o.weights.empty()) {
+    weights = read_safetensors(o.weights);
+    check_finite(weights, o.weights);
+  }
   Diagnostic problem;
   problem.code = Code::E0505;
   problem.place = o.weights.empty() ? o.common.file : o.weights;

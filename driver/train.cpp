@@ -1,24 +1,22 @@
 // nnc train: compile, train, report, save.
-#include <unistd.h>
-#include <charconv>
-#include <chrono>
-#include <cmath>
-#include <csignal>
+#include <algorithm>
 #include <cstdio>
-#include <cstring>
 #include <filesystem>
+#include <functional>
 #include <future>
 #include <optional>
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
-#include <nlohmann/json.hpp>
 
+#include "driver/checkpoint.h"
 #include "driver/commands.h"
 #include "driver/data.h"
 #include "driver/divergence.h"
 #include "driver/evaluate.h"
 #include "driver/progress.h"
+#include "driver/signals.h"
+#include "driver/train_run.h"
 #include "driver/weights.h"
 #include "passes/pipeline.h"
 #include "runtime/atomic_file.h"
@@ -34,186 +32,116 @@ struct TrainOptions {
   bool no_shuffle = false;
 };
 
-// The one thing a signal handler may touch: the runner whose step is to be the last.
-StepRunner* running = nullptr;
-volatile std::sig_atomic_t interrupted = 0;
-
-void on_signal(int) {
-  if (interrupted) _exit(exit_interrupted);
-  interrupted = 1;
-  if (running) running->request_stop();
-}
-
-class SignalScope {
- public:
-  explicit SignalScope(StepRunner& runner) {
-    running = &runner;
-    struct sigaction action{};
-    action.sa_handler = on_signal;
-    for (int s : {SIGINT, SIGTERM, SIGHUP}) sigaction(s, &action, nullptr);
-    std::signal(SIGPIPE, SIG_IGN);  // a reader of --json that goes away must not cost the weights
-  }
-  ~SignalScope() {
-    for (int s : {SIGINT, SIGTERM, SIGHUP, SIGPIPE}) std::signal(s, SIG_DFL);
-    running = nullptr;
-  }
-};
-
-using Json = nlohmann::ordered_json;
-
-/// A device or pipe takes the weights, but has no folder of the run's own for checkpoints beside it.
-bool is_device(const std::string& path) {
+/// What a run reads must not be what it writes.
+void check_not_an_input(const std::string& output, const TrainOptions& options, const TrainSpec& spec) {
+  std::vector<std::string> inputs{options.common.file};
+  for (const FieldSpec& f : spec.data.fields) inputs.push_back(f.source.path);
+  for (const DataSpec& other : spec.other_data)
+    for (const FieldSpec& f : other.fields) inputs.push_back(f.source.path);
+  for (const std::string& replacement : options.common.data)
+    if (size_t equals = replacement.find('='); equals != std::string::npos) inputs.push_back(replacement.substr(equals + 1));
   std::error_code error;
-  std::filesystem::file_status status = std::filesystem::status(path, error);
-  return std::filesystem::exists(status) && !std::filesystem::is_regular_file(status) && !std::filesystem::is_directory(status);
+  for (const std::string& input : inputs)
+    if (std::filesystem::is_regular_file(output, error) && std::filesystem::equivalent(input, output, error))
+      throw UserError(Code::E0413, fmt::format("cannot write `{}`: this run reads `{}`", output, input), output,
+                      "give another name: --out NAME.safetensors");
 }
 
-Json json_number(double v) { return std::isfinite(v) ? Json(v) : Json(fmt::format("{}", v)); }
-
-class TrainRun : public TrainObserver {
- public:
-  TrainRun(Session& session, const TrainOptions& options, StepRunner& runner, Evaluator* evaluator, const RunData& data,
-           const TrainPlan& plan)
-      : session_(session),
-        options_(options),
-        runner_(runner),
-        evaluator_(evaluator),
-        data_(data),
-        plan_(plan),
-        progress_(runner.program().results, (plan.total_steps + plan.steps_per_epoch() - 1) / plan.steps_per_epoch(),
-                  plan.steps_per_epoch(), options.common.quiet || options.common.json) {
-    if (!options.log.empty()) {
-      log_ = std::fopen(options.log.c_str(), plan.first_step > 0 ? "a" : "w");
-      if (!log_) throw UserError(Code::E0413, fmt::format("cannot write `{}`: {}", options.log, error_text(errno)), options.log);
-    }
-    start_ = std::chrono::steady_clock::now();
+/// Every path that the run will write, found out before the work starts.
+void check_outputs(const TrainOptions& options, const TrainSpec& spec) {
+  std::vector<std::string> outputs{options.out};
+  if (!is_device(options.out)) outputs.push_back(beside(options.out, "checkpoint"));
+  for (const std::string& output : outputs) {
+    check_not_an_input(output, options, spec);
+    check_output_writable(output);
   }
-  ~TrainRun() override {
-    if (log_) std::fclose(log_);
-  }
-
-  void on_step(const StepRecord& r) override {
-    if (!log_) return;
-    Json line;
-    line["step"] = r.step;
-    line["epoch"] = r.epoch;
-    for (size_t i = 0; i < r.results.size(); ++i) line[runner_.program().results[i]] = json_number(double(r.results[i]));
-    for (size_t i = 0; i < r.scalars.size(); ++i)
-      if (runner_.program().scalars[i] == "using.lr") line["rate"] = json_number(double(r.scalars[i]));
-    line["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-    if (std::fprintf(log_, "%s\n", line.dump().c_str()) < 0) log_failed();
-  }
-
-  void on_progress(const StepRecord& last, std::span<const double> means, bool finished) override {
-    if (log_ && std::fflush(log_) != 0) log_failed();  // not in every step, which may take a microsecond
-    progress_.show(last.epoch, last.step_in_epoch, means, finished);
-    if (!finished) return;
-    std::string more;
-    Json line;
-    line["epoch"] = last.epoch + 1;
-    for (size_t i = 0; i < means.size(); ++i) line[runner_.program().results[i]] = json_number(means[i]);
-    if (evaluator_) {
-      std::map<std::string, double> scalars{{"step", double(last.step)}, {"epoch", double(last.epoch)}};
-      for (const ScalarSpec& s : session_.module->train().scalars) scalars.try_emplace(s.name, s.value);
-      auto test = evaluator_->evaluate(data_, data_.split.test, true, runner_, scalars);
-      Json inner;
-      for (const std::string& name : evaluator_->names()) {
-        const Tensor& t = test.at(name);
-        if (t.values.size() != 1 || !t.shape.empty()) continue;
-        more += fmt::format(" - test {}: {}", name, format_metric(t.values[0]));
-        inner[name] = json_number(t.values[0]);
-        last_test_[name] = t.values[0];
-      }
-      line["test"] = inner;
-    }
-    progress_.finish_epoch(more);
-    if (options_.common.json) {
-      std::printf("%s\n", line.dump().c_str());
-      std::fflush(stdout);
-    }
-  }
-
-  void on_save(int64_t steps) override { save(steps); }
-
-  void save(int64_t steps) {
-    save_tensors(options_.out, runner_, false, {{"nnc.seed", std::to_string(plan_.seed)}});
-    if (!is_device(options_.out)) save_checkpoint(beside(options_.out, "checkpoint"), steps);
-  }
-
-  void save_checkpoint(const std::string& path, int64_t steps) {
-    save_tensors(path, runner_, true,
-                 {{"nnc.seed", std::to_string(plan_.seed)},
-                  {"nnc.step", std::to_string(steps)},
-                  {"nnc.rows", std::to_string(plan_.rows.size())},
-                  {"nnc.batch", std::to_string(plan_.batch)},
-                  {"nnc.shuffle", plan_.shuffle ? "true" : "false"}});
-  }
-
-  /// A log that cannot be written costs neither the run nor its weights; that it is not whole is said at the end.
-  void finish_log() {
-    if (log_ && std::fflush(log_) != 0) log_failed();
-    if (log_error_)
-      throw UserError(Code::E0413, fmt::format("cannot write `{}`: {}", options_.log, error_text(log_error_)), options_.log,
-                      "the weights are saved; the log ends early");
-  }
-
-  Progress& progress() { return progress_; }
-  const std::map<std::string, double>& last_test() const { return last_test_; }
-
- private:
-  void log_failed() {
-    log_error_ = errno;
-    std::fclose(log_);
-    log_ = nullptr;
-  }
-
-  Session& session_;
-  const TrainOptions& options_;
-  StepRunner& runner_;
-  Evaluator* evaluator_;
-  const RunData& data_;
-  const TrainPlan& plan_;
-  Progress progress_;
-  std::FILE* log_ = nullptr;
-  int log_error_ = 0;
-  std::chrono::steady_clock::time_point start_;
-  std::map<std::string, double> last_test_;
-};
-
-void resume(const TrainOptions& options, StepRunner& runner, TrainPlan& plan) {
-  std::map<std::string, std::string> metadata = load_tensors(options.resume, runner, true);
-  Diagnostic problem;
-  problem.code = Code::E0504;
-  problem.place = options.resume;
-  problem.message = fmt::format("{} does not continue this run", options.resume);
-  auto expect = [&](const char* key, const std::string& now, const char* what) {
-    auto it = metadata.find(key);
-    std::string then = it == metadata.end() ? "not recorded" : it->second;
-    if (then != now) problem.notes.push_back(fmt::format("{}: {} in the checkpoint, {} now", what, then, now));
+  if (options.log.empty() || is_device(options.log)) return;
+  auto place = [](const std::string& path) {
+    std::error_code error;
+    return std::filesystem::weakly_canonical(std::filesystem::absolute(path, error), error);
   };
-  expect("nnc.seed", std::to_string(plan.seed), "seed");
-  expect("nnc.rows", std::to_string(plan.rows.size()), "training rows");
-  expect("nnc.batch", std::to_string(plan.batch), "batch");
-  expect("nnc.shuffle", plan.shuffle ? "true" : "false", "shuffle");
-  if (!metadata.count("nnc.step"))
-    problem.notes.push_back("the file records no step: these are weights, not a checkpoint (use --init)");
-  if (!problem.notes.empty()) throw UserError(problem);
-  const std::string& step = metadata.at("nnc.step");
-  auto [end, error] = std::from_chars(step.data(), step.data() + step.size(), plan.first_step);
-  if (error != std::errc() || end != step.data() + step.size() || plan.first_step < 0)
-    throw UserError(Code::E0405, fmt::format("{} is damaged: it records step `{}`", options.resume, step), options.resume);
+  for (const std::string& output : outputs)
+    if (place(output) == place(options.log))
+      throw UserError(Code::E0413, fmt::format("cannot write `{}`: it is to hold both the log and the weights", options.log), options.log,
+                      "give the log a file of its own");
+  check_not_an_input(options.log, options, spec);
+}
+
+int64_t count_steps(const TrainSpec& spec, const TrainPlan& plan) {
+  if (spec.steps > 0) return spec.steps;
+  int64_t total = 0;
+  return __builtin_mul_overflow(spec.epochs, plan.steps_per_epoch(), &total) ? INT64_MAX : total;
+}
+
+/// NaN or infinity: the last finite state is kept beside the weights, and what made it so is searched for.
+int report_divergence(Session& session, StepRunner& runner, TrainRun& run, const Trainer& trainer, const std::string& out,
+                      const std::function<Divergence()>& find) {
+  runner.set_persistent_block(trainer.last_finite_state());
+  std::string good = run.to_device() ? "" : beside(out, "last-good"), elsewhere;
+  auto keep = [&](int64_t step) {
+    if (!run.to_device()) elsewhere = run.keep_state(good, step);
+  };
+  int64_t good_step = trainer.last_finite_step();
+  keep(good_step);  // at once, for the search may take a while
+  std::optional<Divergence> found;
+  if (!stop_requested()) found = find();
+  if (stop_requested()) found.reset();
+  if (found) {
+    runner.set_persistent_block(found->state);
+    good_step = found->step;
+    keep(good_step);
+  }
+  Diagnostic d = describe_divergence(runner, trainer, found ? &*found : nullptr, good_step, elsewhere.empty() ? good : "",
+                                     session.module->train().span);
+  if (!elsewhere.empty()) d.notes.push_back(elsewhere);
+  session.print(d);
+  return stop_requested() ? exit_interrupted : exit_user_error;
+}
+
+/// After a fault in the middle of a run, which may have left the runner between two steps: back to the last snapshot, and that is
+/// kept. A sentence for the user.
+std::string keep_snapshot(StepRunner& runner, TrainRun& run, const Trainer& trainer, const TrainPlan& plan) {
+  int64_t step = trainer.last_finite_step();
+  if (trainer.last_finite_state().size() != runner.persistent_block().size() || step <= plan.first_step)
+    return "that was before the first step that could be kept; nothing was written";
+  runner.set_persistent_block(trainer.last_finite_state());
+  std::string elsewhere = run.keep_state(run.checkpoint_path(), step);
+  if (!elsewhere.empty()) return elsewhere;
+  return fmt::format("the state after step {} is saved: go on with --resume {}", step, run.checkpoint_path());
+}
+
+/// Trains, and whatever happens on the way costs at most what was done since the last snapshot.
+TrainOutcome run_steps(StepRunner& runner, TrainRun& run, Trainer& trainer, const TrainPlan& plan) {
+  try {
+    return trainer.run(run);
+  } catch (const DataLost&) {
+    UserError error(Code::E0402,
+                    fmt::format("`{}` lost its content while the run was reading it: it was cut short, or its disk failed",
+                                file_name(lost_data_file())),
+                    lost_data_file());
+    Diagnostic d = error.diagnostic();
+    d.notes.push_back(keep_snapshot(runner, run, trainer, plan));
+    throw UserError(d);
+  } catch (const UserError& e) {
+    Diagnostic d = e.diagnostic();
+    d.notes.push_back(keep_snapshot(runner, run, trainer, plan));
+    throw UserError(d);
+  } catch (...) {  // memory, a diagnostic that has been printed, or a bug of ours
+    std::fprintf(stderr, "%s\n", keep_snapshot(runner, run, trainer, plan).c_str());
+    throw;
+  }
 }
 
 int train(const TrainOptions& given) {
   TrainOptions options = given;
+  SignalScope signals;
   Session session(options.common);
   session.load();
   session.require_train();
   const TrainSpec& spec = session.module->train();
   if (options.out.empty()) options.out = std::filesystem::path(options.common.file).stem().string() + ".safetensors";
-  check_output_writable(options.out);
-  const bool to_device = is_device(options.out);
-  if (!to_device) check_output_writable(beside(options.out, "checkpoint"));
+  check_outputs(options, spec);
+  OutputLock lock(options.out);
   // Files are read while the program is compiled.
   std::future<RunData> reading = std::async(std::launch::async | std::launch::deferred, [&] { return load_data(spec, options.common.data, spec.seed); });
   RunData data;
@@ -241,7 +169,7 @@ int train(const TrainOptions& given) {
     throw UserError(Code::E0503, fmt::format("a batch takes {} rows, but only {} train", plan.batch, plan.rows.size()),
                     options.common.file,
                     fmt::format("`--set data.batch={}`, or `batch: all` in the data clause", plan.rows.size()));
-  plan.total_steps = spec.steps > 0 ? spec.steps : spec.epochs * plan.steps_per_epoch();
+  plan.total_steps = count_steps(spec, plan);
   if (plan.total_steps <= 0)
     throw UserError(Code::E0502,
                     fmt::format("zero {} were asked for, so nothing would train", options.common.steps ? "steps" : "epochs"),
@@ -252,7 +180,8 @@ int train(const TrainOptions& given) {
   for (const UpdateRule& rule : graphs.rules) specs.insert(specs.end(), rule.states.begin(), rule.states.end());
   initialize(runner, specs, plan.seed);
   if (!options.init.empty()) load_tensors(options.init, runner, false);
-  if (!options.resume.empty()) resume(options, runner, plan);
+  std::map<std::string, std::string> description = describe_run(session, plan, graphs, data);
+  if (!options.resume.empty()) resume_from(session, options.resume, description, runner, plan);
   if (plan.first_step >= plan.total_steps)
     throw UserError(Code::E0502,
                     fmt::format("{} has done {} steps already, and {} are asked for in total, so nothing would train",
@@ -277,47 +206,36 @@ int train(const TrainOptions& given) {
   for (size_t i = 0; i < runner.program().results.size(); ++i)
     if (runner.program().results[i] == "loss") loss = int(i);
 
-  TrainRun run(session, options, runner, evaluator.get(), data, plan);
+  TrainRun run(session, {options.out, options.log, options.common.json, options.common.quiet}, runner, evaluator.get(), data, plan,
+               description);
   Trainer trainer(runner, plan, loss);
-  TrainOutcome outcome;
-  {
-    SignalScope signals(runner);
-    outcome = trainer.run(run);
-    run.progress().interrupt();
-    if (outcome == TrainOutcome::diverged) {
-      runner.set_persistent_block(trainer.last_finite_state());
-      std::string good = to_device ? "" : beside(options.out, "last-good");
-      int64_t good_step = trainer.last_finite_step();
-      if (!to_device) run.save_checkpoint(good, good_step);  // at once, for the search may take a while
-      std::optional<Divergence> found;
-      if (!interrupted) found = find_divergence(session, runner, plan, loss, graphs, data, trainer);
-      if (interrupted) found.reset();
-      if (found) {
-        runner.set_persistent_block(found->state);
-        good_step = found->step;
-        if (!to_device) run.save_checkpoint(good, good_step);
-      }
-      Diagnostic d = describe_divergence(runner, trainer, found ? &*found : nullptr, good_step, good, spec.span);
-      session.print(d);
-      return interrupted ? exit_interrupted : exit_user_error;
-    }
-    run.save(trainer.steps_done());
-    run.finish_log();
+  SignalScope::Watch watch(signals, runner);
+  TrainOutcome outcome = run_steps(runner, run, trainer, plan);
+  run.progress().interrupt();
+  if (outcome == TrainOutcome::diverged)
+    return report_divergence(session, runner, run, trainer, options.out,
+                             [&] { return find_divergence(session, runner, plan, loss, graphs, data, trainer); });
+  const int64_t done = trainer.steps_done();
+  const bool to_device = run.to_device();
+  if (done == plan.first_step) {
+    std::fprintf(stderr, "interrupted before the first step; nothing was written\n");
+    return exit_interrupted;
   }
-  if (outcome == TrainOutcome::stopped) {
-    if (!options.common.quiet && to_device)
-      std::fprintf(stderr, "interrupted after step %lld; wrote %s\n", static_cast<long long>(trainer.steps_done()),
-                   options.out.c_str());
-    else if (!options.common.quiet)
-      std::fprintf(stderr, "interrupted after step %lld; saved %s and %s\n  go on with the same command and: --resume %s\n",
-                   static_cast<long long>(trainer.steps_done()), options.out.c_str(), beside(options.out, "checkpoint").c_str(),
-                   beside(options.out, "checkpoint").c_str());
+  run.save(done);
+  run.finish();
+  if (stop_requested()) {
+    std::string go_on = outcome == TrainOutcome::finished ? std::string()
+                        : to_device                       ? "\n"
+                                    : fmt::format("\n  go on with the same command and: --resume {}\n", run.checkpoint_path());
+    std::string saved = to_device ? "wrote " + options.out : fmt::format("saved {} and {}", options.out, run.checkpoint_path());
+    if (go_on.empty()) go_on = ", and all is done\n";
+    if (!options.common.quiet) std::fprintf(stderr, "interrupted after step %lld; %s%s", static_cast<long long>(done), saved.c_str(), go_on.c_str());
     return exit_interrupted;
   }
   if (!options.common.quiet && !options.common.json && to_device)
     std::fprintf(stderr, "wrote %s\n", options.out.c_str());
   else if (!options.common.quiet && !options.common.json)
-    std::fprintf(stderr, "saved %s and %s\n", options.out.c_str(), beside(options.out, "checkpoint").c_str());
+    std::fprintf(stderr, "saved %s and %s\n", options.out.c_str(), run.checkpoint_path().c_str());
   if (!options.common.json)
     for (const auto& [name, value] : run.last_test()) std::printf("test %s: %s\n", name.c_str(), format_metric(value).c_str());
   return exit_done;

@@ -3,15 +3,19 @@
 #include "driver/weights.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
 #include <cstring>
+#include <new>
+#include <set>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "base/check.h"
 #include "driver/tensors.h"
 #include "runtime/initialize.h"
-#include "runtime/tensor_file.h"
+#include "runtime/file_bytes.h"
 
 namespace nnc {
 namespace {
@@ -47,22 +51,16 @@ int64_t find_non_finite(const TensorView& view) {
   return -1;
 }
 
-/// Weights to start from or to measure must be numbers; a checkpoint goes on bit for bit, whatever it holds.
-void check_finite(const TensorFile& file, const std::string& path) {
-  Diagnostic problem;
-  problem.code = Code::E0505;
-  problem.place = path;
-  for (const TensorView& t : file.tensors) {
-    int64_t at = t.name.starts_with("optimizer.") ? -1 : find_non_finite(t);
-    if (at < 0) continue;
-    problem.notes.push_back(fmt::format("`{}` {}: element {} is {}", t.name, shape_text(t.shape), at,
-                                        read_element(t.data + size_t(at) * byte_size(t.dtype), t.dtype)));
-  }
-  if (problem.notes.empty()) return;
-  problem.message = fmt::format("{} holds NaN or infinite weights in {} tensor{}", path, problem.notes.size(),
-                                problem.notes.size() == 1 ? "" : "s");
-  problem.help.push_back("the training that wrote them diverged; a smaller learning rate often helps");
-  throw UserError(problem);
+/// "m" of "optimizer.m.fc1.weight".
+std::string state_name(const std::string& tensor) {
+  size_t begin = std::string_view("optimizer.").size();
+  return tensor.substr(begin, tensor.find('.', begin) - begin);
+}
+
+bool is_optimizer_state(const std::string& tensor) { return tensor.starts_with("optimizer."); }
+
+std::string list_states(const std::set<std::string>& names) {
+  return names.empty() ? "no states" : fmt::format("`{}`", fmt::join(names, "`, `"));
 }
 
 }  // namespace
@@ -106,48 +104,83 @@ void initialize(StepRunner& runner, const std::vector<ParameterSpec>& specs, uin
   }
 }
 
-void save_tensors(const std::string& path, const StepRunner& runner, bool optimizer,
-                  const std::map<std::string, std::string>& metadata) {
-  std::vector<std::vector<std::byte>> values;
-  std::vector<TensorView> views;
-  for (size_t i = 0; i < runner.program().persistents.size(); ++i) {
-    const PersistentSlot& slot = runner.program().persistents[i];
-    if (!slot.trained && !optimizer) continue;
-    auto& bytes = values.emplace_back(byte_size(slot.dtype) * size_t(slot.elements()));
-    runner.get_persistent(i, bytes.data());
-    views.push_back({slot.name, slot.dtype, slot.shape, bytes.data()});
-  }
-  write_safetensors(path, views, metadata);
-}
-
-std::map<std::string, std::string> load_tensors(const std::string& path, StepRunner& runner, bool optimizer) {
-  TensorFile file = read_safetensors(path);
+void check_finite(const TensorFile& file, const std::string& path, const StepRunner* runner, bool optimizer) {
   Diagnostic problem;
   problem.code = Code::E0505;
   problem.place = path;
+  for (const TensorView& t : file.tensors) {
+    bool of_optimizer = is_optimizer_state(t.name);
+    int64_t at = of_optimizer && !optimizer ? -1 : find_non_finite(t);
+    if (at < 0) continue;
+    double found = read_element(t.data + size_t(at) * byte_size(t.dtype), t.dtype);
+    if (of_optimizer && !std::isnan(found)) continue;
+    if (int index = runner ? runner->find_persistent(t.name) : -1; index >= 0) {
+      Tensor start = read_persistent(*runner, size_t(index));
+      if (std::any_of(start.values.begin(), start.values.end(), [](double v) { return !std::isfinite(v); })) continue;
+    }
+    problem.notes.push_back(fmt::format("`{}` {}: element {} is {}", t.name, shape_text(t.shape), at, found));
+  }
+  if (problem.notes.empty()) return;
+  problem.message = fmt::format("{} holds NaN or infinite weights in {} tensor{}", path, problem.notes.size(),
+                                problem.notes.size() == 1 ? "" : "s");
+  problem.help.push_back("the training that wrote them diverged; a smaller learning rate often helps");
+  throw UserError(problem);
+}
+
+void save_tensors(const std::string& path, const StepRunner& runner, bool optimizer,
+                  const std::map<std::string, std::string>& metadata) {
+  try {
+    std::vector<std::vector<std::byte>> values;  // of what the program keeps in another order; the rest is written from its place
+    std::vector<TensorView> views;
+    for (size_t i = 0; i < runner.program().persistents.size(); ++i) {
+      const PersistentSlot& slot = runner.program().persistents[i];
+      if (!slot.trained && !optimizer) continue;
+      const std::byte* data = runner.persistent_block().data() + slot.offset;
+      if (!slot.order.empty()) {
+        auto& bytes = values.emplace_back(byte_size(slot.dtype) * size_t(slot.elements()));
+        runner.get_persistent(i, bytes.data());
+        data = bytes.data();
+      }
+      views.push_back({slot.name, slot.dtype, slot.shape, data});
+    }
+    write_safetensors(path, views, metadata);
+  } catch (const std::bad_alloc&) {
+    throw UserError(Code::E0413, fmt::format("cannot write `{}`: {}", path, error_text(ENOMEM)), path);
+  }
+}
+
+std::vector<std::string> tensor_differences(const TensorFile& file, const StepRunner& runner, bool optimizer) {
+  std::vector<std::string> notes;
+  // Another optimiser keeps other states for every parameter, which is one difference.
+  std::set<std::string> kept_then, kept_now;
+  for (const TensorView& t : file.tensors)
+    if (optimizer && is_optimizer_state(t.name)) kept_then.insert(state_name(t.name));
+  for (const PersistentSlot& slot : runner.program().persistents)
+    if (optimizer && is_optimizer_state(slot.name)) kept_now.insert(state_name(slot.name));
+  bool same_states = kept_then == kept_now;
   for (const PersistentSlot& slot : runner.program().persistents) {
-    if (!slot.trained && !optimizer) continue;
+    if (!slot.trained && (!optimizer || !same_states)) continue;
     const TensorView* found = file.find(slot.name);
     if (!found)
-      problem.notes.push_back(fmt::format("missing: `{}` {}", slot.name, shape_text(slot.shape)));
+      notes.push_back(fmt::format("missing: `{}` {}", slot.name, shape_text(slot.shape)));
     else if (found->shape != slot.shape)
-      problem.notes.push_back(fmt::format("shape: `{}` is {} in the file, {} in the model", slot.name, shape_text(found->shape),
-                                          shape_text(slot.shape)));
+      notes.push_back(fmt::format("shape: `{}` is {} in the file, {} in the model", slot.name, shape_text(found->shape),
+                                  shape_text(slot.shape)));
   }
   for (const TensorView& t : file.tensors) {
     int index = runner.find_persistent(t.name);
+    bool state = is_optimizer_state(t.name);
     bool wanted = index >= 0 && (optimizer || runner.program().persistents[size_t(index)].trained);
-    bool state = t.name.rfind("optimizer.", 0) == 0;
-    if (!wanted && !(state && !optimizer))
-      problem.notes.push_back(fmt::format("extra: `{}` {}, which the model does not have", t.name, shape_text(t.shape)));
+    if (wanted || (state && (!optimizer || !same_states))) continue;
+    notes.push_back(fmt::format("extra: `{}` {}, which the model does not have", t.name, shape_text(t.shape)));
   }
-  if (!problem.notes.empty()) {
-    problem.message = fmt::format("{} does not fit the model: {} tensor{} differ{}", path, problem.notes.size(),
-                                  problem.notes.size() == 1 ? "" : "s", problem.notes.size() == 1 ? "s" : "");
-    problem.help.push_back("these weights belong to another model, or the model was changed since");
-    throw UserError(problem);
-  }
-  if (!optimizer) check_finite(file, path);
+  if (!same_states)
+    notes.push_back(fmt::format("optimizer: {} in the file, {} now (tensors optimizer.*)", list_states(kept_then),
+                                list_states(kept_now)));
+  return notes;
+}
+
+void set_tensors(const TensorFile& file, const std::string& path, StepRunner& runner, bool optimizer) {
   for (size_t i = 0; i < runner.program().persistents.size(); ++i) {
     const PersistentSlot& slot = runner.program().persistents[i];
     if (!slot.trained && !optimizer) continue;
@@ -159,6 +192,22 @@ std::map<std::string, std::string> load_tensors(const std::string& path, StepRun
       runner.set_persistent(i, converted.view.data);
     }
   }
+}
+
+std::map<std::string, std::string> load_tensors(const std::string& path, StepRunner& runner, bool optimizer) {
+  TensorFile file = read_safetensors(path);
+  Diagnostic problem;
+  problem.code = Code::E0505;
+  problem.place = path;
+  problem.notes = tensor_differences(file, runner, optimizer);
+  if (!problem.notes.empty()) {
+    problem.message = fmt::format("{} does not fit the model: {} tensor{} differ{}", path, problem.notes.size(),
+                                  problem.notes.size() == 1 ? "" : "s", problem.notes.size() == 1 ? "s" : "");
+    problem.help.push_back("these weights belong to another model, or the model was changed since");
+    throw UserError(problem);
+  }
+  check_finite(file, path, &runner, optimizer);
+  set_tensors(file, path, runner, optimizer);
   return file.metadata;
 }
 

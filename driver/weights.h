@@ -10,6 +10,7 @@
 #include "frontend/frontend.h"
 #include "ir/interpreter.h"
 #include "runtime/step_runner.h"
+#include "runtime/tensor_file.h"
 
 namespace nnc {
 
@@ -27,6 +28,18 @@ void initialize(StepRunner&, const std::vector<ParameterSpec>& specs, uint64_t s
 
 /// Writes parameters and layer states; with `optimizer` everything, optimiser state included (a checkpoint).
 void save_tensors(const std::string& path, const StepRunner&, bool optimizer, const std::map<std::string, std::string>& metadata);
+
+/// What of the file does not fit the runner, a sentence for each tensor: missing, extra, of another shape. With `optimizer` the
+/// optimiser's states count too; where the file keeps other states than the run, they are named once each and not for every
+/// parameter.
+std::vector<std::string> tensor_differences(const TensorFile&, const StepRunner&, bool optimizer);
+
+/// UserError E0505 that names every tensor with NaN or infinite elements. `runner`: null, or one whose present values are those
+/// that a run begins with; a state that begins not finite may stay so. Optimiser states only if `optimizer`, and only NaN.
+void check_finite(const TensorFile&, const std::string& path, const StepRunner* runner = nullptr, bool optimizer = false);
+
+/// Sets the runner's persistents from a file that fits.
+void set_tensors(const TensorFile&, const std::string& path, StepRunner&, bool optimizer);
 
 /// Sets the runner's persistents from a file that must hold all of them and nothing else; every missing, extra or mis-shaped
 /// tensor is named in one UserError. `optimizer`: optimiser state too. Returns the file's metadata.

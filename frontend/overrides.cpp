@@ -15,27 +15,40 @@ namespace nnc {
 
 namespace {
 
+/// What can be set, and whether it is true or false rather than a number.
+struct Settable {
+  std::string path;
+  bool is_switch = false;
+};
+
+bool is_switch(const ast::Parameter& p) {
+  const ast::Expr* value = p.default_value.get();
+  return value && value->kind == ast::ExprKind::name && (value->text == "true" || value->text == "false");
+}
+
 // The arguments of a definition, and of the schedules given for them.
-void add_arguments(const Program& program, const ast::Expr& call, const Definition& d, const std::string& prefix, std::vector<std::string>& paths) {
+void add_arguments(const Program& program, const ast::Expr& call, const Definition& d, const std::string& prefix,
+                   std::vector<Settable>& all) {
   const auto& parameters = d.ast->arguments;
-  for (const ast::Parameter& p : parameters) paths.push_back(prefix + "." + p.name.text);
+  for (const ast::Parameter& p : parameters) all.push_back({prefix + "." + p.name.text, is_switch(p)});
   if (call.kind != ast::ExprKind::call) return;
   size_t position = 0;
   for (const ast::Argument& a : call.arguments) {
     std::string name = a.name ? a.name->text : position < parameters.size() ? parameters[position++].name.text : "";
     if (a.value->kind != ast::ExprKind::call || a.value->operands[0]->kind != ast::ExprKind::name) continue;
     const Global* g = program.find(*program.main, a.value->operands[0]->text);
-    if (g && !g->definitions.empty() && g->definitions[0]->ast->kind == ast::CallableKind::fn) add_arguments(program, *a.value, *g->definitions[0], prefix + "." + name, paths);
+    if (g && !g->definitions.empty() && g->definitions[0]->ast->kind == ast::CallableKind::fn)
+      add_arguments(program, *a.value, *g->definitions[0], prefix + "." + name, all);
   }
 }
 
-std::vector<std::string> override_paths(const Program& program) {
-  std::vector<std::string> paths;
+std::vector<Settable> list_settable(const Program& program) {
+  std::vector<Settable> all;
   for (const auto& [name, g] : program.main->globals)
-    if (g.dim && g.file == program.main) paths.push_back(name);
-  if (!program.main->train) return paths;
+    if (g.dim && g.file == program.main) all.push_back({name});
+  if (!program.main->train) return all;
   for (const char* p : {"data.batch", "epochs", "steps", "seed", "save.every", "report.every", "using.clip_norm"})
-    paths.push_back(p);
+    all.push_back({p});
   size_t groups = 0;
   for (const ast::StmtPtr& s : program.main->train->statements) {
     if (s->kind != ast::StmtKind::clause || s->name.text != "using") continue;
@@ -44,10 +57,10 @@ std::vector<std::string> override_paths(const Program& program) {
       const ast::Expr* callee = a.value->kind == ast::ExprKind::call ? a.value->operands[0].get() : a.value.get();
       const Global* g = callee->kind == ast::ExprKind::name ? program.find(*program.main, callee->text) : nullptr;
       if (!g || g->definitions.empty()) continue;
-      add_arguments(program, *a.value, *g->definitions[0], prefix, paths);
+      add_arguments(program, *a.value, *g->definitions[0], prefix, all);
     }
   }
-  return paths;
+  return all;
 }
 
 // `train.epochs` and `epochs.N` are ways to say `epochs`.
@@ -77,13 +90,26 @@ constexpr std::pair<std::string_view, int64_t> counts[] = {{"data.batch", 1}, {"
                                                            {"seed", 0},       {"save.every", 1}, {"report.every", 1}};
 constexpr int64_t largest_count = 1'000'000'000'000;
 
+bool is_count(std::string_view path) {
+  return std::any_of(std::begin(counts), std::end(counts), [&](const auto& c) { return c.first == path; });
+}
+
 /// What is wrong with an override's value: nothing, or a code and a message.
-std::optional<std::pair<Code, std::string>> fault_of(const Override& o, const std::string& name) {
+std::optional<std::pair<Code, std::string>> fault_of(const Override& o, const std::string& name, bool wants_switch) {
+  bool is_truth = o.value == "true" || o.value == "false";
+  if (wants_switch)
+    return is_truth ? std::nullopt
+                    : std::optional(std::pair{Code::E0611, fmt::format("`{}` is true or false, found `{}`", name, o.value)});
   std::optional<double> number = decimal_number(o.value);
   bool is_word = false;
   for (std::string_view word : {"true", "false", "all", "none", "same"}) is_word = is_word || o.value == word;
+  bool may_be_word = o.path == "data.batch" || o.path == "using.clip_norm";
+  if (!number && (!is_word || is_truth || !may_be_word) && !is_count(o.path))
+    return std::pair{Code::E0611, fmt::format("`{}` needs a number{}, found `{}`", name,
+                                              o.path == "using.clip_norm" ? " or `none`" : "", o.value)};
   if (!number && !is_word)
-    return std::pair{Code::E0611, fmt::format("`{}` needs a number, true, false or all, found `{}`", name, o.value)};
+    return std::pair{Code::E0611,
+                     fmt::format("`{}` needs a number{}, found `{}`", name, o.path == "data.batch" ? " or `all`" : "", o.value)};
   if (o.path == "using.clip_norm" && (number ? *number <= 0 : o.value != "none"))
     return std::pair{Code::E0304, fmt::format("`{}` must be a number above 0 or `none`, found `{}`", name, o.value)};
   for (auto [path, least] : counts) {
@@ -99,15 +125,18 @@ std::optional<std::pair<Code, std::string>> fault_of(const Override& o, const st
 }  // namespace
 
 void check_overrides(Program& program, Diagnostics& diagnostics) {
-  std::vector<std::string> paths = override_paths(program);
+  std::vector<Settable> settable = list_settable(program);
+  std::vector<std::string> paths;
+  for (const Settable& s : settable) paths.push_back(s.path);
   std::string epochs, steps;  // as written
   for (Override& o : program.overrides) {
     std::string written = written_form(o), name = o.path.starts_with("--") ? o.path : normal_path(o.path);
     o.path = normal_path(o.path);
-    if (std::find(paths.begin(), paths.end(), o.path) != paths.end()) {
+    if (auto it = std::find(paths.begin(), paths.end(), o.path); it != paths.end()) {
       if (o.path == "epochs") epochs = written;
       if (o.path == "steps") steps = written;
-      if (auto fault = fault_of(o, name)) diagnostics.report(fault->first, {}, fault->second).place = written;
+      if (auto fault = fault_of(o, name, settable[size_t(it - paths.begin())].is_switch))
+        diagnostics.report(fault->first, {}, fault->second).place = written;
       continue;
     }
     std::string similar = nearest(o.path, paths);
@@ -115,8 +144,14 @@ void check_overrides(Program& program, Diagnostics& diagnostics) {
                                        fmt::format("nothing that can be set is called `{}`{}", o.path,
                                                    similar.empty() ? "" : fmt::format("; a similar one is `{}`", similar)));
     d.place = written;
-    d.help.push_back(paths.empty() ? "this file has no `dim` and no `train` block"
-                                   : fmt::format("there are {}", fmt::join(paths, ", ")));
+    std::vector<std::string> inside;
+    for (const std::string& path : paths)
+      if (path.starts_with(o.path + ".")) inside.push_back(path);
+    if (!inside.empty())
+      d.help.push_back(fmt::format("`{}` is a clause; its options are {}", o.path, fmt::join(inside, ", ")));
+    else
+      d.help.push_back(paths.empty() ? "this file has no `dim` and no `train` block"
+                                     : fmt::format("there are {}", fmt::join(paths, ", ")));
   }
   if (!epochs.empty() && !steps.empty()) {
     Diagnostic& d = diagnostics.report(

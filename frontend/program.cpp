@@ -5,6 +5,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
+#include <system_error>
 
 #include "frontend/parser.h"
 #include "frontend/std_text.h"
@@ -41,13 +43,20 @@ class Loader {
     file.folder = slash == std::string::npos ? "" : file.path.substr(0, slash + 1);
     file.is_std = is_std;
     file.tree = parse(*program_.sources, id, diagnostics_);
-    loaded_[file.path] = &file;
+    loaded_[identity(file.path)] = &file;
     define_all(file);
     import_all(file);
     return &file;
   }
 
  private:
+  // One file under all its names: `layers.nn`, `./layers.nn`, a link to it.
+  static std::string identity(const std::string& path) {
+    std::error_code error;
+    std::filesystem::path real = std::filesystem::weakly_canonical(path, error);
+    return error ? path : real.string();
+  }
+
   // What a file defines itself.
   void define_all(SourceFile& file) {
     for (const ast::Item& item : file.tree->items) {
@@ -125,8 +134,13 @@ class Loader {
       if (!use || use->path.text.empty()) continue;
       std::string path = use->path.text[0] == '/' ? use->path.text : file.folder + use->path.text;
       SourceFile* other = nullptr;
-      if (auto it = loaded_.find(path); it != loaded_.end()) {
+      if (auto it = loaded_.find(identity(path)); it != loaded_.end()) {
         other = it->second;
+        if (other == &file) {
+          diagnostics_.report(Code::E0211, use->path.span, fmt::format("`{}` uses itself", file.path))
+              .help.push_back("leave the line out: what a file defines is always in scope in it");
+          continue;
+        }
       } else {
         std::optional<std::string> text = options_.read_file ? options_.read_file(path) : std::nullopt;
         if (!text) {

@@ -340,9 +340,14 @@ TrainSpec Lowering::evaluate_train_spec() {
   }
   auto count = [&](const Value& v, Span span, std::string_view what, int64_t least) -> std::optional<int64_t> {
     if (is_poison(v)) return std::nullopt;
+    constexpr int64_t most = 1'000'000'000'000;
     std::optional<int64_t> n = integer_of(v);
-    if (n && *n >= least) return n;
-    error(Code::E0304, span, fmt::format("{} must be a whole number, at least {}", what, least));
+    if (n && *n >= least && *n <= most) return n;
+    std::optional<double> x = number_of(v);
+    if (x && *x > double(most))
+      error(Code::E0304, span, fmt::format("{} must be at most {}", what, most));
+    else
+      error(Code::E0304, span, fmt::format("{} must be a whole number, at least {}", what, least));
     return std::nullopt;
   };
   std::map<std::string, Span> seen;

@@ -32,6 +32,17 @@ OwnedBytes allocate_bytes(size_t size);
 /// Throws UserError E0402 (missing, folder, pipe, unreadable), E0403 (empty), E0405 (compressed data cut short or damaged).
 FileBytes load_file(const std::string& path);
 
+/// Told, from within a signal handler, that a mapped file lost its content while it was in use (it was cut short, or its disk
+/// failed); zeros stand there from now on. Without a handler the process ends with status 1 and a message.
+using LostFileHandler = void (*)(const char* path);
+void set_lost_file_handler(LostFileHandler);
+
+/// Compressed data may unpack to 64 MiB in any case, and beyond that to 200 times the size of its file. Numbers rarely compress
+/// better than 50 to 1; what does is most likely made to fill the memory.
+size_t largest_inflated(size_t compressed);
+/// Throws UserError E0402: the file unpacks to more than largest_inflated.
+[[noreturn]] void refuse_bomb(const std::string& path, std::string help);
+
 /// Raw deflate (zip members) of exactly `size` bytes. False if the data is damaged or of another size.
 bool inflate_raw(std::span<const std::byte> compressed, std::byte* out, size_t size);
 

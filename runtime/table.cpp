@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <map>
 #include <new>
 
@@ -113,6 +114,12 @@ FieldData make_field(const StoredArray& array, const FieldRequest& r) {
                     fmt::format("value {} in row {} of `{}` does not fit {}, the type of `{}`", unfit->value,
                                 unfit->index / per_row + 1, file_name(r.path), dtype_name(r.dtype), r.name),
                     r.path);
+  if (r.classes > 0 && elements.mapped) {
+    // Labels become indices: those that were checked must be those that are used, whatever happens to the file meanwhile.
+    OwnedBytes copy = allocate_bytes(elements.size);
+    std::memcpy(copy.data.get(), elements.data, elements.size);
+    elements = {copy.data.get(), copy.size, copy.data, false};
+  }
   auto with_values = [&](auto type, auto check) {
     check(reinterpret_cast<const decltype(type)*>(elements.data), array.count, r, per_row);
   };

@@ -1,0 +1,42 @@
+// Ctrl-C and its kin during training.
+#pragma once
+
+#include <string>
+
+#include "runtime/step_runner.h"
+
+namespace nnc {
+
+/// While it lives, SIGINT, SIGTERM and SIGHUP (unless the process was started to ignore it, as nohup does) ask the run to stop,
+/// and a closed pipe is an error of the write and no signal. Before a Watch and at the second signal the process leaves at once
+/// with status 130 and without its temporary files; after it the first signal lets the step under way finish. The bytes of a
+/// mapped data file that are gone stop the run in the same way. One at a time.
+class SignalScope {
+ public:
+  SignalScope();
+  SignalScope(const SignalScope&) = delete;
+  SignalScope& operator=(const SignalScope&) = delete;
+  ~SignalScope();
+  /// While this lives there is something to save: the first signal stops the runner, which outlives it.
+  class Watch {
+   public:
+    Watch(SignalScope& signals, StepRunner& runner) : signals_(signals) { signals_.watch(&runner); }
+    Watch(const Watch&) = delete;
+    Watch& operator=(const Watch&) = delete;
+    ~Watch() { signals_.watch(nullptr); }
+
+   private:
+    SignalScope& signals_;
+  };
+
+ private:
+  void watch(StepRunner*);
+};
+
+/// Whether a signal has asked the run to stop.
+bool stop_requested();
+
+/// The data file that lost its content while it was in use; "" if none has.
+std::string lost_data_file();
+
+}  // namespace nnc

@@ -1,0 +1,200 @@
+// Saving: the checkpoint first, for it holds everything; then the weights. What cannot be written where it belongs is not given
+// up: in the middle of a run the next save tries again, at its end other folders are tried.
+#include "driver/train_run.h"
+
+#include <unistd.h>
+
+#include <cerrno>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <new>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "driver/signals.h"
+#include "driver/weights.h"
+
+namespace nnc {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json json_number(double v) { return std::isfinite(v) ? Json(v) : Json(fmt::format("{}", v)); }
+
+}  // namespace
+
+bool is_device(const std::string& path) {
+  std::error_code error;
+  std::filesystem::file_status status = std::filesystem::status(path, error);
+  return std::filesystem::exists(status) && !std::filesystem::is_regular_file(status) && !std::filesystem::is_directory(status);
+}
+
+TrainRun::TrainRun(Session& session, TrainRunOptions options, StepRunner& runner, Evaluator* evaluator, const RunData& data,
+                   const TrainPlan& plan, std::map<std::string, std::string> description)
+    : session_(session),
+      options_(std::move(options)),
+      runner_(runner),
+      evaluator_(evaluator),
+      data_(data),
+      plan_(plan),
+      description_(std::move(description)),
+      to_device_(is_device(options_.out)),
+      progress_(runner.program().results, (plan.total_steps + plan.steps_per_epoch() - 1) / plan.steps_per_epoch(),
+                plan.steps_per_epoch(), options_.quiet || options_.json),
+      log_(options_.log, plan.first_step),
+      start_(std::chrono::steady_clock::now()) {
+  if (evaluator_) evaluator_->stop_if(stop_requested);
+}
+
+void TrainRun::on_step(const StepRecord& r) {
+  if (!lost_data_file().empty()) throw DataLost{};
+  if (!log_) return;
+  try {
+    Json line;
+    line["step"] = r.step;
+    line["epoch"] = r.epoch;
+    for (size_t i = 0; i < r.results.size(); ++i) line[runner_.program().results[i]] = json_number(double(r.results[i]));
+    for (size_t i = 0; i < r.scalars.size(); ++i)
+      if (runner_.program().scalars[i] == "using.lr") line["rate"] = json_number(double(r.scalars[i]));
+    line["seconds"] = log_.seconds_before() + std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+    log_.write_line(line.dump());
+  } catch (const std::bad_alloc&) {
+    log_.fail(ENOMEM);
+  }
+}
+
+void TrainRun::on_progress(const StepRecord& last, std::span<const double> means, bool finished) {
+  log_.flush();  // not in every step, which may take a microsecond; and always before a checkpoint of this step is written
+  progress_.show(last.epoch, last.step_in_epoch, means, finished);
+  if (!finished) return;
+  std::string more;
+  Json line;
+  line["epoch"] = last.epoch + 1;
+  for (size_t i = 0; i < means.size(); ++i) line[runner_.program().results[i]] = json_number(means[i]);
+  if (evaluator_) {
+    std::map<std::string, double> scalars{{"step", double(last.step)}, {"epoch", double(last.epoch)}};
+    for (const ScalarSpec& s : session_.module->train().scalars) scalars.try_emplace(s.name, s.value);
+    auto test = evaluator_->evaluate(data_, data_.split.test, true, runner_, scalars);
+    if (!lost_data_file().empty()) throw DataLost{};
+    Json inner;
+    for (const std::string& name : evaluator_->names()) {
+      auto it = test.find(name);
+      if (it == test.end()) continue;  // a signal has ended the evaluation
+      const Tensor& t = it->second;
+      if (t.values.size() != 1 || !t.shape.empty()) continue;
+      more += fmt::format(" - test {}: {}", name, format_metric(t.values[0]));
+      inner[name] = json_number(t.values[0]);
+      last_test_[name] = t.values[0];
+    }
+    if (!test.empty()) line["test"] = inner;
+  }
+  progress_.finish_epoch(more);
+  if (options_.json) {
+    std::printf("%s\n", line.dump().c_str());
+    std::fflush(stdout);
+  }
+}
+
+std::string TrainRun::checkpoint_path() const { return beside(options_.out, "checkpoint"); }
+
+void TrainRun::save_weights(const std::string& path) {
+  save_tensors(path, runner_, false, {{"nnc.seed", std::to_string(plan_.seed)}});
+}
+
+void TrainRun::save_checkpoint(const std::string& path, int64_t steps) {
+  std::map<std::string, std::string> metadata = description_;
+  metadata["nnc.step"] = std::to_string(steps);
+  save_tensors(path, runner_, true, metadata);
+}
+
+std::vector<Diagnostic> TrainRun::try_save(int64_t steps) {
+  std::vector<Diagnostic> failures;
+  auto attempt = [&](auto write) {
+    try {
+      write();
+    } catch (const UserError& e) {
+      failures.push_back(e.diagnostic());
+    }
+  };
+  if (!to_device_) attempt([&] { save_checkpoint(checkpoint_path(), steps); });
+  if (failures.empty()) saved_steps_ = steps;
+  attempt([&] { save_weights(options_.out); });
+  return failures;
+}
+
+void TrainRun::on_save(int64_t steps) {
+  if (to_device_) return;
+  std::vector<Diagnostic> failures = try_save(steps);
+  if (failures.empty()) {
+    last_warning_.clear();
+    return;
+  }
+  if (failures[0].message == last_warning_) return;  // said once, until it changes
+  last_warning_ = failures[0].message;
+  progress_.interrupt();
+  Diagnostic d = failures[0];
+  d.severity = Severity::warning;
+  for (size_t i = 1; i < failures.size(); ++i) d.notes.push_back(failures[i].message);
+  d.notes.push_back(fmt::format("that was the save after step {}; the run goes on, and the next save tries again", steps));
+  session_.print(d);
+}
+
+void TrainRun::save(int64_t steps) {
+  std::vector<Diagnostic> failures = try_save(steps);
+  if (failures.empty()) return;
+  Diagnostic d = failures[0];
+  for (size_t i = 1; i < failures.size(); ++i) d.notes.push_back(failures[i].message);
+  if (saved_steps_ == steps && !to_device_) {
+    d.notes.push_back(fmt::format("{} is saved; it holds the weights after step {} too", checkpoint_path(), steps));
+  } else {
+    std::string where = rescue(steps);
+    d.notes.push_back(where);
+  }
+  throw UserError(d);
+}
+
+std::string TrainRun::rescue(int64_t steps) {
+  namespace fs = std::filesystem;
+  std::string tried;
+  std::error_code error;
+  auto variable = [](const char* name) {
+    const char* value = std::getenv(name);
+    return std::string(value ? value : "");
+  };
+  std::string temporary = variable("TMPDIR");
+  std::vector<std::string> folders{".", temporary.empty() ? "/tmp" : temporary, variable("HOME")};
+  std::string name = beside(fs::path(options_.out).filename().string(), fmt::format("rescued-{}", getpid()));
+  for (const std::string& folder : folders) {
+    if (folder.empty()) continue;
+    std::string path = folder == "." ? name : (fs::path(folder) / name).string();
+    try {
+      save_checkpoint(path, steps);
+      return fmt::format("the state after step {} is kept in {}: go on with --resume {}", steps, path, path);
+    } catch (const UserError& e) {
+      tried += (tried.empty() ? "" : "; ") + e.diagnostic().message;
+    }
+  }
+  if (saved_steps_ < 0) return fmt::format("the state after step {} is lost: {}", steps, tried);
+  return fmt::format("the state after step {} is lost, that after step {} is in {}: {}", steps, saved_steps_, checkpoint_path(),
+                     tried);
+}
+
+std::string TrainRun::keep_state(const std::string& path, int64_t steps) {
+  if (to_device_) return rescue(steps);
+  try {
+    save_checkpoint(path, steps);
+    return {};
+  } catch (const UserError& e) {
+    return e.diagnostic().message + "; " + rescue(steps);
+  }
+}
+
+void TrainRun::finish() {
+  progress_.interrupt();
+  log_.finish();
+}
+
+}  // namespace nnc
