@@ -1,9 +1,9 @@
-// Three roads out of one graph, each a little longer than the one before: passes and then the graph interpreter; the same, lowered,
-// and then the program interpreter; the same, compiled. What the first road already changes is a pass's doing; what only the second
-// changes is lowering's, scheduling's or memory planning's; what only the third changes is code generation's. Along each road the
-// number of passes is raised from none until the value changes, so that the last of them names the pass, or the kind of kernel
-// that lowering or code generation gets wrong. Every pass is checked, not halved: passes are few, and an early pass may hide
-// what a later one does.
+// Three roads out of one graph, each a little longer than the one before: passes and then the graph interpreter; the same,
+// lowered, and then the program interpreter; the same, compiled. What the first road already changes is a pass's doing; what only
+// the second changes is lowering's, scheduling's or memory planning's; what only the third changes is code generation's. Along
+// each road the number of passes is raised from none until the value changes, so that the last of them names the pass, or the
+// kind of kernel that lowering or code generation gets wrong. Every pass is checked, not halved: passes are few, and an early
+// pass may hide what a later one does.
 //
 // Passes keep the mathematics, so that in 64 bits nothing but 64-bit roundings may change; compiled code is held to f32.
 #include "driver/bisect.h"
@@ -77,17 +77,17 @@ Results CompilerUnderTest::run(const Graph& graph, const Bindings& bindings, siz
 }
 
 std::string Culprit::text() const {
-  std::string after = pass.empty() ? "no pass" : fmt::format("`{}`, the {} pass", pass, ordinal(passes));
+  std::string after =
+      pass.empty() ? "with no pass run" : fmt::format("after the pass `{}` ({} of the pipeline)", pass, ordinal(passes));
   switch (carrier) {
     case Carrier::graph_interpreter:
-      return fmt::format("the pass `{}`, the {} of the pipeline", pass, ordinal(passes));
+      return fmt::format("the pass `{}` ({} of the pipeline)", pass, ordinal(passes));
     case Carrier::program_interpreter:
-      return pass.empty() ? "lowering (kernels, schedule or memory plan) without any pass"
-                          : fmt::format("lowering (kernels, schedule or memory plan) after {}", after);
+      return fmt::format("lowering (kernels, schedule or memory plan) {}", after);
     case Carrier::compiled:
       break;
   }
-  return pass.empty() ? "code generation, without any pass" : fmt::format("code generation after {}", after);
+  return fmt::format("code generation {}", after);
 }
 
 std::optional<Culprit> find_culprit(const CompilerUnderTest& compiler, const GraphCase& c, const BisectOptions& options) {
@@ -95,7 +95,8 @@ std::optional<Culprit> find_culprit(const CompilerUnderTest& compiler, const Gra
     if (options.poll) options.poll();
   };
   size_t all = compiler.passes.size();
-  Reference wide = make_reference(c.graph, c.bindings, Precision::f64), narrow = make_reference(c.graph, c.bindings, Precision::f32);
+  Reference wide = make_reference(c.graph, c.bindings, Precision::f64),
+            narrow = make_reference(c.graph, c.bindings, Precision::f32);
   for (size_t count = 1; count <= all; ++count) {
     poll();
     if (auto culprit = compare_stage(compiler, c, count, Carrier::graph_interpreter, wide)) return culprit;
@@ -122,8 +123,8 @@ std::optional<Culprit> check_stage(const CompilerUnderTest& compiler, const Grap
   return compare_stage(compiler, c, culprit.passes, culprit.carrier, reference);
 }
 
-GraphCase reduce_culprit(const CompilerUnderTest& compiler, const GraphCase& c, const Culprit& culprit, const BisectOptions& options,
-                         const ReduceOptions& reduce) {
+GraphCase reduce_culprit(const CompilerUnderTest& compiler, const GraphCase& c, const Culprit& culprit,
+                         const BisectOptions& options, const ReduceOptions& reduce) {
   // Numbers that are not finite have ways of their own to differ: the search does not wander there unless it began there.
   bool finite = culprit.crash.empty() && all_finite(interpret(c.graph, c.bindings));
   bool stopped = false;

@@ -39,15 +39,15 @@ struct Culprit {
   std::string pass;                     ///< the last of these; "" for none
   Difference difference;                ///< error is |found - expected|
   double allowed = 0;
-  std::string crash;                    ///< not "": the stage did not get as far as a value; what it said
-  std::string text() const;             ///< "the pass `simplify` (2nd of the pipeline)", "lowering the kernels that `fuse_rows` made", ...
+  std::string crash;         ///< not "": the stage did not get as far as a value; what it said
+  std::string text() const;  ///< "the pass `simplify` (2nd of the pipeline)", "code generation with no pass run", ...
 };
 
 struct BisectOptions {
   std::function<void()> poll;  ///< called between runs; may throw to leave
 };
 
-/// What the whole way gives, held against the graph interpreter; empty if it agrees. `passes`: as many of them.
+/// What the whole way gives, held against the graph interpreter; empty if it agrees.
 std::optional<Culprit> find_culprit(const CompilerUnderTest&, const GraphCase&, const BisectOptions& = {});
 
 /// The smallest case that this stage gets wrong.

@@ -1,4 +1,5 @@
-// Numbers are written in the shortest form that reads back the same. Types and shapes are the graph's, so only numbers stand here.
+// Numbers are written in the shortest form that reads back the same. Types and shapes are the graph's, so only numbers stand
+// here.
 #include "driver/case_file.h"
 
 #include <charconv>
@@ -66,7 +67,8 @@ std::string print_case(const GraphCase& c, const SourceMap* sources, const std::
     at = end + 1;
   }
   text += fmt::format("{}rows {}\n", mark, c.bindings.rows);
-  for (const auto& [name, t] : c.bindings.inputs) text += fmt::format("{}input {}{}\n", mark, at_name(name), numbers_text(t.values));
+  for (const auto& [name, t] : c.bindings.inputs)
+    text += fmt::format("{}input {}{}\n", mark, at_name(name), numbers_text(t.values));
   for (const auto& [name, v] : c.bindings.scalars) text += fmt::format("{}scalar {} {}\n", mark, at_name(name), number_text(v));
   for (const auto& [name, t] : c.bindings.persistents)
     text += fmt::format("{}persistent {}{}\n", mark, at_name(name), numbers_text(t.values));
@@ -90,7 +92,8 @@ std::optional<Bindings> parse_case_values(std::string_view text, const Graph& gr
     line.remove_prefix(std::min(space + 1, line.size()));
     if (key == "rows") {
       std::optional<double> rows = parse_number(line);
-      if (!rows || *rows < 1 || *rows > 1e9 || *rows != double(int64_t(*rows))) throw misfit(path, fmt::format("`{}` does not give a number of rows", whole));
+      if (!rows || *rows < 1 || *rows > 1e9 || *rows != double(int64_t(*rows)))
+        throw misfit(path, fmt::format("`{}` does not give a number of rows", whole));
       bindings.rows = int64_t(*rows);
       continue;
     }
@@ -113,7 +116,8 @@ std::optional<Bindings> parse_case_values(std::string_view text, const Graph& gr
     if (it == values.end()) throw misfit(path, fmt::format("the file gives some values, but none for the {} `{}`", kind, name));
     Tensor t = make_tensor(type.dtype, shape_at(type, bindings.rows));
     if (t.values.size() != it->second.size())
-      throw misfit(path, fmt::format("{} numbers are given for the {} `{}`, which has {} elements", it->second.size(), kind, name, t.values.size()));
+      throw misfit(path, fmt::format("{} numbers are given for the {} `{}`, which has {} elements", it->second.size(), kind, name,
+                                     t.values.size()));
     t.values = it->second;
     return t;
   };

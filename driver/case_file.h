@@ -1,5 +1,5 @@
-// A graph with the values it is run on, in one .nnir file: the values stand in comments, so that every other command reads the file
-// as the graph it is.
+// A graph with the values it is run on, in one .nnir file: the values stand in comments, so that every other command reads the
+// file as the graph it is.
 //
 //   #= rows 3
 //   #= input @x 0 1 0.5

@@ -5,7 +5,9 @@
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
-#include <numeric>
+#include <functional>
+#include <map>
+#include <random>
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
@@ -40,13 +42,13 @@ struct GradcheckOptions {
 
 /// What is checked: a model's training step, or a graph from a file.
 struct Subject {
-  Graph forward;                    ///< each input and parameter read by one node
-  std::vector<NodeId> results;      ///< what is differentiated
-  std::vector<NodeId> leaves;       ///< with respect to what
-  NodeId loss;                      ///< invalid: no scalar
+  Graph forward;                                        ///< each input and parameter read by one node
+  std::vector<NodeId> results;                          ///< what is differentiated
+  std::vector<NodeId> leaves;                           ///< with respect to what
+  NodeId loss;                                          ///< invalid: no scalar
   std::vector<std::pair<std::string, Graph>> compiled;  ///< what is compiled, by name
-  std::vector<Bindings> steps;      ///< values; of the later ones only inputs and scalars count
-  std::string data;                 ///< "12 rows of `digits`, seed 0"
+  std::vector<Bindings> steps;                          ///< values; of the later ones only inputs and scalars count
+  std::string data;                                     ///< "12 rows of `digits`, seed 0"
 };
 
 /// Nodes that read the same input or persistent become one.
@@ -78,8 +80,8 @@ Graph gradient_graph(const Graph& forward, NodeId loss, const std::vector<NodeId
   return g;
 }
 
-Bindings bind_batch(const Graph& graph, const TrainSpec& spec, const RunData& data, const std::vector<int64_t>& order, int64_t rows,
-                    int64_t step) {
+Bindings bind_batch(const Graph& graph, const TrainSpec& spec, const RunData& data, const std::vector<int64_t>& order,
+                    int64_t rows, int64_t step) {
   Bindings b;
   b.rows = rows;
   b.scalars = {{"step", double(step)}, {"epoch", 0}};
@@ -151,7 +153,9 @@ Subject subject_of_graph(Session& session, const GradcheckOptions& o) {
   for (const Node& n : graph.nodes()) {
     bool fits = !n.type.has_rows() || n.type.shape[0] == Extent{1, true};
     if (n.op == Op::input && !fits)
-      throw UserError(Code::E0601, fmt::format("the input `{}` is {}: rows of a batch must be its first dimension, alone", n.attributes.text, to_string(n.type)),
+      throw UserError(Code::E0601,
+                      fmt::format("the input `{}` is {}: rows of a batch must be its first dimension, alone", n.attributes.text,
+                                  to_string(n.type)),
                       o.common.file);
   }
   Subject s;
@@ -199,7 +203,8 @@ class Gradcheck {
     if (o_.common.json)
       line({{"verdict", failed_ ? "wrong" : "ok"}});
     else
-      std::printf("%s\n", failed_ ? "WRONG: see above" : "ok: gradients agree with finite differences, compiled code with the interpreter");
+      std::printf("%s\n", failed_ ? "WRONG: see above"
+                                  : "ok: gradients agree with finite differences, compiled code with the interpreter");
     return failed_ ? exit_user_error : exit_done;
   }
 
@@ -210,8 +215,11 @@ class Gradcheck {
     if (!o_.common.json) fmt::print(format, std::forward<Args>(args)...);
   }
 
-  std::string place_of(NodeId node) const {
-    return node.valid() ? session_.sources.describe_line(s_.forward[node].span) : "";
+  std::string place_of(NodeId node) const { return node.valid() ? session_.sources.describe_line(s_.forward[node].span) : ""; }
+
+  void report(const Diagnostic& d) {
+    std::fflush(stdout);
+    session_.print(d);
   }
 
   void check_rule_table() {
@@ -224,8 +232,15 @@ class Gradcheck {
       print("  {:<14} {:>5} {:>9} {:>6} {:>8} {:>11}  {}{}\n", op_name(r.op), r.nodes, r.elements, r.kinks, r.undefined,
             error_text_of(r.worst.error), place_of(r.worst.node), r.failed ? "  WRONG" : "");
       if (o_.common.json)
-        line({{"rule", op_name(r.op)}, {"nodes", r.nodes}, {"elements", r.elements}, {"kinks", r.kinks}, {"skipped", r.undefined},
-              {"cut", r.cut_nodes}, {"worst", json_error(r.worst.error)}, {"at", place_of(r.worst.node)}, {"ok", !r.failed}});
+        line({{"rule", op_name(r.op)},
+              {"nodes", r.nodes},
+              {"elements", r.elements},
+              {"kinks", r.kinks},
+              {"skipped", r.undefined},
+              {"cut", r.cut_nodes},
+              {"worst", json_error(r.worst.error)},
+              {"at", place_of(r.worst.node)},
+              {"ok", !r.failed}});
     }
     for (const RuleReport& r : reports)
       if (r.failed) report_rule(r, options);
@@ -243,7 +258,7 @@ class Gradcheck {
       std::vector<NodeId> results, leaves;
       for (const Output& out : candidate.graph.outputs) results.push_back(out.node);
       for (uint32_t i = 0; i < candidate.graph.size(); ++i)
-        if (op_class(candidate.graph[NodeId{i}].op) == OpClass::leaf) leaves.push_back(NodeId{i});
+        if (Op op = candidate.graph[NodeId{i}].op; op == Op::input || op == Op::parameter) leaves.push_back(NodeId{i});
       for (const RuleReport& found :
            check_rules(candidate.graph, candidate.bindings, nodes_with_gradient(candidate.graph, results, leaves), options))
         if (found.op == r.op && found.failed) return true;
@@ -251,7 +266,7 @@ class Gradcheck {
     };
     write_case(reduce_case(std::move(c), fails, {400, 10}), d,
                fmt::format("the gradient rule of {} disagrees with finite differences here", op_name(r.op)));
-    session_.print(d);
+    report(d);
   }
 
   /// The node over leaves with the values of its operands.
@@ -284,11 +299,16 @@ class Gradcheck {
 
   void check_whole() {
     LossReport r = check_loss(s_.forward, s_.steps[0], s_.loss, s_.leaves, {});
-    print("gradient of the loss: {} directions and {} single elements of {} parameters ({} elements); worst error {}{}{}\n", r.directions,
-          r.elements, r.parameters, r.parameter_elements, error_text_of(r.worst.error),
+    print("gradient of the loss: {} directions and {} single elements of {} parameters ({} elements); worst error {}{}{}\n",
+          r.directions, r.elements, r.parameters, r.parameter_elements, error_text_of(r.worst.error),
           r.kinks > 0 ? fmt::format("; {} at a kink, skipped", r.kinks) : "", r.failed ? "  WRONG" : "");
     if (o_.common.json)
-      line({{"loss", {{"directions", r.directions}, {"elements", r.elements}, {"kinks", r.kinks}, {"worst", json_error(r.worst.error)}, {"ok", !r.failed}}}});
+      line({{"loss",
+             {{"directions", r.directions},
+              {"elements", r.elements},
+              {"kinks", r.kinks},
+              {"worst", json_error(r.worst.error)},
+              {"ok", !r.failed}}}});
     if (!r.failed) return;
     failed_ = true;
     Diagnostic d;
@@ -296,13 +316,18 @@ class Gradcheck {
     d.span = s_.forward[r.worst.node.valid() ? r.worst.node : s_.loss].span;
     d.message = fmt::format("the gradient of the loss is wrong: {:g} by the rules, {:g} by finite differences ({})", r.worst.rule,
                             r.worst.difference, r.worst.what);
-    session_.print(d);
+    report(d);
   }
 
   void row(const std::string& what, const Comparison& c) {
-    print("  {:<42} {:>10} {:>11} {:>10.2g}{}\n", what, c.elements, error_text_of(c.worst_error), c.worst, c.difference ? "  WRONG" : "");
+    print("  {:<42} {:>10} {:>11} {:>10.2g}{}\n", what, c.elements, error_text_of(c.worst_error), c.worst,
+          c.difference ? "  WRONG" : "");
     if (o_.common.json)
-      line({{"compared", what}, {"elements", c.elements}, {"worst", json_error(c.worst_error)}, {"of_allowed", json_error(c.worst)}, {"ok", !c.difference}});
+      line({{"compared", what},
+            {"elements", c.elements},
+            {"worst", json_error(c.worst_error)},
+            {"of_allowed", json_error(c.worst)},
+            {"ok", !c.difference}});
   }
 
   void check_compiled() {
@@ -312,7 +337,8 @@ class Gradcheck {
     print("  {:<42} {:>10} {:>11} {:>10}\n", "", "values", "worst error", "of allowed");
     for (const auto& [name, graph] : s_.compiled) {
       GraphCase c{graph, s_.steps[0]};
-      Reference wide = make_reference(graph, c.bindings, Precision::f64), narrow = make_reference(graph, c.bindings, Precision::f32);
+      Reference wide = make_reference(graph, c.bindings, Precision::f64),
+                narrow = make_reference(graph, c.bindings, Precision::f32);
       size_t all = compiler.passes.size();
       bool wrong = false;
       auto stage = [&](const char* what, size_t passes, Carrier carrier, const Reference& reference) {
@@ -358,7 +384,7 @@ class Gradcheck {
     std::optional<Culprit> culprit = find_culprit(compiler, c);
     if (!culprit) {
       d.message = fmt::format("{}: a difference came and went; it does not show when looked for again", name);
-      session_.print(d);
+      report(d);
       return;
     }
     GraphCase small = reduce_culprit(compiler, c, *culprit);
@@ -371,7 +397,7 @@ class Gradcheck {
       std::string place = session_.sources.describe_line(n.span);
       operations.push_back(fmt::format("`{}`{}", op_name(n.op), place.empty() ? "" : " at " + place));
     }
-    d.message = fmt::format("{} is wrong{}", culprit->text(), operations.empty() ? "" : ", at " + operations[0]);
+    d.message = fmt::format("{} is wrong{}", culprit->text(), operations.empty() ? "" : ": " + operations[0]);
     if (!culprit->crash.empty())
       d.notes.push_back("it stops with: " + culprit->crash);
     else
@@ -381,7 +407,7 @@ class Gradcheck {
     if (operations.size() > 1 && operations.size() <= 8)
       d.notes.push_back(fmt::format("what it needs to show: {}", fmt::join(operations.rbegin(), operations.rend(), ", ")));
     write_case(small, d, culprit->text() + " gives a wrong value here");
-    session_.print(d);
+    report(d);
   }
 
   void write_case(const GraphCase& c, Diagnostic& d, const std::string& what) {
@@ -392,12 +418,13 @@ class Gradcheck {
     write_file_atomically(out_, std::as_bytes(std::span(text.data(), text.size())));
     size_t operations = 0;
     for (const Node& n : c.graph.nodes()) operations += op_class(n.op) != OpClass::leaf;
-    d.notes.push_back(fmt::format("the smallest graph that shows it ({} operation{}) is in {}", operations, operations == 1 ? "" : "s", out_));
+    d.notes.push_back(
+        fmt::format("the smallest graph that shows it ({} operation{}) is in {}", operations, operations == 1 ? "" : "s", out_));
     d.help.push_back(fmt::format("this is a bug of nnc; please report it with that file, which `{}` checks again", command));
   }
 
   /// Several steps, each from what the one before left.
-  std::vector<Results> chain(const Graph& graph, const std::function<Results(const Bindings&, size_t)>& step) const {
+  std::vector<Results> chain(const std::function<Results(const Bindings&, size_t)>& step) const {
     std::vector<Results> all;
     Bindings b = s_.steps[0];
     for (size_t i = 0; i < s_.steps.size(); ++i) {
@@ -406,22 +433,22 @@ class Gradcheck {
       all.push_back(step(b, i));
       for (const auto& [name, value] : all.back().updates) b.persistents[name] = value;
     }
-    (void)graph;
     return all;
   }
 
   void check_steps() {
     const Graph& graph = s_.compiled[0].second;
     std::vector<std::vector<Results>> runs;
-    runs.push_back(chain(graph, [&](const Bindings& b, size_t) { return interpret(graph, b); }));
+    runs.push_back(chain([&](const Bindings& b, size_t) { return interpret(graph, b); }));
     for (uint64_t seed = 0; seed < 6; ++seed)
-      runs.push_back(chain(graph, [&](const Bindings& b, size_t i) { return interpret_disturbed(graph, b, Precision::f32, seed + 100 * i); }));
+      runs.push_back(
+          chain([&](const Bindings& b, size_t i) { return interpret_disturbed(graph, b, Precision::f32, seed + 100 * i); }));
     Route route = Route::optimized();
     route.level = session_.target.level;
     route.threads = session_.thread_count();
     RoutedGraph compiled(graph, route, s_.steps[0].rows);
     std::vector<Bindings> starts;
-    std::vector<Results> found = chain(graph, [&](const Bindings& b, size_t) {
+    std::vector<Results> found = chain([&](const Bindings& b, size_t) {
       starts.push_back(b);
       return compiled.run(b);
     });
@@ -440,9 +467,10 @@ class Gradcheck {
     Diagnostic d;
     d.code = Code::E0523;
     d.span = session_.module ? session_.module->train().span : Span{};
-    d.message = fmt::format("after {} steps {} is {:.9g}, the interpreter says {:.9g}; each step by itself agrees", s_.steps.size(),
-                            element_text(*compared.difference, graph), compared.difference->found, compared.difference->expected);
-    session_.print(d);
+    d.message =
+        fmt::format("after {} steps {} is {:.9g}, the interpreter says {:.9g}; each step by itself agrees", s_.steps.size(),
+                    element_text(*compared.difference, graph), compared.difference->found, compared.difference->expected);
+    report(d);
   }
 
   Session& session_;
@@ -455,7 +483,8 @@ class Gradcheck {
 int gradcheck(const GradcheckOptions& o) {
   SignalScope signals;
   Session session(o.common);
-  Subject subject = is_graph_file(o.common.file) || o.common.file == "-" ? subject_of_graph(session, o) : subject_of_model(session, o);
+  Subject subject =
+      is_graph_file(o.common.file) || o.common.file == "-" ? subject_of_graph(session, o) : subject_of_model(session, o);
   return Gradcheck(session, o, std::move(subject)).run();
 }
 
@@ -463,18 +492,19 @@ int gradcheck(const GradcheckOptions& o) {
 
 void add_gradcheck(CLI::App& app, Action& action) {
   auto o = std::make_shared<GradcheckOptions>();
-  CLI::App* command = app.add_subcommand(
-      "gradcheck",
-      "whether this model is differentiated and compiled right\n\n"
-      "  nnc gradcheck digits.nn\n"
-      "  nnc gradcheck digits.nn --weights digits.safetensors --rows 32 --set Hidden=64\n"
-      "  nnc gradcheck digits.gradcheck.nnir          what a failed check has written\n");
+  CLI::App* command = app.add_subcommand("gradcheck",
+                                         "whether this model is differentiated and compiled right\n\n"
+                                         "  nnc gradcheck digits.nn\n"
+                                         "  nnc gradcheck digits.nn --weights digits.safetensors --rows 32 --set Hidden=64\n"
+                                         "  nnc gradcheck digits.gradcheck.nnir          what a failed check has written\n");
   add_common(*command, o->common, true, true);
   command->add_option("--weights,--init", o->weights, "at these weights (.safetensors) instead of the initial values");
   command->add_option("--rows", o->rows, "rows of the batch (default: up to 13, fewer for large models)")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 20));
-  command->add_option("--steps", o->steps, "steps in a row that compiled code is followed for (3)")->check(CLI::Range(int64_t{1}, int64_t{1000}));
-  command->add_option("--out", o->out, "where the smallest failing graph is written (default: FILE.gradcheck.nnir in the current folder)");
+  command->add_option("--steps", o->steps, "steps in a row that compiled code is followed for (3)")
+      ->check(CLI::Range(int64_t{1}, int64_t{1000}));
+  command->add_option("--out", o->out,
+                      "where the smallest failing graph is written (default: FILE.gradcheck.nnir in the current folder)");
   command->callback([o, &action] { action = [o] { return gradcheck(*o); }; });
 }
 

@@ -1,20 +1,22 @@
 // Difference quotients, and how far to trust them.
 //
-// All of it is 64-bit arithmetic, in which central differences with Richardson extrapolation over three step sizes h, h/2, h/4 (an
-// error of h^6) reach ten to twelve digits. The two extrapolations, of two and of three steps, differ by about the error of the
-// better; with the rounding error of the quotient that is what a result may be off by. Several h are tried, from a coarse one that
-// depends on the scale of the function to a fine one, and the one with the smallest such error counts. A complex step would be
-// as sharp for smooth operations, but has no meaning for those with corners (max, abs, select, a rounding), and each operation of
-// the oracle would have to exist a second time; extended precision gains digits that the rules, themselves in 64 bits, do not have.
+// All of it is 64-bit arithmetic, in which central differences with Richardson extrapolation over three step sizes h, h/2, h/4
+// (an error of h^6) reach ten to twelve digits. The two extrapolations, of two and of three steps, differ by about the error of
+// the better; with the rounding error of the quotient that is what a result may be off by. Several h are tried, from a coarse one
+// that depends on the scale of the function to a fine one, and the one with the smallest such error counts. A complex step would
+// be as sharp for smooth operations, but has no meaning for those with corners (max, abs, select, a rounding), and each operation
+// of the oracle would have to exist a second time; extended precision gains digits that the rules, themselves in 64 bits, do not
+// have.
 //
 // A rule is checked at the node itself, its operands being leaves with their values in the model. An element-wise operation has a
 // diagonal Jacobian: one evaluation moves every element, and each gives a quotient of its own. Everything else with a rule is
-// linear in each operand or a contraction, for which a central difference is exact at any step: a random direction through a whole
-// operand moves every element of the gradient at once, single elements follow. The largest and smallest of a reduction are
+// linear in each operand or a contraction, for which a central difference is exact at any step: a random direction through a
+// whole operand moves every element of the gradient at once, single elements follow. The largest and smallest of a reduction are
 // linear between ties: elements that tie move together, which the shares must add up to.
 //
-// At a kink the two one-sided slopes differ, and any number between them is a (sub)gradient; nnc's conventions (gradient_rules.cpp)
-// all are such numbers. Next to a pole or jump quotients do not settle, and the element is skipped and counted.
+// At a kink the two one-sided slopes differ, and any number between them is a (sub)gradient; nnc's conventions
+// (gradient_rules.cpp) all are such numbers. Next to a pole or jump quotients do not settle, and the element is skipped and
+// counted.
 #include "driver/gradient_check.h"
 
 #include <algorithm>
@@ -87,10 +89,10 @@ struct SingleOp {
   Graph graph;
   Bindings bindings;
   NodeId result;
-  std::vector<NodeId> leaves;    ///< of float type, whose gradients are asked for
-  std::vector<int> operand_of;   ///< the leaf's operand
-  std::vector<size_t> chosen;    ///< if only some elements of the node stand here: which
-  std::vector<int64_t> shape;    ///< of the node, then
+  std::vector<NodeId> leaves;   ///< of float type, whose gradients are asked for
+  std::vector<int> operand_of;  ///< the leaf's operand
+  std::vector<size_t> chosen;   ///< if only some elements of the node stand here: which
+  std::vector<int64_t> shape;   ///< of the node, then
 };
 
 SingleOp isolate(const Graph& graph, NodeId id, const std::vector<const Tensor*>& operands, int64_t rows) {
@@ -180,7 +182,8 @@ class RuleCheck {
     for (double scale : {0x1p-7, 0x1p-14, 0x1p-21}) {
       for (bool relative : {false, true}) {
         std::vector<double> h(kept.size());
-        for (size_t i = 0; i < kept.size(); ++i) h[i] = scale * (relative ? std::fabs(kept[i]) : std::max(1.0, std::fabs(kept[i])));
+        for (size_t i = 0; i < kept.size(); ++i)
+          h[i] = scale * (relative ? std::fabs(kept[i]) : std::max(1.0, std::fabs(kept[i])));
         std::array<std::vector<double>, 3> up, down;
         for (size_t level = 0; level < 3; ++level)
           for (bool plus : {true, false}) {
@@ -197,11 +200,14 @@ class RuleCheck {
           // The steps that were really taken differ from h by roundings of x: that is an error of the quotient too.
           double slope = std::fabs(difference(2, up[2], down[2][i], 2));
           double shift = slope * epsilon * std::fabs(kept[i]);
-          auto improve = [&](Quotient& q, Quotient with) { if (with.error < q.error) q = with; };
+          auto improve = [&](Quotient& q, Quotient with) {
+            if (with.error < q.error) q = with;
+          };
           improve(best[i], extrapolate(difference(0, up[0], down[0][i], 2), difference(1, up[1], down[1][i], 2),
                                        difference(2, up[2], down[2][i], 2), magnitude + shift / epsilon, h[i]));
           // One side: errors of h and h^2 are eliminated.
-          auto one_side = [&](const std::vector<double>& a, const std::vector<double>& b2, const std::vector<double>& c, double sign) {
+          auto one_side = [&](const std::vector<double>& a, const std::vector<double>& b2, const std::vector<double>& c,
+                              double sign) {
             double d1 = sign * difference(0, a, y, 1), d2 = sign * difference(1, b2, y, 1), d3 = sign * difference(2, c, y, 1);
             double r1 = 2 * d2 - d1, r2 = 2 * d3 - d2, r = (4 * r2 - r1) / 3;
             Quotient q{r, std::fabs(r - r2) + 16 * epsilon * (magnitude + shift / epsilon) / h[i]};
@@ -348,7 +354,8 @@ SingleOp sample_elements(const Graph& graph, NodeId id, const std::vector<const 
   std::vector<NodeId> over;
   for (NodeId operand : n.operands) {
     auto [it, fresh] = leaves.emplace(operand.value, NodeId{});
-    if (fresh) it->second = b.input("x" + std::to_string(operand.value), {graph.type(operand).dtype, {{int64_t(chosen.size()), false}}});
+    if (fresh)
+      it->second = b.input("x" + std::to_string(operand.value), {graph.type(operand).dtype, {{int64_t(chosen.size()), false}}});
     over.push_back(it->second);
   }
   NodeId result = flat.add(n.op, over, n.attributes, n.span, n.scope);
@@ -407,8 +414,8 @@ std::vector<bool> nodes_with_gradient(const Graph& graph, const std::vector<Node
   for (NodeId leaf : leaves) depends[leaf.value] = true;
   for (uint32_t i = 0; i < graph.size(); ++i)
     for (size_t k = 0; k < graph[NodeId{i}].operands.size(); ++k)
-      if (depends[graph[NodeId{i}].operands[k].value] && is_float(graph.type(NodeId{i}).dtype) && graph[NodeId{i}].op != Op::stop_gradient &&
-          !(graph[NodeId{i}].op == Op::select && k == 0))
+      if (depends[graph[NodeId{i}].operands[k].value] && is_float(graph.type(NodeId{i}).dtype) &&
+          graph[NodeId{i}].op != Op::stop_gradient && !(graph[NodeId{i}].op == Op::select && k == 0))
         depends[i] = true;
   for (NodeId result : results) reaches[result.value] = true;
   for (uint32_t i = graph.size(); i-- > 0;) {
@@ -467,7 +474,8 @@ GraphCase hold_stopped(const Graph& graph, const Bindings& bindings, NodeId loss
 
 class LossCheck {
  public:
-  LossCheck(const Graph& graph, const Bindings& bindings, NodeId loss, const std::vector<NodeId>& leaves, const GradientCheckOptions& options)
+  LossCheck(const Graph& graph, const Bindings& bindings, NodeId loss, const std::vector<NodeId>& leaves,
+            const GradientCheckOptions& options)
       : options_(options), graph_(graph), loss_(loss), leaves_(leaves), random_(11, stable_hash("gradcheck")) {
     gradients_ = rule_gradients(bindings);
     std::vector<NodeId> moved = leaves;
@@ -488,7 +496,8 @@ class LossCheck {
     quotients -= double(all);
     size_t each = std::min(count, size_t(std::max(0.0, quotients)));
     quotients -= double(each);
-    size_t single = std::min(size_t(options_.single_elements), size_t(std::max(0.0, quotients / double(std::max<size_t>(count, 1)))));
+    size_t single =
+        std::min(size_t(options_.single_elements), size_t(std::max(0.0, quotients / double(std::max<size_t>(count, 1)))));
     for (size_t n = 0; n < all; ++n) {
       std::vector<std::vector<double>> direction;
       for (size_t k = 0; k < count; ++k) direction.push_back(random_direction(k));
@@ -512,9 +521,7 @@ class LossCheck {
 
  private:
   const std::string& name(size_t k) const { return graph_[leaves_[k]].attributes.text; }
-  Tensor& tensor(size_t k) {
-    return (graph_[leaves_[k]].op == Op::input ? at_.inputs : at_.persistents).at(name(k));
-  }
+  Tensor& tensor(size_t k) { return (graph_[leaves_[k]].op == Op::input ? at_.inputs : at_.persistents).at(name(k)); }
   std::vector<double> random_direction(size_t k) {
     std::vector<double> d(tensor(k).values.size());
     for (double& v : d) v = random_.next_normal();
@@ -526,13 +533,16 @@ class LossCheck {
     g.outputs.clear();
     g.updates.clear();
     NodeId seed = Builder(g, g[loss_].span).constant_like(1, loss_);
-    std::vector<NodeId> given = options_.gradients ? options_.gradients(g, loss_, seed, leaves_) : gradients_of(g, loss_, seed, leaves_);
+    std::vector<NodeId> given =
+        options_.gradients ? options_.gradients(g, loss_, seed, leaves_) : gradients_of(g, loss_, seed, leaves_);
     for (size_t k = 0; k < given.size(); ++k)
       if (given[k].valid()) g.outputs.push_back({std::to_string(k), given[k]});
     std::map<std::string, Tensor> outputs = interpret(g, bindings).outputs;
     std::vector<Tensor> result;
     for (size_t k = 0; k < given.size(); ++k)
-      result.push_back(given[k].valid() ? outputs.at(std::to_string(k)) : make_tensor(graph_.type(leaves_[k]).dtype, shape_at(graph_.type(leaves_[k]), bindings.rows)));
+      result.push_back(given[k].valid()
+                           ? outputs.at(std::to_string(k))
+                           : make_tensor(graph_.type(leaves_[k]).dtype, shape_at(graph_.type(leaves_[k]), bindings.rows)));
     return result;
   }
 

@@ -15,31 +15,31 @@ namespace nnc {
 using GradientFunction = std::function<std::vector<NodeId>(Graph&, NodeId output, NodeId seed, const std::vector<NodeId>& wrt)>;
 
 struct GradientCheckOptions {
-  GradientFunction gradients;           ///< empty: gradients_of
-  std::function<void()> poll;           ///< called between evaluations; may throw to leave
-  double rule_tolerance = 1e-6;         ///< relative
+  GradientFunction gradients;    ///< empty: gradients_of
+  std::function<void()> poll;    ///< called between evaluations; may throw to leave
+  double rule_tolerance = 1e-6;  ///< relative
   double loss_tolerance = 1e-5;
-  int64_t elements_per_node = 512;      ///< of an element-wise operation, each with its own difference quotient
-  int64_t single_elements = 4;          ///< of any other operand, and of a parameter, beside directions through all of them
-  double work_per_node = 1e6;           ///< multiplications; a larger operation is cut to smaller sizes first
-  double work = 4e9;                    ///< of all evaluations of the loss together
+  int64_t elements_per_node = 512;  ///< of an element-wise operation, each with its own difference quotient
+  int64_t single_elements = 4;      ///< of any other operand, and of a parameter, beside directions through all of them
+  double work_per_node = 1e6;       ///< multiplications; a larger operation is cut to smaller sizes first
+  double work = 4e9;                ///< of all evaluations of the loss together
 };
 
 /// The worst element of a check.
 struct WorstGradient {
-  double error = 0;          ///< |rule - difference| / (max(|rule|, |difference|) + what the difference itself may be off by)
+  double error = 0;  ///< |rule - difference| / (max(|rule|, |difference|) + what the difference itself may be off by)
   double rule = 0, difference = 0;
-  NodeId node;               ///< of the checked graph
-  std::string what;          ///< "operand 0 at [3, 1]", "`fc1.weight` at [0, 2]", "a direction through all parameters"
+  NodeId node;       ///< of the checked graph
+  std::string what;  ///< "operand 0 at [3, 1]", "`fc1.weight` at [0, 2]", "a direction through all parameters"
 };
 
 struct RuleReport {
   Op op{};
   int64_t nodes = 0;
-  int64_t elements = 0;      ///< difference quotients compared
-  int64_t cut_nodes = 0;     ///< checked at smaller sizes than the model's
-  int64_t kinks = 0;         ///< elements where the two one-sided slopes differ: the rule has to lie between them
-  int64_t undefined = 0;     ///< elements next to which the operation is not finite or jumps: skipped
+  int64_t elements = 0;   ///< difference quotients compared
+  int64_t cut_nodes = 0;  ///< checked at smaller sizes than the model's
+  int64_t kinks = 0;      ///< elements where the two one-sided slopes differ: the rule has to lie between them
+  int64_t undefined = 0;  ///< elements next to which the operation is not finite or jumps: skipped
   WorstGradient worst;
   bool failed = false;
 };
@@ -52,7 +52,7 @@ std::vector<RuleReport> check_rules(const Graph&, const Bindings&, const std::ve
 
 struct LossReport {
   int64_t directions = 0, elements = 0;
-  int64_t kinks = 0;           ///< quotients that no step size makes settle: a kink or jump lies at the point itself; skipped
+  int64_t kinks = 0;  ///< quotients that no step size makes settle: a kink or jump lies at the point itself; skipped
   int64_t parameters = 0;
   int64_t parameter_elements = 0;
   WorstGradient worst;

@@ -13,8 +13,8 @@ namespace {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
 constexpr int runs_of_a_reference = 6;
-// A disturbance is so many times what one operation may be off by, and so many times the scatter is allowed: a run that happens to
-// scatter little is made up for.
+// A disturbance is so many times what one operation may be off by, and so many times the scatter is allowed: a run that happens
+// to scatter little is made up for.
 constexpr double amplification = 4, margin = 4;
 
 double half_unit(Precision p) { return p == Precision::f32 ? 0x1p-24 : 0x1p-52; }

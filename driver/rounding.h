@@ -1,10 +1,11 @@
 // How far compiled code may be from the 64-bit interpreter: what rounding to 32 bits can do to each value of this very graph on
 // these very numbers.
 //
-// Method: Monte Carlo arithmetic (Parker, 1997). The interpreter runs several times with every operation's result disturbed at random
-// by a few times what one f32 rounding could change; a sum of products by what the roundings of its partial sums could (the root of
-// their number times the sum of magnitudes). How far the results scatter is the conditioning of the computation, cancellation and
-// branches taken the other way included, so that a tolerance made of it neither reports honest rounding nor hides a wrong value.
+// Method: Monte Carlo arithmetic (Parker, 1997). The interpreter runs several times with every operation's result disturbed at
+// random by a few times what one f32 rounding could change; a sum of products by what the roundings of its partial sums could
+// (the root of their number times the sum of magnitudes). How far the results scatter is the conditioning of the computation,
+// cancellation and branches taken the other way included, so that a tolerance made of it neither reports honest rounding nor
+// hides a wrong value.
 #pragma once
 
 #include <cstdint>

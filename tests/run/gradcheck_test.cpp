@@ -1,0 +1,299 @@
+// nnc gradcheck on compilers that are wrong: a pass, the lowering of fused kernels, code generation and gradient rules, each
+// broken from outside, are named and cut down to the operation at fault. And on the right one: rounding and kinks are no fault.
+#include <algorithm>
+#include <cmath>
+
+#include "driver/bisect.h"
+#include "driver/case_file.h"
+#include "driver/gradient_check.h"
+#include "passes/differentiate.h"
+#include "passes/rewrite.h"
+#include "tests/unit/catch.h"
+
+using namespace nnc;
+
+namespace {
+
+Extent n(int64_t size) { return {size, false}; }
+const Extent rows{1, true};
+const DType f32 = DType::f32;
+
+/// Two layers, a loss, gradients and a step of descent; `rows` odd, so that vectors have tails.
+GraphCase small_network() {
+  Graph g;
+  Builder b(g);
+  NodeId x = b.input("x", {f32, {rows, n(6)}});
+  NodeId w = b.parameter({"w", {f32, {n(5), n(6)}}, PersistentKind::parameter, {}});
+  NodeId v = b.parameter({"v", {f32, {n(5)}}, PersistentKind::parameter, {}});
+  NodeId lr = b.scalar("lr");
+  NodeId h = b.unary(Op::tanh, b.contract(x, w, {0, 1}, {2, 1}, {0, 2}));
+  NodeId s = b.unary(Op::sigmoid, b.contract(h, v, {0, 1}, {1}, {0}));
+  NodeId loss = b.mean(b.unary(Op::log, b.add(s, 1.0)), {0});
+  g.outputs = {{"loss", loss}};
+  for (const ParameterGradient& p : differentiate(g, loss, {"w", "v"}))
+    g.updates.push_back({p.parameter, b.sub(p.parameter == "w" ? w : v, b.mul(p.node, lr))});
+  std::mt19937_64 random(5);
+  return {g, random_bindings(g, 7, random)};
+}
+
+int operations(const Graph& graph) {
+  return int(
+      std::count_if(graph.nodes().begin(), graph.nodes().end(), [](const Node& x) { return op_class(x.op) != OpClass::leaf; }));
+}
+
+bool has(const Graph& graph, Op op) {
+  return std::any_of(graph.nodes().begin(), graph.nodes().end(), [&](const Node& x) { return x.op == op; });
+}
+
+/// Every `op` a thousandth too large.
+void spoil(Graph& graph, Op op, const std::function<bool(const Graph&, NodeId)>& where = {}) {
+  Rebuild rebuild(graph);
+  for (uint32_t i = 0; i < graph.size(); ++i) {
+    NodeId id = rebuild.copy(NodeId{i});
+    if (graph[NodeId{i}].op != op || (where && !where(graph, NodeId{i}))) continue;
+    Builder b(rebuild.result, graph[NodeId{i}].span);
+    int group = graph[NodeId{i}].group;
+    NodeId factor = b.constant_like(1.001, id), wrong = b.mul(id, factor);
+    rebuild.result[wrong].group = group;
+    rebuild.to[i] = wrong;
+  }
+  graph = rebuild.finish();
+}
+
+CompilerUnderTest product() { return CompilerUnderTest::product(host_target().level, 1); }
+
+GradientFunction wrong_rule(Op op) {
+  return [op](Graph& g, NodeId output, NodeId seed, const std::vector<NodeId>& wrt) {
+    std::vector<NodeId> gradients = gradients_of(g, output, seed, wrt);
+    for (NodeId& gradient : gradients)
+      if (g[output].op == op && gradient.valid()) gradient = Builder(g).mul(gradient, 1.001);
+    return gradients;
+  };
+}
+
+std::vector<NodeId> inputs_of(const Graph& g) {
+  std::vector<NodeId> leaves;
+  for (uint32_t i = 0; i < g.size(); ++i)
+    if ((g[NodeId{i}].op == Op::input || g[NodeId{i}].op == Op::parameter) && is_float(g.type(NodeId{i}).dtype))
+      leaves.push_back(NodeId{i});
+  return leaves;
+}
+
+}  // namespace
+
+TEST_CASE("the product's compiler agrees with the interpreter", "[gradcheck]") {
+  CHECK_FALSE(find_culprit(product(), small_network()));
+}
+
+TEST_CASE("a wrong pass is named, wherever it stands, and left with its operation", "[gradcheck]") {
+  GraphCase c = small_network();
+  for (size_t at : {size_t{1}, size_t{4}}) {
+    CompilerUnderTest compiler = product();
+    GraphPass right = compiler.passes[at].run;
+    compiler.passes[at].run = [right](Graph& g) {
+      right(g);
+      spoil(g, Op::sigmoid);
+    };
+    std::optional<Culprit> culprit = find_culprit(compiler, c);
+    REQUIRE(culprit);
+    CHECK(culprit->carrier == Carrier::graph_interpreter);
+    CHECK(culprit->passes == at + 1);
+    CHECK(culprit->pass == compiler.passes[at].name);
+    CHECK(culprit->text().find("the pass `" + compiler.passes[at].name + "`") == 0);
+    CHECK(culprit->difference.name == "loss");
+    GraphCase small = reduce_culprit(compiler, c, *culprit);
+    INFO(print_graph(small.graph, nullptr));
+    CHECK(operations(small.graph) == 1);
+    CHECK(has(small.graph, Op::sigmoid));
+    CHECK(small.bindings.rows == 1);
+    CHECK(check_stage(compiler, small, *culprit));
+    CHECK_FALSE(check_stage(product(), small, *culprit));
+  }
+}
+
+TEST_CASE("lowering that is wrong for fused kernels is told from passes and from code generation", "[gradcheck]") {
+  GraphCase c = small_network();
+  CompilerUnderTest compiler = product();
+  // Wrong where a tanh shares its kernel with what it is applied to, which fuse_contractions brings about.
+  auto fused = [](const Graph& g, NodeId id) { return g[id].group >= 0 && g[g[id].operands[0]].group == g[id].group; };
+  for (Carrier broken : {Carrier::program_interpreter, Carrier::compiled}) {
+    compiler.carry = [=](const Graph& g, const Bindings& b, Carrier carrier) {
+      Graph wrong = g;
+      if (carrier == broken || carrier == Carrier::compiled) spoil(wrong, Op::tanh, fused);
+      Route route;
+      route.carrier = carrier;
+      return run_route(wrong, b, route);
+    };
+    std::optional<Culprit> culprit = find_culprit(compiler, c);
+    REQUIRE(culprit);
+    CHECK(culprit->carrier == broken);
+    CHECK(culprit->pass == "fuse_contractions");
+    CHECK(culprit->text().find(broken == Carrier::compiled ? "code generation" : "lowering") == 0);
+    ReduceOptions few;
+    few.evaluations = 150;
+    GraphCase small = reduce_culprit(compiler, c, *culprit, {}, few);
+    INFO(print_graph(small.graph, nullptr));
+    CHECK(operations(small.graph) <= 3);
+    CHECK(has(small.graph, Op::tanh));
+    CHECK(has(small.graph, Op::contract));
+  }
+}
+
+TEST_CASE("a compiler that stops is a fault of the stage that stops", "[gradcheck]") {
+  CompilerUnderTest compiler = product();
+  compiler.passes[2].run = [](Graph& g) { g.outputs.push_back({"beyond", NodeId{g.size()}}); };
+  std::optional<Culprit> culprit = find_culprit(compiler, small_network());
+  REQUIRE(culprit);
+  CHECK(culprit->passes == 3);
+  CHECK(culprit->crash.find("is broken after the pass") != std::string::npos);
+}
+
+TEST_CASE("what rounding may change follows from the numbers", "[gradcheck]") {
+  Graph g;
+  Builder b(g);
+  NodeId x = b.input("x", {f32, {rows}}), y = b.input("y", {f32, {rows}});
+  g.outputs = {{"sum", b.add(x, y)}, {"cancelled", b.sub(b.add(x, y), x)}, {"exact", b.binary(Op::maximum, x, y)}};
+  Bindings values;
+  values.rows = 2;
+  values.inputs["x"] = {f32, {2}, {1000, 1}};
+  values.inputs["y"] = {f32, {2}, {0.001, 1}};
+  Reference r = make_reference(g, values, Precision::f32);
+  auto allowed = [&](const char* name, size_t i) {
+    return r.allowed.outputs.at(name).values[i] / std::fabs(r.exact.outputs.at(name).values[i]);
+  };
+  CHECK(allowed("sum", 0) < 1e-5);
+  CHECK(allowed("cancelled", 0) > 0.01);  // digits are lost, and that is known
+  CHECK(allowed("cancelled", 1) < 1e-5);
+  CHECK(allowed("exact", 0) < 2e-6);
+  Results f = r.exact;
+  f.outputs["sum"].values[1] *= 1.001;
+  Comparison compared = compare_results(f, r);
+  REQUIRE(compared.difference);
+  CHECK(compared.difference->name == "sum");
+  CHECK(compared.difference->index == 1);
+  f = r.exact;
+  f.outputs["sum"].values[0] = std::nan("");
+  CHECK(compare_results(f, r).difference);
+  f.outputs.erase("sum");
+  CHECK(compare_results(f, r).difference);
+  CHECK(compare_results(f, r).worst == INFINITY);
+}
+
+TEST_CASE("every gradient rule of a graph is checked, and the wrong one is named", "[gradcheck]") {
+  GraphCase c = small_network();
+  NodeId loss = c.graph.outputs[0].node;
+  c.graph.updates.clear();
+  std::vector<NodeId> leaves = inputs_of(c.graph);
+  std::vector<bool> nodes = nodes_with_gradient(c.graph, {loss}, leaves);
+  GradientCheckOptions options;
+  std::vector<RuleReport> right = check_rules(c.graph, c.bindings, nodes, options);
+  std::vector<std::string_view> seen;
+  for (const RuleReport& r : right) {
+    INFO(op_name(r.op) << " " << r.worst.error << " " << r.worst.what);
+    seen.push_back(op_name(r.op));
+    CHECK_FALSE(r.failed);
+    CHECK(r.elements > 0);
+    CHECK(r.worst.error < 1e-9);
+  }
+  for (std::string_view op : {"tanh", "sigmoid", "log", "contract", "reduce_sum", "div", "add"})
+    CHECK(std::count(seen.begin(), seen.end(), op) == 1);
+  CHECK_FALSE(check_loss(c.graph, c.bindings, loss, leaves, options).failed);
+  for (Op op : {Op::tanh, Op::contract, Op::reduce_sum}) {
+    options.gradients = wrong_rule(op);
+    for (const RuleReport& r : check_rules(c.graph, c.bindings, nodes, options)) {
+      INFO(op_name(r.op));
+      CHECK(r.failed == (r.op == op));
+      if (r.failed) CHECK(r.worst.error == Approx(1e-3).margin(2e-4));
+    }
+  }
+  // Gradients that do not add up, though every rule is right.
+  options.gradients = [&](Graph& g, NodeId output, NodeId seed, const std::vector<NodeId>& wrt) {
+    std::vector<NodeId> gradients = gradients_of(g, output, seed, wrt);
+    gradients[1] = Builder(g).mul(gradients[1], 1.01);
+    return gradients;
+  };
+  LossReport wrong = check_loss(c.graph, c.bindings, loss, leaves, options);
+  CHECK(wrong.failed);
+  CHECK(wrong.directions > 3);
+}
+
+TEST_CASE("kinks and the ends of domains are counted and no faults; a slope outside the corner's is one", "[gradcheck]") {
+  auto check = [](Op op, std::vector<double> values, GradientFunction gradients = {}) {
+    Graph g;
+    Builder b(g);
+    NodeId x = b.input("x", {f32, {rows}});
+    NodeId y = op == Op::maximum      ? b.binary(op, x, b.constant_like(0, x))
+               : op == Op::reduce_max ? b.reduce(op, x, {0})
+                                      : b.unary(op, x);
+    Bindings at;
+    at.rows = int64_t(values.size());
+    at.inputs["x"] = {f32, {at.rows}, values};
+    GradientCheckOptions options;
+    options.gradients = std::move(gradients);
+    std::vector<RuleReport> all = check_rules(g, at, nodes_with_gradient(g, {y}, {x}), options);
+    REQUIRE(all.size() == 1);
+    return all[0];
+  };
+  RuleReport abs = check(Op::abs, {0, 1, -2});
+  CHECK_FALSE(abs.failed);
+  CHECK(abs.kinks == 1);
+  CHECK(abs.elements == 3);
+  RuleReport relu = check(Op::maximum, {0, 0, 3, -1e-3});
+  CHECK_FALSE(relu.failed);
+  CHECK(relu.kinks == 4);  // two elements, seen from both operands
+  RuleReport root = check(Op::sqrt, {0, 4});
+  CHECK_FALSE(root.failed);
+  CHECK(root.undefined == 1);
+  CHECK(root.elements == 1);
+  CHECK_FALSE(check(Op::log, {1e-6, 1e6, 1}).failed);
+  CHECK_FALSE(check(Op::tanh, {20, -9, 1e-9}).failed);
+  CHECK_FALSE(check(Op::floor, {0.5, 2}).failed);
+  RuleReport tie = check(Op::reduce_max, {3, 1, 3, 3});
+  CHECK_FALSE(tie.failed);
+  CHECK(tie.kinks >= 1);
+  auto shifted = [](Graph& g, NodeId output, NodeId seed, const std::vector<NodeId>& wrt) {
+    std::vector<NodeId> gradients = gradients_of(g, output, seed, wrt);
+    Builder b(g);
+    gradients[0] = b.add(gradients[0], b.mul(seed, 1.5));
+    return gradients;
+  };
+  CHECK(check(Op::abs, {0.0}, shifted).failed);
+  // Shares of a tie that add up to more than one.
+  CHECK(check(Op::reduce_max, {3, 3}, [](Graph& g, NodeId output, NodeId seed, const std::vector<NodeId>& wrt) {
+          std::vector<NodeId> gradients = gradients_of(g, output, seed, wrt);
+          gradients[0] = Builder(g).mul(gradients[0], 2);
+          return gradients;
+        }).failed);
+}
+
+TEST_CASE("stop_gradient holds its value while the loss is moved", "[gradcheck]") {
+  Graph g;
+  Builder b(g);
+  NodeId x = b.parameter({"x", {f32, {n(3)}}, PersistentKind::parameter, {}});
+  NodeId loss = b.reduce(Op::reduce_sum, b.mul(x, b.unary(Op::stop_gradient, b.unary(Op::exp, x))), {0});
+  g.outputs = {{"loss", loss}};
+  Bindings at;
+  at.persistents["x"] = {f32, {3}, {0.5, -1, 2}};
+  LossReport r = check_loss(g, at, loss, {x}, {});
+  CHECK_FALSE(r.failed);
+  CHECK(r.elements == 3);
+}
+
+TEST_CASE("a case survives its file", "[gradcheck]") {
+  GraphCase c = small_network();
+  Bindings odd = c.bindings;
+  odd.inputs["x"].values[3] = -INFINITY;
+  odd.inputs["x"].values[4] = std::nan("");
+  odd.inputs["x"].values[5] = 1.0 / 3;
+  std::string text = print_case({c.graph, odd}, nullptr, "what it shows\nand how");
+  CHECK(text.starts_with("# what it shows\n# and how\n#= rows 7\n"));
+  std::optional<Bindings> back = parse_case_values(text, c.graph, "case.nnir");
+  REQUIRE(back);
+  CHECK(back->rows == 7);
+  CHECK(back->scalars == odd.scalars);
+  CHECK(back->persistents == odd.persistents);
+  CHECK(std::isnan(back->inputs["x"].values[4]));
+  back->inputs["x"].values[4] = odd.inputs["x"].values[4] = 0;
+  CHECK(back->inputs == odd.inputs);
+  CHECK_FALSE(parse_case_values(print_graph(c.graph, nullptr), c.graph, "case.nnir"));
+}
