@@ -27,6 +27,7 @@
 #include <chrono>
 #include <cstdio>
 #include <exception>
+#include <system_error>
 #include <thread>
 
 #include "base/check.h"
@@ -184,8 +185,14 @@ class JitProgram final : public CompiledProgram {
       }
     };
     std::vector<std::thread> others;
-    for (size_t p = 1; p < parts.size(); ++p) others.emplace_back(work, p);
+    others.reserve(parts.size());
+    size_t taken = 1;
+    try {
+      for (; taken < parts.size(); ++taken) others.emplace_back(work, taken);
+    } catch (const std::system_error&) {  // no more threads can be started: this one does the rest
+    }
     work(0);
+    for (; taken < parts.size(); ++taken) work(taken);
     for (std::thread& t : others) t.join();
     for (PartObject& object : objects) {
       if (object.error) std::rethrow_exception(object.error);
