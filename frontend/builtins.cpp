@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 #include "base/check.h"
@@ -348,9 +349,13 @@ TensorValue Lowering::back(const TensorValue& reduced, const std::vector<int>& i
   return t;
 }
 
-// log(sum(exp(x))), shifted by the largest so that nothing overflows; the shift takes no part in the gradient.
+// log(sum(exp(x))), shifted by the largest so that nothing overflows; the shift takes no part in the gradient. The shift itself is kept
+// finite: with an infinite one, infinity - infinity would make a NaN of the -inf that nothing but -inf has, and of the inf of a +inf.
 TensorValue Lowering::logsumexp(const TensorValue& x, const std::vector<int>& indices, Span span) {
   TensorValue largest = unary(Op::stop_gradient, reduce(Op::reduce_max, x, indices, span), span);
+  double limit = x.dtype == DType::f64 ? std::numeric_limits<double>::max() : double(std::numeric_limits<float>::max());
+  largest = binary(Op::maximum, largest, constant(-limit, largest.dtype, largest.dims, span), span);
+  largest = binary(Op::minimum, largest, constant(limit, largest.dtype, largest.dims, span), span);
   TensorValue shifted = binary(Op::sub, x, back(largest, indices, x, span), span);
   TensorValue sum = reduce(Op::reduce_sum, unary(Op::exp, shifted, span), indices, span);
   return binary(Op::add, largest, unary(Op::log, sum, span), span);

@@ -71,7 +71,7 @@ double convert_number(double value, DType from, DType to) {
 
 ELEMENTWISE(neg, is_float(e.to) ? -x : wrap_integer(0 - bits(x), e.to))
 ELEMENTWISE(abs, is_float(e.to) ? std::fabs(x) : x < 0 ? wrap_integer(0 - bits(x), e.to) : x)
-ELEMENTWISE(sign, std::isnan(x) ? x : x > 0 ? 1 : x < 0 ? -1 : 0)
+ELEMENTWISE(sign, x > 0 ? 1 : x < 0 ? -1 : x)  // NaN and zeros stay, with their sign
 ELEMENTWISE(floor, std::floor(x))
 ELEMENTWISE(ceil, std::ceil(x))
 ELEMENTWISE(round, std::nearbyint(x))
