@@ -20,6 +20,13 @@ bool is_expensive(Op op) {
 }
 
 std::vector<bool> transparent_nodes(const Graph& graph) {
+  // A view that has to stand in memory gets a kernel between the one that computes its operand and those that read it: were it transparent, these
+  // could be one kernel, which would come before and after it.
+  std::vector<bool> stored(graph.size(), false);
+  for (const Output& o : graph.outputs) stored[o.node.value] = true;
+  for (const Update& u : graph.updates) stored[u.node.value] = true;
+  for (const Node& n : graph.nodes())
+    if (n.op == Op::reshape) stored[n.operands[0].value] = true;
   std::vector<bool> transparent(graph.size(), false);
   std::vector<int> cost(graph.size(), 0);
   std::vector<bool> leaf_only(graph.size(), false);
@@ -34,6 +41,7 @@ std::vector<bool> transparent_nodes(const Graph& graph) {
         leaf_only[i] = leaf_only[i] && leaf_only[o.value];
         cost[i] += cost[o.value];
       }
+      transparent[i] = leaf_only[i] || !stored[i];
     } else if (is_elementwise(node.op) && !is_expensive(node.op)) {
       bool leaves = true;
       int total = 1;
@@ -83,6 +91,9 @@ void finish_groups(Graph& graph) {
   for (uint32_t i = graph.size(); i-- > 0;)
     if (live[i])
       for (NodeId o : graph[NodeId{i}].operands) live[o.value] = true;
+  // What nothing needs is not computed, whatever fusion put it into: its operands would have to stand somewhere.
+  for (uint32_t i = 0; i < graph.size(); ++i)
+    if (!live[i]) graph[NodeId{i}].group = -1;
 
   auto own_group = [&](NodeId n) {
     if (graph[n].group < 0) graph[n].group = next++;

@@ -221,8 +221,11 @@ std::vector<Failure> replay(const std::string& path, const std::vector<Check>& c
   std::string text = read_text_file(path);
   if (path.size() > 3 && path.compare(path.size() - 3, 3, ".nn") == 0) return replay_program(path, text);
   GraphCase c = read_case(text, path);
+  std::vector<Check> checks = chosen.empty() ? every_check() : chosen;
+  // All in one child; one by one if something fails, so that each failure has its route.
   std::vector<Failure> failures;
-  for (const Check& check : chosen.empty() ? every_check() : chosen)
+  if (!outcome(in_sandbox([&] { return encode(run_checks(c, checks)); }))) return failures;
+  for (const Check& check : checks)
     if (auto f = check_in_sandbox(c, check)) {
       f->check = check.encode();
       failures.push_back(*f);
