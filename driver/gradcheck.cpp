@@ -148,6 +148,21 @@ Subject subject_of_model(Session& session, const GradcheckOptions& o) {
   return s;
 }
 
+/// Random indices that lie within their tables.
+void fit_indices(const Graph& graph, Bindings& bindings) {
+  for (const Node& n : graph.nodes()) {
+    if (op_class(n.op) != OpClass::indexing) continue;
+    const Shape& table = n.op == Op::gather ? graph.type(n.operands[0]).shape : n.type.shape;
+    double length = double(table[size_t(n.attributes.axes[0])].at(bindings.rows));
+    NodeId index = n.operands[1];
+    while (graph[index].operands.size() == 1) index = graph[index].operands[0];
+    const Node& leaf = graph[index];
+    auto& bound = leaf.op == Op::input ? bindings.inputs : bindings.persistents;
+    if (auto it = bound.find(leaf.attributes.text); it != bound.end() && !is_float(leaf.type.dtype))
+      for (double& v : it->second.values) v = std::fmod(v, length);
+  }
+}
+
 Subject subject_of_graph(Session& session, const GradcheckOptions& o) {
   Graph graph = load_graph(session, o.common.file);
   for (const Node& n : graph.nodes()) {
@@ -167,6 +182,7 @@ Subject subject_of_graph(Session& session, const GradcheckOptions& o) {
   s.data = values ? fmt::format("the file's own values, {} row{}", values->rows, values->rows == 1 ? "" : "s")
                   : fmt::format("random values, seed {}, {} rows", seed, o.rows.value_or(5));
   s.steps = {values ? *values : random_bindings(s.forward, o.rows.value_or(5), random)};
+  if (!values) fit_indices(s.forward, s.steps[0]);
   for (const Output& out : s.forward.outputs)
     if (is_float(s.forward.type(out.node).dtype)) {
       s.results.push_back(out.node);
@@ -483,9 +499,15 @@ class Gradcheck {
 int gradcheck(const GradcheckOptions& o) {
   SignalScope signals;
   Session session(o.common);
-  Subject subject =
-      is_graph_file(o.common.file) || o.common.file == "-" ? subject_of_graph(session, o) : subject_of_model(session, o);
-  return Gradcheck(session, o, std::move(subject)).run();
+  try {
+    bool lone = is_graph_file(o.common.file) || o.common.file == "-";
+    Subject subject = lone ? subject_of_graph(session, o) : subject_of_model(session, o);
+    return Gradcheck(session, o, std::move(subject)).run();
+  } catch (const UserError& e) {  // of the interpreter, say, which names a place in the file
+    std::fflush(stdout);
+    session.print(e.diagnostic());
+    return exit_user_error;
+  }
 }
 
 }  // namespace
