@@ -28,6 +28,7 @@
 #include "base/check.h"
 #include "base/diagnostics.h"
 #include "codegen/codegen.h"
+#include "codegen/llvm_versions.h"
 
 namespace nnc {
 namespace {
@@ -37,7 +38,7 @@ const llvm::Target& native_target() {
     llvm::InitializeNativeTarget();
     llvm::InitializeNativeTargetAsmPrinter();
     std::string error;
-    const llvm::Target* found = llvm::TargetRegistry::lookupTarget(llvm::sys::getProcessTriple(), error);
+    const llvm::Target* found = llvm::TargetRegistry::lookupTarget(target_triple(llvm::sys::getProcessTriple()), error);
     NNC_CHECK(found != nullptr, error);
     return found;
   }();
@@ -70,15 +71,15 @@ std::unique_ptr<llvm::TargetMachine> make_target_machine(const Target& target) {
   }
   llvm::TargetOptions options;
   options.AllowFPOpFusion = llvm::FPOpFusion::Standard;
-  std::unique_ptr<llvm::TargetMachine> machine(native.createTargetMachine(llvm::sys::getProcessTriple(), cpu, features, options,
-                                                                          llvm::Reloc::PIC_, llvm::CodeModel::Small,
+  std::unique_ptr<llvm::TargetMachine> machine(native.createTargetMachine(machine_triple(llvm::sys::getProcessTriple()), cpu, features,
+                                                                          options, llvm::Reloc::PIC_, llvm::CodeModel::Small,
                                                                           llvm::CodeGenOptLevel::Default, false));
   NNC_CHECK(machine != nullptr, "no target machine for " + cpu);
   return machine;
 }
 
 void set_machine(llvm::Module& module, llvm::TargetMachine& machine) {
-  module.setTargetTriple(machine.getTargetTriple().str());
+  module.setTargetTriple(machine_triple(machine.getTargetTriple().str()));
   module.setDataLayout(machine.createDataLayout());
 }
 
@@ -124,7 +125,7 @@ Target target_by_name(const std::string& name) {
     target.cpu = cpu_of_level(*level);
     return target;
   }
-  std::unique_ptr<llvm::MCSubtargetInfo> info(native_target().createMCSubtargetInfo(llvm::sys::getProcessTriple(), "", ""));
+  std::unique_ptr<llvm::MCSubtargetInfo> info(native_target().createMCSubtargetInfo(target_triple(llvm::sys::getProcessTriple()), "", ""));
   if (!info || !info->isCPUStringValid(name)) {
     std::vector<std::string> known{"native", "portable", "avx2", "avx512"};
     if (info)
@@ -136,7 +137,7 @@ Target target_by_name(const std::string& name) {
                         : "did you mean `" + like + "`?");
   }
   if (name == host_cpu()) return host_target_with_cpu();
-  info.reset(native_target().createMCSubtargetInfo(llvm::sys::getProcessTriple(), name, ""));
+  info.reset(native_target().createMCSubtargetInfo(target_triple(llvm::sys::getProcessTriple()), name, ""));
   VectorLevel level = VectorLevel::portable;
   if (is_x86()) {
     if (info->checkFeatures("+avx512f,+avx512dq,+avx512bw,+avx512vl,+avx512cd"))

@@ -1,11 +1,12 @@
 // LLVM's own passes (AddressSanitizer, ThreadSanitizer) do most of it. They leave three things out, which are done here first:
-//   masked loads and stores   ASan tests each lane in a block of its own, which makes tails ten times as long; TSan ignores them. Our masks are prefixes
+//   masked loads and stores   ASan tests each lane in a block of its own, which makes tails ten times as long; TSan ignores them.
+//   Our masks are prefixes
 //                             (Emitter::lane_mask), so that one range of as many bytes as the mask has lanes is exact
 //   gathers                   one address at a time; an absent lane stands for lane 0, which always exists
 //   vectors over 16 bytes     TSan knows no single access as large: a range again
-// And ASan sees the arena and the persistents as one allocation each. The bytes that belong to no buffer (spread_memory in passes/poison.h
-// leaves some after each) are poisoned while `run` runs: by every thread as it enters, which is idempotent, and until the first leaves, which is after
-// the last barrier.
+// And ASan sees the arena and the persistents as one allocation each. The bytes that belong to no buffer (spread_memory in
+// passes/poison.h leaves some after each) are poisoned while `run` runs: by every thread as it enters, which is idempotent, and
+// until the first leaves, which is after the last barrier.
 #include "codegen/sanitize.h"
 
 #include <llvm/Analysis/CGSCCPassManager.h>
@@ -97,7 +98,8 @@ class Ranges {
     }
     if (address_sanitizer) return;
     if (auto* load = llvm::dyn_cast<llvm::LoadInst>(i)) wide(load_, load->getPointerOperand(), load->getType());
-    if (auto* store = llvm::dyn_cast<llvm::StoreInst>(i)) wide(store_, store->getPointerOperand(), store->getValueOperand()->getType());
+    if (auto* store = llvm::dyn_cast<llvm::StoreInst>(i))
+      wide(store_, store->getPointerOperand(), store->getValueOperand()->getType());
   }
 
   uint64_t bytes(llvm::Type* type) const { return module_.getDataLayout().getTypeStoreSize(type).getFixedValue(); }
@@ -107,7 +109,8 @@ class Ranges {
     ir_.CreateCall(function, {pointer, ir_.getInt64(bytes(type))});
   }
 
-  void masked(llvm::IntrinsicInst* call, llvm::FunctionCallee function, llvm::Value* pointer, llvm::Value* mask, llvm::Type* type) {
+  void masked(llvm::IntrinsicInst* call, llvm::FunctionCallee function, llvm::Value* pointer, llvm::Value* mask,
+              llvm::Type* type) {
     unsigned lanes = llvm::cast<llvm::FixedVectorType>(type)->getNumElements();
     llvm::Value* bits = ir_.CreateZExt(ir_.CreateBitCast(mask, ir_.getIntNTy(lanes)), ir_.getInt64Ty());
     llvm::Value* count = ir_.CreateUnaryIntrinsic(llvm::Intrinsic::ctpop, bits);
@@ -120,7 +123,8 @@ class Ranges {
     llvm::Value *pointers = call->getArgOperand(0), *mask = call->getArgOperand(2);
     llvm::Value* first = ir_.CreateExtractElement(pointers, uint64_t(0));
     for (unsigned l = 0; l < lanes; ++l) {
-      llvm::Value* pointer = ir_.CreateSelect(ir_.CreateExtractElement(mask, uint64_t(l)), ir_.CreateExtractElement(pointers, uint64_t(l)), first);
+      llvm::Value* pointer =
+          ir_.CreateSelect(ir_.CreateExtractElement(mask, uint64_t(l)), ir_.CreateExtractElement(pointers, uint64_t(l)), first);
       ir_.CreateCall(load_, {pointer, ir_.getInt64(bytes(call->getType()->getScalarType()))});
     }
     call->setMetadata(llvm::LLVMContext::MD_nosanitize, llvm::MDNode::get(module_.getContext(), {}));
@@ -131,11 +135,11 @@ class Ranges {
   llvm::FunctionCallee load_, store_;
 };
 
-using Gaps = std::vector<std::pair<int64_t, int64_t>>;  // offset, bytes
+using Gaps = std::vector<std::pair<int64_t, int64_t> >;  // offset, bytes
 
 /// What of a block of the program's memory no buffer owns at any time.
 Gaps gaps_of(const Program& program, BufferKind kind, int64_t block_bytes) {
-  std::vector<std::pair<int64_t, int64_t>> owned;
+  std::vector<std::pair<int64_t, int64_t> > owned;
   for (const Buffer& b : program.buffers)
     if (b.kind == kind) owned.emplace_back(b.offset, b.offset + b.bytes);
   std::sort(owned.begin(), owned.end());

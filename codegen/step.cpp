@@ -17,6 +17,7 @@
 
 #include "base/check.h"
 #include "codegen/contract.h"
+#include "codegen/llvm_versions.h"
 #include "codegen/machine.h"
 #include "codegen/map.h"
 #include "runtime/step_abi.h"
@@ -145,7 +146,7 @@ class StepEmitter {
     Value* now = load_atomic(i32, team, offsetof(NncTeam, phase), AtomicOrdering::Acquire);
     ir.CreateCondBr(ir.CreateICmpNE(now, phase), done, again);
     ir.SetInsertPoint(again);
-    if (llvm::Triple(e.module.getTargetTriple()).isX86()) ir.CreateIntrinsic(llvm::Intrinsic::x86_sse2_pause, {}, {});
+    if (llvm::Triple(e.module.getTargetTriple()).isX86()) call_intrinsic(ir, llvm::Intrinsic::x86_sse2_pause);
     Value* next = ir.CreateAdd(count, ir.getInt32(1));
     count->addIncoming(next, again);
     ir.CreateCondBr(ir.CreateICmpSLT(next, ir.getInt32(spins)), spin, wait);
@@ -225,7 +226,7 @@ class StepEmitter {
           ir.CreateStore(e.i64(-1), claimed);
           ir.CreateStore(e.i64(0), base);
         });
-      e.when(timed, [&] { ir.CreateStore(ir.CreateIntrinsic(llvm::Intrinsic::readcyclecounter, {}, {}), started); });
+      e.when(timed, [&] { ir.CreateStore(call_intrinsic(ir, llvm::Intrinsic::readcyclecounter), started); });
       if (!team) {
         call(e.i64(0), e.i64(-1));
       } else {
@@ -239,7 +240,7 @@ class StepEmitter {
         });
       }
       e.when(timed, [&] {
-        Value* spent = ir.CreateSub(ir.CreateIntrinsic(llvm::Intrinsic::readcyclecounter, {}, {}), ir.CreateLoad(i64, started));
+        Value* spent = ir.CreateSub(call_intrinsic(ir, llvm::Intrinsic::readcyclecounter), ir.CreateLoad(i64, started));
         Value* sum = ir.CreateGEP(i64, cycles, k);
         ir.CreateStore(ir.CreateAdd(ir.CreateLoad(i64, sum), spent), sum);
       });

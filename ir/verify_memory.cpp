@@ -8,6 +8,8 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <iterator>
+#include <map>
 #include <utility>
 
 namespace nnc {
@@ -161,23 +163,47 @@ class MemoryChecker {
 
   // --- P11 ---
 
+  struct Life {
+    uint32_t buffer;
+    size_t first, last;
+  };
+
+  // In the order of kernels, a buffer enters the set of those alive, ordered by their places, and leaves it after its last kernel. The set holds no two that
+  // overlap, so that only the neighbours of a new one can. One that does overlap is reported and kept out.
   void check_arena() {
-    struct Life {
-      uint32_t buffer;
-      size_t first, last;
-    };
     std::vector<Life> lives;
-    for (uint32_t b = 0; b < touches_.size(); ++b)
-      if (program_.buffers[b].kind == BufferKind::temporary && !touches_[b].empty())
+    for (uint32_t b = 0; b < touches_.size(); ++b) {
+      const Buffer& buffer = program_.buffers[b];
+      if (buffer.kind == BufferKind::temporary && buffer.bytes > 0 && !touches_[b].empty())
         lives.push_back({b, touches_[b].front().kernel, touches_[b].back().kernel});
-    for (size_t i = 0; i < lives.size(); ++i)
-      for (size_t k = i + 1; k < lives.size(); ++k) {
-        const Life &x = lives[i], &y = lives[k];
-        const Buffer &a = program_.buffers[x.buffer], &b = program_.buffers[y.buffer];
-        if (x.first <= y.last && y.first <= x.last && buffers_overlap(a, b))
-          fail("P11: {} ({} bytes at {}, kernels {} to {}) and {} ({} bytes at {}, kernels {} to {}) overlap", a.name, a.bytes, a.offset, x.first,
-               x.last, b.name, b.bytes, b.offset, y.first, y.last);
-      }
+    }
+    std::vector<size_t> by_last(lives.size());
+    for (size_t i = 0; i < lives.size(); ++i) by_last[i] = i;
+    std::stable_sort(lives.begin(), lives.end(), [](const Life& x, const Life& y) { return x.first < y.first; });
+    std::stable_sort(by_last.begin(), by_last.end(), [&](size_t x, size_t y) { return lives[x].last < lives[y].last; });
+    std::map<int64_t, size_t> alive;  // by offset
+    std::vector<bool> entered(lives.size(), false);
+    size_t ended = 0;
+    for (size_t i = 0; i < lives.size(); ++i) {
+      const Buffer& buffer = program_.buffers[lives[i].buffer];
+      for (; ended < by_last.size() && lives[by_last[ended]].last < lives[i].first; ++ended)
+        if (entered[by_last[ended]]) alive.erase(program_.buffers[lives[by_last[ended]].buffer].offset);
+      auto next = alive.lower_bound(buffer.offset);
+      bool clean = true;
+      if (next != alive.end()) clean = check_apart(lives[next->second], lives[i]);
+      if (next != alive.begin()) clean = check_apart(lives[std::prev(next)->second], lives[i]) && clean;
+      if (!clean) continue;
+      alive[buffer.offset] = i;
+      entered[i] = true;
+    }
+  }
+
+  bool check_apart(const Life& x, const Life& y) {
+    const Buffer &a = program_.buffers[x.buffer], &b = program_.buffers[y.buffer];
+    if (!buffers_overlap(a, b)) return true;
+    fail("P11: {} ({} bytes at {}, kernels {} to {}) and {} ({} bytes at {}, kernels {} to {}) overlap", a.name, a.bytes, a.offset, x.first, x.last,
+         b.name, b.bytes, b.offset, y.first, y.last);
+    return false;
   }
 
   // --- P12 ---
