@@ -6,14 +6,20 @@ find_package(CLI11 REQUIRED)
 find_package(nlohmann_json REQUIRED)
 
 # LLVM 19 or newer: the packages of Debian and of apt.llvm.org live in /usr/lib/llvm-N. 19 comes first because it is the
-# version that every supported system has and that the tests have seen most.
-foreach(version 19 20 21 22)
+# version that every supported system has and that the tests have seen most; -DNNC_LLVM=22 asks for another.
+set(NNC_LLVM "" CACHE STRING "The LLVM version to build with, 19 to 22; empty: the oldest there is")
+if(NNC_LLVM)
+  set(llvm_versions ${NNC_LLVM})
+else()
+  set(llvm_versions 19 20 21 22)
+endif()
+foreach(version ${llvm_versions})
   if(NOT LLVM_FOUND)
     find_package(LLVM ${version} QUIET CONFIG PATHS /usr/lib/llvm-${version} NO_DEFAULT_PATH)
   endif()
 endforeach()
 if(NOT LLVM_FOUND)
-  find_package(LLVM REQUIRED CONFIG)
+  find_package(LLVM ${NNC_LLVM} REQUIRED CONFIG)
 endif()
 if(LLVM_VERSION_MAJOR LESS 19)
   message(FATAL_ERROR "nnc needs LLVM 19 or newer, found ${LLVM_PACKAGE_VERSION} in ${LLVM_DIR}")

@@ -10,16 +10,26 @@ die() { say "$*"; exit 1; }
 
 installed() { [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
 
-# The LLVM to build with: the newest installed from 19 on, 19 itself where none is.
+# The LLVM to build with: NNC_LLVM=N if that is set, else the oldest installed from 19 on, 19 itself where none is.
 llvm_version() {
   local version
+  if [ -n "${NNC_LLVM:-}" ]; then echo "$NNC_LLVM"; return; fi
   for version in 19 20 21 22; do
     if installed "llvm-$version-dev"; then echo "$version"; return; fi
   done
   echo 19
 }
 
-build_packages() { echo "g++ cmake ninja-build ccache libfmt-dev libcli11-dev nlohmann-json3-dev zlib1g-dev llvm-$(llvm_version)-dev"; }
+# The compiler is NNC_CXX (clang++-19, g++-12, ...) if that is set, else the system's g++; a build folder keeps the one it was made with.
+compiler_package() {
+  case "${NNC_CXX:-g++}" in
+    clang++-*) echo "clang-${NNC_CXX#clang++-}" ;;
+    clang++) echo clang ;;
+    *) echo "${NNC_CXX:-g++}" ;;
+  esac
+}
+
+build_packages() { echo "$(compiler_package) cmake ninja-build ccache libfmt-dev libcli11-dev nlohmann-json3-dev zlib1g-dev llvm-$(llvm_version)-dev"; }
 test_packages() { echo "catch2 python3 llvm-$(llvm_version)-tools"; }
 
 # install_missing PURPOSE PACKAGE...: installs those of the packages that are not there, and says so first.
@@ -43,13 +53,17 @@ install_missing() {
   rm -f "/tmp/nnc-apt.$$"
 }
 
-# build_targets TESTS TARGET...: Release, on all cores. TESTS is ON or OFF; a build folder that has the tests keeps them.
+# build_targets TESTS TARGET...: Release, on all cores. TESTS is ON or OFF; a build folder that has the tests keeps them. What else CMake is to be
+# told of a new folder stands in the array `cmake_options`.
+cmake_options=(-DCMAKE_BUILD_TYPE=Release)
 build_targets() {
   local tests=$1 log
   shift
   if [ ! -f "$build/build.ninja" ] || { [ "$tests" = ON ] && ! grep -q '^NNC_TESTS:BOOL=ON' "$build/CMakeCache.txt"; }; then
     say "Configuring in $build"
-    log=$(cmake -S "$root" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DNNC_TESTS="$tests" 2>&1) || { say "$log"; die "cmake failed"; }
+    [ -z "${NNC_CXX:-}" ] || cmake_options+=("-DCMAKE_CXX_COMPILER=$NNC_CXX")
+    [ -z "${NNC_LLVM:-}" ] || cmake_options+=("-DNNC_LLVM=$NNC_LLVM")
+    log=$(cmake -S "$root" -B "$build" -G Ninja "${cmake_options[@]}" -DNNC_TESTS="$tests" 2>&1) || { say "$log"; die "cmake failed"; }
   fi
   say "Building (the first time takes some minutes)"
   ninja -C "$build" --quiet "$@" >&2 || die "the build failed"

@@ -80,6 +80,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", type=Path, default=ROOT / "build", help="the build folder")
     parser.add_argument("--llvm", default="/usr/lib/llvm-19", help="where LLVM with lit and FileCheck is installed")
+    parser.add_argument("--sanitizer", choices=["address", "thread"], help="what the build folder was built with (scripts/test --sanitize)")
     parser.add_argument("suites", nargs="*", metavar="SUITE", help="unit, run, checks, lit (default: all)")
     own, lit_arguments = (sys.argv[1:], [])
     if "--" in own:
@@ -87,6 +88,8 @@ def main():
         own, lit_arguments = own[:cut], own[cut + 1:]
     options = parser.parse_args(own)
     build = options.build.resolve()
+    if options.sanitizer:
+        os.environ["NNC_SANITIZER"] = options.sanitizer  # tests that cannot run under it skip themselves, and say why
     suites = {
         "checks": lambda: run_checks(build),
         "lit": lambda: run_lit(build, options.llvm, lit_arguments),

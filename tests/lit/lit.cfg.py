@@ -23,9 +23,12 @@ config.environment["PATH"] = os.pathsep.join([str(build), str(llvm / "bin"), os.
 config.environment["NO_COLOR"] = "1"
 config.environment["TERM"] = "dumb"
 config.environment["COLUMNS"] = "80"
-for name in ("NNC_UPDATE_GOLDENS", "HOME", "ASAN_OPTIONS", "UBSAN_OPTIONS"):
+for name in ("NNC_UPDATE_GOLDENS", "HOME", "ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS", "TSAN_OPTIONS"):
     if name in os.environ:
         config.environment[name] = os.environ[name]
+
+if "NNC_SANITIZER" in os.environ:  # `UNSUPPORTED: sanitizer-thread`, with the reason beside it
+    config.available_features.add("sanitizer-" + os.environ["NNC_SANITIZER"])
 
 golden = f"{sys.executable} {here / 'golden.py'}"
 config.substitutions += [
