@@ -51,7 +51,7 @@ struct Element {
 
 /// Where a line begins: so far right of another line, or under an element of an earlier one.
 struct Indent {
-  int line = -1, offset = 0;  // under an element: the least
+  int line = -1, offset = 0;  // under an element: used if that is no further right than the line
   int under = -1, shift = 0;
 };
 
@@ -580,8 +580,9 @@ class Formatter {
       bool changed = round == 0;
       for (Line& line : lines_) {
         const Indent& rule = line.rule;
-        int indent = (rule.line >= 0 ? lines_[rule.line].indent : 0) + rule.offset;
-        if (rule.under >= 0) indent = std::max(indent, elements_[rule.under].at - rule.shift);
+        int base = rule.line >= 0 ? lines_[rule.line].indent : 0;
+        int indent = base + rule.offset;
+        if (rule.under >= 0 && elements_[rule.under].at - rule.shift > base) indent = elements_[rule.under].at - rule.shift;
         changed = changed || indent != line.indent;
         line.indent = indent;
         if (round > 0) continue;
