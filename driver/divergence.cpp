@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <new>
 #include <optional>
 
 #include <fmt/format.h>
@@ -57,13 +58,13 @@ Bindings bind_step(const StepRunner& runner, const TrainPlan& plan, const RunDat
 }
 
 /// What an f32 makes of a number.
-void round_to_f32(NodeId, Tensor& t) {
+void round_to_f32(Tensor& t) {
   if (t.dtype != DType::f32) return;
   for (double& v : t.values) v = double(float(v));
 }
 
 /// What an f32 cannot hold is infinite; all else is as exact as it can be.
-void overflow_f32(NodeId, Tensor& t) {
+void overflow_f32(Tensor& t) {
   if (t.dtype != DType::f32) return;
   for (double& v : t.values)
     if (std::abs(v) > double(std::numeric_limits<float>::max())) v = std::copysign(std::numeric_limits<double>::infinity(), v);
@@ -189,8 +190,19 @@ Divergence find_divergence(Session& session, StepRunner& runner, const TrainPlan
   CauseNamer namer(session, graphs, runner, trainer);
   // Rounded to f32 after every operation a step is nearly what the compiled one is: the same values overflow, and vanish where a logarithm is taken.
   // Where a fused operation rounds otherwise, the exact one may still show it.
-  for (const ValueHook& hook : {ValueHook(round_to_f32), ValueHook(overflow_f32)})
-    if (namer.name(interpret(graphs.optimized, bindings, true, hook).values, rows, result)) break;
+  struct Interrupted {};
+  try {
+    for (auto* as_f32 : {round_to_f32, overflow_f32}) {
+      auto hook = [&](NodeId, Tensor& value) {
+        if (runner.stop_requested()) throw Interrupted{};
+        as_f32(value);
+      };
+      if (namer.name(interpret(graphs.optimized, bindings, true, hook).values, rows, result)) break;
+    }
+  } catch (const Interrupted&) {
+  } catch (const UserError&) {        // an index outside its table
+  } catch (const std::bad_alloc&) {   // every value of a step, in 64 bits
+  }
   return result;
 }
 

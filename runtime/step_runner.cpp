@@ -215,5 +215,6 @@ bool StepRunner::choose_alone() {
 
 void StepRunner::request_stop() { std::atomic_ref<int32_t>(context_.stop).store(1, std::memory_order_relaxed); }
 void StepRunner::clear_stop() { std::atomic_ref<int32_t>(context_.stop).store(0, std::memory_order_relaxed); }
+bool StepRunner::stop_requested() { return std::atomic_ref<int32_t>(context_.stop).load(std::memory_order_relaxed) != 0; }
 
 }  // namespace nnc

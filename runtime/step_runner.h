@@ -56,6 +56,7 @@ class StepRunner {
   /// Set from a signal handler or another thread: the current step is finished, then run returns.
   void request_stop();
   void clear_stop();
+  bool stop_requested();
   /// [kernel_count] time stamp ticks are added up there; null: not measured.
   void measure_kernels(uint64_t* ticks) { context_.kernel_cycles = ticks; }
 

@@ -417,6 +417,21 @@ train {
         found = self.train(file, "on", "--set", "using.lr=0.001", "--resume", "w.last-good.safetensors")
         self.assertEqual(found[0], self.train(self.diverging(name="gentle"), "gentle")[0])
 
+    def test_ctrl_c_during_the_search(self):
+        """Some steps of a wide network are interpreted for seconds; the state that was finite is safe before."""
+        file = self.program("mnist_mlp", ("fc1: Dense(64)", "fc1: Dense(1024)"), ("fc2: Dense(64)", "fc2: Dense(1024)"), ("batch: 32", "batch: 1024"))
+        run = self.start("train", file, "--quiet", "--set", "using.lr=1e9", "--out", "w.safetensors", start_new_session=True)
+        good, deadline = self.folder / "w.last-good.safetensors", time.monotonic() + 60
+        while not good.exists() and time.monotonic() < deadline:
+            time.sleep(0.002)
+        os.killpg(run.pid, signal.SIGINT)
+        messages = run.communicate(timeout=60)[1]
+        self.assertEqual(run.returncode, 130, messages)
+        self.assertRegex(messages, r"^error\[E0501\]: loss became (NaN|infinite) at epoch 1, step \d\n")
+        self.assertIn("= note: the search for the operation that it came from was interrupted\n", messages)
+        self.assertIn("is saved in w.last-good.safetensors\n", messages)
+        self.assertTrue(all(math.isfinite(v) for _, values in read_safetensors(good)[1].values() for v in values))
+
     def test_saves_in_between_are_finite(self):
         file = self.diverging(loss="1e25 * mean_squared_error(Net(x), y)", using="adam()", report='  save     "w.safetensors", every: 1\n')
         run = self.run_nnc("train", file.name, "--no-shuffle", "--quiet", "--out", "w.safetensors")
