@@ -1,5 +1,6 @@
-// Saving: the checkpoint first, for it holds everything; then the weights. What cannot be written where it belongs is not given
-// up: in the middle of a run the next save tries again, at its end other folders are tried.
+// Saving: the weights first, then the checkpoint, so that a run that is killed between the two goes on from the older checkpoint
+// to the same weights. What cannot be written where it belongs is not given up: in the middle of a run the next save tries again,
+// at its end other folders are tried.
 #include "driver/train_run.h"
 
 #include <unistd.h>
@@ -119,9 +120,10 @@ std::vector<Diagnostic> TrainRun::try_save(int64_t steps) {
       failures.push_back(e.diagnostic());
     }
   };
-  if (!to_device_) attempt([&] { save_checkpoint(checkpoint_path(), steps); });
-  if (failures.empty()) saved_steps_ = steps;
   attempt([&] { save_weights(options_.out); });
+  size_t before = failures.size();
+  if (!to_device_) attempt([&] { save_checkpoint(checkpoint_path(), steps); });
+  if (failures.size() == before) saved_steps_ = steps;
   return failures;
 }
 

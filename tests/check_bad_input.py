@@ -4,9 +4,12 @@ import gzip
 import json
 import os
 import re
+import shutil
 import struct
 import subprocess
+import tempfile
 import unittest
+from pathlib import Path
 
 from command_line import EXAMPLES, NNC, CommandLine
 
@@ -35,6 +38,9 @@ class BadInput(CommandLine):
 
     def setUp(self):
         super().setUp()
+        self.elsewhere = Path(tempfile.mkdtemp(prefix="nnc-elsewhere-"))  # where a state goes that cannot be saved
+        self.addCleanup(shutil.rmtree, self.elsewhere, ignore_errors=True)
+        self.environment.update(TMPDIR=str(self.elsewhere), HOME=str(self.elsewhere))
         self.rows = [line.split(",") for line in (EXAMPLES / "data/digits.csv").read_text().splitlines()[:60]]
 
     def files(self):
@@ -131,6 +137,14 @@ class Programs(BadInput):
                 run = self.fails("E0201", "train", self.program("digits", (old, new)), says=(f"`{near}`",))
                 self.assertRegex(run.stderr, r"--> \S*digits\.nn:\d+:\d+\n")
 
+    def test_a_file_that_uses_itself(self):
+        for name in ("self.nn", "./self.nn", "../" + self.folder.name + "/self.nn"):
+            self.write("self.nn", f'use "{name}"\nfn f(x[N]) -> [N] {{ x }}\n')
+            self.fails("E0211", "check", "self.nn", says=("`self.nn` uses itself", "--> self.nn:1:5"))
+        self.write("a.nn", 'use "b.nn" { g }\nfn f(x[N]) -> [N] { g(x) }\n')
+        self.write("b.nn", 'use "./a.nn" { f }\nfn g(x[N]) -> [N] { x }\nfn h(x[N]) -> [N] { f(x) }\n')
+        self.nnc("check", "a.nn")
+
     def test_a_file_without_train(self):
         text = DIGITS.read_text()
         self.fails("E0603", "train", self.write("model.nn", text[text.index("model Digits"):text.index("train {")]), says=("model.nn", "train"))
@@ -174,6 +188,7 @@ class Usage(BadInput):
     def test_values_of_flags(self):
         self.misused("train", DIGITS, "--threads", 0, says=("`--threads`", "`0`"))
         self.misused("train", DIGITS, "--threads", -2, says=("`--threads`", "`-2`"))
+        self.misused("train", DIGITS, "--threads", 10000, says=("`--threads` takes 1 to 1024, found `10000`",))
         self.misused("train", DIGITS, "--threads", "many", says=("`--threads`", "`many`"))
         self.misused("train", DIGITS, "--epochs", "ten", says=("`--epochs`", "`ten`"))
         self.misused("train", DIGITS, "--epochs", says=("`--epochs`", "value"))
@@ -202,6 +217,12 @@ class Usage(BadInput):
                             says=("at least 1", f"found `{value}`", f"--> --set data.batch={value}"))
         self.fails_once("E0611", "train", DIGITS, "--set", "data.batch=abc", says=("`abc`", "--> --set data.batch=abc"))
 
+    def test_a_count_in_the_file_that_is_too_large(self):
+        for old, new, name in (("epochs   30", "epochs 99999999999999", "epochs"), ("epochs   30", "steps 99999999999999999999", "steps"),
+                               ("batch: 32", "batch: 99999999999999", "batch")):
+            run = self.fails("E0304", "check", self.program("digits", (old, new)), says=(f"`{name}` must be at most 1000000000000", "digits.nn:"))
+            self.assertNotIn("at least", run.stderr)
+
     def test_only_decimal_numbers_can_be_set(self):
         for value in ("nan", "inf", "-inf", "infinity", "0x1", "1e999", "1.5.2"):
             self.fails_once("E0611", "train", DIGITS, "--set", f"using.lr={value}", says=("number", f"`{value}`"))
@@ -221,6 +242,10 @@ class Usage(BadInput):
         self.fails("E0610", "train", DIGITS, "--set", "Layers=3", says=("`Layers`",))
         self.fails("E0611", "train", DIGITS, "--set", "data.batch=many", says=("`many`",))
         self.fails("E0611", "train", DIGITS, "--set", "using.lr=", says=("number",))
+        for value in ("true", "all", "fast", "none"):
+            self.fails_once("E0611", "train", DIGITS, "--set", f"using.lr={value}", says=(f"`using.lr` needs a number, found `{value}`",))
+        self.fails_once("E0611", "train", DIGITS, "--set", "using.nesterov=3", says=("`using.nesterov` is true or false, found `3`",))
+        self.fails_once("E0610", "train", DIGITS, "--set", "using=3", says=("`using` is a clause; its options are using.clip_norm, using.lr,",))
         self.fails("E0601", "train", DIGITS, "--set", "using.lr", says=("`--set using.lr`", "PATH=VALUE"))
         self.fails("E0601", "train", DIGITS, "--set", "=3", says=("PATH=VALUE",))
 
@@ -317,6 +342,37 @@ class Arrays(BadInput):
                 self.images_from(code, content, name="bad.npy")
 
 
+    def test_npy_values(self):
+        """NaN with row and place, and labels that are floats."""
+        def floats(shape, values):
+            return npy(f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}", struct.pack(f"<{len(values)}f", *values))
+
+        values = [0.0] * (50 * 64)
+        values[6 * 64 + 3] = float("nan")
+        self.write("x.npy", floats("(50, 64)", values))
+        self.write("y.npy", floats("(50,)", [1.0] * 50))
+        data = ("train", DIGITS, "--data", "image=x.npy", "--data", "label=y.npy")
+        self.fails("E0410", *data, says=("row 7 of `x.npy` holds NaN (value 4 of 64)",))
+        self.write("x.npy", floats("(50, 64)", [0.0] * (50 * 64)))
+        self.fails("E0406", *data, says=("`label` is class(10), but y.npy holds f32", "save the labels as integers"))
+
+    def test_data_that_changes_shape_between_runs(self):
+        pixels, labels = idx((200, 28, 28), bytes(28 * 28 * 200)), idx((200,), bytes(200))
+        self.write("x.idx", pixels)
+        self.write("y.idx", labels)
+        data = ("--data", "image=x.idx", "--data", "label=y.idx")
+        self.nnc("train", MNIST, "--quiet", "--steps", 2, *data)
+        resumed = ("train", MNIST, "--steps", 9, "--resume", "mnist_mlp.checkpoint.safetensors", *data)
+        self.write("x.idx", idx((200, 14, 56), bytes(28 * 28 * 200)))
+        self.nnc(*resumed, "--out", "w.safetensors")  # 784 values all the same, and their content too
+        self.write("x.idx", idx((200, 30, 30), bytes(900 * 200)))
+        self.fails("E0401", *resumed, says=("x.idx holds 30x30 images", "`image` is declared 784"))
+        self.write("x.idx", idx((150, 28, 28), bytes(28 * 28 * 150)))
+        self.fails("E0412", *resumed, says=("150 rows in x.idx", "200 in y.idx"))
+        self.write("y.idx", idx((150,), bytes(150)))
+        self.fails("E0504", *resumed, says=("training rows:", "in the checkpoint"))
+
+
 class Weights(BadInput):
     HEADER = {"dense1.weight": [64, 64], "dense1.bias": [64], "dense2.weight": [64, 64], "dense2.bias": [64], "dense3.weight": [10, 64], "dense3.bias": [10]}
 
@@ -354,13 +410,21 @@ class Weights(BadInput):
         self.fails("E0402", "eval", DIGITS, "--weights", "nowhere.safetensors", says=("nowhere.safetensors",))
         self.fails("E0402", "eval", DIGITS, "--weights", "folder", says=("folder",))
 
+    def test_every_tensor_that_does_not_fit_is_named_at_once(self):
+        self.write("bad.safetensors", self.weights(**{"dense1.weight": [32, 128], "dense2.bias": None, "dense3.bias": [11], "dense4.bias": [5]}))
+        run = self.fails("E0505", "train", DIGITS, "--init", "bad.safetensors", says=(
+            "4 tensors differ", "shape: `dense1.weight` is [32, 128] in the file, [64, 64] in the model", "missing: `dense2.bias` [64]",
+            "shape: `dense3.bias` is [11] in the file, [10] in the model", "extra: `dense4.bias` [5], which the model does not have"))
+        self.assertEqual(run.stderr.count("= note: "), 4)
+
     def test_weights_that_are_no_numbers(self):
         good = self.weights()
         for number, shown in ((float("nan"), "nan"), (float("inf"), "inf")):
             self.write("bad.safetensors", good[:-4] + struct.pack("<f", number))  # the last of dense3.bias
             self.csv("x.csv", [row[:64] for row in self.rows])
             for command in (("eval", DIGITS, "--weights", "bad.safetensors"), ("train", DIGITS, "--init", "bad.safetensors"),
-                            ("predict", DIGITS, "--weights", "bad.safetensors", "--input", "image=x.csv")):
+                            ("predict", DIGITS, "--weights", "bad.safetensors", "--input", "image=x.csv"),
+                            ("run", DIGITS, "--fn", "Digits", "--weights", "bad.safetensors", "--input", "image=x.csv")):
                 with self.subTest(command=command[0], number=shown):
                     self.fails("E0505", *command, says=("bad.safetensors", "NaN or infinite", f"`dense3.bias` [10]: element 9 is {shown}"))
 
@@ -405,7 +469,12 @@ class Outputs(BadInput):
 
     @unittest.skipUnless(os.path.exists("/dev/full"), "needs /dev/full")
     def test_full_disk(self):
-        self.fails("E0413", "train", DIGITS, "--epochs", 1, "--quiet", "--out", "/dev/full", says=("/dev/full", "no space"))
+        run = self.run_nnc("train", DIGITS, "--epochs", 1, "--quiet", "--out", "/dev/full")
+        self.assertEqual(run.returncode, 1)
+        self.check_message(run.stderr, ("error[E0413]", "/dev/full", "no space", "the state after step 45 is kept in full.rescued-"))
+        for path in self.folder.glob("full.rescued-*"):
+            self.nnc("eval", DIGITS, "--weights", path)
+            path.unlink()
         self.nnc("train", DIGITS, "--quiet", "--steps", 100, "--out", "expected.safetensors")
         for steps in (3, 100):  # less than a buffer of log, and more
             name = f"w{steps}.safetensors"
@@ -448,6 +517,14 @@ class Outputs(BadInput):
                         run = self.run_nnc(*arguments, stdout=full)
                     self.assertEqual(run.returncode, 1, run.stderr)
                     self.check_message(run.stderr, ("standard output",))
+
+    def test_no_home_folder(self):
+        for home in (None, "", "/nowhere"):
+            environment = {k: v for k, v in self.environment.items() if k not in ("HOME", "TMPDIR")}
+            if home is not None:
+                environment["HOME"] = home
+            run = subprocess.run([NNC, "train", str(DIGITS), "--steps", "2", "--quiet"], cwd=self.folder, env=environment, capture_output=True, text=True)
+            self.assertEqual((run.returncode, run.stderr), (0, ""))
 
     def test_standard_error_closed(self):
         for descriptors in ("2>&-", "0<&- 1>&- 2>&-"):

@@ -99,7 +99,7 @@ class Folders(Run):
         messages = self.end(run)
         self.assertEqual(run.returncode, 1, messages)
         self.assertNotIn("warning", messages, "said once")
-        self.assertIn("error[E0413]: cannot write `out/w.checkpoint.safetensors`: there is no folder `out`", messages)
+        self.assertIn("error[E0413]: cannot write `out/w.safetensors`: there is no folder `out`", messages)
         path, = self.rescued()
         self.assertIn(path.name, messages)
         step = int(read_safetensors(path)[0]["nnc.step"])
@@ -285,7 +285,7 @@ class Signals(Run):
         expected = self.train(DIGITS, "whole", "--steps", 100)
         stopped = 0
         for i in range(6):
-            for path in self.folder.glob("w.*"):
+            for path in (*self.folder.glob("w.*"), *self.folder.glob("run.jsonl")):
                 path.unlink()
             run = self.begin(DIGITS, "--steps", 100, "--set", "save.every=1", "--out", "w.safetensors", lines=1)
             time.sleep(0.03 * i)

@@ -83,7 +83,7 @@ class Chain:
         check(not unknown, f"unknown files: {unknown}")
         if self.out.exists():
             check(read_header(self.out)["nnc.seed"] == "7", "the weights lack their seed")
-            check(self.checkpoint.exists(), "weights without the checkpoint, which is written before them")
+        check(self.out.exists() or not self.checkpoint.exists(), "a checkpoint without the weights, which are written before it")
         if self.checkpoint.exists():
             step = int(read_header(self.checkpoint)["nnc.step"])
             check(step == self.steps or (0 < step < self.steps and step % self.save_every == 0), f"a checkpoint of step {step}")
@@ -134,6 +134,8 @@ def kill_chains(nnc, points, seed, report=lambda text: None, steps=STEPS, save_e
                     run.kill()
                 _, messages = run.communicate(timeout=600)
                 try:
+                    if run.returncode == 1 and chain.last_step == steps and "steps already" in messages:
+                        break  # killed after its last save: there was nothing left to do
                     check(run.returncode in (0, -9), f"the run ended with {run.returncode}: {messages}")
                     chain.inspect()
                     if run.returncode == 0:
@@ -168,7 +170,7 @@ def main():
     try:
         killed, chains, hits = kill_chains(options.build.resolve() / "nnc", options.points, options.seed, lambda text: print(text, flush=True))
     except Failed as e:
-        print(f"FAILED: {e}")
+        print(f"FAILED: {e}", flush=True)
         return 1
     print(f"{killed} kills survived, {hits} of them in the middle of a file; {chains} chains ended in the bits of an uninterrupted run; "
           f"{time.monotonic() - begin:.0f} s")
