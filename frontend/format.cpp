@@ -444,7 +444,8 @@ class Formatter {
   bool same_role(int i, int j) const {
     const Element &a = elements_[i], &b = elements_[j], &before_a = elements_[i - 1], &before_b = elements_[j - 1];
     return (a.kind == b.kind && a.kind != TokenKind::name) || (before_a.kind == before_b.kind && before_a.kind != TokenKind::name) ||
-           (is_keyword(a) && is_keyword(b) && a.text == b.text) || (is_keyword(before_a) && is_keyword(before_b));
+           (is_keyword(a) && is_keyword(b) && a.text == b.text) ||
+           (is_keyword(before_a) && is_keyword(before_b) && before_a.text == before_b.text);
   }
   /// The element before which a number is padded: itself or its sign.
   int sign_of(int i) const { return i > 0 && is_unary(elements_[i - 1]) && elements_[i].gap == 0 ? i - 1 : i; }

@@ -27,14 +27,19 @@ struct Source {
 
 class Fuser {
  public:
-  explicit Fuser(Graph& graph) : graph_(graph), transparent_(transparent_nodes(graph)), users_(graph.users()) { build(); }
+  explicit Fuser(Graph& graph, FusionLog* log = nullptr)
+      : graph_(graph), log_(log), transparent_(transparent_nodes(graph)), users_(graph.users()) {
+    build();
+  }
 
   /// Tries to merge every node for which `wanted` holds into the part of one of its operands.
   template <class Wanted>
   void merge_all(Wanted wanted) {
     for (uint32_t i = 0; i < graph_.size(); ++i) {
       NodeId u{i};
-      if (part_[i] >= 0 && wanted(u)) try_merge(u);
+      if (part_[i] < 0) continue;
+      if (wanted(u)) try_merge(u);
+      else if (log_) note_refusals(u, false);
     }
   }
   void release_cheap_sinks();
@@ -59,6 +64,7 @@ class Fuser {
   };
 
   Graph& graph_;
+  FusionLog* log_;  // told of every refusal; asks nothing and decides nothing
   std::vector<bool> transparent_;
   std::vector<std::vector<NodeId>> users_;
   std::vector<int> part_;                      // of a node; -1: transparent
@@ -189,7 +195,11 @@ class Fuser {
   }
 
   // Maps the index space in which `u` is computed into part p's space, led by the operands that p computes.
-  bool fit_into(NodeId u, int p, Fit& fit) const {
+  bool fit_into(NodeId u, int p, Fit& fit, FusionRefusal* why = nullptr) const {
+    auto refuse = [&](FusionRefusal reason) {
+      if (why) *why = reason;
+      return false;
+    };
     const Part& part = parts_[p];
     const Node& node = graph_[u];
     bool reduce = op_class(node.op) == OpClass::reduce;
@@ -200,33 +210,34 @@ class Fuser {
       if (graph_.type(o).shape.size() != shape.size() || !view_axes(o, p, axes)) continue;
       for (size_t i = 0; i < axes.size(); ++i) {
         if (axes[i] < 0) continue;
-        if (map[i] >= 0 && map[i] != axes[i]) return false;
+        if (map[i] >= 0 && map[i] != axes[i]) return refuse(FusionRefusal::crossed_axes);
         map[i] = axes[i];
       }
     }
     std::vector<bool> used(part.space.size(), false);
     for (int a : map)
       if (a >= 0) {
-        if (used[a]) return false;
+        if (used[a]) return refuse(FusionRefusal::crossed_axes);
         used[a] = true;
       }
     size_t next = 0;
     for (size_t i = 0; i < map.size(); ++i) {
       if (map[i] >= 0) continue;
       while (next < used.size() && (used[next] || part.space[next] != shape[i])) ++next;
-      if (next == used.size()) return false;
+      if (next == used.size()) return refuse(FusionRefusal::other_space);
       map[i] = int(next);
       used[next] = true;
     }
     for (size_t i = 0; i < map.size(); ++i)
-      if (part.space[map[i]] != shape[i]) return false;
+      if (part.space[map[i]] != shape[i]) return refuse(FusionRefusal::other_space);
     bool full = std::find(used.begin(), used.end(), false) == used.end();
     fit.reduced = part.reduced;
     if (reduce) {
       std::vector<bool> reduced(part.space.size(), false);
       for (int a : node.attributes.axes) reduced[map[a]] = true;
-      if (!full || (part.has_reduction() && reduced != part.reduced)) return false;
-      if (node.op == Op::argmax && node.attributes.axes.size() != 1) return false;
+      if (!full) return refuse(FusionRefusal::other_space);
+      if (part.has_reduction() && reduced != part.reduced) return refuse(FusionRefusal::other_reduction);
+      if (node.op == Op::argmax && node.attributes.axes.size() != 1) return refuse(FusionRefusal::other_reduction);
       fit.reduced = reduced;
       fit.axes.clear();
       for (size_t i = 0; i < map.size(); ++i)
@@ -236,7 +247,7 @@ class Fuser {
     fit.axes = map;
     if (full) return true;
     for (size_t a = 0; a < used.size(); ++a)
-      if (used[a] == part.reduced[a]) return false;  // exactly the outer axes otherwise
+      if (used[a] == part.reduced[a]) return refuse(FusionRefusal::other_space);  // exactly the outer axes otherwise
     return true;
   }
 
@@ -245,14 +256,20 @@ class Fuser {
     parts_[p].reduced = fit.reduced;
   }
 
-  bool can_join(NodeId u, int p) const {
+  std::optional<FusionRefusal> join_refusal(NodeId u, int p) const {
     const Part& part = parts_[p];
     const Node& node = graph_[u];
-    if (!part.open || part.members.size() >= max_group_nodes) return false;
+    if (!part.open) return FusionRefusal::scatter;
+    if (part.members.size() >= max_group_nodes) return FusionRefusal::too_large;
     bool reduce = op_class(node.op) == OpClass::reduce;
-    if (!reduce && !is_elementwise(node.op)) return false;
-    return !(part.contract && reduce);
+    if (!reduce && !is_elementwise(node.op)) return FusionRefusal::own_loops;
+    if (part.contract && reduce) return FusionRefusal::reduction_of_contraction;
+    return std::nullopt;
   }
+  bool can_join(NodeId u, int p) const { return !join_refusal(u, p); }
+
+  void note(NodeId value, NodeId reader, FusionRefusal reason, NodeId witness, bool tried);
+  void note_refusals(NodeId u, bool tried);
 
   void try_merge(NodeId u);
   void try_merge_siblings(NodeId u);
@@ -274,8 +291,58 @@ int Fuser::candidate(NodeId u) const {
   return best;
 }
 
+void Fuser::note(NodeId value, NodeId reader, FusionRefusal reason, NodeId witness, bool tried) {
+  if (log_) log_->add(value, reader, {reason, witness, tried});
+}
+
+// What keeps `u` out of the part of each of its operands, by the tests that try_merge makes, in their order. One that shares a part already
+// stays there: what would keep it out if it stood alone is noted, and if nothing would, whom it shares with.
+void Fuser::note_refusals(NodeId u, bool tried) {
+  int own = part_[u.value];
+  std::vector<Source> in = inputs(u);
+  if (parts_[own].members.size() != 1) {
+    for (const Source& s : in) {
+      int p = part_[s.node.value];
+      if (p == own || s.hard) continue;
+      FusionRefusal why{};
+      Fit fit;
+      const std::vector<NodeId>& members = parts_[own].members;
+      if (std::optional<FusionRefusal> refusal = join_refusal(u, p))
+        note(s.node, u, *refusal, {}, false);
+      else if (!fit_into(u, p, fit, &why))
+        note(s.node, u, why, {}, false);
+      else
+        note(s.node, u, FusionRefusal::settled, members.front() == u ? members[1] : members.front(), false);
+    }
+    return;
+  }
+  int best = candidate(u), top = -1;
+  NodeId last;
+  for (const Source& s : in)
+    if (int level = parts_[part_[s.node.value]].level; level > top) top = level, last = s.node;
+  for (const Source& s : in) {
+    int p = part_[s.node.value];
+    if (s.hard) continue;  // never within a kernel, whatever else holds
+    auto also_hard = std::find_if(in.begin(), in.end(), [&](const Source& t) { return t.hard && part_[t.node.value] == p; });
+    FusionRefusal why{};
+    Fit fit;
+    if (parts_[p].level != top) {
+      note(s.node, u, FusionRefusal::later_operand, last, tried);
+    } else if (also_hard != in.end()) {
+      note(s.node, u, FusionRefusal::read_twice, also_hard->node, tried);
+    } else if (p != best) {
+      note(s.node, u, FusionRefusal::other_host, best >= 0 ? parts_[best].members.front() : NodeId{}, tried);
+    } else if (std::optional<FusionRefusal> refusal = join_refusal(u, p)) {
+      note(s.node, u, *refusal, {}, tried);
+    } else if (!fit_into(u, p, fit, &why)) {
+      note(s.node, u, why, {}, tried);
+    }
+  }
+}
+
 void Fuser::try_merge(NodeId u) {
   int own = part_[u.value];
+  if (log_) note_refusals(u, true);
   if (parts_[own].members.size() != 1) return;
   int p = candidate(u);
   Fit fit;
@@ -321,12 +388,23 @@ void Fuser::try_merge_siblings(NodeId u) {
   if (parts_[p].contract) return;
   for (const Source& s : inputs(u)) {
     int q = part_[s.node.value];
-    if (q == p || s.hard || parts_[q].contract || !parts_[q].open) continue;
+    if (q == p || s.hard) continue;
+    auto keep_apart = [&](FusionRefusal reason) { note(s.node, u, reason, {}, true); };
+    if (parts_[q].contract || !parts_[q].open) {
+      keep_apart(parts_[q].contract ? FusionRefusal::contraction_beside : FusionRefusal::scatter);
+      continue;
+    }
     Part& from = parts_[q];
     Part& into = parts_[p];
-    if (from.space != into.space || from.members.size() + into.members.size() > max_group_nodes) continue;
+    if (from.space != into.space || from.members.size() + into.members.size() > max_group_nodes) {
+      keep_apart(from.space != into.space ? FusionRefusal::other_space : FusionRefusal::too_large);
+      continue;
+    }
     bool both = from.has_reduction() && into.has_reduction();
-    if (both && from.reduced != into.reduced) continue;
+    if (both && from.reduced != into.reduced) {
+      keep_apart(FusionRefusal::other_reduction);
+      continue;
+    }
     // Same axis order on both sides is required; members that lack an axis must lack the reduced ones only.
     std::vector<bool> reduced = from.has_reduction() ? from.reduced : into.reduced;
     auto covers = [&](NodeId m) {
@@ -352,13 +430,19 @@ void Fuser::try_merge_siblings(NodeId u) {
         read_by_u = read_by_u || m == u;
       }
     }
-    if (!all || !read_by_u || !aligned || reaches(q, p, true)) continue;
+    if (!all || !read_by_u || !aligned || reaches(q, p, true)) {
+      keep_apart(!all ? FusionRefusal::other_space : !read_by_u || !aligned ? FusionRefusal::crossed_axes : FusionRefusal::cycle);
+      continue;
+    }
     bool hard_between = false;
     for (NodeId m : into.members)
       for (const Source& t : inputs(m)) hard_between = hard_between || (t.hard && part_[t.node.value] == q);
     for (NodeId m : from.members)
       for (const Source& t : inputs(m)) hard_between = hard_between || (t.hard && part_[t.node.value] == p);
-    if (hard_between) continue;
+    if (hard_between) {
+      keep_apart(FusionRefusal::read_twice);
+      continue;
+    }
     int level = std::max(from.level, into.level);
     for (NodeId m : from.members) {
       part_[m.value] = p;
@@ -435,6 +519,8 @@ void Fuser::release_cheap_sinks() {
     }
     if (!worthwhile || released.size() >= parts_[p].members.size()) continue;
     for (NodeId m : released) {
+      for (const Source& s : inputs(m))
+        if (!s.hard && part_[s.node.value] == p) note(s.node, m, FusionRefusal::released, u, true);
       std::erase(parts_[p].members, m);
       part_[m.value] = released_part;
     }
@@ -487,7 +573,8 @@ std::vector<bool> update_only(const Graph& graph) {
   return result;
 }
 
-// Element-wise operations of the optimiser's rule: they lead to updates through element-wise operations alone.
+}  // namespace
+
 std::vector<bool> optimizer_rule(const Graph& graph) {
   std::vector<bool> rule = update_only(graph);
   std::vector<std::vector<NodeId>> users = graph.users();
@@ -502,10 +589,12 @@ std::vector<bool> optimizer_rule(const Graph& graph) {
   return rule;
 }
 
-}  // namespace
+void fuse_contractions(Graph& graph) { fuse_contractions(graph, nullptr); }
+void sink_updates(Graph& graph) { sink_updates(graph, nullptr); }
+void fuse_rows(Graph& graph) { fuse_rows(graph, nullptr); }
 
-void fuse_contractions(Graph& graph) {
-  Fuser fuser(graph);
+void fuse_contractions(Graph& graph, FusionLog* log) {
+  Fuser fuser(graph, log);
   std::vector<bool> rule = optimizer_rule(graph);
   fuser.merge_all([&](NodeId u) {
     int p = fuser.candidate(u);
@@ -515,15 +604,15 @@ void fuse_contractions(Graph& graph) {
   fuser.write_groups();
 }
 
-void sink_updates(Graph& graph) {
-  Fuser fuser(graph);
+void sink_updates(Graph& graph, FusionLog* log) {
+  Fuser fuser(graph, log);
   std::vector<bool> rule = optimizer_rule(graph);
   fuser.merge_all([&](NodeId u) { return rule[u.value]; });
   fuser.write_groups();
 }
 
-void fuse_rows(Graph& graph) {
-  Fuser fuser(graph);
+void fuse_rows(Graph& graph, FusionLog* log) {
+  Fuser fuser(graph, log);
   fuser.merge_all([&](NodeId u) {
     int p = fuser.candidate(u);
     return p >= 0 && !fuser.part_is_contract(p);
