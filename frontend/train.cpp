@@ -343,8 +343,7 @@ TrainSpec Lowering::evaluate_train_spec() {
     constexpr int64_t most = 1'000'000'000'000;
     std::optional<int64_t> n = integer_of(v);
     if (n && *n >= least && *n <= most) return n;
-    std::optional<double> x = number_of(v);
-    if (x && *x > double(most))
+    if (v.is(ValueKind::number) && v.number > double(most))  // also one that is no size any more
       error(Code::E0304, span, fmt::format("{} must be at most {}", what, most));
     else
       error(Code::E0304, span, fmt::format("{} must be a whole number, at least {}", what, least));
