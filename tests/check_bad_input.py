@@ -218,7 +218,7 @@ class Usage(BadInput):
         self.fails_once("E0611", "train", DIGITS, "--set", "data.batch=abc", says=("`abc`", "--> --set data.batch=abc"))
 
     def test_a_count_in_the_file_that_is_too_large(self):
-        for old, new, name in (("epochs   30", "epochs 99999999999999", "epochs"), ("epochs   30", "steps 99999999999999999999", "steps"),
+        for old, new, name in (("epochs   30", "epochs 99999999999999", "epochs"), ("epochs   30", "steps 9999999999999", "steps"),
                                ("batch: 32", "batch: 99999999999999", "batch")):
             run = self.fails("E0304", "check", self.program("digits", (old, new)), says=(f"`{name}` must be at most 1000000000000", "digits.nn:"))
             self.assertNotIn("at least", run.stderr)
