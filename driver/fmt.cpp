@@ -90,6 +90,11 @@ void require_replaceable(const std::string& path) {
   if (!std::filesystem::is_regular_file(path))
     throw UserError(Code::E0413, fmt::format("cannot write `{}`: it is not a regular file", path), path,
                     "`nnc fmt - < FILE` writes the formatted text to standard output");
+  // Replacing needs the folder's permission alone, and root has every permission: a file marked as read-only is meant to stay.
+  using std::filesystem::perms;
+  if ((std::filesystem::status(path).permissions() & (perms::owner_write | perms::group_write | perms::others_write)) == perms::none)
+    throw UserError(Code::E0413, fmt::format("cannot write `{}`: it is read-only", path), path,
+                    "`nnc fmt - < FILE` writes the formatted text to standard output");
   if (access(path.c_str(), W_OK) != 0)
     throw UserError(Code::E0413, fmt::format("cannot write `{}`: {}", path, error_text(errno)), path,
                     "`nnc fmt - < FILE` writes the formatted text to standard output");
