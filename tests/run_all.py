@@ -57,9 +57,10 @@ def run_checks(build):
 
 def run_lit(build, llvm, arguments):
     """(passed, failed) of tests/lit."""
-    lit = Path(llvm) / "build/utils/lit/lit.py"
-    if not lit.exists():
-        print(f"{lit} is not there; it comes with the package {Path(llvm).name}-tools")
+    places = [Path(llvm) / place for place in ("build/utils/lit/lit.py", "utils/lit/lit.py", "bin/lit")]  # the package of 22 has moved it
+    lit = next((place for place in places if place.exists()), None)
+    if lit is None:
+        print(f"{places[0]} is not there; it comes with the package {Path(llvm).name}-tools")
         return 0, 1
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "lit.json"
