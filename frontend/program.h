@@ -36,6 +36,8 @@ struct SourceFile {
   std::set<std::string> lost_names;  ///< reported as missing in a `use`: silence about them
 };
 
+// In a namespace of its own: ir/program.h has a Program too, and two classes of one name would share one destructor, whichever the linker saw first.
+namespace source {
 struct Program {
   SourceMap* sources = nullptr;
   std::deque<SourceFile> files;  ///< [0] is std
@@ -47,6 +49,8 @@ struct Program {
   /// The value given by --set for a path, or null.
   const std::string* override_of(std::string_view path) const;
 };
+}  // namespace source
+using source::Program;
 
 /// Parses std, the file and what it uses, and fills `program`; reports syntax errors, unknown files and names defined twice.
 void load_program(Program& program, FileId file, const LoadOptions& options, Diagnostics& diagnostics);
