@@ -69,10 +69,14 @@ bool is_control(char32_t c) {
   return c < 0x20 || (c >= 0x7F && c < 0xA0) || c == 0x2028 || c == 0x2029 || (c >= 0x202A && c <= 0x202E);
 }
 
-/// Text of a message for a terminal: control characters and malformed UTF-8 are written as escapes, line breaks stay if `lines`.
+constexpr size_t longest_text = 8000;
+
+/// Text of a message for a terminal: control characters and malformed UTF-8 are written as escapes, line breaks stay if `lines`. What a
+/// message quotes may be of any length; nobody reads it all.
 std::string printable(std::string_view text, bool lines) {
   std::string out;
   for (size_t i = 0; i < text.size();) {
+    if (out.size() > longest_text) return out + "...";
     char32_t c = 0;
     int length = decode(text, i, c);
     if (length == 0) {

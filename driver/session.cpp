@@ -5,9 +5,6 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <filesystem>
-#include <fstream>
-#include <sstream>
 
 #include <fmt/format.h>
 
@@ -15,7 +12,7 @@
 #include "passes/pipeline.h"
 #include "passes/poison.h"
 #include "runtime/cores.h"
-#include "runtime/file_bytes.h"
+#include "runtime/text_file.h"
 
 namespace nnc {
 namespace {
@@ -30,13 +27,13 @@ Override parse_override(const std::string& text) {
 }  // namespace
 
 std::string read_text_file(const std::string& path) {
-  std::error_code error;
-  if (std::filesystem::is_directory(path, error)) throw UserError(Code::E0602, fmt::format("`{}` is a folder, not a file", path), path, "name the .nn file in it");
-  std::ifstream file(path, std::ios::binary);
-  if (!file) throw UserError(Code::E0602, fmt::format("cannot read `{}`: {}", path, error_text(errno)), path);
-  std::ostringstream text;
-  text << file.rdbuf();
-  return std::move(text).str();
+  try {
+    return read_text(path);
+  } catch (const UserError& e) {
+    Diagnostic d = e.diagnostic();
+    d.code = Code::E0602;
+    throw UserError(std::move(d));
+  }
 }
 
 Session::Session(const CommonOptions& o) : options(o), target(o.cpu.empty() ? host_target_with_cpu() : target_by_name(o.cpu)) {}

@@ -373,6 +373,7 @@ Value Lowering::call_definition(const Definition& d, const std::vector<CallArgum
   if (gave_up_) return poison();
   if (depth_ >= max_call_depth || ++calls_ > max_calls) {
     gave_up_ = true;
+    too_large_ = calls_ > max_calls;
     // The one that goes round is the innermost that stands in the chain of calls many times.
     const Definition* culprit = &d;
     Span at = span;

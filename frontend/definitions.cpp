@@ -301,7 +301,7 @@ void Lowering::try_definition(const Definition& d) {
   try_call(d);
   diagnostics_ = outer;
   // Only what no choice of sizes can mend.
-  static const std::set<Code> independent{Code::E0103, Code::E0106, Code::E0107, Code::E0109, Code::E0110, Code::E0201,
+  static const std::set<Code> independent{Code::E0009, Code::E0103, Code::E0106, Code::E0107, Code::E0109, Code::E0110, Code::E0201,
                                           Code::E0202, Code::E0204, Code::E0205, Code::E0206, Code::E0207, Code::E0208,
                                           Code::E0209, Code::E0210, Code::E0212, Code::E0213};
   // What `...` stands for may be what another argument has.

@@ -11,6 +11,9 @@ namespace nnc {
 
 namespace {
 
+constexpr int max_levels = 3 * ast::max_tree_depth;
+constexpr int64_t max_evaluations = 1'000'000;
+
 std::string_view symbol(ast::BinaryOp op) {
   static constexpr std::string_view names[] = {"`+`",  "`-`", "`*`",  "`/`", "`//`", "`%`",   "`^`", "`==`",
                                                "`!=`", "`<`", "`<=`", "`>`", "`>=`", "`and`", "`or`"};
@@ -22,7 +25,34 @@ bool is_logical(ast::BinaryOp op) { return op == ast::BinaryOp::and_ || op == as
 
 }  // namespace
 
+/// Counts one evaluation or iteration; false if there were too many, which is reported once.
+bool Lowering::has_budget(Span span) {
+  if (gave_up_) return false;
+  if (++evaluations_ <= max_evaluations) return true;
+  gave_up_ = too_large_ = true;
+  error(Code::E0209, span, fmt::format("this program expands to more than {} operations", max_evaluations))
+      .notes.push_back("definitions are expanded where they are called, and `repeat` unrolls its body");
+  return false;
+}
+
+/// Trees are bounded and so are chains of calls, but not calls that stand deep in trees: together they must fit the stack.
 Value Lowering::evaluate(const ast::Expr& e) {
+  if (!has_budget(e.span)) return poison();
+  if (levels_ >= max_levels) {
+    gave_up_ = true;
+    error(Code::E0009, e.span, fmt::format("expressions are more than {} deep, those around the calls that lead here included", max_levels))
+        .help.push_back("give parts of them names with `let`, and call definitions by those");
+    return poison();
+  }
+  ++levels_;
+  struct Level {
+    int& levels;
+    ~Level() { --levels; }
+  } leave{levels_};
+  return evaluate_kind(e);
+}
+
+Value Lowering::evaluate_kind(const ast::Expr& e) {
   using K = ast::ExprKind;
   switch (e.kind) {
     case K::error:

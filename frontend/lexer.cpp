@@ -11,6 +11,7 @@
 #include <limits>
 
 #include "base/check.h"
+#include "base/utf8.h"
 
 namespace nnc {
 namespace {
@@ -69,22 +70,6 @@ constexpr Foreign foreign[] = {
     {"\u2026", "write `...`"},
 };
 
-/// Bytes of the UTF-8 sequence at text[at]; 0 if it is malformed.
-size_t utf8_length(std::string_view text, size_t at) {
-  auto byte = [&](size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u; };
-  unsigned lead = byte(at);
-  if (lead < 0x80) return 1;
-  size_t length = lead >= 0xF0 && lead < 0xF5 ? 4 : lead >= 0xE0 && lead < 0xF0 ? 3 : lead >= 0xC2 && lead < 0xE0 ? 2 : 0;
-  for (size_t i = 1; i < length; ++i)
-    if ((byte(at + i) & 0xC0) != 0x80) return 0;
-  // Over-long forms, surrogates and points beyond Unicode.
-  unsigned second = byte(at + 1);
-  if ((lead == 0xE0 && second < 0xA0) || (lead == 0xED && second >= 0xA0) || (lead == 0xF0 && second < 0x90) ||
-      (lead == 0xF4 && second >= 0x90))
-    return 0;
-  return length;
-}
-
 class Lexer {
  public:
   Lexer(const SourceMap& sources, FileId file, Diagnostics& diagnostics)
@@ -142,15 +127,25 @@ class Lexer {
       if (c == '#') {
         size_t end = std::min(text_.find('\n', at_), text_.size());
         check_utf8(at_, end);
+        for (size_t i = at_; i + 1 < end; ++i) report_lone_return(i);
         result_.comments.push_back(span(at_, end > at_ && text_[end - 1] == '\r' ? end - 1 : end));
         at_ = end - 1;
       } else if (is_space(c)) {
         newline_ |= c == '\n';
+        report_lone_return(at_);
       } else {
         return;
       }
       space_ = true;
     }
+  }
+
+  /// Files whose lines end with CR alone: a comment would hide all that follows it.
+  void report_lone_return(size_t at) {
+    if (text_[at] != '\r' || lone_return_reported_ || at + 1 >= text_.size() || text_[at + 1] == '\n') return;
+    lone_return_reported_ = true;
+    report(Code::E0001, at, at + 1, "a carriage return without a line feed does not end a line")
+        .help.push_back("save the file with line ends of LF or CR LF");
   }
 
   bool check_utf8(size_t begin, size_t end) {
@@ -351,7 +346,7 @@ class Lexer {
   TokenList result_;
   size_t at_ = 0, begin_ = 0;
   bool newline_ = true, space_ = true;
-  bool malformed_reported_ = false;
+  bool malformed_reported_ = false, lone_return_reported_ = false;
 };
 
 }  // namespace

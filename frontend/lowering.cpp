@@ -66,12 +66,18 @@ std::string Lowering::describe_dims_with_origin(const TensorValue& t) const {
 // --- scopes ---
 
 Local* Lowering::find_local(std::string_view name) {
-  for (auto it = frame_->locals.rbegin(); it != frame_->locals.rend(); ++it)
-    if (it->name == name) return &*it;
+  auto known = frame_->places.find(name);
+  if (known == frame_->places.end()) return nullptr;
+  std::vector<Local>& locals = frame_->locals;
+  for (std::vector<size_t>& at = known->second; !at.empty(); at.pop_back())
+    if (at.back() < locals.size() && locals[at.back()].name == name) return &locals[at.back()];
   return nullptr;
 }
 
 void Lowering::bind(std::string_view name, Value value, Span span, Local::Kind kind) {
+  std::vector<size_t>& at = frame_->places[name];
+  while (!at.empty() && at.back() >= frame_->locals.size()) at.pop_back();
+  at.push_back(frame_->locals.size());
   frame_->locals.push_back({name, std::move(value), span, kind, {}, false});
 }
 

@@ -39,6 +39,8 @@ struct Frame {
   bool owns_parameters = false;
   bool is_optimizer = false;
   std::vector<Local> locals;
+  /// Where a name's values stand in `locals`, the latest last. Entries outlive a block whose names were dropped: find_local checks.
+  std::unordered_map<std::string_view, std::vector<size_t>> places;
   std::map<std::string, int> instance_counts;
   std::map<std::string, Span> instance_names;
   std::vector<int64_t> iterations;  ///< of the `repeat`s around
@@ -76,6 +78,8 @@ class Lowering {
   void try_definition(const Definition& definition);
   /// Definitions whose bodies were evaluated without an error. For lookups.
   const std::set<const Definition*>& finished() const { return finished_; }
+  /// Whether the expansion was given up for its size, which takes a while to find out.
+  bool is_too_large() const { return too_large_; }
   static std::vector<std::string_view> builtin_name_list();  ///< sorted
 
  private:
@@ -101,6 +105,8 @@ class Lowering {
 
   // --- expressions (expressions.cpp) ---
   Value evaluate(const ast::Expr& e);
+  Value evaluate_kind(const ast::Expr& e);
+  bool has_budget(Span span);
   Value evaluate_operator(const ast::Expr& e);
   Value combine(ast::BinaryOp op, const Value& a, const Value& b, Span span, Span op_span, Span a_span, Span b_span);
   Value combine_numbers(ast::BinaryOp op, const Value& a, const Value& b, Span span);
@@ -286,7 +292,10 @@ class Lowering {
   uint32_t next_frame_ = 1;
   int depth_ = 0;
   int64_t calls_ = 0;
-  bool gave_up_ = false;
+  int levels_ = 0;           ///< evaluations inside one another
+  int64_t evaluations_ = 0;  ///< in all, and iterations of `repeat`
+  bool gave_up_ = false;     ///< one of these went beyond its limit: nothing more is expanded
+  bool too_large_ = false;   ///< ... and that took a while
   std::set<std::string> reported_;  ///< code, place and message
   Diagnostic discarded_;
   std::map<const void*, Value> globals_;  ///< looked up by declaration, never iterated

@@ -13,6 +13,8 @@ namespace nnc {
 
 namespace {
 
+constexpr size_t max_shown = 100;  // of one program, as of one file: more are never read
+
 // Errors of several passes over one program, each cause once.
 class Merged {
  public:
@@ -20,6 +22,7 @@ class Merged {
   void take(const Diagnostics& found) {
     auto before = seen_;  // one pass may have several things to say about one place
     for (const Diagnostic& d : found.items()) {
+      if (target_.items().size() >= max_shown) return;
       std::pair key{d.code, std::pair{d.span.file.value, d.span.begin}};
       if (!before.count(key)) target_.add(d);
       seen_.insert(key);
@@ -120,8 +123,15 @@ std::unique_ptr<Module> load_module(SourceMap& sources, FileId file, const LoadO
     }
   });
   for (const Definition* d : program.main->definitions)
-    if (d->ast->kind != ast::CallableKind::optimizer && !finished.count(d))
-      check([&](Diagnostics& found) { Lowering(program, found, {true}).try_definition(*d); });
+    if (d->ast->kind != ast::CallableKind::optimizer && !finished.count(d)) {
+      bool too_large = false;
+      check([&](Diagnostics& found) {
+        Lowering lowering(program, found, {true});
+        lowering.try_definition(*d);
+        too_large = lowering.is_too_large();
+      });
+      if (too_large) break;  // each of the others may take as long before it is given up
+    }
   if (diagnostics.has_errors()) {
     module->train_graph.reset();
     return nullptr;

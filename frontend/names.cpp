@@ -3,6 +3,9 @@
 
 #include <algorithm>
 #include <set>
+#include <string>
+#include <unordered_map>
+#include <vector>
 
 #include "frontend/builtin_names.h"
 #include "frontend/program.h"
@@ -10,6 +13,35 @@
 namespace nnc {
 
 namespace {
+
+constexpr size_t max_errors = 100;
+
+/// The names in scope, the latest last; a long block has very many.
+class NameStack {
+ public:
+  void push_back(std::string name) {
+    ++counts_[name];
+    names_.push_back(std::move(name));
+  }
+  void pop_back() {
+    --counts_[names_.back()];
+    names_.pop_back();
+  }
+  void resize(size_t size) {
+    while (names_.size() > size) pop_back();
+  }
+  bool contains(const std::string& name) const {
+    auto it = counts_.find(name);
+    return it != counts_.end() && it->second > 0;
+  }
+  size_t size() const { return names_.size(); }
+  auto begin() const { return names_.begin(); }
+  auto end() const { return names_.end(); }
+
+ private:
+  std::vector<std::string> names_;
+  std::unordered_map<std::string, int> counts_;
+};
 
 class NameChecker {
  public:
@@ -94,10 +126,11 @@ class NameChecker {
     static const std::set<std::string, std::less<>> plain{"true", "false", "inf",  "pi",   "training",
                                                           "none", "all",   "same", "step", "epoch"};
     const std::string& name = e.text;
-    if (std::find(names_.begin(), names_.end(), name) != names_.end()) return;
+    if (names_.contains(name)) return;
     if (program_.find(file_, name) || is_builtin_name(name) || plain.count(name)) return;
     if (file_.tree->has_errors) return;
     if (file_.lost_names.count(name)) return;
+    if (diagnostics_.items().size() >= max_errors) return;  // and looking for what was meant takes a while
     std::vector<std::string> candidates(names_.begin(), names_.end());
     for (const SourceFile* f : {&file_, &program_.files[0]})
       for (const auto& [n, g] : f->globals) candidates.push_back(n);
@@ -108,7 +141,7 @@ class NameChecker {
     if (!similar.empty()) {
       std::string_view kind = is_builtin_name(similar) ? "function" : "value";
       if (const Global* g = program_.find(file_, similar)) kind = global_kind(*g);
-      if (std::find(names_.begin(), names_.end(), similar) != names_.end())
+      if (names_.contains(similar))
         kind = similar[0] >= 'A' && similar[0] <= 'Z' ? "dimension" : "value";
       message += fmt::format("; a {} with a similar name exists: `{}`", kind, similar);
     }
@@ -118,7 +151,7 @@ class NameChecker {
   const Program& program_;
   const SourceFile& file_;
   Diagnostics& diagnostics_;
-  std::vector<std::string> names_;
+  NameStack names_;
 };
 
 }  // namespace

@@ -86,15 +86,22 @@ bool Parser::take_word(std::string_view word) {
 
 bool Parser::is_reserved(const Token& t) const { return t.kind == TokenKind::name && contains(reserved_words, text(t)); }
 
+/// Mostly asked for one place after another: no line is looked through twice for that, however long it is.
 uint32_t Parser::column(uint32_t offset) const {
-  size_t line = offset == 0 ? std::string_view::npos : text_.rfind('\n', offset - 1);
-  return line == std::string_view::npos ? offset : static_cast<uint32_t>(offset - line - 1);
+  uint32_t from = offset >= seen_.offset ? seen_.offset : 0;
+  size_t line_break = text_.substr(0, offset).substr(from).rfind('\n');
+  uint32_t line = line_break != std::string_view::npos ? static_cast<uint32_t>(from + line_break + 1) : from == 0 ? 0 : seen_.line;
+  if (offset >= seen_.offset) seen_ = {offset, line};
+  return offset - line;
 }
 
 uint32_t Parser::indentation(uint32_t offset) const {
-  size_t line = offset - column(offset);
-  size_t first = text_.find_first_not_of(" \t", line);
-  return static_cast<uint32_t>((first == std::string_view::npos ? text_.size() : first) - line);
+  uint32_t line = offset - column(offset);
+  if (indented_.line != line || indented_.offset == 0) {
+    size_t first = text_.find_first_not_of(" \t", line);
+    indented_ = {static_cast<uint32_t>(first == std::string_view::npos ? text_.size() : first), line};
+  }
+  return indented_.offset - line;
 }
 
 // ---------------------------------------------------------------------------------------------------------------------- errors

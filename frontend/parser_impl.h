@@ -181,6 +181,11 @@ class Parser {
   int deepest_ = 0;                       ///< depth of the deepest expression or block of the innermost block so far
   size_t trouble_ = 0;                    ///< errors so far, in snippets too
   uint32_t item_column_ = 0;              ///< of the definition being read
+  struct PlaceInLine {
+    uint32_t offset = 0, line = 0;  ///< `line`: where the line of that offset begins
+  };
+  mutable PlaceInLine seen_;              ///< the furthest place whose column was asked for
+  mutable PlaceInLine indented_;          ///< the first character but spaces of the line that was last looked at
   mutable size_t no_binding_before_ = 0;  ///< begins_binding has looked this far and found none
   /// The first block whose `}` stands further left than the line that opens it: likely where a `}` is missing.
   bool has_suspect_ = false;

@@ -9,7 +9,10 @@
 namespace nnc {
 
 void Lowering::execute_all(const std::vector<ast::StmtPtr>& statements) {
-  for (const ast::StmtPtr& s : statements) execute(*s);
+  for (const ast::StmtPtr& s : statements) {
+    if (gave_up_) return;
+    execute(*s);
+  }
 }
 
 void Lowering::execute(const ast::Stmt& s) {
@@ -281,7 +284,7 @@ void Lowering::execute_repeat(const ast::Stmt& s) {
     return;
   }
   size_t names = frame_->locals.size();
-  for (int64_t i = 0; i < *count; ++i) {
+  for (int64_t i = 0; i < *count && has_budget(s.span); ++i) {
     frame_->iterations.push_back(i);
     if (!s.name.empty()) bind(s.name.text, Value::of_size(i), s.name.span);
     execute_all(s.body->statements);

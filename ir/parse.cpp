@@ -11,6 +11,7 @@
 #include <set>
 
 #include "base/check.h"
+#include "base/utf8.h"
 #include "base/diagnostics.h"
 #include "ir/graph.h"
 #include "ir/op_rules.h"
@@ -19,8 +20,9 @@
 namespace nnc {
 namespace {
 
+constexpr size_t max_errors = 100;
 constexpr int64_t max_line = 10'000'000, max_column = 100'000;
-constexpr size_t max_blank_text = size_t(64) << 20;
+constexpr size_t always_blank_text = size_t(1) << 20, max_blank_ratio = 16;  // of all blank entries together, against the .nnir file
 
 struct Place {
   std::string path;
@@ -38,6 +40,7 @@ class Parser {
       : sources_(sources), file_(file), text_(sources.text(file)), diagnostics_(diagnostics) {}
 
   std::optional<Graph> run() {
+    if (!check_text()) return std::nullopt;
     try {
       skip_blank_lines();
       if (!accept_word("graph")) fail(Code::E0630, here(), "expected `graph @name {`");
@@ -49,6 +52,7 @@ class Parser {
     }
     bool closed = false;
     while (!closed) {
+      if (!overflow_.items().empty()) return std::nullopt;
       skip_blank_lines();
       if (at_ >= text_.size()) {
         report(Code::E0630, here(), fmt::format("the file ends inside graph {}: expected `}}`", at_name(graph_.name)));
@@ -83,12 +87,24 @@ class Parser {
 
   Diagnostic& report(Code code, Span span, std::string message) {
     faulty_ = true;
-    return diagnostics_.report(code, span, std::move(message));
+    Diagnostics& sink = diagnostics_.items().size() < max_errors ? diagnostics_ : overflow_;
+    return sink.report(code, span, std::move(message));
   }
   [[noreturn]] void fail(Code code, Span span, std::string message, std::string help = {}) {
     Diagnostic& d = report(code, span, std::move(message));
     if (!help.empty()) d.help.push_back(std::move(help));
     throw Fault{};
+  }
+
+  /// Names and places are shown and written again, so that all of the file must be text.
+  bool check_text() {
+    size_t zero = text_.find('\0'), malformed = find_malformed_utf8(text_);
+    if (zero != std::string_view::npos)
+      report(Code::E0002, {file_, uint32_t(zero), uint32_t(zero + 1)}, "this is not a text file: it holds a byte 0");
+    else if (malformed != std::string_view::npos)
+      report(Code::E0002, {file_, uint32_t(malformed), uint32_t(malformed + 1)},
+             fmt::format("this is not UTF-8 text: byte 0x{:02x} cannot stand here", static_cast<unsigned char>(text_[malformed])));
+    return !faulty_;
   }
 
   // --- characters and words ---
@@ -161,6 +177,7 @@ class Parser {
           std::string_view digits = text_.substr(at_, 2);
           auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value, 16);
           if (error != std::errc() || end != digits.data() + 2) fail(Code::E0630, since(begin), "expected two hexadecimal digits after `\\x`");
+          if (value > 0x7F) fail(Code::E0630, since(begin), "`\\x` stands for the characters 00 to 7f; others are written as they are");
           at_ += 2;
           out += char(value);
           break;
@@ -378,7 +395,7 @@ class Parser {
     p.kind = kind;
     p.name = parse_name();
     Span name_span = since(begin);
-    if (graph_.find_persistent(p.name) || spoilt_persistents_.count(p.name))
+    if (persistents_.count(p.name) || spoilt_persistents_.count(p.name))
       fail(Code::E0637, name_span, fmt::format("{} is declared twice", at_name(p.name)));
     spoilt_persistents_.insert(p.name);
     expect(":");
@@ -391,6 +408,7 @@ class Parser {
     end_line();
     if (place) persistent_places_.emplace_back(graph_.persistents.size(), std::move(*place));
     spoilt_persistents_.erase(p.name);
+    persistents_.emplace(p.name, graph_.persistents.size());
     graph_.persistents.push_back(std::move(p));
   }
 
@@ -465,7 +483,7 @@ class Parser {
   void check_name(Op op, const Attributes& a, const Type& type, Span span) {
     if (op == Op::parameter) {
       if (spoilt_persistents_.count(a.text)) throw Fault{};
-      const Persistent* p = graph_.find_persistent(a.text);
+      const Persistent* p = find_persistent(a.text);
       if (!p) fail_unknown_persistent(a.text, span);
       if (p->type != type)
         fail(Code::E0637, span, fmt::format("{} is declared {}, not {}", at_name(a.text), to_string(p->type), to_string(type)));
@@ -485,6 +503,11 @@ class Parser {
          hint.empty() ? "" : fmt::format("did you mean {}?", at_name(hint)));
   }
 
+  const Persistent* find_persistent(const std::string& name) const {
+    auto it = persistents_.find(name);
+    return it == persistents_.end() ? nullptr : &graph_.persistents[it->second];
+  }
+
   void parse_output() {
     skip_spaces();
     size_t begin = at_;
@@ -493,8 +516,7 @@ class Parser {
     Span span = since(begin);
     o.node = parse_value();
     end_line();
-    for (const Output& other : graph_.outputs)
-      if (other.name == o.name) fail(Code::E0637, span, fmt::format("output {} is given twice", quote(o.name)));
+    if (!outputs_.insert(o.name).second) fail(Code::E0637, span, fmt::format("output {} is given twice", quote(o.name)));
     graph_.outputs.push_back(std::move(o));
   }
 
@@ -507,28 +529,31 @@ class Parser {
     u.node = parse_value();
     end_line();
     if (spoilt_persistents_.count(u.name)) throw Fault{};
-    const Persistent* p = graph_.find_persistent(u.name);
+    const Persistent* p = find_persistent(u.name);
     if (!p) fail_unknown_persistent(u.name, span);
     if (p->kind == PersistentKind::frozen) fail(Code::E0637, span, fmt::format("{} is frozen and cannot be updated", at_name(u.name)));
     if (p->type != graph_.type(u.node))
       fail(Code::E0637, span,
            fmt::format("{} is {}, but its new value is {}", at_name(u.name), to_string(p->type), to_string(graph_.type(u.node))));
-    for (const Update& other : graph_.updates)
-      if (other.name == u.name) fail(Code::E0637, span, fmt::format("{} is updated twice", at_name(u.name)));
+    if (!updates_.insert(u.name).second) fail(Code::E0637, span, fmt::format("{} is updated twice", at_name(u.name)));
     graph_.updates.push_back(std::move(u));
   }
 
   // --- locations ---
 
-  std::optional<uint32_t> find_offset(FileId file, const Place& place) const {
+  std::optional<uint32_t> find_offset(FileId file, const Place& place) {
     std::string_view all = sources_.text(file), line = sources_.line(file, uint32_t(place.line));
     if (!line.data()) return std::nullopt;
-    size_t offset = size_t(line.data() - all.data());
-    for (int64_t column = 1; column < place.column && offset < all.size(); ++column)
-      do ++offset;
-      while (offset < all.size() && (static_cast<unsigned char>(all[offset]) & 0xC0) == 0x80);
-    LineColumn at = sources_.position(file, uint32_t(offset));
-    if (at.line != place.line || at.column != place.column) return std::nullopt;
+    size_t begin = size_t(line.data() - all.data()), offset = begin;
+    auto [plain, fresh] = plain_.try_emplace(file.value);
+    if (fresh) plain->second = std::all_of(all.begin(), all.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; });
+    if (plain->second)  // a walk for each place of a long line would take the square of its length
+      offset += size_t(place.column) - 1;
+    else
+      for (int64_t column = 1; column < place.column && offset < all.size(); ++column)
+        do ++offset;
+        while (offset < all.size() && (static_cast<unsigned char>(all[offset]) & 0xC0) == 0x80);
+    if (offset > begin + line.size()) return std::nullopt;
     return uint32_t(offset);
   }
 
@@ -538,6 +563,8 @@ class Parser {
     for (auto& [node, place] : node_places_) all.emplace_back(&place, &graph_[node].span);
     std::map<std::string, std::vector<std::pair<Place*, Span*>>> by_path;
     for (auto& entry : all) by_path[entry.first->path].push_back(entry);
+    known_files_ = uint32_t(sources_.file_count());
+    blank_text_ = always_blank_text + max_blank_ratio * text_.size();
     for (auto& [path, entries] : by_path) {
       FileId file = find_file(path, entries);
       if (!file.value) file = add_blank_file(path, entries);
@@ -550,8 +577,8 @@ class Parser {
   }
 
   /// A file of that path that has all the places, or none.
-  FileId find_file(const std::string& path, const std::vector<std::pair<Place*, Span*>>& entries) const {
-    for (uint32_t id = 1; id <= sources_.file_count(); ++id) {
+  FileId find_file(const std::string& path, const std::vector<std::pair<Place*, Span*>>& entries) {
+    for (uint32_t id = 1; id <= known_files_; ++id) {
       FileId file{id};
       if (sources_.path(file) != path) continue;
       if (std::all_of(entries.begin(), entries.end(), [&](auto& entry) { return find_offset(file, *entry.first).has_value(); })) return file;
@@ -565,7 +592,7 @@ class Parser {
     std::string text;
     int64_t line = 1;
     for (auto [wanted, width] : widths) {
-      if (text.size() + size_t(wanted - line) + size_t(width) > max_blank_text) {
+      if (text.size() + size_t(wanted - line) + size_t(width) > blank_text_) {
         report(Code::E0636, entries.front().first->written, fmt::format("the locations in {} reach too far", quote(path)));
         return {};
       }
@@ -573,6 +600,7 @@ class Parser {
       text.append(size_t(width), ' ');
       line = wanted;
     }
+    blank_text_ -= text.size();
     return sources_.add(path, std::move(text));
   }
 
@@ -580,13 +608,19 @@ class Parser {
   FileId file_;
   std::string_view text_;
   Diagnostics& diagnostics_;
+  Diagnostics overflow_;  ///< what is reported beyond max_errors is not shown, and ends the reading
   size_t at_ = 0;
   bool faulty_ = false;
   uint32_t defining_ = UINT32_MAX;     ///< the value whose line is being read
   Graph graph_;
   std::map<uint32_t, NodeId> values_;  ///< by written number; invalid: its line was faulty
   std::map<std::string, Type> inputs_;
+  std::map<std::string, size_t> persistents_;  ///< where they stand in graph_.persistents
+  std::set<std::string> outputs_, updates_;
   std::set<std::string> spoilt_persistents_;
+  uint32_t known_files_ = 0;             ///< before blank ones were added
+  size_t blank_text_ = 0;                ///< that may still be added
+  std::map<uint32_t, bool> plain_;       ///< by file: it is ASCII
   std::vector<std::pair<size_t, Place>> persistent_places_;
   std::vector<std::pair<NodeId, Place>> node_places_;
 };

@@ -170,7 +170,7 @@ TEST_CASE("random graphs survive a round trip to the byte and to the value", "[i
 
 TEST_CASE("faults of a file as a whole", "[ir]") {
   CHECK(faults("") == "E0630 1:1 expected `graph @name {`");
-  CHECK(faults(std::string("\0\1\2\xff", 4)) == "E0630 1:1 expected `graph @name {`");
+  CHECK(faults(std::string("\0\1\2\xff", 4)) == "E0002 1:1 this is not a text file: it holds a byte 0");
   CHECK(faults("graph g {\n}\n") == "E0630 1:7 expected a name such as @fc1.weight");
   CHECK(faults("graph @g {\n  %0 = scalar @a : f32[]\n") == "E0630 3:1 the file ends inside graph @g: expected `}`");
   CHECK(faults("graph @g {\n}\nmore\n") == "E0630 3:1 expected the end of the file or another graph");
