@@ -157,7 +157,6 @@ FileBytes decompress(const FileBytes& file, const std::string& path) {
     while (result != Z_STREAM_END) {
       if (done == capacity) {
         // A member that fills the buffer exactly still has its trailer to check, so growing is by need of output alone.
-        if (done > limit) refuse_bomb(path, "unpack it with gunzip if it is what you want");
         OwnedBytes larger = allocate_bytes(capacity + capacity / 2);
         std::memcpy(larger.data.get(), out.data.get(), done);
         out = larger;
@@ -174,6 +173,7 @@ FileBytes decompress(const FileBytes& file, const std::string& path) {
       size_t consumed = in_now - state.stream.avail_in, produced = out_now - state.stream.avail_out;
       at += consumed;
       done += produced;
+      if (done > limit) refuse_bomb(path, "unpack it with gunzip if it is what you want");
       if (result != Z_STREAM_END && at == file.size && done < capacity)
         damaged("ends in the middle of its gzip data: it was cut short");
     }

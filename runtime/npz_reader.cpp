@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <set>
 
 #include "base/diagnostics.h"
 #include "runtime/readers.h"
@@ -18,7 +19,7 @@ constexpr size_t end_record_size = 22, locator64_size = 20, end_record64_size = 
 constexpr uint64_t deflate_ratio = 1032;
 
 struct Member {
-  std::string name;
+  std::string name, key;  ///< key: without ".npy"
   uint16_t flags = 0, method = 0;
   uint32_t crc = 0;
   uint64_t compressed = 0, size = 0, local_offset = 0;
@@ -26,9 +27,14 @@ struct Member {
 
 class ZipReader {
  public:
-  ZipReader(const FileBytes& file, const std::string& path) : file_(file), path_(path) {}
+  ZipReader(const FileBytes& file, const std::string& path) : file_(file), path_(path), members_(read_directory()) {}
 
-  std::vector<Member> read_directory() {
+  const std::vector<Member>& members() const { return members_; }
+
+  StoredArray read_array(const Member& m) { return parse_npy(read_member(m), path_ + ": " + m.key); }
+
+ private:
+  std::vector<Member> read_directory() const {
     if (!file_.text().starts_with("PK"))
       refuse_format(path_, "is not an npz archive: it does not begin as a zip file", recognise_format(file_));
     size_t end = find_end_record();
@@ -51,11 +57,31 @@ class ZipReader {
              comment_length = number<uint16_t>(at + 32);
       need(at + central_size, name_length + extra_length + comment_length);
       m.name = file_.text().substr(at + central_size, name_length);
+      m.key = m.name.ends_with(".npy") ? m.name.substr(0, m.name.size() - 4) : m.name;
       read_extra64(m, at + central_size + name_length, extra_length);
       at += central_size + name_length + extra_length + comment_length;
       members.push_back(std::move(m));
     }
+    if (at - offset != size) refuse_damaged(path_, "has a zip directory of another length than its end promises");
+    check_members(members);
     return members;
+  }
+
+  /// Names are unique, and no byte belongs to two members: an archive whose members share their data unpacks to any size.
+  void check_members(const std::vector<Member>& members) const {
+    std::set<std::string_view> keys;
+    std::vector<const Member*> in_order;
+    for (const Member& m : members) {
+      if (!keys.insert(m.key).second) refuse_damaged(path_, fmt::format("holds two arrays named `{}`", m.key));
+      in_order.push_back(&m);
+    }
+    std::sort(in_order.begin(), in_order.end(), [](const Member* a, const Member* b) { return a->local_offset < b->local_offset; });
+    for (size_t i = 1; i < in_order.size(); ++i) {
+      const Member &before = *in_order[i - 1], &m = *in_order[i];
+      uint64_t room = m.local_offset - before.local_offset, header = local_size + before.name.size();
+      if (room < header || room - header < before.compressed)
+        refuse_damaged(path_, fmt::format("is damaged: the data of `{}` overlaps that of `{}`", before.key, m.key));
+    }
   }
 
   FileBytes read_member(const Member& m) {
@@ -73,6 +99,8 @@ class ZipReader {
     } else if (m.method == 8) {
       if (m.size > (m.compressed + 1) * deflate_ratio)
         refuse_damaged(path_, fmt::format("promises an impossible size for `{}`", m.name));
+      inflated_ += m.size;
+      if (inflated_ > largest_inflated(file_.size)) refuse_bomb(path_, "save it with np.savez, which does not compress");
       OwnedBytes out = allocate_bytes(m.size);
       if (!inflate_raw({raw, m.compressed}, out.data.get(), m.size))
         refuse_damaged(path_, fmt::format("holds damaged compressed data in `{}`", m.name));
@@ -85,7 +113,6 @@ class ZipReader {
     return member;
   }
 
- private:
   /// A little-endian number; the caller has checked the range.
   template <class T>
   T number(uint64_t at) const {
@@ -139,27 +166,27 @@ class ZipReader {
 
   const FileBytes& file_;
   const std::string& path_;
+  uint64_t inflated_ = 0;  ///< bytes of all members read so far
+  std::vector<Member> members_;
 };
-
-std::string key_of(const std::string& member) { return member.ends_with(".npy") ? member.substr(0, member.size() - 4) : member; }
 
 }  // namespace
 
-std::vector<std::string> list_npz(const FileBytes& file, const std::string& path) {
-  std::vector<std::string> keys;
-  for (const Member& m : ZipReader(file, path).read_directory()) keys.push_back(key_of(m.name));
-  return keys;
+std::vector<std::pair<std::string, StoredArray>> parse_npz(const FileBytes& file, const std::string& path) {
+  ZipReader zip(file, path);
+  std::vector<std::pair<std::string, StoredArray>> arrays;
+  for (const Member& m : zip.members()) arrays.emplace_back(m.key, zip.read_array(m));
+  return arrays;
 }
 
 StoredArray parse_npz_member(const FileBytes& file, const std::string& path, const std::string& key) {
   ZipReader zip(file, path);
-  std::vector<Member> members = zip.read_directory();
   std::vector<std::string> keys;
-  for (const Member& m : members) keys.push_back(key_of(m.name));
+  for (const Member& m : zip.members()) keys.push_back(m.key);
   if (keys.empty()) throw UserError(Code::E0403, fmt::format("`{}` holds no arrays", file_name(path)), path);
   size_t chosen = key.empty() && keys.size() == 1 ? 0 : std::find(keys.begin(), keys.end(), key) - keys.begin();
   if (chosen == keys.size()) refuse_key(path, key, keys);
-  return parse_npy(zip.read_member(members[chosen]), path + ": " + keys[chosen]);
+  return zip.read_array(zip.members()[chosen]);
 }
 
 }  // namespace nnc

@@ -14,7 +14,7 @@
 namespace nnc {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using Json = nlohmann::json;
 constexpr uint64_t largest_header = 100'000'000;  // as the reference implementation limits it
 
 constexpr std::pair<std::string_view, StoredType> type_names[] = {
@@ -23,15 +23,19 @@ constexpr std::pair<std::string_view, StoredType> type_names[] = {
     {"U8", StoredType::u8},       {"U16", StoredType::u16}, {"U32", StoredType::u32}, {"U64", StoredType::u64},
     {"BOOL", StoredType::boolean}};
 
-/// The header as JSON; names that occur twice are refused while parsing, since the finished object could not show them.
-Json parse_header(std::string_view text, const std::string& path) {
+/// The header as JSON, and the names in it in the file's order, which JSON's own ordered objects keep at a cost of n^2. Names that
+/// occur twice are refused while parsing, since the finished object could not show them.
+Json parse_header(std::string_view text, const std::string& path, std::vector<std::string>& order) {
   std::vector<std::set<std::string>> names;
   std::string twice;
   auto watch = [&](int, Json::parse_event_t event, Json& value) {
     if (event == Json::parse_event_t::object_start) names.emplace_back();
     if (event == Json::parse_event_t::object_end) names.pop_back();
-    if (event == Json::parse_event_t::key && !names.back().insert(value.get<std::string>()).second)
-      twice = value.get<std::string>();
+    if (event == Json::parse_event_t::key) {
+      std::string name = value.get<std::string>();
+      if (names.size() == 1) order.push_back(name);
+      if (!names.back().insert(name).second) twice = std::move(name);
+    }
     return true;
   };
   Json header = Json::parse(text, watch, /*allow_exceptions=*/false);
@@ -53,7 +57,8 @@ SafetensorsContent parse_safetensors(const FileBytes& file, const std::string& p
     refuse_damaged(path, fmt::format("promises a header of {} bytes, more than a safetensors file may have", length));
   if (length > file.size - 8)
     refuse_damaged(path, fmt::format("is cut short inside its header: {} of {} bytes", file.size - 8, length));
-  Json header = parse_header(file.text().substr(8, length), path);
+  std::vector<std::string> order;
+  Json header = parse_header(file.text().substr(8, length), path, order);
   uint64_t data_begin = 8 + length, data_size = file.size - data_begin;
 
   SafetensorsContent content;
@@ -62,7 +67,8 @@ SafetensorsContent parse_safetensors(const FileBytes& file, const std::string& p
     size_t tensor;
   };
   std::vector<Range> ranges;
-  for (const auto& [name, entry] : header.items()) {
+  for (const std::string& name : order) {
+    const Json& entry = header.at(name);
     if (name == "__metadata__") {
       if (!entry.is_object()) refuse_damaged(path, "has __metadata__ that is not an object");
       for (const auto& [key, value] : entry.items()) {
@@ -78,12 +84,13 @@ SafetensorsContent parse_safetensors(const FileBytes& file, const std::string& p
     };
     const Json &dtype = part("dtype"), &shape = part("shape"), &offsets = part("data_offsets");
     StoredArray array;
-    auto known = std::find_if(std::begin(type_names), std::end(type_names),
-                              [&](const auto& t) { return dtype.is_string() && t.first == dtype.get_ref<const std::string&>(); });
+    if (!dtype.is_string()) refuse("its dtype is not a text");
+    const std::string& type = dtype.get_ref<const std::string&>();
+    auto known = std::find_if(std::begin(type_names), std::end(type_names), [&](const auto& t) { return t.first == type; });
     if (known == std::end(type_names))
       throw UserError(
           Code::E0406,
-          fmt::format("`{}` holds `{}` with element type {}, which is not supported", file_name(path), name, dtype.dump()), path);
+          fmt::format("`{}` holds `{}` with element type {}, which is not supported", file_name(path), name, type.size() <= 40 ? Json(type).dump() : "of another kind"), path);
     array.type = known->second;
     auto sizes = [&](const Json& list, const char* what) {
       std::vector<int64_t> values;

@@ -84,10 +84,7 @@ TensorFile read_npz(const std::string& path) {
   return read_guarded(path, [&] {
     TensorFile result;
     FileBytes file = load_file(path);
-    for (const std::string& key : list_npz(file, path)) {
-      StoredArray array = parse_npz_member(file, path, key);
-      add_tensor(result, key, array, widened(array.type), path);
-    }
+    for (const auto& [key, array] : parse_npz(file, path)) add_tensor(result, key, array, widened(array.type), path);
     return result;
   });
 }
