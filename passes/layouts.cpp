@@ -2,9 +2,11 @@
 // go outermost: a dense layer's weight[Out, In] lies as [In][Out]. A parameter that is also read by index or under another shape stays row-major.
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <set>
 
 #include "passes/lower.h"
+#include "passes/rewrite.h"
 
 namespace nnc {
 
@@ -45,6 +47,33 @@ Layouts choose_layouts(const Graph& graph) {
     if (graph.find_persistent(it->second)->type.shape == graph.find_persistent(u.name)->type.shape) layouts[u.name] = layouts.at(it->second);
   }
   return layouts;
+}
+
+std::optional<Graph> copy_viewed_parameters(const Graph& graph, const Layouts& layouts) {
+  std::map<std::string, NodeId> copies;
+  auto viewed = [&](const Node& node) -> const Node* {
+    if (node.op != Op::reshape) return nullptr;
+    const Node& operand = graph[node.operands[0]];
+    return operand.op == Op::parameter && layouts.count(operand.attributes.text) ? &operand : nullptr;
+  };
+  for (const Node& node : graph.nodes())
+    if (const Node* parameter = viewed(node)) copies[parameter->attributes.text];
+  if (copies.empty()) return std::nullopt;
+  // First of all kernels, so that groups stay in topological order.
+  Rebuild rebuild(graph);
+  int groups = 0;
+  for (auto& [name, copy] : copies) {
+    NodeId read = rebuild.result.add(Op::parameter, {}, {.extents = graph.find_persistent(name)->type.shape, .text = name, .dtype = graph.find_persistent(name)->type.dtype});
+    copy = rebuild.result.add(Op::stop_gradient, {read});
+    rebuild.result[copy].group = groups++;
+  }
+  for (uint32_t i = 0; i < graph.size(); ++i) {
+    Node node = rebuild.translated(NodeId{i});
+    if (const Node* parameter = viewed(graph[NodeId{i}])) node.operands[0] = copies.at(parameter->attributes.text);
+    if (node.group >= 0) node.group += groups;
+    rebuild.to[i] = add_node(rebuild.result, node);
+  }
+  return rebuild.finish();
 }
 
 }  // namespace nnc

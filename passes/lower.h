@@ -6,6 +6,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,10 @@ using Layouts = std::map<std::string, std::vector<int>>;
 /// Orders for the parameters of contractions: the contracted dimension outermost, so that the forward product and the weight gradient both run along
 /// contiguous outputs; states that are updated together with a parameter follow it.
 Layouts choose_layouts(const Graph&);
+
+/// A persistent in another order than row-major cannot be seen under another shape: where a reshape reads one of these (another program chose its order), a
+/// copy in row-major order is made first. Nothing if there is no such reshape. Requires and keeps groups.
+std::optional<Graph> copy_viewed_parameters(const Graph&, const Layouts&);
 
 struct LowerOptions {
   std::string name = "main";

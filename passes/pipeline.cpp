@@ -1,6 +1,8 @@
 // Every pass in order. What each requires and guarantees stands in its header.
 #include "passes/pipeline.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "base/check.h"
@@ -66,7 +68,9 @@ void optimize_graph(Graph& graph) {
 
 Program build_program(const Graph& graph, LowerOptions options) {
   for (auto& [name, order] : choose_layouts(graph)) options.layouts.try_emplace(name, order);
-  Program program = lower(graph, options);
+  std::erase_if(options.layouts, [](const auto& layout) { return std::is_sorted(layout.second.begin(), layout.second.end()); });
+  std::optional<Graph> copied = copy_viewed_parameters(graph, options.layouts);
+  Program program = lower(copied ? *copied : graph, options);
   schedule(program);
   plan_memory(program);
   std::vector<std::string> violations = verify_program(program);

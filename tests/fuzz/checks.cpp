@@ -47,6 +47,19 @@ Check with(std::vector<std::string> passes, Carrier carrier) {
   return c;
 }
 
+// Persistents in orders that another program may have chosen for them.
+Layouts random_layouts(Random& random, const Graph& graph) {
+  Layouts layouts;
+  for (const Persistent& p : graph.persistents) {
+    if (p.type.rank() < 2 || random.chance(40)) continue;
+    std::vector<int> order;
+    for (int i = 0; i < p.type.rank(); ++i) order.push_back(i);
+    random.shuffle(order);
+    layouts[p.name] = order;
+  }
+  return layouts;
+}
+
 std::string carrier_word(Carrier c) {
   return c == Carrier::graph_interpreter ? "graph" : c == Carrier::program_interpreter ? "program" : "compiled";
 }
@@ -60,7 +73,7 @@ std::vector<VectorLevel> host_levels() {
   return levels;
 }
 
-std::vector<Check> checks_for(Random& random) {
+std::vector<Check> checks_for(Random& random, const Graph& graph) {
   std::vector<Check> checks;
   Check text;
   text.text = true;
@@ -75,6 +88,9 @@ std::vector<Check> checks_for(Random& random) {
   checks.push_back(with({random.pick(fusions())}, Carrier::program_interpreter));
   checks.push_back(with(shuffled_passes(random), Carrier::program_interpreter));
   checks.push_back(with(Route::optimized().passes, Carrier::program_interpreter));
+  Check ordered = checks.back();
+  ordered.route.layouts = random_layouts(random, graph);
+  checks.push_back(ordered);
   // Compiled: the default passes always, one more road, and often threads.
   auto decorate = [&](Check c) {
     c.route.carrier = Carrier::compiled;
@@ -83,6 +99,7 @@ std::vector<Check> checks_for(Random& random) {
     c.fewer_rows = random.chance(50);
     c.route.split_all = random.chance(40);
     if (random.chance(c.route.split_all ? 80 : 30)) c.other_threads = random.pick({2, 3, 4, 7});
+    if (random.chance(15)) c.route.layouts = random_layouts(random, graph);
     return c;
   };
   checks.push_back(decorate(with(Route::optimized().passes, Carrier::compiled)));
@@ -91,7 +108,7 @@ std::vector<Check> checks_for(Random& random) {
   return checks;
 }
 
-std::vector<Check> every_check() {
+std::vector<Check> every_check(const Graph& graph) {
   std::vector<Check> checks;
   Check text;
   text.text = true;
@@ -110,6 +127,13 @@ std::vector<Check> every_check() {
   Random random(1, "every check");
   for (int i = 0; i < 6; ++i) roads.push_back(shuffled_passes(random));
   for (const auto& road : roads) checks.push_back(with(road, Carrier::program_interpreter));
+  // Persistents back to front, as another program may have laid them out.
+  Check ordered = with(Route::optimized().passes, Carrier::program_interpreter);
+  for (const Persistent& p : graph.persistents)
+    for (int axis = p.type.rank(); axis-- > 0;) ordered.route.layouts[p.name].push_back(axis);
+  checks.push_back(ordered);
+  ordered.route.carrier = Carrier::compiled;
+  checks.push_back(ordered);
   checks.push_back(with({}, Carrier::compiled));
   checks.push_back(with(Route::optimized().passes, Carrier::compiled));
   for (VectorLevel level : host_levels()) {

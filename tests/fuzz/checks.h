@@ -25,10 +25,10 @@ struct Check {
 
 std::vector<VectorLevel> host_levels();
 
-/// What every case is put through by default: a handful, drawn at random.
-std::vector<Check> checks_for(Random&);
+/// What a graph is put through by default: a handful, drawn at random.
+std::vector<Check> checks_for(Random&, const Graph&);
 /// All there is, for kept failures.
-std::vector<Check> every_check();
+std::vector<Check> every_check(const Graph&);
 
 struct Failure {
   std::string kind;    ///< "difference", "exception", "crash", "hang": together with `what` the name of its group

@@ -4,6 +4,7 @@
 
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "ir/graph.h"
@@ -29,6 +30,9 @@ class Coverage {
  private:
   std::map<std::string, int64_t> hits_;
 };
+
+/// Every operation with each element type that infer_type lets it work on.
+std::vector<std::pair<Op, DType>> legal_operations();
 
 /// Every name there is, in order: "op.add.f32", "rank.add.3", "gradient.add", "rule.add_zero", "kernel.map.chain", ...
 const std::vector<std::string>& coverage_universe();

@@ -119,6 +119,19 @@ NodeId GraphBuilder::leaf(DType dtype, Shape shape, bool persistent, int64_t lim
   return n;
 }
 
+void GraphBuilder::force(Op op, DType dtype) {
+  Extent size{random.between(2, 9)};
+  bool persistent = random.chance(40);
+  leaf(dtype, persistent ? Shape{size, random_extent()} : Shape{{1, true}, size}, persistent);
+  for (int tries = 0; tries < 8; ++tries) {
+    wanted = first_ = dtype;
+    NodeId made = add_operation(*this, op);
+    wanted.reset();
+    first_.reset();
+    if (made.valid() && random.chance(80)) return;
+  }
+}
+
 NodeId GraphBuilder::number(Type t) {
   double v = random_number(random, t.dtype, 0, wild);
   if (is_float(t.dtype) && random.chance(50)) v = random.pick({0.0, 1.0, -1.0, 2.0, 0.5, 3.0, 0.1, -0.25});

@@ -24,6 +24,8 @@ class GraphBuilder {
   std::vector<int64_t> sizes;  ///< of dimensions, few, so that operands fit each other
   bool wild = false;           ///< NaN, infinities and large numbers are welcome
   int64_t most_elements = 3000;
+  /// Element type that the next operation is to work on, and find() is to look at first; for reaching every operation in every type.
+  std::optional<DType> wanted;
 
   const Type& type(NodeId n) const { return graph.type(n); }
   const Shape& shape(NodeId n) const { return graph.type(n).shape; }
@@ -43,10 +45,11 @@ class GraphBuilder {
   NodeId find(Fits fits) {
     std::vector<NodeId> found;
     for (NodeId n : pool)
-      if (fits(n)) found.push_back(n);
+      if ((!first_ || type(n).dtype == *first_) && fits(n)) found.push_back(n);
+    first_.reset();
     if (found.empty()) return {};
     // Late ones more often: graphs get deep.
-    if (random.chance(40)) return found[found.size() - 1 - size_t(random.below(int(std::min<size_t>(found.size(), 4))))];
+    if (random.chance(50)) return found[found.size() - 1 - size_t(random.below(int(std::min<size_t>(found.size(), 4))))];
     return random.pick(found);
   }
   NodeId find_dtype(DType d) {
@@ -55,6 +58,8 @@ class GraphBuilder {
   NodeId any() {
     return find([](NodeId) { return true; });
   }
+  /// The operation on the wanted element type, with a leaf of that type in the pool.
+  void force(Op, DType);
   /// A value of exactly this type: an existing one, one brought to the shape by a broadcast, a cast or a constant.
   NodeId like(Type);
   NodeId number(Type);  ///< a constant
@@ -63,6 +68,7 @@ class GraphBuilder {
   bool tame(const Tensor&) const;
   std::map<NodeId, Tensor> values_;
   uint32_t evaluated_ = 0;
+  std::optional<DType> first_;
   int leaves_ = 0;
 };
 

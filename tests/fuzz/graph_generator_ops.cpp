@@ -18,6 +18,7 @@ namespace {
 // --- leaves ---
 
 DType any_dtype(GraphBuilder& g) {
+  if (g.wanted) return *g.wanted;
   return g.random.pick({DType::f32, DType::f32, DType::f32, DType::f32, DType::f64, DType::i32, DType::i64, DType::u8, DType::boolean});
 }
 MAKE(input) {
@@ -41,8 +42,8 @@ MAKE(extent) { return g.keep(g.build.extent(g.random.chance(60) ? Extent{g.rando
 
 // --- element-wise ---
 
-DType numeric(GraphBuilder& g) { return g.random.pick({DType::f32, DType::f32, DType::f32, DType::f32, DType::f32, DType::f64, DType::i32, DType::i64}); }
-DType floating(GraphBuilder& g) { return g.random.chance(85) ? DType::f32 : DType::f64; }
+DType numeric(GraphBuilder& g) { return g.wanted ? *g.wanted : g.random.pick({DType::f32, DType::f32, DType::f32, DType::f32, DType::f32, DType::f64, DType::i32, DType::i64}); }
+DType floating(GraphBuilder& g) { return g.wanted ? *g.wanted : g.random.chance(85) ? DType::f32 : DType::f64; }
 
 NodeId unary(GraphBuilder& g, Op op, DType dtype) {
   NodeId x = g.find_dtype(dtype);
@@ -95,7 +96,7 @@ NodeId binary(GraphBuilder& g, Op op, DType dtype) {
 #define BINARY(name, dtype) \
   MAKE(name) { return binary(g, Op::name, dtype(g)); }
 DType boolean(GraphBuilder&) { return DType::boolean; }
-DType ordered(GraphBuilder& g) { return g.random.pick({DType::f32, DType::f32, DType::f32, DType::f64, DType::i32, DType::i64, DType::u8}); }
+DType ordered(GraphBuilder& g) { return g.wanted ? *g.wanted : g.random.pick({DType::f32, DType::f32, DType::f32, DType::f64, DType::i32, DType::i64, DType::u8}); }
 BINARY(add, numeric)
 BINARY(sub, numeric)
 BINARY(mul, numeric)
@@ -140,9 +141,11 @@ MAKE(select) {
   return g.random.chance(50) ? g.make(Op::select, {condition, x, y}) : g.make(Op::select, {condition, y, x});
 }
 MAKE(cast) {
+  NodeId x = g.any();
+  g.wanted.reset();  // which was of the operand
   Attributes a;
   a.dtype = any_dtype(g);
-  return g.make(Op::cast, {g.any()}, a);
+  return g.make(Op::cast, {x}, a);
 }
 
 // --- shape ---
@@ -268,7 +271,7 @@ MAKE(argmax) {
 // --- contraction and indexing ---
 
 MAKE(contract) {
-  DType dtype = g.random.pick({DType::f32, DType::f32, DType::f32, DType::f32, DType::f32, DType::f32, DType::f64, DType::i32, DType::i64});
+  DType dtype = numeric(g);
   auto fits = [&](NodeId n) { return g.type(n).dtype == dtype && g.type(n).rank() <= 4; };
   NodeId x = g.find(fits), y = g.find(fits);
   if (!x.valid()) return {};

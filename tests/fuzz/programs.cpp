@@ -125,7 +125,7 @@ class ProgramCase {
     if (coverage_) coverage_->add_graph(backward_);
     GraphCase c{backward_, bindings_};
     Random choice(seed_, "checks");
-    std::vector<Check> checks = checks_for(choice);
+    std::vector<Check> checks = checks_for(choice, backward_);
     if (auto f = run_checks(c, checks, coverage_)) {
       f->check = "train: " + f->check;
       return f;

@@ -21,6 +21,7 @@ std::optional<Failure> run_program_checks(const std::string& text, uint64_t seed
 /// The smallest program found that still fails in the same way.
 std::string shrink_program(const std::string& text, uint64_t seed, bool valid, const Failure&, double seconds);
 
+/// Unless its first line begins with "# damaged", the program must be accepted.
 std::vector<Failure> replay_program(const std::string& path, const std::string& text);
 
 }  // namespace nnc::fuzz

@@ -7,8 +7,8 @@
 namespace nnc::fuzz {
 
 struct Limits {
-  double seconds = 120;        ///< by the clock
-  double cpu_seconds = 40;
+  double seconds = 900;        ///< by the clock: machines are busy
+  double cpu_seconds = 60;
   int64_t bytes = int64_t(4) << 30;
 };
 

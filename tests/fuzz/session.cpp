@@ -99,7 +99,7 @@ void FuzzSession::run_graph(uint64_t seed) {
     Coverage coverage;
     coverage.add_graph(c.graph);
     Random random(seed, "checks");
-    std::vector<Check> checks = checks_for(random);
+    std::vector<Check> checks = checks_for(random, c.graph);
     std::optional<Failure> f = run_checks(c, checks, &coverage);
     return encode(f) + coverage.encode();
   });
@@ -116,7 +116,7 @@ void FuzzSession::run_graph(uint64_t seed) {
     if (generated) {
       c = generate_graph(seed);
       Random random(seed, "checks");
-      for (const Check& check : checks_for(random))
+      for (const Check& check : checks_for(random, c.graph))
         if (std::optional<Failure> again = check_in_sandbox(c, check)) {
           f = again;
           f->check = check.encode();
@@ -153,6 +153,7 @@ void FuzzSession::shrink_graph(uint64_t seed, Failure f) {
     try_simpler([](Check& k) { k.route.capacity = 0; });
     if (f.kind != "threads") try_simpler([](Check& k) { k.other_threads = 0; });
     for (size_t i = simpler.route.passes.size(); i-- > 0;) try_simpler([&](Check& k) { k.route.passes.erase(k.route.passes.begin() + long(i)); });
+    try_simpler([](Check& k) { k.route.layouts.clear(); });
     for (size_t i = simpler.rules.size(); i-- > 0;) try_simpler([&](Check& k) { k.rules.erase(k.rules.begin() + long(i)); });
   }
   check = simpler;
@@ -221,7 +222,7 @@ std::vector<Failure> replay(const std::string& path, const std::vector<Check>& c
   std::string text = read_text_file(path);
   if (path.size() > 3 && path.compare(path.size() - 3, 3, ".nn") == 0) return replay_program(path, text);
   GraphCase c = read_case(text, path);
-  std::vector<Check> checks = chosen.empty() ? every_check() : chosen;
+  std::vector<Check> checks = chosen.empty() ? every_check(c.graph) : chosen;
   // All in one child; one by one if something fails, so that each failure has its route.
   std::vector<Failure> failures;
   if (!outcome(in_sandbox([&] { return encode(run_checks(c, checks)); }))) return failures;

@@ -28,7 +28,7 @@ void FuzzSession::run_program(uint64_t seed) {
   found.group = fmt::format("program: {} ({})", f->kind, f->kind == "difference" ? f->check.substr(0, f->check.find(" level=")) : f->what);
   if (options_.shrink && groups_[found.group] < 3) text = shrink_program(text, seed, valid, *f, options_.shrink_seconds);
   std::filesystem::create_directories(options_.out);
-  std::ofstream(found.file) << fmt::format("# {}\n# seed {}, route {}\n", f->detail.substr(0, f->detail.find('\n')), seed, f->check) << text;
+  std::ofstream(found.file) << fmt::format("{}# {}\n# seed {}, route {}\n", valid ? "" : "# damaged: it may be refused\n", f->detail.substr(0, f->detail.find('\n')), seed, f->check) << text;
   report(found);
 }
 
