@@ -11,7 +11,7 @@ namespace nnc {
 
 namespace {
 
-constexpr int max_levels = 3 * ast::max_tree_depth;
+constexpr int max_levels = ast::max_tree_depth + 100;  // the stack of 8 MB must hold them in sanitized builds too
 constexpr int64_t max_evaluations = 1'000'000;
 
 std::string_view symbol(ast::BinaryOp op) {

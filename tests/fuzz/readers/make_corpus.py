@@ -64,6 +64,8 @@ layer L(x[B, T, C]) -> [B, T, C] {
     update h = n }
 }
 """,
+    # Each body is as deep as one may be, and calls the next: once too deep for the stack.
+    "deep_calls": "fn f0(x[N]) -> [N] { x }\n" + "".join(f"fn f{i}(x[N]) -> [N] {{ f{i - 1}(x){'+0' * 900} }}\n" for i in range(1, 6)),
     "odd": "\ufeffuse \"a.nn\" { A }\r\nfn g(x[N],) -> [] { # \u00fc\r\n sum(where(x == max(x), 1.5e-3, 20%), over: N) // 1 % 2 }\r\n",
 }
 
