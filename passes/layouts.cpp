@@ -49,27 +49,34 @@ Layouts choose_layouts(const Graph& graph) {
   return layouts;
 }
 
-std::optional<Graph> copy_viewed_parameters(const Graph& graph, const Layouts& layouts) {
-  std::map<std::string, NodeId> copies;
-  auto viewed = [&](const Node& node) -> const Node* {
-    if (node.op != Op::reshape) return nullptr;
-    const Node& operand = graph[node.operands[0]];
-    return operand.op == Op::parameter && layouts.count(operand.attributes.text) ? &operand : nullptr;
+std::optional<Graph> copy_viewed_leaves(const Graph& graph, const Layouts& layouts) {
+  // The leaf that a node sees under another shape and cannot read where it stands.
+  auto viewed = [&](NodeId n) -> const Node* {
+    if (graph[n].op != Op::reshape) return nullptr;
+    NodeId base = graph[n].operands[0];
+    while (graph[base].op == Op::reshape) base = graph[base].operands[0];
+    const Node& leaf = graph[base];
+    bool permuted = leaf.op == Op::parameter && layouts.count(leaf.attributes.text);
+    bool rows_apart = leaf.op == Op::input && (graph.type(n).rank() == 0 || graph.type(n).shape[0] != leaf.type.shape[0]);
+    return permuted || rows_apart ? &leaf : nullptr;
   };
-  for (const Node& node : graph.nodes())
-    if (const Node* parameter = viewed(node)) copies[parameter->attributes.text];
-  if (copies.empty()) return std::nullopt;
+  std::map<std::pair<Op, std::string>, NodeId> copies;
+  auto key_of = [](const Node& leaf) { return std::pair{leaf.op, leaf.attributes.text}; };
   // First of all kernels, so that groups stay in topological order.
   Rebuild rebuild(graph);
   int groups = 0;
-  for (auto& [name, copy] : copies) {
-    NodeId read = rebuild.result.add(Op::parameter, {}, {.extents = graph.find_persistent(name)->type.shape, .text = name, .dtype = graph.find_persistent(name)->type.dtype});
-    copy = rebuild.result.add(Op::stop_gradient, {read});
+  for (uint32_t i = 0; i < graph.size(); ++i) {
+    const Node* leaf = viewed(NodeId{i});
+    if (!leaf) continue;
+    NodeId& copy = copies[key_of(*leaf)];
+    if (copy.valid()) continue;
+    copy = rebuild.result.add(Op::stop_gradient, {add_node(rebuild.result, *leaf)});
     rebuild.result[copy].group = groups++;
   }
+  if (copies.empty()) return std::nullopt;
   for (uint32_t i = 0; i < graph.size(); ++i) {
     Node node = rebuild.translated(NodeId{i});
-    if (const Node* parameter = viewed(graph[NodeId{i}])) node.operands[0] = copies.at(parameter->attributes.text);
+    if (const Node* leaf = viewed(NodeId{i})) node.operands[0] = copies.at(key_of(*leaf));
     if (node.group >= 0) node.group += groups;
     rebuild.to[i] = add_node(rebuild.result, node);
   }

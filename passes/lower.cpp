@@ -140,6 +140,7 @@ class ProgramLowering {
   std::map<std::string, BufferId> persistent_;
   std::vector<std::pair<BufferId, BufferId>> copies_;
   std::map<std::string, std::map<int, bool>> readers_;  // persistent -> groups that read it; true: at the index they compute
+  std::map<std::string, std::map<int, std::set<std::vector<int>>>> reader_axes_;  // ... -> how members that read it lie in the group's space
   std::vector<std::set<int>> after_;                    // group -> groups that must come later
   std::set<std::string> names_;
 };
@@ -202,7 +203,15 @@ void ProgramLowering::find_readers() {
     // Walk down this member's own operands to the persistents; `same_index`: they are read at the index that is computed.
     bool anchor = node.op == Op::contract || node.op == Op::scatter_add || op_class(node.op) == OpClass::reduce;
     std::vector<std::pair<NodeId, bool>> pending;
-    if (node.op == Op::parameter) readers_[node.attributes.text][node.group] = true;
+    auto note_axes = [&](const std::string& persistent) {
+      const GroupSpace& space = spaces_[size_t(node.group)];
+      size_t member = size_t(std::find(space.members.begin(), space.members.end(), NodeId{i}) - space.members.begin());
+      reader_axes_[persistent][node.group].insert(space.axes[member]);
+    };
+    if (node.op == Op::parameter) {
+      readers_[node.attributes.text][node.group] = true;
+      note_axes(node.attributes.text);
+    }
     for (NodeId o : node.operands) pending.push_back({o, !anchor && is_elementwise(node.op)});
     std::set<std::pair<NodeId, bool>> seen;
     while (!pending.empty()) {
@@ -213,6 +222,7 @@ void ProgramLowering::find_readers() {
       if (down.op == Op::parameter) {
         auto [it, fresh] = readers_[down.attributes.text].try_emplace(node.group, true);
         it->second = it->second && same_index;
+        note_axes(down.attributes.text);
       }
       if (down.group >= 0) continue;
       for (NodeId o : down.operands) pending.push_back({o, same_index && is_elementwise(down.op)});
@@ -226,10 +236,14 @@ bool ProgramLowering::claim_in_place(const Update& update) {
   int group = graph_[update.node].group;
   const std::map<int, bool>& readers = readers_[update.name];
   if (auto own = readers.find(group); own != readers.end() && !own->second) return false;
+  // The member that reads and the one that writes may see the kernel's axes in another order, with a transpose between them.
+  const GroupSpace& own_space = spaces_[size_t(group)];
+  size_t member = size_t(std::find(own_space.members.begin(), own_space.members.end(), update.node) - own_space.members.begin());
+  for (const std::vector<int>& axes : reader_axes_[update.name][group])
+    if (axes != own_space.axes[member]) return false;
   // In a kernel of several stages an inner value is stored before later stages have read the old one.
-  const GroupSpace& space = spaces_[size_t(group)];
-  bool staged = std::find(space.reduced.begin(), space.reduced.end(), true) != space.reduced.end();
-  if (staged && graph_.type(update.node).shape.size() == space.space.size()) return false;
+  bool staged = std::find(own_space.reduced.begin(), own_space.reduced.end(), true) != own_space.reduced.end();
+  if (staged && graph_.type(update.node).shape.size() == own_space.space.size()) return false;
   std::vector<int> pending{group};
   std::set<int> later;
   while (!pending.empty()) {

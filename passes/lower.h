@@ -24,9 +24,10 @@ using Layouts = std::map<std::string, std::vector<int>>;
 /// contiguous outputs; states that are updated together with a parameter follow it.
 Layouts choose_layouts(const Graph&);
 
-/// A persistent in another order than row-major cannot be seen under another shape: where a reshape reads one of these (another program chose its order), a
-/// copy in row-major order is made first. Nothing if there is no such reshape. Requires and keeps groups.
-std::optional<Graph> copy_viewed_parameters(const Graph&, const Layouts&);
+/// Some leaves cannot be seen under another shape where they stand: a persistent in another order than row-major (another program chose it), and an input,
+/// whose rows are looked up one by one, where rows and other axes become one. Where a reshape reads such a leaf, a copy is made first. Nothing
+/// if there is no such reshape. Requires and keeps groups.
+std::optional<Graph> copy_viewed_leaves(const Graph&, const Layouts&);
 
 struct LowerOptions {
   std::string name = "main";

@@ -69,7 +69,7 @@ void optimize_graph(Graph& graph) {
 Program build_program(const Graph& graph, LowerOptions options) {
   for (auto& [name, order] : choose_layouts(graph)) options.layouts.try_emplace(name, order);
   std::erase_if(options.layouts, [](const auto& layout) { return std::is_sorted(layout.second.begin(), layout.second.end()); });
-  std::optional<Graph> copied = copy_viewed_parameters(graph, options.layouts);
+  std::optional<Graph> copied = copy_viewed_leaves(graph, options.layouts);
   Program program = lower(copied ? *copied : graph, options);
   schedule(program);
   plan_memory(program);

@@ -33,9 +33,8 @@ RULE(reduce_broadcast) {
   std::vector<Extent> repeated;
   for (int axis : reduced)
     if (!holds(r->axes, axis)) repeated.push_back(c.type(c.x(0)).shape[size_t(axis)]);
-  if (c.op() != Op::reduce_sum)  // the largest of no elements is not x
-    for (const Extent& e : repeated)
-      if (e.rows || e.size == 0) return {};
+  for (const Extent& e : repeated)  // the largest of no elements is not x, and their sum is 0 even where x is inf
+    if (e.size == 0 || (e.rows && c.op() != Op::reduce_sum)) return {};
   std::vector<int> in_source;
   for (size_t i = 0; i < r->axes.size(); ++i)
     if (holds(reduced, r->axes[i])) in_source.push_back(int(i));
@@ -121,7 +120,9 @@ RULE(contract_broadcast) {
     for (int axis : r->axes) labels.push_back(own[size_t(axis)]);
     std::vector<Extent> multiples;
     for (int label : own) {
-      if (holds(labels, label) || holds(other, label)) continue;
+      if (holds(labels, label)) continue;
+      if (size_of(c, own, c.x(i), label).size == 0) return {};  // a sum of nothing is 0 whatever is repeated
+      if (holds(other, label)) continue;
       if (holds(a.out, label))
         out = without(out, {label});
       else

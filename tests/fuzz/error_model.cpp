@@ -128,6 +128,13 @@ class Displacement {
     if (node.op == Op::reduce_sum) interpret_reduce_sum(call);
     if (node.op == Op::contract) interpret_contract(call);
     if (node.op == Op::scatter_add) interpret_scatter_add(call);
+    // Rules of simplify that are marked `range` take factors out of sums: inf * 0 + inf * 1 is NaN, inf * (0 + 1) is not.
+    auto all_finite = [](const Tensor& x) { return std::all_of(x.values.begin(), x.values.end(), [](double v) { return std::isfinite(v); }); };
+    if (!std::all_of(sizes.begin(), sizes.end(), all_finite)) {
+      double instead = random_.pick({std::numeric_limits<double>::quiet_NaN(), infinity, 1.0});
+      for (double& v : t.values) v = instead;
+      return;
+    }
     bool coarse = true;
     for (size_t k = 0; k < (node.op == Op::contract ? 2u : 1u); ++k)
       coarse = coarse && std::all_of(sizes[k].values.begin(), sizes[k].values.end(), [](double v) { return v == std::nearbyint(v); });
