@@ -66,12 +66,14 @@ class Displacement {
     for (double& v : t.values) v += v * amount * (2 * random_.unit() - 1);
   }
 
-  // Larger than f32 holds, or smaller than its smallest normal number: overflows, or goes to zero, in half of the samples.
+  // Larger than f32 holds, or smaller than its smallest normal number: overflows, or goes to zero, in half of the samples. As f32 holds it, so that what
+  // is equal there can be equal here.
   void fit_range(Tensor& t) {
     bool fits = random_.chance(50);
     for (double& v : t.values) {
       if (std::fabs(v) > double(FLT_MAX) * (fits ? 1.001 : 0.999)) v = std::copysign(infinity, v);
       if (!fits && std::fabs(v) < double(FLT_MIN)) v = std::copysign(0.0, v);
+      v = double(float(v));
     }
   }
 
