@@ -426,6 +426,9 @@ TrainSpec Lowering::evaluate_train_spec() {
       if (std::optional<int64_t> n = single(0)) spec.seed = uint64_t(*n);
     } else if (word == "save") {
       allow({"every"});
+      for (const ast::Argument& a : s.arguments)
+        if (a.value->kind != ast::ExprKind::error)
+          error(Code::E0303, a.value->span, "`save` takes no file").help.push_back("write `save every: 250`; `--out FILE.safetensors` names the file");
       if (const ast::Argument* every = option("every"))
         if (std::optional<int64_t> n = count(option_value(*every, "save.every"), every->value->span, "`every`", 1))
           spec.save_every = *n;
