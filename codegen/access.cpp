@@ -7,7 +7,7 @@
 //   anything else, store     a rolled loop over the existing lanes, in ascending order (so repeated indices of a store_add add up
 //   in order)
 // Where the target has no masked form of an element size (bytes on AVX2, everything on SSE2) a tail goes the third and fourth
-// way.
+// way. A tail known to be one lane is stored as a scalar everywhere.
 #include <llvm/IR/Module.h>
 
 #include "base/check.h"
@@ -154,12 +154,21 @@ Value* Emitter::load_lanes(const Access& access, DType type, Point& point) {
   return result;
 }
 
+/// Whether only lane 0 exists, whatever the run's sizes.
+static bool is_single_lane(const Point& point) {
+  auto* active = llvm::dyn_cast_or_null<llvm::ConstantInt>(point.active);
+  return active && active->isOne();
+}
+
+// One lane goes without a mask, which it does not need and which LLVM 22 (at least up to 22.1.8) gets wrong: a masked store of a
+// truncated vector whose mask is a constant with one lane becomes a store of the element before truncation, four or eight bytes
+// instead of one (llvm-project issue 179489).
 void Emitter::store(const Access& access, DType type, Value* value, Point& point) {
   const Buffer& buffer = program[access.buffer];
   NNC_CHECK(buffer.dtype == type, "store to " + buffer.name + " as another type than it is stored");
   value = to_memory(value, type);
-  if (!varies(access, point)) {
-    if (value->getType()->isVectorTy())  // all lanes write one element: the last one stays
+  if (!varies(access, point) || is_single_lane(point)) {
+    if (value->getType()->isVectorTy())  // all lanes that exist write one element: the last one stays
       value = ir.CreateExtractElement(
           value, point.active ? ir.CreateSub(point.active, i64(1)) : static_cast<Value*>(i64(point.width - 1)));
     annotate(ir.CreateAlignedStore(value, address(access, point), alignment(buffer)), access.buffer);
