@@ -3,6 +3,7 @@
 #include "ir/interpreter.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "base/check.h"
 #include "base/diagnostics.h"

@@ -2,6 +2,7 @@
 // that a tensor does not have gets stride 0. Tensor shapes come from infer_type, so that no bounds need checking here, except those of
 // indices that are data.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>

@@ -1,6 +1,7 @@
 // A graph as text, one node per line: `%3 = contract(%1, %2) ab,cb->ac : f32[B, 64] scope "fc1" group 2 loc("mlp.nn":12:8)`. Only what cannot
 // be computed from the rest is printed, aside from types, which are printed for the reader and checked by the parser.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <cmath>
 

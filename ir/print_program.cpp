@@ -1,6 +1,7 @@
 // A program as text, for people: buffers with their places, then every kernel as the loop nest it is, each instruction a line. Addresses are
 // written as the sums they are computed from, in elements, with axis names.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "ir/program.h"
 #include "ir/text.h"

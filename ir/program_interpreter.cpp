@@ -3,6 +3,7 @@
 #include "ir/program_interpreter.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>

@@ -2,6 +2,7 @@
 #include "passes/pass_manager.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <chrono>

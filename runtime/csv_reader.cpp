@@ -3,6 +3,7 @@
 // decided by its content: it has a name above a number, and its numbers, if any, are all different (a table's columns may be
 // named 0, 1, 2, ..., label). Anything else is data, so that a bad cell in the first row is still found.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <charconv>

@@ -1,6 +1,7 @@
 // What a reader says of a file that is not what it was called, or is no longer whole; and a guess at what it is instead, from its
 // first bytes.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 

@@ -3,6 +3,7 @@
 #include "runtime/stored_array.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <bit>
