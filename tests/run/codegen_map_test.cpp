@@ -72,7 +72,7 @@ TEST_CASE("every element-wise operation in every type, around the vector width")
             operands[0] = code.compute(Op::abs, type, {x});
           if (op == Op::select) {
             int condition = code.compute(Op::less, DType::boolean, {x, y});
-            operands = {condition, x, y};
+            operands = std::vector<int>{condition, x, y};  // assigning the list itself makes GCC 16 warn of a copy that cannot be
           }
           int value = code.compute(op, result, operands);
           BufferId out = f.buffer(std::string(op_name(op)), BufferKind::output, result, {{n}});
