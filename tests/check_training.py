@@ -262,7 +262,7 @@ class Interruption(CommandLine):
         self.assertEqual([p.name for p in self.folder.glob(".nnc-*")], [], "no temporary file stays")
 
     def test_a_killed_run_leaves_whole_files(self):
-        file = self.program("digits", ("seed     7", "seed     7\n  save \"kept.safetensors\", every: 5"))
+        file = self.program("digits", ("seed     7", "seed     7\n  save every: 5"))
         run = self.begin(file, "--steps", 1000000, "--out", "w.safetensors")
         time.sleep(0.2)
         run.kill()
@@ -433,7 +433,7 @@ train {
         self.assertTrue(all(math.isfinite(v) for _, values in read_safetensors(good)[1].values() for v in values))
 
     def test_saves_in_between_are_finite(self):
-        file = self.diverging(loss="1e25 * mean_squared_error(Net(x), y)", using="adam()", report='  save     "w.safetensors", every: 1\n')
+        file = self.diverging(loss="1e25 * mean_squared_error(Net(x), y)", using="adam()", report='  save     every: 1\n')
         run = self.run_nnc("train", file.name, "--no-shuffle", "--quiet", "--out", "w.safetensors")
         self.assertEqual(run.returncode, 1)
         self.assertIn("became infinite at epoch 1, step 1:", run.stderr)
