@@ -99,7 +99,7 @@ struct KernelShape {
   bool persistent(const Instruction& i) const { return is_store(i) && program[i.access.buffer].kind == BufferKind::persistent; }
 
   void map(const Kernel& kernel, const MapKernel& m) {
-    int loops = 0, reductions = 0, stores = 0;
+    int loops = 0, reductions = 0;
     bool updates = false, loop_seen = false, store_before_loop = false;
     std::set<BufferKind> stored;
     for (const Block& b : m.blocks) {
@@ -115,7 +115,6 @@ struct KernelShape {
         if (i.kind == Instruction::Kind::load && i.access.index_value >= 0) hit("map.index_gather");
         if (i.access.row_axis >= 0) hit("map.row_gather");
         if (is_store(i)) {
-          ++stores;
           stored.insert(program[i.access.buffer].kind);
           if (!loop_seen && b.inner) store_before_loop = true;
         }
