@@ -5,14 +5,13 @@
 //
 // NNC_GUARD_ALL=1 runs every element type at every size at both ends.
 #include <cstdlib>
-#include <filesystem>
 
 #include <fmt/format.h>
 
-#include "driver/session.h"
 #include "passes/fuse.h"
 #include "passes/pipeline.h"
 #include "runtime/file_bytes.h"
+#include "tests/run/examples.h"
 #include "tests/run/graph_runner.h"
 #include "tests/run/guarded_step.h"
 #include "tests/run/op_sweep.h"
@@ -120,22 +119,13 @@ TEST_CASE("no operation touches a byte outside its buffers", "[run][guard]") {
 }
 
 TEST_CASE("the training steps of the examples touch no byte outside their buffers", "[run][guard]") {
-  int examples = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(NNC_SOURCE_DIR "/examples")) {
-    if (entry.path().extension() != ".nn") continue;
-    CommonOptions options;
-    options.file = entry.path().string();
-    Session session(options);
-    session.load();
-    if (!session.module->has_train()) continue;
-    ++examples;
-    Graph graph = make_training_graphs(session).backward;
+  int examples = for_each_example([&](const std::string& file, const Graph& graph) {
     for (VectorLevel level : host_levels()) {
       constexpr int64_t capacity = 37;
       Program program = make_program(graph, "train", capacity, level_target(level));
       GuardedStep at_end(program, Placement::each_at_end), at_begin(program, Placement::each_at_begin), planned(program, Placement::planned);
       for (int64_t rows : {1, 7, 16, 33, 37}) {
-        INFO(options.file << ", rows " << rows << ", " << vector_level_name(level));
+        INFO(file << ", rows " << rows << ", " << vector_level_name(level));
         std::mt19937_64 random(static_cast<uint64_t>(rows));
         Bindings bindings = random_bindings(graph, rows, random);
         std::optional<Results> first = at_end.run(bindings), second = at_begin.run(bindings), third = planned.run(bindings, {1, 1, 64, 0});
@@ -146,7 +136,7 @@ TEST_CASE("the training steps of the examples touch no byte outside their buffer
         CHECK(first_difference(*third, *first) == "");
       }
     }
-  }
+  });
   CHECK(examples >= 4);
 }
 

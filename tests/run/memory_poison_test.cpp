@@ -1,7 +1,6 @@
 // The memory plan under poison: every temporary is overwritten once it has been read for the last time (passes/poison.h), so that whoever reads it after all,
 // or shares memory with it while it lives, computes from NaN. Two steps are run: in the second one everything that a step must store before it reads it
 // is poison as well. A sound program gives the same bits as without; a broken plan does not, which the last tests prove.
-#include <filesystem>
 
 #include <fmt/format.h>
 
@@ -10,6 +9,7 @@
 #include "passes/fuse.h"
 #include "passes/pipeline.h"
 #include "passes/poison.h"
+#include "tests/run/examples.h"
 #include "tests/run/graph_runner.h"
 #include "tests/run/guarded_step.h"
 #include "tests/run/random_graph.h"
@@ -97,19 +97,12 @@ TEST_CASE("random training steps read nothing that is dead or not yet stored", "
 }
 
 TEST_CASE("the examples' training steps read nothing that is dead or not yet stored", "[run][poison]") {
-  for (const auto& entry : std::filesystem::directory_iterator(NNC_SOURCE_DIR "/examples")) {
-    if (entry.path().extension() != ".nn") continue;
-    CommonOptions options;
-    options.file = entry.path().string();
-    Session session(options);
-    session.load();
-    if (!session.module->has_train()) continue;
-    INFO(options.file);
-    Graph graph = make_training_graphs(session).backward;
+  for_each_example([&](const std::string& file, const Graph& graph) {
+    INFO(file);
     std::mt19937_64 random(5);
     Bindings bindings = random_bindings(graph, 23, random);
     check_poisoned(make_program(graph, "train", 23, host_target_with_cpu()), bindings, 2);
-  }
+  });
 }
 
 TEST_CASE("poison changes nothing for the interpreter of programs", "[run][poison]") {

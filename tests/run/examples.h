@@ -1,0 +1,28 @@
+// The training steps of examples/, for tests that take every one of them.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "driver/session.h"
+
+namespace nnc::test {
+
+/// visit(path, graph with gradients and updates) for every program of examples/ that trains; returns how many there were.
+template <class Visit>
+int for_each_example(Visit visit) {
+  int examples = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(NNC_SOURCE_DIR "/examples")) {
+    if (entry.path().extension() != ".nn") continue;
+    CommonOptions options;
+    options.file = entry.path().string();
+    Session session(options);
+    session.load();
+    if (!session.module->has_train()) continue;
+    ++examples;
+    visit(options.file, make_training_graphs(session).backward);
+  }
+  return examples;
+}
+
+}  // namespace nnc::test
