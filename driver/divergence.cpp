@@ -16,6 +16,7 @@
 
 #include "base/check.h"
 #include "driver/tensors.h"
+#include "ir/interpreter_ops.h"
 #include "runtime/row_order.h"
 
 namespace nnc {
@@ -194,9 +195,9 @@ Divergence find_divergence(Session& session, StepRunner& runner, const TrainPlan
   struct Interrupted {};
   try {
     for (auto* as_f32 : {round_to_f32, overflow_f32}) {
-      auto hook = [&](NodeId, Tensor& value) {
+      auto hook = [&](InterpreterCall& call) {
         if (runner.stop_requested()) throw Interrupted{};
-        as_f32(value);
+        as_f32(call.result);
       };
       if (namer.name(interpret(graphs.optimized, bindings, true, hook).values, rows, result)) break;
     }

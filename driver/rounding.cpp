@@ -1,4 +1,4 @@
-// See the header for the method. A run is the interpreter's own loop over its own operations; only what it stores is disturbed.
+// See the header for the method. A run is the interpreter's own; only what its operations give is disturbed.
 #include "driver/rounding.h"
 
 #include <algorithm>
@@ -122,17 +122,8 @@ void for_each_tensor(Results& to, const Results& from, Visit visit) {
 
 Results interpret_disturbed(const Graph& graph, const Bindings& bindings, Precision precision, uint64_t seed) {
   RandomStream random(seed, stable_hash("disturbance"));
-  std::vector<uint32_t> last_use(graph.size(), 0);
-  for (uint32_t i = 0; i < graph.size(); ++i)
-    for (NodeId operand : graph[NodeId{i}].operands) last_use[operand.value] = i;
-  for (const Output& o : graph.outputs) last_use[o.node.value] = UINT32_MAX;
-  for (const Update& u : graph.updates) last_use[u.node.value] = UINT32_MAX;
-  std::vector<Tensor> values(graph.size());
-  for (uint32_t i = 0; i < graph.size(); ++i) {
-    const Node& node = graph[NodeId{i}];
-    InterpreterCall call{graph, {i}, node, bindings, {}, make_tensor(node.type.dtype, shape_at(node.type, bindings.rows))};
-    for (NodeId operand : node.operands) call.operands.push_back(&values[operand.value]);
-    evaluator(node.op)(call);
+  return interpret(graph, bindings, false, [&](InterpreterCall& call) {
+    const Node& node = call.node;
     if (is_float(node.type.dtype) && !is_exact(node.op)) {
       std::vector<double> size = magnitudes(call);
       double unit = node.type.dtype == DType::f64 ? 0x1p-52 : half_unit(precision);
@@ -143,14 +134,7 @@ Results interpret_disturbed(const Graph& graph, const Bindings& bindings, Precis
     // What f32 cannot hold overflows or vanishes, and a constant such as 0.1 is another number.
     if (precision == Precision::f32 && node.type.dtype == DType::f32)
       for (double& v : call.result.values) v = double(float(v));
-    values[i] = std::move(call.result);
-    for (NodeId operand : node.operands)
-      if (last_use[operand.value] == i) values[operand.value] = {};
-  }
-  Results results;
-  for (const Output& o : graph.outputs) results.outputs[o.name] = values[o.node.value];
-  for (const Update& u : graph.updates) results.updates[u.name] = values[u.node.value];
-  return results;
+  });
 }
 
 Reference make_reference(const std::vector<Results>& runs, Precision precision) {

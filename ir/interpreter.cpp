@@ -102,7 +102,7 @@ Results interpret(const Graph& graph, const Bindings& bindings, bool keep_values
       call.operands.push_back(&values[operand.value]);
     }
     table[size_t(node.op)](call);
-    if (hook) hook({i}, call.result);
+    if (hook) hook(call);
     values[i] = std::move(call.result);
     if (!keep_values)
       for (NodeId operand : node.operands)

@@ -45,8 +45,9 @@ struct Results {
   std::vector<Tensor> values;                ///< of every node, if asked for
 };
 
-/// Is given each node's value once it is known, before anything reads it, and may change it.
-using ValueHook = std::function<void(NodeId, Tensor&)>;
+struct InterpreterCall;  // ir/interpreter_ops.h
+/// Is given each node's operands and result once it is known, before anything reads it, and may change the result.
+using ValueHook = std::function<void(InterpreterCall&)>;
 
 /// Throws UserError: E0510 (an index outside its table, with the node's place), E0511 (something unbound, or of another type).
 Results interpret(const Graph&, const Bindings&, bool keep_values = false, const ValueHook& hook = {});

@@ -33,7 +33,7 @@ class Displacement {
   }
 
   Results run() {
-    return interpret(graph_, bindings_, false, [this](NodeId id, Tensor& t) { displace(id, t); });
+    return interpret(graph_, bindings_, false, [this](InterpreterCall& call) { displace(call.id, call.result); });
   }
 
  private:
