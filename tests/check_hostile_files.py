@@ -17,7 +17,7 @@ import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from command_line import EXAMPLES, NNC, ROOT, CommandLine
+from command_line import EXAMPLES, NNC, ROOT, SLOWNESS, CommandLine
 
 sys.path.insert(0, str(ROOT / "tests/fuzz/readers"))
 from make_corpus import FLOATS, NPY, archive, deflate, files, gz, idx, npy, safetensors, zip64_archive, zip_record  # noqa: E402
@@ -330,7 +330,7 @@ class Corpus(unittest.TestCase):
     def test_every_input_of_the_fuzzers(self):
         """All seeds and everything that once broke a reader, with the memory that each may take."""
         folder = ROOT / "tests/fuzz/readers/corpus"
-        run = subprocess.run([Path(NNC).parent / "nnc_replay", folder], capture_output=True, text=True, timeout=300)
+        run = subprocess.run([Path(NNC).parent / "nnc_replay", folder], capture_output=True, text=True, timeout=300 * SLOWNESS)
         self.assertEqual(run.returncode, 0, run.stderr[-2000:])
         self.assertEqual(run.stdout, f"{sum(p.is_file() for p in folder.rglob('*'))} files read\n")
 

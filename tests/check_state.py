@@ -16,7 +16,7 @@ import time
 import unittest
 from pathlib import Path
 
-from command_line import EXAMPLES, NNC, CommandLine, read_safetensors
+from command_line import EXAMPLES, NNC, SLOWNESS, CommandLine, read_safetensors
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "state"))
 import fault_points  # noqa: E402
@@ -67,7 +67,7 @@ class Run(CommandLine):
             if pipe:
                 self.addCleanup(pipe.close)
         log = self.folder / "run.jsonl"
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 60 * SLOWNESS
         while run.poll() is None and time.monotonic() < deadline and not (log.exists() and log.stat().st_size > 60 * lines):
             time.sleep(0.003)
         self.assertIsNone(run.poll(), "the run ended before anything could be done to it")

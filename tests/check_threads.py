@@ -12,7 +12,7 @@ import sys
 import unittest
 from pathlib import Path
 
-from command_line import EXAMPLES, NNC, ROOT, CommandLine
+from command_line import EXAMPLES, NNC, ROOT, SLOWNESS, CommandLine
 
 STEPS = 12
 COUNTS = range(2, 17)
@@ -48,7 +48,7 @@ class Cores(CommandLine):
     def threads(self, *arguments, before=None, prefix=()):
         """How many threads `bench` takes."""
         run = subprocess.run([*prefix, NNC, "bench", str(EXAMPLES / "regression.nn"), "--json", "--turns", "1", *map(str, arguments)], cwd=self.folder,
-                             env=self.environment, text=True, capture_output=True, timeout=60, preexec_fn=before)
+                             env=self.environment, text=True, capture_output=True, timeout=60 * SLOWNESS, preexec_fn=before)
         self.assertEqual(run.returncode, 0, run.stderr)
         return json.loads(run.stdout)["threads"]
 

@@ -8,7 +8,7 @@ import signal
 import time
 import unittest
 
-from command_line import EXAMPLES, CommandLine, read_safetensors, relative_gap
+from command_line import EXAMPLES, SLOWNESS, CommandLine, read_safetensors, relative_gap
 
 DIGITS = EXAMPLES / "digits.nn"
 EXAMPLE_NAMES = ("digits", "mnist_mlp", "own_optimizer", "regression")
@@ -219,7 +219,7 @@ class Interruption(CommandLine):
         self.addCleanup(run.stdout.close)
         self.addCleanup(run.stderr.close)
         self.addCleanup(lambda: run.poll() is None and run.kill())
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 60 * SLOWNESS
         while not (self.folder / "run.jsonl").exists() and run.poll() is None and time.monotonic() < deadline:
             time.sleep(0.005)
         self.assertIsNone(run.poll(), "the run ended before it could be interrupted")
@@ -256,7 +256,7 @@ class Interruption(CommandLine):
         os.killpg(run.pid, signal.SIGINT)
         start = time.monotonic()
         run.communicate(timeout=30)
-        self.assertLess(time.monotonic() - start, 1.0)
+        self.assertLess(time.monotonic() - start, 1.0 * SLOWNESS)
         self.assertEqual(run.returncode, 130)
         self.assertEqual(old.read_bytes(), b"the old weights")
         self.assertEqual([p.name for p in self.folder.glob(".nnc-*")], [], "no temporary file stays")
@@ -421,7 +421,7 @@ train {
         """Some steps of a wide network are interpreted for seconds; the state that was finite is safe before."""
         file = self.program("mnist_mlp", ("fc1: Dense(64)", "fc1: Dense(1024)"), ("fc2: Dense(64)", "fc2: Dense(1024)"), ("batch: 32", "batch: 1024"))
         run = self.start("train", file, "--quiet", "--set", "using.lr=1e9", "--out", "w.safetensors", start_new_session=True)
-        good, deadline = self.folder / "w.last-good.safetensors", time.monotonic() + 60
+        good, deadline = self.folder / "w.last-good.safetensors", time.monotonic() + 60 * SLOWNESS
         while not good.exists() and time.monotonic() < deadline:
             time.sleep(0.002)
         os.killpg(run.pid, signal.SIGINT)

@@ -16,6 +16,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples"
 NNC = os.environ.get("NNC", str(ROOT / "build/nnc"))
+# Limits and delays are those of a normal build; a sanitized one is slower by about this.
+SLOWNESS = {"address": 4, "thread": 12}.get(os.environ.get("NNC_SANITIZER"), 1)
 # What a user must never see: the marks of a crash, or of an exception that nobody turned into a message.
 CRASH = re.compile(r"terminate called|Segmentation|core dumped|internal error|Assertion|Traceback|what\(\):|Sanitizer|LLVM ERROR|std::|0x[0-9a-f]{8}")
 
@@ -41,6 +43,16 @@ def relative_gap(found, expected):
     return math.sqrt(math.fsum((a - b) ** 2 for a, b in zip(found, expected))) / norm
 
 
+class Process(subprocess.Popen):
+    """A child whose limits of time are given for a normal build."""
+
+    def wait(self, timeout=None):
+        return super().wait(timeout and timeout * SLOWNESS)
+
+    def communicate(self, input=None, timeout=None):
+        return super().communicate(input, timeout and timeout * SLOWNESS)
+
+
 class CommandLine(unittest.TestCase):
     """Every test runs in an empty folder of its own."""
 
@@ -59,13 +71,13 @@ class CommandLine(unittest.TestCase):
 
     def start(self, *arguments, **options):
         options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
-        return subprocess.Popen([NNC, *map(str, arguments)], cwd=self.folder, env=self.environment, text=True, errors="replace", **options)
+        return Process([NNC, *map(str, arguments)], cwd=self.folder, env=self.environment, text=True, errors="replace", **options)
 
     def run_nnc(self, *arguments, timeout=120, **options):
         """The finished run; it fails the test if the process crashed or hung."""
         options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
         run = subprocess.run([NNC, *map(str, arguments)], cwd=self.folder, env=self.environment, text=True, errors="replace",
-                             timeout=timeout, **options)
+                             timeout=timeout * SLOWNESS, **options)
         self.assertGreaterEqual(run.returncode, 0, f"nnc {arguments} died of signal {-run.returncode}\n{run.stderr}")
         self.assertNotRegex((run.stdout or "") + (run.stderr or ""), CRASH, str(arguments))
         return run

@@ -1,25 +1,29 @@
 #!/usr/bin/env python3
 """Breaks the compiler on purpose, one place at a time, and shows that the tests notice.
 
-    tests/mutation/mutate.py [--work FOLDER] [--jobs N] [--keep-going] [NAME...]
+    tests/mutation/mutate.py [--work FOLDER] [--workers N] [NAME...]
 
-Works on a copy of the tree in FOLDER (default: build/mutation), which it builds once; then, for every mutant (README.md), applies it, builds, and runs the
-suites until one fails. NAMEs, or beginnings of names, choose some. Results are kept in FOLDER/results.json, so that a run can be continued; --table
-prints them as the table of tests/README.md. Exit status 1 if a mutant survived.
+Works on copies of the tree in FOLDER (default: build/mutation), one per worker, each built once; then, for every mutant (README.md), applies it, builds,
+and runs the suites until one fails. NAMEs, or beginnings of names, choose some. Results are kept in FOLDER/results.json, so that a run can be continued;
+--table prints them as the table of tests/README.md. Exit status 1 if a mutant survived.
 """
 
 import argparse
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 from mutants import ROOT, read_mutants
 
-LIT_FIRST = ["tests/lit/passes", "tests/lit/kernels", "tests/lit/runs"]
+NOT_CAUGHT = ("nothing", "does not build")
+TIMED_OUT = "timed out"
+MEMORY = 8 << 30
 
 
 def copy_tree(target):
@@ -37,30 +41,35 @@ def copy_tree(target):
 
 
 class Tree:
-    """The copy and its build."""
+    """A copy and its build."""
 
     def __init__(self, folder, jobs, llvm):
         self.source, self.build, self.jobs, self.llvm = folder / "source", folder / "build", jobs, llvm
         self.environment = {**os.environ, "NNC": str(self.build / "nnc"), "NO_COLOR": "1"}
 
     def command(self, *arguments, seconds=1800):
-        """(succeeded, output); a hang counts as a failure."""
+        """(succeeded, output); a hang counts as a failure, and so does taking all memory."""
+        limit = (MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1])
         try:
             done = subprocess.run([str(a) for a in arguments], cwd=self.source, env=self.environment, timeout=seconds, capture_output=True,
-                                  text=True, errors="replace")
+                                  text=True, errors="replace", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, limit))
             return done.returncode == 0, done.stdout + done.stderr
         except subprocess.TimeoutExpired:
-            return False, "timed out"
+            return False, TIMED_OUT
 
-    def configure(self):
+    def prepare(self):
+        """Brings the copy up to date and builds it."""
+        copy_tree(self.source)
         ok, text = self.command("cmake", "-S", self.source, "-B", self.build, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release", "-DNNC_TESTS=ON")
-        return ok or sys.exit(text)
+        if ok:
+            ok, text = self.make()
+        return ok or sys.exit(text[-4000:])
 
     def make(self):
         return self.command("ninja", "-C", self.build, f"-j{self.jobs}", "nnc", "nnc_unit_tests", "nnc_run_tests")
 
-    def suites(self, only):
-        """Name and command of every suite, the quickest to notice first."""
+    def suites(self, only, first=None):
+        """Name and command of every suite: `first`, then the quickest to notice."""
         everything = [
             ("unit", [self.build / "nnc_unit_tests", "-a"]),
             ("lit", [sys.executable, f"{self.llvm}/build/utils/lit/lit.py", "-q", f"--param=build={self.build}", f"--param=llvm={self.llvm}",
@@ -69,23 +78,37 @@ class Tree:
             ("trajectories", [sys.executable, "-m", "unittest", "-f", self.source / "tests/trajectories/check_trajectories.py"]),
             ("training", [sys.executable, "-m", "unittest", "-f", self.source / "tests/check_training.py"]),
         ]
+        everything.sort(key=lambda suite: suite[0] != first)
         return [(name, command) for name, command in everything if not only or name in only]
 
-    def first_failure(self, only):
+    def first_failure(self, only, first=None):
         """(suite, last lines) of the first suite that fails, or None."""
-        for name, command in self.suites(only):
+        for name, command in self.suites(only, first):
             # What is broken must not take minutes to show: an endless loop is a failure, too.
             ok, text = self.command(*command, seconds=600)
             if not ok:
-                return name, text[-2000:]
+                return name + (" (no end)" if text == TIMED_OUT else ""), text[-2000:]
         return None
+
+    def try_mutant(self, mutant, only, first):
+        """(what noticed it or why nothing could, last lines)."""
+        path = self.source / mutant.path
+        original = path.read_text(encoding="utf-8")
+        if faults := mutant.faults(original):
+            return "does not build", "\n".join(faults)
+        try:
+            path.write_text(mutant.apply(original), encoding="utf-8")
+            ok, text = self.make()
+            return self.first_failure(only, first) or ("nothing", "") if ok else ("does not build", text[-3000:])
+        finally:
+            path.write_text(original, encoding="utf-8")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--work", type=Path, default=ROOT / "build/mutation")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="copies of the tree that work side by side")
     parser.add_argument("--llvm", default="/usr/lib/llvm-19")
     parser.add_argument("--again", action="store_true", help="also mutants that were caught before")
     parser.add_argument("--suites", default="", help="only these, separated by commas")
@@ -99,40 +122,42 @@ def main():
         for m in mutants:
             print(f"| `{m.name}` | {m.what} | {results.get(m.name, {}).get('caught', 'not run')} |")
         return 0
-    options.work.mkdir(parents=True, exist_ok=True)
-    tree = Tree(options.work.resolve(), options.jobs, options.llvm)
-    copy_tree(tree.source)
-    tree.configure()
-    ok, text = tree.make()
-    if not ok:
-        sys.exit(text[-4000:])
     only = [s for s in options.suites.split(",") if s]
-    if not results:
+    waiting = [m for m in mutants if options.again or results.get(m.name, {}).get("caught") in (None, *NOT_CAUGHT)]
+    workers = min(options.workers, len(waiting))
+    trees = [Tree(options.work.resolve() / f"tree-{i}", max(1, os.cpu_count() // workers), options.llvm) for i in range(workers)]
+    for tree in trees:
+        tree.prepare()
+    if not results and trees:
         print("every suite must pass before anything is broken ...", flush=True)
-        if failed := tree.first_failure(only):
+        if failed := trees[0].first_failure(only):
             sys.exit(f"{failed[0]} fails without any mutant:\n{failed[1]}")
-    survived = broken = 0
-    for number, m in enumerate(mutants, 1):
-        if not options.again and results.get(m.name, {}).get("caught") not in (None, "nothing", "does not build"):
-            continue
-        path = tree.source / m.path
-        original = path.read_text(encoding="utf-8")
-        if faults := m.faults(original):
-            sys.exit("\n".join(faults))
-        begin = time.monotonic()
-        try:
-            path.write_text(m.apply(original), encoding="utf-8")
-            ok, text = tree.make()
-            caught, detail = ("does not build", text[-3000:]) if not ok else tree.first_failure(only) or ("nothing", "")
-        finally:
-            path.write_text(original, encoding="utf-8")
-        results[m.name] = {"caught": caught, "seconds": round(time.monotonic() - begin, 1), "detail": detail}
-        results_path.write_text(json.dumps(results, indent=1))
-        survived += caught == "nothing"
-        broken += caught == "does not build"
-        print(f"{number:4}/{len(mutants)} {m.name:36} {caught:14} {results[m.name]['seconds']:6.1f} s", flush=True)
-        if caught == "does not build":
-            print(detail[-1500:], flush=True)
+    lock, noticed_last = threading.Lock(), {}  # the suite that noticed the last mutant of a file comes first for the next
+
+    def work(tree):
+        while True:
+            with lock:
+                if not waiting:
+                    return
+                m = waiting.pop(0)
+                first = noticed_last.get(m.path)
+            begin = time.monotonic()
+            caught, detail = tree.try_mutant(m, only, first)
+            with lock:
+                if caught not in NOT_CAUGHT:
+                    noticed_last[m.path] = caught.split()[0]
+                results[m.name] = {"caught": caught, "seconds": round(time.monotonic() - begin, 1), "detail": detail}
+                results_path.write_text(json.dumps(results, indent=1))
+                print(f"{len(waiting):4} to go  {m.name:36} {caught:14} {results[m.name]['seconds']:6.1f} s", flush=True)
+                if caught == "does not build":
+                    print(detail[-1500:], flush=True)
+
+    threads = [threading.Thread(target=work, args=[tree]) for tree in trees]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    survived, broken = (sum(results.get(m.name, {}).get("caught") == fate for m in mutants) for fate in NOT_CAUGHT)
     print(f"{len(mutants)} mutants, {survived} survived, {broken} did not build")
     return 1 if survived or broken else 0
 
