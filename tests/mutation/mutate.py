@@ -58,15 +58,14 @@ class Tree:
             return False, TIMED_OUT
 
     def prepare(self):
-        """Brings the copy up to date and builds it."""
-        copy_tree(self.source)
+        """Builds the copy before anything is broken."""
         ok, text = self.command("cmake", "-S", self.source, "-B", self.build, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release", "-DNNC_TESTS=ON")
         if ok:
-            ok, text = self.make()
+            ok, text = self.make(os.cpu_count())
         return ok or sys.exit(text[-4000:])
 
-    def make(self):
-        return self.command("ninja", "-C", self.build, f"-j{self.jobs}", "nnc", "nnc_unit_tests", "nnc_run_tests")
+    def make(self, jobs=None):
+        return self.command("ninja", "-C", self.build, f"-j{jobs or self.jobs}", "nnc", "nnc_unit_tests", "nnc_run_tests")
 
     def suites(self, only, first=None):
         """Name and command of every suite: `first`, then the quickest to notice."""
@@ -126,6 +125,8 @@ def main():
     waiting = [m for m in mutants if options.again or results.get(m.name, {}).get("caught") in (None, *NOT_CAUGHT)]
     workers = min(options.workers, len(waiting))
     trees = [Tree(options.work.resolve() / f"tree-{i}", max(1, os.cpu_count() // workers), options.llvm) for i in range(workers)]
+    for tree in trees:
+        copy_tree(tree.source)  # all of them now: what is edited later is not tested
     for tree in trees:
         tree.prepare()
     if not results and trees:
