@@ -22,15 +22,15 @@ namespace {
 
 Precision precision_of(Carrier carrier) { return carrier == Carrier::compiled ? Precision::f32 : Precision::f64; }
 
-/// One stage held against the reference.
+/// One stage held against the interpreter.
 std::optional<Culprit> compare_stage(const CompilerUnderTest& compiler, const GraphCase& c, size_t count, Carrier carrier,
-                                     const Reference& reference) {
+                                     RoundingModel& model) {
   Culprit culprit;
   culprit.carrier = carrier;
   culprit.passes = count;
   culprit.pass = count > 0 ? compiler.passes[count - 1].name : "";
   try {
-    Comparison compared = compare_results(compiler.run(c.graph, c.bindings, count, carrier), reference);
+    Comparison compared = model.compare(compiler.run(c.graph, c.bindings, count, carrier), precision_of(carrier));
     if (!compared.difference) return std::nullopt;
     culprit.difference = *compared.difference;
     culprit.allowed = compared.allowed;
@@ -95,23 +95,21 @@ std::optional<Culprit> find_culprit(const CompilerUnderTest& compiler, const Gra
     if (options.poll) options.poll();
   };
   size_t all = compiler.passes.size();
-  Reference wide = make_reference(c.graph, c.bindings, Precision::f64),
-            narrow = make_reference(c.graph, c.bindings, Precision::f32);
+  RoundingModel model(c.graph, c.bindings);
   for (size_t count = 1; count <= all; ++count) {
     poll();
-    if (auto culprit = compare_stage(compiler, c, count, Carrier::graph_interpreter, wide)) return culprit;
+    if (auto culprit = compare_stage(compiler, c, count, Carrier::graph_interpreter, model)) return culprit;
   }
   for (Carrier carrier : {Carrier::program_interpreter, Carrier::compiled}) {
-    const Reference& reference = precision_of(carrier) == Precision::f64 ? wide : narrow;
     // Without any pass too: that is a way of its own, and simplification may remove what is wrong.
     poll();
-    std::optional<Culprit> whole = compare_stage(compiler, c, all, carrier, reference);
-    std::optional<Culprit> plain = compare_stage(compiler, c, 0, carrier, reference);
+    std::optional<Culprit> whole = compare_stage(compiler, c, all, carrier, model);
+    std::optional<Culprit> plain = compare_stage(compiler, c, 0, carrier, model);
     if (plain) return plain;
     if (!whole) continue;
     for (size_t count = 1; count < all; ++count) {
       poll();
-      if (auto culprit = compare_stage(compiler, c, count, carrier, reference)) return culprit;
+      if (auto culprit = compare_stage(compiler, c, count, carrier, model)) return culprit;
     }
     return whole;
   }
@@ -119,8 +117,8 @@ std::optional<Culprit> find_culprit(const CompilerUnderTest& compiler, const Gra
 }
 
 std::optional<Culprit> check_stage(const CompilerUnderTest& compiler, const GraphCase& c, const Culprit& culprit) {
-  Reference reference = make_reference(c.graph, c.bindings, precision_of(culprit.carrier));
-  return compare_stage(compiler, c, culprit.passes, culprit.carrier, reference);
+  RoundingModel model(c.graph, c.bindings);
+  return compare_stage(compiler, c, culprit.passes, culprit.carrier, model);
 }
 
 GraphCase reduce_culprit(const CompilerUnderTest& compiler, const GraphCase& c, const Culprit& culprit,
@@ -136,19 +134,18 @@ GraphCase reduce_culprit(const CompilerUnderTest& compiler, const GraphCase& c, 
         stopped = true;
         return false;
       }
-    Reference reference = make_reference(candidate.graph, candidate.bindings, precision_of(culprit.carrier));
-    if (finite && !all_finite(reference.exact)) return false;
+    RoundingModel model(candidate.graph, candidate.bindings);
+    if (finite && !all_finite(model.expected())) return false;
     // What was right before this stage has to be right still: another fault is another case.
     if (culprit.carrier == Carrier::graph_interpreter &&
-        compare_stage(compiler, candidate, culprit.passes - 1, culprit.carrier, reference))
+        compare_stage(compiler, candidate, culprit.passes - 1, culprit.carrier, model))
       return false;
-    std::optional<Culprit> found = compare_stage(compiler, candidate, culprit.passes, culprit.carrier, reference);
+    std::optional<Culprit> found = compare_stage(compiler, candidate, culprit.passes, culprit.carrier, model);
     if (!found || found->crash.empty() != culprit.crash.empty()) return false;
     if (culprit.carrier != Carrier::graph_interpreter) {
-      Reference wide = make_reference(candidate.graph, candidate.bindings, Precision::f64);
-      if (compare_stage(compiler, candidate, culprit.passes, Carrier::graph_interpreter, wide)) return false;
+      if (compare_stage(compiler, candidate, culprit.passes, Carrier::graph_interpreter, model)) return false;
       if (culprit.carrier == Carrier::compiled && !compiler.carry &&
-          compare_stage(compiler, candidate, culprit.passes, Carrier::program_interpreter, wide))
+          compare_stage(compiler, candidate, culprit.passes, Carrier::program_interpreter, model))
         return false;
     }
     return true;

@@ -354,15 +354,15 @@ class Gradcheck {
     print("  {:<42} {:>10} {:>11} {:>10}\n", "", "values", "worst error", "of allowed");
     for (const auto& [name, graph] : s_.compiled) {
       GraphCase c{graph, s_.steps[0]};
-      Reference wide = make_reference(graph, c.bindings, Precision::f64),
-                narrow = make_reference(graph, c.bindings, Precision::f32);
+      RoundingModel model(graph, c.bindings);
       size_t all = compiler.passes.size();
       bool wrong = false;
-      auto stage = [&](const char* what, size_t passes, Carrier carrier, const Reference& reference) {
+      auto stage = [&](const char* what, size_t passes, Carrier carrier) {
         if (wrong) return;
         Comparison compared;
         try {
-          compared = compare_results(compiler.run(graph, c.bindings, passes, carrier), reference);
+          compared = model.compare(compiler.run(graph, c.bindings, passes, carrier),
+                                   carrier == Carrier::compiled ? Precision::f32 : Precision::f64);
         } catch (const InternalError& e) {
           compared.difference = Difference{};
           compared.worst = compared.worst_error = INFINITY;
@@ -370,10 +370,10 @@ class Gradcheck {
         row(fmt::format("{}, {}", name, what), compared);
         wrong = compared.difference.has_value();
       };
-      stage("passes, in 64 bits", all, Carrier::graph_interpreter, wide);
-      stage("kernels, in 64 bits", all, Carrier::program_interpreter, wide);
-      stage("machine code", all, Carrier::compiled, narrow);
-      stage("machine code, no passes", 0, Carrier::compiled, narrow);
+      stage("passes, in 64 bits", all, Carrier::graph_interpreter);
+      stage("kernels, in 64 bits", all, Carrier::program_interpreter);
+      stage("machine code", all, Carrier::compiled);
+      stage("machine code, no passes", 0, Carrier::compiled);
       if (wrong) {
         report_culprit(compiler, c, name);
         return;
@@ -455,11 +455,9 @@ class Gradcheck {
 
   void check_steps() {
     const Graph& graph = s_.compiled[0].second;
-    std::vector<std::vector<Results>> runs;
-    runs.push_back(chain([&](const Bindings& b, size_t) { return interpret(graph, b); }));
-    for (uint64_t seed = 0; seed < 6; ++seed)
-      runs.push_back(
-          chain([&](const Bindings& b, size_t i) { return interpret_disturbed(graph, b, Precision::f32, seed + 100 * i); }));
+    RoundingModel model([&](const ValueHook& hook) {
+      return chain([&](const Bindings& b, size_t) { return interpret(graph, b, false, hook); }).back();
+    });
     Route route = Route::optimized();
     route.level = session_.target.level;
     route.threads = session_.thread_count();
@@ -469,15 +467,13 @@ class Gradcheck {
       starts.push_back(b);
       return compiled.run(b);
     });
-    std::vector<Results> last;
-    for (const auto& run : runs) last.push_back(run.back());
-    Comparison compared = compare_results(found.back(), make_reference(last, Precision::f32));
+    Comparison compared = model.compare(found.back(), Precision::f32);
     row(fmt::format("{}, {} times in a row", s_.compiled[0].first, s_.steps.size()), compared);
     if (!compared.difference) return;
     // The step that is wrong by itself, from where compiled code stood.
     CompilerUnderTest compiler = CompilerUnderTest::product(session_.target.level, session_.thread_count());
     for (size_t i = 1; i < starts.size(); ++i) {
-      if (!compare_results(found[i], make_reference(graph, starts[i], Precision::f32)).difference) continue;
+      if (!RoundingModel(graph, starts[i]).compare(found[i], Precision::f32).difference) continue;
       return report_culprit(compiler, {graph, starts[i]}, fmt::format("step {}", i + 1));
     }
     failed_ = true;

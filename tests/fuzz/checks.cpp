@@ -13,9 +13,9 @@
 
 #include "base/check.h"
 #include "base/diagnostics.h"
+#include "driver/rounding.h"
 #include "passes/pipeline.h"
 #include "passes/simplify.h"
-#include "tests/fuzz/error_model.h"
 
 namespace nnc::fuzz {
 namespace {
@@ -274,14 +274,14 @@ class Runner {
     route.capacity = std::max(route.capacity, rows);
     RoutedGraph routed(std::move(graph), route, rows);
     if (coverage_ && routed.program()) coverage_->add_program(*routed.program());
-    Precision precision = route.carrier == Carrier::compiled ? Precision::compiled : Precision::carrier64;
+    Precision precision = route.carrier == Carrier::compiled ? Precision::f32 : Precision::f64;
     Results found = routed.run(case_.bindings);
-    if (auto d = model_.find_wrong(found, precision)) return difference(f, *d, "");
+    if (auto d = model_.compare(found, precision).difference) return difference(f, *d, "");
     if (check.fewer_rows && rows > 1) {
       Bindings fewer = first_rows(case_.graph, case_.bindings, std::max<int64_t>(1, rows * 2 / 3));
-      ErrorModel model(case_.graph, fewer);
-      if (auto d = model.find_wrong(routed.run(fewer), precision)) return difference(f, *d, fmt::format(" with {} rows", fewer.rows));
-      if (auto d = model_.find_wrong(routed.run(case_.bindings), precision)) return difference(f, *d, " when run again with all rows");
+      RoundingModel model(case_.graph, fewer);
+      if (auto d = model.compare(routed.run(fewer), precision).difference) return difference(f, *d, fmt::format(" with {} rows", fewer.rows));
+      if (auto d = model_.compare(routed.run(case_.bindings), precision).difference) return difference(f, *d, " when run again with all rows");
     }
     if (check.other_threads) {
       routed.use_threads(check.other_threads);
@@ -307,7 +307,7 @@ class Runner {
 
   const GraphCase& case_;
   Coverage* coverage_;
-  ErrorModel model_;
+  RoundingModel model_;
 };
 
 }  // namespace

@@ -8,9 +8,9 @@
 #include <fmt/format.h>
 
 #include "base/check.h"
+#include "driver/rounding.h"
 #include "frontend/frontend.h"
 #include "passes/pipeline.h"
-#include "tests/fuzz/error_model.h"
 #include "tests/fuzz/graph_builder.h"
 
 namespace nnc::fuzz {
@@ -140,8 +140,8 @@ class ProgramCase {
     for (int step = 0; step < 3; ++step) {
       bindings_.scalars["step"] = step;
       bindings_.scalars["epoch"] = step / 2;
-      ErrorModel model(backward_, bindings_);
-      if (auto d = model.find_wrong(routed.run(bindings_), Precision::compiled))
+      RoundingModel model(backward_, bindings_);
+      if (auto d = model.compare(routed.run(bindings_), Precision::f32).difference)
         return fault("difference", "value", fmt::format("step {}: {} at {} is {:.9g} instead of {:.9g}", step, d->name, d->index, d->found, d->expected), "train, several steps");
       if (!finite(model.expected())) break;
       for (auto [name, t] : model.expected().updates) {

@@ -157,26 +157,62 @@ TEST_CASE("what rounding may change follows from the numbers", "[gradcheck]") {
   values.rows = 2;
   values.inputs["x"] = {f32, {2}, {1000, 1}};
   values.inputs["y"] = {f32, {2}, {0.001, 1}};
-  Reference r = make_reference(g, values, Precision::f32);
-  auto allowed = [&](const char* name, size_t i) {
-    return r.allowed.outputs.at(name).values[i] / std::fabs(r.exact.outputs.at(name).values[i]);
+  RoundingModel model(g, values);
+  auto wrong = [&](const std::string& name, size_t i, double relative, Precision precision = Precision::f32) {
+    Results found = model.expected();
+    found.outputs[name].values[i] *= 1 + relative;
+    std::optional<Difference> d = model.compare(found, precision).difference;
+    if (d) CHECK((d->name == name && d->index == i));
+    return d.has_value();
   };
-  CHECK(allowed("sum", 0) < 1e-5);
-  CHECK(allowed("cancelled", 0) > 0.01);  // digits are lost, and that is known
-  CHECK(allowed("cancelled", 1) < 1e-5);
-  CHECK(allowed("exact", 0) < 2e-6);
-  Results f = r.exact;
-  f.outputs["sum"].values[1] *= 1.001;
-  Comparison compared = compare_results(f, r);
-  REQUIRE(compared.difference);
-  CHECK(compared.difference->name == "sum");
-  CHECK(compared.difference->index == 1);
-  f = r.exact;
+  CHECK(wrong("sum", 0, 1e-5));
+  CHECK_FALSE(wrong("sum", 0, 5e-8));
+  CHECK(wrong("sum", 0, 5e-8, Precision::f64));
+  CHECK_FALSE(wrong("cancelled", 0, 0.01));  // digits are lost, and that is known
+  CHECK(wrong("cancelled", 0, 1e-8, Precision::f64));
+  CHECK(wrong("cancelled", 1, 1e-5));
+  CHECK(wrong("exact", 0, 2e-6));
+  Results f = model.expected();
+  CHECK(model.compare(f, Precision::f32).elements == 6);
   f.outputs["sum"].values[0] = std::nan("");
-  CHECK(compare_results(f, r).difference);
+  CHECK(model.compare(f, Precision::f32).difference);
   f.outputs.erase("sum");
-  CHECK(compare_results(f, r).difference);
-  CHECK(compare_results(f, r).worst == INFINITY);
+  CHECK(model.compare(f, Precision::f32).difference);
+  CHECK(model.compare(f, Precision::f32).worst == INFINITY);
+}
+
+TEST_CASE("jumps, overflow and wide sums are allowed for by themselves, and by nothing else", "[gradcheck]") {
+  Graph g;
+  Builder b(g);
+  NodeId x = b.input("x", {f32, {rows, n(3)}}), big = b.input("big", {f32, {rows}});
+  NodeId moved = b.mul(x, 1.1);
+  Attributes last;
+  last.axes = {1};
+  g.outputs = {{"largest", g.add(Op::argmax, {moved}, last)},
+               {"total", b.reduce(Op::reduce_sum, moved, {1})},
+               {"square", b.mul(big, big)}};
+  Bindings values;
+  values.rows = 3;
+  // A tie but for less than rounding; a clear winner; sums that cancel and one that does not.
+  values.inputs["x"] = {f32, {3, 3}, {1, 1 - 0x1p-24, 0, 0, 1, 0, 1000, -1000, 0.001}};
+  values.inputs["big"] = {f32, {3}, {1, 1.8446743e19, 1e20}};
+  RoundingModel model(g, values);
+  auto wrong = [&](const std::string& name, size_t i, double value, Precision precision = Precision::f32) {
+    Results found = model.expected();
+    found.outputs[name].values[i] = value;
+    return model.compare(found, precision).difference.has_value();
+  };
+  CHECK(model.expected().outputs.at("largest").values == std::vector<double>{0, 1, 0});
+  CHECK_FALSE(wrong("largest", 0, 1));
+  CHECK(wrong("largest", 0, 1, Precision::f64));
+  CHECK(wrong("largest", 1, 2));
+  CHECK_FALSE(wrong("total", 2, model.expected().outputs.at("total").values[2] + 1e-4));
+  CHECK(wrong("total", 2, model.expected().outputs.at("total").values[2] + 0.1));
+  CHECK(wrong("total", 1, 1.1001));
+  CHECK_FALSE(wrong("square", 1, INFINITY));  // within rounding of the largest f32
+  CHECK_FALSE(wrong("square", 2, INFINITY));
+  CHECK(wrong("square", 0, INFINITY));
+  CHECK(wrong("square", 2, INFINITY, Precision::f64));
 }
 
 TEST_CASE("every gradient rule of a graph is checked, and the wrong one is named", "[gradcheck]") {
