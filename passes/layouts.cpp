@@ -70,7 +70,9 @@ std::optional<Graph> copy_viewed_leaves(const Graph& graph, const Layouts& layou
     if (!leaf) continue;
     NodeId& copy = copies[key_of(*leaf)];
     if (copy.valid()) continue;
-    copy = rebuild.result.add(Op::stop_gradient, {add_node(rebuild.result, *leaf)});
+    Node read = *leaf;
+    read.group = -1;  // where the leaf is what an update stores, it is in a group: that stays with the node itself
+    copy = rebuild.result.add(Op::stop_gradient, {add_node(rebuild.result, read)});
     rebuild.result[copy].group = groups++;
   }
   if (copies.empty()) return std::nullopt;
