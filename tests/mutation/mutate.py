@@ -45,7 +45,7 @@ class Tree:
 
     def __init__(self, folder, jobs, llvm):
         self.source, self.build, self.jobs, self.llvm = folder / "source", folder / "build", jobs, llvm
-        self.environment = {**os.environ, "NNC": str(self.build / "nnc"), "NO_COLOR": "1"}
+        self.environment = {**os.environ, "NNC": str(self.build / "nnc"), "NO_COLOR": "1", "PYTHONPATH": str(self.source / "tests")}
 
     def command(self, *arguments, seconds=1800):
         """(succeeded, output); a hang counts as a failure, and so does taking all memory."""
