@@ -7,7 +7,7 @@
 
 namespace nnc {
 
-BufferId Lowering::memory_of(NodeId n) const {
+BufferId LoweringContext::memory_of(NodeId n) const {
   while (!buffer_of[n.value].valid() && graph[n].op == Op::reshape) n = graph[n].operands[0];
   return buffer_of[n.value];
 }

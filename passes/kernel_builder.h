@@ -23,7 +23,7 @@ struct IndexTerm {
 using IndexMap = std::vector<IndexTerm>;
 
 /// What lowering knows of the whole graph.
-struct Lowering {
+struct LoweringContext {
   const Graph& graph;
   Program& program;
   std::vector<BufferId> buffer_of;  ///< by node: where its value stands in memory; invalid if nowhere
@@ -33,7 +33,7 @@ struct Lowering {
 
 class KernelBuilder {
  public:
-  KernelBuilder(const Lowering& lowering, int group, std::vector<bool> inner_axes)
+  KernelBuilder(const LoweringContext& lowering, int group, std::vector<bool> inner_axes)
       : lowering_(lowering), group_(group), inner_axes_(std::move(inner_axes)) {}
 
   /// Code lists; values that depend on an inner axis go to `inner`, others to `outer`.
@@ -56,7 +56,7 @@ class KernelBuilder {
  private:
   int evaluate(NodeId, const IndexMap&);
   int index_of(const IndexTerm&);
-  const Lowering& lowering_;
+  const LoweringContext& lowering_;
   int group_;
   std::vector<bool> inner_axes_;
   std::vector<bool> inner_values_;

@@ -134,7 +134,7 @@ class ProgramLowering {
   const Graph& graph_;
   const LowerOptions& options_;
   Program program_;
-  Lowering lowering_{graph_, program_, {}};
+  LoweringContext lowering_{graph_, program_, {}};
   std::vector<GroupSpace> spaces_;
   StorePlan stores_;
   std::map<std::string, BufferId> persistent_;

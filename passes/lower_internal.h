@@ -14,7 +14,7 @@ struct StorePlan {
 
 /// What lowering one group needs.
 struct GroupContext {
-  Lowering& lowering;
+  LoweringContext& lowering;
   const GroupSpace& space;
   int group;
   const StorePlan& stores;
