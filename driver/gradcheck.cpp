@@ -46,7 +46,7 @@ struct Subject {
   Graph forward;                                        ///< each input and parameter read by one node
   std::vector<NodeId> results;                          ///< what is differentiated
   std::vector<NodeId> leaves;                           ///< with respect to what
-  NodeId loss;                                          ///< invalid: no scalar
+  NodeId loss;                                          ///< invalid: no scalar is called so
   std::vector<std::pair<std::string, Graph>> compiled;  ///< what is compiled, by name
   std::vector<Bindings> steps;                          ///< values; of the later ones only inputs and scalars count
   std::string data;                                     ///< "12 rows of `digits`, seed 0"
@@ -184,15 +184,10 @@ Subject subject_of_graph(Session& session, const GradcheckOptions& o) {
                   : fmt::format("random values, seed {}, {} rows", seed, o.rows.value_or(5));
   s.steps = {values ? *values : random_bindings(s.forward, o.rows.value_or(5), random)};
   if (!values) fit_indices(s.forward, s.steps[0]);
+  s.results = float_results(s.forward);
+  s.leaves = float_leaves(s.forward);
   for (const Output& out : s.forward.outputs)
-    if (is_float(s.forward.type(out.node).dtype)) {
-      s.results.push_back(out.node);
-      if (s.forward.type(out.node).rank() == 0 && (!s.loss.valid() || out.name == "loss")) s.loss = out.node;
-    }
-  for (uint32_t i = 0; i < s.forward.size(); ++i) {
-    const Node& n = s.forward[NodeId{i}];
-    if ((n.op == Op::input || n.op == Op::parameter) && is_float(n.type.dtype)) s.leaves.push_back(NodeId{i});
-  }
+    if (out.name == "loss" && is_float(s.forward.type(out.node).dtype) && s.forward.type(out.node).rank() == 0) s.loss = out.node;
   s.compiled = {{"the graph", s.forward}};
   if (!s.results.empty() && s.forward.updates.empty()) {
     Graph g = s.forward;
@@ -214,7 +209,7 @@ class Gradcheck {
 
   int run() {
     check_rule_table();
-    if (s_.loss.valid()) check_whole();
+    if (!s_.results.empty() && !s_.leaves.empty()) check_whole();
     check_compiled();
     if (s_.steps.size() > 1 && !failed_) check_steps();
     if (o_.common.json)
@@ -270,53 +265,17 @@ class Gradcheck {
     d.span = s_.forward[r.worst.node].span;
     d.message = fmt::format("the gradient of `{}` is wrong: the rule gives {:g}, finite differences {:g} ({})", op_name(r.op),
                             r.worst.rule, r.worst.difference, r.worst.what);
-    GraphCase c = single_node(s_.forward, s_.steps[0], r.worst.node);
-    auto fails = [&](const GraphCase& candidate) {
-      std::vector<NodeId> results, leaves;
-      for (const Output& out : candidate.graph.outputs) results.push_back(out.node);
-      for (uint32_t i = 0; i < candidate.graph.size(); ++i)
-        if (Op op = candidate.graph[NodeId{i}].op; op == Op::input || op == Op::parameter) leaves.push_back(NodeId{i});
-      for (const RuleReport& found :
-           check_rules(candidate.graph, candidate.bindings, nodes_with_gradient(candidate.graph, results, leaves), options))
-        if (found.op == r.op && found.failed) return true;
-      return false;
-    };
-    write_case(reduce_case(std::move(c), fails, {400, 10}), d,
+    write_case(reduce_rule_fault(s_.forward, s_.steps[0], r.worst.node, options), d,
                fmt::format("the gradient rule of {} disagrees with finite differences here", op_name(r.op)));
     report(d);
   }
 
-  /// The node over leaves with the values of its operands.
-  static GraphCase single_node(const Graph& graph, const Bindings& bindings, NodeId id) {
-    GraphCase c{Graph{}, {}};
-    c.bindings.rows = bindings.rows;
-    const Node& n = graph[id];
-    std::vector<Tensor> values = interpret(graph, bindings, true).values;
-    Builder b(c.graph, n.span, n.scope);
-    std::map<NodeId, NodeId> leaves;
-    std::vector<NodeId> operands;
-    for (NodeId operand : n.operands) {
-      auto [it, fresh] = leaves.emplace(operand, NodeId{});
-      std::string name = "x" + std::to_string(leaves.size() - 1);
-      if (fresh) {
-        const Type& type = graph.type(operand);
-        if (type.has_rows()) {
-          it->second = b.input(name, type);
-          c.bindings.inputs[name] = values[operand.value];
-        } else {
-          it->second = b.parameter({name, type, PersistentKind::parameter, n.span});
-          c.bindings.persistents[name] = values[operand.value];
-        }
-      }
-      operands.push_back(it->second);
-    }
-    c.graph.outputs = {{"result", c.graph.add(n.op, operands, n.attributes, n.span, n.scope)}};
-    return c;
-  }
-
   void check_whole() {
-    LossReport r = check_loss(s_.forward, s_.steps[0], s_.loss, s_.leaves, {});
-    print("gradient of the loss: {} directions and {} single elements of {} parameters ({} elements); worst error {}{}{}\n",
+    bool rules_failed = failed_;
+    std::vector<NodeId> results = s_.loss.valid() ? std::vector{s_.loss} : s_.results;
+    LossReport r = check_loss(s_.forward, s_.steps[0], results, s_.leaves, {});
+    std::string whole = s_.loss.valid() ? "the loss" : "the results";
+    print("gradient of {}: {} directions and {} single elements of {} parameters ({} elements); worst error {}{}{}\n", whole,
           r.directions, r.elements, r.parameters, r.parameter_elements, error_text_of(r.worst.error),
           r.kinks > 0 ? fmt::format("; {} at a kink, skipped", r.kinks) : "", r.failed ? "  WRONG" : "");
     if (o_.common.json)
@@ -330,9 +289,16 @@ class Gradcheck {
     failed_ = true;
     Diagnostic d;
     d.code = Code::E0521;
-    d.span = s_.forward[r.worst.node.valid() ? r.worst.node : s_.loss].span;
-    d.message = fmt::format("the gradient of the loss is wrong: {:g} by the rules, {:g} by finite differences ({})", r.worst.rule,
+    d.message = fmt::format("the gradient of {} is wrong: {:g} by the rules, {:g} by finite differences ({})", whole, r.worst.rule,
                             r.worst.difference, r.worst.what);
+    if (rules_failed) {
+      d.span = s_.forward[r.worst.node.valid() ? r.worst.node : results[0]].span;
+      d.notes.push_back("a rule that it is made of is wrong by itself: see above");
+    } else {
+      GraphCase small = reduce_loss_fault(s_.forward, s_.steps[0], results, {});
+      note_operations(small.graph, d);
+      write_case(small, d, "every gradient rule is right here, but not what they give together");
+    }
     report(d);
   }
 
@@ -394,6 +360,21 @@ class Gradcheck {
                        shape.empty() ? "" : " at " + shape_text(index));
   }
 
+  /// The operations that are left of a reduced graph, the one nearest the results first: its place becomes the diagnostic's.
+  std::vector<std::string> note_operations(const Graph& small, Diagnostic& d) const {
+    std::vector<std::string> operations;
+    for (uint32_t i = small.size(); i-- > 0;) {
+      const Node& n = small[NodeId{i}];
+      if (op_class(n.op) == OpClass::leaf) continue;
+      if (!d.span.valid()) d.span = n.span;
+      std::string place = session_.sources.describe_line(n.span);
+      operations.push_back(fmt::format("`{}`{}", op_name(n.op), place.empty() ? "" : " at " + place));
+    }
+    if (operations.size() > 1 && operations.size() <= 8)
+      d.notes.push_back(fmt::format("what it needs to show: {}", fmt::join(operations.rbegin(), operations.rend(), ", ")));
+    return operations;
+  }
+
   void report_culprit(const CompilerUnderTest& compiler, const GraphCase& c, const std::string& name) {
     failed_ = true;
     Diagnostic d;
@@ -405,15 +386,7 @@ class Gradcheck {
       return;
     }
     GraphCase small = reduce_culprit(compiler, c, *culprit);
-    // The operation nearest the results that is left.
-    std::vector<std::string> operations;
-    for (uint32_t i = small.graph.size(); i-- > 0;) {
-      const Node& n = small.graph[NodeId{i}];
-      if (op_class(n.op) == OpClass::leaf) continue;
-      if (!d.span.valid()) d.span = n.span;
-      std::string place = session_.sources.describe_line(n.span);
-      operations.push_back(fmt::format("`{}`{}", op_name(n.op), place.empty() ? "" : " at " + place));
-    }
+    std::vector<std::string> operations = note_operations(small.graph, d);
     d.message = fmt::format("{} is wrong{}", culprit->text(), operations.empty() ? "" : ": " + operations[0]);
     if (!culprit->crash.empty())
       d.notes.push_back("it stops with: " + culprit->crash);
@@ -421,8 +394,6 @@ class Gradcheck {
       d.notes.push_back(fmt::format("{}: {} is {:.9g} and should be {:.9g}; rounding explains {:.1e}, not {:.1e}", name,
                                     element_text(culprit->difference, c.graph), culprit->difference.found,
                                     culprit->difference.expected, culprit->allowed, culprit->difference.error));
-    if (operations.size() > 1 && operations.size() <= 8)
-      d.notes.push_back(fmt::format("what it needs to show: {}", fmt::join(operations.rbegin(), operations.rend(), ", ")));
     write_case(small, d, culprit->text() + " gives a wrong value here");
     report(d);
   }

@@ -8,6 +8,7 @@
 
 #include "ir/graph.h"
 #include "ir/interpreter.h"
+#include "passes/reduce.h"
 
 namespace nnc {
 
@@ -59,9 +60,22 @@ struct LossReport {
   bool failed = false;
 };
 
-/// The gradient of the scalar `loss` with respect to float leaves (parameters, or inputs): random directions through all leaves
-/// and through each, and single elements.
-LossReport check_loss(const Graph&, const Bindings&, NodeId loss, const std::vector<NodeId>& leaves, const GradientCheckOptions&);
+/// The gradient of one scalar result, or of the sum with random weights of all elements of float results, with respect to float
+/// leaves (parameters, or inputs): random directions through all leaves and through each, and single elements.
+LossReport check_loss(const Graph&, const Bindings&, const std::vector<NodeId>& results, const std::vector<NodeId>& leaves,
+                      const GradientCheckOptions&);
+
+/// What a graph that stands for itself is differentiated: its float outputs with respect to float inputs and parameters.
+std::vector<NodeId> float_results(const Graph&);
+std::vector<NodeId> float_leaves(const Graph&);
+
+/// The node alone, with the values that its operands have, made as small as it can be while its rule is still wrong.
+GraphCase reduce_rule_fault(const Graph&, const Bindings&, NodeId, const GradientCheckOptions&);
+
+/// The smallest graph, in which every rule is right, whose gradients (float_results by float_leaves) are still wrong; the graph
+/// with these results alone if it is not wrong as a graph for itself.
+GraphCase reduce_loss_fault(const Graph&, const Bindings&, const std::vector<NodeId>& results, const GradientCheckOptions&,
+                            const ReduceOptions& = {});
 
 /// Multiplications and additions of one evaluation, roughly.
 double work_of(const Graph&, int64_t rows);

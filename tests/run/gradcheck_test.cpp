@@ -71,12 +71,23 @@ GradientFunction wrong_rule(Op op) {
   };
 }
 
-std::vector<NodeId> inputs_of(const Graph& g) {
-  std::vector<NodeId> leaves;
-  for (uint32_t i = 0; i < g.size(); ++i)
-    if ((g[NodeId{i}].op == Op::input || g[NodeId{i}].op == Op::parameter) && is_float(g.type(NodeId{i}).dtype))
-      leaves.push_back(NodeId{i});
-  return leaves;
+/// Every rule is right, but what `op` gets from a value that something else reads too does not count.
+GradientFunction lost_way(Op op) {
+  return [op](Graph& g, NodeId output, NodeId seed, const std::vector<NodeId>& wrt) {
+    std::vector<std::vector<NodeId>> users = g.users();
+    Rebuild rebuild(g);
+    for (uint32_t i = 0; i < g.size(); ++i) {
+      Node node = rebuild.translated(NodeId{i});
+      if (node.op == op && users[g[NodeId{i}].operands[0].value].size() > 1)
+        node.operands[0] = Builder(rebuild.result).unary(Op::stop_gradient, node.operands[0]);
+      rebuild.to[i] = add_node(rebuild.result, node);
+    }
+    auto now = [&](NodeId id) { return rebuild.to[id.value]; };
+    std::vector<NodeId> moved;
+    for (NodeId leaf : wrt) moved.push_back(now(leaf));
+    g = std::move(rebuild.result);
+    return gradients_of(g, now(output), now(seed), moved);
+  };
 }
 
 }  // namespace
@@ -219,7 +230,7 @@ TEST_CASE("every gradient rule of a graph is checked, and the wrong one is named
   GraphCase c = small_network();
   NodeId loss = c.graph.outputs[0].node;
   c.graph.updates.clear();
-  std::vector<NodeId> leaves = inputs_of(c.graph);
+  std::vector<NodeId> leaves = float_leaves(c.graph);
   std::vector<bool> nodes = nodes_with_gradient(c.graph, {loss}, leaves);
   GradientCheckOptions options;
   std::vector<RuleReport> right = check_rules(c.graph, c.bindings, nodes, options);
@@ -233,7 +244,7 @@ TEST_CASE("every gradient rule of a graph is checked, and the wrong one is named
   }
   for (std::string_view op : {"tanh", "sigmoid", "log", "contract", "reduce_sum", "div", "add"})
     CHECK(std::count(seen.begin(), seen.end(), op) == 1);
-  CHECK_FALSE(check_loss(c.graph, c.bindings, loss, leaves, options).failed);
+  CHECK_FALSE(check_loss(c.graph, c.bindings, {loss}, leaves, options).failed);
   for (Op op : {Op::tanh, Op::contract, Op::reduce_sum}) {
     options.gradients = wrong_rule(op);
     for (const RuleReport& r : check_rules(c.graph, c.bindings, nodes, options)) {
@@ -248,9 +259,77 @@ TEST_CASE("every gradient rule of a graph is checked, and the wrong one is named
     gradients[1] = Builder(g).mul(gradients[1], 1.01);
     return gradients;
   };
-  LossReport wrong = check_loss(c.graph, c.bindings, loss, leaves, options);
+  LossReport wrong = check_loss(c.graph, c.bindings, {loss}, leaves, options);
   CHECK(wrong.failed);
   CHECK(wrong.directions > 3);
+}
+
+TEST_CASE("a gradient that is wrong though every rule is right is left with the operations that it takes", "[gradcheck]") {
+  // Two layers whose hidden values are read twice, in the middle of other things.
+  Graph g;
+  Builder b(g);
+  SourceMap sources;
+  FileId file = sources.add("model.nn", "line one\nh = tanh(x)\nexp(h)\n");
+  NodeId x = b.input("x", {f32, {rows, n(6)}});
+  NodeId w = b.parameter({"w", {f32, {n(5), n(6)}}, PersistentKind::parameter, {}});
+  NodeId v = b.parameter({"v", {f32, {n(5)}}, PersistentKind::parameter, {}});
+  NodeId h = b.unary(Op::tanh, b.contract(x, w, {0, 1}, {2, 1}, {0, 2}));
+  NodeId e = Builder(g, Span{file, 21, 27}).unary(Op::exp, h);
+  NodeId both = b.contract(b.mul(h, e), v, {0, 1}, {1}, {0});
+  NodeId loss = b.mean(b.unary(Op::sigmoid, both), {0});
+  g.outputs = {{"loss", loss}, {"other", b.reduce(Op::reduce_max, both, {0})}};
+  std::mt19937_64 random(5);
+  GraphCase c{g, random_bindings(g, 7, random)};
+  GradientCheckOptions options;
+  options.gradients = lost_way(Op::exp);
+  for (const RuleReport& r : check_rules(g, c.bindings, nodes_with_gradient(g, {loss}, float_leaves(g)), options))
+    CHECK_FALSE(r.failed);
+  CHECK(check_loss(g, c.bindings, {loss}, {w, v}, options).failed);
+  CHECK_FALSE(check_loss(g, c.bindings, {loss}, {w, v}, {}).failed);
+  GraphCase small = reduce_loss_fault(g, c.bindings, {loss}, options);
+  INFO(print_graph(small.graph, nullptr));
+  CHECK(operations(small.graph) == 2);  // exp, and what else reads its operand
+  CHECK(has(small.graph, Op::exp));
+  CHECK(small.bindings.rows == 1);
+  for (const Node& node : small.graph.nodes())
+    if (node.op == Op::exp) CHECK(node.span == Span{file, 21, 27});
+  auto fails = [&](const GradientCheckOptions& o) {
+    return check_loss(small.graph, small.bindings, float_results(small.graph), float_leaves(small.graph), o).failed;
+  };
+  CHECK(fails(options));
+  CHECK_FALSE(fails({}));
+  // A right gradient is left alone.
+  CHECK(operations(reduce_loss_fault(g, c.bindings, {loss}, {}).graph) > 5);
+}
+
+TEST_CASE("a wrong rule is left alone with one element", "[gradcheck]") {
+  GraphCase c = small_network();
+  NodeId tanh;
+  for (uint32_t i = 0; i < c.graph.size(); ++i)
+    if (c.graph[NodeId{i}].op == Op::tanh && !tanh.valid()) tanh = NodeId{i};
+  GradientCheckOptions options;
+  options.gradients = wrong_rule(Op::tanh);
+  GraphCase small = reduce_rule_fault(c.graph, c.bindings, tanh, options);
+  CHECK(operations(small.graph) == 1);
+  CHECK(has(small.graph, Op::tanh));
+  CHECK(small.bindings.rows == 1);
+}
+
+TEST_CASE("results with a shape are differentiated together, each element with a weight of its own", "[gradcheck]") {
+  Graph g;
+  Builder b(g);
+  NodeId x = b.input("x", {f32, {rows, n(3)}});
+  g.outputs = {{"soft", b.unary(Op::sigmoid, x)}, {"shifted", b.unary(Op::exp, x)}};
+  std::mt19937_64 random(3);
+  Bindings at = random_bindings(g, 4, random);
+  std::vector<NodeId> results = float_results(g);
+  CHECK(results.size() == 2);
+  CHECK_FALSE(check_loss(g, at, results, {x}, {}).failed);
+  for (Op op : {Op::sigmoid, Op::exp}) {
+    GradientCheckOptions options;
+    options.gradients = wrong_rule(op);
+    CHECK(check_loss(g, at, results, {x}, options).failed);
+  }
 }
 
 TEST_CASE("kinks and the ends of domains are counted and no faults; a slope outside the corner's is one", "[gradcheck]") {
@@ -310,7 +389,7 @@ TEST_CASE("stop_gradient holds its value while the loss is moved", "[gradcheck]"
   g.outputs = {{"loss", loss}};
   Bindings at;
   at.persistents["x"] = {f32, {3}, {0.5, -1, 2}};
-  LossReport r = check_loss(g, at, loss, {x}, {});
+  LossReport r = check_loss(g, at, {loss}, {x}, {});
   CHECK_FALSE(r.failed);
   CHECK(r.elements == 3);
 }

@@ -1,12 +1,4 @@
-// Difference quotients, and how far to trust them.
-//
-// All of it is 64-bit arithmetic, in which central differences with Richardson extrapolation over three step sizes h, h/2, h/4
-// (an error of h^6) reach ten to twelve digits. The two extrapolations, of two and of three steps, differ by about the error of
-// the better; with the rounding error of the quotient that is what a result may be off by. Several h are tried, from a coarse one
-// that depends on the scale of the function to a fine one, and the one with the smallest such error counts. A complex step would
-// be as sharp for smooth operations, but has no meaning for those with corners (max, abs, select, a rounding), and each operation
-// of the oracle would have to exist a second time; extended precision gains digits that the rules, themselves in 64 bits, do not
-// have.
+// Every gradient rule by itself.
 //
 // A rule is checked at the node itself, its operands being leaves with their values in the model. An element-wise operation has a
 // diagonal Jacobian: one evaluation moves every element, and each gives a quotient of its own. Everything else with a rule is
@@ -17,8 +9,6 @@
 // At a kink the two one-sided slopes differ, and any number between them is a (sub)gradient; nnc's conventions
 // (gradient_rules.cpp) all are such numbers. Next to a pole or jump quotients do not settle, and the element is skipped and
 // counted.
-#include "driver/gradient_check.h"
-
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -26,10 +16,10 @@
 #include <map>
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
-#include "base/check.h"
 #include "base/philox.h"
+#include "driver/difference_quotient.h"
+#include "driver/gradient_check.h"
 #include "ir/interpreter_ops.h"
 #include "passes/differentiate.h"
 #include "passes/reduce_sizes.h"
@@ -39,50 +29,6 @@ namespace nnc {
 namespace {
 
 constexpr double epsilon = std::numeric_limits<double>::epsilon();
-
-/// A difference quotient and what it may be off by.
-struct Quotient {
-  double value = 0, error = std::numeric_limits<double>::infinity();
-};
-
-/// From central differences at h, h/2, h/4 and the magnitude of the function's values.
-Quotient extrapolate(double d1, double d2, double d3, double magnitude, double h) {
-  double r1 = (4 * d2 - d1) / 3, r2 = (4 * d3 - d2) / 3, r = (16 * r2 - r1) / 15;
-  Quotient q{r, std::fabs(r - r2) + 16 * epsilon * magnitude / h};
-  if (!std::isfinite(q.value) || !std::isfinite(q.error)) q = {};
-  return q;
-}
-
-/// At ten times the quotient's own error this reaches the tolerance, whatever the magnitude.
-double relative_error(double rule, const Quotient& q, double tolerance) {
-  if (std::isnan(rule)) return std::numeric_limits<double>::infinity();
-  double diff = std::fabs(rule - q.value);
-  if (diff == 0) return 0;
-  return diff / (std::max(std::fabs(rule), std::fabs(q.value)) + 10 * q.error / tolerance);
-}
-
-std::string index_text(size_t element, const std::vector<int64_t>& shape) {
-  if (shape.empty()) return "";
-  std::vector<int64_t> index(shape.size());
-  for (size_t a = shape.size(); a-- > 0; element /= size_t(shape[a])) index[a] = int64_t(element % size_t(shape[a]));
-  return fmt::format(" at [{}]", fmt::join(index, ", "));
-}
-
-void note_worst(WorstGradient& worst, bool& failed, double tolerance, WorstGradient candidate) {
-  if (candidate.error > tolerance) failed = true;
-  if (candidate.error >= worst.error) worst = std::move(candidate);
-}
-
-/// `count` of `total` numbers, spread evenly, first and last among them.
-std::vector<size_t> spread(size_t total, size_t count) {
-  std::vector<size_t> chosen;
-  if (total <= count) {
-    for (size_t i = 0; i < total; ++i) chosen.push_back(i);
-    return chosen;
-  }
-  for (size_t k = 0; k < count; ++k) chosen.push_back(count == 1 ? 0 : k * (total - 1) / (count - 1));
-  return chosen;
-}
 
 /// One operation over leaves: an input "x0", "x1", ... for each operand, one for both if they are the same node.
 struct SingleOp {
@@ -448,168 +394,4 @@ std::vector<RuleReport> check_rules(const Graph& graph, const Bindings& bindings
   for (auto& [op, report] : reports) result.push_back(std::move(report));
   return result;
 }
-
-namespace {
-
-/// What stop_gradient holds does not move with the leaves: a leaf of its own.
-GraphCase hold_stopped(const Graph& graph, const Bindings& bindings, NodeId loss, std::vector<NodeId>& leaves, NodeId& new_loss) {
-  GraphCase c{Graph{}, bindings};
-  std::vector<Tensor> values = interpret(graph, bindings, true).values;
-  Rebuild rebuild(graph);
-  for (uint32_t i = 0; i < graph.size(); ++i) {
-    const Node& n = graph[NodeId{i}];
-    if (n.op != Op::stop_gradient) {
-      rebuild.copy(NodeId{i});
-      continue;
-    }
-    std::string name = "stopped." + std::to_string(i);
-    rebuild.to[i] = Builder(rebuild.result, n.span).input(name, n.type);
-    c.bindings.inputs[name] = std::move(values[i]);
-  }
-  for (NodeId& leaf : leaves) leaf = rebuild.to[leaf.value];
-  new_loss = rebuild.to[loss.value];
-  c.graph = std::move(rebuild.result);
-  return c;
-}
-
-class LossCheck {
- public:
-  LossCheck(const Graph& graph, const Bindings& bindings, NodeId loss, const std::vector<NodeId>& leaves,
-            const GradientCheckOptions& options)
-      : options_(options), graph_(graph), loss_(loss), leaves_(leaves), random_(11, stable_hash("gradcheck")) {
-    gradients_ = rule_gradients(bindings);
-    std::vector<NodeId> moved = leaves;
-    NodeId moved_loss;
-    GraphCase c = hold_stopped(graph, bindings, loss, moved, moved_loss);
-    forward_ = std::move(c.graph);
-    forward_.outputs = {{"loss", moved_loss}};
-    at_ = std::move(c.bindings);
-  }
-
-  LossReport run() {
-    size_t count = leaves_.size();
-    report_.parameters = int64_t(count);
-    for (size_t k = 0; k < count; ++k) report_.parameter_elements += int64_t(tensor(k).values.size());
-    // One quotient takes 6 evaluations, a few times that where it does not settle at once.
-    double quotients = std::max(2.0, options_.work / std::max(1.0, work_of(forward_, at_.rows)) / 10);
-    size_t all = quotients > 40 ? 3 : 1;
-    quotients -= double(all);
-    size_t each = std::min(count, size_t(std::max(0.0, quotients)));
-    quotients -= double(each);
-    size_t single =
-        std::min(size_t(options_.single_elements), size_t(std::max(0.0, quotients / double(std::max<size_t>(count, 1)))));
-    for (size_t n = 0; n < all; ++n) {
-      std::vector<std::vector<double>> direction;
-      for (size_t k = 0; k < count; ++k) direction.push_back(random_direction(k));
-      ++report_.directions;
-      check(direction, "a direction through everything", NodeId{});
-    }
-    for (size_t k : spread(count, each)) {
-      std::vector<std::vector<double>> direction(count);
-      direction[k] = random_direction(k);
-      ++report_.directions;
-      check(direction, fmt::format("`{}`, a direction through all of it", name(k)), leaves_[k]);
-      for (size_t i : single == 0 ? std::vector<size_t>{} : spread(tensor(k).values.size(), single)) {
-        direction[k].assign(tensor(k).values.size(), 0.0);
-        direction[k][i] = 1;
-        ++report_.elements;
-        check(direction, fmt::format("`{}`{}", name(k), index_text(i, tensor(k).shape)), leaves_[k]);
-      }
-    }
-    return std::move(report_);
-  }
-
- private:
-  const std::string& name(size_t k) const { return graph_[leaves_[k]].attributes.text; }
-  Tensor& tensor(size_t k) { return (graph_[leaves_[k]].op == Op::input ? at_.inputs : at_.persistents).at(name(k)); }
-  std::vector<double> random_direction(size_t k) {
-    std::vector<double> d(tensor(k).values.size());
-    for (double& v : d) v = random_.next_normal();
-    return d;
-  }
-
-  std::vector<Tensor> rule_gradients(const Bindings& bindings) {
-    Graph g = graph_;
-    g.outputs.clear();
-    g.updates.clear();
-    NodeId seed = Builder(g, g[loss_].span).constant_like(1, loss_);
-    std::vector<NodeId> given =
-        options_.gradients ? options_.gradients(g, loss_, seed, leaves_) : gradients_of(g, loss_, seed, leaves_);
-    for (size_t k = 0; k < given.size(); ++k)
-      if (given[k].valid()) g.outputs.push_back({std::to_string(k), given[k]});
-    std::map<std::string, Tensor> outputs = interpret(g, bindings).outputs;
-    std::vector<Tensor> result;
-    for (size_t k = 0; k < given.size(); ++k)
-      result.push_back(given[k].valid()
-                           ? outputs.at(std::to_string(k))
-                           : make_tensor(graph_.type(leaves_[k]).dtype, shape_at(graph_.type(leaves_[k]), bindings.rows)));
-    return result;
-  }
-
-  double loss_at(const std::vector<std::vector<double>>& kept, const std::vector<std::vector<double>>& direction, double t) {
-    if (options_.poll) options_.poll();
-    for (size_t k = 0; k < leaves_.size(); ++k)
-      if (!direction[k].empty())
-        for (size_t i = 0; i < kept[k].size(); ++i) tensor(k).values[i] = kept[k][i] + t * direction[k][i];
-    return interpret(forward_, at_).outputs.at("loss").values[0];
-  }
-
-  void check(const std::vector<std::vector<double>>& direction, std::string what, NodeId node) {
-    std::vector<std::vector<double>> kept(leaves_.size());
-    double rule = 0, length = 0, largest = 0, terms = 0;
-    for (size_t k = 0; k < leaves_.size(); ++k) {
-      if (direction[k].empty()) continue;
-      kept[k] = tensor(k).values;
-      for (size_t i = 0; i < direction[k].size(); ++i) {
-        double d = direction[k][i];
-        if (d == 0) continue;
-        rule += gradients_[k].values[i] * d;
-        terms += std::fabs(gradients_[k].values[i] * d);
-        length += d * d;
-        largest = std::max(largest, std::fabs(kept[k][i]));
-      }
-    }
-    length = std::sqrt(length);
-    Quotient best;
-    for (double scale : {0x1p-9, 0x1p-15, 0x1p-20}) {
-      double h = scale * std::max(1.0, largest) / std::max(length, 1e-300), magnitude = 0;
-      std::array<double, 3> d{};
-      for (size_t level = 0; level < 3; ++level) {
-        double step = h / double(1 << level), up = loss_at(kept, direction, step), down = loss_at(kept, direction, -step);
-        d[level] = (up - down) / (2 * step);
-        magnitude = std::max({magnitude, std::fabs(up), std::fabs(down)});
-      }
-      Quotient q = extrapolate(d[0], d[1], d[2], magnitude + std::fabs(d[2]) * largest, h);
-      q.error += epsilon * terms;
-      if (q.error < best.error) best = q;
-      if (best.error < 0.01 * options_.loss_tolerance * std::max(std::fabs(best.value), terms)) break;
-    }
-    for (size_t k = 0; k < leaves_.size(); ++k)
-      if (!direction[k].empty()) tensor(k).values = kept[k];
-    if (!std::isfinite(best.error) || best.error > 1e-4 * (1e-3 + std::fabs(best.value))) {
-      ++report_.kinks;
-      return;
-    }
-    note_worst(report_.worst, report_.failed, options_.loss_tolerance,
-               {relative_error(rule, best, options_.loss_tolerance), rule, best.value, node, std::move(what)});
-  }
-
-  const GradientCheckOptions& options_;
-  const Graph& graph_;
-  NodeId loss_;
-  std::vector<NodeId> leaves_;
-  RandomStream random_;
-  std::vector<Tensor> gradients_;
-  Graph forward_;
-  Bindings at_;
-  LossReport report_;
-};
-
-}  // namespace
-
-LossReport check_loss(const Graph& graph, const Bindings& bindings, NodeId loss, const std::vector<NodeId>& leaves,
-                      const GradientCheckOptions& options) {
-  return LossCheck(graph, bindings, loss, leaves, options).run();
-}
-
 }  // namespace nnc
