@@ -97,6 +97,21 @@ Bindings stray_bindings() {
   return b;
 }
 
+/// x[i] times w[i, j] for all of them: matrices of one program, which share the functions of their tiles where they may.
+Graph products(const std::vector<int64_t>& rows, int64_t inner, const std::vector<int64_t>& columns) {
+  Graph g;
+  Builder b(g);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    NodeId x = b.parameter({fmt::format("x{}", i), {DType::f32, {Extent{rows[i]}, Extent{inner}}}, PersistentKind::parameter, {}});
+    for (size_t j = 0; j < columns.size(); ++j) {
+      NodeId w =
+          b.parameter({fmt::format("w{}_{}", i, j), {DType::f32, {Extent{inner}, Extent{columns[j]}}}, PersistentKind::parameter, {}});
+      g.outputs.push_back({fmt::format("y{}_{}", i, j), b.contract(x, w, {0, 1}, {1, 2}, {0, 2})});
+    }
+  }
+  return g;
+}
+
 bool everything() { return std::getenv("NNC_GUARD_ALL") != nullptr; }
 
 }  // namespace
@@ -114,6 +129,25 @@ TEST_CASE("no operation touches a byte outside its buffers", "[run][guard]") {
       if (dtype != DType::f32) continue;
       check_sweep(level, dtype, 2 * lanes - 1, Placement::each_at_end);
       check_sweep(level, dtype, lanes + 1, Placement::each_at_begin);
+    }
+  }
+}
+
+TEST_CASE("products whose edges differ in stride or mask share no tile", "[run][guard]") {
+  for (VectorLevel level : host_levels()) {
+    int64_t lanes = level_target(level).f32_lanes();
+    // Rows and columns left over by tiles of every width, beside tiles of the same size that are whole.
+    Graph graph = products({37, 13}, 8, {lanes + 1, lanes + 2, 2 * lanes + 1, 3 * lanes - 1, 4 * lanes - 1, 5 * lanes - 1, 6 * lanes - 1, 7 * lanes - 3});
+    std::mt19937_64 random(11);
+    Bindings bindings = random_bindings(graph, 1, random);
+    Results expected = interpret(graph, bindings);
+    for (Placement placement : {Placement::each_at_end, Placement::each_at_begin}) {
+      INFO(vector_level_name(level) << ", placement " << int(placement));
+      GuardedStep step(plain_program(graph, 1, level), placement);
+      std::optional<Results> found = step.run(bindings);
+      INFO(step.fault());
+      REQUIRE(found.has_value());
+      check_same(*found, expected, 1e-6);
     }
   }
 }
