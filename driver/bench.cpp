@@ -6,7 +6,6 @@
 #include <cstdio>
 
 #include <fmt/format.h>
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 #ifdef __x86_64__
 #include <x86intrin.h>
@@ -218,17 +217,19 @@ int bench(const BenchOptions& o) {
 
 }  // namespace
 
-void add_bench(CLI::App& app, Action& action) {
+Command bench_command() {
   auto o = std::make_shared<BenchOptions>();
-  CLI::App* command =
-      app.add_subcommand("bench",
-                         "time of one training step, share of the machine's measured peak, time of each kernel\n\n"
-                         "  nnc bench mnist_mlp.nn --threads 1\n"
-                         "  nnc bench mnist_mlp.nn --set data.batch=256 --json\n");
-  add_common(*command, o->common, true, true);
-  command->add_flag("--perf-map", o->common.perf_map, "name the kernels for perf (/tmp/perf-PID.map) and gdb");
-  command->add_option("--turns", o->turns, "how often steps and peak are measured in turns (25)")->check(CLI::Range(1, 10000));
-  command->callback([o, &action] { action = [o] { return bench(*o); }; });
+  Command command("bench",
+                  "time of one training step, share of the machine's measured peak, time of each kernel\n\n"
+                  "  nnc bench mnist_mlp.nn --threads 1\n"
+                  "  nnc bench mnist_mlp.nn --set data.batch=256 --json\n");
+  add_common(command, o->common);
+  add_data(command, o->common);
+  add_threads(command, o->common);
+  add_perf_map(command, o->common);
+  command.option("--turns", o->turns, "how often steps and peak are measured in turns (25)").in_range(1, 10000);
+  command.run = [o] { return bench(*o); };
+  return command;
 }
 
 }  // namespace nnc

@@ -1,7 +1,6 @@
 // nnc check: every mistake of a file at once, nothing run.
 #include <cstdio>
 
-#include <CLI/CLI.hpp>
 
 #include "driver/commands.h"
 
@@ -17,14 +16,15 @@ int check(const CommonOptions& options) {
 
 }  // namespace
 
-void add_check(CLI::App& app, Action& action) {
+Command check_command() {
   auto o = std::make_shared<CommonOptions>();
-  CLI::App* command = app.add_subcommand("check",
-                                         "parse, resolve and check shapes; every diagnostic at once\n\n"
-                                         "  nnc check digits.nn\n"
-                                         "  nnc check digits.nn --set data.batch=64 --json\n");
-  add_common(*command, *o, false, false);
-  command->callback([o, &action] { action = [o] { return check(*o); }; });
+  Command command("check",
+                  "parse, resolve and check shapes; every diagnostic at once\n\n"
+                  "  nnc check digits.nn\n"
+                  "  nnc check digits.nn --set data.batch=64 --json\n");
+  add_common(command, *o);
+  command.run = [o] { return check(*o); };
+  return command;
 }
 
 }  // namespace nnc

@@ -1,33 +1,36 @@
-// The commands of nnc: each in its own file, each returns its exit status. `add_*` declares a command's options and says what to do when it is chosen.
+// The commands of nnc: each in its own file, which declares its options and says what is done when it is chosen.
 #pragma once
 
-#include <functional>
-
+#include "driver/options.h"
 #include "driver/session.h"
-
-namespace CLI {
-class App;
-}
 
 namespace nnc {
 
-using Action = std::function<int()>;
+Command train_command();
+Command eval_command();
+Command predict_command();
+Command run_command();
+Command ir_command();
+Command opt_command();
+Command check_command();
+Command explain_command();
+Command fmt_command();
+Command summary_command();
+Command test_command();
+Command gradcheck_command();
+Command bench_command();
 
-void add_train(CLI::App&, Action&);
-void add_eval(CLI::App&, Action&);
-void add_predict(CLI::App&, Action&);
-void add_run(CLI::App&, Action&);
-void add_ir(CLI::App&, Action&);
-void add_opt(CLI::App&, Action&);
-void add_check(CLI::App&, Action&);
-void add_explain(CLI::App&, Action&);
-void add_fmt(CLI::App&, Action&);
-void add_summary(CLI::App&, Action&);
-void add_test(CLI::App&, Action&);
-void add_gradcheck(CLI::App&, Action&);
-void add_bench(CLI::App&, Action&);
+// Options that several commands share.
 
-/// FILE.nn and the options that commands share.
-void add_common(CLI::App& command, CommonOptions&, bool data, bool threads);
+/// FILE, --set, --seed, --cpu, --json.
+void add_common(Command&, CommonOptions&, const std::string& file_help = "the .nn file");
+void add_json(Command&, bool& json);
+void add_data(Command&, CommonOptions&);
+void add_threads(Command&, CommonOptions&);
+void add_perf_map(Command&, CommonOptions&);
+/// --weights, without which the command does not run.
+void add_trained_weights(Command&, std::string& path);
+/// --rows, of the batch that kernels are planned for.
+void add_planned_rows(Command&, int64_t& rows, const std::string& help);
 
 }  // namespace nnc

@@ -6,7 +6,6 @@
 #include <cstdlib>
 
 #include <fmt/format.h>
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "driver/commands.h"
@@ -92,15 +91,18 @@ int eval(const EvalOptions& o) {
 
 }  // namespace
 
-void add_eval(CLI::App& app, Action& action) {
+Command eval_command() {
   auto o = std::make_shared<EvalOptions>();
-  CLI::App* command = app.add_subcommand("eval",
-                                         "loss and metrics on the test split\n\n"
-                                         "  nnc eval digits.nn --weights digits.safetensors\n"
-                                         "  nnc eval digits.nn --weights digits.safetensors --json\n");
-  add_common(*command, o->common, true, true);
-  command->add_option("--weights", o->weights, "trained weights (.safetensors)")->required();
-  command->callback([o, &action] { action = [o] { return eval(*o); }; });
+  Command command("eval",
+                  "loss and metrics on the test split\n\n"
+                  "  nnc eval digits.nn --weights digits.safetensors\n"
+                  "  nnc eval digits.nn --weights digits.safetensors --json\n");
+  add_common(command, o->common);
+  add_data(command, o->common);
+  add_threads(command, o->common);
+  add_trained_weights(command, o->weights);
+  command.run = [o] { return eval(*o); };
+  return command;
 }
 
 }  // namespace nnc

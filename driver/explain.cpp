@@ -9,7 +9,6 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "driver/commands.h"
@@ -557,19 +556,20 @@ int explain(const CommonOptions& o, const std::string& name) {
 
 }  // namespace
 
-void add_explain(CLI::App& app, Action& action) {
+Command explain_command() {
   auto o = std::make_shared<CommonOptions>();
   auto name = std::make_shared<std::string>();
-  CLI::App* command = app.add_subcommand("explain",
-                                         "what became of a layer: operations, kernels, work, and why not fused where it was not; or what a diagnostic means\n\n"
-                                         "  nnc explain digits.nn                   every layer, kernel and stored value\n"
-                                         "  nnc explain digits.nn dense1            a layer; a parameter (dense1.weight), a definition, a kernel\n"
-                                         "  nnc explain digits.nn digits.nn:10      what a line became\n"
-                                         "  nnc explain E0103                       the code of a diagnostic\n");
-  add_common(*command, *o, false, false);
-  command->get_option("FILE")->description("the .nn file, or the code of a diagnostic");
-  command->add_option("NAME", *name, "a layer, parameter, definition, kernel, or line");
-  command->callback([o, name, &action] { action = [o, name] { return explain(*o, *name); }; });
+  Command command(
+      "explain",
+      "what became of a layer: operations, kernels, work, and why not fused where it was not; or what a diagnostic means\n\n"
+      "  nnc explain digits.nn                   every layer, kernel and stored value\n"
+      "  nnc explain digits.nn dense1            a layer; a parameter (dense1.weight), a definition, a kernel\n"
+      "  nnc explain digits.nn digits.nn:10      what a line became\n"
+      "  nnc explain E0103                       the code of a diagnostic\n");
+  add_common(command, *o, "the .nn file, or the code of a diagnostic");
+  command.positional("NAME", *name, "a layer, parameter, definition, kernel, or line");
+  command.run = [o, name] { return explain(*o, *name); };
+  return command;
 }
 
 }  // namespace nnc

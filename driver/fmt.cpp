@@ -10,7 +10,6 @@
 #include <iterator>
 
 #include <fmt/format.h>
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "driver/commands.h"
@@ -150,17 +149,18 @@ int format_files(const FmtOptions& o) {
 
 }  // namespace
 
-void add_fmt(CLI::App& app, Action& action) {
+Command fmt_command() {
   auto o = std::make_shared<FmtOptions>();
-  CLI::App* command = app.add_subcommand("fmt",
-                                         "bring files into the canonical layout; line breaks, comments and meaning stay\n\n"
-                                         "  nnc fmt net.nn layers.nn\n"
-                                         "  nnc fmt --check *.nn         change nothing; exit status 1 if one would change\n"
-                                         "  nnc fmt - < net.nn           standard input to standard output\n");
-  command->add_option("FILE", o->files, "the .nn files, or `-`")->required();
-  command->add_flag("--check", o->check, "name the files that would change, and the first line of each that would");
-  command->add_flag("--json", o->json, "diagnostics and results as JSON lines");
-  command->callback([o, &action] { action = [o] { return format_files(*o); }; });
+  Command command("fmt",
+                  "bring files into the canonical layout; line breaks, comments and meaning stay\n\n"
+                  "  nnc fmt net.nn layers.nn\n"
+                  "  nnc fmt --check *.nn         change nothing; exit status 1 if one would change\n"
+                  "  nnc fmt - < net.nn           standard input to standard output\n");
+  command.positional("FILE", o->files, "the .nn files, or `-`").required();
+  command.flag("--check", o->check, "name the files that would change, and the first line of each that would");
+  add_json(command, o->json);
+  command.run = [o] { return format_files(*o); };
+  return command;
 }
 
 }  // namespace nnc

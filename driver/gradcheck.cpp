@@ -11,7 +11,6 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "base/check.h"
@@ -480,22 +479,24 @@ int gradcheck(const GradcheckOptions& o) {
 
 }  // namespace
 
-void add_gradcheck(CLI::App& app, Action& action) {
+Command gradcheck_command() {
   auto o = std::make_shared<GradcheckOptions>();
-  CLI::App* command = app.add_subcommand("gradcheck",
-                                         "whether this model is differentiated and compiled right\n\n"
-                                         "  nnc gradcheck digits.nn\n"
-                                         "  nnc gradcheck digits.nn --weights digits.safetensors --rows 32 --set Hidden=64\n"
-                                         "  nnc gradcheck digits.gradcheck.nnir          what a failed check has written\n");
-  add_common(*command, o->common, true, true);
-  command->add_option("--weights,--init", o->weights, "at these weights (.safetensors) instead of the initial values");
-  command->add_option("--rows", o->rows, "rows of the batch (default: up to 13, fewer for large models)")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 20));
-  command->add_option("--steps", o->steps, "steps in a row that compiled code is followed for (3)")
-      ->check(CLI::Range(int64_t{1}, int64_t{1000}));
-  command->add_option("--out", o->out,
-                      "where the smallest failing graph is written (default: FILE.gradcheck.nnir in the current folder)");
-  command->callback([o, &action] { action = [o] { return gradcheck(*o); }; });
+  Command command("gradcheck",
+                  "whether this model is differentiated and compiled right\n\n"
+                  "  nnc gradcheck digits.nn\n"
+                  "  nnc gradcheck digits.nn --weights digits.safetensors --rows 32 --set Hidden=64\n"
+                  "  nnc gradcheck digits.gradcheck.nnir          what a failed check has written\n");
+  add_common(command, o->common);
+  add_data(command, o->common);
+  add_threads(command, o->common);
+  command.option("--weights,--init", o->weights, "at these weights (.safetensors) instead of the initial values");
+  command.option("--rows", o->rows, "rows of the batch (default: up to 13, fewer for large models)")
+      .in_range(1, int64_t{1} << 20);
+  command.option("--steps", o->steps, "steps in a row that compiled code is followed for (3)").in_range(1, 1000);
+  command.option("--out", o->out,
+                 "where the smallest failing graph is written (default: FILE.gradcheck.nnir in the current folder)");
+  command.run = [o] { return gradcheck(*o); };
+  return command;
 }
 
 }  // namespace nnc

@@ -2,7 +2,6 @@
 #include <cstdio>
 
 #include <fmt/format.h>
-#include <CLI/CLI.hpp>
 
 #include "driver/commands.h"
 #include "driver/dot.h"
@@ -110,24 +109,24 @@ int ir(const IrOptions& o) {
 
 }  // namespace
 
-void add_ir(CLI::App& app, Action& action) {
+Command ir_command() {
   auto o = std::make_shared<IrOptions>();
-  CLI::App* command = app.add_subcommand("ir",
-                                         "print the program at a stage\n\n"
-                                         "  nnc ir digits.nn --stage graph\n"
-                                         "  nnc ir digits.nn --stage kernels --format dot | dot -Tsvg > kernels.svg\n"
-                                         "  nnc ir net.nn --fn Block --input \"x=f32[B, 64]\" --stage asm --cpu avx512\n");
-  add_common(*command, o->common, false, false);
-  command->add_option("--stage", o->stage, "ast, graph, backward, optimized, kernels, llvm, llvm-opt or asm")
-      ->required()
-      ->check(CLI::IsMember({"ast", "graph", "backward", "optimized", "kernels", "llvm", "llvm-opt", "asm"}));
-  command->add_option("--format", o->format, "text, or dot for Graphviz")->check(CLI::IsMember({"text", "dot"}));
-  command->add_option("--fn", o->fn, "a definition instead of the training step");
-  command->add_option("--input", o->inputs, "with --fn, NAME=TYPE: \"x=f32[B, 64]\", where B is the rows of a batch");
-  command->add_option("--dim", o->dims, "with --fn, N=64: a size that no input gives");
-  command->add_option("--rows", o->rows, "with --fn or a .nnir file: rows of a batch to plan for (32)")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 24));
-  command->callback([o, &action] { action = [o] { return ir(*o); }; });
+  Command command("ir",
+                  "print the program at a stage\n\n"
+                  "  nnc ir digits.nn --stage graph\n"
+                  "  nnc ir digits.nn --stage kernels --format dot | dot -Tsvg > kernels.svg\n"
+                  "  nnc ir net.nn --fn Block --input \"x=f32[B, 64]\" --stage asm --cpu avx512\n");
+  add_common(command, o->common);
+  command.option("--stage", o->stage, "ast, graph, backward, optimized, kernels, llvm, llvm-opt or asm")
+      .required()
+      .one_of({"ast", "graph", "backward", "optimized", "kernels", "llvm", "llvm-opt", "asm"});
+  command.option("--format", o->format, "text, or dot for Graphviz").one_of({"text", "dot"});
+  command.option("--fn", o->fn, "a definition instead of the training step");
+  command.option("--input", o->inputs, "with --fn, NAME=TYPE: \"x=f32[B, 64]\", where B is the rows of a batch");
+  command.option("--dim", o->dims, "with --fn, N=64: a size that no input gives");
+  add_planned_rows(command, o->rows, "with --fn or a .nnir file: rows of a batch to plan for (32)");
+  command.run = [o] { return ir(*o); };
+  return command;
 }
 
 }  // namespace nnc

@@ -5,7 +5,6 @@
 #include <sstream>
 
 #include <fmt/format.h>
-#include <CLI/CLI.hpp>
 
 #include "driver/commands.h"
 #include "driver/graph_file.h"
@@ -89,25 +88,25 @@ int opt(const OptOptions& o) {
 
 }  // namespace
 
-void add_opt(CLI::App& app, Action& action) {
+Command opt_command() {
   auto o = std::make_shared<OptOptions>();
-  CLI::App* command = app.add_subcommand("opt",
-                                         "run passes on a graph and print the result\n\n"
-                                         "  nnc ir digits.nn --stage backward > digits.nnir\n"
-                                         "  nnc opt digits.nnir --passes simplify,cse,dead-code\n"
-                                         "  nnc opt digits.nnir --passes fuse-contractions,sink-updates,fuse-rows,lower\n");
-  command->add_option("FILE", o->common.file, "the .nnir file, `-` for standard input");
-  command->add_option("--passes", o->passes, "names, separated by commas");
-  command->add_flag("--list-passes", o->list, "every pass with what it does");
-  command->add_option("--print-after", o->print_after, "print the graph after this pass (to standard error)");
-  command->add_flag("--print-after-all", o->print_all, "after every pass");
-  command->add_flag("--verify-each", o->verify_each, "check every invariant before and after each pass");
-  command->add_flag("--time", o->time, "time and number of nodes of each pass");
-  command->add_option("--rows", o->rows, "rows of a batch that `lower` plans for (32)")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 24));
-  command->add_option("--cpu", o->common.cpu, "`lower` for this CPU or level");
-  command->add_flag("--json", o->common.json, "diagnostics as JSON lines");
-  command->callback([o, &action] { action = [o] { return opt(*o); }; });
+  Command command("opt",
+                  "run passes on a graph and print the result\n\n"
+                  "  nnc ir digits.nn --stage backward > digits.nnir\n"
+                  "  nnc opt digits.nnir --passes simplify,cse,dead-code\n"
+                  "  nnc opt digits.nnir --passes fuse-contractions,sink-updates,fuse-rows,lower\n");
+  command.positional("FILE", o->common.file, "the .nnir file, `-` for standard input");
+  command.option("--passes", o->passes, "names, separated by commas");
+  command.flag("--list-passes", o->list, "every pass with what it does");
+  command.option("--print-after", o->print_after, "print the graph after this pass (to standard error)");
+  command.flag("--print-after-all", o->print_all, "after every pass");
+  command.flag("--verify-each", o->verify_each, "check every invariant before and after each pass");
+  command.flag("--time", o->time, "time and number of nodes of each pass");
+  add_planned_rows(command, o->rows, "rows of a batch that `lower` plans for (32)");
+  command.option("--cpu", o->common.cpu, "`lower` for this CPU or level");
+  command.flag("--json", o->common.json, "diagnostics as JSON lines");
+  command.run = [o] { return opt(*o); };
+  return command;
 }
 
 }  // namespace nnc

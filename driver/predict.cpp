@@ -7,7 +7,6 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "base/check.h"
@@ -256,20 +255,21 @@ int predict(const PredictOptions& o) {
 
 }  // namespace
 
-void add_predict(CLI::App& app, Action& action) {
+Command predict_command() {
   auto o = std::make_shared<PredictOptions>();
-  CLI::App* command =
-      app.add_subcommand("predict",
-                         "run the model on new rows\n\n"
-                         "  nnc predict digits.nn --weights digits.safetensors --input image=x.npy --output y.npy\n"
-                         "  nnc predict digits.nn --weights digits.safetensors --input image=x.csv --classes\n");
-  add_common(*command, o->common, false, true);
-  command->add_option("--weights", o->weights, "trained weights (.safetensors)")->required();
-  command->add_option("--input", o->inputs, "NAME=FILE for each input of the model: .npy, .npz, .csv or idx");
-  command->add_option("--output", o->output, ".npy, .npz (several results) or .csv; standard output without it");
-  command->add_flag("--classes", o->classes, "the most likely class of each row and its probability");
-  command->add_flag("--quiet", o->common.quiet, "no messages");
-  command->callback([o, &action] { action = [o] { return predict(*o); }; });
+  Command command("predict",
+                  "run the model on new rows\n\n"
+                  "  nnc predict digits.nn --weights digits.safetensors --input image=x.npy --output y.npy\n"
+                  "  nnc predict digits.nn --weights digits.safetensors --input image=x.csv --classes\n");
+  add_common(command, o->common);
+  add_threads(command, o->common);
+  add_trained_weights(command, o->weights);
+  command.option("--input", o->inputs, "NAME=FILE for each input of the model: .npy, .npz, .csv or idx");
+  command.option("--output", o->output, ".npy, .npz (several results) or .csv; standard output without it");
+  command.flag("--classes", o->classes, "the most likely class of each row and its probability");
+  command.flag("--quiet", o->common.quiet, "no messages");
+  command.run = [o] { return predict(*o); };
+  return command;
 }
 
 }  // namespace nnc

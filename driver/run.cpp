@@ -5,7 +5,6 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <CLI/CLI.hpp>
 
 #include "driver/commands.h"
 #include "driver/graph_file.h"
@@ -216,25 +215,25 @@ int run(const RunOptions& o) {
 
 }  // namespace
 
-void add_run(CLI::App& app, Action& action) {
+Command run_command() {
   auto o = std::make_shared<RunOptions>();
-  CLI::App* command = app.add_subcommand("run",
-                                         "evaluate one definition or graph on arrays, with gradients\n\n"
-                                         "  nnc run net.nn --fn Block --input x=x.npy --weights net.safetensors --output y.npz\n"
-                                         "  nnc run net.nn --fn gelu --input x=x.npy --grad ones --engine interpreter\n"
-                                         "  nnc run graph.nnir --input x=x.npy\n");
-  add_common(*command, o->common, false, true);
-  command->add_option("--fn", o->fn, "the definition: a fn, layer or model");
-  command->add_option("--input", o->inputs, "NAME=FILE for each input: .npy, .npz, .csv or idx");
-  command->add_option("--dim", o->dims, "N=64: a size that no input gives");
-  command->add_option("--grad", o->grad,
-                      "gradient of the result (.npy), or `ones`: gradients of inputs and parameters are computed too");
-  command->add_option("--output", o->output, ".npz, .npy or .csv for the results; standard output without it");
-  command->add_option("--weights", o->weights,
-                      "values of the parameters (.safetensors); without it those that a run begins with");
-  command->add_option("--engine", o->engine, "jit (compiled code) or interpreter (64-bit)")
-      ->check(CLI::IsMember({"jit", "interpreter"}));
-  command->callback([o, &action] { action = [o] { return run(*o); }; });
+  Command command("run",
+                  "evaluate one definition or graph on arrays, with gradients\n\n"
+                  "  nnc run net.nn --fn Block --input x=x.npy --weights net.safetensors --output y.npz\n"
+                  "  nnc run net.nn --fn gelu --input x=x.npy --grad ones --engine interpreter\n"
+                  "  nnc run graph.nnir --input x=x.npy\n");
+  add_common(command, o->common);
+  add_threads(command, o->common);
+  command.option("--fn", o->fn, "the definition: a fn, layer or model");
+  command.option("--input", o->inputs, "NAME=FILE for each input: .npy, .npz, .csv or idx");
+  command.option("--dim", o->dims, "N=64: a size that no input gives");
+  command.option("--grad", o->grad,
+                 "gradient of the result (.npy), or `ones`: gradients of inputs and parameters are computed too");
+  command.option("--output", o->output, ".npz, .npy or .csv for the results; standard output without it");
+  command.option("--weights", o->weights, "values of the parameters (.safetensors); without it those that a run begins with");
+  command.option("--engine", o->engine, "jit (compiled code) or interpreter (64-bit)").one_of({"jit", "interpreter"});
+  command.run = [o] { return run(*o); };
+  return command;
 }
 
 }  // namespace nnc

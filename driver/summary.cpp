@@ -5,7 +5,6 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "driver/commands.h"
@@ -27,7 +26,7 @@ std::string output_text(const LayerSummary& layer) {
 
 std::string grouped(int64_t n) {
   std::string digits = std::to_string(n);
-  for (int at = int(digits.size()) - 3; at > 0; at -= 3) digits.insert(size_t(at), ",");
+  for (int at = int(digits.size()) - 3; at > 0; at -= 3) digits.insert(size_t(at), 1, ',');
   return digits;
 }
 
@@ -117,14 +116,15 @@ int summary(const CommonOptions& o) {
 
 }  // namespace
 
-void add_summary(CLI::App& app, Action& action) {
+Command summary_command() {
   auto o = std::make_shared<CommonOptions>();
-  CLI::App* command = app.add_subcommand("summary",
-                                         "layers, shapes, parameters; work, traffic and memory of a step\n\n"
-                                         "  nnc summary digits.nn\n"
-                                         "  nnc summary digits.nn --set data.batch=256 --json\n");
-  add_common(*command, *o, false, false);
-  command->callback([o, &action] { action = [o] { return summary(*o); }; });
+  Command command("summary",
+                  "layers, shapes, parameters; work, traffic and memory of a step\n\n"
+                  "  nnc summary digits.nn\n"
+                  "  nnc summary digits.nn --set data.batch=256 --json\n");
+  add_common(command, *o);
+  command.run = [o] { return summary(*o); };
+  return command;
 }
 
 }  // namespace nnc

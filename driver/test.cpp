@@ -6,7 +6,6 @@
 #include <cstdio>
 
 #include <fmt/format.h>
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "base/philox.h"
@@ -178,13 +177,15 @@ int test(const CommonOptions& o) {
 
 }  // namespace
 
-void add_test(CLI::App& app, Action& action) {
+Command test_command() {
   auto o = std::make_shared<CommonOptions>();
-  CLI::App* command = app.add_subcommand("test",
-                                         "run the test blocks of a file\n\n"
-                                         "  nnc test own_optimizer.nn\n");
-  add_common(*command, *o, false, true);
-  command->callback([o, &action] { action = [o] { return test(*o); }; });
+  Command command("test",
+                  "run the test blocks of a file\n\n"
+                  "  nnc test own_optimizer.nn\n");
+  add_common(command, *o);
+  add_threads(command, *o);
+  command.run = [o] { return test(*o); };
+  return command;
 }
 
 }  // namespace nnc

@@ -7,7 +7,6 @@
 #include <optional>
 
 #include <fmt/format.h>
-#include <CLI/CLI.hpp>
 
 #include "driver/checkpoint.h"
 #include "driver/commands.h"
@@ -243,24 +242,27 @@ int train(const TrainOptions& given) {
 
 }  // namespace
 
-void add_train(CLI::App& app, Action& action) {
+Command train_command() {
   auto o = std::make_shared<TrainOptions>();
-  CLI::App* command = app.add_subcommand("train",
-                                         "compile and train\n\n"
-                                         "  nnc train digits.nn\n"
-                                         "  nnc train digits.nn --epochs 5 --set using.lr=0.02 --out net.safetensors\n"
-                                         "  nnc train digits.nn --epochs 20 --resume net.checkpoint.safetensors\n");
-  add_common(*command, o->common, true, true);
-  command->add_flag("--perf-map", o->common.perf_map, "name the kernels for perf (/tmp/perf-PID.map) and gdb");
-  command->add_option("--epochs", o->common.epochs, "passes over the training rows (with --resume: the total)");
-  command->add_option("--steps", o->common.steps, "updates (with --resume: the total)");
-  command->add_option("--init", o->init, "start from these weights (.safetensors)");
-  command->add_option("--out", o->out, "weights are written here (default: FILE.safetensors in the current folder)");
-  command->add_option("--resume", o->resume, "go on from this checkpoint, bit for bit");
-  command->add_flag("--no-shuffle", o->no_shuffle, "rows in file order");
-  command->add_option("--log", o->log, "write one JSON line per step to this file");
-  command->add_flag("--quiet", o->common.quiet, "no progress");
-  command->callback([o, &action] { action = [o] { return train(*o); }; });
+  Command command("train",
+                  "compile and train\n\n"
+                  "  nnc train digits.nn\n"
+                  "  nnc train digits.nn --epochs 5 --set using.lr=0.02 --out net.safetensors\n"
+                  "  nnc train digits.nn --epochs 20 --resume net.checkpoint.safetensors\n");
+  add_common(command, o->common);
+  add_data(command, o->common);
+  add_threads(command, o->common);
+  add_perf_map(command, o->common);
+  command.option("--epochs", o->common.epochs, "passes over the training rows (with --resume: the total)");
+  command.option("--steps", o->common.steps, "updates (with --resume: the total)");
+  command.option("--init", o->init, "start from these weights (.safetensors)");
+  command.option("--out", o->out, "weights are written here (default: FILE.safetensors in the current folder)");
+  command.option("--resume", o->resume, "go on from this checkpoint, bit for bit");
+  command.flag("--no-shuffle", o->no_shuffle, "rows in file order");
+  command.option("--log", o->log, "write one JSON line per step to this file");
+  command.flag("--quiet", o->common.quiet, "no progress");
+  command.run = [o] { return train(*o); };
+  return command;
 }
 
 }  // namespace nnc

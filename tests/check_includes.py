@@ -44,6 +44,10 @@ class Includes(unittest.TestCase):
                for path, number, target in includes(folder) if target.split("/")[0] in ("llvm", "llvm-c")]
         self.assertEqual(bad, [])
 
+    def test_one_file_of_the_driver_reads_options_with_CLI11(self):
+        users = [str(path) for path, _, target in includes("driver") if target.split("/")[0] == "CLI"]
+        self.assertEqual(users, ["driver/options.cpp"], "CLI11's header costs seconds in each file that includes it")
+
     def test_includes_are_written_from_the_root(self):
         bad = []
         for folder in [*ALLOWED, "tests"]:
