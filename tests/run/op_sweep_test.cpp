@@ -85,3 +85,24 @@ TEST_CASE("every operation, compiled alone, computes what the interpreter comput
     CHECK(made.count(sweep.op) == 1);
   }
 }
+
+TEST_CASE("an update in place happens once where the pieces of threads meet inside a line", "[run][sweep]") {
+  Graph graph;
+  Builder b(graph);
+  Type matrix{DType::f32, {Extent{5}, Extent{4099}}};
+  NodeId w = b.parameter({"w", matrix, PersistentKind::parameter, {}});
+  NodeId s = b.parameter({"s", {DType::f32, {Extent{5}}}, PersistentKind::frozen, {}});
+  graph.updates.push_back({"w", b.add(w, b.broadcast(s, matrix.shape, {0}))});
+  std::mt19937_64 random(3);
+  Bindings bindings = random_bindings(graph, 1, random);
+  Results expected = interpret(graph, bindings);
+  for (VectorLevel level : host_levels())
+    for (int threads : {1, 2, 3, 7}) {
+      INFO(vector_level_name(level) << ", threads " << threads);
+      GraphRunOptions options;
+      options.level = level;
+      options.threads = threads;
+      options.parallel_all = true;
+      check_same(run_compiled(graph, bindings, options), expected, 1e-6);
+    }
+}
