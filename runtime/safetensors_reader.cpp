@@ -23,24 +23,51 @@ constexpr std::pair<std::string_view, StoredType> type_names[] = {
     {"U8", StoredType::u8},       {"U16", StoredType::u16}, {"U32", StoredType::u32}, {"U64", StoredType::u64},
     {"BOOL", StoredType::boolean}};
 
-/// The header as JSON, and the names in it in the file's order, which JSON's own ordered objects keep at a cost of n^2. Names that
-/// occur twice are refused while parsing, since the finished object could not show them.
-Json parse_header(std::string_view text, const std::string& path, std::vector<std::string>& order) {
-  std::vector<std::set<std::string>> names;
+/// The names in a header: those of its tensors in the file's order, which a finished object does not keep, and one that occurs twice,
+/// which it could not show. What else is wrong is left to the parser.
+class NameCollector : public nlohmann::json_sax<Json> {
+ public:
+  std::vector<std::string> order;
   std::string twice;
-  auto watch = [&](int, Json::parse_event_t event, Json& value) {
-    if (event == Json::parse_event_t::object_start) names.emplace_back();
-    if (event == Json::parse_event_t::object_end) names.pop_back();
-    if (event == Json::parse_event_t::key) {
-      std::string name = value.get<std::string>();
-      if (names.size() == 1) order.push_back(name);
-      if (!names.back().insert(name).second) twice = std::move(name);
-    }
+
+  bool key(string_t& name) override {
+    if (open_.size() == 1) order.push_back(name);
+    if (!open_.back().insert(name).second) twice = name;
     return true;
-  };
-  Json header = Json::parse(text, watch, /*allow_exceptions=*/false);
-  if (!twice.empty()) refuse_damaged(path, fmt::format("names `{}` twice in its header", twice));
+  }
+  bool start_object(size_t) override {
+    open_.emplace_back();
+    return true;
+  }
+  bool end_object() override {
+    open_.pop_back();
+    return true;
+  }
+  bool null() override { return true; }
+  bool boolean(bool) override { return true; }
+  bool number_integer(number_integer_t) override { return true; }
+  bool number_unsigned(number_unsigned_t) override { return true; }
+  bool number_float(number_float_t, const string_t&) override { return true; }
+  bool string(string_t&) override { return true; }
+  bool binary(binary_t&) override { return true; }
+  bool start_array(size_t) override { return true; }
+  bool end_array() override { return true; }
+  bool parse_error(size_t, const std::string&, const nlohmann::detail::exception&) override { return false; }
+
+ private:
+  std::vector<std::set<std::string>> open_;  ///< names of each object that is not closed yet
+};
+
+/// The header as JSON, and the names in it in the file's order. The text is read twice because every way of learning this from one
+/// parse costs n^2: ordered objects look for each name among all before it, and a parse with a callback looks through all that the
+/// header holds whenever a tensor's description ends.
+Json parse_header(std::string_view text, const std::string& path, std::vector<std::string>& order) {
+  NameCollector names;
+  Json::sax_parse(text, &names);
+  if (!names.twice.empty()) refuse_damaged(path, fmt::format("names `{}` twice in its header", names.twice));
+  Json header = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (header.is_discarded() || !header.is_object()) refuse_damaged(path, "has a header that is not a JSON object");
+  order = std::move(names.order);
   return header;
 }
 

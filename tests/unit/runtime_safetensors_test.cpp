@@ -1,7 +1,10 @@
 // safetensors: what PyTorch loads strictly, and every rule of the format that a file can break.
 #include <cmath>
 #include <cstring>
+#include <ctime>
 #include <random>
+
+#include <fmt/format.h>
 
 #include "base/check.h"
 #include "runtime/tensor_file.h"
@@ -82,6 +85,22 @@ TEST_CASE("safetensors: half precision and small integers are widened, unaligned
   CHECK(values<float>(*read.find("h"))[0] == 1.5f);
   CHECK(values<float>(*read.find("b"))[0] == -2.5f);
   CHECK(values<float>(*read.find("f"))[0] == 2.5f);
+}
+
+TEST_CASE("safetensors: reading a header takes time by its length") {
+  // Work that grows with the square of the number of names takes minutes here, other work well below a second.
+  TempFolder folder;
+  constexpr int count = 60000;
+  std::string header = "{";
+  for (int i = 0; i < count; ++i)
+    header += fmt::format(R"({}"t{}":{{"dtype":"U8","shape":[1],"data_offsets":[{},{}]}})", i ? "," : "", count - i, i, i + 1);
+  std::string path = folder.write("many.safetensors", file_of(header + "}", std::string(count, '\1')));
+  std::clock_t start = std::clock();
+  TensorFile read = read_safetensors(path);
+  CHECK(double(std::clock() - start) / CLOCKS_PER_SEC < 20);
+  REQUIRE(read.tensors.size() == count);
+  CHECK(read.tensors.front().name == "t60000");  // in the file's order
+  CHECK(read.tensors.back().name == "t1");
 }
 
 TEST_CASE("safetensors: as a data field") {
