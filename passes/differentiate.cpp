@@ -43,15 +43,7 @@ bool blocks_gradient(const Graph& graph, NodeId id, int operand) {
   const Node& node = graph[id];
   if (!gradient_rules[size_t(node.op)]) return true;
   if (!is_float(node.type.dtype) || !is_float(graph.type(node.operands[size_t(operand)]).dtype)) return true;
-  switch (node.op) {
-    case Op::sign:
-    case Op::floor:
-    case Op::ceil:
-    case Op::round:
-      return true;
-    default:
-      return false;  // conditions and indices are not floating-point
-  }
+  return false;  // conditions and indices are not floating-point
 }
 
 std::vector<NodeId> gradients_of(Graph& graph, NodeId output, NodeId seed, const std::vector<NodeId>& wrt) {

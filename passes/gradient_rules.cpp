@@ -15,10 +15,6 @@ RULE(neg) { a.give(0, a.b.neg(a.g)); }
 RULE(abs) { a.give(0, a.b.mul(a.g, a.b.unary(Op::sign, a.x(0)))); }
 
 // Piecewise constant: no gradient anywhere.
-RULE(sign) { (void)a; }
-RULE(floor) { (void)a; }
-RULE(ceil) { (void)a; }
-RULE(round) { (void)a; }
 
 RULE(sqrt) { a.give(0, a.b.div(a.g, a.b.mul(a.y, 2.0))); }
 RULE(exp) { a.give(0, a.b.mul(a.g, a.y)); }

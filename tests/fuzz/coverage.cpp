@@ -54,28 +54,17 @@ bool is_legal(Op op, DType dtype) {
   return infer_type(op, in, a, error).has_value();
 }
 
-// sign, floor and their like have slope zero everywhere, which differentiation knows beforehand: it never asks their rules.
-bool has_slope(Op op) {
-  Graph g;
-  Builder b(g);
-  NodeId x = b.input("x", {DType::f32, {{2}}});
-  if (op_arity(op) != 1 || !is_elementwise(op) || op == Op::cast) return true;
-  std::string error;
-  if (!infer_type(op, {g.type(x)}, {}, error)) return true;
-  return !blocks_gradient(g, b.unary(op, x), 0);
-}
-
 std::vector<std::string> make_universe() {
   std::vector<std::string> names;
   for (auto [op, dtype] : legal_operations()) names.push_back(fmt::format("op.{}.{}", op_name(op), dtype_name(dtype)));
   for (int i = 0; i < op_count; ++i) {
     Op op = Op(i);
-    int least = op == Op::transpose ? 2 : op == Op::iota || op == Op::slice || op == Op::pad ? 1 : op == Op::broadcast || op == Op::input ? 1 : 0;
+    int least = op == Op::transpose ? 2 : op == Op::iota || op == Op::slice || op == Op::pad ? 1 : op == Op::broadcast || op == Op::input || op == Op::scatter_add ? 1 : 0;
     int most = op == Op::scalar || op == Op::extent ? 0 : op_class(op) == OpClass::reduce ? 3 : op == Op::parameter ? 3 : 4;
     for (int rank = least; rank <= most; ++rank) names.push_back(fmt::format("rank.{}.{}", op_name(op), rank));
   }
   for (int i = 0; i < op_count; ++i)
-    if (op_differentiable(Op(i)) == Differentiable::yes && has_slope(Op(i))) names.push_back(fmt::format("gradient.{}", op_name(Op(i))));
+    if (op_differentiable(Op(i)) == Differentiable::yes) names.push_back(fmt::format("gradient.{}", op_name(Op(i))));
   for (const SimplifyRule& r : simplify_rules()) names.push_back(fmt::format("rule.{}", r.name));
   for (const char* kind :
        {"map.chain", "map.one_loop", "map.several_loops", "map.reduce_sum", "map.reduce_max", "map.reduce_min", "map.argmax", "map.several_reductions",
