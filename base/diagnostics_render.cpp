@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "base/diagnostics.h"
 
@@ -326,11 +327,26 @@ void render_remark(std::string& out, const Painter& paint, int gutter, std::stri
   out += fmt::format("{} {}: {}\n", paint(Style::other, std::string(gutter + 1, ' ') + "="), paint(Style::help, kind), body);
 }
 
+/// Without places in files that `sources` does not have: a fault may outlive the text that it was found in, and is told without it then. What
+/// stood beside such a place becomes a note.
+Diagnostic without_lost_places(Diagnostic d, const SourceMap& sources) {
+  auto lost = [&](Span span) { return span.file.value > sources.file_count(); };
+  if (lost(d.span)) {
+    d.span = {};
+    if (!d.span_text.empty()) d.notes.push_back(std::exchange(d.span_text, {}));
+  }
+  for (const Label& l : d.labels)
+    if (lost(l.span) && !l.text.empty()) d.notes.push_back(l.text);
+  std::erase_if(d.labels, [&](const Label& l) { return lost(l.span); });
+  return d;
+}
+
 std::string_view severity_name(Severity s) { return s == Severity::error ? "error" : "warning"; }
 
 }  // namespace
 
-std::string render_text(const Diagnostic& d, const SourceMap& sources, bool colour) {
+std::string render_text(const Diagnostic& given, const SourceMap& sources, bool colour) {
+  const Diagnostic d = without_lost_places(given, sources);
   Painter paint(colour);
   Style primary = d.severity == Severity::error ? Style::error : Style::warning;
   std::string out = paint(primary, fmt::format("{}[{}]", severity_name(d.severity), code_name(d.code)));
@@ -370,7 +386,8 @@ std::string render_text(const Diagnostic& d, const SourceMap& sources, bool colo
   return out;
 }
 
-std::string render_json(const Diagnostic& d, const SourceMap& sources) {
+std::string render_json(const Diagnostic& given, const SourceMap& sources) {
+  const Diagnostic d = without_lost_places(given, sources);
   using Json = nlohmann::ordered_json;
   auto put_span = [&](Json& object, Span span) {
     if (!span.valid()) {

@@ -50,8 +50,7 @@ void print_table(const std::string& name, const Tensor& t) {
     std::printf("%s%*s%s", i % columns == 0 ? "  " : " ", int(width), cells[i].c_str(), i % columns == columns - 1 ? "\n" : "");
 }
 
-int eval(const EvalOptions& o) {
-  Session session(o.common);
+int eval(Session& session, const EvalOptions& o) {
   session.load();
   session.require_train();
   const TrainSpec& spec = session.module->train();
@@ -101,7 +100,7 @@ Command eval_command() {
   add_data(command, o->common);
   add_threads(command, o->common);
   add_trained_weights(command, o->weights);
-  command.run = [o] { return eval(*o); };
+  command.run = [o] { return with_session(o->common, [&](Session& session) { return eval(session, *o); }); };
   return command;
 }
 

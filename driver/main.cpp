@@ -33,6 +33,7 @@ const char* const examples =
     "  nnc ir net.nn --stage kernels                the program at any stage, down to assembly\n"
     "  nnc bench net.nn                             time of a step, share of the machine's peak\n";
 
+/// A fault that no session has printed: places in files are left out, since their text is gone (with_session keeps them).
 void print_fault(const CommonOptions& options, const Diagnostic& d) {
   SourceMap none;
   std::string text = options.json ? render_json(d, none) : render_text(d, none, terminal(stderr).colour);

@@ -200,8 +200,7 @@ void print_json_rows(const std::vector<StoredTensor>& tensors, int64_t rows) {
   }
 }
 
-int predict(const PredictOptions& o) {
-  Session session(o.common);
+int predict(Session& session, const PredictOptions& o) {
   session.load();
   session.require_train();
   BuiltGraph graph = session.require(session.module->build_predict_graph(session.diagnostics));
@@ -268,7 +267,7 @@ Command predict_command() {
   command.option("--output", o->output, ".npy, .npz (several results) or .csv; standard output without it");
   command.flag("--classes", o->classes, "the most likely class of each row and its probability");
   command.flag("--quiet", o->common.quiet, "no messages");
-  command.run = [o] { return predict(*o); };
+  command.run = [o] { return with_session(o->common, [&](Session& session) { return predict(session, *o); }); };
   return command;
 }
 

@@ -75,8 +75,7 @@ bool fits(const Type& type, const std::vector<int64_t>& shape, int64_t& rows) {
   return true;
 }
 
-int run(const RunOptions& o) {
-  Session session(o.common);
+int run(Session& session, const RunOptions& o) {
   bool lone = is_graph_file(o.common.file);
   std::map<std::string, Tensor> given;
   std::vector<ArgumentSpec> actual;
@@ -232,7 +231,7 @@ Command run_command() {
   command.option("--output", o->output, ".npz, .npy or .csv for the results; standard output without it");
   command.option("--weights", o->weights, "values of the parameters (.safetensors); without it those that a run begins with");
   command.option("--engine", o->engine, "jit (compiled code) or interpreter (64-bit)").one_of({"jit", "interpreter"});
-  command.run = [o] { return run(*o); };
+  command.run = [o] { return with_session(o->common, [&](Session& session) { return run(session, *o); }); };
   return command;
 }
 

@@ -79,6 +79,17 @@ void Session::require_train() {
 
 int Session::thread_count() const { return options.threads ? *options.threads : usable_cores(); }
 
+int with_session(const CommonOptions& o, const std::function<int(Session&)>& work) {
+  Session session(o);
+  try {
+    return work(session);
+  } catch (const UserError& e) {
+    std::fflush(stdout);
+    session.print(e.diagnostic());
+    return exit_user_error;
+  }
+}
+
 Graph make_backward(Session& session, const BuiltGraph& forward, const std::vector<UpdateRule>& rules) {
   Graph graph = forward.graph;
   std::vector<std::pair<std::string, const Graph*>> by_parameter;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -69,6 +70,10 @@ class Session {
  private:
   FileId file_;
 };
+
+/// A command's work on one compilation. A fault that ends it and names a place in a file (the interpreter's do) is printed here, where the
+/// file's text is known.
+int with_session(const CommonOptions&, const std::function<int(Session&)>& work);
 
 /// The training graph at each stage of its way.
 struct TrainingGraphs {

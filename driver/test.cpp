@@ -142,8 +142,7 @@ class TestRun {
   Team& team_;
 };
 
-int test(const CommonOptions& o) {
-  Session session(o);
+int test(Session& session, const CommonOptions& o) {
   session.load();
   std::vector<Module::Test> tests = session.module->build_tests(session.diagnostics);
   session.finish_diagnostics();
@@ -184,7 +183,7 @@ Command test_command() {
                   "  nnc test own_optimizer.nn\n");
   add_common(command, *o);
   add_threads(command, *o);
-  command.run = [o] { return test(*o); };
+  command.run = [o] { return with_session(*o, [&](Session& session) { return test(session, *o); }); };
   return command;
 }
 

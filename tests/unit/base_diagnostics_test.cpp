@@ -221,6 +221,34 @@ TEST_CASE("json has every part, one object on one line") {
   CHECK(bare["help"] == "");
 }
 
+TEST_CASE("a diagnostic from files that are not at hand is told without its places") {
+  SourceMap sources, none;
+  FileId file = sources.add("net.nn", "table[index]\n");
+  Diagnostic d = make(find(sources, file, "table"), "index 9 is out of range", "has 3 entries");
+  d.labels.push_back({find(sources, file, "index"), "the index comes from here"});
+  d.notes.push_back("a note");
+  d.help.push_back("compare them");
+  CHECK(render_text(d, none, false) ==
+        "error[E0101]: index 9 is out of range\n"
+        "   = note: a note\n"
+        "   = note: has 3 entries\n"
+        "   = note: the index comes from here\n"
+        "   = help: compare them\n");
+  nlohmann::json json = nlohmann::json::parse(render_json(d, none));
+  CHECK(json["message"] == "index 9 is out of range");
+  CHECK(json["file"].is_null());
+  CHECK(json["labels"].empty());
+  CHECK(json["notes"].size() == 3);
+
+  // A place that is at hand stays where another is not.
+  FileId other = sources.add("lost.nn", "x\n");
+  SourceMap part;
+  part.add("net.nn", "table[index]\n");
+  d.labels[0].span = {other, 0, 1};
+  CHECK_THAT(render_text(d, part, false), nnc::test::contains("--> net.nn:1:1"));
+  CHECK_THAT(render_text(d, part, false), nnc::test::contains("note: the index comes from here"));
+}
+
 TEST_CASE("the collection is sorted by place and loses exact duplicates only") {
   Diagnostics all;
   FileId one{1}, two{2};
