@@ -15,7 +15,6 @@ namespace nnc {
 namespace {
 
 constexpr int stopping[] = {SIGINT, SIGTERM, SIGHUP};
-struct sigaction before[std::size(stopping)], pipe_before;
 
 std::atomic<StepRunner*> running{nullptr};
 std::atomic<bool> has_run{false};  ///< there was a runner to watch
@@ -50,19 +49,18 @@ SignalScope::SignalScope() {
   struct sigaction action{};
   action.sa_flags = SA_RESTART;
   action.sa_handler = on_signal;
-  for (size_t i = 0; i < std::size(stopping); ++i) {
-    sigaction(stopping[i], nullptr, &before[i]);
-    if (stopping[i] == SIGHUP && before[i].sa_handler == SIG_IGN) continue;
-    sigaction(stopping[i], &action, nullptr);
+  for (int number : stopping) {
+    struct sigaction before{};
+    sigaction(number, nullptr, &before);
+    if (number == SIGHUP && before.sa_handler == SIG_IGN) continue;
+    sigaction(number, &action, nullptr);
   }
   action.sa_handler = SIG_IGN;
-  sigaction(SIGPIPE, &action, &pipe_before);
+  sigaction(SIGPIPE, &action, nullptr);
 }
 
 SignalScope::~SignalScope() {
   set_lost_file_handler(nullptr);
-  for (size_t i = 0; i < std::size(stopping); ++i) sigaction(stopping[i], &before[i], nullptr);
-  sigaction(SIGPIPE, &pipe_before, nullptr);
   running = nullptr;
 }
 

@@ -131,10 +131,9 @@ TrainOutcome run_steps(StepRunner& runner, TrainRun& run, Trainer& trainer, cons
   }
 }
 
-int train(const TrainOptions& given) {
+int train(Session& session, const TrainOptions& given) {
   TrainOptions options = given;
   SignalScope signals;
-  Session session(options.common);
   session.load();
   session.require_train();
   const TrainSpec& spec = session.module->train();
@@ -208,7 +207,7 @@ int train(const TrainOptions& given) {
   TrainRun run(session, {options.out, options.log, options.common.json, options.common.quiet}, runner, evaluator.get(), data, plan,
                description);
   Trainer trainer(runner, plan, loss);
-  SignalScope::Watch watch(signals, runner);
+  std::optional<SignalScope::Watch> watch(std::in_place, signals, runner);
   TrainOutcome outcome = run_steps(runner, run, trainer, plan);
   run.progress().interrupt();
   if (outcome == TrainOutcome::diverged)
@@ -222,6 +221,7 @@ int train(const TrainOptions& given) {
   }
   run.save(done);
   run.finish();
+  watch.reset();  // all is saved: a signal that comes from here on ends the process, with the same status
   if (stop_requested()) {
     std::string go_on = outcome == TrainOutcome::finished ? std::string()
                         : to_device                       ? "\n"
@@ -261,7 +261,7 @@ Command train_command() {
   command.flag("--no-shuffle", o->no_shuffle, "rows in file order");
   command.option("--log", o->log, "write one JSON line per step to this file");
   command.flag("--quiet", o->common.quiet, "no progress");
-  command.run = [o] { return train(*o); };
+  command.run = [o] { return with_session(o->common, [&](Session& session) { return train(session, *o); }); };
   return command;
 }
 
