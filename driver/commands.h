@@ -1,6 +1,7 @@
 // The commands of nnc: each in its own file, which declares its options and says what is done when it is chosen.
 #pragma once
 
+#include "driver/declared_inputs.h"
 #include "driver/options.h"
 #include "driver/session.h"
 
@@ -32,5 +33,7 @@ void add_perf_map(Command&, CommonOptions&);
 void add_trained_weights(Command&, std::string& path);
 /// --rows, of the batch that kernels are planned for.
 void add_planned_rows(Command&, int64_t& rows, const std::string& help);
+/// --fn, --input, --dim and --rows: a definition in place of the training step.
+void add_definition(Command&, DefinitionOptions&, const std::string& rows_help);
 
 }  // namespace nnc

@@ -103,13 +103,16 @@ std::string_view reason_name(FusionRefusal reason) {
   return "settled";
 }
 
+constexpr std::string_view training_step = "the training step";
+
 struct BufferUse {
   std::vector<BufferId> read, written;
 };
 
 class Report {
  public:
-  Report(Session& session, const std::string& name);
+  /// Of the training step, or of the definition that is asked for.
+  Report(Session& session, const DefinitionOptions& definition, const std::string& name);
   void print_text() const;
   void print_json() const;
 
@@ -117,7 +120,8 @@ class Report {
   Session& session_;
   std::string name_;
   std::string found_as_;  ///< what the name is: "layer", "parameter", ...
-  TrainingGraphs graphs_;
+  std::string subject_;  ///< "the training step", or which definition
+  std::vector<LayerSummary> layers_;
   Graph graph_;  ///< optimised, with groups
   Program program_;
   std::vector<StoredValue> stored_;
@@ -169,12 +173,24 @@ class Report {
   void print_stored() const;
 };
 
-Report::Report(Session& session, const std::string& name) : session_(session), name_(name) {
-  graphs_ = make_training_graphs(session);
-  graph_ = graphs_.backward;
+Report::Report(Session& session, const DefinitionOptions& definition, const std::string& name) : session_(session), name_(name) {
+  std::string program_name = "train";
+  int64_t rows = definition.rows;
+  if (session.module->has_train() && definition.fn.empty()) {
+    TrainingGraphs graphs = make_training_graphs(session);
+    graph_ = std::move(graphs.backward);
+    layers_ = std::move(graphs.forward.layers);
+    subject_ = training_step;
+    rows = session.module->train().batch > 0 ? session.module->train().batch : 256;
+  } else {
+    BuiltGraph built = build_declared(session, definition);
+    graph_ = std::move(built.graph);
+    layers_ = std::move(built.layers);
+    program_name = graph_.name;
+    subject_ = fmt::format("`{}`", graph_.name);
+  }
   FusionLog log = optimize_graph_with_log(graph_);
-  const TrainSpec& spec = session.module->train();
-  program_ = build_program(graph_, {"train", spec.batch > 0 ? spec.batch : 256, session.target, {}});
+  program_ = build_program(graph_, {program_name, rows, session.target, {}});
   stored_ = stored_values(graph_, program_, log);
   roles_ = node_roles(graph_);
   nodes_of_ = kernel_nodes(graph_, program_);
@@ -218,7 +234,7 @@ void Report::select() {
 
 bool Report::select_layer() {
   bool found = false;
-  for (const LayerSummary& layer : graphs_.forward.layers) found = found || (!layer.path.empty() && layer.path == name_);
+  for (const LayerSummary& layer : layers_) found = found || (!layer.path.empty() && layer.path == name_);
   for (uint32_t i = 0; i < graph_.size(); ++i)
     if (inside(graph_[NodeId{i}].scope, name_)) selected_[i] = found = true;
   if (found) found_as_ = "layer";
@@ -280,7 +296,7 @@ bool Report::select_line() {
       selected_[i] = found = true;
   }
   if (!found)
-    throw UserError(Code::E0601, fmt::format("no operation of the training step comes from line {}", line), "the command line",
+    throw UserError(Code::E0601, fmt::format("no operation of {} comes from line {}", subject_, line), "the command line",
                     "`nnc explain FILE.nn` lists the lines that kernels come from");
   found_as_ = "line";
   return true;
@@ -289,7 +305,7 @@ bool Report::select_line() {
 /// A kind of layer (`Dense`, all of them), or what is written inside a definition of the file.
 bool Report::select_definition() {
   bool found = false;
-  for (const LayerSummary& layer : graphs_.forward.layers) {
+  for (const LayerSummary& layer : layers_) {
     if (layer.kind != name_) continue;
     found = true;
     for (uint32_t i = 0; i < graph_.size(); ++i)
@@ -313,16 +329,16 @@ bool Report::select_definition() {
 
 void Report::unknown_name() {
   std::vector<std::string> layers, parameters, all;
-  for (const LayerSummary& layer : graphs_.forward.layers)
+  for (const LayerSummary& layer : layers_)
     if (!layer.path.empty()) layers.push_back(layer.path);
   for (const Persistent& p : graph_.persistents)
     if (p.kind != PersistentKind::optimizer_state) parameters.push_back(p.name);
   for (const auto* list : {&layers, &parameters}) all.insert(all.end(), list->begin(), list->end());
   for (const Kernel& k : program_.kernels) all.push_back(k.name);
-  for (const LayerSummary& layer : graphs_.forward.layers) all.push_back(layer.kind);
+  for (const LayerSummary& layer : layers_) all.push_back(layer.kind);
   std::string near = nearest(name_, all);
-  UserError error(Code::E0601, fmt::format("`{}` is no layer, parameter, definition, kernel or line of the training step", name_), "the command line");
-  Diagnostic d = error.diagnostic();
+  Diagnostic d =
+      UserError(Code::E0601, fmt::format("`{}` is no layer, parameter, definition, kernel or line of {}", name_, subject_), "the command line").diagnostic();
   if (!near.empty()) d.help.push_back(fmt::format("did you mean `{}`?", near));
   if (!layers.empty()) d.help.push_back("layers: " + listed(layers, 12));
   if (!parameters.empty()) d.help.push_back("parameters: " + listed(parameters, 12));
@@ -406,7 +422,7 @@ void Report::print_layers() const {
     std::vector<std::string> kernels;
   };
   std::vector<Row> rows;
-  for (const LayerSummary& layer : graphs_.forward.layers)
+  for (const LayerSummary& layer : layers_)
     if (!layer.path.empty()) rows.push_back({layer.path, layer.kind, {}, 0, 0, {}});
   rows.push_back({"", "", {}, 0, 0, {}});
   for (Row& row : rows) {
@@ -482,8 +498,9 @@ void Report::print_stored() const {
 }
 
 void Report::print_text() const {
-  fmt::print("{}: a training step of {} rows runs {} kernels, {}, {} of memory touched\n", session_.options.file, program_.rows, program_.kernels.size(),
-             quantity(flops_, "FLOP"), quantity(bytes_, "B"));
+  std::string what = subject_ == training_step ? fmt::format("a training step of {} rows", program_.rows) : fmt::format("{} of {} rows", subject_, program_.rows);
+  fmt::print("{}: {} runs {} kernels, {}, {} of memory touched\n", session_.options.file, what, program_.kernels.size(), quantity(flops_, "FLOP"),
+             quantity(bytes_, "B"));
   if (everything()) {
     fmt::print("\n");
     print_layers();
@@ -537,38 +554,46 @@ bool is_code(const std::string& word) {
   return digits && (word[0] == 'E' || word[0] == 'e');
 }
 
-int explain(const CommonOptions& o, const std::string& name) {
+struct ExplainOptions {
+  CommonOptions common;
+  DefinitionOptions definition;
+  std::string name;
+};
+
+int explain(const ExplainOptions& options) {
+  const CommonOptions& o = options.common;
   std::error_code error;
   bool path = o.file.find('/') != std::string::npos || o.file.find('.') != std::string::npos || std::filesystem::exists(o.file, error);
   if (is_code(o.file) || !path) {
-    if (!name.empty())
-      throw UserError(Code::E0601, fmt::format("`{}` is not a file, so `{}` names nothing in it", o.file, name), "the command line",
+    if (!options.name.empty())
+      throw UserError(Code::E0601, fmt::format("`{}` is not a file, so `{}` names nothing in it", o.file, options.name), "the command line",
                       "write `nnc explain FILE.nn NAME`");
     return explain_code(o.file);
   }
-  Session session(o);
-  session.load();
-  session.require_train();
-  Report report(session, name);
-  o.json ? report.print_json() : report.print_text();
-  return exit_done;
+  return with_session(o, [&](Session& session) {
+    session.load();
+    Report report(session, options.definition, options.name);
+    o.json ? report.print_json() : report.print_text();
+    return int(exit_done);
+  });
 }
 
 }  // namespace
 
 Command explain_command() {
-  auto o = std::make_shared<CommonOptions>();
-  auto name = std::make_shared<std::string>();
+  auto o = std::make_shared<ExplainOptions>();
   Command command(
       "explain",
       "what became of a layer: operations, kernels, work, and why not fused where it was not; or what a diagnostic means\n\n"
       "  nnc explain digits.nn                   every layer, kernel and stored value\n"
       "  nnc explain digits.nn dense1            a layer; a parameter (dense1.weight), a definition, a kernel\n"
       "  nnc explain digits.nn digits.nn:10      what a line became\n"
+      "  nnc explain layers.nn --fn Block        a definition; without a train block the file's one model\n"
       "  nnc explain E0103                       the code of a diagnostic\n");
-  add_common(command, *o, "the .nn file, or the code of a diagnostic");
-  command.positional("NAME", *name, "a layer, parameter, definition, kernel, or line");
-  command.run = [o, name] { return explain(*o, *name); };
+  add_common(command, o->common, "the .nn file, or the code of a diagnostic");
+  command.positional("NAME", o->name, "a layer, parameter, definition, kernel, or line");
+  add_definition(command, o->definition, "with --fn: rows of a batch to plan for (32)");
+  command.run = [o] { return explain(*o); };
   return command;
 }
 

@@ -17,9 +17,8 @@ namespace {
 
 struct IrOptions {
   CommonOptions common;
-  std::string stage, format = "text", fn;
-  std::vector<std::string> inputs, dims;
-  int64_t rows = 32;
+  std::string stage, format = "text";
+  DefinitionOptions definition;
 };
 
 int print_tree(const IrOptions& o) {
@@ -61,7 +60,7 @@ Staged lone_stage(Graph graph, const IrOptions& o) {
   } else if (o.stage != "graph") {
     optimize_graph(graph);
   }
-  return {std::move(graph), o.rows};
+  return {std::move(graph), o.definition.rows};
 }
 
 int ir(const IrOptions& o) {
@@ -78,22 +77,18 @@ int ir(const IrOptions& o) {
     staged = lone_stage(load_graph(session, o.common.file), o);
   } else {
     session.load();
-    if (session.module->has_train() && o.fn.empty()) {
+    if (session.module->has_train() && o.definition.fn.empty()) {
       staged = train_stage(session, o.stage);
     } else {
-      require_definition(*session.module, o.fn, o.common.file);
-      std::vector<ArgumentSpec> inputs;
-      for (const std::string& text : o.inputs) inputs.push_back(parse_described_input(text));
-      BuiltGraph built = session.require(session.module->build_definition(o.fn, inputs, parse_dims(o.dims), session.diagnostics));
-      staged = lone_stage(std::move(built.graph), o);
+      staged = lone_stage(build_declared(session, o.definition).graph, o);
     }
   }
   std::string text;
   if (o.stage == "graph" || o.stage == "backward" || o.stage == "optimized") {
     text = dot ? dot_graph(staged.graph) : print_graph(staged.graph, &session.sources);
   } else {
-    Program program =
-        build_program(staged.graph, {lone || !o.fn.empty() ? staged.graph.name : "train", staged.rows, session.target, {}});
+    bool training = !lone && session.module->has_train() && o.definition.fn.empty();
+    Program program = build_program(staged.graph, {training ? "train" : staged.graph.name, staged.rows, session.target, {}});
     if (o.stage == "kernels")
       text = dot ? dot_program(program) : print_program(program, &session.sources);
     else
@@ -121,10 +116,7 @@ Command ir_command() {
       .required()
       .one_of({"ast", "graph", "backward", "optimized", "kernels", "llvm", "llvm-opt", "asm"});
   command.option("--format", o->format, "text, or dot for Graphviz").one_of({"text", "dot"});
-  command.option("--fn", o->fn, "a definition instead of the training step");
-  command.option("--input", o->inputs, "with --fn, NAME=TYPE: \"x=f32[B, 64]\", where B is the rows of a batch");
-  command.option("--dim", o->dims, "with --fn, N=64: a size that no input gives");
-  add_planned_rows(command, o->rows, "with --fn or a .nnir file: rows of a batch to plan for (32)");
+  add_definition(command, o->definition, "with --fn or a .nnir file: rows of a batch to plan for (32)");
   command.run = [o] { return ir(*o); };
   return command;
 }
