@@ -2,6 +2,8 @@
 #include "passes/kernel_builder.h"
 
 #include <algorithm>
+#include <bit>
+#include <cstdint>
 
 #include "base/check.h"
 
@@ -29,9 +31,8 @@ int KernelBuilder::emit(Instruction instruction, bool is_inner) {
 }
 
 int KernelBuilder::constant(double number, DType dtype) {
-  auto [it, fresh] = constants_.try_emplace({number, dtype}, -1);
-  if (number != number) it->second = -1;  // NaN is no key
-  if (it->second < 0) {
+  auto [it, fresh] = constants_.try_emplace({std::bit_cast<uint64_t>(number), dtype}, -1);
+  if (fresh) {
     Instruction code;
     code.kind = Instruction::Kind::constant;
     code.number = number;

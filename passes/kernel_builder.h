@@ -3,6 +3,7 @@
 // computed in place. Internal to lowering.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <string>
 #include <utility>
@@ -63,7 +64,7 @@ class KernelBuilder {
   std::map<NodeId, int> fixed_;
   std::map<NodeId, bool> spilled_;
   std::map<std::pair<NodeId, IndexMap>, int> memo_;
-  std::map<std::pair<double, DType>, int> constants_;
+  std::map<std::pair<uint64_t, DType>, int> constants_;  // by their bits: NaN has no place in an order, and -0 is not 0
 };
 
 }  // namespace nnc
