@@ -39,7 +39,7 @@ class Generator {
       }
     uint32_t first = g_.graph.size();
     for (int tries = 0; tries < wanted * 6 && int(g_.graph.size() - first) < wanted; ++tries) {
-      if (g_.random.chance(12))
+      if (g_.random.chance(20))
         add_idiom();
       else
         add_operation(g_, g_.random.pick(ops));
@@ -69,24 +69,28 @@ class Generator {
     return g_.find([&](NodeId n) { return g_.type(n).dtype == DType::f32 && g_.type(n).rank() >= least_rank; });
   }
 
+  void keep(NodeId n) {
+    if (NodeId kept = g_.keep(n); kept.valid()) idioms_.push_back(kept);
+  }
+
   // Shapes of code that networks are full of and that passes look for.
   void add_idiom() {
     NodeId x = find_float(1);
     if (!x.valid()) return;
     Builder& b = g_.build;
     int axis = g_.random.below(g_.type(x).rank());
-    switch (g_.random.below(7)) {
+    switch (g_.random.below(13)) {
       case 0: {  // softmax
         NodeId top = b.unary(Op::stop_gradient, b.reduce(Op::reduce_max, x, {axis}));
         NodeId e = b.unary(Op::exp, b.sub(x, b.expand(top, {axis}, x)));
-        g_.keep(b.div(e, b.expand(b.reduce(Op::reduce_sum, e, {axis}), {axis}, e)));
+        keep(b.div(e, b.expand(b.reduce(Op::reduce_sum, e, {axis}), {axis}, e)));
         return;
       }
       case 1: {  // normalisation
         NodeId centre = b.sub(x, b.expand(b.mean(x, {axis}), {axis}, x));
         NodeId variance = b.mean(b.mul(centre, centre), {axis});
         NodeId scale = b.unary(Op::sqrt, b.add(variance, 1e-3));
-        g_.keep(b.div(centre, b.expand(scale, {axis}, x)));
+        keep(b.div(centre, b.expand(scale, {axis}, x)));
         return;
       }
       case 2: {  // dense layer
@@ -108,7 +112,7 @@ class Generator {
           y = b.add(y, b.broadcast(bias, g_.shape(y), {g_.type(y).rank() - 1}));
         }
         if (g_.random.chance(60)) y = b.unary(g_.random.pick({Op::tanh, Op::sigmoid, Op::abs, Op::erf}), y);
-        g_.keep(y);
+        keep(y);
         return;
       }
       case 3: {  // concatenation
@@ -121,14 +125,14 @@ class Generator {
         });
         int64_t left = g_.shape(x)[size_t(axis)].size, right = g_.shape(y)[size_t(axis)].size;
         NodeId first = b.pad(x, axis, 0, {left + right}), second = b.pad(y, axis, left, {left + right});
-        g_.keep(b.add(first, second));
+        keep(b.add(first, second));
         return;
       }
       case 4: {  // relu and relatives
         NodeId zero = b.constant_like(0, x);
         NodeId low = b.binary(Op::less_equal, x, zero);
         NodeId other = g_.random.chance(50) ? zero : b.mul(x, 0.01);
-        g_.keep(b.select(low, other, x));
+        keep(b.select(low, other, x));
         return;
       }
       case 5: {  // one-hot times values
@@ -136,13 +140,66 @@ class Generator {
         if (g_.shape(x)[size_t(axis)].rows || size == 0) return;
         NodeId best = b.reduce(Op::argmax, x, {axis});
         NodeId hot = b.cast(b.binary(Op::equal, b.expand(best, {axis}, x), b.iota(g_.shape(x), axis)), DType::f32);
-        g_.keep(b.mul(hot, x));
+        keep(b.mul(hot, x));
+        return;
+      }
+      case 6: {  // a choice within a choice, by the same condition or its opposite
+        NodeId condition = g_.random.chance(50) ? g_.like({DType::boolean, g_.shape(x)}) : b.binary(g_.random.pick({Op::less, Op::greater_equal}), x, g_.like(g_.type(x)));
+        NodeId y = g_.like(g_.type(x)), z = g_.like(g_.type(x));
+        NodeId inner = g_.random.chance(50) ? b.select(condition, x, y) : b.select(condition, y, x);
+        if (g_.random.chance(40)) condition = b.unary(Op::logical_not, condition);
+        keep(g_.random.chance(50) ? b.select(condition, inner, z) : b.select(condition, z, inner));
+        return;
+      }
+      case 7: {  // a piece of a piece
+        int64_t size = g_.shape(x)[size_t(axis)].size;
+        if (g_.shape(x)[size_t(axis)].rows || size == 0) return;
+        for (int i = 0; i < 2; ++i) {
+          int64_t length = g_.random.between(1, int(size));
+          x = b.slice(x, axis, g_.random.between(0, int(size - length)), {length});
+          size = length;
+        }
+        keep(x);
+        return;
+      }
+      case 8: {  // rows times a vector: one number for each
+        x = g_.find([&](NodeId n) { return g_.type(n).dtype == DType::f32 && g_.type(n).rank() == 2 && g_.type(n).has_rows(); });
+        if (!x.valid()) return;
+        NodeId v = g_.leaf(DType::f32, {g_.shape(x)[1]}, true);
+        keep(g_.random.chance(50) ? b.contract(x, v, {0, 1}, {1}, {0}) : b.contract(v, x, {1}, {0, 1}, {0}));
+        return;
+      }
+      case 9: {  // a product with something seen the other way round
+        x = g_.find([&](NodeId n) { return g_.type(n).dtype == DType::f32 && g_.type(n).rank() == 2 && !g_.type(n).has_rows() && g_.elements(n) > 0; });
+        if (!x.valid()) return;
+        NodeId w = g_.leaf(DType::f32, {g_.random_extent(), g_.shape(x)[0]}, true);
+        if (g_.elements(w) == 0 || g_.elements(w) > g_.most_elements || g_.elements(x) * g_.shape(w)[0].size > 200000) return;
+        NodeId turned = b.transpose(x, {1, 0});
+        NodeId y = g_.random.chance(50) ? b.contract(turned, w, {0, 1}, {2, 1}, {0, 2}) : b.contract(w, turned, {2, 1}, {0, 1}, {2, 0});
+        if (g_.random.chance(40)) y = b.transpose(y, {1, 0});
+        keep(y);
+        return;
+      }
+      case 10:
+      case 11: {  // one view or sum of another, with nothing in between
+        std::vector<NodeId> others{g_.random.chance(15) ? g_.number(g_.type(x)) : x};
+        std::swap(others, g_.pool);
+        static const std::vector<Op> views{Op::transpose, Op::reshape, Op::broadcast, Op::slice, Op::transpose, Op::reshape, Op::broadcast, Op::slice, Op::reduce_sum, Op::neg, Op::mul, Op::div};
+        Op op = g_.random.pick(views);
+        for (int i = 0; i < 3; ++i) {
+          NodeId n = add_operation(g_, op);
+          if (n.valid()) g_.pool = {n};
+          if (g_.random.chance(50)) op = g_.random.pick(views);
+        }
+        NodeId last = g_.pool.back();
+        std::swap(others, g_.pool);
+        keep(last);
         return;
       }
       default: {  // logsumexp
         NodeId top = b.reduce(Op::reduce_max, x, {axis});
         NodeId e = b.unary(Op::exp, b.sub(x, b.expand(top, {axis}, x)));
-        g_.keep(b.add(b.unary(Op::log, b.reduce(Op::reduce_sum, e, {axis})), top));
+        keep(b.add(b.unary(Op::log, b.reduce(Op::reduce_sum, e, {axis})), top));
       }
     }
   }
@@ -153,6 +210,7 @@ class Generator {
       if (g_.random.chance(10)) n = g_.pool.back();
       g_.graph.outputs.push_back({fmt::format("out{}", i), n});
     }
+    if (!idioms_.empty() && g_.random.chance(60)) g_.graph.outputs.push_back({"idiom", g_.random.pick(idioms_)});
   }
 
   NodeId mean_of_all(NodeId n) {
@@ -168,7 +226,8 @@ class Generator {
     if (terms.empty()) return;
     NodeId loss = g_.build.constant(0, {DType::f32, {}});
     for (int i = g_.random.between(1, 4); i > 0; --i) {
-      NodeId n = g_.random.chance(50) ? terms[terms.size() - 1 - size_t(g_.random.below(int(std::min<size_t>(4, terms.size()))))] : g_.random.pick(terms);
+      NodeId n = !idioms_.empty() && g_.random.chance(40) ? g_.random.pick(idioms_)
+                 : g_.random.chance(50) ? terms[terms.size() - 1 - size_t(g_.random.below(int(std::min<size_t>(4, terms.size()))))] : g_.random.pick(terms);
       NodeId m = g_.build.cast(mean_of_all(g_.random.chance(50) ? g_.build.unary(Op::tanh, n) : n), DType::f32);
       loss = g_.build.add(loss, m);
     }
@@ -278,6 +337,7 @@ class Generator {
   uint64_t seed_;
   GraphBuilder g_;
   std::vector<std::pair<NodeId, NodeId>> gradients_;
+  std::vector<NodeId> idioms_;
   std::set<std::string> updated_;
 };
 

@@ -200,7 +200,7 @@ MAKE(reshape) {
     a.extents.push_back({f});
     rest /= f;
   }
-  a.extents.push_back({rest});
+  if (all != 1 || g.type(x).has_rows() || g.random.chance(50)) a.extents.push_back({rest});
   g.random.shuffle(a.extents);
   if (g.type(x).has_rows()) {
     if (g.random.chance(80))
@@ -356,7 +356,8 @@ MAKE(gather) {
   int64_t length = s[size_t(axis)].size;
   if (length == 0) return {};
   a.axes = {axis};
-  NodeId index = index_below(g, length, 3);
+  bool largest = s.size() == 1 && g.type(table).dtype != DType::boolean && g.random.chance(25);
+  NodeId index = largest ? g.build.reduce(Op::argmax, table, {0}) : index_below(g, length, 3);
   if (!index.valid()) return {};
   const Shape q = g.shape(index);
   for (int i = 0; i < int(s.size()); ++i) a.lhs.push_back(i);

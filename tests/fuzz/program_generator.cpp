@@ -39,7 +39,7 @@ class Expressions {
   /// An expression with exactly these dimensions.
   std::string make(const Names& dims, int depth) {
     if (depth <= 0 || random_.chance(15)) return leaf(dims);
-    switch (random_.below(13)) {
+    switch (random_.below(14)) {
       case 0:
       case 1: return unary(dims, depth);
       case 2:
@@ -62,7 +62,14 @@ class Expressions {
         return fmt::format("where(index({}) {} {}, {}, 0.5)", d, random_.pick({"<", ">=", "==", "!="}), random_.below(4), make(dims, depth - 1));
       }
       case 11: return fmt::format("({}) ^ {}", make(dims, depth - 1), random_.pick({"2", "3"}));
-      default: return fmt::format("stop_gradient({}) + {}", make(subset(dims), depth - 2), make(dims, depth - 1));
+      case 12: return fmt::format("stop_gradient({}) + ({})", make(subset(dims), depth - 2), make(dims, depth - 1));
+      default: {  // the same question twice
+        std::string question = fmt::format("{} {} {}", make(dims, depth - 2), random_.pick({"<", "<=", ">", ">="}), number());
+        std::string inner = fmt::format("where({}, {}, {})", question, make(dims, depth - 1), make(subset(dims), depth - 2));
+        std::string other = make(subset(dims), depth - 2);
+        if (random_.chance(50)) std::swap(inner, other);
+        return fmt::format("where({}{}, {}, {})", random_.chance(40) ? "not " : "", question, inner, other);
+      }
     }
   }
 
