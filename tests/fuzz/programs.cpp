@@ -1,4 +1,4 @@
-// What a program is put through: the frontend, its printing of the syntax tree, training steps, evaluation with the weights' orders of training, prediction.
+// What a program is put through: its layout, the frontend, training steps, evaluation with the weights' orders of training, prediction.
 #include "tests/fuzz/programs.h"
 
 #include <algorithm>
@@ -31,8 +31,10 @@ class ProgramCase {
   ProgramCase(const std::string& text, uint64_t seed, bool valid, Coverage* coverage) : text_(text), seed_(seed), valid_(valid), coverage_(coverage), random_(seed, "program values") {}
 
   std::optional<Failure> run() {
-    std::string stage = "frontend";
+    std::string stage = "fmt";
     try {
+      if (auto f = check_layout(text_, seed_, valid_)) return f;
+      stage = "frontend";
       if (!load()) {
         if (!valid_ || failed_) return failed_;
         return fault("refused", first_code_, "a program that should be valid is refused:\n" + errors_, "frontend");

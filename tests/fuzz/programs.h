@@ -15,7 +15,10 @@ std::string generate_program(uint64_t seed);
 /// The program with something wrong in it, or not: bytes, tokens, lines or names changed. The compiler must answer with diagnostics or accept it.
 std::string mutate_program(const std::string& text, uint64_t seed);
 
-/// Compiles the program (`valid`: it must be accepted) and takes its graphs along the given number of drawn checks, over several steps of training.
+/// What `nnc fmt` makes of the program, and of some other layouts of it: the same tokens and syntax tree, and a layout that it keeps.
+std::optional<Failure> check_layout(const std::string& text, uint64_t seed, bool valid);
+
+/// Lays the program out, compiles it (`valid`: it must be accepted) and takes its graphs along the given number of drawn checks, over several steps of training.
 std::optional<Failure> run_program_checks(const std::string& text, uint64_t seed, bool valid, Coverage*);
 
 /// The smallest program found that still fails in the same way.
