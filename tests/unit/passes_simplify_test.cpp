@@ -384,6 +384,16 @@ TEST_CASE("a number that would overflow f32 is not folded", "[fold]") {
   CHECK(g[g.outputs[2].node].attributes.number == Approx(1));
 }
 
+TEST_CASE("the largest of no elements is no element", "[fold]") {
+  Graph g;
+  Builder b(g);
+  NodeId nothing = b.constant(3, {f32, {n(0), n(2)}}), something = b.constant(3, {f32, {n(4), n(2)}});
+  g.outputs = {{"nothing", b.reduce(Op::reduce_max, nothing, {0})}, {"something", b.reduce(Op::reduce_max, something, {0})}};
+  fold_constants(g);
+  CHECK(g[g.outputs[0].node].op == Op::reduce_max);
+  CHECK(g[g.outputs[1].node].op == Op::constant);
+}
+
 TEST_CASE("erase_stop_gradient leaves the operand", "[simplify]") {
   Graph g;
   Builder b(g);
