@@ -55,7 +55,8 @@ std::vector<NodeId> clip_norm(Graph& graph, const std::vector<NodeId>& grads, No
     squares = squares.valid() ? b.add(squares, sum) : sum;
   }
   NodeId norm = b.unary(Op::sqrt, squares);
-  NodeId factor = b.binary(Op::minimum, b.div(max_norm, b.add(norm, 1e-6)), b.constant_like(1, norm));
+  NodeId one = b.constant_like(1, norm);
+  NodeId factor = b.binary(Op::minimum, b.div(max_norm, b.add(norm, 1e-6)), one);
   std::vector<NodeId> clipped;
   for (NodeId g : grads) {
     Builder at(graph, graph[g].span, graph[g].scope);

@@ -23,7 +23,10 @@ RULE(log) { a.give(0, a.b.div(a.g, a.x(0))); }
 RULE(log1p) { a.give(0, a.b.div(a.g, a.b.add(a.x(0), 1.0))); }
 RULE(sin) { a.give(0, a.b.mul(a.g, a.b.unary(Op::cos, a.x(0)))); }
 RULE(cos) { a.give(0, a.b.neg(a.b.mul(a.g, a.b.unary(Op::sin, a.x(0))))); }
-RULE(tanh) { a.give(0, a.b.mul(a.g, a.b.sub(a.b.constant_like(1, a.y), a.b.mul(a.y, a.y)))); }
+RULE(tanh) {
+  NodeId square = a.b.mul(a.y, a.y);
+  a.give(0, a.b.mul(a.g, a.b.sub(a.b.constant_like(1, a.y), square)));
+}
 RULE(sigmoid) { a.give(0, a.b.mul(a.g, a.b.mul(a.b.sub(a.b.constant_like(1, a.y), a.y), a.y))); }
 
 RULE(erf) {  // 2/sqrt(pi) * e^(-x^2)
@@ -59,7 +62,8 @@ RULE(pow) {
     a.give(0, fixed == 0.0 ? zero : gradient);
   }
   if (a.wants(1)) {  // 0^e is flat for e >= 0, where y * log(0) would be NaN
-    NodeId flat = a.b.binary(Op::logical_and, a.b.binary(Op::equal, base, zero), a.b.binary(Op::greater_equal, exponent, zero));
+    NodeId not_negative = a.b.binary(Op::greater_equal, exponent, zero);
+    NodeId flat = a.b.binary(Op::logical_and, a.b.binary(Op::equal, base, zero), not_negative);
     a.give(1, a.b.select(flat, zero, a.b.mul(a.g, a.b.mul(a.y, a.b.unary(Op::log, base)))));
   }
 }
@@ -67,7 +71,8 @@ RULE(pow) {
 // The operand that `loses` gets nothing, a tie half, otherwise everything (a NaN operand counts as neither).
 static void choose(Adjoint& a, Op first_loses, Op second_loses) {
   NodeId zero = a.b.constant_like(0, a.g);
-  NodeId shared = a.b.select(a.b.binary(Op::equal, a.x(0), a.x(1)), a.b.mul(a.g, 0.5), a.g);
+  NodeId half = a.b.mul(a.g, 0.5);
+  NodeId shared = a.b.select(a.b.binary(Op::equal, a.x(0), a.x(1)), half, a.g);
   if (a.wants(0)) a.give(0, a.b.select(a.b.binary(first_loses, a.x(0), a.x(1)), zero, shared));
   if (a.wants(1)) a.give(1, a.b.select(a.b.binary(second_loses, a.x(0), a.x(1)), zero, shared));
 }

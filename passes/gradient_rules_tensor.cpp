@@ -79,7 +79,8 @@ RULE(gather) {
   NodeId here = a.b.iota(table, n.axes[0]);
   NodeId there = align_labels(a.b, a.b.cast(index, DType::i32), n.rhs, n.lhs, table);
   NodeId g = align_labels(a.b, a.g, n.out, n.lhs, table);
-  a.give(0, a.b.select(a.b.binary(Op::equal, here, there), g, a.b.constant_like(0, g)));
+  NodeId zero = a.b.constant_like(0, g);
+  a.give(0, a.b.select(a.b.binary(Op::equal, here, there), g, zero));
 }
 
 RULE(scatter_add) {

@@ -162,7 +162,10 @@ RULE(power_root) {
   double exponent = *c.number(c.x(1));
   if (exponent == 0.5) return c.b.unary(Op::sqrt, c.x(0));
   if (exponent == 1.5) return c.b.mul(c.x(0), c.b.unary(Op::sqrt, c.x(0)));
-  if (exponent == -0.5) return c.b.div(c.b.constant_like(1, c.x(0)), c.b.unary(Op::sqrt, c.x(0)));
+  if (exponent == -0.5) {
+    NodeId root = c.b.unary(Op::sqrt, c.x(0));
+    return c.b.div(c.b.constant_like(1, c.x(0)), root);
+  }
   return {};
 }
 

@@ -39,6 +39,27 @@ class Tree(unittest.TestCase):
         self.assertGreater(len(defined), 200)
         self.assertEqual({name: places for name, places in defined.items() if len(places) > 1}, {})
 
+    def test_no_call_makes_two_nodes_among_its_arguments(self):
+        """Arguments are evaluated in an order that each compiler chooses, and a graph's nodes are numbered as they are made."""
+        makes = re.compile(r"\b(?:b|build|builder|b_|build_|at)\.(?!graph\b|span\b|scope\b)\w+\(")
+        found = []
+        for folder in ("ir", "frontend", "passes"):
+            for path in sorted((ROOT / folder).glob("*.cpp")):
+                text = re.sub(r"//[^\n]*", lambda m: " " * len(m[0]), re.sub(r'"(?:\\.|[^"\\\n])*"', lambda m: " " * len(m[0]), path.read_text()))
+                opened = []  # (bracket, where each argument begins)
+                for i, c in enumerate(text):
+                    if c in "([{":
+                        opened.append((c, [i + 1]))
+                    elif c == "," and opened:
+                        opened[-1][1].append(i + 1)
+                    elif c in ")]}" and opened:
+                        bracket, begins = opened.pop()
+                        if bracket == "(" and re.search(r"(?<!if)(?<!for)(?<!while)(?<!switch)[\w>] *$", text[:begins[0] - 1][-40:]):
+                            arguments = [text[a:b] for a, b in zip(begins, [*begins[1:], i])]
+                            if sum(bool(makes.search(a)) for a in arguments) > 1:
+                                found.append(f"{path.relative_to(ROOT)}:{text.count(chr(10), 0, begins[0]) + 1}")
+        self.assertEqual(found, [])
+
 
 if __name__ == "__main__":
     unittest.main()
