@@ -65,7 +65,7 @@ class Tree:
         return ok or sys.exit(text[-4000:])
 
     def make(self, jobs=None):
-        return self.command("ninja", "-C", self.build, f"-j{jobs or self.jobs}", "nnc", "nnc_unit_tests", "nnc_run_tests")
+        return self.command("ninja", "-C", self.build, f"-j{jobs or self.jobs}", "nnc", "nnc_unit_tests", "nnc_run_tests", "nnc-fuzz")
 
     def suites(self, only, first=None):
         """Name and command of every suite: `first`, then the quickest to notice."""
@@ -76,6 +76,7 @@ class Tree:
             ("run", [self.build / "nnc_run_tests", "-a"]),
             ("trajectories", [sys.executable, "-m", "unittest", "-f", self.source / "tests/trajectories/check_trajectories.py"]),
             ("training", [sys.executable, "-m", "unittest", "-f", self.source / "tests/check_training.py"]),
+            ("fuzz", [sys.executable, "-m", "unittest", "-f", self.source / "tests/check_fuzz.py"]),
         ]
         everything.sort(key=lambda suite: suite[0] != first)
         return [(name, command) for name, command in everything if not only or name in only]

@@ -106,3 +106,25 @@ TEST_CASE("an update in place happens once where the pieces of threads meet insi
       check_same(run_compiled(graph, bindings, options), expected, 1e-6);
     }
 }
+
+TEST_CASE("a state of another shape keeps its order beside a parameter that changes its own", "[run][sweep]") {
+  // The product wants w as [in][out]; its update shares a kernel with the sum over a row that r keeps.
+  Graph graph;
+  Builder b(graph);
+  NodeId x = b.input("x", {DType::f32, {Extent{1, true}, Extent{16}}});
+  NodeId w = b.parameter({"w", {DType::f32, {Extent{8}, Extent{16}}}, PersistentKind::parameter, {}});
+  NodeId r = b.parameter({"r", {DType::f32, {Extent{8}}}, PersistentKind::optimizer_state, {}});
+  graph.outputs.push_back({"y", b.contract(x, w, {0, 1}, {2, 1}, {0, 2})});
+  NodeId squares = b.add(b.mul(r, 0.5), b.reduce(Op::reduce_sum, b.mul(w, w), {1}));
+  graph.updates.push_back({"r", squares});
+  graph.updates.push_back({"w", b.sub(w, b.broadcast(squares, graph.type(w).shape, {0}))});
+  std::mt19937_64 random(7);
+  Bindings bindings = random_bindings(graph, 5, random);
+  Results expected = interpret(graph, bindings);
+  for (VectorLevel level : host_levels()) {
+    INFO(vector_level_name(level));
+    GraphRunOptions options;
+    options.level = level;
+    check_same(run_compiled(graph, bindings, options), expected, 1e-5);
+  }
+}
