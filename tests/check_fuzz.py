@@ -30,7 +30,7 @@ class Fuzz(unittest.TestCase):
     def test_fresh_graphs_agree_by_every_road_and_use_every_operation(self):
         with tempfile.TemporaryDirectory() as folder:
             status, output = run_fuzz("--kind", "graph", "--seed", "1", "--count", "45", "--quiet", "--reach-all", "--out", folder)
-        self.assertEqual(status, 0, output)
+        self.assertEqual(status, 0, output)  # which graphs a seed means depends on the compiler: argument lists draw random numbers
         reached, possible = map(int, re.search(r"(\d+) of +(\d+) operations in element types", output).groups())
         self.assertEqual(reached, possible, output)
 

@@ -24,7 +24,7 @@ int run(int argc, char** argv) {
   std::string kind = "all";
   std::vector<std::string> files, routes;
   double minutes = 0;
-  bool no_shrink = false, reach_all = false;
+  bool no_shrink = false;
   app.add_option("--seed", options.seed, "of the first case; the next ones follow");
   app.add_option("--count", options.count, "so many cases");
   app.add_option("--seconds", options.seconds, "so long");
@@ -35,7 +35,7 @@ int run(int argc, char** argv) {
   app.add_option("--route", routes, "with --replay: only this route, as a failure prints it");
   app.add_flag("--no-shrink", no_shrink, "keep failures as large as they are");
   app.add_flag("--quiet", options.quiet, "no progress");
-  app.add_flag("--reach-all", reach_all, "fail if an operation was not reached in every element type that it takes");
+  app.add_flag("--reach-all", options.reach_all, "go on until every operation was reached in each element type that it takes: up to four times --count, then fail");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
@@ -64,7 +64,7 @@ int run(int argc, char** argv) {
   FuzzSession session(options);
   session.run(interrupted);
   fmt::print("{}", session.summary());
-  if (reach_all && !session.coverage().missing("op.").empty()) return 1;
+  if (options.reach_all && !session.coverage().missing("op.").empty()) return 1;
   return session.found().empty() ? 0 : 1;
 }
 

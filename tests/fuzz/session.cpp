@@ -76,7 +76,9 @@ void FuzzSession::run(const volatile bool& stop) {
   for (uint64_t seed = options_.seed; !stop; ++seed) {
     int64_t done = graphs_ + programs_;
     seconds_ = now() - start;
-    if ((options_.count > 0 && done >= options_.count) || (options_.seconds > 0 && seconds_ >= options_.seconds)) break;
+    const bool enough = options_.count > 0 && done >= options_.count &&
+                        (!options_.reach_all || done >= 4 * options_.count || coverage_.missing("op.").empty());
+    if (enough || (options_.seconds > 0 && seconds_ >= options_.seconds)) break;
     bool program = options_.programs && (!options_.graphs || seed % 3 == 0);
     if (program)
       run_program(seed);

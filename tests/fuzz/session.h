@@ -17,6 +17,7 @@ enum class Kind { graph, program };
 struct SessionOptions {
   uint64_t seed = 1;
   int64_t count = 0;        ///< cases; 0: no limit
+  bool reach_all = false;   ///< go on beyond `count`, up to four times as many, until each operation was reached in every element type
   double seconds = 0;       ///< 0: no limit
   bool graphs = true, programs = true;
   std::string out = "fuzz-failures";
