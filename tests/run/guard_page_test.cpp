@@ -133,6 +133,32 @@ TEST_CASE("no operation touches a byte outside its buffers", "[run][guard]") {
   }
 }
 
+TEST_CASE("a computed index that leaves its table touches the table alone", "[run][guard]") {
+  Graph graph;
+  Builder b(graph);
+  NodeId rows = b.input("rows", {DType::f32, {Extent{1, true}, Extent{5}}}), index = b.input("index", {DType::i32, {Extent{1, true}}});
+  NodeId table = b.parameter({"table", {DType::f32, {Extent{9}, Extent{5}}}, PersistentKind::parameter, {}});
+  Attributes gather, scatter;
+  gather.axes = scatter.axes = {0};
+  gather.lhs = scatter.out = {0, 1};
+  gather.rhs = scatter.rhs = {2};
+  gather.out = scatter.lhs = {2, 1};
+  scatter.extents = graph.type(table).shape;
+  graph.outputs.push_back({"read", graph.add(Op::gather, {table, index}, gather)});
+  graph.updates.push_back({"table", graph.add(Op::scatter_add, {rows, index}, scatter)});
+  std::mt19937_64 random(13);
+  Bindings bindings = random_bindings(graph, 6, random);
+  bindings.inputs.at("index").values = {0, 8, -1, 9, -2147483647, 2147483647};
+  for (VectorLevel level : host_levels())
+    for (Placement placement : {Placement::each_at_end, Placement::each_at_begin}) {
+      INFO(vector_level_name(level) << ", placement " << int(placement));
+      GuardedStep step(plain_program(graph, 6, level), placement);
+      std::optional<Results> found = step.run(bindings);
+      INFO(step.fault());
+      REQUIRE(found.has_value());
+    }
+}
+
 TEST_CASE("products whose edges differ in stride or mask share no tile", "[run][guard]") {
   for (VectorLevel level : host_levels()) {
     int64_t lanes = level_target(level).f32_lanes();

@@ -128,3 +128,18 @@ TEST_CASE("a state of another shape keeps its order beside a parameter that chan
     check_same(run_compiled(graph, bindings, options), expected, 1e-5);
   }
 }
+
+TEST_CASE("a kernel that stores a persistent still reads what it was, through another node as well", "[run][sweep]") {
+  Graph graph;
+  Builder b(graph);
+  Persistent r{"r", {DType::f32, {Extent{37}}}, PersistentKind::parameter, {}};
+  NodeId first = b.parameter(r), second = b.parameter(r);
+  NodeId next = b.unary(Op::tanh, first);
+  graph.updates.push_back({"r", next});
+  graph.outputs.push_back({"y", b.add(b.unary(Op::exp, second), next)});
+  std::mt19937_64 random(9);
+  Bindings bindings = random_bindings(graph, 1, random);
+  Route route;
+  route.passes = {"fuse_rows", "finish_groups"};  // no pass that makes one node of the two
+  check_same(run_route(graph, bindings, route), interpret(graph, bindings), 1e-6);
+}
