@@ -1,4 +1,7 @@
-"""Prints llvm-cov's summary (`llvm-cov export --summary-only`) as a table: a row for each source file, one for each folder. Called by scripts/coverage."""
+"""Prints llvm-cov's export as a table: a row for each source file, one for each folder. Called by scripts/coverage.
+
+Branches are those of the file's own text: llvm-cov's summary counts those of macros as well, in each place where one is used.
+"""
 
 import json
 import sys
@@ -20,7 +23,12 @@ def main():
         if not path.is_relative_to(root) or path.relative_to(root).parts[0] not in FOLDERS:
             continue
         path = path.relative_to(root)
-        numbers = [file["summary"][kind][key] for kind in ("lines", "branches") for key in ("covered", "count")]
+        outcomes = defaultdict(lambda: [0, 0])  # of a condition, over all instances of a template
+        for branch in file["branches"]:
+            for i in (0, 1):
+                outcomes[tuple(branch[:4])][i] += branch[4 + i]
+        reached = sum(count > 0 for pair in outcomes.values() for count in pair)
+        numbers = [file["summary"]["lines"]["covered"], file["summary"]["lines"]["count"], reached, 2 * len(outcomes)]
         rows[path.parts[0]].append((str(path), numbers))
         totals[path.parts[0]] = [a + b for a, b in zip(totals[path.parts[0]], numbers)]
     print(f"{'':40}{'lines':>8} {'':>12}{'branches':>14}")
