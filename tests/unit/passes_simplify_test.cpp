@@ -261,6 +261,14 @@ TEST_CASE("rules leave alone what others still need, and what would lose somethi
           0);
   // The largest of no rows is not the repeated value.
   CHECK(counts("reduce_broadcast", [&](Case& c) { return std::vector{c.b.reduce(Op::reduce_max, c.b.broadcast(c.x({n(3)}), {rows, n(3)}, {1}), {0})}; }) == 0);
+  // The axes of a repeated vector have nothing to do with those of another shape, and two turns of a cube may differ.
+  CHECK(counts("reshape_number", [&](Case& c) {
+          return std::vector{c.b.reshape(c.b.broadcast(c.x({n(4)}), {n(3), n(4)}, {1}), {n(12)})};
+        }) == 0);
+  CHECK(counts("sink_into_transpose", [&](Case& c) {
+          Shape cube = {n(3), n(3), n(3)};
+          return std::vector{c.b.add(c.b.transpose(c.x(cube), {1, 2, 0}), c.b.transpose(c.x(cube), {2, 0, 1}))};
+        }) == 0);
   CHECK(counts("divide_by_constant", [&](Case& c) { NodeId x = c.x(); return std::vector{c.b.div(x, c.c(1e-40, x))}; }) == 0);
   CHECK(counts("divide_by_power_of_two", [&](Case& c) { NodeId x = c.x(); return std::vector{c.b.div(x, c.c(3, x))}; }) == 0);
 }

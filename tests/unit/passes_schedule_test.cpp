@@ -1,0 +1,35 @@
+// Barriers between kernels: where threads would meet a value that is not there yet, or overwrite one that others still read.
+#include "ir/program.h"
+#include "passes/fuse.h"
+#include "passes/pipeline.h"
+#include "tests/unit/catch.h"
+
+using namespace nnc;
+
+TEST_CASE("a kernel on one thread waits before it overwrites what a team reads", "[schedule]") {
+  Graph graph;
+  Builder b(graph);
+  NodeId bias = b.parameter({"bias", {DType::f32, {Extent{512}}}, PersistentKind::parameter, {}});
+  graph.outputs.push_back({"y", b.unary(Op::tanh, b.broadcast(bias, {Extent{256}, Extent{512}}, {1}))});
+  graph.updates.push_back({"bias", b.mul(bias, 0.5)});
+  finish_groups(graph);
+  Program program = build_program(graph, {"overwrites", 4, target_with_level(VectorLevel::portable), {}});
+  auto writes_bias = [&](const Kernel& k) {
+    const auto* map = std::get_if<MapKernel>(&k.body);
+    for (const auto& block : map->blocks)
+      for (const Instruction& i : block.code)
+        if (i.kind == Instruction::Kind::store && program[i.access.buffer].name == "bias") return true;
+    return false;
+  };
+  size_t reader = program.kernels.size(), writer = 0;
+  for (size_t k = 0; k < program.kernels.size(); ++k) {
+    if (program.kernels[k].parallel) reader = std::min(reader, k);
+    if (writes_bias(program.kernels[k])) writer = k;
+  }
+  INFO(print_program(program, nullptr));
+  REQUIRE(reader < writer);
+  REQUIRE_FALSE(program.kernels[writer].parallel);
+  bool waits = false;
+  for (size_t k = reader + 1; k <= writer; ++k) waits = waits || program.kernels[k].barrier_before;
+  CHECK(waits);
+}
