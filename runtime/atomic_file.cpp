@@ -218,7 +218,7 @@ class OutputFile final : public FileSink {
 
   void discard() {
     if (!temporary_.empty()) remove_file(temporary_);
-    if (fd_ >= 0) close(fd_);
+    close(fd_);
     forget(slot_);
     temporary_.clear();
     fd_ = slot_ = -1;

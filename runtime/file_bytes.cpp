@@ -217,7 +217,7 @@ FileBytes load_file(const std::string& path) {
   struct stat status{};
   if (fstat(fd.get(), &status) != 0) cannot_read(path, error_text(errno));
   if (S_ISDIR(status.st_mode)) cannot_read(path, "it is a folder, not a file");
-  if (S_ISFIFO(status.st_mode) || S_ISSOCK(status.st_mode))
+  if (S_ISFIFO(status.st_mode))
     cannot_read(path, "it is a pipe; data is read more than once", "write it to a file first");
   if (!S_ISREG(status.st_mode)) cannot_read(path, "it is a device, not a file");
   size_t size = static_cast<size_t>(status.st_size);

@@ -37,8 +37,9 @@ std::string recognise_format(const FileBytes& file) {
     return "it looks like a safetensors file: read it with safetensors(...)";
   if (text.size() >= 4 && text[0] == 0 && text[1] == 0 && text[2] >= 8 && text[2] <= 14)
     return "it looks like an idx file: read it with idx(...)";
-  if (text.starts_with("<!DOCTYPE") || text.starts_with("<html"))
-    return "it looks like a web page: the download gave an error page";
+  std::string begin(text.substr(std::min(text.find_first_not_of(" \t\r\n"), text.size()), 9));
+  for (char& c : begin) c |= c >= 'A' && c <= 'Z' ? 'a' - 'A' : 0;
+  if (begin == "<!doctype" || begin.starts_with("<html")) return "it looks like a web page: the download gave an error page";
   size_t printable = 0, looked = std::min<size_t>(text.size(), 256);
   for (char c : text.substr(0, looked)) printable += (c >= ' ' && c < 127) || c == '\n' || c == '\r' || c == '\t';
   if (printable == looked && text.substr(0, looked).find(',') != std::string_view::npos)

@@ -1,5 +1,6 @@
 // Small valid files of every binary format, cut at every length and with every byte changed: never a crash, and never other data
 // where the format has a check sum that tells.
+#include <cmath>
 #include <optional>
 
 #include "runtime/readers.h"
@@ -110,4 +111,73 @@ TEST_CASE("hostile: what unpacks to too much is refused before it is unpacked") 
         }).find("E0402 cannot read `zeros.gz`: it unpacks to more than 64 MB") == 0);
   folder.write("zeros.gz", gzip(zeros.substr(0, 1 << 20)));
   CHECK(load_file(folder.path("zeros.gz")).size == 1 << 20);
+}
+
+TEST_CASE("hostile: a file of another kind is told by what it looks like") {
+  TempFolder folder;
+  TensorView x = tensor_of_numbers();
+  write_safetensors(folder.path("w"), {&x, 1});
+  write_npz(folder.path("z"), {&x, 1});
+  folder.write("i", idx_file());
+  folder.write("n", format_npy(x));
+  auto help = [&](const std::string& name, SourceKind kind) {
+    std::string error = error_of([&] { read_tensors(folder.path(name), kind); });
+    CHECK(error.substr(0, 12 + name.size()) == "E0404 `" + name + "` is ");
+    size_t bar = error.find(" | ");
+    return bar == std::string::npos ? std::string() : error.substr(bar + 3);
+  };
+  CHECK(help("w", SourceKind::npy) == "it looks like a safetensors file: read it with safetensors(...)");
+  CHECK(help("z", SourceKind::npy) == "it looks like a zip archive: read it with npz(...)");
+  CHECK(help("i", SourceKind::npy) == "it looks like an idx file: read it with idx(...)");
+  CHECK(help("n", SourceKind::npz) == "it looks like a numpy array: read it with npy(...)");
+  for (const char* page : {"<!DOCTYPE html>\n<html>", "<!doctype html>", "\r\n  <HTML lang=en>", "<html"}) {
+    folder.write("page", page);
+    CHECK(help("page", SourceKind::npy) == "it looks like a web page: the download gave an error page");
+  }
+  folder.write("c", "1,2,3\n");
+  CHECK(help("c", SourceKind::npz) == "it looks like text with commas: read it with csv(...)");
+  for (const std::string& unknown :
+       {std::string("plain text"), std::string("   \n"), std::string("\0\0\x20\1,,", 6), std::string("\1\0\0\0\0\0\0\0x{", 10)}) {
+    folder.write("u", unknown);
+    CHECK(help("u", SourceKind::npy).empty());
+  }
+}
+
+TEST_CASE("hostile: labels beyond their classes get the help that fits") {
+  CHECK(label_help(1, 10, 10) == "the labels count from 1: declare class(11), or subtract one in the file");
+  CHECK(label_help(1, 11, 10) == "the largest label is 11: class(12) would hold it");
+  CHECK(label_help(0, 10, 10) == "the largest label is 10: class(11) would hold it");
+  CHECK(label_help(-1, 3, 10).empty());
+  TempFolder folder;
+  FieldRequest request;
+  request.name = "digit";
+  request.kind = SourceKind::npy;
+  request.path = folder.path("l.npy");
+  request.classes = 3;
+  auto problem = [&](auto values, DType type) {
+    request.dtype = type;
+    folder.write("l.npy", format_npy({"l", type, {3}, reinterpret_cast<const std::byte*>(values.data())}));
+    return error_of([&] { read_field(request); });
+  };
+  CHECK(problem(std::vector<uint8_t>{0, 1, 2}, DType::u8).empty());
+  CHECK(problem(std::vector<int64_t>{0, 1, 2}, DType::i64).empty());
+  CHECK(problem(std::vector<uint8_t>{0, 3, 2}, DType::u8) ==
+        "E0409 label 3 in row 2 of `l.npy` is out of range: `digit` is class(3), 0 to 2 | the largest label is 3: class(4) would "
+        "hold it");
+  CHECK(problem(std::vector<int64_t>{1, 2, 3}, DType::i64) ==
+        "E0409 label 3 in row 3 of `l.npy` is out of range: `digit` is class(3), 0 to 2 | the labels count from 1: declare "
+        "class(4), or subtract one in the file");
+  CHECK(problem(std::vector<int64_t>{0, int64_t{1} << 32, -1}, DType::i64) ==
+        "E0409 label 4294967296 in row 2 of `l.npy` is out of range: `digit` is class(3), 0 to 2");
+  CHECK(problem(std::vector<int32_t>{0, 1, -1}, DType::i32) ==
+        "E0409 label -1 in row 3 of `l.npy` is out of range: `digit` is class(3), 0 to 2");
+  request.classes = 0;
+  request.dtype = DType::f64;
+  std::vector<double> values = {1, INFINITY, 2};
+  folder.write("l.npy", format_npy({"l", DType::f64, {3}, reinterpret_cast<const std::byte*>(values.data())}));
+  CHECK(read_field(request).rows == 3);
+  values[2] = NAN;
+  folder.write("l.npy", format_npy({"l", DType::f64, {3}, reinterpret_cast<const std::byte*>(values.data())}));
+  CHECK(error_of([&] { read_field(request); }) ==
+        "E0410 row 3 of `l.npy` holds NaN (value 1 of 1), on which nothing can be trained");
 }

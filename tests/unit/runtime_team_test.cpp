@@ -221,6 +221,14 @@ TEST_CASE("version 2 in a container shows the container's group as the root") {
   FakeSystem bound("0::/system.slice/docker-1.scope\n", {"/system.slice/docker-1.scope /sys/fs/cgroup cgroup2 nsdelegate"});
   bound.put("/sys/fs/cgroup/cpu.max", "300000 100000");
   CHECK(bound.quota() == 3);
+  FakeSystem below("0::/pod/run\n", {"/pod /sys/fs/cgroup cgroup2 nsdelegate"});
+  below.put("/sys/fs/cgroup/cpu.max", "300000 100000");
+  below.put("/sys/fs/cgroup/run/cpu.max", "200000 100000");
+  CHECK(below.quota() == 2);
+  FakeSystem elsewhere("0::/pod2/run\n", {"/pod /sys/fs/cgroup cgroup2 nsdelegate"});  // of what is mounted only the root concerns this process
+  elsewhere.put("/sys/fs/cgroup/cpu.max", "300000 100000");
+  elsewhere.put("/sys/fs/cgroup/run/cpu.max", "200000 100000");
+  CHECK(elsewhere.quota() == 3);
 }
 
 TEST_CASE("version 1: quota and period in files of their own, the controller by its name") {
@@ -238,6 +246,13 @@ TEST_CASE("version 1: quota and period in files of their own, the controller by 
   host.put("/mnt/with space/a/cpu.cfs_quota_us", "100000\n");
   host.put("/mnt/with space/a/cpu.cfs_period_us", "100000\n");
   CHECK(host.quota() == 1);
+  for (const char* point : {"/odd\\", "/odd\\04", "/odd\\08x", "/odd\\0x0", "/odd\\x00"}) {  // no escapes: the name is meant as it is written
+    CAPTURE(point);
+    FakeSystem odd("4:cpu:/\n", {std::string("/ ") + point + " cgroup cpu"});
+    odd.put(std::string(point) + "/cpu.cfs_quota_us", "500000\n");
+    odd.put(std::string(point) + "/cpu.cfs_period_us", "100000\n");
+    CHECK(odd.quota() == 5);
+  }
 }
 
 TEST_CASE("both versions at once, and files that are damaged or absent") {
@@ -247,7 +262,8 @@ TEST_CASE("both versions at once, and files that are damaged or absent") {
   CHECK(both.quota() == 3);
   both.put("/sys/fs/cgroup/unified/s/cpu.max", "250000 100000");
   CHECK(both.quota() == 2.5);
-  for (const char* damaged : {"", "x 100000", "100000", "100000 0", "0 100000", "-5 100000", "nan 100000", "1e400 1", "100000 x"}) {
+  for (const char* damaged : {"", "x 100000", "100000", "100000 0", "0 100000", "-5 100000", "nan 100000", "1e400 1", "100000 x", "100000u 100000", "100000 100000u",
+                              "100000 inf"}) {
     CAPTURE(damaged);
     FakeSystem system("0::/\n", {"/ /sys/fs/cgroup cgroup2 x"});
     system.put("/sys/fs/cgroup/cpu.max", damaged);
