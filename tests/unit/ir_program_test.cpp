@@ -1,5 +1,10 @@
 // Programs: layouts, text, and the verifier on a small sound program that is broken in one place at a time.
+#include <cmath>
+#include <functional>
+#include <limits>
+
 #include "base/check.h"
+#include "base/diagnostics.h"
 #include "ir/program.h"
 #include "ir/program_interpreter.h"
 #include "tests/unit/catch.h"
@@ -450,4 +455,250 @@ TEST_CASE("the interpreter of programs reduces, gathers and scatters", "[ir]") {
   CHECK(r.outputs.at("first").values == std::vector<double>{2, 2});
   CHECK(r.outputs.at("largest").values == std::vector<double>{9, 7});
   CHECK(r.outputs.at("added").values == std::vector<double>{0, 0, 16, 0});
+}
+
+// --- each violation by the message that reports it ---
+
+namespace {
+
+/// The sound program with one thing changed: what the verifier says first.
+std::string first_problem(const std::function<void(Example&)>& change) {
+  Example e;
+  change(e);
+  std::vector<std::string> problems = verify_program(e.p);
+  return problems.empty() ? std::string("sound") : problems[0];
+}
+
+Instruction of_type(Instruction i, DType dtype) {
+  i.dtype = dtype;
+  return i;
+}
+Instruction reduction(int id, Op op, std::vector<int> operands, DType dtype = DType::f32) {
+  Instruction i = simple(Kind::reduce, id);
+  i.op = op;
+  i.operands = std::move(operands);
+  i.dtype = dtype;
+  return i;
+}
+Instruction axis_index(int id, int axis, DType dtype = DType::i32) {
+  Instruction i = simple(Kind::axis_index, id);
+  i.axis = axis;
+  i.dtype = dtype;
+  return i;
+}
+
+}  // namespace
+
+TEST_CASE("the verifier of programs says what is wrong with a buffer or a persistent", "[ir]") {
+  CHECK(first_problem([](Example&) {}) == "sound");
+  CHECK(first_problem([](Example& e) { e.p[e.x].order = {1, 0}; }) == "P1: the memory order of x is not one of its 2 axes");
+  CHECK(first_problem([](Example& e) { e.p[e.h].order = {0}; }).find("P1: the memory order of h is not one of its 2 axes") == 0);
+  CHECK(first_problem([](Example& e) { e.p[e.h].offset = -64; }) == "P1: h at -64 with 32 bytes leaves its block of 128");
+  CHECK(first_problem([](Example& e) { e.p[e.x].field = 1; }) == "P1: x is field 1 of 1");
+  CHECK(first_problem([](Example& e) { e.p[e.lr].offset = -4; }) == "P1: using.lr is slot -1 of 1");
+  CHECK(first_problem([](Example& e) { e.p[e.loss].offset = 2; }) == "P1: loss is no f32 scalar of its block");
+  CHECK(first_problem([](Example& e) { e.p[e.loss].dtype = DType::i32; }) == "P1: loss is no f32 scalar of its block");
+  CHECK(first_problem([](Example& e) {
+          e.p[e.loss].shape = {n(2)};
+          e.p[e.loss].bytes = 8;
+        }) == "P1: loss is no f32 scalar of its block");
+  CHECK(first_problem([](Example& e) { e.add("y", BufferKind::output, DType::f32, {}, 0); }) == "P1: y is output 0 of 0");
+  CHECK(first_problem([](Example& e) { e.p.persistents[1].persistent.name = "w"; }) == "P2: persistent w is placed twice");
+  CHECK(first_problem([](Example& e) { e.p.persistents[1].buffer = {}; }) == "P2: persistent moment has no persistent buffer");
+  CHECK(first_problem([](Example& e) { e.p.persistents[1].buffer = e.h; }) == "P2: persistent moment has no persistent buffer");
+  CHECK(first_problem([](Example& e) { e.p.persistents[1].buffer = e.w; }) == "P2: buffer w holds two persistents");
+  CHECK(first_problem([](Example& e) { e.p.persistents[1].persistent.type.dtype = DType::f64; }) ==
+        "P2: persistent moment is f64[3, 2], its buffer f32[3, 2]");
+}
+
+TEST_CASE("the verifier of programs says what is wrong with a kernel's frame", "[ir]") {
+  CHECK(first_problem([](Example& e) { e.map(1).outer = 3; }) == "P3: squares has 3 outer axes of 2");
+  CHECK(first_problem([](Example& e) { e.map(1).outer = -1; }) == "P3: squares has -1 outer axes of 2");
+  CHECK(first_problem([](Example& e) { e.map(1).serial = true; }) == "P3: squares is serial and parallel");
+  CHECK(first_problem([](Example& e) { e.map(1).axes[1].extent = n(-2); }) == "P3: axis n of squares has size -2");
+  CHECK(first_problem([](Example& e) { e.contract(0).batch = -1; }) == "P3: forward has 3 axes for -1 batch axes and m, n, k");
+  for (auto tile : {&ContractKernel::mc, &ContractKernel::nc, &ContractKernel::kc})
+    CHECK(first_problem([&](Example& e) { e.contract(0).*tile = 0; }) == "P3: forward has an empty tile");
+  CHECK(first_problem([](Example& e) { e.contract(0).nr = 0; }) == "P3: forward has an empty tile");
+  CHECK(first_problem([](Example& e) { e.contract(0).a.value = 9; }) == "P4: operand a of forward ends with v9, which it does not define");
+  CHECK(first_problem([](Example& e) { e.contract(0).a.value = 0; }) == "P5: operand a of forward is u8, not f32");
+}
+
+TEST_CASE("the verifier of programs says what is wrong with an instruction", "[ir]") {
+  auto in_block = [](const Instruction& i) { return first_problem([&](Example& e) { e.map(1).blocks[0].code.push_back(i); }); };
+  auto in_epilogue = [](const Instruction& i) { return first_problem([&](Example& e) { e.contract(0).epilogue.push_back(i); }); };
+  CHECK(in_block(axis_index(9, 1)) == "sound");
+  CHECK(in_block(axis_index(9, -1)) == "P6: v9 of squares is the index of axis -1, over which it does not run");
+  CHECK(in_block(axis_index(9, 2)) == "P6: v9 of squares is the index of axis 2, over which it does not run");
+  CHECK(in_epilogue(axis_index(9, 2)) == "P6: v9 of forward is the index of axis 2, over which it does not run");
+  CHECK(in_block(axis_index(9, 1, DType::f32)) == "P5: v9 of squares is an index of type f32");
+  CHECK(in_block(compute(9, Op::reduce_sum, {0})) == "P5: v9 of squares computes reduce_sum, which is not element-wise");
+  CHECK(in_block(compute(9, Op::mul, {0, 0}, DType::f64)) == "P5: v9 of squares is f64, but mul gives f32");
+  CHECK(in_block(compute(-1, Op::neg, {0})) == "P4: an instruction of squares defines no value");
+  CHECK(in_block(reduction(9, Op::reduce_max, {0})) == "sound");
+  CHECK(in_block(reduction(9, Op::reduce_min, {0})) == "sound");
+  CHECK(in_block(reduction(9, Op::argmax, {0}, DType::i32)) == "sound");
+  CHECK(in_block(reduction(9, Op::argmax, {0})) == "P5: v9 of squares is an argmax that is not i32 over one axis");
+  CHECK(first_problem([](Example& e) {
+          e.map(1).axes.push_back({"k", n(1)});
+          e.map(1).vector_axis = 2;
+          for (Block& block : e.map(1).blocks)
+            for (Instruction& i : block.code)
+              if (i.access.buffer.valid()) i.access.strides.push_back(0);
+          e.map(1).blocks[0].code.push_back(reduction(9, Op::argmax, {0}, DType::i32));
+        }) == "P5: v9 of squares is an argmax that is not i32 over one axis");
+  CHECK(in_block(reduction(9, Op::add, {0})) == "P5: v9 of squares reduces by add");
+  CHECK(in_block(reduction(9, Op::reduce_sum, {0}, DType::f64)) == "P5: v9 of squares reduces f32 to f64");
+  CHECK(in_block(reduction(9, Op::reduce_sum, {0, 1})) == "P5: v9 of squares reduces 2 values");
+  CHECK(in_epilogue(reduction(9, Op::reduce_sum, {3})) == "P5: v9 of forward reduces outside an inner block");
+  CHECK(in_epilogue(of_type(simple(Kind::accumulator, 9), DType::f64)) == "P5: v9 of forward is no f32 accumulator of an epilogue");
+  CHECK(in_epilogue(simple(Kind::extent, 9)) == "sound");
+  CHECK(in_epilogue(of_type(simple(Kind::extent, 9), DType::i32)) == "P5: v9 of forward is an extent of type i32");
+  CHECK(first_problem([](Example& e) { e.contract(0).epilogue[1].operands = {3, 3}; }) == "P5: a store of forward does not store one value of its type");
+  CHECK(first_problem([](Example& e) {
+          e.contract(0).epilogue.insert(e.contract(0).epilogue.begin(), of_type(simple(Kind::constant, 9), DType::i32));
+          e.contract(0).epilogue[2].operands = {9};
+        }) == "P5: a store of forward does not store one value of its type");
+}
+
+TEST_CASE("the verifier of programs says what is wrong with an access", "[ir]") {
+  CHECK(first_problem([](Example& e) { e.contract(0).epilogue[1].access.buffer = {}; }) == "P6: a store of forward touches no buffer");
+  CHECK(first_problem([](Example& e) { e.contract(0).epilogue[1].access.strides = {2, 1}; }) == "P6: a store of forward has 2 strides for 3 axes");
+  for (int axis : {3, 1})  // beyond the axes, and one over which operand a does not run
+    CHECK(first_problem([&](Example& e) { e.contract(0).a.code[0].access.row_axis = axis; }) == "P6: v0 of forward reads field x without rows");
+  CHECK(first_problem([](Example& e) { e.contract(0).a.code[0].access.strides[0] = 1; }) == "P6: v0 of forward has a stride along the rows of x");
+  CHECK(first_problem([](Example& e) { e.contract(0).b.code[0].access.row_axis = 2; }) == "P6: v2 of forward reads w by rows, but it is no field");
+  auto gathered = [](int index, DType dtype) {
+    return first_problem([&](Example& e) {
+      std::vector<Instruction>& code = e.map(1).blocks[0].code;
+      code.push_back(of_type(simple(Kind::constant, 8), dtype));
+      code.push_back(load(9, DType::f32, at(e.h, {2, 1})));
+      code.back().access.index_value = index;
+    });
+  };
+  for (DType dtype : {DType::i32, DType::i64, DType::u8}) CHECK(gathered(8, dtype) == "sound");
+  CHECK(gathered(7, DType::i32) == "P4: v9 of squares uses index v7, which is not defined there");
+  CHECK(gathered(8, DType::f32) == "P4: v9 of squares uses index v8 of type f32");
+  CHECK(first_problem([](Example& e) {
+          std::vector<Instruction>& code = e.map(1).blocks[1].code;
+          code.insert(code.begin(), of_type(simple(Kind::constant, 8), DType::i32));
+          code.back().access.index_value = 8;
+        }) == "P8: a store of squares may meet another one, but the kernel is not serial");
+}
+
+TEST_CASE("the verifier of programs proves stores and lifetimes in corners, too", "[ir]") {
+  // Axes of no elements touch nothing: neither outside of a buffer nor twice.
+  CHECK(first_problem([](Example& e) {
+          e.contract(0).epilogue.push_back(store(3, at(e.h, {9, 0, 0}, 99)));
+          e.contract(0).axes[0].extent = n(0);
+          e.contract(0).a.code = {simple(Kind::constant, 1)};
+        }) == "sound");
+  CHECK(first_problem([](Example& e) { e.contract(0).epilogue.push_back(store(3, at(e.h, {2, -1, 0}, 1))); }) == "P8: two stores of forward to h meet");
+  // Backwards, and with the axes in another order, each element still comes once.
+  CHECK(first_problem([](Example& e) { e.contract(0).epilogue[1].access = at(e.h, {-2, -1, 0}, 7); }) == "sound");
+  CHECK(first_problem([](Example& e) { e.contract(0).epilogue[1].access = at(e.h, {1, 4, 0}); }) == "sound");
+  CHECK(first_problem([](Example& e) { e.contract(0).epilogue[1].access = at(e.h, {2, 2, 0}, -1); }).substr(0, 2) == "P6");
+  CHECK(first_problem([](Example& e) {
+          e.map(1).serial = true;
+          e.p.kernels[1].parallel = false;
+          e.map(1).blocks[1].code[0].kind = Kind::store_add;
+        }) == "P10: partial is read by squares before it is stored");
+  // Three temporaries in a row: one in the middle meets the one below it, or the one above.
+  auto with_third = [](int64_t offset, int64_t size) {
+    return first_problem([&](Example& e) {
+      e.p.arena_bytes = 256;
+      e.p[e.partial].offset = 128;
+      e.add("third", BufferKind::temporary, DType::f32, {n(size)}, offset);
+      e.map(1).blocks[1].code.push_back(store(2, at(BufferId{7}, {0, 0})));
+      e.map(1).axes[0].extent = n(1);
+    });
+  };
+  CHECK(with_third(64, 16) == "sound");
+  CHECK(with_third(64, 17).find("P11: partial (16 bytes at 128, kernels 1 to 2) and third (68 bytes at 64, kernels 1 to 1) overlap") == 0);
+  CHECK(with_third(0, 1).find("P11: h (32 bytes at 0, kernels 0 to 3) and third (4 bytes at 0, kernels 1 to 1) overlap") == 0);
+  CHECK(first_problem([](Example& e) {
+          e.p.results.push_back("second");
+          e.add("second", BufferKind::results, DType::f32, {}, 0);
+          MapKernel map;
+          map.axes = {{"i", n(1)}};
+          map.outer = 1;
+          map.blocks = {{false, {simple(Kind::constant, 0), store(0, at(BufferId{7}, {0}))}}};
+          e.p.kernels.push_back({"second", "", {}, map, true, false, 0, 0, {}});
+        }) == "sound");  // after the barrier before `update`: `total`, which writes the same slot, is over
+}
+
+TEST_CASE("the interpreter of programs refuses values that are missing or of another type", "[ir]") {
+  auto message = [](const std::function<void(Bindings&)>& change) {
+    Bindings bindings;
+    bindings.rows = 1;
+    bindings.inputs["x"] = {DType::u8, {1, 3}, {1, 2, 3}};
+    bindings.scalars["using.lr"] = 0.5;
+    bindings.persistents["w"] = make_tensor(DType::f32, {3, 2});
+    bindings.persistents["moment"] = make_tensor(DType::f32, {3, 2});
+    change(bindings);
+    try {
+      interpret_program(Example().p, bindings);
+    } catch (const UserError& e) {
+      return e.diagnostic().message;
+    }
+    return std::string();
+  };
+  CHECK(message([](Bindings&) {}).empty());
+  CHECK(message([](Bindings& b) { b.scalars.clear(); }) == "no value is given for scalar `using.lr`");
+  CHECK(message([](Bindings& b) { b.inputs.clear(); }) == "no value is given for input `x`");
+  CHECK(message([](Bindings& b) { b.persistents.erase("moment"); }) == "no value is given for parameter `moment`");
+  CHECK(message([](Bindings& b) { b.inputs["x"].dtype = DType::f32; }) == "input `x` is u8[B, 3], but the value given is f32[1, 3]");
+  CHECK(message([](Bindings& b) { b.inputs["x"].shape = {3, 1}; }) == "input `x` is u8[B, 3], but the value given is u8[3, 1]");
+  CHECK(message([](Bindings& b) { b.persistents["w"].dtype = DType::f64; }) == "parameter `w` is f32[3, 2], but the value given is f64[3, 2]");
+  CHECK(message([](Bindings& b) { b.persistents["w"].shape = {2, 3}; }) == "parameter `w` is f32[3, 2], but the value given is f32[2, 3]");
+}
+
+TEST_CASE("the interpreter of programs reduces nothing to what the operation has for it, and keeps a NaN", "[ir]") {
+  auto reduced = [](Op op, DType dtype, std::vector<double> values) {
+    Program p;
+    p.outputs = {"y"};
+    auto add = [&](std::string name, BufferKind kind, Shape shape) {
+      Buffer b;
+      b.name = std::move(name);
+      b.kind = kind;
+      b.dtype = dtype;
+      b.shape = std::move(shape);
+      b.bytes = buffer_bytes(b, p.rows);
+      p.buffers.push_back(b);
+      return BufferId{uint32_t(p.buffers.size() - 1)};
+    };
+    int64_t size = int64_t(values.size());
+    BufferId x = add("x", BufferKind::persistent, {n(size)}), y = add("y", BufferKind::output, {});
+    p.persistent_bytes = 64;
+    p.persistents = {{{"x", {dtype, {n(size)}}, PersistentKind::parameter, {}}, x}};
+    MapKernel map;
+    map.axes = {{"i", n(size)}};
+    map.serial = true;
+    map.blocks = {{true, {load(0, dtype, at(x, {1})), reduction(1, op, {0}, dtype)}}, {false, {of_type(store(1, at(y, {0})), dtype)}}};
+    p.kernels.push_back({"all", "", {}, map, false, true, 0, 0, {}});
+    std::vector<std::string> problems = verify_program(p);
+    if (!problems.empty()) UNSCOPED_INFO(problems[0]);
+    REQUIRE(problems.empty());
+    Bindings bindings;
+    bindings.persistents["x"] = {dtype, {size}, std::move(values)};
+    return interpret_program(p, bindings).outputs.at("y").values.at(0);
+  };
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  for (DType dtype : {DType::f32, DType::f64}) {
+    CHECK(reduced(Op::reduce_max, dtype, {}) == -infinity);
+    CHECK(reduced(Op::reduce_min, dtype, {}) == infinity);
+    CHECK(reduced(Op::reduce_sum, dtype, {}) == 0);
+    for (Op op : {Op::reduce_max, Op::reduce_min, Op::reduce_sum}) {
+      CHECK(std::isnan(reduced(op, dtype, {1, NAN, 3, -3})));
+      CHECK(std::isnan(reduced(op, dtype, {NAN, 3, -3})));
+    }
+  }
+  CHECK(reduced(Op::reduce_max, DType::i32, {}) == -2147483648.0);
+  CHECK(reduced(Op::reduce_min, DType::i32, {}) == 2147483647.0);
+  CHECK(reduced(Op::reduce_max, DType::i64, {}) == -0x1p63);
+  CHECK(reduced(Op::reduce_min, DType::i64, {}) <= 0x1p63);
+  CHECK(reduced(Op::reduce_min, DType::i64, {}) >= 0x1p62);
+  CHECK(reduced(Op::reduce_min, DType::i32, {5, -2, 7}) == -2);
+  CHECK(reduced(Op::reduce_max, DType::f32, {5, -2, 7}) == 7);
+  CHECK(reduced(Op::reduce_sum, DType::i32, {2147483647, 1}) == -2147483648.0);
 }
