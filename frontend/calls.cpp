@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cctype>
 #include <cmath>
+#include <utility>
 
 #include "base/check.h"
 #include "frontend/lowering.h"
@@ -165,7 +166,11 @@ Value Lowering::evaluate_template(const ast::Expr& e, const ast::Name& name, boo
   Value v = evaluate(e);
   if (is_poison(v)) return poison();
   if (v.is(ValueKind::callable) && v.overloads[0]->is_layer()) v = make_template(v, {}, e.span);
-  if (!v.is(ValueKind::layer) || v.layer->is_instance || (v.layer->definition && !v.layer->definition->is_layer())) {
+  if (v.is(ValueKind::layer) && v.layer->is_instance) {
+    error(Code::E0205, e.span, fmt::format("this layer is an instance already, called `{}`", v.layer->path));
+    return poison();
+  }
+  if (!v.is(ValueKind::layer) || (v.layer->definition && !v.layer->definition->is_layer())) {
     error(Code::E0207, e.span,
           fmt::format("{} is not a layer, so `{}` cannot name an instance of it", quote(e.span, "this"), name.text));
     return poison();
@@ -235,16 +240,20 @@ Value Lowering::apply(const Value& callee, std::vector<CallArgument> arguments, 
 Value Lowering::instantiate(const LayerTemplate& layer, std::vector<CallArgument> arguments, Span span, const std::string& path,
                             bool frozen) {
   if (frame_->definition && !frame_->definition->is_layer()) {
-    error(Code::E0208, span,
-          fmt::format("`{}` is a {}, which owns no parameters, so it cannot hold a layer", frame_->definition->name(),
-                      frame_->is_optimizer ? "optimizer" : "fn"))
-        .help.push_back("make it a `layer`");
+    Diagnostic& d = error(Code::E0208, span,
+                          fmt::format("`{}` is {}, which owns no parameters, so it cannot hold a layer", frame_->definition->name(),
+                                      frame_->is_optimizer ? "an optimizer" : "a fn"));
+    if (!frame_->is_optimizer) d.help.push_back("make it a `layer`");
     return poison();
   }
   size_t first_parameter = parameters_.size();
   Value result;
   if (layer.inner) {
-    result = arguments.empty() ? poison() : arguments[0].value;
+    if (arguments.empty()) {
+      error(Code::E0202, span, "this stack needs an input").help.push_back("write `x |> stack(4, Layer)`");
+      return poison();
+    }
+    result = arguments[0].value;
     for (int64_t i = 0; i < layer.count && !is_poison(result); ++i) {
       std::vector<CallArgument> next = arguments;
       next[0].value = result;
@@ -283,7 +292,11 @@ void collect_names(const ast::Expr& e, std::vector<const ast::Expr*>& names) {
 }  // namespace
 
 bool Lowering::check_condition(const Definition& d, const ast::Expr& condition) {
+  // With arguments that were made up, what the condition says of them is nothing to report.
+  Diagnostics unreported;
+  Diagnostics* outer = std::exchange(diagnostics_, trial_ ? &unreported : diagnostics_);
   Value v = evaluate(condition);
+  diagnostics_ = outer;
   if (is_poison(v)) return false;
   if (v.is(ValueKind::boolean) && v.boolean) return true;
   if (trial_) return false;
@@ -298,7 +311,8 @@ bool Lowering::check_condition(const Definition& d, const ast::Expr& condition) 
   std::vector<Label> labels;
   for (const ast::Expr* name : names) {
     Value n = lookup(name->text, name->span);
-    if (!n.is(ValueKind::number)) continue;
+    std::string shown = n.is(ValueKind::number) ? fmt::format("{:g}", n.number) : n.boolean ? "true" : "false";
+    if (!n.is(ValueKind::number) && !n.is(ValueKind::boolean)) continue;
     std::string at;
     if (n.is_size && !is_constant(n.sum)) {
       const Origin origin = dims_.to_dim(n.sum).origin;
@@ -307,16 +321,16 @@ bool Lowering::check_condition(const Definition& d, const ast::Expr& condition) 
         if (origin.span != frame_->call_span) labels.push_back({origin.span, fmt::format("{} = {:g}", name->text, n.number)});
       }
     }
-    std::string one = fmt::format("{} = {:g}{}", name->text, n.number, at);
+    std::string one = fmt::format("{} = {}{}", name->text, shown, at);
     if (values.find(one) == std::string::npos) values += (values.empty() ? "" : ", ") + one;
   }
-  Diagnostic& e = error(Code::E0104, frame_->call_span, fmt::format("`{}` does not hold: {}", text, values));
+  Diagnostic& e = error(Code::E0104, frame_->call_span, fmt::format("`{}` does not hold{}{}", text, values.empty() ? "" : ": ", values));
   e.span_text = fmt::format("`{}` needs it", d.name());
   e.labels.insert(e.labels.end(), labels.begin(), labels.end());
   if (!d.file->is_std) e.labels.push_back({condition.span, "stated here"});
-  const ast::Expr* remainder = condition.kind == ast::ExprKind::binary && condition.binary_op == ast::BinaryOp::equal
-                                   ? condition.operands[0].get()
-                                   : nullptr;
+  bool is_zero = condition.kind == ast::ExprKind::binary && condition.binary_op == ast::BinaryOp::equal &&
+                 integer_of(evaluate(*condition.operands[1])) == 0;
+  const ast::Expr* remainder = is_zero ? condition.operands[0].get() : nullptr;
   if (remainder && remainder->kind == ast::ExprKind::binary && remainder->binary_op == ast::BinaryOp::remainder &&
       remainder->operands[0]->kind == ast::ExprKind::name) {
     std::optional<int64_t> x = integer_of(evaluate(*remainder->operands[0])), y = integer_of(evaluate(*remainder->operands[1]));
@@ -332,7 +346,7 @@ bool Lowering::check_condition(const Definition& d, const ast::Expr& condition) 
 
 bool Lowering::bind_plain(const ast::Parameter& p, const CallArgument* given) {
   Value v = given ? given->value : evaluate(*p.default_value);
-  Span span = given ? given->span : p.span;
+  Span span = given ? given->span : p.default_value->span;
   if (is_poison(v)) return false;
   if (p.name.is_capitalised()) {
     std::optional<DimSum> sum = size_sum(v, span, program_.sources->text(span));
@@ -373,9 +387,8 @@ Value Lowering::call_definition(const Definition& d, const std::vector<CallArgum
   if (gave_up_) return poison();
   if (depth_ >= max_call_depth || ++calls_ > max_calls) {
     gave_up_ = true;
-    too_large_ = calls_ > max_calls;
     // The one that goes round is the innermost that stands in the chain of calls many times.
-    const Definition* culprit = &d;
+    const Definition* culprit = nullptr;
     Span at = span;
     for (const Frame* f = frame_; f && depth_ >= max_call_depth; f = f->caller) {
       int times = 0;
@@ -385,8 +398,10 @@ Value Lowering::call_definition(const Definition& d, const std::vector<CallArgum
       at = f->call_span;
       break;
     }
-    std::string message = depth_ >= max_call_depth ? fmt::format("`{}` calls itself without end", culprit->name())
-                                                   : fmt::format("this program expands to more than {} calls", max_calls);
+    std::string message = culprit                    ? fmt::format("`{}` calls itself without end", culprit->name())
+                          : depth_ >= max_call_depth ? fmt::format("more than {} calls stand inside one another", max_call_depth)
+                                                     : fmt::format("this program expands to more than {} calls", max_calls);
+    too_large_ = !culprit;
     error(Code::E0209, at, std::move(message)).notes.push_back("definitions are expanded where they are called");
     return poison();
   }
@@ -429,13 +444,14 @@ Value Lowering::call_definition(const Definition& d, const std::vector<CallArgum
   for (size_t i = 0; i < ast.arguments.size(); ++i) {
     const ast::Parameter& p = ast.arguments[i];
     const CallArgument* given = (*sorted)[i];
-    if (!p.dims && !(p.type && given)) {
+    if (!p.dims && !p.type) {
       is_good = bind_plain(p, given) && is_good;
       continue;
     }
     Value v = given ? given->value : evaluate(*p.default_value);
-    Span at = given ? given->span : p.span;
-    std::optional<TensorValue> t = as_tensor(v, at);
+    Span at = given ? given->span : p.default_value->span;
+    std::optional<DType> declared = p.type ? parse_dtype(p.type->name.text) : std::nullopt;
+    std::optional<TensorValue> t = as_tensor(v, at, declared.value_or(DType::f32));
     if (!t) {
       is_good = false;
       continue;

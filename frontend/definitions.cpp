@@ -236,12 +236,13 @@ void Lowering::try_call(const Definition& d) {
     if (p.name.is_capitalised() && !p.dims) {
       c.value = Value::of_size(is_static ? 12 : size_of(p.name.text));
       sizes[p.name.text] = 12;
-    } else if (!p.dims) {
+    } else if (!p.dims && (is_static || !p.type)) {
       if (is_static) return false;  // nothing is known of it
       c.value = Value::of(constant(0.5, DType::f32, {}, p.span));
     } else {
       TensorValue t;
-      for (const ast::ExprPtr& e : p.dims->entries) {
+      static const std::vector<ast::ExprPtr> nothing;  // a single number of a type
+      for (const ast::ExprPtr& e : p.dims ? p.dims->entries : nothing) {
         if (e->kind == ast::ExprKind::ellipsis) {
           if (!ids.count("...")) ids["..."] = dims_.make("...", {size_of("..."), false}, {}, frame.id);
           t.dims.push_back({ids["..."], dims_.extent(ids["..."]), {}});

@@ -69,9 +69,9 @@ Local* Lowering::find_local(std::string_view name) {
   auto known = frame_->places.find(name);
   if (known == frame_->places.end()) return nullptr;
   std::vector<Local>& locals = frame_->locals;
-  for (std::vector<size_t>& at = known->second; !at.empty(); at.pop_back())
-    if (at.back() < locals.size() && locals[at.back()].name == name) return &locals[at.back()];
-  return nullptr;
+  std::vector<size_t>& at = known->second;
+  while (!at.empty() && (at.back() >= locals.size() || locals[at.back()].name != name)) at.pop_back();
+  return at.empty() ? nullptr : &locals[at.back()];
 }
 
 void Lowering::bind(std::string_view name, Value value, Span span, Local::Kind kind) {
@@ -177,7 +177,7 @@ Value Lowering::lookup(std::string_view name, Span span) {
     if (builtins().count(similar)) kind = "function";
     if (const Global* g = program_.find(*frame_->file, similar)) kind = global_kind(*g);
     if (Local* l = find_local(similar)) kind = l->kind == Local::Kind::dimension ? "dimension" : "value";
-    message += fmt::format("; a {} with a similar name exists: `{}`", kind, similar);
+    message += fmt::format("; {} with a similar name exists: `{}`", with_article(kind), similar);
   }
   error(Code::E0201, span, message);
   return poison();
@@ -245,13 +245,16 @@ std::optional<TensorValue> Lowering::as_tensor(const Value& v, Span span, DType 
     case ValueKind::array: {
       std::vector<double> values;
       std::vector<int64_t> shape;
+      size_t innermost = 0;  // where the numbers stand: the depth of the first
       bool is_regular = true;
       std::function<void(const Value&, size_t)> visit = [&](const Value& item, size_t depth) {
         if (item.is(ValueKind::array)) {
+          if (!values.empty() && depth >= innermost) is_regular = false;
           if (shape.size() == depth) shape.push_back(int64_t(item.items.size()));
           is_regular = is_regular && shape[depth] == int64_t(item.items.size());
           for (const Value& inner : item.items) visit(inner, depth + 1);
-        } else if (std::optional<double> x = number_of(item); x && (values.empty() || depth == shape.size())) {
+        } else if (std::optional<double> x = number_of(item); x && (values.empty() || depth == innermost)) {
+          innermost = depth;
           values.push_back(*x);
         } else {
           is_regular = false;

@@ -180,7 +180,8 @@ class Lowering {
   bool bind_tensor(const ast::Parameter& p, const CallArgument& argument, TensorValue t, Binding& binding);
   bool bind_dim_name(std::string_view name, Span name_span, const Dim& actual, const CallArgument& argument,
                      const ast::Parameter& p, bool is_class, bool is_last, const TensorValue& t, Binding& binding);
-  bool match_type(const ast::Parameter& p, const CallArgument& argument, TensorValue& t, Binding& binding, bool& bind_class);
+  bool match_type(const ast::Parameter& p, const CallArgument& argument, TensorValue& t, bool& bind_class);
+  std::optional<DType> declared_type(const ast::Type& type);  ///< an error where there is no such type; not for class(N)
   bool check_spelling(const ast::Parameter& p, const CallArgument& argument, const TensorValue& t);
   std::optional<std::vector<const CallArgument*>> sort_arguments(const std::vector<ast::Parameter>& parameters,
                                                                  std::string_view callee,
@@ -258,7 +259,8 @@ class Lowering {
 
   // --- train.cpp, gradient_paths.cpp, optimizer.cpp, test_blocks.cpp ---
   void bind_data(const DataSpec& data);
-  const ast::Data* find_data(Span* clause_span = nullptr);
+  const ast::Data* find_data();  ///< that of the train block
+  const ast::Data* find_data_block(std::string_view name, Span span);
   std::optional<SourceSpec> evaluate_source(const ast::Expr& e);
   std::optional<SplitSpec> evaluate_split(const ast::Split& split);
   void check_gradient_paths(NodeId loss);
@@ -274,7 +276,8 @@ class Lowering {
   void finish_graph();
   BuiltGraph take_built();
   void keep_needed(Module::Expectation& x, const std::vector<Output>& outputs) const;
-  std::vector<double> sizes_only(const Value& v) const;
+  static bool is_near(const Value& a, const Value& b, double tolerance);
+  void read_tolerance(const ast::Stmt& s, std::string_view word, double& tolerance);
   void compare(const Value& a, const Value& b, const ast::Expr& e, Module::Expectation x, Module::Test& test);
   void bind_local_definitions(const std::vector<ast::StmtPtr>& statements);
   void try_local_definitions(const std::vector<ast::StmtPtr>& statements);

@@ -87,6 +87,7 @@ std::optional<UpdateRule> Lowering::build_update_rule(const ast::Argument& item,
   train.file = program_.main;
   train.id = next_frame_++;
   FrameScope train_scope(*this, train);
+  bind_dimension("B", rows_, program_.main->train->keyword_span);
   for (const ast::StmtPtr& s : program_.main->train->statements)
     if (s->kind == ast::StmtKind::dim) execute(*s);
   graph_.name = "update";
@@ -109,10 +110,11 @@ std::optional<UpdateRule> Lowering::build_update_rule(const ast::Argument& item,
     for (const ast::Argument& a : e.arguments) {
       CallArgument c;
       std::string option = a.name ? a.name->text : position < d.ast->arguments.size() ? d.ast->arguments[position].name.text : "";
-      if (!a.name) ++position;
       if (a.name) {
         c.name = a.name->text;
         c.name_span = a.name->span;
+      } else {
+        ++position;
       }
       c.value = evaluate_hyperparameter(*a.value, prefix + "." + option, scalars);
       c.expr = a.value.get();
@@ -155,9 +157,12 @@ std::optional<UpdateRule> Lowering::build_update_rule(const ast::Argument& item,
     Value v = given ? given->value : overridden ? evaluate_override(*overridden, e.span) : evaluate(*p.default_value);
     Span span = given ? given->span : e.span;
     if (is_poison(v)) return std::nullopt;
-    if (v.is(ValueKind::tensor) && !v.tensor.dims.empty()) {
-      error(Code::E0306, span, fmt::format("`{}` must be a single number, found {}", p.name.text, dims_.show(v.tensor.dims)));
-      return std::nullopt;
+    bool is_plain = v.is(ValueKind::number) || v.is(ValueKind::boolean) || v.is(ValueKind::symbol);
+    if (!is_plain) {
+      std::optional<TensorValue> t = as_tensor(v, span);
+      if (t && !t->dims.empty())
+        error(Code::E0306, span, fmt::format("`{}` must be a single number, found {}", p.name.text, dims_.show(t->dims)));
+      if (!t || !t->dims.empty()) return std::nullopt;
     }
     v = as_run_scalar(std::move(v), path, span, tested.count(p.name.text) > 0, scalars);
     bind(p.name.text, std::move(v), p.name.span);

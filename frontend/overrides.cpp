@@ -19,6 +19,7 @@ namespace {
 struct Settable {
   std::string path;
   bool is_switch = false;
+  bool is_dim = false;
 };
 
 bool is_switch(const ast::Parameter& p) {
@@ -45,7 +46,7 @@ void add_arguments(const Program& program, const ast::Expr& call, const Definiti
 std::vector<Settable> list_settable(const Program& program) {
   std::vector<Settable> all;
   for (const auto& [name, g] : program.main->globals)
-    if (g.dim && g.file == program.main) all.push_back({name});
+    if (g.dim && g.file == program.main) all.push_back({name, false, true});
   if (!program.main->train) return all;
   for (const char* p : {"data.batch", "epochs", "steps", "seed", "save.every", "report.every", "using.clip_norm"})
     all.push_back({p});
@@ -88,6 +89,7 @@ std::optional<double> decimal_number(const std::string& text) {
 /// Counts of the train block and the least that each may be.
 constexpr std::pair<std::string_view, int64_t> counts[] = {{"data.batch", 1}, {"epochs", 0},     {"steps", 0},
                                                            {"seed", 0},       {"save.every", 1}, {"report.every", 1}};
+constexpr int64_t largest_dim = int64_t(1) << 40;
 constexpr int64_t largest_count = 1'000'000'000'000;
 
 bool is_count(std::string_view path) {
@@ -95,9 +97,9 @@ bool is_count(std::string_view path) {
 }
 
 /// What is wrong with an override's value: nothing, or a code and a message.
-std::optional<std::pair<Code, std::string>> fault_of(const Override& o, const std::string& name, bool wants_switch) {
+std::optional<std::pair<Code, std::string>> fault_of(const Override& o, const std::string& name, const Settable& target) {
   bool is_truth = o.value == "true" || o.value == "false";
-  if (wants_switch)
+  if (target.is_switch)
     return is_truth ? std::nullopt
                     : std::optional(std::pair{Code::E0611, fmt::format("`{}` is true or false, found `{}`", name, o.value)});
   std::optional<double> number = decimal_number(o.value);
@@ -112,6 +114,9 @@ std::optional<std::pair<Code, std::string>> fault_of(const Override& o, const st
                      fmt::format("`{}` needs a number{}, found `{}`", name, o.path == "data.batch" ? " or `all`" : "", o.value)};
   if (o.path == "using.clip_norm" && (number ? *number <= 0 : o.value != "none"))
     return std::pair{Code::E0304, fmt::format("`{}` must be a number above 0 or `none`, found `{}`", name, o.value)};
+  if (target.is_dim && (std::floor(*number) != *number || *number < 1 || *number >= double(largest_dim)))
+    return std::pair{Code::E0111, fmt::format("`{}` must be a whole number, at least 1 and below {}, found `{}`", name, largest_dim,
+                                              o.value)};
   for (auto [path, least] : counts) {
     if (o.path != path || (path == "data.batch" && o.value == "all")) continue;
     if (!number || std::floor(*number) != *number || *number < double(least))
@@ -135,7 +140,7 @@ void check_overrides(Program& program, Diagnostics& diagnostics) {
     if (auto it = std::find(paths.begin(), paths.end(), o.path); it != paths.end()) {
       if (o.path == "epochs") epochs = written;
       if (o.path == "steps") steps = written;
-      if (auto fault = fault_of(o, name, settable[size_t(it - paths.begin())].is_switch))
+      if (auto fault = fault_of(o, name, settable[size_t(it - paths.begin())]))
         diagnostics.report(fault->first, {}, fault->second).place = written;
       continue;
     }

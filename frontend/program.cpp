@@ -65,26 +65,28 @@ class Loader {
         program_.definitions.push_back({&file, c, item.has_errors});
         const Definition* d = &program_.definitions.back();
         file.definitions.push_back(d);
-        Global* g = declare(file, c->name, !c->name.empty());
-        if (g && g->definitions.empty() && !g->dim && !g->data) {
+        Global* g = declare(file, c->name);
+        if (g->definitions.empty() && !g->dim && !g->data) {
           g->definitions = {d};
-        } else if (g && !g->definitions.empty() && distinguishable(*g->definitions.back(), *d)) {
+        } else if (!g->definitions.empty() && std::all_of(g->definitions.begin(), g->definitions.end(), [&](const Definition* other) {
+                     return distinguishable(*other, *d);
+                   })) {
           g->definitions.push_back(d);
-        } else if (g) {
+        } else {
           defined_twice(c->name, *g);
         }
       } else if (const auto* dims = std::get_if<ast::DimList>(&item.node)) {
         for (const ast::DimDeclaration& d : dims->dims) {
-          Global* g = declare(file, d.name, true);
-          if (!g) continue;
+          if (d.name.empty()) continue;
+          Global* g = declare(file, d.name);
           if (g->dim || g->data || !g->definitions.empty())
             defined_twice(d.name, *g);
           else
             g->dim = &d;
         }
       } else if (const auto* data = std::get_if<ast::Data>(&item.node)) {
-        Global* g = declare(file, data->name, true);
-        if (!g) continue;
+        if (data->name.empty()) continue;
+        Global* g = declare(file, data->name);
         if (g->dim || g->data || !g->definitions.empty())
           defined_twice(data->name, *g);
         else
@@ -101,8 +103,7 @@ class Loader {
     }
   }
 
-  Global* declare(SourceFile& file, const ast::Name& name, bool is_named) {
-    if (!is_named || name.empty()) return nullptr;
+  static Global* declare(SourceFile& file, const ast::Name& name) {
     auto [it, is_new] = file.globals.try_emplace(name.text);
     if (is_new) {
       it->second.file = &file;

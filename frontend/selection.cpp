@@ -71,7 +71,11 @@ std::optional<TensorValue> Lowering::select_one(const TensorValue& t, const ast:
       error(Code::E0212, at, "the bounds of a range must be whole numbers that are known at compile time");
       return std::nullopt;
     }
-    if (*first < 0 || *end > d.extent.size || *first >= *end) return out_of_range(*first, *end);
+    if (*first >= *end) {
+      error(Code::E0114, at, fmt::format("{}..{} selects nothing: a range ends before its end", *first, *end));
+      return std::nullopt;
+    }
+    if (*first < 0 || *end > d.extent.size) return out_of_range(*first, *end);
     result.node = builder(span).slice(t.node, axis_of(t.dims, index), *first, {*end - *first, false});
     DimSum length =
         by.items[0].is_size && by.items[1].is_size ? add(by.items[1].sum, by.items[0].sum, -1) : number_sum(*end - *first);
@@ -247,8 +251,9 @@ Value Lowering::view(const TensorValue& t, const ast::Expr& e) {
       each = fmt::format(" for each {}", staying.size() == 1 ? dims_.show(staying[0]) : dims_.show(staying));
     }
     Diagnostic& d = error(Code::E0105, e.span,
-                          fmt::format("cannot view {} as {}: {} values{}, {} requested", dims_.show(sizes),
-                                      dims_.show(target_sizes), to_string(*have), each, to_string(*want)));
+                          fmt::format("cannot view {} as {}: {} value{}{}, {} requested", dims_.show(sizes),
+                                      dims_.show(target_sizes), to_string(*have), *have == Extent{1, false} ? "" : "s", each,
+                                      to_string(*want)));
     if (dims_.show(sizes) != dims_.show(t.dims)) d.notes.push_back(fmt::format("the value is {}", describe_dims_with_origin(t)));
     return poison();
   }
@@ -258,8 +263,7 @@ Value Lowering::view(const TensorValue& t, const ast::Expr& e) {
   result.span = place(e.span);
   if (!check_rows(result.dims, e.span)) return poison();
   if (rest.empty()) {  // a permutation
-    bool is_permutation = entries.size() == t.dims.size();
-    if (is_permutation) {
+    if (entries.size() == t.dims.size()) {
       std::vector<int> order;
       for (const Entry& entry : entries) order.push_back(entry.source);
       TensorValue moved = reorder(t, order, e.span);

@@ -50,7 +50,10 @@ std::optional<Dims> Lowering::evaluate_dims(const ast::Dims& list, bool allow_ro
   for (const ast::ExprPtr& e : list.entries) {
     if (e->kind == ast::ExprKind::ellipsis && frame_->ellipsis) {
       result.insert(result.end(), frame_->ellipsis->begin(), frame_->ellipsis->end());
-    } else if (e->kind == ast::ExprKind::ellipsis || e->kind == ast::ExprKind::underscore) {
+    } else if (e->kind == ast::ExprKind::ellipsis) {
+      error(Code::E0201, e->span, "`...` stands for nothing here: no argument of this definition has it");
+      is_good = false;
+    } else if (e->kind == ast::ExprKind::underscore) {
       error(Code::E0206, e->span, "a size is needed here");
       is_good = false;
     } else if (std::optional<Dim> d = evaluate_dim(*e)) {
@@ -128,6 +131,7 @@ std::optional<std::vector<const CallArgument*>> Lowering::sort_arguments(const s
 
 // `x[B, H, W, C]` passed for `x[B, C, H, W]`: names that both sides have must stand in the same order.
 bool Lowering::check_spelling(const ast::Parameter& p, const CallArgument& argument, const TensorValue& t) {
+  if (!p.dims) return true;
   std::vector<std::string> wanted, given;
   for (const ast::ExprPtr& e : p.dims->entries)
     if (e->kind == ast::ExprKind::name) wanted.push_back(e->text);
@@ -193,7 +197,7 @@ bool Lowering::bind_dim_name(std::string_view name, Span name_span, const Dim& a
   auto before = binding.bound_by.find(std::string(name));
   bool has_before = before != binding.bound_by.end();
   auto size_text = [&](const Dim& d) {
-    return d.extent.rows ? fmt::format("{} rows", dims_.show(d)) : std::to_string(d.extent.size);
+    return d.extent.rows ? fmt::format("{} rows", dims_.show(dims_.leave(d, frame_->id))) : std::to_string(d.extent.size);
   };
   auto label_text = [&](const Conflict& c, const Dim& d) {
     if (!c.is_class) return describe_dims_with_origin(*c.value);
@@ -202,7 +206,9 @@ bool Lowering::bind_dim_name(std::string_view name, Span name_span, const Dim& a
   };
   if (has_before && (is_class || before->second.is_class)) {
     const Conflict& other = before->second;
-    auto noun = [](const Conflict& c) { return c.is_class ? "classes" : "columns"; };
+    auto noun = [&](const Conflict& c) {
+      return c.is_class ? std::string("classes") : c.is_last ? std::string("columns") : fmt::format("entries in `{}`", name);
+    };
     Dim first = want, second = actual;
     Diagnostic& d = error(Code::E0101, other.span,
                           fmt::format("{} has {} {}, but {} has {} {}", other.text, size_text(first), noun(other), subject,
@@ -245,10 +251,18 @@ bool Lowering::bind_dim_name(std::string_view name, Span name_span, const Dim& a
   return false;
 }
 
+std::optional<DType> Lowering::declared_type(const ast::Type& type) {
+  std::optional<DType> known = parse_dtype(type.name.text);
+  if (!known && type.name.text == "bf16")
+    not_in_this_version(type.span, "the type `bf16` is");
+  else if (!known)
+    error(Code::E0201, type.name.span, fmt::format("unknown type `{}`", type.name.text))
+        .help.push_back("types are f32, f64, i32, i64, u8, bool and class(N)");
+  return known;
+}
+
 // The element type: what arithmetic would convert is converted, anything else must be as declared.
-bool Lowering::match_type(const ast::Parameter& p, const CallArgument& argument, TensorValue& t, Binding& binding,
-                          bool& bind_class) {
-  (void)binding;
+bool Lowering::match_type(const ast::Parameter& p, const CallArgument& argument, TensorValue& t, bool& bind_class) {
   bind_class = false;
   std::string subject = quote(argument.span, fmt::format("`{}`", p.name.text));
   if (!p.type) {
@@ -267,15 +281,8 @@ bool Lowering::match_type(const ast::Parameter& p, const CallArgument& argument,
     bind_class = t.is_class;
     return true;
   }
-  std::optional<DType> wanted = parse_dtype(type);
-  if (!wanted) {
-    if (type == "bf16")
-      not_in_this_version(p.type->span, "the type `bf16` is");
-    else
-      error(Code::E0201, p.type->name.span, fmt::format("unknown type `{}`", type))
-          .help.push_back("types are f32, f64, i32, i64, u8, bool and class(N)");
-    return false;
-  }
+  std::optional<DType> wanted = declared_type(*p.type);
+  if (!wanted) return false;
   if (t.dtype == *wanted && !(t.is_class && is_float(*wanted))) return true;
   bool widens = is_float(*wanted) || (*wanted == DType::i32 && t.dtype == DType::u8) ||
                 (*wanted == DType::i64 && !is_float(t.dtype) && t.dtype != DType::boolean);
@@ -293,15 +300,23 @@ bool Lowering::match_type(const ast::Parameter& p, const CallArgument& argument,
 bool Lowering::bind_tensor(const ast::Parameter& p, const CallArgument& argument, TensorValue t, Binding& binding) {
   bool bind_class = false;
   TensorValue given = t;
-  if (!match_type(p, argument, t, binding, bind_class)) return false;
+  if (!match_type(p, argument, t, bind_class)) return false;
   if (!check_spelling(p, argument, given)) return false;
-  const std::vector<ast::ExprPtr>& entries = p.dims->entries;
+  static const std::vector<ast::ExprPtr> nothing;
+  const std::vector<ast::ExprPtr>& entries = p.dims ? p.dims->entries : nothing;  // `n : i32` is a single number
   size_t ellipsis = entries.size();
   for (size_t i = 0; i < entries.size(); ++i)
     if (entries[i]->kind == ast::ExprKind::ellipsis) ellipsis = i;
   bool has_ellipsis = ellipsis < entries.size();
   size_t fixed = entries.size() - (has_ellipsis ? 1 : 0);
   std::string subject = quote(argument.span, fmt::format("`{}`", p.name.text));
+  if (!p.dims && !given.dims.empty()) {
+    error(Code::E0108, argument.span,
+          fmt::format("`{}` of `{}` is a single number, and {} is {}", p.name.text, frame_->definition->name(), subject,
+                      dims_.show(given.dims)))
+        .help.push_back(fmt::format("declare it as `{}[...]` to take any shape", p.name.text));
+    return false;
+  }
   if (given.dims.size() < fixed || (!has_ellipsis && given.dims.size() != fixed)) {
     Diagnostic& d = error(Code::E0108, argument.span,
                           fmt::format("`{}` of `{}` is {}, and {} is {}", p.name.text, frame_->definition->name(),
@@ -358,7 +373,8 @@ bool Lowering::bind_tensor(const ast::Parameter& p, const CallArgument& argument
     if (e.kind == ast::ExprKind::underscore) {
       uint32_t id = dims_.make(dims_.show(actual), actual.extent, actual.origin, frame_->id, dims_.to_sum(actual));
       inner.push_back({id, actual.extent, actual.origin});
-    } else if (e.kind == ast::ExprKind::name) {
+    } else if (Local* local = nullptr; e.kind == ast::ExprKind::name &&
+                                       (!(local = find_local(e.text)) || local->kind == Local::Kind::dimension)) {
       bool is_last = at == given.dims.size();
       if (!bind_dim_name(e.text, e.span, actual, argument, p, false, is_last, kept, binding)) return false;
       Value v = lookup(e.text, e.span);
@@ -368,7 +384,7 @@ bool Lowering::bind_tensor(const ast::Parameter& p, const CallArgument& argument
       std::optional<Dim> want = evaluate_dim(e);
       if (!want) return false;
       if (want->extent != actual.extent) {
-        std::string_view noun = at == given.dims.size() && given.dims.size() > 1 ? "columns" : "entries there";
+        std::string_view noun = given.dims.size() == 1 ? "entries" : at == given.dims.size() ? "columns" : "entries there";
         Diagnostic& d =
             error(Code::E0101, argument.span,
                   fmt::format("{} has {} {}, but `{}` takes {} for `{}`", subject, dims_.show(Dim{0, actual.extent, {}}), noun,
@@ -397,6 +413,13 @@ bool Lowering::bind_tensor(const ast::Parameter& p, const CallArgument& argument
       }
     }
     if (size.kind == ast::ExprKind::name) {
+      if (!bind_class && !find_local(size.text) && !program_.find(*frame_->file, size.text)) {
+        error(Code::E0206, argument.span,
+              fmt::format("`{}` takes `{}` from the classes of `{}`, and {} holds plain {}", frame_->definition->name(), size.text,
+                          p.name.text, subject, dtype_name(given.dtype)))
+            .help.push_back("declare the field as `class(N)`");
+        return false;
+      }
       Value v = lookup(size.text, size.span);
       if (v.is(ValueKind::number)) t.classes = dims_.to_dim(v.sum, given.classes.origin);
     }
@@ -483,15 +506,13 @@ std::optional<TensorValue> Lowering::match_result(const Definition& d, const ast
   TensorValue result = reorder(t, order, span);
   result.dims = dims;
   if (declared.type && declared.type->name.text != "class") {
-    std::optional<DType> wanted = parse_dtype(declared.type->name.text);
-    if (!wanted) {
-      error(Code::E0201, declared.type->name.span, fmt::format("unknown type `{}`", declared.type->name.text));
-      return std::nullopt;
-    }
+    std::optional<DType> wanted = declared_type(*declared.type);
+    if (!wanted) return std::nullopt;
     if (*wanted != result.dtype) {
       error(Code::E0206, span,
             fmt::format("`{}` declares a result of {}, and its body gives {}", d.name(), dtype_name(*wanted),
-                        dtype_name(result.dtype)));
+                        dtype_name(result.dtype)))
+          .labels.push_back({declared.span, "declared here"});
       return std::nullopt;
     }
   }

@@ -3,23 +3,38 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
+#include "base/check.h"
 #include "frontend/lowering.h"
 
 namespace nnc {
 
 namespace {
 
-const ast::Argument* find_option(const ast::Stmt& s, std::string_view name) {
-  for (const ast::Argument& a : s.options)
-    if (a.name && a.name->text == name) return &a;
-  return nullptr;
-}
+// What a test may write where a number is meant, and what stays as it is: a choice, a function.
+bool becomes_tensor(const Value& v) { return v.is(ValueKind::tensor) || v.is(ValueKind::array) || v.is(ValueKind::tuple); }
 
 }  // namespace
 
+// `tolerance` is the only option of `expect` and `check_gradients`.
+void Lowering::read_tolerance(const ast::Stmt& s, std::string_view word, double& tolerance) {
+  for (const ast::Argument& a : s.options) {
+    if (a.name->text != "tolerance") {
+      error(Code::E0204, a.name->span, fmt::format("`{}` has no option `{}`", word, a.name->text))
+          .help.push_back("it has `tolerance`");
+      continue;
+    }
+    Value v = evaluate(*a.value);
+    std::optional<double> t = number_of(v);
+    if (t && *t >= 0)
+      tolerance = *t;
+    else if (!is_poison(v))
+      error(Code::E0304, a.value->span, "a tolerance must be a number, at least 0");
+  }
+}
+
 Value Lowering::as_input(const Value& v, Span span) {
-  if (v.is(ValueKind::tensor) && graph_[v.tensor.node].op == Op::input) return v;
   if (std::optional<double> x = number_of(v)) {
     TensorValue t;
     std::string name = fmt::format("x{}", test_inputs_.size());
@@ -28,6 +43,7 @@ Value Lowering::as_input(const Value& v, Span span) {
     test_inputs_.push_back({name, {*x}});
     return Value::of(t);
   }
+  if (!becomes_tensor(v)) return v;
   std::optional<TensorValue> t = as_tensor(v, span);
   return t ? Value::of(*t) : poison();
 }
@@ -69,17 +85,7 @@ Value Lowering::builtin_gradient(const BuiltinCall& call) {
 void Lowering::execute_expect(const ast::Stmt& s, Module::Test& test) {
   Module::Expectation x;
   x.span = s.span;
-  if (const ast::Argument* tolerance = find_option(s, "tolerance")) {
-    std::optional<double> t = number_of(evaluate(*tolerance->value));
-    if (t && *t >= 0)
-      x.tolerance = *t;
-    else
-      error(Code::E0304, tolerance->value->span, "a tolerance must be a number, at least 0");
-  }
-  for (const ast::Argument& a : s.options)
-    if (a.name && a.name->text != "tolerance")
-      error(Code::E0204, a.name->span, fmt::format("`expect` has no option `{}`", a.name->text))
-          .help.push_back("it has `tolerance`");
+  read_tolerance(s, "expect", x.tolerance);
   const ast::Expr& e = *s.value;
   auto decide = [&](bool passed, std::string message) {
     x.kind = Module::Expectation::Kind::decided;
@@ -91,7 +97,7 @@ void Lowering::execute_expect(const ast::Stmt& s, Module::Test& test) {
     std::function<std::string(const Value&)> text = [&](const Value& i) -> std::string {
       if (i.is(ValueKind::number))
         return i.is_size && !is_constant(i.sum) ? fmt::format("{} ({:g})", dims_.show(i.sum), i.number)
-                                                : fmt::format("{:g}", i.number);
+                                                : fmt::format("{:.9g}", i.number);
       if (i.is(ValueKind::boolean)) return i.boolean ? "true" : "false";
       std::string list;
       for (const Value& item : i.items) list += (list.empty() ? "" : ", ") + text(item);
@@ -107,7 +113,7 @@ void Lowering::execute_expect(const ast::Stmt& s, Module::Test& test) {
       return v.is(ValueKind::number) || v.is(ValueKind::boolean);
     };
     if (is_known(a) && is_known(b))
-      return decide(show(a) == show(b) || sizes_only(a) == sizes_only(b), fmt::format("{} is not {}", show(a), show(b)));
+      return decide(is_near(a, b, x.tolerance), fmt::format("{} is not {}", show(a), show(b)));
     if (std::optional<bool> same = same_choice(a, b)) return decide(*same, "the two differ");
     if (a.is(ValueKind::tuple) || b.is(ValueKind::tuple)) {
       if (!a.is(ValueKind::tuple) || !b.is(ValueKind::tuple) || a.items.size() != b.items.size())
@@ -178,18 +184,13 @@ void Lowering::keep_needed(Module::Expectation& x, const std::vector<Output>& ou
     if (x.graph.find_persistent(p.persistent.name)) x.parameters.push_back(p);
 }
 
-std::vector<double> Lowering::sizes_only(const Value& v) const {
-  std::vector<double> numbers;
-  std::function<void(const Value&)> visit = [&](const Value& i) {
-    if (i.is(ValueKind::array)) {
-      numbers.push_back(-1 - double(i.items.size()) * 1e-3);
-      for (const Value& item : i.items) visit(item);
-    } else {
-      numbers.push_back(i.is(ValueKind::boolean) ? double(i.boolean) : i.number);
-    }
-  };
-  visit(v);
-  return numbers;
+// Equality of what is known while checking, of numbers as of tensors that are evaluated: within the tolerance.
+bool Lowering::is_near(const Value& a, const Value& b, double tolerance) {
+  if (a.is(ValueKind::array) || b.is(ValueKind::array))
+    return a.kind == b.kind && std::equal(a.items.begin(), a.items.end(), b.items.begin(), b.items.end(),
+                                          [&](const Value& i, const Value& j) { return is_near(i, j, tolerance); });
+  double x = a.is(ValueKind::boolean) ? a.boolean : a.number, y = b.is(ValueKind::boolean) ? b.boolean : b.number;
+  return x == y || (std::isnan(x) && std::isnan(y)) || std::abs(x - y) <= tolerance * std::max(1.0, std::abs(y));
 }
 
 void Lowering::compare(const Value& a, const Value& b, const ast::Expr& e, Module::Expectation x, Module::Test& test) {
@@ -226,13 +227,7 @@ void Lowering::execute_check_gradients(const ast::Stmt& s, Module::Test& test) {
   x.span = s.span;
   x.kind = Module::Expectation::Kind::check_gradients;
   x.tolerance = 1e-5;
-  if (const ast::Argument* tolerance = find_option(s, "tolerance")) {
-    std::optional<double> t = number_of(evaluate(*tolerance->value));
-    if (t && *t >= 0)
-      x.tolerance = *t;
-    else
-      error(Code::E0304, tolerance->value->span, "a tolerance must be a number, at least 0");
-  }
+  read_tolerance(s, "check_gradients", x.tolerance);
   Value v = evaluate(*s.value);
   std::optional<TensorValue> t = as_tensor(v, s.value->span);
   if (!t) return;
@@ -265,10 +260,10 @@ void Lowering::execute_expect_error(const ast::Stmt& s, Module::Test& test) {
   frame_->locals.resize(names);
   diagnostics_ = outer;
   reported_ = std::move(reported);
-  std::string wanted = s.text ? s.text->text : "";
+  NNC_CHECK(s.text, "`expect error` without a text");
+  const std::string& wanted = s.text->text;
   std::string first;
   for (const Diagnostic& d : found.items()) {
-    if (d.severity != Severity::error) continue;
     std::string whole = fmt::format("{} {}", code_name(d.code), d.message);
     if (first.empty()) first = whole;
     if (whole.find(wanted) != std::string::npos) x.passed = true;
@@ -281,7 +276,7 @@ void Lowering::execute_expect_error(const ast::Stmt& s, Module::Test& test) {
 
 void Lowering::bind_local_definitions(const std::vector<ast::StmtPtr>& statements) {
   for (const ast::StmtPtr& s : statements) {
-    if (s->kind != ast::StmtKind::definition || !s->item) continue;
+    if (s->kind != ast::StmtKind::definition) continue;
     if (const ast::Callable* c = std::get_if<ast::Callable>(&s->item->node)) {
       local_definitions_.push_back({frame_->file, c, s->item->has_errors});
       Value v = Value::of_text(ValueKind::callable, c->name.text);
@@ -298,7 +293,7 @@ void Lowering::bind_local_definitions(const std::vector<ast::StmtPtr>& statement
 
 void Lowering::try_local_definitions(const std::vector<ast::StmtPtr>& statements) {
   for (const ast::StmtPtr& s : statements) {
-    if (s->kind != ast::StmtKind::definition || !s->item) continue;
+    if (s->kind != ast::StmtKind::definition) continue;
     const ast::Callable* c = std::get_if<ast::Callable>(&s->item->node);
     if (!c) continue;
     Definition d{frame_->file, c, s->item->has_errors};

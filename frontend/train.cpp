@@ -13,9 +13,9 @@ namespace {
 
 /// Whether parts of the train block could not be read: what it seems to lack may stand there.
 bool is_train_partial(const SourceFile& file) {
-  for (const ast::Item& item : file.tree->items)
-    if (std::get_if<ast::Train>(&item.node) == file.train) return item.has_errors;
-  return false;
+  return std::any_of(file.tree->items.begin(), file.tree->items.end(), [&](const ast::Item& item) {
+    return std::get_if<ast::Train>(&item.node) == file.train && item.has_errors;
+  });
 }
 
 }  // namespace
@@ -55,24 +55,27 @@ std::optional<SourceSpec> Lowering::evaluate_source(const ast::Expr& e) {
   spec.kind = kind->second;
   using S = SourceSpec::Kind;
   bool has_key = spec.kind == S::npz || spec.kind == S::safetensors;
-  size_t texts = 0;
-  bool is_good = true;
+  std::string takes = has_key ? "one file and one key" : "one file";
+  std::string_view only_option = has_key ? "key" : spec.kind == S::csv ? "columns" : spec.kind == S::text ? "context" : "";
+  size_t texts = 0;  // those without a name: the file, then the key
+  bool is_good = true, is_empty = false;
   for (const ast::Argument& a : e.arguments) {
     std::string option = a.name ? a.name->text : "";
     if (option.empty() || (option == "key" && has_key)) {
+      bool is_key = !option.empty() || texts > 0;
       if (a.value->kind != ast::ExprKind::string) {
-        error(Code::E0206, a.value->span, fmt::format("`{}` needs {} in quotes", name, texts == 0 ? "a file" : "a key"));
+        error(Code::E0206, a.value->span, fmt::format("`{}` needs {} in quotes", name, is_key ? "a key" : "a file"));
         is_good = false;
-      } else if (texts == 0 && option.empty()) {
-        spec.path = frame_->file->folder + a.value->text;
-        if (!a.value->text.empty() && a.value->text[0] == '/') spec.path = a.value->text;
-      } else if (texts <= 1 && has_key) {
+      } else if (is_key && (!has_key || !spec.key.empty())) {
+        error(Code::E0204, a.span, fmt::format("`{}` takes {}", name, takes));
+        is_good = false;
+      } else if (is_key) {
         spec.key = a.value->text;
       } else {
-        error(Code::E0204, a.span, fmt::format("`{}` takes one file", name));
-        is_good = false;
+        spec.path = a.value->text.starts_with('/') ? a.value->text : frame_->file->folder + a.value->text;
+        is_empty = a.value->text.empty();
       }
-      ++texts;
+      if (option.empty()) ++texts;
     } else if (option == "columns" && spec.kind == S::csv) {
       const ast::Expr& c = *a.value;
       if (c.kind == ast::ExprKind::range) {
@@ -114,12 +117,14 @@ std::optional<SourceSpec> Lowering::evaluate_source(const ast::Expr& e) {
       is_good = is_good && n;
       if (n) spec.context = *n;
     } else {
-      error(Code::E0204, a.name->span, fmt::format("`{}` has no option `{}`", name, option));
+      Diagnostic& d = error(Code::E0204, a.name->span, fmt::format("`{}` has no option `{}`", name, option));
+      if (!only_option.empty()) d.help.push_back(fmt::format("it has `{}`", only_option));
       is_good = false;
     }
   }
-  if (is_good && texts == 0) {
-    error(Code::E0202, e.span, fmt::format("`{}` needs a file", name)).help.push_back(fmt::format("write `{}(\"file\")`", name));
+  if (is_good && (texts == 0 || is_empty)) {
+    error(Code::E0202, e.span, fmt::format("`{}` needs a file", name))
+        .help.push_back(fmt::format("write `{}(\"file\"{})`", name, has_key ? ", \"key\"" : ""));
     return std::nullopt;
   }
   if (is_good && spec.kind == S::text && spec.context == 0) {
@@ -141,20 +146,14 @@ std::optional<SplitSpec> Lowering::evaluate_split(const ast::Split& split) {
   if (split.kind == ast::Split::Kind::from) {
     spec.kind = SplitSpec::Kind::from;
     spec.other = split.other.text;
-    const Global* other = program_.find(*frame_->file, split.other.text);
-    if (!other || !other->data) {
-      error(Code::E0201, split.other.span, fmt::format("unknown data block `{}`", split.other.text));
-      return std::nullopt;
-    }
+    if (!find_data_block(split.other.text, split.other.span)) return std::nullopt;
     return spec;
   }
   spec.kind = split.kind == ast::Split::Kind::last ? SplitSpec::Kind::last : SplitSpec::Kind::random;
-  if (!split.share || split.share->kind == ast::ExprKind::error) return std::nullopt;
+  NNC_CHECK(split.share, "a share that the parser left out");
+  if (split.share->kind == ast::ExprKind::error) return std::nullopt;
   spec.fraction = split.share->number / 100;
-  if (spec.fraction <= 0 || spec.fraction >= 1) {
-    error(Code::E0304, split.share->span, "a share of the data lies between 0% and 100%");
-    return std::nullopt;
-  }
+  NNC_CHECK(spec.fraction > 0 && spec.fraction < 1, "a share that the parser let pass");
   return spec;
 }
 
@@ -166,25 +165,16 @@ DataSpec Lowering::evaluate_data(const ast::Data& data) {
     std::optional<SourceSpec> source = evaluate_source(*field.source);
     DType dtype = DType::f32;
     int64_t classes = 0;
-    bool is_good = source.has_value();
     if (field.type) {
       const std::string& type = field.type->name.text;
       if (type == "class") {
         dtype = DType::i32;
-        std::optional<Dim> n = field.type->size ? evaluate_dim(*field.type->size) : std::nullopt;
-        if (n)
+        if (!field.type->size)
+          error(Code::E0202, field.type->span, "`class` needs the number of classes").help.push_back("write `class(10)`");
+        else if (std::optional<Dim> n = evaluate_dim(*field.type->size))
           classes = n->extent.size;
-        else
-          is_good = false;
-      } else if (std::optional<DType> known = parse_dtype(type)) {
-        dtype = *known;
-      } else {
-        is_good = false;
-        if (type == "bf16")
-          not_in_this_version(field.type->span, "the type `bf16` is");
-        else if (!type.empty())
-          error(Code::E0201, field.type->name.span, fmt::format("unknown type `{}`", type))
-              .help.push_back("types are f32, f64, i32, i64, u8, bool and class(N)");
+      } else if (!type.empty()) {
+        dtype = declared_type(*field.type).value_or(DType::f32);
       }
     }
     for (const ast::FieldName& name : field.names) {
@@ -208,7 +198,6 @@ DataSpec Lowering::evaluate_data(const ast::Data& data) {
           }
       }
       if (source) f.source = *source;
-      (void)is_good;
       if (has_shape) spec.fields.push_back(std::move(f));
     }
   }
@@ -226,7 +215,25 @@ DataSpec Lowering::evaluate_data(const ast::Data& data) {
   return spec;
 }
 
-const ast::Data* Lowering::find_data(Span* clause_span) {
+// A data block by its name, or an error.
+const ast::Data* Lowering::find_data_block(std::string_view name, Span span) {
+  const Global* g = program_.find(*frame_->file, name);
+  if (g && g->data) return g->data;
+  if (frame_->file->tree->has_errors) return nullptr;  // it may stand in what could not be read
+  if (g) {
+    error(Code::E0206, span, fmt::format("`{}` is a {}, not a data block", name, global_kind(*g)));
+    return nullptr;
+  }
+  std::vector<std::string> names;
+  for (const auto& [n, global] : frame_->file->globals)
+    if (global.data) names.push_back(n);
+  std::string similar = nearest(name, names);
+  error(Code::E0201, span,
+        fmt::format("unknown data block `{}`{}", name, similar.empty() ? "" : fmt::format("; a similar one is `{}`", similar)));
+  return nullptr;
+}
+
+const ast::Data* Lowering::find_data() {
   const ast::Stmt* clause = nullptr;
   for (const ast::StmtPtr& s : program_.main->train->statements)
     if (s->kind == ast::StmtKind::clause && s->name.text == "data") {
@@ -243,26 +250,13 @@ const ast::Data* Lowering::find_data(Span* clause_span) {
         .help.push_back("add a line such as `data NAME, batch: 32`");
     return nullptr;
   }
-  if (clause_span) *clause_span = clause->span;
   if (clause->arguments.size() != 1 || clause->arguments[0].value->kind != ast::ExprKind::name) {
-    if (!is_partial && (clause->arguments.empty() || clause->arguments[0].value->kind != ast::ExprKind::error))
-      error(Code::E0303, clause->span, "`data` needs the name of one data block");
+    if (!is_partial)
+      error(Code::E0303, clause->span, "`data` needs the name of one data block").help.push_back("write `data NAME, batch: 32`");
     return nullptr;
   }
   const ast::Expr& name = *clause->arguments[0].value;
-  const Global* g = program_.find(*program_.main, name.text);
-  if (!g || !g->data) {
-    std::vector<std::string> names;
-    for (const auto& [n, global] : program_.main->globals)
-      if (global.data) names.push_back(n);
-    std::string similar = nearest(name.text, names);
-    if (!program_.main->tree->has_errors)
-      error(Code::E0201, name.span,
-            fmt::format("unknown data block `{}`{}", name.text,
-                        similar.empty() ? "" : fmt::format("; a similar one is `{}`", similar)));
-    return nullptr;
-  }
-  return g->data;
+  return find_data_block(name.text, name.span);
 }
 
 // Fields become inputs: a row of the batch each, with their own dimensions behind.
@@ -282,7 +276,7 @@ void Lowering::bind_data(const DataSpec& data) {
       Origin origin{spec->span, "declared"};
       if (name.dims) {
         std::optional<Dims> own = evaluate_dims(*name.dims, false);
-        if (!own) continue;
+        NNC_CHECK(own, spec->name);  // as when the field was declared
         for (Dim& d : *own) {
           if (!d.named() || !d.origin.span.valid()) d.origin = origin;
           t.dims.push_back(d);
@@ -306,12 +300,10 @@ Value Lowering::evaluate_override(const std::string& text, Span) {
   if (text == "all" || text == "none" || text == "same") return Value::of_text(ValueKind::symbol, text);
   char* end = nullptr;
   double number = std::strtod(text.c_str(), &end);
-  if (!text.empty() && end == text.c_str() + text.size()) {
-    if (std::floor(number) == number && std::abs(number) < 1e15 && text.find_first_of(".eE") == std::string::npos)
-      return Value::of_size(int64_t(number));
-    return Value::of_number(number);
-  }
-  NNC_UNREACHABLE("an override that check_overrides let pass: " + text);
+  NNC_CHECK(!text.empty() && end == text.c_str() + text.size(), "an override that check_overrides let pass: " + text);
+  if (std::floor(number) == number && std::abs(number) < 1e15 && text.find_first_of(".eE") == std::string::npos)
+    return Value::of_size(int64_t(number));
+  return Value::of_number(number);
 }
 
 Value Lowering::option_value(const ast::Argument& a, const std::string& path) {
@@ -327,7 +319,8 @@ TrainSpec Lowering::evaluate_train_spec() {
   frame.file = program_.main;
   frame.id = next_frame_++;
   FrameScope scope(*this, frame);
-  const ast::Data* data = find_data(nullptr);
+  bind_dimension("B", rows_, train.keyword_span);
+  const ast::Data* data = find_data();
   if (data) {
     spec.data = evaluate_data(*data);
     for (const SplitSpec* split : {&spec.data.test, &spec.data.valid})
@@ -368,17 +361,20 @@ TrainSpec Lowering::evaluate_train_spec() {
     auto option = [&](std::string_view name) -> const ast::Argument* {
       const ast::Argument* found = nullptr;
       for (const ast::Argument& a : s.options)
-        if (a.name && a.name->text == name) found = &a;
+        if (a.name->text == name) found = &a;
       return found;
     };
     auto allow = [&](std::initializer_list<std::string_view> names) {
       for (const ast::Argument& a : s.options) {
-        if (!a.name || std::find(names.begin(), names.end(), a.name->text) != names.end()) continue;
+        if (std::find(names.begin(), names.end(), a.name->text) != names.end()) continue;
         std::string similar = nearest(a.name->text, std::vector<std::string>(names.begin(), names.end()));
         Diagnostic& d = error(Code::E0204, a.name->span,
                               fmt::format("`{}` has no option `{}`{}", word, a.name->text,
                                           similar.empty() ? "" : fmt::format("; a similar one is `{}`", similar)));
-        if (similar.empty() && names.size() > 0) d.help.push_back(fmt::format("it has `{}`", *names.begin()));
+        if (word == "using")
+          d.help.push_back("it has `clip_norm`; hyperparameters stand in the optimizer's brackets: `sgd(lr: 0.01)`");
+        else if (similar.empty() && names.size() > 0)
+          d.help.push_back(fmt::format("it has `{}`", *names.begin()));
       }
     };
     auto single = [&](int64_t least) -> std::optional<int64_t> {
@@ -408,13 +404,9 @@ TrainSpec Lowering::evaluate_train_spec() {
         std::optional<double> x = number_of(v);
         if (x && *x > 0)
           spec.clip_norm = *x;
-        else if (!is_poison(v))
-          error(Code::E0304, clip->value->span, "`clip_norm` must be a number above 0");
+        else if (!is_poison(v) && !(v.is(ValueKind::symbol) && v.text == "none"))
+          error(Code::E0304, clip->value->span, "`clip_norm` must be a number above 0 or `none`");
       }
-      for (const ast::Argument& a : s.arguments)
-        if (a.name)
-          error(Code::E0204, a.name->span, fmt::format("`using` has no option `{}`", a.name->text))
-              .help.push_back("hyperparameters stand in the optimizer's brackets: `sgd(lr: 0.01)`");
     } else if (word == "epochs") {
       allow({});
       if (std::optional<int64_t> n = single(0)) spec.epochs = *n;
@@ -459,11 +451,7 @@ TrainSpec Lowering::evaluate_train_spec() {
     spec.epochs = 0;
   }
   if (const std::string* clip = program_.override_of("using.clip_norm")) {
-    Value v = evaluate_override(*clip, spec.span);
-    if (std::optional<double> x = number_of(v); x && *x > 0)
-      spec.clip_norm = *x;
-    else if (v.is(ValueKind::symbol))
-      spec.clip_norm.reset();
+    spec.clip_norm = number_of(evaluate_override(*clip, spec.span));  // or `none`
   }
   if (is_train_partial(*program_.main)) return spec;
   if (!has_minimize)

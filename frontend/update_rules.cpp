@@ -32,7 +32,6 @@ std::vector<UpdateRule> make_update_rules(const Program& program, const std::vec
   for (const ast::StmtPtr& s : program.main->train->statements) {
     if (s->kind != ast::StmtKind::clause || s->name.text != "using") continue;
     for (const ast::Argument& a : s->arguments) {
-      if (a.name) continue;
       int letters = -1;
       if (a.pattern)
         letters = int(std::count_if(a.pattern->text.begin(), a.pattern->text.end(), [](char c) { return c != '*'; }));

@@ -1,0 +1,434 @@
+// What stands after `using`, what an optimizer may do, and parameters that no gradient reaches.
+#include "tests/unit/frontend_said.h"
+
+namespace nnc::frontend_tests {
+namespace {
+
+const std::string data = R"(data d { x[4] : f32 = csv("d.csv", columns: 0..4))"
+                         "\n"
+                         R"( u : u8 = csv("d.csv", columns: 4))"
+                         "\n"
+                         R"( c : class(5) = csv("d.csv", columns: 4) })"
+                         "\n"
+                         "";
+
+TEST_CASE("optimizers and their hyperparameters", "[frontend][optimizer]") {
+  check_sayings({
+      {data + R"(
+model M(x[B, 4]) { x |> fc: Dense(5) }
+train { data d
+ minimize cross_entropy(M(x), c)
+ using sgd(0.1)
+ epochs 1 })",
+       ""},
+      {data + R"(
+model M(x[B, 4]) { x |> fc: Dense(5) }
+train { data d
+ minimize cross_entropy(M(x), c)
+ using sgd
+ epochs 1 })",
+       "E0202 `sgd`: `sgd` needs `lr`"},
+      {data + R"(
+model M(x[B, 4]) { x |> fc: Dense(5) }
+train { data d
+ minimize cross_entropy(M(x), c)
+ using sgd(0.1, 0.9, 3, 4, 5, 6)
+ epochs 1 })",
+       "E0204 `6`: `sgd` takes 5 arguments, not 6"},
+      {data + R"(
+model M(x[B, 4]) { x |> fc: Dense(5) }
+train { data d
+ minimize cross_entropy(M(x), c)
+ using Dense(3)
+ epochs 1 })",
+       "E0306 `Dense`: `Dense` is not an optimizer\n"
+       "  help write `using sgd(lr: 0.01)`"},
+      {data + R"(
+model M(x[B, 4]) { x |> fc: Dense(5) }
+train { data d
+ minimize cross_entropy(M(x), c)
+ using 3
+ epochs 1 })",
+       "E0306 `3`: `3` is not an optimizer\n"
+       "  help write `using sgd(lr: 0.01)`"},
+      {data + R"(
+model M(x[B, 4]) { x |> fc: Dense(5) }
+train { data d
+ minimize cross_entropy(M(x), c)
+ using foo(3)
+ epochs 1 })",
+       "E0201 `foo`: unknown name `foo`"},
+      {data + R"(
+model M(x[B, 4]) { x |> fc: Dense(5) }
+train { data d
+ minimize cross_entropy(M(x), c)
+ using relu(lr: 2)
+ epochs 1 })",
+       "E0306 `relu`: `relu` is not an optimizer\n"
+       "  help write `using sgd(lr: 0.01)`"},
+      {data + R"(
+model M(x[B, 4]) { x |> fc: Dense(5) }
+train { data d
+ minimize cross_entropy(M(x), c)
+ using (sgd)(lr: 1)(3)
+ epochs 1 })",
+       "E0306 `sgd)(lr: 1)`: `sgd)(lr: 1)` is not an optimizer\n"
+       "  help write `using sgd(lr: 0.01)`"},
+      {data + R"(
+model M(x[B, 4]) { x |> fc: Dense(5) }
+train { data d
+ minimize cross_entropy(M(x), c)
+ using sgd(lr: [1, 2])
+ epochs 1 })",
+       "E0306 `[1, 2]`: `lr` must be a single number, found [2]"},
+      {data + R"(
+model M(x[B, 4]) { x |> fc: Dense(5) }
+train { data d
+ minimize cross_entropy(M(x), c)
+ using sgd(lr: foo)
+ epochs 1 })",
+       "E0201 `foo`: unknown name `foo`"},
+      {data + R"(
+model M(x[B, 4]) { x |> fc: Dense(5) }
+train { data d
+ minimize cross_entropy(M(x), c)
+ using sgd(lr: step_decay(foo, every: 10))
+ epochs 1 })",
+       "E0201 `foo`: unknown name `foo`"},
+      {data + R"(
+model M(x[B, 4]) { x |> fc: Dense(5) }
+train { data d
+ minimize cross_entropy(M(x), c)
+ using sgd(lr: step_decay(1, 2, 3, 4, 5))
+ epochs 1 })",
+       "E0204 `4`: `step_decay` takes 3 arguments, not 5"},
+      {data + R"(
+model M(x[B, 4]) { x |> fc: Dense(5) }
+train { data d
+ minimize cross_entropy(M(x), c)
+ using sgd(lr: M(3))
+ epochs 1 })",
+       "E0108 `3`: `x` of `M` is [B, 4], and `3` is []\n"
+       "  label `3`: 0 dimensions, 2 needed"},
+      {data + R"(
+model M(x[B, 4]) { x |> fc: Dense(5) }
+train { data d
+ minimize cross_entropy(M(x), c)
+ using sgd(lr: sqrt(4))
+ epochs 1 })",
+       ""},
+      {data + R"(
+model M(x[B, 4]) { x |> fc: Dense(5) }
+train { data d
+ minimize cross_entropy(M(x), c)
+ using sgd(lr: step_decay(1, evry: 2))
+ epochs 1 })",
+       "E0204 `evry`: `step_decay` has no option `evry`; a similar one is `every`"},
+      {data + R"(fn k(a)(b) { a * b }
+model M(x[B, 4]) { x |> fc: Dense(5) }
+train { data d
+ minimize cross_entropy(M(x), c)
+ using sgd(lr: k(3)(4))
+ epochs 1 })",
+       ""},
+      {data + R"(fn k(a)(b) { a * b }
+model M(x[B, 4]) { x |> fc: Dense(5) }
+train { data d
+ minimize cross_entropy(M(x), c)
+ using sgd(lr: k(3))
+ epochs 1 })",
+       "E0206 `k(3)`: a tensor is needed here, found a layer without an input"},
+      {data + R"(optimizer o(lr) { update value = value - lr * grad
+ value }
+model M(x[B, 4]) { x |> fc: Dense(5) }
+train { data d
+ minimize cross_entropy(M(x), c)
+ using o(lr: 1)
+ epochs 1 })",
+       "E0208 `value`: an optimizer gives no result; it updates `value`"},
+      {data + R"(optimizer o(lr) { value }
+model M(x[B, 4]) { x |> fc: Dense(5) }
+train { data d
+ minimize cross_entropy(M(x), c)
+ using o(lr: 1)
+ epochs 1 })",
+       "E0208 `value`: an optimizer gives no result; it updates `value`"},
+      {data + R"(optimizer o(lr) { let a = 3 }
+model M(x[B, 4]) { x |> fc: Dense(5) }
+train { data d
+ minimize cross_entropy(M(x), c)
+ using o(lr: 1)
+ epochs 1 })",
+       "E0306 `o`: optimizer `o` never updates `value`\n"
+       "  help end it with `update value = ...`"},
+      {data + R"(optimizer o(lr) { foo
+ }
+model M(x[B, 4]) { x |> fc: Dense(5) }
+train { data d
+ minimize cross_entropy(M(x), c)
+ using o(lr: 1)
+ epochs 1 })",
+       "E0201 `foo`: unknown name `foo`\n"
+       "E0208 `foo`: an optimizer gives no result; it updates `value`"},
+      {data + R"(optimizer o(lr) { repeat 2 { update value = value - lr * grad } }
+model M(x[B, 4]) { x |> fc: Dense(5) }
+train { data d
+ minimize cross_entropy(M(x), c)
+ using o(lr: 1)
+ epochs 1 })",
+       ""},
+      {data + R"(optimizer o(lr) { state m = 0
+ update value = value - lr * grad }
+model M(x[B, 4]) { x |> fc: Dense(5) }
+train { data d
+ minimize cross_entropy(M(x), c)
+ using o(lr: 1)
+ epochs 1 })",
+       ""},
+      {data + R"(optimizer o(lr = foo) { update value = value - lr * grad }
+model M(x[B, 4]) { x |> fc: Dense(5) }
+train { data d
+ minimize cross_entropy(M(x), c)
+ using o
+ epochs 1 })",
+       "E0201 `foo`: unknown name `foo`"},
+      {data + R"(optimizer o(lr { update value = value - lr * grad }
+model M(x[B, 4]) { x |> fc: Dense(5) }
+train { data d
+ minimize cross_entropy(M(x), c)
+ using o(lr: 1)
+ epochs 1 })",
+       "E0008 `(`: this `(` is never closed\n"
+       "  label ``: `)` is expected here"},
+      {data + R"(
+model M(x[B, 4]) { x |> fc: Dense(5) }
+train { data d
+ minimize cross_entropy(M(x), c)
+ using sgd(lr: 1) for "fc.bias"
+ epochs 1 })",
+       R"(E0306 `sgd(lr: 1) for "fc.bias"`: no optimizer is responsible for `fc.weight`)"
+       "\n"
+       "  help add one without `for`, or freeze the parameter"},
+      {data + R"(
+model M(x[B, 4]) { x |> fc: Dense(5) }
+train { data d
+ minimize cross_entropy(M(x), c)
+ using sgd(lr: 1), adam(lr: 1) for "fc.b"
+ epochs 1 })",
+       R"(E0306 `"fc.b"`: no trainable parameter matches "fc.b")"},
+      {data + R"(
+model M(x[B, 4]) { x |> fc: Dense(5) }
+train { data d
+ minimize cross_entropy(M(x), c)
+ using sgd(lr: 1), adam(lr: 1)
+ epochs 1 })",
+       ""},
+      {data + R"(
+model M(x[B, 4]) { x |> fc: Dense(5) }
+train { data d
+ minimize cross_entropy(M(x), c)
+ using sgd(lr: 1) for "fc.*", adam(lr: 2) for "*"
+ epochs 1 })",
+       R"(E0306 `"*"`: no trainable parameter matches "*")"},
+      {data + R"(model M(x[B, 4]) { x |> fc: Dense(5) }
+train { data d
+ minimize cross_entropy(M(x), c)
+ using sgd(lr: zeros([2]))
+ epochs 1 })",
+       "E0306 `zeros([2])`: `lr` must be a single number, found [2]"},
+      {data + R"(model M(x[B, 4]) { x |> fc: Dense(5) }
+train { data d
+ minimize cross_entropy(M(x), c)
+ using sgd(lr: 1 / (step + 1))
+ epochs 1 })",
+       ""},
+      {data + R"(fn k(a)(b) { a * b }
+model M(x[B, 4]) { x |> fc: Dense(5) }
+train { data d
+ minimize cross_entropy(M(x), c)
+ using sgd(lr: k(3))
+ epochs 1 })",
+       "E0206 `k(3)`: a tensor is needed here, found a layer without an input"},
+      {data + R"(train { data d
+ minimize mean(x)
+ using sgd
+ epochs 1 })",
+       "E0202 `sgd`: `sgd` needs `lr`"},
+  });
+}
+
+TEST_CASE("what stands in the way of a gradient", "[frontend][optimizer]") {
+  check_sayings({
+      {data + R"(dim C = 4
+model M(x[B, C]) { param w[C] = 0
+ let h = x + w
+ h == 3 }
+train { data d
+ minimize mean(M(x))
+ using sgd(lr: 1)
+ epochs 1 })",
+       "E0302 `h == 3`: `==` has no gradient, so `w` cannot train (w -> h -> == -> loss)\n"
+       "  label `w`: `w`\n"
+       "  help let `w` reach the loss in another way, or mark it `frozen`"},
+      {data + R"(dim C = 4
+model M(x[B, C]) { param w[C] = 0
+ let h = x + w
+ h != 3 }
+train { data d
+ minimize mean(M(x))
+ using sgd(lr: 1)
+ epochs 1 })",
+       "E0302 `h != 3`: `!=` has no gradient, so `w` cannot train (w -> h -> != -> loss)\n"
+       "  label `w`: `w`\n"
+       "  help let `w` reach the loss in another way, or mark it `frozen`"},
+      {data + R"(dim C = 4
+model M(x[B, C]) { param w[C] = 0
+ let h = x + w
+ h < 3 }
+train { data d
+ minimize mean(M(x))
+ using sgd(lr: 1)
+ epochs 1 })",
+       "E0302 `h < 3`: `<` has no gradient, so `w` cannot train (w -> h -> < -> loss)\n"
+       "  label `w`: `w`\n"
+       "  help let `w` reach the loss in another way, or mark it `frozen`"},
+      {data + R"(dim C = 4
+model M(x[B, C]) { param w[C] = 0
+ let h = x + w
+ h <= 3 }
+train { data d
+ minimize mean(M(x))
+ using sgd(lr: 1)
+ epochs 1 })",
+       "E0302 `h <= 3`: `<=` has no gradient, so `w` cannot train (w -> h -> <= -> loss)\n"
+       "  label `w`: `w`\n"
+       "  help let `w` reach the loss in another way, or mark it `frozen`"},
+      {data + R"(dim C = 4
+model M(x[B, C]) { param w[C] = 0
+ let h = x + w
+ h > 3 }
+train { data d
+ minimize mean(M(x))
+ using sgd(lr: 1)
+ epochs 1 })",
+       "E0302 `h > 3`: `>` has no gradient, so `w` cannot train (w -> h -> > -> loss)\n"
+       "  label `w`: `w`\n"
+       "  help let `w` reach the loss in another way, or mark it `frozen`"},
+      {data + R"(dim C = 4
+model M(x[B, C]) { param w[C] = 0
+ let h = x + w
+ h >= 3 }
+train { data d
+ minimize mean(M(x))
+ using sgd(lr: 1)
+ epochs 1 })",
+       "E0302 `h >= 3`: `>=` has no gradient, so `w` cannot train (w -> h -> >= -> loss)\n"
+       "  label `w`: `w`\n"
+       "  help let `w` reach the loss in another way, or mark it `frozen`"},
+      {data + R"(dim C = 4
+model M(x[B, C]) { param w[C] = 0
+ let h = x + w
+ where(h > 0, 1, 2) }
+train { data d
+ minimize mean(M(x))
+ using sgd(lr: 1)
+ epochs 1 })",
+       "E0302 `h > 0`: `>` has no gradient, so `w` cannot train (w -> h -> > -> loss)\n"
+       "  label `w`: `w`\n"
+       "  help let `w` reach the loss in another way, or mark it `frozen`"},
+      {data + R"(dim C = 4
+model M(x[B, C]) { param w[C] = 0
+ let h = x + w
+ argmax(h, over: C) }
+train { data d
+ minimize mean(M(x))
+ using sgd(lr: 1)
+ epochs 1 })",
+       "E0302 `argmax(h, over: C)`: `argmax` has no gradient, so `w` cannot train (w -> h -> argmax -> loss)\n"
+       "  label `w`: `w`\n"
+       "  help let `w` reach the loss in another way, or mark it `frozen`"},
+      {data + R"(dim C = 4
+model M(x[B, C]) { param w[C] = 0
+ let h = x + w
+ floor(h) }
+train { data d
+ minimize mean(M(x))
+ using sgd(lr: 1)
+ epochs 1 })",
+       "E0302 `floor(h)`: `floor` has no gradient, so `w` cannot train (w -> h -> floor -> loss)\n"
+       "  label `w`: `w`\n"
+       "  help let `w` reach the loss in another way, or mark it `frozen`"},
+      {data + R"(dim C = 4
+model M(x[B, C]) { param w[C] = 0
+ let h = x + w
+ x[C: argmax(h, over: C)] }
+train { data d
+ minimize mean(M(x))
+ using sgd(lr: 1)
+ epochs 1 })",
+       "E0302 `argmax(h, over: C)`: `argmax` has no gradient, so `w` cannot train (w -> h -> argmax -> loss)\n"
+       "  label `w`: `w`\n"
+       "  help let `w` reach the loss in another way, or mark it `frozen`"},
+      {data + R"(dim C = 4
+model M(x[B, C]) { param w[C] = 0
+ let h = x + w
+ x }
+train { data d
+ minimize mean(M(x))
+ using sgd(lr: 1)
+ epochs 1 })",
+       "E0203 `w`: parameter `w` never reaches the loss, so it cannot train\n"
+       "  help remove it, use it in the result, or mark it `frozen`"},
+      {data + R"(dim C = 4
+model M(x[B, C]) { param w[C] = 0
+ let h = x + w
+ h }
+train { data d
+ minimize mean(M(x))
+ using sgd(lr: 1)
+ epochs 1 })",
+       ""},
+      {data + R"(dim C = 4
+model M(x[B, C]) { param w[C] = 0
+ let h = x + w
+ let q = h == 3
+ where(q, x, 1) }
+train { data d
+ minimize mean(M(x))
+ using sgd(lr: 1)
+ epochs 1 })",
+       "E0302 `h == 3`: `==` has no gradient, so `w` cannot train (w -> h -> == -> loss)\n"
+       "  label `w`: `w`\n"
+       "  help let `w` reach the loss in another way, or mark it `frozen`"},
+      {data + R"(dim C = 4
+model M(x[B, C]) { frozen param w[C] = 0
+ x + w }
+train { data d
+ minimize mean(M(x))
+ using sgd(lr: 1)
+ epochs 1 })",
+       ""},
+      {data + R"(dim V = 5, E = 3
+model M(x[B, 4], k[B] : class(V)) { param table[V, E] ~ normal(1)
+ sum(table[V: k], over: E) }
+train { data d
+ minimize mean(M(x, c))
+ using sgd(lr: 1)
+ epochs 1 })",
+       ""},
+      {data + R"(dim V = 5, E = 3
+model M(x[B, 4]) { param w[V] = 0
+ param table[V, E] ~ normal(1)
+ sum(table[V: argmax(w, over: V)], over: E) }
+train { data d
+ minimize mean(M(x))
+ using sgd(lr: 1)
+ epochs 1 })",
+       "E0302 `argmax(w, over: V)`: `argmax` has no gradient, so `w` cannot train (w -> argmax -> loss)\n"
+       "  label `w`: `w`\n"
+       "  help let `w` reach the loss in another way, or mark it `frozen`"},
+  });
+}
+
+}  // namespace
+}  // namespace nnc::frontend_tests

@@ -1,0 +1,83 @@
+// What a file takes from other files, and names that several definitions claim.
+#include "tests/unit/frontend_said.h"
+
+namespace nnc::frontend_tests {
+namespace {
+
+std::string said_with(std::string text, std::map<std::string, std::string> files) {
+  Loaded l = load(std::move(text), {}, std::move(files));
+  return said(l.diagnostics, *l.sources);
+}
+
+TEST_CASE("a file without a list of names is taken whole, and what it uses itself is not handed on", "[frontend][use]") {
+  const std::map<std::string, std::string> files = {{"lib.nn", "use \"deep.nn\"\ndim Width = 3\nfn twice(x) { x * two() }"},
+                                                    {"deep.nn", "fn two() { 2 }"}};
+  Loaded l = load("use \"lib.nn\"\ntest \"t\" { expect twice(Width) == 6 }", {}, files);
+  INFO(l.errors());
+  REQUIRE(l.module);
+  Diagnostics d;
+  CHECK(l.module->build_tests(d)[0].expectations[0].passed);
+  CHECK(said_with("use \"lib.nn\"\ntest \"t\" { expect two() == 2 }", files) == "E0201 `two`: unknown name `two`");
+}
+
+TEST_CASE("a file's own name hides one that it uses, and two used files may not claim one name", "[frontend][use]") {
+  const std::map<std::string, std::string> files = {
+      {"a.nn", "fn same() { 1 }\nfn one() { 1 }"}, {"b.nn", "fn same() { 2 }"}, {"c.nn", "use \"a.nn\" { one }"}};
+  Loaded l = load("use \"a.nn\" { same }\nfn same() { 3 }\ntest \"t\" { expect same() == 3 }", {}, files);
+  INFO(l.errors());
+  REQUIRE(l.module);
+  Diagnostics d;
+  CHECK(l.module->build_tests(d)[0].expectations[0].passed);
+  CHECK(said_with("use \"a.nn\"\nuse \"b.nn\"", files) ==
+        "E0205 `use \"b.nn\"`: `same` comes from two files\n  label `same`: the first");
+  CHECK(said_with("use \"a.nn\" { same }\nuse \"b.nn\" { same }", files) ==
+        "E0205 `same`: `same` comes from two files\n  label `same`: the first");
+  // The same definition by two ways is one.
+  CHECK(said_with("use \"a.nn\" { one }\nuse \"c.nn\" { one }\ntest \"t\" { expect one() == 1 }", files) == "");
+}
+
+TEST_CASE("a used file that cannot be read or lacks a name", "[frontend][use]") {
+  const std::map<std::string, std::string> files = {
+      {"/abs.nn", "fn one() { 1 }"}, {"broken.nn", "fn one( { 1 }"}, {"zebra.nn", "fn one() { 1 }"}};
+  CHECK(said_with("use \"/abs.nn\"\ntest \"t\" { expect one() == 1 }", files) == "");
+  CHECK(said_with("use \"nothing.nn\"\nfn f(x) { perhaps_there(x) }\ntest \"t\" { expect f(1) == 1 }", files) ==
+        "E0211 `\"nothing.nn\"`: cannot read `nothing.nn`\n  help paths are relative to the file that uses them");
+  // No reader at all: nothing can be used.
+  SourceMap sources;
+  Diagnostics diagnostics;
+  CHECK_FALSE(load_module(sources, sources.add("t.nn", "use \"zebra.nn\""), LoadOptions{}, diagnostics));
+  CHECK(said(diagnostics, sources) ==
+        "E0211 `\"zebra.nn\"`: cannot read `zebra.nn`\n  help paths are relative to the file that uses them");
+  CHECK(said_with("use \"zebra.nn\" { giraffe }\nfn f(x) { giraffe(x) }", files) ==
+        "E0211 `giraffe`: `zebra.nn` defines no `giraffe`");
+  CHECK(said_with("use \"zebra.nn\" { ones }", files) == "E0211 `ones`: `zebra.nn` defines no `ones`; a similar name is `one`");
+  // What a file with errors lacks may stand in what could not be read.
+  CHECK_THAT(said_with("use \"broken.nn\" { two }\nfn f(x) { two(x) }", files), !test::contains("E0211"));
+}
+
+TEST_CASE("one name for two things", "[frontend][use]") {
+  const std::string twice = "E0205 `A`: `A` is defined twice\n  label `A`: the first";
+  const std::vector<std::string> kinds = {"dim A = 3", "fn A(x) { x }", "data A { x : f32 = csv(\"d.csv\") }"};
+  for (const std::string& first : kinds)
+    for (const std::string& second : kinds) {
+      INFO(first << " and " << second);
+      CHECK(said_with(first + "\n" + second, {}) == twice);
+    }
+  CHECK(said_with("dim A = 3, A = 4", {}) == twice);
+  CHECK(said_with("fn A(x) { x }\nfn A(x, y) { x }", {}) == twice);
+  CHECK(said_with("fn A() { 1 }\nfn A(x) { x }", {}) == twice);
+  // Only what is declared class(N) tells two definitions apart.
+  const std::string two = "fn A(x[B]) { x }\nfn A(x[B] : class(N)) { x * 2 }\n";
+  CHECK(said_with(two + "test \"t\" { expect A([1.0]) == [1.0]\n expect A(x: classes([1], of: 2)) == [0.0] }", {}) == "");
+  CHECK(said_with(two + "fn A(x[B] : f32) { x }", {}) == twice);
+  // Only the first that does not fit counts where none fits.
+  CHECK(said_with(two + "test \"t\" { let y = A([[1.0]]) }", {}) ==
+        "E0108 `[[1.0]]`: `x` of `A` is [B], and `[[1.0]]` is [1, 1]\n  label `[[1.0]]`: 2 dimensions, 1 needed");
+  CHECK(said_with("dim N = M + 1, M = N", {}) == "E0209 `M`: `M` depends on itself");
+  CHECK(said_with("data d { x : f32 = csv(\"d.csv\", columns: 0) }\n"
+                  "train { data d\n minimize mean(x)\n using sgd(lr: 1)\n epochs 1 }\ntrain { data d }",
+                  {}) == "E0205 `train`: a file has one `train` block\n  label `train`: the first");
+}
+
+}  // namespace
+}  // namespace nnc::frontend_tests
