@@ -97,18 +97,21 @@ std::optional<std::vector<const CallArgument*>> Lowering::read(const BuiltinCall
   return sorted;
 }
 
-std::optional<std::vector<uint32_t>> Lowering::over_ids(const Value& over, Span span) {
+std::optional<std::vector<uint32_t>> Lowering::over_ids(std::string_view what, const Value& over, Span span) {
   std::vector<uint32_t> ids;
   std::vector<Value> items = over.is(ValueKind::tuple) ? over.items : std::vector<Value>{over};
   for (const Value& v : items) {
     if (is_poison(v)) return std::nullopt;
     if (!v.is(ValueKind::number) || !v.is_size) {
-      error(Code::E0206, span, "`over` needs the name of a dimension");
+      error(Code::E0206, span, fmt::format("`{}` needs the name of a dimension", what == "index" ? what : "over"));
       return std::nullopt;
     }
     Dim d = dims_.to_dim(v.sum);
     if (!d.named()) {
-      error(Code::E0110, span, fmt::format("a dimension without a name cannot be reduced: `over: {}`", d.extent.size))
+      bool makes = what == "index" || what == "spread";  // a dimension, rather than finding it
+      error(Code::E0110, span,
+            makes ? fmt::format("`{}` needs a dimension with a name, and {} has none", what, d.extent.size)
+                  : fmt::format("a dimension without a name cannot be reduced: `over: {}`", d.extent.size))
           .help.push_back(fmt::format("give it a name: `dim Classes = {}`", d.extent.size));
       return std::nullopt;
     }
@@ -117,23 +120,23 @@ std::optional<std::vector<uint32_t>> Lowering::over_ids(const Value& over, Span 
   return ids;
 }
 
-std::optional<std::vector<uint32_t>> Lowering::read_over(const CallArgument* over, const TensorValue& x, Span x_span,
-                                                         std::vector<int>& indices) {
+bool Lowering::read_over(const BuiltinCall& call, const CallArgument* over, const TensorValue& x, Span x_span,
+                         std::vector<int>& indices) {
   indices.clear();
   if (!over) {
     indices.resize(x.dims.size());
     std::iota(indices.begin(), indices.end(), 0);
-    return std::vector<uint32_t>{};
+    return true;
   }
-  std::optional<std::vector<uint32_t>> ids = over_ids(over->value, over->span);
-  if (!ids) return std::nullopt;
+  std::optional<std::vector<uint32_t>> ids = over_ids(call.name, over->value, over->span);
+  if (!ids) return false;
   for (uint32_t id : *ids) {
     int found = -1;
     for (size_t i = 0; i < x.dims.size(); ++i)
       if (x.dims[i].id == id) {
         if (found >= 0) {
           check_distinct(x, "`over`", x_span);
-          return std::nullopt;
+          return false;
         }
         found = int(i);
       }
@@ -146,16 +149,16 @@ std::optional<std::vector<uint32_t>> Lowering::read_over(const CallArgument* ove
           d.help.push_back(
               fmt::format("the dimension of size {} has no name here; declare its size with a name: `dim Classes = {}`",
                           dim.extent.size, dim.extent.size));
-      return std::nullopt;
+      return false;
     }
     if (std::find(indices.begin(), indices.end(), found) != indices.end()) {
       error(Code::E0103, over->span, fmt::format("dimension `{}` appears twice in `over`", dims_.show(Dim{id, {}, {}})));
-      return std::nullopt;
+      return false;
     }
     indices.push_back(found);
   }
   std::sort(indices.begin(), indices.end());
-  return ids;
+  return true;
 }
 
 Value Lowering::builtin_unary(const BuiltinCall& call) {
@@ -196,7 +199,7 @@ Value Lowering::builtin_pairwise(const BuiltinCall& call) {
   auto a = read(call, {"a", "b"}, 2);
   if (!a) return poison();
   const CallArgument &left = *(*a)[0], &right = *(*a)[1];
-  if (call.name == "pow") return power(left.value, right.value, call.span, call.name_span);
+  if (call.name == "pow") return power(left.value, right.value, call.span, left.span, right.span);
   bool is_max = call.name == "maximum" || call.name == "max";
   std::optional<double> m = number_of(left.value), n = number_of(right.value);
   if (m && n) return is_max == (*m >= *n) ? left.value : right.value;
@@ -220,14 +223,10 @@ Value Lowering::builtin_where(const BuiltinCall& call) {
   if (!a) return poison();
   const CallArgument &c = *(*a)[0], &left = *(*a)[1], &right = *(*a)[2];
   if (c.value.is(ValueKind::boolean)) return c.value.boolean ? left.value : right.value;
-  std::optional<TensorValue> condition = as_tensor(c.value, c.span), x = as_tensor(left.value, left.span),
-                             y = as_tensor(right.value, right.span);
-  if (!condition || !x || !y) return poison();
-  if (condition->dtype != DType::boolean) {
-    error(Code::E0206, c.span,
-          fmt::format("the condition of `where` must be true or false, found {}", dtype_name(condition->dtype)));
-    return poison();
-  }
+  if (!check_truth(c.value, "the condition of `where`", c.span)) return poison();
+  const TensorValue& condition = c.value.tensor;
+  std::optional<TensorValue> x = as_tensor(left.value, left.span), y = as_tensor(right.value, right.span);
+  if (!x || !y) return poison();
   DType dtype = x->dtype == DType::boolean && y->dtype == DType::boolean ? DType::boolean : common_type(*x, *y, false);
   *x = cast(*x, dtype, call.span);
   *y = cast(*y, dtype, call.span);
@@ -239,7 +238,7 @@ Value Lowering::builtin_where(const BuiltinCall& call) {
   both.dims = branches->dims;
   both.free = x->free && y->free;
   if (x->dims.empty() && !both.dims.empty()) both.node = branches->b;
-  std::optional<Aligned> all = align(both, *condition, "`where`", call.span, join(left.span, right.span), c.span);
+  std::optional<Aligned> all = align(both, condition, "`where`", call.span, join(left.span, right.span), c.span);
   if (!all) return poison();
   auto fit = [&](const TensorValue& t) -> NodeId {
     if (t.dims.empty()) return t.node;
@@ -247,10 +246,11 @@ Value Lowering::builtin_where(const BuiltinCall& call) {
     whole.dims = all->dims;
     whole.node = all->a;
     std::optional<std::vector<int>> pairs = pair_dimensions(whole, t, "`where`", call.span, call.span, call.span);
-    return pairs ? expand(t, *pairs, all->dims, call.span) : t.node;
+    NNC_CHECK(pairs.has_value(), "operands of `where` that were aligned before");
+    return expand(t, *pairs, all->dims, call.span);
   };
   TensorValue t;
-  t.node = builder(call.span).select(fit(*condition), fit(*x), fit(*y));
+  t.node = builder(call.span).select(fit(condition), fit(*x), fit(*y));
   t.dims = all->dims;
   t.dtype = dtype;
   t.span = place(call.span);
@@ -260,8 +260,12 @@ Value Lowering::builtin_where(const BuiltinCall& call) {
 Value Lowering::builtin_index(const BuiltinCall& call) {
   auto a = read(call, {"dimension"}, 1);
   if (!a) return poison();
-  std::optional<std::vector<uint32_t>> ids = over_ids((*a)[0]->value, (*a)[0]->span);
-  if (!ids || ids->size() != 1) return poison();
+  std::optional<std::vector<uint32_t>> ids = over_ids(call.name, (*a)[0]->value, (*a)[0]->span);
+  if (!ids) return poison();
+  if (ids->size() != 1) {
+    error(Code::E0206, (*a)[0]->span, fmt::format("`index` takes one dimension, not {}", ids->size()));
+    return poison();
+  }
   TensorValue t;
   t.dims = {{(*ids)[0], dims_.extent((*ids)[0]), dims_.origin((*ids)[0])}};
   t.node = builder(call.span).iota(shape_of(t.dims), 0);
@@ -275,7 +279,7 @@ Value Lowering::builtin_spread(const BuiltinCall& call) {
   auto a = read(call, {"x", "over"}, 2);
   if (!a) return poison();
   std::optional<TensorValue> x = as_tensor((*a)[0]->value, (*a)[0]->span);
-  std::optional<std::vector<uint32_t>> ids = over_ids((*a)[1]->value, (*a)[1]->span);
+  std::optional<std::vector<uint32_t>> ids = over_ids(call.name, (*a)[1]->value, (*a)[1]->span);
   if (!x || !ids) return poison();
   Dims dims = x->dims;
   std::vector<int> from(x->dims.size());
@@ -371,7 +375,7 @@ Value Lowering::builtin_reduce(const BuiltinCall& call) {
   if (!given) return poison();
   TensorValue x = *given;
   std::vector<int> indices;
-  if (!read_over((*a)[1], x, x_span, indices)) return poison();
+  if (!read_over(call, (*a)[1], x, x_span, indices)) return poison();
   if (call.name == "argmax") {
     if (indices.size() != 1) {
       error(Code::E0202, call.span, "`argmax` needs one dimension").help.push_back("write `argmax(x, over: D)`");
@@ -409,7 +413,7 @@ Value Lowering::builtin_softmax(const BuiltinCall& call) {
   if (!given) return poison();
   TensorValue x = to_float(*given, call.span);
   std::vector<int> indices;
-  if (!read_over((*a)[1], x, (*a)[0]->span, indices)) return poison();
+  if (!read_over(call, (*a)[1], x, (*a)[0]->span, indices)) return poison();
   TensorValue largest = unary(Op::stop_gradient, reduce(Op::reduce_max, x, indices, call.span), call.span);
   TensorValue shifted = binary(Op::sub, x, back(largest, indices, x, call.span), call.span);
   TensorValue e = unary(Op::exp, shifted, call.span);
@@ -426,7 +430,7 @@ Value Lowering::builtin_moments(const BuiltinCall& call) {
   if (!given) return poison();
   TensorValue x = to_float(*given, call.span);
   std::vector<int> indices;
-  if (!read_over((*a)[1], x, (*a)[0]->span, indices)) return poison();
+  if (!read_over(call, (*a)[1], x, (*a)[0]->span, indices)) return poison();
   TensorValue centre = mean(x, indices, call.span);
   TensorValue distance = binary(Op::sub, x, back(centre, indices, x, call.span), call.span);
   TensorValue variance = mean(binary(Op::mul, distance, distance, call.span), indices, call.span);
@@ -439,12 +443,14 @@ Value Lowering::builtin_fill(const BuiltinCall& call) {
   const Value& v = (*a)[0]->value;
   if (!v.is(ValueKind::array)) {
     error(Code::E0206, (*a)[0]->span, fmt::format("`{}` needs dimensions", call.name))
-        .help.push_back(fmt::format("write `{}([4, 10])`", call.name));
+        .help.push_back(fmt::format("write `{}([4, 10]{})`", call.name, call.name == "classes" ? ", of: 3" : ""));
     return poison();
   }
   Dims dims;
-  for (const Value& item : v.items) {
-    std::optional<DimSum> sum = size_sum(item, (*a)[0]->span, program_.sources->text((*a)[0]->span));
+  const ast::Expr* written = (*a)[0]->expr;
+  for (size_t i = 0; i < v.items.size(); ++i) {
+    Span at = written && written->kind == ast::ExprKind::array ? written->operands[i]->span : (*a)[0]->span;
+    std::optional<DimSum> sum = size_sum(v.items[i], at, program_.sources->text(at));
     if (!sum) return poison();
     dims.push_back(dims_.to_dim(*sum, {place(call.span), fmt::format("from {}", quote(place(call.span), "here"))}));
   }
@@ -455,7 +461,7 @@ Value Lowering::builtin_fill(const BuiltinCall& call) {
 Value Lowering::builtin_classes(const BuiltinCall& call) {
   auto a = read(call, {"dimensions", "of"}, 2);
   if (!a) return poison();
-  BuiltinCall fill{"zeros", call.span, call.name_span, {*(*a)[0]}};
+  BuiltinCall fill{call.name, call.span, call.name_span, {*(*a)[0]}};
   fill.arguments[0].name.clear();
   Value zeros = builtin_fill(fill);
   std::optional<DimSum> count = size_sum((*a)[1]->value, (*a)[1]->span, program_.sources->text((*a)[1]->span));
@@ -493,7 +499,12 @@ Value Lowering::builtin_stack(const BuiltinCall& call) {
   Value inner = (*a)[1]->value;
   if (inner.is(ValueKind::callable) && inner.overloads[0]->is_layer()) inner = make_template(inner, {}, (*a)[1]->span);
   if (!inner.is(ValueKind::layer) || inner.layer->is_instance) {
-    error(Code::E0207, (*a)[1]->span, fmt::format("`stack` needs a layer, and {} is none", quote((*a)[1]->span, "this")));
+    std::string name = quote((*a)[1]->span, "this");
+    if (inner.is(ValueKind::layer))
+      error(Code::E0207, (*a)[1]->span, fmt::format("`stack` makes instances of its own, and {} is one already", name))
+          .help.push_back("write the layer with its sizes instead: `stack(2, Dense(64))`");
+    else
+      error(Code::E0207, (*a)[1]->span, fmt::format("`stack` needs a layer, and {} is none", name));
     return poison();
   }
   auto layer = std::make_shared<LayerTemplate>();
@@ -520,13 +531,21 @@ Value Lowering::builtin_distribution(const BuiltinCall& call) {
       error(Code::E0212, (*a)[i]->span, fmt::format("`{}` needs numbers that are known at compile time", call.name));
       return poison();
     }
+    if (!std::isfinite(*x)) {
+      error(Code::E0304, (*a)[i]->span, fmt::format("`{}` needs finite numbers, found {}", call.name, *x));
+      return poison();
+    }
     numbers[i] = *x;
   }
   if (is_orthogonal) return Value::of_distribution({Initializer::Kind::orthogonal, numbers[0], 0});
   if (is_uniform) {
-    bool symmetric = !(*a)[1];
-    return Value::of_distribution(
-        {Initializer::Kind::uniform, symmetric ? -numbers[0] : numbers[0], symmetric ? numbers[0] : numbers[1]});
+    double low = (*a)[1] ? numbers[0] : -numbers[0], high = (*a)[1] ? numbers[1] : numbers[0];
+    if (low > high) {
+      error(Code::E0304, (*a)[0]->span, fmt::format("`uniform` from {} to {} is empty", low, high))
+          .help.push_back("write `uniform(0.1)` for -0.1 to 0.1, or `uniform(low, high)`");
+      return poison();
+    }
+    return Value::of_distribution({Initializer::Kind::uniform, low, high});
   }
   if (numbers[0] < 0) {
     error(Code::E0304, (*a)[0]->span, "a standard deviation cannot be negative");

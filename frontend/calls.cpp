@@ -65,7 +65,7 @@ Value Lowering::evaluate_call(const ast::Expr& e) {
         product.binary_op == ast::BinaryOp::multiply) {
       Value dims = evaluate(*over->value);
       if (is_poison(dims)) return poison();
-      std::optional<std::vector<uint32_t>> ids = over_ids(dims, over->value->span);
+      std::optional<std::vector<uint32_t>> ids = over_ids("sum", dims, over->value->span);
       if (!ids) return poison();
       if (std::optional<Value> v = try_contraction(product, *ids, e.span)) {
         if (v->is(ValueKind::tensor)) v->tensor.span = place(e.span);

@@ -43,14 +43,15 @@ std::optional<Value> Lowering::try_contraction(const ast::Expr& product, const s
   if (!is_contraction) return std::nullopt;
 
   Value scale = Value::of_size(1);
-  bool has_scale = false;
+  Span scale_span;
   std::vector<TensorValue> factors;
   std::vector<Span> spans;
   for (size_t i = 0; i < values.size(); ++i) {
     bool is_scalar = !values[i].is(ValueKind::tensor) || values[i].tensor.dims.empty();
     if (is_scalar) {
-      scale = has_scale ? combine(ast::BinaryOp::multiply, scale, values[i], span, span, span, expressions[i]->span) : values[i];
-      has_scale = true;
+      Span here = expressions[i]->span;
+      scale = scale_span.valid() ? combine(ast::BinaryOp::multiply, scale, values[i], span, span, scale_span, here) : values[i];
+      scale_span = scale_span.valid() ? join(scale_span, here) : here;
       continue;
     }
     factors.push_back(values[i].tensor);
@@ -71,8 +72,8 @@ std::optional<Value> Lowering::try_contraction(const ast::Expr& product, const s
     result = *next;
     result_span = join(result_span, spans[i]);
   }
-  if (!has_scale) return Value::of(result);
-  return combine(ast::BinaryOp::multiply, Value::of(result), scale, span, span, span, span);
+  if (!scale_span.valid()) return Value::of(result);
+  return combine(ast::BinaryOp::multiply, Value::of(result), scale, span, span, span, scale_span);
 }
 
 std::optional<TensorValue> Lowering::contract(const TensorValue& a, const TensorValue& b, const std::set<uint32_t>& summed,

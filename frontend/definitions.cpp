@@ -1,6 +1,7 @@
 // Definitions on their own: for `nnc run` and prediction, where inputs have given shapes, and on trial, where nobody calls a
 // definition and sizes are made up so that at least what does not depend on them is checked.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 
@@ -15,8 +16,7 @@ std::optional<BuiltGraph> Lowering::build_predict(const TrainSpec& spec) {
   Lowering scout(program_, ignored, options_);
   {
     scout.build_train(spec);
-    for (const ModelCall& c : scout.model_calls_)
-      if (!call) call = &c;
+    if (!scout.model_calls_.empty()) call = &scout.model_calls_.front();
   }
   if (!call) {
     error(Code::E0307, spec.span, "`train` calls no model, so there is nothing to predict with")
@@ -30,11 +30,21 @@ std::optional<BuiltGraph> Lowering::build_predict(const TrainSpec& spec) {
 std::optional<BuiltGraph> Lowering::build_definition(const std::string& name, const std::vector<ArgumentSpec>& actual,
                                                      const std::map<std::string, int64_t>& dims) {
   const Global* g = program_.find(*program_.main, name);
-  if (!g || g->definitions.empty() || g->definitions[0]->ast->kind == ast::CallableKind::optimizer) {
+  auto is_evaluated = [](const Global& global) {  // an optimizer is not: it is a rule for changing parameters
+    return !global.definitions.empty() && global.definitions[0]->ast->kind != ast::CallableKind::optimizer;
+  };
+  if (g && !is_evaluated(*g)) {
+    std::string kind = with_article(global_kind(*g));
+    Diagnostic& e = error(Code::E0207, {}, fmt::format("`{}` is {} and cannot be evaluated by itself", name, kind));
+    e.place = program_.main->path;
+    e.help.push_back("name a layer, fn or model");
+    return std::nullopt;
+  }
+  if (!g) {
     std::vector<std::string> names;
     for (const SourceFile* file : std::initializer_list<const SourceFile*>{program_.main, &program_.files[0]})
       for (const auto& [n, global] : file->globals)
-        if (!global.definitions.empty()) names.push_back(n);
+        if (is_evaluated(global)) names.push_back(n);
     std::string similar = nearest(name, names);
     error(Code::E0201, {},
           fmt::format("unknown name `{}`{}", name, similar.empty() ? "" : fmt::format("; a similar one is `{}`", similar)))
@@ -101,7 +111,8 @@ std::optional<BuiltGraph> Lowering::build_call(const Definition& d, const std::v
       std::string similar = nearest(a.name, names);
       error(Code::E0204, d.ast->head_span,
             fmt::format("`{}` has no input `{}`{}", d.name(), a.name,
-                        similar.empty() ? "" : fmt::format("; a similar one is `{}`", similar)));
+                        similar.empty() ? "" : fmt::format("; a similar one is `{}`", similar)))
+          .help.push_back(names.empty() ? "it takes none" : fmt::format("its inputs are {}", fmt::join(names, ", ")));
       continue;
     }
     CallArgument c;
@@ -142,7 +153,12 @@ std::optional<BuiltGraph> Lowering::build_call(const Definition& d, const std::v
         t.classes = {0, {classes, false}, {}};
       else if (size && size->kind == ast::ExprKind::name)
         t.classes = class_size_from_others(d, size->text, actual);
-      if (t.classes.extent.size <= 1 && classes == 0) t.is_class = t.classes.extent.size > 1;
+      if (classes == 0 && t.classes.extent.size <= 1 && size && size->kind == ast::ExprKind::name) {
+        error(Code::E0202, p->span, fmt::format("`{}` needs `{}`, the number of classes of `{}`", d.name(), size->text, a.name))
+            .help.push_back(fmt::format("add `--dim {}=10`", size->text));
+        continue;
+      }
+      if (t.classes.extent.size <= 1 && classes == 0) t.is_class = false;
     }
     t.span = p->span;
     t.node = builder(p->span).input(a.name, type);
@@ -157,6 +173,9 @@ std::optional<BuiltGraph> Lowering::build_call(const Definition& d, const std::v
   for (const ast::Parameter& p : d.ast->arguments) {
     bool is_given = std::any_of(actual.begin(), actual.end(), [&](const ArgumentSpec& a) { return a.name == p.name.text; });
     std::optional<int64_t> n = given_dim(p.name.text);
+    if (!is_given && !n && !p.dims && !p.default_value)
+      error(Code::E0202, p.span, fmt::format("`{}` needs `{}`", d.name(), p.name.text))
+          .help.push_back(fmt::format("add `--dim {}=64`", p.name.text));
     if (is_given || !n) continue;
     CallArgument c;
     c.name = p.name.text;

@@ -22,17 +22,22 @@ DimSum normalised(DimSum terms) {
   std::sort(terms.begin(), terms.end(), [](const DimTerm& a, const DimTerm& b) { return a.atoms < b.atoms; });
   DimSum result;
   for (DimTerm& t : terms) {
-    if (!result.empty() && result.back().atoms == t.atoms)
-      result.back().factor += t.factor;
-    else
+    if (!result.empty() && result.back().atoms == t.atoms) {
+      int64_t& factor = result.back().factor;
+      if (__builtin_add_overflow(factor, t.factor, &factor)) factor = INT64_MAX;  // as in multiply()
+    } else
       result.push_back(std::move(t));
   }
   std::erase_if(result, [](const DimTerm& t) { return t.factor == 0; });
   return result;
 }
 
-bool multiply_within(int64_t& a, int64_t b) {
-  return !__builtin_mul_overflow(a, b, &a) && a < (int64_t(1) << 40) && a > -(int64_t(1) << 40);
+/// a * b; what is beyond 2^40 counts as 2^40, which is more than anything can hold.
+int64_t limited_product(int64_t a, int64_t b) {
+  constexpr int64_t most = int64_t(1) << 40;
+  int64_t product = 0;
+  if (__builtin_mul_overflow(a, b, &product)) product = (a < 0) == (b < 0) ? most : -most;
+  return std::clamp(product, -most, most);
 }
 
 int64_t floor_divide(int64_t a, int64_t b) { return a / b - ((a % b != 0) && ((a < 0) != (b < 0))); }
@@ -53,7 +58,7 @@ DimSum multiply(const DimSum& a, const DimSum& b) {
   for (const DimTerm& x : a)
     for (const DimTerm& y : b) {
       DimTerm t{x.atoms, x.factor};
-      if (__builtin_mul_overflow(x.factor, y.factor, &t.factor)) t.factor = INT64_MAX;  // evaluate() refuses it
+      if (__builtin_mul_overflow(x.factor, y.factor, &t.factor)) t.factor = INT64_MAX;  // more than anything can hold, as it was
       t.atoms.insert(t.atoms.end(), y.atoms.begin(), y.atoms.end());
       std::sort(t.atoms.begin(), t.atoms.end());
       terms.push_back(std::move(t));
@@ -77,14 +82,13 @@ uint32_t DimTable::make(std::string name, Extent extent, Origin origin, uint32_t
 std::optional<Extent> DimTable::evaluate(const DimSum& sum) const {
   Extent total{0, false};
   for (const DimTerm& t : sum) {
-    int64_t size = 1;
+    int64_t size = limited_product(t.factor, 1);
     bool rows = false;
-    if (!multiply_within(size, t.factor)) return std::nullopt;
     for (uint32_t atom : t.atoms) {
       const Extent& e = entries_[atom].extent;
       if (e.rows && rows) return std::nullopt;
       rows |= e.rows;
-      if (!multiply_within(size, e.size)) return std::nullopt;
+      size = limited_product(size, e.size);
     }
     if (&t != &sum[0] && rows != total.rows) return std::nullopt;
     total.rows = rows;

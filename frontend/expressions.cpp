@@ -57,10 +57,8 @@ Value Lowering::evaluate_kind(const ast::Expr& e) {
   switch (e.kind) {
     case K::error:
       return poison();
-    case K::number: {
-      Value v = e.is_integer ? Value::of_size(e.integer) : Value::of_number(e.number);
-      return v;
-    }
+    case K::number:
+      return e.is_integer ? Value::of_size(e.integer) : Value::of_number(e.number);
     case K::percent:
       error(Code::E0206, e.span, "a percentage stands only where a share of the data is expected")
           .help.push_back(fmt::format("write {}", e.number / 100));
@@ -71,20 +69,14 @@ Value Lowering::evaluate_kind(const ast::Expr& e) {
       return lookup(e.text, e.span);
     case K::ellipsis:
     case K::underscore:
-      error(Code::E0206, e.span, "`...` and `_` stand in lists of dimensions only");
-      return poison();
+      NNC_UNREACHABLE("`...` and `_` stand in lists of dimensions alone");
     case K::unary: {
       Value v = evaluate(*e.operands[0]);
       if (is_poison(v)) return poison();
       if (e.unary_op == ast::UnaryOp::negate) return negate(v, e.span);
+      if (!check_truth(v, "`not`", e.operands[0]->span)) return poison();
       if (v.is(ValueKind::boolean)) return Value::of_bool(!v.boolean);
-      std::optional<TensorValue> t = as_tensor(v, e.operands[0]->span);
-      if (!t) return poison();
-      if (t->dtype != DType::boolean) {
-        error(Code::E0206, e.operands[0]->span, fmt::format("`not` needs true or false, found {}", dtype_name(t->dtype)));
-        return poison();
-      }
-      return Value::of(unary(Op::logical_not, *t, e.span));
+      return Value::of(unary(Op::logical_not, v.tensor, e.span));
     }
     case K::binary:
       return evaluate_operator(e);
@@ -152,8 +144,11 @@ std::optional<bool> Lowering::same_choice(const Value& a, const Value& b) const 
 Value Lowering::combine(ast::BinaryOp op, const Value& a, const Value& b, Span span, Span op_span, Span a_span, Span b_span) {
   if (op == ast::BinaryOp::equal || op == ast::BinaryOp::not_equal)
     if (std::optional<bool> same = same_choice(a, b)) return Value::of_bool(*same == (op == ast::BinaryOp::equal));
-  if (is_logical(op) && a.is(ValueKind::boolean) && b.is(ValueKind::boolean))
-    return Value::of_bool(op == ast::BinaryOp::and_ ? a.boolean && b.boolean : a.boolean || b.boolean);
+  if (is_logical(op)) {
+    if (!check_truth(a, symbol(op), a_span) || !check_truth(b, symbol(op), b_span)) return poison();
+    if (a.is(ValueKind::boolean) && b.is(ValueKind::boolean))
+      return Value::of_bool(op == ast::BinaryOp::and_ ? a.boolean && b.boolean : a.boolean || b.boolean);
+  }
   if (a.is(ValueKind::number) && b.is(ValueKind::number)) {
     bool sizes = a.is_size && b.is_size;
     if (!varies(a) && !varies(b)) return combine_numbers(op, a, b, span);
@@ -185,6 +180,17 @@ Value Lowering::combine(ast::BinaryOp op, const Value& a, const Value& b, Span s
       return Value::of_bool(op == ast::BinaryOp::equal || op == ast::BinaryOp::less_equal || op == ast::BinaryOp::greater_equal);
   }
   return combine_tensors(op, a, b, span, op_span, a_span, b_span);
+}
+
+bool Lowering::check_truth(const Value& v, std::string_view what, Span span) {
+  if (v.is(ValueKind::boolean) || (v.is(ValueKind::tensor) && v.tensor.dtype == DType::boolean)) return true;
+  if (v.is(ValueKind::tensor))
+    error(Code::E0206, span, fmt::format("{} needs true or false, found {}", what, dtype_name(v.tensor.dtype)));
+  else if (v.is(ValueKind::number))
+    error(Code::E0206, span, fmt::format("{} needs true or false, found a number", what));
+  else
+    as_tensor(v, span);  // says what it is instead
+  return false;
 }
 
 Value Lowering::combine_numbers(ast::BinaryOp op, const Value& a, const Value& b, Span span) {
@@ -237,16 +243,15 @@ Value Lowering::combine_numbers(ast::BinaryOp op, const Value& a, const Value& b
       return Value::of_bool(x >= y);
     case B::and_:
     case B::or_:
-      error(Code::E0206, span, fmt::format("{} needs true or false, found numbers", symbol(op)));
-      return poison();
+      break;  // numbers are neither true nor false
   }
-  return poison();
+  NNC_UNREACHABLE("operator on numbers");
 }
 
 Value Lowering::combine_tensors(ast::BinaryOp op, const Value& a, const Value& b, Span span, Span op_span, Span a_span,
                                 Span b_span) {
   using B = ast::BinaryOp;
-  if (op == B::power) return power(a, b, span, op_span);
+  if (op == B::power) return power(a, b, span, a_span, b_span);
   // A number takes the type of the tensor beside it.
   DType hint = DType::f32;
   for (const Value* v : {&a, &b})
@@ -256,13 +261,6 @@ Value Lowering::combine_tensors(ast::BinaryOp op, const Value& a, const Value& b
   if (hint == DType::u8) hint = DType::i32;
   std::optional<TensorValue> x = as_tensor(a, a_span, hint), y = as_tensor(b, b_span, hint);
   if (!x || !y) return poison();
-  if (is_logical(op)) {
-    for (auto [t, s] : {std::pair(&*x, a_span), std::pair(&*y, b_span)})
-      if (t->dtype != DType::boolean) {
-        error(Code::E0206, s, fmt::format("{} needs true or false, found {}", symbol(op), dtype_name(t->dtype)));
-        return poison();
-      }
-  }
   DType dtype = is_logical(op) ? DType::boolean : common_type(*x, *y, is_comparison(op));
   if ((op == B::divide || op == B::floor_divide || op == B::remainder) && !is_float(dtype)) dtype = DType::f32;
   bool free = (x->free || x->dims.empty()) && (y->free || y->dims.empty()) && (x->free || y->free);
@@ -330,7 +328,7 @@ Value Lowering::combine_tensors(ast::BinaryOp op, const Value& a, const Value& b
 }
 
 // Small whole exponents are products, which are exact and cheap.
-Value Lowering::power(const Value& a, const Value& b, Span span, Span op_span) {
+Value Lowering::power(const Value& a, const Value& b, Span span, Span a_span, Span b_span) {
   std::optional<double> exponent = number_of(b);
   if (exponent && a.is(ValueKind::tensor) && (*exponent == 1 || *exponent == 2 || *exponent == 3 || *exponent == -1)) {
     TensorValue x = to_float(a.tensor, span);
@@ -339,12 +337,11 @@ Value Lowering::power(const Value& a, const Value& b, Span span, Span op_span) {
     TensorValue square = binary(Op::mul, x, x, span);
     return Value::of(*exponent == 2 ? square : binary(Op::mul, square, x, span));
   }
-  std::optional<TensorValue> x = as_tensor(a, span), y = as_tensor(b, span);
+  std::optional<TensorValue> x = as_tensor(a, a_span), y = as_tensor(b, b_span);
   if (!x || !y) return poison();
   DType dtype = x->dtype == DType::f64 || y->dtype == DType::f64 ? DType::f64 : DType::f32;
   TensorValue left = cast(*x, dtype, span), right = cast(*y, dtype, span);
-  std::optional<Aligned> aligned = align(left, right, symbol(ast::BinaryOp::power), span, x->span, y->span);
-  (void)op_span;
+  std::optional<Aligned> aligned = align(left, right, symbol(ast::BinaryOp::power), span, a_span, b_span);
   if (!aligned) return poison();
   TensorValue t;
   t.node = builder(span).binary(Op::pow, aligned->a, aligned->b);

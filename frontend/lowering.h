@@ -111,7 +111,7 @@ class Lowering {
   Value combine(ast::BinaryOp op, const Value& a, const Value& b, Span span, Span op_span, Span a_span, Span b_span);
   Value combine_numbers(ast::BinaryOp op, const Value& a, const Value& b, Span span);
   Value combine_tensors(ast::BinaryOp op, const Value& a, const Value& b, Span span, Span op_span, Span a_span, Span b_span);
-  Value power(const Value& a, const Value& b, Span span, Span op_span);
+  Value power(const Value& a, const Value& b, Span span, Span a_span, Span b_span);
   Value negate(const Value& v, Span span);
   Value evaluate_if(const ast::Expr& e);
   Value evaluate_block(const ast::Block& block);
@@ -120,6 +120,8 @@ class Lowering {
   std::optional<bool> evaluate_condition(const ast::Expr& e);
   std::optional<bool> same_choice(const Value& a, const Value& b) const;
   bool is_poison(const Value& v) const;
+  /// Whether `v` is true, false or a mask; if not, reports what `what` found instead.
+  bool check_truth(const Value& v, std::string_view what, Span span);
   std::optional<double> number_of(const Value& v) const;
   std::optional<int64_t> integer_of(const Value& v) const;
   std::optional<int64_t> evaluate_integer(const ast::Expr& e, std::string_view what, int64_t least);
@@ -222,7 +224,7 @@ class Lowering {
   void execute_if(const ast::Expr& e);
   Value declare_persistent(const ast::Stmt& s, PersistentKind kind);
   std::optional<Initializer> evaluate_initializer(const ast::Expr& e, bool is_drawn);
-  std::string full_name(const std::string& name) const;
+  std::string full_name(std::string name) const;  ///< of a stored value
 
   // --- builtins*.cpp ---
   using Builtin = Value (Lowering::*)(const BuiltinCall&);
@@ -230,9 +232,10 @@ class Lowering {
   /// Sorts arguments to `names`; the first `required` must be given. Nothing after an error or where an argument is poisoned.
   std::optional<std::vector<const CallArgument*>> read(const BuiltinCall& call, std::initializer_list<std::string_view> names,
                                                        size_t required);
-  std::optional<std::vector<uint32_t>> read_over(const CallArgument* over, const TensorValue& x, Span x_span,
-                                                 std::vector<int>& indices);
-  std::optional<std::vector<uint32_t>> over_ids(const Value& over, Span span);
+  bool read_over(const BuiltinCall& call, const CallArgument* over, const TensorValue& x, Span x_span,
+                 std::vector<int>& indices);
+  /// The dimensions that `over` of `what` names.
+  std::optional<std::vector<uint32_t>> over_ids(std::string_view what, const Value& over, Span span);
   Value builtin_unary(const BuiltinCall&);
   Value builtin_pairwise(const BuiltinCall&);
   Value builtin_where(const BuiltinCall&);

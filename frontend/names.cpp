@@ -7,6 +7,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/check.h"
 #include "frontend/builtin_names.h"
 #include "frontend/program.h"
 
@@ -143,7 +144,7 @@ class NameChecker {
       if (const Global* g = program_.find(file_, similar)) kind = global_kind(*g);
       if (names_.contains(similar))
         kind = similar[0] >= 'A' && similar[0] <= 'Z' ? "dimension" : "value";
-      message += fmt::format("; a {} with a similar name exists: `{}`", kind, similar);
+      message += fmt::format("; {} with a similar name exists: `{}`", with_article(kind), similar);
     }
     diagnostics_.report(Code::E0201, e.span, message);
   }
@@ -159,7 +160,7 @@ class NameChecker {
 std::string_view global_kind(const Global& g) {
   if (g.dim) return "dimension";
   if (g.data) return "data block";
-  if (g.definitions.empty()) return "value";
+  NNC_CHECK(!g.definitions.empty(), "a name that stands for nothing");
   switch (g.definitions[0]->ast->kind) {
     case ast::CallableKind::layer:
       return "layer";
@@ -170,7 +171,12 @@ std::string_view global_kind(const Global& g) {
     case ast::CallableKind::fn:
       return "function";
   }
-  return "function";
+  NNC_UNREACHABLE("kind of definition");
+}
+
+std::string with_article(std::string_view noun) {
+  bool is_vowel = std::string_view("aeiou").find(noun[0]) != std::string_view::npos;
+  return fmt::format("{} {}", is_vowel ? "an" : "a", noun);
 }
 
 void check_names(const Program& program, Diagnostics& diagnostics) {

@@ -397,6 +397,10 @@ StmtPtr Parser::parse_repeat() {
   if (take_word("as")) statement->name = parse_name("a name for the number of the round");
   statement->body = std::make_unique<ast::Block>();
   parse_block(*statement->body, Context::body);
+  for (const ExprPtr& value : statement->body->results)
+    if (value->kind != ExprKind::error)
+      report(Code::E0024, value->span, "this value is not used")
+          .help.push_back("a `repeat` gives no value: keep one with `update`, in a name that `let` made before it");
   return statement;
 }
 

@@ -61,6 +61,9 @@ void check_overrides(Program& program, Diagnostics& diagnostics);
 /// "layer", "dimension", "function", ...
 std::string_view global_kind(const Global&);
 
+/// "a layer", "an optimizer".
+std::string with_article(std::string_view noun);
+
 /// Reports unknown names in definitions, whether anyone calls them or not (E0201).
 void check_names(const Program& program, Diagnostics& diagnostics);
 

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 namespace nnc {
 
@@ -14,6 +15,10 @@ std::optional<DimSum> Lowering::size_sum(const Value& v, Span span, std::string_
   if (v.is(ValueKind::poison)) return std::nullopt;
   if (!v.is(ValueKind::number)) {
     error(Code::E0206, span, fmt::format("a size is needed here, and `{}` is none", text));
+    return std::nullopt;
+  }
+  if (!v.is_size && std::isfinite(v.number) && v.number >= double(int64_t(1) << 40)) {
+    error(Code::E0111, span, fmt::format("`{}` is {:g}, which is more than memory can hold", text, v.number));
     return std::nullopt;
   }
   if (!v.is_size) {
@@ -31,7 +36,7 @@ std::optional<DimSum> Lowering::size_sum(const Value& v, Span span, std::string_
     return std::nullopt;
   }
   if (extent->size >= int64_t(1) << 40) {
-    error(Code::E0111, span, fmt::format("`{}` is {}, which is more than memory can hold", text, extent->size));
+    error(Code::E0111, span, fmt::format("`{}` is {:g}, which is more than memory can hold", text, v.number));
     return std::nullopt;
   }
   return v.sum;

@@ -89,7 +89,7 @@ void Lowering::execute_let(const ast::Stmt& s) {
       if (name.is_capitalised()) {
         error(Code::E0208, name.span, fmt::format("`{}` begins with a capital, as dimensions do", name.text))
             .help.push_back(fmt::format("for a size, write `dim {} = ...`", name.text));
-        continue;
+        values[i] = poison();
       }
       if (values[i].is(ValueKind::tuple) && !is_poison(values[i])) {
         error(Code::E0213, span, fmt::format("one name for {} values", values[i].items.size()))
@@ -102,7 +102,12 @@ void Lowering::execute_let(const ast::Stmt& s) {
   }
 }
 
-std::string Lowering::full_name(const std::string& name) const { return frame_->path.empty() ? name : frame_->path + "." + name; }
+// As instances do, what is declared inside `repeat` has the number of the round behind its name: each round has its own.
+std::string Lowering::full_name(std::string name) const {
+  for (int64_t i : frame_->iterations) name += fmt::format(".{}", i);
+  if (frame_->is_optimizer) return fmt::format("optimizer.{}.{}", name, optimized_->persistent.name);
+  return frame_->path.empty() ? name : frame_->path + "." + name;
+}
 
 std::optional<Initializer> Lowering::evaluate_initializer(const ast::Expr& e, bool is_drawn) {
   Value v = evaluate(e);
@@ -136,9 +141,7 @@ Value Lowering::declare_persistent(const ast::Stmt& s, PersistentKind kind) {
                                                                        : Dims{};
   std::optional<Initializer> initializer = evaluate_initializer(*s.value, s.is_drawn);
   if (!dims || !initializer || !check_rows(*dims, s.span)) return poison();
-  std::string name = kind == PersistentKind::optimizer_state
-                         ? fmt::format("optimizer.{}.{}", s.name.text, optimized_->persistent.name)
-                         : full_name(s.name.text);
+  std::string name = full_name(s.name.text);
   if (initializer->kind == Initializer::Kind::orthogonal && dims->size() < 2) {
     error(Code::E0206, s.span,
           fmt::format("an orthogonal start needs two dimensions, and `{}` is {}", s.name.text, dims_.show(*dims)));
@@ -178,6 +181,10 @@ Value Lowering::declare_persistent(const ast::Stmt& s, PersistentKind kind) {
         d.notes.push_back("an instance that is called twice has one set of weights");
         return poison();
       }
+      error(Code::E0102, frame_->call_span,
+            fmt::format("`{}` has two shapes: {} in this call, {} in the first ({})", s.name.text, dims_.show(*dims),
+                        dims_.show(k.dims), program_.sources->describe_line(k.use_span)))
+          .notes.push_back("an instance that is called twice has one set of weights");
       return poison();
     }
     TensorValue t;
@@ -186,7 +193,7 @@ Value Lowering::declare_persistent(const ast::Stmt& s, PersistentKind kind) {
     t.span = place(s.name.span);
     return Value::of(t);
   }
-  if (graph_.find_persistent(name)) return poison();
+  NNC_CHECK(!graph_.find_persistent(name), name);
   TensorValue t;
   t.node = builder(s.name.span).parameter(spec.persistent);
   t.dims = *dims;
@@ -200,9 +207,10 @@ Value Lowering::declare_persistent(const ast::Stmt& s, PersistentKind kind) {
 void Lowering::execute_parameter(const ast::Stmt& s) {
   Value v = poison();
   if (!frame_->owns_parameters) {
-    std::string_view what = frame_->is_optimizer ? "optimizer" : frame_->definition ? "fn" : "block";
-    error(Code::E0208, s.span, fmt::format("a {} owns no parameters", what))
-        .help.push_back(frame_->is_optimizer ? "use `state`" : "make it a `layer`");
+    bool is_fn = frame_->definition && !frame_->is_optimizer;
+    std::string_view what = frame_->is_optimizer ? "an optimizer" : is_fn ? "a fn" : "a test";
+    error(Code::E0208, s.span, fmt::format("{} owns no parameters", what))
+        .help.push_back(frame_->is_optimizer ? "use `state`" : is_fn ? "make it a `layer`" : "put it into a `layer` and call that");
   } else {
     v = declare_persistent(s, s.frozen || frame_->frozen ? PersistentKind::frozen : PersistentKind::parameter);
   }
@@ -216,14 +224,17 @@ void Lowering::execute_state(const ast::Stmt& s) {
   else
     v = declare_persistent(s, frame_->is_optimizer ? PersistentKind::optimizer_state : PersistentKind::state);
   bind(s.name.text, std::move(v), s.name.span, Local::Kind::state);
-  std::string prefix =
-      frame_->is_optimizer ? fmt::format("optimizer.{}.{}", s.name.text, optimized_->persistent.name) : full_name(s.name.text);
-  frame_->locals.back().persistent = prefix;
+  frame_->locals.back().persistent = full_name(s.name.text);
 }
 
 void Lowering::execute_update(const ast::Stmt& s) {
   Value v = evaluate(*s.value);
   Local* local = find_local(s.name.text);
+  if (const Global* global = local ? nullptr : program_.find(*frame_->file, s.name.text)) {
+    std::string kind = with_article(global_kind(*global));
+    error(Code::E0208, s.name.span, fmt::format("`{}` is {} and cannot be updated here", s.name.text, kind));
+    return;
+  }
   if (!local) {
     std::vector<std::string> names;
     for (const Local& l : frame_->locals) names.emplace_back(l.name);

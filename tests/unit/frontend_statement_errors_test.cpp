@@ -1,0 +1,196 @@
+// What is said of statements: names for too many or too few values, parameters and states where none can be, updates of what is fixed.
+#include "tests/unit/frontend_said.h"
+
+namespace nnc::frontend_tests {
+namespace {
+
+TEST_CASE("statements: let, param, state, update, repeat", "[frontend][diagnostics]") {
+  check_sayings({
+      {R"(fn f(x[B]) { repeat 2 { x + 1 }
+ x })",
+       R"(E0024 `x + 1`: this value is not used
+  help a `repeat` gives no value: keep one with `update`, in a name that `let` made before it)"},
+      {R"(fn two(x[B]) { x, -x }
+fn f(x[B]) { let a = two(x)
+ a })",
+       R"(E0213 `two(x)`: one name for 2 values
+  help take it apart with `let a, b = ...`)"},
+      {R"(fn two(x[B]) { x, -x }
+fn f(x[B]) { let a, b, c = two(x)
+ a })",
+       R"(E0213 `two(x)`: 3 names for 2 values)"},
+      {R"(fn f(x[B]) { let a, b = x
+ a })",
+       R"(E0213 `x`: 2 names for 1 value)"},
+      {R"(fn f(x[B]) { let a, b = foo(x)
+ a + b })",
+       R"(E0201 `foo`: unknown name `foo`)"},
+      {R"(fn f(x[B]) { let a, b, c = foo(x), x
+ a + b })",
+       R"(E0201 `foo`: unknown name `foo`)"},
+      {R"(fn f(x[B]) { let a = x, x
+ a })",
+       R"(E0213 `a = x, x`: 1 name for 2 values)"},
+      {R"(fn two(x[B]) { x, -x }
+fn f(x[B]) { let A, b = two(x)
+ b })",
+       R"(E0208 `A`: `A` begins with a capital, as dimensions do
+  help for a size, write `dim A = ...`)"},
+      {R"(fn f(x[B]) { dim N = Q
+ spread(x, over: N) })",
+       R"(E0201 `Q`: unknown name `Q`)"},
+      {R"(layer f(x[B, T]) { param w[T] = normal(1)
+ x * w })",
+       R"(E0206 `normal(1)`: this is a distribution
+  help draw from it with `~` instead of `=`)"},
+      {R"(layer f(x[B, T]) { param w[T] ~ 3
+ x * w })",
+       R"(E0206 `3`: `~` needs a distribution
+  help for a fixed value, write `=`; distributions are normal, uniform, truncated_normal, orthogonal, he, glorot, lecun, zeros, ones)"},
+      {R"(layer f(x[B, T]) { param w[T] ~ x
+ x * w })",
+       R"(E0206 `x`: `~` needs a distribution
+  help for a fixed value, write `=`; distributions are normal, uniform, truncated_normal, orthogonal, he, glorot, lecun, zeros, ones)"},
+      {R"(layer f(x[B, T]) { param w[T, 3] ~ he
+ sum(x * w, over: T) })",
+       R"(E0202 `he`: `he` needs `fan_in`)"},
+      {R"(layer f(x[B, T]) { param w[T] ~ gauss(1)
+ x * w })",
+       R"(E0201 `gauss`: unknown name `gauss`)"},
+      {R"(layer f(x[B, T]) { param w[T] = x
+ x * w })",
+       R"(E0212 `x`: an initial value must be a number that is known at compile time, or a distribution)"},
+      {R"(layer f(x[B, T]) { param w[T] = "a"
+ x * w })",
+       R"(E0212 `"a"`: an initial value must be a number that is known at compile time, or a distribution)"},
+      {R"(layer f(x[B, T]) { param w[T]: f64 = 0
+ x * w })",
+       R"(E0210 `f64`: a stored value of type `f64` is not part of this version of nnc)"},
+      {R"(layer f(x[B, T]) { param w[B, T] = 0
+ x * w }
+data d { x[4] : f32 = csv("d.csv", columns: 0..4) }
+train { data d
+ minimize mean(f(x))
+ using sgd(lr: 1)
+ epochs 1 })",
+       R"(E0113 `B`: `B` counts the rows of a batch, so no stored value can have it
+  label `f(x)`: in this call of `f`)"},
+      {R"(layer f(x[B, T]) { param w[T] ~ orthogonal
+ x * w })",
+       R"(E0206 `param w[T] ~ orthogonal`: an orthogonal start needs two dimensions, and `w` is [T])"},
+      {R"(layer f(x[B, T]) { param w[T] = 0
+ param w[T] = 1
+ x * w })",
+       R"(E0205 `w`: two values are stored under the name `w`
+  label `w`: the first)"},
+      {R"(layer A(x[...]) -> [...] { param w[...] = 1
+ x * w }
+layer f(x[B, T], y[B, T, S]) -> [B, T, S] { a: A
+ let p = a(x)
+ let q = a(y)
+ q }
+test "t" { expect shape(f(zeros([2, 3]), zeros([2, 3, 4]))) == [2, 3, 4] })",
+       R"(E0102 `a(y)`: `w` has two shapes: [B, T, S] in this call, [B, T] in the first (t.nn:4)
+  note an instance that is called twice has one set of weights)"},
+      {R"(layer A(x[B, C]) -> [B, C] { param w[C] = 1
+ x * w }
+layer f(x[B, T], y[B, S]) { a: A
+ let p = a(x)
+ let q = a(y)
+ q }
+test "t" { expect shape(f(zeros([2, 3]), zeros([2, 4]))) == [2, 4] })",
+       R"(E0102 `a(y)`: dimension `C` has two sizes: 4 in `x` (from `zeros([2, 4])` at t.nn:7), 3 in `w` (t.nn:4)
+  label `a(x)`: `f1.a.w` was made here
+  note an instance that is called twice has one set of weights)"},
+      {R"(fn f(x[B]) { param w = 0
+ x * w })",
+       R"(E0208 `param w = 0`: a fn owns no parameters
+  help make it a `layer`)"},
+      {R"(optimizer o(lr) { param w = 0
+ update value = value - lr * grad }
+model M(x[B, 4]) -> [B, 2] { x |> Dense(2) }
+data d { x[4] : f32 = csv("d.csv", columns: 0..4) }
+train { data d
+ minimize mean(M(x))
+ using o(lr: 1)
+ epochs 1 })",
+       R"(E0208 `param w = 0`: an optimizer owns no parameters
+  help use `state`)"},
+      {R"(test "t" { param w = 0
+ expect w == 0 })",
+       R"(E0208 `param w = 0`: a test owns no parameters
+  help put it into a `layer` and call that)"},
+      {R"(fn f(x[B]) { state w = 0
+ x * w })",
+       R"(E0208 `state w = 0`: only a layer, a model or an optimizer can have a state)"},
+      {R"(fn f(x[B]) { update y = x
+ x })",
+       R"(E0201 `y`: unknown name `y`)"},
+      {R"(fn f(x[B]) { let value = x
+ update valeu = x
+ value })",
+       R"(E0201 `valeu`: unknown name `valeu`; a value with a similar name exists: `value`)"},
+      {R"(layer f(x[B, T]) { param w[T] = 0
+ update w = w + 1
+ x * w })",
+       R"(E0208 `w`: `w` is a parameter and cannot be updated here
+  help parameters are changed by the optimizer; a value that the layer changes itself is a `state`)"},
+      {R"(layer f(x[B, T]) { dim N = 3
+ update N = 4
+ spread(x, over: N) })",
+       R"(E0208 `N`: `N` is a dimension and cannot be updated here
+  help sizes are fixed)"},
+      {R"(optimizer o(lr) { update grad = 0
+ update value = value - lr * grad }
+model M(x[B, 4]) -> [B, 2] { x |> Dense(2) }
+data d { x[4] : f32 = csv("d.csv", columns: 0..4) }
+train { data d
+ minimize mean(M(x))
+ using o(lr: 1)
+ epochs 1 })",
+       R"(E0208 `grad`: `grad` cannot be updated)"},
+      {R"(layer f(x[B, T]) { state m[T] = 0
+ update m = foo
+ update m = m + 1
+ x * m })",
+       R"(E0201 `foo`: unknown name `foo`)"},
+      {R"(layer f(x[B, T]) { state m[T] = foo
+ update m = 3
+ x * m })",
+       R"(E0201 `foo`: unknown name `foo`)"},
+      {R"(layer f(x[B, T]) { state m[T] = 0
+ update m = "a"
+ x * m })",
+       R"(E0206 `"a"`: a tensor is needed here, found a text)"},
+      {R"(layer f(x[B, T]) { state m[T] = 0
+ update m = mean(x, over: T)
+ x * m })",
+       R"(E0106 `mean(x, over: T)`: `update` would pair every T with every B
+  label `m`: [T], declared at t.nn:1
+  label `mean(x, over: T)`: [B]
+  help if that is meant, write `spread(mean(x, over: T), over: T)`)"},
+      {R"(fn f(x[B]) { let y = x
+ if x > 0 { update y = -x }
+ y })",
+       R"(E0212 `x > 0`: `if` chooses at compile time, and this is known only at run time
+  help use `where(condition, a, b)` to choose per element)"},
+      {R"(fn f(x[B]) { let y = x
+ repeat 10000 { repeat 10000 { update y = y } }
+ y }
+test "t" { expect shape(f(zeros([3]))) == [3] })",
+       R"(E0209 `repeat 10000 { update y = y }`: this program expands to more than 1000000 operations
+  note definitions are expanded where they are called, and `repeat` unrolls its body)"},
+      {R"(dim N = 3
+fn f(x[B]) { update N = x * 2
+ x })",
+       R"(E0208 `N`: `N` is a dimension and cannot be updated here)"},
+      {R"(fn f(x[B]) { update relu = x * 2
+ x })",
+       R"(E0208 `relu`: `relu` is a function and cannot be updated here)"},
+      {R"(fn f(x[B]) { sgdd(x) })",
+       R"(E0201 `sgdd`: unknown name `sgdd`; an optimizer with a similar name exists: `sgd`)"},
+  });
+}
+
+}  // namespace
+}  // namespace nnc::frontend_tests
