@@ -12,11 +12,9 @@ namespace nnc {
 
 namespace {
 
-// Does a gradient of n's result reach its operand k?
+// Does a gradient of n's result reach its operand k? None reaches a condition or an index: they are no floats.
 bool carries_gradient(const Graph& graph, const Node& n, size_t k) {
   if (op_differentiable(n.op) != Differentiable::yes) return false;
-  if (n.op == Op::select && k == 0) return false;
-  if ((n.op == Op::gather || n.op == Op::scatter_add) && k == 1) return false;
   return is_float(graph.type(n.operands[k]).dtype) && is_float(n.type.dtype);
 }
 
@@ -34,10 +32,6 @@ std::string_view blocking_name(Op op) {
       return ">";
     case Op::greater_equal:
       return ">=";
-    case Op::select:
-      return "where";
-    case Op::gather:
-      return "[...]";
     default:
       return op_name(op);
   }

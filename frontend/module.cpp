@@ -42,11 +42,7 @@ class ProgramModule : public Module {
 
   bool has_train() const override { return program.main->train != nullptr; }
   const TrainSpec& train() const override { return spec; }
-  std::optional<BuiltGraph> build_train_graph(Diagnostics& diagnostics) const override {
-    if (train_graph) return train_graph;
-    if (!has_train()) return std::nullopt;
-    return Lowering(program, diagnostics, {true}).build_train(spec);
-  }
+  std::optional<BuiltGraph> build_train_graph(Diagnostics&) const override { return train_graph; }
   std::vector<UpdateRule> build_update_rules(const std::vector<ParameterSpec>& parameters,
                                              Diagnostics& diagnostics) const override {
     return make_update_rules(program, parameters, diagnostics, nullptr);

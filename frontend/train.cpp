@@ -221,7 +221,7 @@ const ast::Data* Lowering::find_data_block(std::string_view name, Span span) {
   if (g && g->data) return g->data;
   if (frame_->file->tree->has_errors) return nullptr;  // it may stand in what could not be read
   if (g) {
-    error(Code::E0206, span, fmt::format("`{}` is a {}, not a data block", name, global_kind(*g)));
+    error(Code::E0206, span, fmt::format("`{}` is {}, not a data block", name, with_article(global_kind(*g))));
     return nullptr;
   }
   std::vector<std::string> names;

@@ -157,6 +157,33 @@ TEST_CASE("groups of parameters", "[frontend][module]") {
   CHECK(states == std::map<std::string, size_t>{{"fc1.weight", 0}, {"fc1.bias", 1}, {"fc3.weight", 0}, {"fc3.bias", 2}});
 }
 
+TEST_CASE("what a frozen layer holds is frozen, however deep", "[frontend][module]") {
+  BuiltGraph g = train_graph(
+      load(program("layer Inner(x[B, C]) -> [B, C] { x |> fc: Dense(C, bias: false) }\n"
+                   "layer Block(x[B, C]) -> [B, C] { x |> a: Inner |> frozen b: Inner }\n"
+                   "model M(x[B, 4]) -> [B, 3] { x |> frozen first: Block |> second: Block |> out: Dense(3, bias: false) }")));
+  std::map<std::string, bool> frozen;
+  for (const ParameterSpec& p : g.parameters) frozen[p.persistent.name] = p.persistent.kind == PersistentKind::frozen;
+  CHECK(frozen == std::map<std::string, bool>{{"first.a.fc.weight", true},
+                                              {"first.b.fc.weight", true},
+                                              {"second.a.fc.weight", false},
+                                              {"second.b.fc.weight", true},
+                                              {"out.weight", false}});
+}
+
+TEST_CASE("a module without a train block", "[frontend][module]") {
+  Loaded l = load("fn f(x[...]) { x }\noptimizer o(lr) { update value = value - lr * grad }\nlayer L(x[B]) { x }");
+  INFO(l.errors());
+  REQUIRE(l.module);
+  CHECK_FALSE(l.module->has_train());
+  CHECK(l.module->definition_names() == std::vector<std::string>{"f", "L"});  // an optimizer is nothing to evaluate
+  Diagnostics d;
+  CHECK_FALSE(l.module->build_train_graph(d));
+  CHECK_FALSE(l.module->build_eval_graph(d));
+  CHECK_FALSE(l.module->build_predict_graph(d));
+  CHECK(d.items().empty());
+}
+
 TEST_CASE("several losses add up, and tied parameters are one", "[frontend][module]") {
   BuiltGraph g = train_graph(load(data_block + "model M(x[B, C]) -> [B, C], [B, 3] { param w[Code, C] ~ normal(1)\n let h = "
                                                "sum(x * w, over: C)\n sum(h * w, over: Code), h }\ndim Code = 3\n"
