@@ -2,7 +2,9 @@
 // must be what the fault needs.
 #include <algorithm>
 #include <cmath>
+#include <stdexcept>
 
+#include "passes/dead_code.h"
 #include "passes/differentiate.h"
 #include "passes/reduce.h"
 #include "passes/reduce_sizes.h"
@@ -228,4 +230,104 @@ TEST_CASE("a case that does not fail, or only as it stands, comes back as it is"
   asked = 0;
   reduce_case(start, [&](const GraphCase&) { return ++asked, true; }, {17, 30});
   CHECK(asked <= 17);
+}
+
+TEST_CASE("a fault of two results together keeps both and no other", "[reduce]") {
+  Graph g;
+  Builder b(g);
+  NodeId x = b.input("x", {DType::f32, {rows, n(4)}});
+  NodeId w = b.parameter({"w", {DType::f32, {n(4)}}, PersistentKind::parameter, {}});
+  NodeId a = b.unary(Op::sin, x), c = b.unary(Op::exp, w);
+  g.outputs = {{"a", b.unary(Op::neg, x)}, {"b", a}, {"c", b.unary(Op::abs, x)}, {"d", b.unary(Op::cos, x)}};
+  g.updates = {{"w", b.mul(c, 2.0)}};
+  GraphCase start{g, random_bindings(g, 6, 5)};
+  auto fails = [](const GraphCase& c) {
+    bool output = std::any_of(c.graph.outputs.begin(), c.graph.outputs.end(), [](const Output& o) { return o.name == "b"; });
+    return output && has(c.graph, Op::sin) && c.graph.updates.size() == 1 && has(c.graph, Op::exp);
+  };
+  GraphCase found = reduce_case(start, fails);
+  INFO(print_graph(found.graph, nullptr));
+  CHECK(fails(found));
+  CHECK(found.graph.outputs.size() == 1);
+  CHECK(operations(found.graph) == 2);
+  check_bindings(found);
+}
+
+TEST_CASE("a fault that only an update shows is left with the update alone", "[reduce]") {
+  Graph g;
+  Builder b(g);
+  NodeId v = b.parameter({"v", {DType::f32, {n(3)}}, PersistentKind::parameter, {}});
+  NodeId w = b.parameter({"w", {DType::f32, {n(4)}}, PersistentKind::parameter, {}});
+  g.outputs = {{"loss", b.reduce(Op::reduce_sum, v, {0})}};
+  g.updates = {{"v", b.mul(v, 2.0)}, {"w", b.unary(Op::tanh, w)}};
+  GraphCase start{g, random_bindings(g, 2, 5)};
+  auto fails = [](const GraphCase& c) {
+    return std::any_of(c.graph.updates.begin(), c.graph.updates.end(), [&](const Update& u) { return c.graph[u.node].op == Op::tanh; });
+  };
+  GraphCase found = reduce_case(start, fails);
+  INFO(print_graph(found.graph, nullptr));
+  CHECK(fails(found));
+  CHECK(found.graph.outputs.empty());
+  CHECK(found.graph.updates.size() == 1);
+  CHECK(operations(found.graph) == 1);
+  check_bindings(found);
+}
+
+TEST_CASE("attributes and scalars become as plain as the fault allows", "[reduce]") {
+  Graph g;
+  Builder b(g, {}, "layer");
+  NodeId x = b.parameter({"x", {DType::f32, {n(3), n(8)}}, PersistentKind::parameter, {}});
+  NodeId cut = b.slice(x, 1, 3, n(4)), padded = b.pad(cut, 1, 2, n(9)), turned = b.transpose(b.broadcast(padded, {n(2), n(3), n(9)}, {1, 2}), {2, 1, 0});
+  g.outputs = {{"y", b.binary(Op::mul, b.scalar("lr"), turned)}};
+  for (uint32_t i = 0; i < g.size(); ++i)
+    if (op_class(g[{i}].op) != OpClass::leaf) g[{i}].group = 0;
+  GraphCase start{g, random_bindings(g, 1, 5)};
+  start.bindings.scalars["lr"] = 0.3;
+  auto fails = [](const GraphCase& c) {
+    return has(c.graph, Op::slice) && has(c.graph, Op::pad) && has(c.graph, Op::transpose) && has(c.graph, Op::broadcast) && has(c.graph, Op::scalar) &&
+           c.bindings.scalars.at("lr") >= 0;
+  };
+  REQUIRE(fails(start));
+  GraphCase found = reduce_case(start, fails);
+  INFO(print_graph(found.graph, nullptr));
+  CHECK(fails(found));
+  CHECK(found.bindings.scalars.at("lr") == 0);
+  for (const Node& node : found.graph.nodes()) {
+    if (node.op == Op::slice || node.op == Op::pad) CHECK(node.attributes.begin == 0);
+    CHECK(node.type.elements(1) <= 2);
+    CHECK(node.group == -1);
+    CHECK(node.scope.empty());
+  }
+  // 0.7 and more: the nearest plain value that still shows it.
+  start.bindings.scalars["lr"] = 0.8;
+  GraphCase higher = reduce_case(start, [&](const GraphCase& c) { return fails(c) && c.bindings.scalars.at("lr") > 0.7; });
+  CHECK(higher.bindings.scalars.at("lr") == 1);
+}
+
+TEST_CASE("reduction ends when its share of questions or time is used up", "[reduce]") {
+  GraphCase start;
+  start.graph = random_graph(3, {60, true, 3, true});
+  start.bindings = random_bindings(start.graph, 7, 3);
+  for (int share : {1, 2, 5, 9, 20, 60}) {
+    int asked = 0;
+    auto fails = [&](const GraphCase& c) {
+      ++asked;
+      return operations(c.graph) > 0;
+    };
+    GraphCase found = reduce_case(start, fails, {share, 30});
+    CHECK(asked <= share);
+    CHECK(operations(found.graph) > 0);
+    CHECK(operations(found.graph) <= operations(start.graph));
+  }
+  int asked = 0;
+  GraphCase found = reduce_case(start, [&](const GraphCase&) { return ++asked > 0; }, {2000, -1});
+  CHECK(asked == 1);
+  Graph live = start.graph;
+  remove_dead_code(live);
+  CHECK(print_graph(found.graph, nullptr) == print_graph(live, nullptr));
+  // A fault that the whole case does not show leaves it as it is.
+  found = reduce_case(start, [](const GraphCase&) { return false; });
+  CHECK(print_graph(found.graph, nullptr) == print_graph(start.graph, nullptr));
+  found = reduce_case(start, [](const GraphCase&) -> bool { throw std::runtime_error("cannot tell"); });
+  CHECK(print_graph(found.graph, nullptr) == print_graph(start.graph, nullptr));
 }
