@@ -4,6 +4,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
+SUITES = ("unit", "lit", "run", "trajectories", "training", "fuzz")  # what is run on a mutant, the quickest to notice first
 
 
 class Mutant:

@@ -19,7 +19,7 @@ import threading
 import time
 from pathlib import Path
 
-from mutants import ROOT, read_mutants
+from mutants import ROOT, SUITES, read_mutants
 
 NOT_CAUGHT = ("nothing", "does not build")
 TIMED_OUT = "timed out"
@@ -69,15 +69,17 @@ class Tree:
 
     def suites(self, only, first=None):
         """Name and command of every suite: `first`, then the quickest to notice."""
-        everything = [
-            ("unit", [self.build / "nnc_unit_tests", "-a"]),
-            ("lit", [sys.executable, f"{self.llvm}/build/utils/lit/lit.py", "-q", f"--param=build={self.build}", f"--param=llvm={self.llvm}",
-                     *(self.source / p for p in ["tests/lit/passes", "tests/lit/kernels", "tests/lit/runs", "tests/lit/driver"])]),
-            ("run", [self.build / "nnc_run_tests", "-a"]),
-            ("trajectories", [sys.executable, "-m", "unittest", "-f", self.source / "tests/trajectories/check_trajectories.py"]),
-            ("training", [sys.executable, "-m", "unittest", "-f", self.source / "tests/check_training.py"]),
-            ("fuzz", [sys.executable, "-m", "unittest", "-f", self.source / "tests/check_fuzz.py"]),
-        ]
+        check = [sys.executable, "-m", "unittest", "-f"]
+        commands = {
+            "unit": [self.build / "nnc_unit_tests", "-a"],
+            "lit": [sys.executable, f"{self.llvm}/build/utils/lit/lit.py", "-q", f"--param=build={self.build}", f"--param=llvm={self.llvm}",
+                    *(self.source / p for p in ["tests/lit/passes", "tests/lit/kernels", "tests/lit/runs", "tests/lit/driver"])],
+            "run": [self.build / "nnc_run_tests", "-a"],
+            "trajectories": [*check, self.source / "tests/trajectories/check_trajectories.py"],
+            "training": [*check, self.source / "tests/check_training.py"],
+            "fuzz": [*check, self.source / "tests/check_fuzz.py"],
+        }
+        everything = [(name, commands[name]) for name in SUITES]
         everything.sort(key=lambda suite: suite[0] != first)
         return [(name, command) for name, command in everything if not only or name in only]
 
