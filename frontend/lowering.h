@@ -223,6 +223,7 @@ class Lowering {
   void execute_repeat(const ast::Stmt& s);
   void execute_if(const ast::Expr& e);
   Value declare_persistent(const ast::Stmt& s, PersistentKind kind);
+  const Definition* outermost_definition() const;
   std::optional<Initializer> evaluate_initializer(const ast::Expr& e, bool is_drawn);
   std::string full_name(std::string name) const;  ///< of a stored value
 
@@ -315,6 +316,7 @@ class Lowering {
     Span span;
     NodeId current;  ///< state: the latest value
     Span use_span;   ///< the call that made it
+    const Definition* model;  ///< the outermost definition around it
   };
   std::map<std::string, Known> known_;
   std::vector<ParameterSpec> parameters_;

@@ -398,7 +398,7 @@ StmtPtr Parser::parse_repeat() {
   statement->body = std::make_unique<ast::Block>();
   parse_block(*statement->body, Context::body);
   for (const ExprPtr& value : statement->body->results)
-    if (value->kind != ExprKind::error)
+    if (value->kind != ExprKind::error && !has_suspect_)  // the end of the body is not in doubt
       report(Code::E0024, value->span, "this value is not used")
           .help.push_back("a `repeat` gives no value: keep one with `update`, in a name that `let` made before it");
   return statement;

@@ -133,6 +133,13 @@ std::optional<Initializer> Lowering::evaluate_initializer(const ast::Expr& e, bo
   return std::nullopt;
 }
 
+const Definition* Lowering::outermost_definition() const {
+  const Definition* outermost = nullptr;
+  for (const Frame* f = frame_; f; f = f->caller)
+    if (f->definition) outermost = f->definition;
+  return outermost;
+}
+
 Value Lowering::declare_persistent(const ast::Stmt& s, PersistentKind kind) {
   if (s.type && s.type->name.text != "f32")
     return not_in_this_version(s.type->span, fmt::format("a stored value of type `{}` is", s.type->name.text));
@@ -157,6 +164,15 @@ Value Lowering::declare_persistent(const ast::Stmt& s, PersistentKind kind) {
     if (k.span != s.name.span) {
       error(Code::E0205, s.name.span, fmt::format("two values are stored under the name `{}`", name))
           .labels.push_back({place(k.span), "the first"});
+      return poison();
+    }
+    // Names do not begin with the model's, so those of two models may be equal by accident; a test may give one instance to both.
+    if (const Definition* model = outermost_definition(); model != k.model && !in_test_) {
+      Diagnostic& d = error(Code::E0205, frame_->call_span,
+                            fmt::format("`{}` and `{}` both store a value under the name `{}`", k.model->name(),
+                                        model->name(), name));
+      d.labels.push_back({k.use_span, "the first"});
+      d.help.push_back("name the layers: `x |> encode: Dense(64)`");
       return poison();
     }
     if (graph_.type(k.node) != spec.persistent.type) {
@@ -199,7 +215,7 @@ Value Lowering::declare_persistent(const ast::Stmt& s, PersistentKind kind) {
   t.dims = *dims;
   t.span = place(s.name.span);
   if (!frame_->file->is_std) node_names_.emplace(t.node.value, s.name.text);
-  known_[name] = {parameters_.size(), t.node, *dims, s.name.span, t.node, frame_->call_span};
+  known_[name] = {parameters_.size(), t.node, *dims, s.name.span, t.node, frame_->call_span, outermost_definition()};
   parameters_.push_back(std::move(spec));
   return Value::of(t);
 }
@@ -209,8 +225,8 @@ void Lowering::execute_parameter(const ast::Stmt& s) {
   if (!frame_->owns_parameters) {
     bool is_fn = frame_->definition && !frame_->is_optimizer;
     std::string_view what = frame_->is_optimizer ? "an optimizer" : is_fn ? "a fn" : "a test";
-    error(Code::E0208, s.span, fmt::format("{} owns no parameters", what))
-        .help.push_back(frame_->is_optimizer ? "use `state`" : is_fn ? "make it a `layer`" : "put it into a `layer` and call that");
+    std::string_view help = frame_->is_optimizer ? "use `state`" : is_fn ? "make it a `layer`" : "put it into a `layer`";
+    error(Code::E0208, s.span, fmt::format("{} owns no parameters", what)).help.emplace_back(help);
   } else {
     v = declare_persistent(s, s.frozen || frame_->frozen ? PersistentKind::frozen : PersistentKind::parameter);
   }

@@ -119,7 +119,7 @@ train { data d
       {R"(test "t" { param w = 0
  expect w == 0 })",
        R"(E0208 `param w = 0`: a test owns no parameters
-  help put it into a `layer` and call that)"},
+  help put it into a `layer`)"},
       {R"(fn f(x[B]) { state w = 0
  x * w })",
        R"(E0208 `state w = 0`: only a layer, a model or an optimizer can have a state)"},
@@ -190,6 +190,22 @@ fn f(x[B]) { update N = x * 2
       {R"(fn f(x[B]) { sgdd(x) })",
        R"(E0201 `sgdd`: unknown name `sgdd`; an optimizer with a similar name exists: `sgd`)"},
   });
+}
+
+TEST_CASE("two models may not mean one parameter by accident", "[frontend][diagnostics]") {
+  auto program = [](const std::string& first, const std::string& second) {
+    return R"(data d { x[4] : f32 = csv("d.csv", columns: 0..4) }
+model One(x[B, 4]) -> [B, 3] { x |> )" + first + R"( }
+model Two(x[B, 4]) -> [B, 3] { x |> )" + second + R"( }
+train { data d
+ minimize mean(One(x) * Two(x)) + mean(One(x + 1))
+ using sgd(lr: 1)
+ epochs 1 })";
+  };
+  check_sayings({{program("Dense(3, bias: false)", "Dense(3, bias: false)"),
+                  "E0205 `Dense(3, bias: false)`: `One` and `Two` both store a value under the name `dense1.weight`\n"
+                  "  label `Dense(3, bias: false)`: the first\n  help name the layers: `x |> encode: Dense(64)`"},
+                 {program("a: Dense(3)", "b: Dense(3)"), ""}});
 }
 
 }  // namespace
