@@ -50,7 +50,7 @@ std::optional<Value> Lowering::try_contraction(const ast::Expr& product, const s
     bool is_scalar = !values[i].is(ValueKind::tensor) || values[i].tensor.dims.empty();
     if (is_scalar) {
       Span here = expressions[i]->span;
-      scale = scale_span.valid() ? combine(ast::BinaryOp::multiply, scale, values[i], span, span, scale_span, here) : values[i];
+      scale = scale_span.valid() ? combine(ast::BinaryOp::multiply, scale, values[i], span, scale_span, here) : values[i];
       scale_span = scale_span.valid() ? join(scale_span, here) : here;
       continue;
     }
@@ -73,7 +73,7 @@ std::optional<Value> Lowering::try_contraction(const ast::Expr& product, const s
     result_span = join(result_span, spans[i]);
   }
   if (!scale_span.valid()) return Value::of(result);
-  return combine(ast::BinaryOp::multiply, Value::of(result), scale, span, span, span, scale_span);
+  return combine(ast::BinaryOp::multiply, Value::of(result), scale, span, span, scale_span);
 }
 
 std::optional<TensorValue> Lowering::contract(const TensorValue& a, const TensorValue& b, const std::set<uint32_t>& summed,

@@ -126,7 +126,7 @@ Value Lowering::evaluate_operator(const ast::Expr& e) {
   if (is_logical(e.binary_op) && a.is(ValueKind::boolean) && a.boolean == (e.binary_op == ast::BinaryOp::or_)) return a;
   Value b = evaluate(right);
   if (is_poison(a) || is_poison(b)) return poison();
-  return combine(e.binary_op, a, b, e.span, e.op_span, left.span, right.span);
+  return combine(e.binary_op, a, b, e.span, left.span, right.span);
 }
 
 // Choices (none, same, a function by its name, texts, true and false) can be compared with each other.
@@ -141,7 +141,7 @@ std::optional<bool> Lowering::same_choice(const Value& a, const Value& b) const 
   return a.is(ValueKind::boolean) ? a.boolean == b.boolean : a.text == b.text;
 }
 
-Value Lowering::combine(ast::BinaryOp op, const Value& a, const Value& b, Span span, Span op_span, Span a_span, Span b_span) {
+Value Lowering::combine(ast::BinaryOp op, const Value& a, const Value& b, Span span, Span a_span, Span b_span) {
   if (op == ast::BinaryOp::equal || op == ast::BinaryOp::not_equal)
     if (std::optional<bool> same = same_choice(a, b)) return Value::of_bool(*same == (op == ast::BinaryOp::equal));
   if (is_logical(op)) {
@@ -179,7 +179,7 @@ Value Lowering::combine(ast::BinaryOp op, const Value& a, const Value& b, Span s
     if (is_comparison(op) && sizes && a.sum == b.sum)
       return Value::of_bool(op == ast::BinaryOp::equal || op == ast::BinaryOp::less_equal || op == ast::BinaryOp::greater_equal);
   }
-  return combine_tensors(op, a, b, span, op_span, a_span, b_span);
+  return combine_tensors(op, a, b, span, a_span, b_span);
 }
 
 bool Lowering::check_truth(const Value& v, std::string_view what, Span span) {
@@ -248,8 +248,7 @@ Value Lowering::combine_numbers(ast::BinaryOp op, const Value& a, const Value& b
   NNC_UNREACHABLE("operator on numbers");
 }
 
-Value Lowering::combine_tensors(ast::BinaryOp op, const Value& a, const Value& b, Span span, Span op_span, Span a_span,
-                                Span b_span) {
+Value Lowering::combine_tensors(ast::BinaryOp op, const Value& a, const Value& b, Span span, Span a_span, Span b_span) {
   using B = ast::BinaryOp;
   if (op == B::power) return power(a, b, span, a_span, b_span);
   // A number takes the type of the tensor beside it.

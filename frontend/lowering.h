@@ -108,9 +108,9 @@ class Lowering {
   Value evaluate_kind(const ast::Expr& e);
   bool has_budget(Span span);
   Value evaluate_operator(const ast::Expr& e);
-  Value combine(ast::BinaryOp op, const Value& a, const Value& b, Span span, Span op_span, Span a_span, Span b_span);
+  Value combine(ast::BinaryOp op, const Value& a, const Value& b, Span span, Span a_span, Span b_span);
   Value combine_numbers(ast::BinaryOp op, const Value& a, const Value& b, Span span);
-  Value combine_tensors(ast::BinaryOp op, const Value& a, const Value& b, Span span, Span op_span, Span a_span, Span b_span);
+  Value combine_tensors(ast::BinaryOp op, const Value& a, const Value& b, Span span, Span a_span, Span b_span);
   Value power(const Value& a, const Value& b, Span span, Span a_span, Span b_span);
   Value negate(const Value& v, Span span);
   Value evaluate_if(const ast::Expr& e);

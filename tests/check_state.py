@@ -250,6 +250,11 @@ class Data(Run):
 
 
 class Signals(Run):
+    def setUp(self):
+        super().setUp()
+        # Whoever starts the tests with nohup hands its ignored SIGHUP down to all children.
+        self.addCleanup(signal.signal, signal.SIGHUP, signal.signal(signal.SIGHUP, signal.SIG_DFL))
+
     def test_a_hangup_saves(self):
         run = self.begin(DIGITS, "--steps", 100000000, "--out", "w.safetensors")
         messages = self.end(run, signal.SIGHUP)
