@@ -4,25 +4,6 @@
 namespace nnc::frontend_tests {
 namespace {
 
-const std::string means = R"(data d { x[4] : f32 = csv("d.csv", columns: 0..4))"
-                          "\n"
-                          R"( u : u8 = csv("d.csv", columns: 4))"
-                          "\n"
-                          R"( c : class(5) = csv("d.csv", columns: 4) })"
-                          "\n"
-                          "train { data d\n"
-                          " minimize mean(x)\n"
-                          " using sgd(lr: 1)\n"
-                          " epochs 1\n"
-                          " ";
-const std::string data = R"(data d { x[4] : f32 = csv("d.csv", columns: 0..4))"
-                         "\n"
-                         R"( u : u8 = csv("d.csv", columns: 4))"
-                         "\n"
-                         R"( c : class(5) = csv("d.csv", columns: 4) })"
-                         "\n"
-                         "";
-
 TEST_CASE("sums", "[frontend][calls]") {
   check_sayings({
       {R"(test "t" { let y = sum() }

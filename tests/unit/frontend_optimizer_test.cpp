@@ -4,14 +4,6 @@
 namespace nnc::frontend_tests {
 namespace {
 
-const std::string data = R"(data d { x[4] : f32 = csv("d.csv", columns: 0..4))"
-                         "\n"
-                         R"( u : u8 = csv("d.csv", columns: 4))"
-                         "\n"
-                         R"( c : class(5) = csv("d.csv", columns: 4) })"
-                         "\n"
-                         "";
-
 TEST_CASE("optimizers and their hyperparameters", "[frontend][optimizer]") {
   check_sayings({
       {data + R"(

@@ -30,6 +30,17 @@ inline std::string said(const Diagnostics& diagnostics, const SourceMap& sources
   return all;
 }
 
+/// Data of every kind of field, and the beginning of a train block on it; a program goes on behind them.
+inline const std::string data = R"(data d { x[4] : f32 = csv("d.csv", columns: 0..4)
+ u : u8 = csv("d.csv", columns: 4)
+ c : class(5) = csv("d.csv", columns: 4) }
+)";
+inline const std::string means = data + R"(train { data d
+ minimize mean(x)
+ using sgd(lr: 1)
+ epochs 1
+ )";
+
 struct Saying {
   std::string program;
   std::string expected;

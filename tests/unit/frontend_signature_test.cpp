@@ -4,25 +4,6 @@
 namespace nnc::frontend_tests {
 namespace {
 
-const std::string means = R"(data d { x[4] : f32 = csv("d.csv", columns: 0..4))"
-                          "\n"
-                          R"( u : u8 = csv("d.csv", columns: 4))"
-                          "\n"
-                          R"( c : class(5) = csv("d.csv", columns: 4) })"
-                          "\n"
-                          "train { data d\n"
-                          " minimize mean(x)\n"
-                          " using sgd(lr: 1)\n"
-                          " epochs 1\n"
-                          " ";
-const std::string data = R"(data d { x[4] : f32 = csv("d.csv", columns: 0..4))"
-                         "\n"
-                         R"( u : u8 = csv("d.csv", columns: 4))"
-                         "\n"
-                         R"( c : class(5) = csv("d.csv", columns: 4) })"
-                         "\n"
-                         "";
-
 TEST_CASE("sizes", "[frontend][signature]") {
   check_sayings({
       {R"(dim N = "a")", R"(E0206 `"a"`: a size is needed here, and `"a"` is none)"},

@@ -25,30 +25,12 @@ const std::string with_clause = R"(data d { x[4] : f32 = csv("d.csv", columns: 0
                                 " using sgd(lr: 1)\n"
                                 " epochs 1\n"
                                 "";
-const std::string means = R"(data d { x[4] : f32 = csv("d.csv", columns: 0..4))"
-                          "\n"
-                          R"( u : u8 = csv("d.csv", columns: 4))"
-                          "\n"
-                          R"( c : class(5) = csv("d.csv", columns: 4) })"
-                          "\n"
-                          "train { data d\n"
-                          " minimize mean(x)\n"
-                          " using sgd(lr: 1)\n"
-                          " epochs 1\n"
-                          " ";
 const std::string classifier = R"(data d { x[4] : f32 = csv("d.csv", columns: 0..4))"
                                "\n"
                                R"( label : class(3) = csv("d.csv", columns: 4) })"
                                "\n"
                                "model M(x[B, 4]) -> [B, 3] { x |> Dense(3) }\n"
                                "";
-const std::string data = R"(data d { x[4] : f32 = csv("d.csv", columns: 0..4))"
-                         "\n"
-                         R"( u : u8 = csv("d.csv", columns: 4))"
-                         "\n"
-                         R"( c : class(5) = csv("d.csv", columns: 4) })"
-                         "\n"
-                         "";
 
 TEST_CASE("the data of a run", "[frontend][train_block]") {
   check_sayings({
