@@ -463,18 +463,11 @@ class Gradcheck {
   bool failed_ = false;
 };
 
-int gradcheck(const GradcheckOptions& o) {
+int gradcheck(Session& session, const GradcheckOptions& o) {
   SignalScope signals;
-  Session session(o.common);
-  try {
-    bool lone = is_graph_file(o.common.file) || o.common.file == "-";
-    Subject subject = lone ? subject_of_graph(session, o) : subject_of_model(session, o);
-    return Gradcheck(session, o, std::move(subject)).run();
-  } catch (const UserError& e) {  // of the interpreter, say, which names a place in the file
-    std::fflush(stdout);
-    session.print(e.diagnostic());
-    return exit_user_error;
-  }
+  bool lone = is_graph_file(o.common.file) || o.common.file == "-";
+  Subject subject = lone ? subject_of_graph(session, o) : subject_of_model(session, o);
+  return Gradcheck(session, o, std::move(subject)).run();
 }
 
 }  // namespace
@@ -495,7 +488,7 @@ Command gradcheck_command() {
   command.option("--steps", o->steps, "steps in a row that compiled code is followed for (3)").in_range(1, 1000);
   command.option("--out", o->out,
                  "where the smallest failing graph is written (default: FILE.gradcheck.nnir in the current folder)");
-  command.run = [o] { return gradcheck(*o); };
+  command.run = [o] { return with_session(o->common, [&](Session& session) { return gradcheck(session, *o); }); };
   return command;
 }
 
