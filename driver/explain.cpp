@@ -384,7 +384,7 @@ std::string Report::reason_text(const StoredValue& value, const StoredRead& read
     case FusionRefusal::released:
       return fmt::format("the value stands in memory for others anyway; {} reads it there and repeats the cheap arithmetic in between", reader);
     case FusionRefusal::old_value_needed: return "the old value is still needed when the new one is made: it is copied over the old one afterwards";
-    case FusionRefusal::later_stage: return "a later loop of the same kernel needs it: kept, since computing it again would cost more";
+    case FusionRefusal::later_stage: return "a later loop of the same kernel needs it: kept, not computed again";
   }
   return "";
 }

@@ -127,6 +127,10 @@ std::vector<Check> every_check(const Graph& graph) {
   Random random(1, "every check");
   for (int i = 0; i < 6; ++i) roads.push_back(shuffled_passes(random));
   for (const auto& road : roads) checks.push_back(with(road, Carrier::program_interpreter));
+  for (const auto& road : roads) {
+    checks.push_back(with(road, Carrier::compiled));
+    checks.back().route.level = host_levels().back();
+  }
   // Persistents back to front, as another program may have laid them out.
   Check ordered = with(Route::optimized().passes, Carrier::program_interpreter);
   for (const Persistent& p : graph.persistents)
@@ -134,7 +138,6 @@ std::vector<Check> every_check(const Graph& graph) {
   checks.push_back(ordered);
   ordered.route.carrier = Carrier::compiled;
   checks.push_back(ordered);
-  checks.push_back(with({}, Carrier::compiled));
   checks.push_back(with(Route::optimized().passes, Carrier::compiled));
   for (VectorLevel level : host_levels()) {
     Check c = checks.back();

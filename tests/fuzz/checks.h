@@ -35,6 +35,7 @@ struct Failure {
   std::string what;    ///< "out1" for a difference, the condition for a failed check, the signal
   std::string detail;  ///< for people
   std::string check;   ///< encoded
+  std::string graph;   ///< a program's: the graph that the check took, with its values (driver/case_file.h); empty where the program as a whole is at fault
   bool same_fault(const Failure& other) const { return kind == other.kind && (kind == "difference" || what == other.what); }
 };
 

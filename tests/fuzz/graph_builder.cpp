@@ -100,6 +100,7 @@ Shape GraphBuilder::random_shape(int most_rank, bool rows_allowed) {
 }
 
 NodeId GraphBuilder::leaf(DType dtype, Shape shape, bool persistent, int64_t limit) {
+  NNC_CHECK(persistent || (!shape.empty() && shape[0] == Extent{1, true}), "an input holds one row of each example of the batch");
   Type t{dtype, std::move(shape)};
   std::string name = fmt::format("{}{}{}", persistent ? "p" : "x", leaves_++, limit > 0 ? fmt::format("_below{}", limit) : "");
   Tensor tensor = make_tensor(dtype, shape_at(t, bindings.rows));

@@ -220,13 +220,16 @@ class Generator {
   }
 
   void add_loss() {
-    std::vector<NodeId> terms;
-    for (NodeId n : g_.pool)
-      if (g_.type(n).dtype == DType::f32 || g_.type(n).dtype == DType::f64) terms.push_back(n);
+    auto floats_of = [&](const std::vector<NodeId>& nodes) {
+      std::vector<NodeId> found;
+      std::copy_if(nodes.begin(), nodes.end(), std::back_inserter(found), [&](NodeId n) { return is_float(g_.type(n).dtype); });
+      return found;
+    };
+    const std::vector<NodeId> terms = floats_of(g_.pool), idioms = floats_of(idioms_);
     if (terms.empty()) return;
     NodeId loss = g_.build.constant(0, {DType::f32, {}});
     for (int i = g_.random.between(1, 4); i > 0; --i) {
-      NodeId n = !idioms_.empty() && g_.random.chance(40) ? g_.random.pick(idioms_)
+      NodeId n = !idioms.empty() && g_.random.chance(40) ? g_.random.pick(idioms)
                  : g_.random.chance(50) ? terms[terms.size() - 1 - size_t(g_.random.below(int(std::min<size_t>(4, terms.size()))))] : g_.random.pick(terms);
       NodeId m = g_.build.cast(mean_of_all(g_.random.chance(50) ? g_.build.unary(Op::tanh, n) : n), DType::f32);
       loss = g_.build.add(loss, m);

@@ -55,7 +55,7 @@ std::string with_other_layout(const std::string& text, Random& random) {
 }
 
 std::optional<Failure> check_text(const std::string& text, bool valid) {
-  auto failed = [](const std::string& what, const std::string& result) { return Failure{"layout", what, fmt::format("{}:\n{}", what, result), "fmt"}; };
+  auto failed = [](const std::string& what, const std::string& result) { return Failure{"layout", what, fmt::format("{}:\n{}", what, result), "fmt", ""}; };
   Parsed before(text);
   Diagnostics diagnostics;
   std::optional<std::string> once = format_source(before.sources, before.file, diagnostics);

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "base/check.h"
+#include "driver/case_file.h"
 #include "driver/rounding.h"
 #include "frontend/frontend.h"
 #include "passes/pipeline.h"
@@ -17,7 +18,7 @@ namespace nnc::fuzz {
 namespace {
 
 Failure fault(std::string kind, std::string what, std::string detail, std::string check) {
-  return {std::move(kind), std::move(what), std::move(detail), std::move(check)};
+  return {std::move(kind), std::move(what), std::move(detail), std::move(check), ""};
 }
 
 // Training keeps f32: what one step leaves is what the next begins with.
@@ -129,13 +130,14 @@ class ProgramCase {
     Random choice(seed_, "checks");
     std::vector<Check> checks = checks_for(choice, backward_);
     if (auto f = run_checks(c, checks, coverage_)) {
-      f->check = "train: " + f->check;
+      f->graph = print_case(c, nullptr, "");
       return f;
     }
     // Several steps by the default road; each begins with what the interpreter left.
-    Route route = Route::optimized();
-    route.level = choice.pick(host_levels());
-    RoutedGraph routed(backward_, route, bindings_.rows);
+    Check steps;
+    steps.route = Route::optimized();
+    steps.route.level = choice.pick(host_levels());
+    RoutedGraph routed(backward_, steps.route, bindings_.rows);
     if (const Program* p = routed.program())
       for (const PersistentPlace& place : p->persistents)
         if (!(*p)[place.buffer].order.empty()) layouts_[place.persistent.name] = (*p)[place.buffer].order;
@@ -143,8 +145,12 @@ class ProgramCase {
       bindings_.scalars["step"] = step;
       bindings_.scalars["epoch"] = step / 2;
       RoundingModel model(backward_, bindings_);
-      if (auto d = model.compare(routed.run(bindings_), Precision::f32).difference)
-        return fault("difference", "value", fmt::format("step {}: {} at {} is {:.9g} instead of {:.9g}", step, d->name, d->index, d->found, d->expected), "train, several steps");
+      if (auto d = model.compare(routed.run(bindings_), Precision::f32).difference) {
+        std::string detail = fmt::format("step {}: {} at {} is {:.9g} instead of {:.9g}", step, d->name, d->index, d->found, d->expected);
+        Failure f = fault("difference", "value", detail, steps.encode());
+        f.graph = print_case({backward_, bindings_}, nullptr, "");
+        return f;
+      }
       if (!finite(model.expected())) break;
       for (auto [name, t] : model.expected().updates) {
         round_to_storage(t);
@@ -175,7 +181,8 @@ class ProgramCase {
       check.route.carrier = Carrier::program_interpreter;
       checks.push_back(check);
       if (auto f = run_checks(c, checks, coverage_)) {
-        f->check = name + ": " + f->check;
+        f->detail = name + ": " + f->detail;
+        f->graph = print_case(c, nullptr, "");
         return f;
       }
     }

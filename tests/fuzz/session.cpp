@@ -40,7 +40,7 @@ std::optional<Failure> check_in_sandbox(const GraphCase& c, const Check& check) 
 
 std::string encode(const std::optional<Failure>& f) {
   if (!f) return "ok\n";
-  return fmt::format("failed\n{}\n{}\n{}\n{}\n", one_line(f->kind), one_line(f->what), one_line(f->detail), one_line(f->check));
+  return fmt::format("failed\n{}\n{}\n{}\n{}\n{}\n", one_line(f->kind), one_line(f->what), one_line(f->detail), one_line(f->check), one_line(f->graph));
 }
 
 std::optional<Failure> outcome(const SandboxResult& r, std::string* rest) {
@@ -61,7 +61,7 @@ std::optional<Failure> outcome(const SandboxResult& r, std::string* rest) {
   std::optional<Failure> f;
   if (status == "failed") {
     f.emplace();
-    for (std::string* s : {&f->kind, &f->what, &f->detail, &f->check}) {
+    for (std::string* s : {&f->kind, &f->what, &f->detail, &f->check, &f->graph}) {
       std::getline(in, *s);
       *s = many_lines(*s);
     }
@@ -126,16 +126,12 @@ void FuzzSession::run_graph(uint64_t seed) {
         }
     }
   }
-  shrink_graph(seed, *f);
+  if (f->check.empty()) return report({Kind::graph, seed, *f, "", "generator or unclear: " + f->kind + ": " + f->what});
+  shrink_graph(Kind::graph, seed, generate_graph(seed), *f);
 }
 
-void FuzzSession::shrink_graph(uint64_t seed, Failure f) {
-  Found found{Kind::graph, seed, f, "", ""};
-  if (f.check.empty()) {
-    found.group = "generator or unclear: " + f.kind + ": " + f.what;
-    return report(found);
-  }
-  GraphCase c = generate_graph(seed);
+void FuzzSession::shrink_graph(Kind kind, uint64_t seed, GraphCase c, Failure f) {
+  Found found{kind, seed, f, "", ""};
   Check check = Check::decode(f.check);
   auto fails = [&](const GraphCase& candidate) {
     std::optional<Failure> again = check_in_sandbox(candidate, check);
@@ -172,9 +168,10 @@ void FuzzSession::shrink_graph(uint64_t seed, Failure f) {
     if (op_class(n.op) != OpClass::leaf) ops.insert(std::string(op_name(n.op)));
   std::string road = f.check.substr(0, f.check.find(" level="));
   found.failure = f;
-  found.group = fmt::format("{} ({}) on [{}] with {}", f.kind, f.kind == "difference" ? "value" : f.what, road, c.graph.size() < 25 ? fmt::format("{}", fmt::join(ops, ",")) : "a large graph");
+  const char* of = kind == Kind::program ? "program" : "graph";
+  found.group = fmt::format("{}: {} ({}) on [{}] with {}", of, f.kind, f.kind == "difference" ? "value" : f.what, road, c.graph.size() < 25 ? fmt::format("{}", fmt::join(ops, ",")) : "a large graph");
   std::filesystem::create_directories(options_.out);
-  found.file = fmt::format("{}/graph-{}.nnir", options_.out, seed);
+  found.file = fmt::format("{}/{}-{}.nnir", options_.out, of, seed);
   std::string remarks = fmt::format("{}: {}\nseed {}, route {}\n{} --replay {} --route \"{}\"\n", f.kind, f.detail, seed, f.check, options_.command, found.file, f.check);
   std::ofstream(found.file) << print_case(c, nullptr, remarks);
   report(found);
@@ -185,8 +182,8 @@ void FuzzSession::report(Found found) {
   if (groups_[found.group] <= 3) {
     fmt::print("FAILED seed {}: {}\n  {}\n  route: {}\n", found.seed, found.group, found.failure.detail, found.failure.check);
     if (!found.file.empty()) {
-      std::string route = found.failure.check.empty() ? "" : fmt::format(" --route \"{}\"", found.failure.check);
-      fmt::print("  {} --replay {}{}\n", options_.command, found.file, found.kind == Kind::graph ? route : "");
+      bool nnir = found.file.ends_with(".nnir");
+      fmt::print("  {} --replay {}{}\n", options_.command, found.file, nnir ? fmt::format(" --route \"{}\"", found.failure.check) : "");
     }
     std::fflush(stdout);
   }
@@ -205,9 +202,6 @@ std::string FuzzSession::summary() const {
   return text;
 }
 
-namespace {
-
-// A graph's text with values in comments (driver/case_file.h), or without: random ones then.
 GraphCase read_case(const std::string& text, const std::string& path) {
   SourceMap sources;
   Diagnostics diagnostics;
@@ -217,8 +211,6 @@ GraphCase read_case(const std::string& text, const std::string& path) {
   std::mt19937_64 random(1);
   return {*graph, values ? *values : random_bindings(*graph, 5, random)};
 }
-
-}  // namespace
 
 std::vector<Failure> replay(const std::string& path, const std::vector<Check>& chosen) {
   std::string text = read_text_file(path);

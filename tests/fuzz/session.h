@@ -51,7 +51,7 @@ class FuzzSession {
  private:
   void run_graph(uint64_t seed);
   void run_program(uint64_t seed);
-  void shrink_graph(uint64_t seed, Failure);
+  void shrink_graph(Kind, uint64_t seed, GraphCase, Failure);
   void report(Found);
   bool known(const std::string& group) const;
 
@@ -62,6 +62,9 @@ class FuzzSession {
   int64_t graphs_ = 0, programs_ = 0, checks_ = 0;
   double seconds_ = 0;
 };
+
+/// A graph's text with values in comments (driver/case_file.h), or without: random ones then.
+GraphCase read_case(const std::string& text, const std::string& path);
 
 /// Replays a kept case: every check, or those given. The first failure, if any. `path` ends in .nnir or .nn.
 std::vector<Failure> replay(const std::string& path, const std::vector<Check>&);

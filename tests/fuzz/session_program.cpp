@@ -24,8 +24,10 @@ void FuzzSession::run_program(uint64_t seed) {
   std::optional<Failure> f = outcome(result, &rest);
   coverage_.decode(rest);
   if (!f) return;
+  // What went wrong on one road of one graph is shown by that graph, which is smaller and holds the values too.
+  if (!f->graph.empty()) return shrink_graph(Kind::program, seed, read_case(f->graph, "program.nnir"), *f);
   Found found{Kind::program, seed, *f, fmt::format("{}/program-{}.nn", options_.out, seed), ""};
-  found.group = fmt::format("program: {} ({})", f->kind, f->kind == "difference" ? f->check.substr(0, f->check.find(" level=")) : f->what);
+  found.group = fmt::format("program: {} ({})", f->kind, f->what);
   if (options_.shrink && groups_[found.group] < 3) text = shrink_program(text, seed, valid, *f, options_.shrink_seconds);
   std::filesystem::create_directories(options_.out);
   std::ofstream(found.file) << fmt::format("{}# {}\n# seed {}, route {}\n", valid ? "" : "# damaged: it may be refused\n", f->detail.substr(0, f->detail.find('\n')), seed, f->check) << text;
