@@ -13,7 +13,6 @@
 #include <nlohmann/json.hpp>
 
 #include "driver/commands.h"
-#include "driver/terminal.h"
 #include "frontend/format.h"
 #include "runtime/atomic_file.h"
 #include "runtime/file_bytes.h"
@@ -26,12 +25,6 @@ struct FmtOptions {
   bool check = false;
   bool json = false;
 };
-
-void print(const Diagnostic& d, const SourceMap& sources, bool json) {
-  std::string text = json ? render_json(d, sources) : render_text(d, sources, terminal(stderr).colour);
-  if (text.empty() || text.back() != '\n') text += '\n';
-  std::fputs(text.c_str(), json ? stdout : stderr);
-}
 
 std::string read_standard_input() {
   std::string text{std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>()};
@@ -107,7 +100,7 @@ bool format_one(const std::string& path, const FmtOptions& o) {
   FileId file = sources.add(name, standard ? read_standard_input() : read_text_file(path));
   Diagnostics diagnostics;
   std::optional<std::string> formatted = format_source(sources, file, diagnostics);
-  for (const Diagnostic& d : diagnostics.sorted()) print(d, sources, o.json);
+  for (const Diagnostic& d : diagnostics.sorted()) print_diagnostic(d, sources, o.json);
   if (!formatted) return false;
   std::string_view text = sources.text(file);
   bool changed = text != *formatted;
@@ -140,7 +133,7 @@ int format_files(const FmtOptions& o) {
     try {
       good &= format_one(path, o);
     } catch (const UserError& e) {
-      print(e.diagnostic(), SourceMap{}, o.json);
+      print_diagnostic(e.diagnostic(), SourceMap{}, o.json);
       good = false;
     }
   }

@@ -14,7 +14,6 @@
 
 #include "base/check.h"
 #include "driver/commands.h"
-#include "driver/terminal.h"
 
 #ifndef NNC_VERSION
 #define NNC_VERSION "0.1.0"
@@ -34,13 +33,6 @@ const char* const examples =
     "  nnc bench net.nn                             time of a step, share of the machine's peak\n";
 
 /// A fault that no session has printed: places in files are left out, since their text is gone (with_session keeps them).
-void print_fault(const CommonOptions& options, const Diagnostic& d) {
-  SourceMap none;
-  std::string text = options.json ? render_json(d, none) : render_text(d, none, terminal(stderr).colour);
-  if (text.empty() || text.back() != '\n') text += '\n';
-  std::fputs(text.c_str(), options.json ? stdout : stderr);
-}
-
 int report_usage(const WrongUsage& wrong, bool json) {
   if (json) {
     nlohmann::ordered_json object{{"severity", "error"}, {"message", wrong.message}, {"help", wrong.help}};
@@ -70,8 +62,6 @@ int run_main(int argc, char** argv) {
                                       test_command(),  gradcheck_command(), bench_command()};
   bool json = false;
   for (int i = 1; i < argc; ++i) json = json || std::string_view(argv[i]) == "--json";
-  CommonOptions shared;
-  shared.json = json;
   try {
     CommandLine line = read_command_line(examples, version_text, commands, argc, argv);
     if (line.wrong) return report_usage(*line.wrong, json);
@@ -84,7 +74,7 @@ int run_main(int argc, char** argv) {
   } catch (const CommandFailed& e) {
     return e.status;
   } catch (const UserError& e) {
-    print_fault(shared, e.diagnostic());
+    print_diagnostic(e.diagnostic(), {}, json);
     return exit_user_error;
   } catch (const InternalError& e) {
     std::fprintf(
@@ -93,9 +83,12 @@ int run_main(int argc, char** argv) {
         e.what());
     return exit_internal;
   } catch (const std::bad_alloc&) {
-    print_fault(shared, UserError(Code::E0604, "not enough memory for this program", "",
-                                  "a smaller batch needs less: `--set data.batch=16`")
-                            .diagnostic());
+    try {
+      UserError error(Code::E0604, "not enough memory for this program", "", "a smaller batch needs less: `--set data.batch=16`");
+      print_diagnostic(error.diagnostic(), {}, json);
+    } catch (const std::bad_alloc&) {
+      std::fputs("error[E0604]: not enough memory for this program\n", stderr);
+    }
     return exit_user_error;
   } catch (const std::exception& e) {
     std::fprintf(

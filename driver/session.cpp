@@ -38,11 +38,18 @@ std::string read_text_file(const std::string& path) {
 
 Session::Session(const CommonOptions& o) : options(o), target(o.cpu.empty() ? host_target_with_cpu() : target_by_name(o.cpu)) {}
 
-void Session::print(const Diagnostic& d) {
-  std::string text = options.json ? render_json(d, sources) : render_text(d, sources, terminal(stderr).colour);
-  if (options.json && text.back() != '\n') text += '\n';
-  std::fputs(text.c_str(), options.json ? stdout : stderr);
+void print_diagnostic(const Diagnostic& d, const SourceMap& sources, bool json) {
+  try {
+    std::string text = json ? render_json(d, sources) : render_text(d, sources, terminal(stderr).colour);
+    if (text.empty() || text.back() != '\n') text += '\n';
+    std::fputs(text.c_str(), json ? stdout : stderr);
+  } catch (const std::bad_alloc&) {
+    std::fprintf(stderr, "%s[%s]: %s\n", d.severity == Severity::error ? "error" : "warning", code_name(d.code).data(), d.message.c_str());
+    for (const std::string& note : d.notes) std::fprintf(stderr, "   = note: %s\n", note.c_str());
+  }
 }
+
+void Session::print(const Diagnostic& d) { print_diagnostic(d, sources, options.json); }
 
 void Session::finish_diagnostics() {
   bool failed = diagnostics.has_errors();

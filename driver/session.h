@@ -23,6 +23,9 @@ namespace nnc {
 /// Exit statuses of the command line.
 enum ExitStatus : int { exit_done = 0, exit_user_error = 1, exit_usage = 2, exit_internal = 70, exit_interrupted = 130 };
 
+/// One diagnostic for the user: on standard error, or with `json` as a line on standard output. Where memory is short, without layout.
+void print_diagnostic(const Diagnostic&, const SourceMap&, bool json);
+
 /// Options that most commands share.
 struct CommonOptions {
   std::string file;

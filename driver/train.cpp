@@ -109,8 +109,8 @@ std::string keep_snapshot(StepRunner& runner, TrainRun& run, const Trainer& trai
   return fmt::format("the state after step {} is saved: go on with --resume {}", step, run.checkpoint_path());
 }
 
-/// Trains, and whatever happens on the way costs at most what was done since the last snapshot.
-TrainOutcome run_steps(StepRunner& runner, TrainRun& run, Trainer& trainer, const TrainPlan& plan) {
+/// Trains, and whatever happens on the way costs at most what was done since the last snapshot. `told`: standard error has said what is kept.
+TrainOutcome run_steps(StepRunner& runner, TrainRun& run, Trainer& trainer, const TrainPlan& plan, bool& told) {
   try {
     return trainer.run(run);
   } catch (const DataLost&) {
@@ -127,8 +127,20 @@ TrainOutcome run_steps(StepRunner& runner, TrainRun& run, Trainer& trainer, cons
     throw UserError(d);
   } catch (...) {  // memory, a diagnostic that has been printed, or a bug of ours
     std::fprintf(stderr, "%s\n", keep_snapshot(runner, run, trainer, plan).c_str());
+    told = true;
     throw;
   }
+}
+
+/// When there is no memory left, not even for saving: nothing is allocated here.
+void say_what_is_kept(const TrainRun& run, const std::string& file, int64_t done) {
+  const auto steps = static_cast<long long>(done), saved = static_cast<long long>(run.saved_steps());
+  if (saved < 0)
+    std::fprintf(stderr, "the state after step %lld is lost: nothing was written\n", steps);
+  else if (saved == steps)
+    std::fprintf(stderr, "all is saved: %s holds the state after step %lld\n", file.c_str(), saved);
+  else
+    std::fprintf(stderr, "the state after step %lld is lost, that after step %lld is in %s\n", steps, saved, file.c_str());
 }
 
 int train(Session& session, const TrainOptions& given) {
@@ -208,25 +220,33 @@ int train(Session& session, const TrainOptions& given) {
                description);
   Trainer trainer(runner, plan, loss);
   std::optional<SignalScope::Watch> watch(std::in_place, signals, runner);
-  TrainOutcome outcome = run_steps(runner, run, trainer, plan);
-  run.progress().interrupt();
-  if (outcome == TrainOutcome::diverged)
-    return report_divergence(session, runner, run, trainer, options.out,
-                             [&] { return find_divergence(session, runner, plan, loss, graphs, data, trainer); });
+  const std::string checkpoint = run.checkpoint_path();
+  TrainOutcome outcome{};
+  bool told = false;
+  try {
+    outcome = run_steps(runner, run, trainer, plan, told);
+    run.progress().interrupt();
+    if (outcome == TrainOutcome::diverged)
+      return report_divergence(session, runner, run, trainer, options.out,
+                               [&] { return find_divergence(session, runner, plan, loss, graphs, data, trainer); });
+    if (trainer.steps_done() == plan.first_step) {
+      std::fprintf(stderr, "interrupted before the first step; nothing was written\n");
+      return exit_interrupted;
+    }
+    run.save(trainer.steps_done());
+    run.finish();
+  } catch (const std::bad_alloc&) {
+    if (!told) say_what_is_kept(run, run.to_device() ? options.out : checkpoint, trainer.steps_done());
+    throw;
+  }
   const int64_t done = trainer.steps_done();
   const bool to_device = run.to_device();
-  if (done == plan.first_step) {
-    std::fprintf(stderr, "interrupted before the first step; nothing was written\n");
-    return exit_interrupted;
-  }
-  run.save(done);
-  run.finish();
   watch.reset();  // all is saved: a signal that comes from here on ends the process, with the same status
   if (stop_requested()) {
     std::string go_on = outcome == TrainOutcome::finished ? std::string()
                         : to_device                       ? "\n"
-                                    : fmt::format("\n  go on with the same command and: --resume {}\n", run.checkpoint_path());
-    std::string saved = to_device ? "wrote " + options.out : fmt::format("saved {} and {}", options.out, run.checkpoint_path());
+                                    : fmt::format("\n  go on with the same command and: --resume {}\n", checkpoint);
+    std::string saved = to_device ? "wrote " + options.out : fmt::format("saved {} and {}", options.out, checkpoint);
     if (go_on.empty()) go_on = ", and all is done\n";
     if (!options.common.quiet) std::fprintf(stderr, "interrupted after step %lld; %s%s", static_cast<long long>(done), saved.c_str(), go_on.c_str());
     return exit_interrupted;
@@ -234,7 +254,7 @@ int train(Session& session, const TrainOptions& given) {
   if (!options.common.quiet && !options.common.json && to_device)
     std::fprintf(stderr, "wrote %s\n", options.out.c_str());
   else if (!options.common.quiet && !options.common.json)
-    std::fprintf(stderr, "saved %s and %s\n", options.out.c_str(), run.checkpoint_path().c_str());
+    std::fprintf(stderr, "saved %s and %s\n", options.out.c_str(), checkpoint.c_str());
   if (!options.common.json)
     for (const auto& [name, value] : run.last_test()) std::printf("test %s: %s\n", name.c_str(), format_metric(value).c_str());
   return exit_done;

@@ -45,6 +45,8 @@ class TrainRun : public TrainObserver {
   /// Progress line and log are brought to their end. UserError E0413 if the log is not whole.
   void finish();
 
+  /// Steps whose state the last complete save wrote; -1: none.
+  int64_t saved_steps() const { return saved_steps_; }
   Progress& progress() { return progress_; }
   const std::map<std::string, double>& last_test() const { return last_test_; }
 
