@@ -7,16 +7,11 @@
 #include <deque>
 
 #include "frontend/lowering.h"
+#include "ir/gradient_flow.h"
 
 namespace nnc {
 
 namespace {
-
-// Does a gradient of n's result reach its operand k? None reaches a condition or an index: they are no floats.
-bool carries_gradient(const Graph& graph, const Node& n, size_t k) {
-  if (op_differentiable(n.op) != Differentiable::yes) return false;
-  return is_float(graph.type(n.operands[k]).dtype) && is_float(n.type.dtype);
-}
 
 std::string_view blocking_name(Op op) {
   switch (op) {
@@ -51,7 +46,7 @@ void Lowering::check_gradient_paths(NodeId loss) {
       uint32_t o = n.operands[k].value;
       if (!reaches[o]) toward[o] = NodeId{i};
       reaches[o] = true;
-      if (carries[i] && carries_gradient(graph_, n, k)) carries[o] = true;
+      if (carries[i] && !blocks_gradient(graph_, NodeId{i}, int(k))) carries[o] = true;
     }
   }
   std::vector<bool> feeds_state(graph_.size(), false);
@@ -79,7 +74,7 @@ void Lowering::check_gradient_paths(NodeId loss) {
       way.push_back(next);
       const Node& n = graph_[next];
       for (size_t k = 0; k < n.operands.size(); ++k)
-        if (n.operands[k] == at && !carries_gradient(graph_, n, k) && blocking == node) blocking = next;
+        if (n.operands[k] == at && blocks_gradient(graph_, next, int(k)) && blocking == node) blocking = next;
       at = next;
     }
     for (NodeId n : way) {

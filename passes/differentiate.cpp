@@ -39,13 +39,6 @@ constexpr std::array<GradientRule, op_count> gradient_rules{{
 
 }  // namespace
 
-bool blocks_gradient(const Graph& graph, NodeId id, int operand) {
-  const Node& node = graph[id];
-  if (!gradient_rules[size_t(node.op)]) return true;
-  if (!is_float(node.type.dtype) || !is_float(graph.type(node.operands[size_t(operand)]).dtype)) return true;
-  return false;  // conditions and indices are not floating-point
-}
-
 std::vector<NodeId> gradients_of(Graph& graph, NodeId output, NodeId seed, const std::vector<NodeId>& wrt) {
   NNC_CHECK(graph.type(seed) == graph.type(output), "the seed of a gradient has the output's type");
   uint32_t end = output.value + 1;

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "ir/graph.h"
+#include "ir/gradient_flow.h"
 
 namespace nnc {
 
@@ -35,10 +35,6 @@ struct MissingGradient {
   std::vector<NodeId> path;  ///< if connected: from the parameter to the loss, both included
 };
 MissingGradient explain_missing_gradient(const Graph&, NodeId loss, const std::string& parameter);
-
-/// True if no gradient flows through operand `operand` of the node: an operation without gradient, a condition, an index, a cast
-/// from or to an integer, or an operation whose gradient is zero everywhere (floor, sign, ...).
-bool blocks_gradient(const Graph&, NodeId node, int operand);
 
 /// The pass of this name: differentiates the output "loss" (else the first) and adds an output "grad.NAME" per trainable
 /// parameter.
