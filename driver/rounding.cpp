@@ -68,8 +68,12 @@ class Displacement {
   static void scale_all(Tensor& t, double factor) {
     for (double& v : t.values) v *= factor;
   }
+  /// Infinity stays where it is: added to itself with the other sign it would be NaN.
+  static void move(double& v, double by) {
+    if (std::isfinite(v)) v += by;
+  }
   void relative(Tensor& t, double amount) {
-    for (double& v : t.values) v += v * amount * sign();
+    for (double& v : t.values) move(v, v * amount * sign());
   }
 
   // What is equal in f32 is equal here. Results near the ends of its range leave it in half of the runs: denormals may be
@@ -89,7 +93,7 @@ class Displacement {
       DType from = call.operand(0).dtype;
       if (t.dtype == DType::f64 && is_float(from)) return;
       for (double& v : t.values)
-        if (double(float(v)) != v) v += v * unit * sign();
+        if (double(float(v)) != v) move(v, v * unit * sign());
       return;
     }
     for (const MathBound& b : math_bounds)
@@ -109,7 +113,7 @@ class Displacement {
       case Op::pow:
         for (double& v : t.values) {
           double exponent = v > 0 && std::isfinite(v) ? std::fabs(std::log(v)) : 0;
-          v += v * unit * (2 * (t.dtype == DType::f32 ? pow_bound_f32 : pow_bound_f64(exponent)) + 1) * sign();
+          move(v, v * unit * (2 * (t.dtype == DType::f32 ? pow_bound_f32 : pow_bound_f64(exponent)) + 1) * sign());
         }
         return;
       default:
@@ -119,9 +123,9 @@ class Displacement {
     for (size_t i = 0; i < t.values.size(); ++i) {
       double& v = t.values[i];
       if (is_coarse(v) && (!sum || (is_coarse(x[i]) && is_coarse(y[i])))) continue;
-      v += v * unit * sign();
+      move(v, v * unit * sign());
       // Passes move terms of a sum: (x + c) + d becomes x + (c + d), where x + c may be much larger or smaller than either.
-      if (sum) v += unit * (std::fabs(x[i]) + std::fabs(y[i])) * 0.5 * sign();
+      if (sum) move(v, unit * (std::fabs(x[i]) + std::fabs(y[i])) * 0.5 * sign());
     }
   }
 

@@ -226,6 +226,33 @@ TEST_CASE("jumps, overflow and wide sums are allowed for by themselves, and by n
   CHECK(wrong("square", 2, INFINITY, Precision::f64));
 }
 
+TEST_CASE("infinity is a result like any other: rounding does not explain another one", "[gradcheck]") {
+  Graph g;
+  Builder b{g};
+  NodeId x = b.input("x", {f32, {{1, true}}});
+  NodeId power = b.unary(Op::exp, x);
+  NodeId turned = b.neg(power);
+  g.outputs = {{"power", power}, {"sum", b.add(turned, 1.0)}, {"quotient", b.div(x, power)}};
+  Bindings values;
+  values.rows = 2;
+  values.inputs["x"] = {f32, {2}, {1000, 2}};
+  RoundingModel model(g, values);
+  auto wrong = [&](const std::string& name, size_t i, double value, Precision precision = Precision::f32) {
+    Results found = model.expected();
+    found.outputs[name].values[i] = value;
+    return model.compare(found, precision).difference.has_value();
+  };
+  for (Precision p : {Precision::f32, Precision::f64}) {
+    CHECK_FALSE(model.compare(model.expected(), p).difference);
+    CHECK(wrong("power", 0, 5, p));
+    CHECK(wrong("power", 0, -INFINITY, p));
+    CHECK(wrong("power", 0, std::nan(""), p));
+    CHECK(wrong("sum", 0, INFINITY, p));
+    CHECK(wrong("quotient", 0, 1, p));
+    CHECK(wrong("power", 1, INFINITY, p));
+  }
+}
+
 TEST_CASE("every gradient rule of a graph is checked, and the wrong one is named", "[gradcheck]") {
   GraphCase c = small_network();
   NodeId loss = c.graph.outputs[0].node;
