@@ -9,6 +9,42 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ["base", "ir", "frontend", "passes", "codegen", "runtime", "driver", "tests", "examples"]
 
 
+def unordered(source, acts, operands=False):
+    """Lines where what matches `acts` stands in two arguments of one call; with `operands` also in two operands of one operator."""
+    text = re.sub(r'''"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^'\\\n])\'|//[^\n]*''', lambda m: " " * len(m[0]), source)
+    lines = set()
+    opened = [("{", [0], [0])]  # (bracket, where each of its arguments begins, where each operand of the last expression begins)
+
+    def judge(begins, end):
+        if sum(bool(acts.search(text[a:b])) for a, b in zip(begins, [*begins[1:], end])) > 1:
+            lines.add(text.count("\n", 0, begins[0] + re.match(r"\s*", text[begins[0]:]).end()) + 1)
+
+    # Ordered: commas of braces and of declarations, semicolons, `? :`, `&&`, `||`. An operator has spaces around it, which < and > of templates have not.
+    for token in re.finditer(r"[(\[{)\]}]|[,;]|&&|\|\|| [?:] | (?:[-+*/%<>^|&]|[-+*/%=!<>]?=|<<|>>) ", text):
+        bracket, arguments, terms = opened[-1]
+        if token[0] in "([{":
+            opened.append((token[0], [token.end()], [token.end()]))
+            continue
+        if token[0][0] == " " and token[0][1] not in "?:":
+            terms.append(token.end())
+            continue
+        if operands:
+            judge(terms, token.start())
+        if token[0] in ")]}":
+            before = text[: arguments[0] - 1].rstrip()[-40:]
+            header = bracket == "(" and re.search(r"\b(?:if|for|while|switch)$", before)
+            if bracket == "(" and not header and re.search(r"[\w>]$", before):
+                judge(arguments, token.start())
+            opened.pop()
+            if header or token[0] == "}":  # a statement begins
+                opened[-1][2][:] = [token.end()]
+        else:
+            if token[0] == ",":
+                arguments.append(token.end())
+            terms[:] = [token.end()]
+    return sorted(lines)
+
+
 class Tree(unittest.TestCase):
     maxDiff = None
 
@@ -45,20 +81,29 @@ class Tree(unittest.TestCase):
         found = []
         for folder in ("ir", "frontend", "passes"):
             for path in sorted((ROOT / folder).glob("*.cpp")):
-                text = re.sub(r"//[^\n]*", lambda m: " " * len(m[0]), re.sub(r'"(?:\\.|[^"\\\n])*"', lambda m: " " * len(m[0]), path.read_text()))
-                opened = []  # (bracket, where each argument begins)
-                for i, c in enumerate(text):
-                    if c in "([{":
-                        opened.append((c, [i + 1]))
-                    elif c == "," and opened:
-                        opened[-1][1].append(i + 1)
-                    elif c in ")]}" and opened:
-                        bracket, begins = opened.pop()
-                        if bracket == "(" and re.search(r"(?<!if)(?<!for)(?<!while)(?<!switch)[\w>] *$", text[:begins[0] - 1][-40:]):
-                            arguments = [text[a:b] for a, b in zip(begins, [*begins[1:], i])]
-                            if sum(bool(makes.search(a)) for a in arguments) > 1:
-                                found.append(f"{path.relative_to(ROOT)}:{text.count(chr(10), 0, begins[0]) + 1}")
+                found += [f"{path.relative_to(ROOT)}:{line}" for line in unordered(path.read_text(), makes)]
         self.assertEqual(found, [])
+
+    def test_the_cases_of_the_fuzzer_are_drawn_in_one_order(self):
+        """A seed of nnc-fuzz means the same case whatever compiler built it: what draws, or makes a node, never stands twice among the arguments
+        of a call or the operands of an operator. Braces are evaluated from left to right."""
+        sources = {path: path.read_text() for path in sorted((ROOT / "tests/fuzz").glob("*.*")) if path.suffix in (".cpp", ".h")}
+        # Helpers: functions that take the random numbers or the graph under construction, and what the generators' classes make texts and nodes with.
+        helpers = set(re.findall(r"\b(\w+)\((?:Random|GraphBuilder)& ", "".join(sources.values())))
+        for name in ("graph_generator.cpp", "program_generator.cpp"):
+            helpers |= set(re.findall(r"^  (?:std::string|Names|NodeId) (\w+)\(", sources[ROOT / "tests/fuzz" / name], re.M))
+        self.assertLessEqual({"random_layouts", "any_dtype", "mean_of_all", "make", "subset", "dense"}, helpers)
+        draws = re.compile(r"\b(?:random_?|choice|g_?|build|b)\.(?!type\b|shape\b|elements\b|value\b)\w+\(|(?<![\w:.])(?:" + "|".join(helpers) + r")\(")
+        found = [f"{path.relative_to(ROOT)}:{line}" for path, text in sources.items() for line in unordered(text, draws, operands=True)]
+        self.assertEqual(found, [])
+
+    def test_what_has_no_order_is_found(self):
+        draws = re.compile(r"\bdraw\(")
+        for text in ("f(draw(), draw());", "f(1, draw(), g(draw()));", "x = draw() + draw();", "x = s + draw() * 2 + f(draw());", "f({draw() - draw()});", "a[draw()] = draw();"):
+            self.assertEqual(unordered(text, draws, operands=True), [1], text)
+        for text in ("f({draw(), draw()});", "x = draw(), y = draw();", "x = draw() ? draw() : draw();", "f(g(draw()));", "if (draw() && draw()) draw();", "f(draw(), \"draw()\");  // draw() + draw()",
+                     "for (x = draw(); x < draw(); ++x) {}"):
+            self.assertEqual(unordered(text, draws, operands=True), [], text)
 
 
 if __name__ == "__main__":

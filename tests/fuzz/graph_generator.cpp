@@ -139,12 +139,19 @@ class Generator {
         int64_t size = g_.shape(x)[size_t(axis)].size;
         if (g_.shape(x)[size_t(axis)].rows || size == 0) return;
         NodeId best = b.reduce(Op::argmax, x, {axis});
-        NodeId hot = b.cast(b.binary(Op::equal, b.expand(best, {axis}, x), b.iota(g_.shape(x), axis)), DType::f32);
+        NodeId wide = b.expand(best, {axis}, x), places = b.iota(g_.shape(x), axis);
+        NodeId hot = b.cast(b.binary(Op::equal, wide, places), DType::f32);
         keep(b.mul(hot, x));
         return;
       }
       case 6: {  // a choice within a choice, by the same condition or its opposite
-        NodeId condition = g_.random.chance(50) ? g_.like({DType::boolean, g_.shape(x)}) : b.binary(g_.random.pick({Op::less, Op::greater_equal}), x, g_.like(g_.type(x)));
+        NodeId condition;
+        if (g_.random.chance(50)) {
+          condition = g_.like({DType::boolean, g_.shape(x)});
+        } else {
+          Op comparison = g_.random.pick({Op::less, Op::greater_equal});
+          condition = b.binary(comparison, x, g_.like(g_.type(x)));
+        }
         NodeId y = g_.like(g_.type(x)), z = g_.like(g_.type(x));
         NodeId inner = g_.random.chance(50) ? b.select(condition, x, y) : b.select(condition, y, x);
         if (g_.random.chance(40)) condition = b.unary(Op::logical_not, condition);
@@ -286,7 +293,8 @@ class Generator {
         g_.bindings.persistents[state.name] = start;
         NodeId m = b.parameter(state);
         if (g_.random.chance(50)) {
-          NodeId next = b.add(b.mul(m, 0.9), g_.random.chance(50) ? b.mul(gradient, 0.1) : gradient);
+          NodeId kept = b.mul(m, 0.9), added = g_.random.chance(50) ? b.mul(gradient, 0.1) : gradient;
+          NodeId next = b.add(kept, added);
           update(state.name, next);
           direction = g_.random.chance(70) ? next : m;
         } else {
@@ -319,7 +327,10 @@ class Generator {
       if (!old.empty() && g_.random.chance(50)) {
         n = g_.random.pick(old);
         if (p.type.dtype != DType::boolean && p.type.dtype != DType::u8 && g_.random.chance(60)) n = b.add(n, 1.0);
-        if (g_.random.chance(40) && is_float(p.type.dtype)) n = b.unary(g_.random.pick({Op::tanh, Op::neg, Op::exp}), b.unary(Op::tanh, n));
+        if (g_.random.chance(40) && is_float(p.type.dtype)) {
+          Op op = g_.random.pick({Op::tanh, Op::neg, Op::exp});
+          n = b.unary(op, b.unary(Op::tanh, n));
+        }
       } else if (!found.empty()) {
         n = g_.random.pick(found);
       }

@@ -27,7 +27,10 @@ MAKE(input) {
   Type t{any_dtype(g), s};
   return t.elements(g.bindings.rows) > g.most_elements ? NodeId{} : g.leaf(t.dtype, s, false);
 }
-MAKE(parameter) { return g.leaf(any_dtype(g), g.random_shape(4, false), true); }
+MAKE(parameter) {
+  DType dtype = any_dtype(g);
+  return g.leaf(dtype, g.random_shape(4, false), true);
+}
 MAKE(scalar) {
   g.bindings.scalars["rate"] = 0.375;
   NodeId n = g.build.scalar("rate");

@@ -1,13 +1,16 @@
 // Random programs that the compiler must accept. Text is made over named dimensions with the language's own rule in hand: of two operands
 // one has all dimensions of the other, so an expression is asked for by the set of names it must have.
 #include <algorithm>
+#include <initializer_list>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "base/check.h"
 #include "tests/fuzz/programs.h"
 #include "tests/fuzz/random.h"
 
@@ -23,6 +26,20 @@ bool covers(const Names& all, const Names& some) {
 Names plus(Names a, const std::string& n) {
   if (!has(a, n)) a.push_back(n);
   return a;
+}
+
+// The pattern with its `{}` filled in, one part after the other. Parts that draw random numbers stand in braces and so are drawn from left to right;
+// the arguments of a call are evaluated in an order that each compiler chooses, and a seed would mean another program with each.
+std::string fill(std::string_view pattern, std::initializer_list<std::string> parts) {
+  std::string text;
+  auto part = parts.begin();
+  for (size_t at; (at = pattern.find("{}")) != pattern.npos; pattern.remove_prefix(at + 2)) {
+    NNC_CHECK(part != parts.end(), "a pattern of the generator has more holes than parts");
+    text += pattern.substr(0, at);
+    text += *part++;
+  }
+  NNC_CHECK(part == parts.end(), "a pattern of the generator has fewer holes than parts");
+  return text += pattern;
 }
 
 struct Variable {
@@ -44,14 +61,14 @@ class Expressions {
       case 1: return unary(dims, depth);
       case 2:
       case 3: return binary(dims, depth);
-      case 4: return fmt::format("where({} {} {}, {}, {})", make(dims, depth - 2), random_.pick({"<", "<=", ">", ">="}), number(), make(dims, depth - 1), make(subset(dims), depth - 2));
+      case 4: return fill("where({} {} {}, {}, {})", {make(dims, depth - 2), random_.pick({"<", "<=", ">", ">="}), number(), make(dims, depth - 1), make(subset(dims), depth - 2)});
       case 5:
       case 6: return reduction(dims, depth);
       case 7:
       case 8: return contraction(dims, depth);
       case 9: {
         if (dims.empty()) return unary(dims, depth);
-        return fmt::format("{}({}, over: {})", random_.pick({"softmax", "log_softmax"}), make(dims, depth - 1), random_.pick(dims));
+        return fill("{}({}, over: {})", {random_.pick({"softmax", "log_softmax"}), make(dims, depth - 1), random_.pick(dims)});
       }
       case 10: {
         if (dims.empty()) return binary(dims, depth);
@@ -59,13 +76,13 @@ class Expressions {
         std::string d = random_.pick(dims);
         if (d == row_) return unary(dims, depth);
         less.erase(std::find(less.begin(), less.end(), d));
-        return fmt::format("where(index({}) {} {}, {}, 0.5)", d, random_.pick({"<", ">=", "==", "!="}), random_.below(4), make(dims, depth - 1));
+        return fill("where(index({}) {} {}, {}, 0.5)", {d, random_.pick({"<", ">=", "==", "!="}), std::to_string(random_.below(4)), make(dims, depth - 1)});
       }
-      case 11: return fmt::format("({}) ^ {}", make(dims, depth - 1), random_.pick({"2", "3"}));
-      case 12: return fmt::format("stop_gradient({}) + ({})", make(subset(dims), depth - 2), make(dims, depth - 1));
+      case 11: return fill("({}) ^ {}", {make(dims, depth - 1), random_.pick({"2", "3"})});
+      case 12: return fill("stop_gradient({}) + ({})", {make(subset(dims), depth - 2), make(dims, depth - 1)});
       default: {  // the same question twice
-        std::string question = fmt::format("{} {} {}", make(dims, depth - 2), random_.pick({"<", "<=", ">", ">="}), number());
-        std::string inner = fmt::format("where({}, {}, {})", question, make(dims, depth - 1), make(subset(dims), depth - 2));
+        std::string question = fill("{} {} {}", {make(dims, depth - 2), random_.pick({"<", "<=", ">", ">="}), number()});
+        std::string inner = fill("where({}, {}, {})", {question, make(dims, depth - 1), make(subset(dims), depth - 2)});
         std::string other = make(subset(dims), depth - 2);
         if (random_.chance(50)) std::swap(inner, other);
         return fmt::format("where({}{}, {}, {})", random_.chance(40) ? "not " : "", question, inner, other);
@@ -142,7 +159,7 @@ class Expressions {
   std::string reduction(const Names& dims, int depth) {
     std::string d = more(dims);
     if (d.empty()) return unary(dims, depth);
-    return fmt::format("{}({}, over: {})", random_.pick({"sum", "mean", "max", "min", "logsumexp", "mean"}), make(plus(dims, d), depth - 1), d);
+    return fill("{}({}, over: {})", {random_.pick({"sum", "mean", "max", "min", "logsumexp", "mean"}), make(plus(dims, d), depth - 1), d});
   }
 
   std::string contraction(const Names& dims, int depth) {
@@ -151,7 +168,7 @@ class Expressions {
     Names left = subset(dims), right = subset(dims);
     for (const std::string& n : dims)
       if (!has(left, n) && !has(right, n)) (random_.chance(50) ? left : right).push_back(n);
-    return fmt::format("sum(({}) * ({}), over: {}) / 4", make(plus(left, d), depth - 2), make(plus(right, d), depth - 2), d);
+    return fill("sum(({}) * ({}), over: {}) / 4", {make(plus(left, d), depth - 2), make(plus(right, d), depth - 2), d});
   }
 
   Random& random_;
@@ -271,7 +288,7 @@ class ProgramGenerator {
 
   void add_block() {
     line("layer Block()(x[..., C]) -> [..., C] {{");
-    line("  let h = x |> norm: LayerNorm{} |> first: Dense({}) |> {}", random_.pick({"()", "(eps: 1e-3)"}), random_.pick({"Hidden", "5", "2*C", "C"}), activation());
+    line("{}", fill("  let h = x |> norm: LayerNorm{} |> first: Dense({}) |> {}", {random_.pick({"()", "(eps: 1e-3)"}), random_.pick({"Hidden", "5", "2*C", "C"}), activation()}));
     line("  x + {} * (h |> second: Dense(C))\n}}", random_.pick({"0.5", "1", "0.1"}));
   }
 
@@ -307,16 +324,16 @@ class ProgramGenerator {
     line("}}");
   }
 
-  std::string dense() { return fmt::format("Dense({}{})", random_.pick({"Hidden", "Hidden", "6", "3", "17", "1"}), random_.chance(20) ? ", bias: false" : ""); }
+  std::string dense() { return fill("Dense({}{})", {random_.pick({"Hidden", "Hidden", "6", "3", "17", "1"}), random_.chance(20) ? ", bias: false" : ""}); }
 
   void stages(std::string& body) {
     for (int i = random_.between(0, 4); i > 0; --i) {
       switch (random_.below(7)) {
-        case 0: body += fmt::format("\n    |> {}{}", random_.chance(40) ? fmt::format("fc{}: ", i) : "", dense()); break;
+        case 0: body += fill("\n    |> {}{}", {random_.chance(40) ? fmt::format("fc{}: ", i) : "", dense()}); break;
         case 1: body += fmt::format("\n    |> {}", activation()); break;
         case 2: body += "\n    |> LayerNorm()"; break;
         case 3: body += fmt::format("\n    |> Block()"); break;
-        case 4: body += layers_.empty() ? fmt::format("\n    |> {} |> {}", dense(), activation()) : fmt::format("\n    |> {}({})", random_.pick(layers_), random_.pick({"Hidden", "5", "Model"})); break;
+        case 4: body += layers_.empty() ? fill("\n    |> {} |> {}", {dense(), activation()}) : fill("\n    |> {}({})", {random_.pick(layers_), random_.pick({"Hidden", "5", "Model"})}); break;
         case 5: body += fmt::format("\n    |> stack({}, Block)", random_.between(1, 2)); break;
         default: body += fmt::format("\n    |> {}", activation());
       }
@@ -358,13 +375,13 @@ class ProgramGenerator {
   std::string rule() {
     std::vector<std::string> rules{
         fmt::format("sgd(lr: {})", rate()),
-        fmt::format("sgd(lr: {}, momentum: 0.9{}{}{})", rate(), random_.chance(40) ? ", nesterov: true" : "", random_.chance(30) ? ", decay: 0.01" : "", ""),
+        fill("sgd(lr: {}, momentum: 0.9{}{})", {rate(), random_.chance(40) ? ", nesterov: true" : "", random_.chance(30) ? ", decay: 0.01" : ""}),
         fmt::format("sgd(lr: {}, momentum: 0.8, dampening: 0.5)", rate()),
-        fmt::format("adam(lr: {}{})", rate(), random_.chance(40) ? ", beta1: 0.8, decay: 0.01" : ""),
+        fill("adam(lr: {}{})", {rate(), random_.chance(40) ? ", beta1: 0.8, decay: 0.01" : ""}),
         fmt::format("adam(eps: 1e-3)"),
-        fmt::format("adamw(lr: {}{})", rate(), random_.chance(40) ? ", decay: 0.1, eps: 1e-4" : ", eps: 1e-3"),
-        fmt::format("rmsprop(lr: {}, eps: 1e-2{}{})", rate(), random_.chance(50) ? ", momentum: 0.5" : "", random_.chance(40) ? ", centered: true" : ""),
-        fmt::format("adagrad(lr: {}, start: 0.1{})", rate(), random_.chance(40) ? ", lr_decay: 0.1" : "")};
+        fill("adamw(lr: {}{})", {rate(), random_.chance(40) ? ", decay: 0.1, eps: 1e-4" : ", eps: 1e-3"}),
+        fill("rmsprop(lr: {}, eps: 1e-2{}{})", {rate(), random_.chance(50) ? ", momentum: 0.5" : "", random_.chance(40) ? ", centered: true" : ""}),
+        fill("adagrad(lr: {}, start: 0.1{})", {rate(), random_.chance(40) ? ", lr_decay: 0.1" : ""})};
     if (own_rule_) return fmt::format("own_rule(rate: {})", rate());
     return random_.pick(rules);
   }

@@ -68,10 +68,19 @@ std::string mutate_program(const std::string& text, uint64_t seed) {
       }
       case 7: tokens.erase(tokens.begin() + long(at), tokens.begin() + long(std::min(tokens.size(), at + size_t(random.between(1, 30))))); break;
       default:
-        if (!tokens[at].empty()) tokens[at][size_t(random.below(int(tokens[at].size())))] = char(random.pick({' ', '0', '9', 'a', 'T', '(', '"', ',', ':', '-', '*', '^'}));
+        if (!tokens[at].empty()) {
+          size_t place = size_t(random.below(int(tokens[at].size())));
+          tokens[at][place] = char(random.pick({' ', '0', '9', 'a', 'T', '(', '"', ',', ':', '-', '*', '^'}));
+        }
     }
   }
   return joined(tokens);
+}
+
+SeededProgram seeded_program(uint64_t seed) {
+  SeededProgram program{generate_program(seed), seed % 4 != 0};
+  if (!program.valid) program.text = mutate_program(program.text, seed);
+  return program;
 }
 
 std::string shrink_program(const std::string& text, uint64_t seed, bool valid, const Failure& failure, double seconds) {

@@ -15,6 +15,13 @@ std::string generate_program(uint64_t seed);
 /// The program with something wrong in it, or not: bytes, tokens, lines or names changed. The compiler must answer with diagnostics or accept it.
 std::string mutate_program(const std::string& text, uint64_t seed);
 
+struct SeededProgram {
+  std::string text;
+  bool valid = true;  ///< the compiler must accept it
+};
+/// What a seed means: a generated program, one in four damaged.
+SeededProgram seeded_program(uint64_t seed);
+
 /// What `nnc fmt` makes of the program, and of some other layouts of it: the same tokens and syntax tree, and a layout that it keeps.
 std::optional<Failure> check_layout(const std::string& text, uint64_t seed, bool valid);
 

@@ -79,8 +79,7 @@ void FuzzSession::run(const volatile bool& stop) {
     const bool enough = options_.count > 0 && done >= options_.count &&
                         (!options_.reach_all || done >= 4 * options_.count || coverage_.missing("op.").empty());
     if (enough || (options_.seconds > 0 && seconds_ >= options_.seconds)) break;
-    bool program = options_.programs && (!options_.graphs || seed % 3 == 0);
-    if (program)
+    if (options_.kind_of(seed) == Kind::program)
       run_program(seed);
     else
       run_graph(seed);

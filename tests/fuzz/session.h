@@ -25,6 +25,7 @@ struct SessionOptions {
   bool shrink = true;
   bool quiet = false;       ///< no line of progress
   double shrink_seconds = 60;
+  Kind kind_of(uint64_t seed_of_case) const { return programs && (!graphs || seed_of_case % 3 == 0) ? Kind::program : Kind::graph; }
 };
 
 struct Found {
@@ -33,6 +34,9 @@ struct Found {
   Failure failure;
   std::string file, group;
 };
+
+/// What a seed means, as text that --replay takes: the graph with its values, or the program. It follows from the seed alone, whatever compiler built this.
+std::string case_text(Kind, uint64_t seed);
 
 /// A failure as text through the sandbox's pipe.
 std::string encode(const std::optional<Failure>&);

@@ -4,17 +4,32 @@
 
 #include <fmt/format.h>
 
+#include "driver/case_file.h"
+#include "tests/fuzz/graph_generator.h"
 #include "tests/fuzz/programs.h"
 #include "tests/fuzz/session.h"
 
 namespace nnc::fuzz {
+namespace {
+
+// As --replay reads it: the first line says whether the compiler may refuse.
+std::string program_file(const std::string& text, bool valid, const std::string& remarks) {
+  return (valid ? "" : "# damaged: it may be refused\n") + remarks + text;
+}
+
+}  // namespace
+
+std::string case_text(Kind kind, uint64_t seed) {
+  if (kind == Kind::graph) return print_case(generate_graph(seed), nullptr, fmt::format("graph of seed {}\n", seed));
+  SeededProgram program = seeded_program(seed);
+  return program_file(program.text, program.valid, fmt::format("# program of seed {}\n", seed));
+}
 
 void FuzzSession::run_program(uint64_t seed) {
   ++programs_;
-  // One in four is damaged first.
-  bool valid = seed % 4 != 0;
-  std::string text = generate_program(seed);
-  if (!valid) text = mutate_program(text, seed);
+  SeededProgram program = seeded_program(seed);
+  std::string& text = program.text;
+  const bool valid = program.valid;
   std::string rest;
   SandboxResult result = in_sandbox([&] {
     Coverage coverage;
@@ -30,7 +45,7 @@ void FuzzSession::run_program(uint64_t seed) {
   found.group = fmt::format("program: {} ({})", f->kind, f->what);
   if (options_.shrink && groups_[found.group] < 3) text = shrink_program(text, seed, valid, *f, options_.shrink_seconds);
   std::filesystem::create_directories(options_.out);
-  std::ofstream(found.file) << fmt::format("{}# {}\n# seed {}, route {}\n", valid ? "" : "# damaged: it may be refused\n", f->detail.substr(0, f->detail.find('\n')), seed, f->check) << text;
+  std::ofstream(found.file) << program_file(text, valid, fmt::format("# {}\n# seed {}, route {}\n", f->detail.substr(0, f->detail.find('\n')), seed, f->check));
   report(found);
 }
 
