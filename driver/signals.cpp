@@ -52,7 +52,7 @@ SignalScope::SignalScope() {
   for (int number : stopping) {
     struct sigaction before{};
     sigaction(number, nullptr, &before);
-    if (number == SIGHUP && before.sa_handler == SIG_IGN) continue;
+    if (number != SIGTERM && before.sa_handler == SIG_IGN) continue;
     sigaction(number, &action, nullptr);
   }
   action.sa_handler = SIG_IGN;

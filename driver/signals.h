@@ -7,11 +7,11 @@
 
 namespace nnc {
 
-/// From its making on, SIGINT, SIGTERM and SIGHUP (unless the process was started to ignore it, as nohup does) ask the run to stop,
-/// and a closed pipe is an error of the write and no signal. Outside of a Watch and at the second signal the process leaves at once
-/// with status 130 and without its temporary files; in it the first signal lets the step under way finish. The bytes of a mapped data
-/// file that are gone stop the run in the same way. One at a time. What handles signals stays when the scope has ended, so that the
-/// status is the same until the process has.
+/// From its making on, SIGTERM, SIGINT and SIGHUP (the last two unless the process was started to ignore them, as by a shell's `&` or
+/// by nohup) ask the run to stop, and a closed pipe is an error of the write and no signal. Outside of a Watch and at the second
+/// signal the process leaves at once with status 130 and without its temporary files; in it the first signal lets the step under way
+/// finish. The bytes of a mapped data file that are gone stop the run in the same way. One at a time. What handles signals stays when
+/// the scope has ended, so that the status is the same until the process has.
 class SignalScope {
  public:
   SignalScope();

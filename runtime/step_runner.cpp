@@ -107,6 +107,7 @@ int StepRunner::find_persistent(std::string_view name) const {
 
 void StepRunner::get_persistent(size_t index, std::byte* values) const {
   const PersistentSlot& slot = program_.persistents[index];
+  if (slot.elements() == 0) return;  // nor need there be an address
   size_t size = byte_size(slot.dtype);
   const std::byte* from = persistent_.data() + slot.offset;
   if (slot.order.empty()) {
@@ -118,6 +119,7 @@ void StepRunner::get_persistent(size_t index, std::byte* values) const {
 
 void StepRunner::set_persistent(size_t index, const std::byte* values) {
   const PersistentSlot& slot = program_.persistents[index];
+  if (slot.elements() == 0) return;  // nor need there be an address
   size_t size = byte_size(slot.dtype);
   std::byte* to = persistent_.data() + slot.offset;
   if (slot.order.empty()) {

@@ -250,11 +250,6 @@ class Data(Run):
 
 
 class Signals(Run):
-    def setUp(self):
-        super().setUp()
-        # Whoever starts the tests with nohup hands its ignored SIGHUP down to all children.
-        self.addCleanup(signal.signal, signal.SIGHUP, signal.signal(signal.SIGHUP, signal.SIG_DFL))
-
     def test_a_hangup_saves(self):
         run = self.begin(DIGITS, "--steps", 100000000, "--out", "w.safetensors")
         messages = self.end(run, signal.SIGHUP)
@@ -262,13 +257,15 @@ class Signals(Run):
         self.assertIn("--resume w.checkpoint.safetensors", messages)
         read_safetensors(self.folder / "w.safetensors")
 
-    def test_nohup_is_respected(self):
-        run = self.begin(DIGITS, "--steps", 100000000, "--out", "w.safetensors", preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
-        run.send_signal(signal.SIGHUP)
-        time.sleep(0.2)
-        self.assertIsNone(run.poll())
-        self.end(run)
-        self.assertEqual(run.returncode, 130)
+    def test_what_the_parent_ignores_stays_ignored(self):
+        """SIGHUP under nohup; SIGINT in the background of a script."""
+        for number in (signal.SIGHUP, signal.SIGINT):
+            run = self.begin(DIGITS, "--steps", 100000000, "--out", "w.safetensors", preexec_fn=lambda: signal.signal(number, signal.SIG_IGN))
+            run.send_signal(number)
+            time.sleep(0.2)
+            self.assertIsNone(run.poll())
+            self.end(run, signal.SIGTERM)
+            self.assertEqual(run.returncode, 130)
 
     def test_before_the_first_step_nothing_is_written(self):
         old = self.write("w.safetensors", b"the old weights")

@@ -6,6 +6,7 @@ import math
 import os
 import re
 import shutil
+import signal
 import struct
 import subprocess
 import tempfile
@@ -16,6 +17,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples"
 NNC = os.environ.get("NNC", str(ROOT / "build/nnc"))
+# Whoever starts the tests in the background or with nohup hands ignored signals down to all children.
+for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.SIG_DFL)
 # Limits and delays are those of a normal build; a sanitized one is slower by about this.
 SLOWNESS = {"address": 4, "thread": 12}.get(os.environ.get("NNC_SANITIZER"), 1)
 # What a user must never see: the marks of a crash, or of an exception that nobody turned into a message.
