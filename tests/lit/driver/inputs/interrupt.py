@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 file = sys.argv[1]
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # lit's workers ignore it and hand that down, and what nnc's parent ignores stays ignored
 run = subprocess.Popen(["nnc", "train", file, "--epochs", "1000000", "--json", "--out", "i.safetensors"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 for _ in range(3):
     run.stdout.readline()
