@@ -528,9 +528,12 @@ std::vector<ArgumentSpec> Lowering::model_inputs() const {
       const TensorValue& t = l.value.tensor;
       ArgumentSpec spec;
       spec.name = p.name.text;
-      spec.type = graph_.type(t.node);
+      spec.type.dtype = graph_.type(t.node).dtype;
       if (t.is_class) spec.classes = t.classes.extent.size;
-      for (const Dim& d : graph_order(t.dims)) spec.dimension_names.push_back(d.named() ? dims_.show(d) : "");
+      for (const Dim& d : t.dims) {
+        spec.type.shape.push_back(d.extent);
+        spec.dimension_names.push_back(d.named() ? dims_.show(d) : "");
+      }
       inputs.push_back(std::move(spec));
     }
   return inputs;

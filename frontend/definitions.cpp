@@ -27,8 +27,7 @@ std::optional<BuiltGraph> Lowering::build_predict(const TrainSpec& spec) {
   return build_call(*call->definition, call->inputs, dims, call->statics);
 }
 
-std::optional<BuiltGraph> Lowering::build_definition(const std::string& name, const std::vector<ArgumentSpec>& actual,
-                                                     const std::map<std::string, int64_t>& dims) {
+const Global* Lowering::find_evaluated(const std::string& name) {
   const Global* g = program_.find(*program_.main, name);
   auto is_evaluated = [](const Global& global) {  // an optimizer is not: it is a rule for changing parameters
     return !global.definitions.empty() && global.definitions[0]->ast->kind != ast::CallableKind::optimizer;
@@ -38,7 +37,7 @@ std::optional<BuiltGraph> Lowering::build_definition(const std::string& name, co
     Diagnostic& e = error(Code::E0207, {}, fmt::format("`{}` is {} and cannot be evaluated by itself", name, kind));
     e.place = program_.main->path;
     e.help.push_back("name a layer, fn or model");
-    return std::nullopt;
+    return nullptr;
   }
   if (!g) {
     std::vector<std::string> names;
@@ -49,8 +48,14 @@ std::optional<BuiltGraph> Lowering::build_definition(const std::string& name, co
     error(Code::E0201, {},
           fmt::format("unknown name `{}`{}", name, similar.empty() ? "" : fmt::format("; a similar one is `{}`", similar)))
         .place = program_.main->path;
-    return std::nullopt;
   }
+  return g;
+}
+
+std::optional<BuiltGraph> Lowering::build_definition(const std::string& name, const std::vector<ArgumentSpec>& actual,
+                                                     const std::map<std::string, int64_t>& dims) {
+  const Global* g = find_evaluated(name);
+  if (!g) return std::nullopt;
   const Definition* d = g->definitions[0];
   for (const Definition* candidate : g->definitions) {
     bool fits = true;
@@ -67,7 +72,7 @@ std::optional<BuiltGraph> Lowering::build_definition(const std::string& name, co
       break;
     }
   }
-  return build_call(*d, actual, dims, {});
+  return check_given_sizes(*d, dims) ? build_call(*d, actual, dims, {}) : std::nullopt;
 }
 
 std::optional<BuiltGraph> Lowering::build_call(const Definition& d, const std::vector<ArgumentSpec>& actual,
@@ -89,8 +94,7 @@ std::optional<BuiltGraph> Lowering::build_call(const Definition& d, const std::v
       std::optional<int64_t> n = given_dim(p.name.text);
       if (!n && p.default_value) continue;
       if (!n) {
-        error(Code::E0202, p.span, fmt::format("`{}` needs `{}`", d.name(), p.name.text))
-            .help.push_back(fmt::format("add `--dim {}=64`", p.name.text));
+        report_missing_size(d, p);
         continue;
       }
       CallArgument a;
@@ -161,6 +165,8 @@ std::optional<BuiltGraph> Lowering::build_call(const Definition& d, const std::v
       if (t.classes.extent.size <= 1 && classes == 0) t.is_class = false;
     }
     t.span = p->span;
+    if (!check_rows(t.dims, p->span)) continue;
+    type.shape = shape_of(t.dims);  // the rows of a batch come first
     t.node = builder(p->span).input(a.name, type);
     c.value = Value::of(t);
     arguments.push_back(std::move(c));
@@ -168,14 +174,14 @@ std::optional<BuiltGraph> Lowering::build_call(const Definition& d, const std::v
     used.type = type;
     used.classes = t.is_class ? t.classes.extent.size : 0;
     used.dimension_names.resize(type.shape.size());
+    if (int row = row_axis(t.dims); row > 0)
+      std::rotate(used.dimension_names.begin(), used.dimension_names.begin() + row, used.dimension_names.begin() + row + 1);
     built.inputs.push_back(std::move(used));
   }
   for (const ast::Parameter& p : d.ast->arguments) {
     bool is_given = std::any_of(actual.begin(), actual.end(), [&](const ArgumentSpec& a) { return a.name == p.name.text; });
     std::optional<int64_t> n = given_dim(p.name.text);
-    if (!is_given && !n && !p.dims && !p.default_value)
-      error(Code::E0202, p.span, fmt::format("`{}` needs `{}`", d.name(), p.name.text))
-          .help.push_back(fmt::format("add `--dim {}=64`", p.name.text));
+    if (!is_given && !n && !p.dims && !p.default_value) report_missing_size(d, p);
     if (is_given || !n) continue;
     CallArgument c;
     c.name = p.name.text;

@@ -205,7 +205,6 @@ Value Lowering::combine_numbers(ast::BinaryOp op, const Value& a, const Value& b
     return v;
   };
   bool integers = a.is_size && b.is_size;
-  bool constants = integers && is_constant(a.sum) && is_constant(b.sum);
   switch (op) {
     case B::add:
       return size(x + y, integers ? std::optional(add(a.sum, b.sum)) : std::nullopt);
@@ -226,7 +225,7 @@ Value Lowering::combine_numbers(ast::BinaryOp op, const Value& a, const Value& b
                   integers ? std::optional(number_sum(int64_t(x - std::floor(x / y) * y))) : std::nullopt);
     case B::power: {
       double z = std::pow(x, y);
-      bool exact = constants && y >= 0 && std::abs(z) < 1e15;
+      bool exact = integers && y >= 0 && std::abs(z) < 1e15;
       return size(z, exact ? std::optional(number_sum(int64_t(z))) : std::nullopt);
     }
     case B::equal:

@@ -1,6 +1,6 @@
 // What the frontend gives to the rest of nnc: a checked module, from which it builds tensor graphs on request.
 //
-//   SourceMap + file --load_module--> Module --build_train_graph / build_eval_graph / build_predict_graph / build_definition--> Graph
+//   SourceMap + file --load_module--> Module --build_train_graph / build_eval_graph / build_predict_graph / build_definition / build_declared--> Graph
 //
 // Everything a run needs beside the graphs stands in TrainSpec: data, batches, epochs, initial values, update rules, reports.
 #pragma once
@@ -155,7 +155,12 @@ class Module {
   /// Any fn, layer or model by name for `nnc run`: argument shapes come from the actual inputs, other dimensions from `dims`.
   virtual std::optional<BuiltGraph> build_definition(const std::string& name, const std::vector<ArgumentSpec>& actual,
                                                      const std::map<std::string, int64_t>& dims, Diagnostics&) const = 0;
+  /// The same, where an input that is not among `described` has the type and the sizes that its declaration says: numbers, dims of
+  /// the file, what `dims` gives, the names of described inputs' sizes, and `B`, the rows of a batch. Asks for what is open.
+  virtual std::optional<BuiltGraph> build_declared(const std::string& name, const std::vector<ArgumentSpec>& described,
+                                                   const std::map<std::string, int64_t>& dims, Diagnostics&) const = 0;
   virtual std::vector<std::string> definition_names() const = 0;
+  virtual std::vector<std::string> model_names() const = 0;  ///< of the file itself
 
   /// One `test` block: expectations that the checker could decide (shapes, error texts) are decided; the rest are graphs to evaluate.
   struct Expectation {

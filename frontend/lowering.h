@@ -69,6 +69,8 @@ class Lowering {
   std::optional<BuiltGraph> build_predict(const TrainSpec& spec);
   std::optional<BuiltGraph> build_definition(const std::string& name, const std::vector<ArgumentSpec>& actual,
                                              const std::map<std::string, int64_t>& dims);
+  std::optional<BuiltGraph> build_declared(const std::string& name, const std::vector<ArgumentSpec>& described,
+                                           const std::map<std::string, int64_t>& dims);
   Module::Test build_test(const ast::Test& test);
   std::optional<UpdateRule> build_update_rule(const ast::Argument& item, const std::string& prefix,
                                               const ParameterSpec& parameter, std::vector<ScalarSpec>* scalars);
@@ -287,6 +289,12 @@ class Lowering {
   void try_local_definitions(const std::vector<ast::StmtPtr>& statements);
   std::optional<BuiltGraph> build_call(const Definition& d, const std::vector<ArgumentSpec>& actual,
                                        const std::map<std::string, int64_t>& dims, std::vector<CallArgument> statics);
+  const Global* find_evaluated(const std::string& name);  ///< a layer, fn or model by name, or an error
+  const Definition* choose_declared(const Global& g, const std::vector<ArgumentSpec>& described);
+  std::optional<std::vector<ArgumentSpec>> declared_inputs(const Definition& d, std::vector<ArgumentSpec> described,
+                                                           const std::map<std::string, int64_t>& dims);
+  bool check_given_sizes(const Definition& d, const std::map<std::string, int64_t>& dims);
+  void report_missing_size(const Definition& d, const ast::Parameter& p);
   Dim class_size_from_others(const Definition& d, const std::string& name, const std::vector<ArgumentSpec>& actual);
   void try_call(const Definition& d);
 

@@ -60,6 +60,16 @@ class ProgramModule : public Module {
                                              Diagnostics& diagnostics) const override {
     return Lowering(program, diagnostics, {false}).build_definition(name, actual, dims);
   }
+  std::optional<BuiltGraph> build_declared(const std::string& name, const std::vector<ArgumentSpec>& described,
+                                           const std::map<std::string, int64_t>& dims, Diagnostics& diagnostics) const override {
+    return Lowering(program, diagnostics, {false}).build_declared(name, described, dims);
+  }
+  std::vector<std::string> model_names() const override {
+    std::vector<std::string> names;
+    for (const Definition* d : program.main->definitions)
+      if (d->ast->kind == ast::CallableKind::model) names.push_back(d->name());
+    return names;
+  }
   std::vector<std::string> definition_names() const override {
     std::vector<std::string> names;
     for (const Definition* d : program.main->definitions)

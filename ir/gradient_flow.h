@@ -7,7 +7,8 @@
 namespace nnc {
 
 /// True if no gradient flows through operand `operand` of the node: an operation without a gradient or with one that is zero
-/// everywhere (floor, sign, ...), or an operand or a result that is no float (a condition, an index, a cast from or to an integer).
+/// everywhere (floor, sign, ...), or an operand or a result that is no float (a condition, an index, a cast from or to an
+/// integer).
 inline bool blocks_gradient(const Graph& graph, NodeId node, int operand) {
   const Node& n = graph[node];
   if (op_differentiable(n.op) != Differentiable::yes) return true;

@@ -148,5 +148,27 @@ train { data d
   CHECK(to_string(graph->graph.type(graph->graph.outputs[0].node)) == "f32[B, 3]");
 }
 
+TEST_CASE("a model whose head does not begin with the rows is predicted with as it was trained", "[frontend][definition]") {
+  Loaded l = load(R"(data d { x[4] : f32 = csv("d.csv", columns: 0..4) }
+dim T = 4
+model Turned(x[T, B]) -> [T, B] { x * (index(T) + 1) }
+fn turn(x[B, T]) -> [T, B] { x }
+train { data d
+ minimize mean(Turned(turn(x)))
+ using sgd(lr: 1)
+ epochs 1 })");
+  INFO(l.errors());
+  REQUIRE(l.module);
+  Diagnostics d;
+  std::optional<BuiltGraph> graph = l.module->build_predict_graph(d);
+  REQUIRE(graph);
+  CHECK(to_string(graph->inputs.at(0).type) == "f32[B, 4]");
+  CHECK(graph->inputs[0].dimension_names == std::vector<std::string>{"B", "T"});
+  Bindings bindings;
+  bindings.rows = 2;
+  bindings.inputs["x"] = tensor({2, 4}, {1, 1, 1, 1, 2, 2, 2, 2});
+  check_values(interpret(graph->graph, bindings).outputs.at("result"), {1, 2, 3, 4, 2, 4, 6, 8});
+}
+
 }  // namespace
 }  // namespace nnc::frontend_tests

@@ -22,8 +22,9 @@ TEST_CASE("a gradient flows between floats, and through operations that have one
   Graph g;
   Builder b(g);
   const Shape three{{3, false}};
-  NodeId x = b.input("x", {DType::f32, three}), y = b.input("y", {DType::f32, three}), mask = b.input("mask", {DType::boolean, three}),
-         index = b.input("index", {DType::i32, three}), bytes = b.input("bytes", {DType::u8, three});
+  NodeId x = b.input("x", {DType::f32, three}), y = b.input("y", {DType::f32, three}),
+         mask = b.input("mask", {DType::boolean, three}), index = b.input("index", {DType::i32, three}),
+         bytes = b.input("bytes", {DType::u8, three});
   Attributes row;
   row.axes = {0};
   row.lhs = {0};
@@ -45,7 +46,8 @@ TEST_CASE("a gradient flows between floats, and through operations that have one
   CHECK(blocked(g, b.reduce(Op::argmax, x, {0})) == std::vector{true});
   CHECK(blocked(g, b.binary(Op::less, x, y)) == std::vector{true, true});
   CHECK(blocked(g, b.binary(Op::add, index, index)) == std::vector{true, true});
-  for (Op op : {Op::sign, Op::floor, Op::ceil, Op::round, Op::stop_gradient}) CHECK(blocked(g, b.unary(op, x)) == std::vector{true});
+  for (Op op : {Op::sign, Op::floor, Op::ceil, Op::round, Op::stop_gradient})
+    CHECK(blocked(g, b.unary(op, x)) == std::vector{true});
 
   // What is said here is what differentiation does: where it blocks, no gradient arrives, and where it does not, one does.
   const uint32_t made = g.size();

@@ -1,0 +1,209 @@
+// A definition where nothing calls it and nobody gives it arrays: what its inputs look like is said by its own head,
+// `model Mlp(image[B, 784]: u8)`. The sizes there are evaluated as everywhere, in a frame that knows what a call would bind:
+// static arguments, the sizes given on the command line, those of inputs that were described, and `B`, the rows of a batch. What
+// is open even then is asked for.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "frontend/lowering.h"
+
+namespace nnc {
+
+namespace {
+
+const ArgumentSpec* find_input(const std::vector<ArgumentSpec>& inputs, const std::string& name) {
+  auto it = std::find_if(inputs.begin(), inputs.end(), [&](const ArgumentSpec& a) { return a.name == name; });
+  return it == inputs.end() ? nullptr : &*it;
+}
+
+/// The names in a size: those that arithmetic is made of.
+void collect_names(const ast::Expr& e, std::vector<const ast::Expr*>& names) {
+  if (e.kind == ast::ExprKind::name) names.push_back(&e);
+  if (e.kind != ast::ExprKind::binary && e.kind != ast::ExprKind::unary) return;
+  for (const ast::ExprPtr& o : e.operands) collect_names(*o, names);
+}
+
+/// A plain argument, without a shape and a type: a number that the definition computes with, or, by its capital, a size.
+bool is_plain(const ast::Parameter& p) { return !p.dims && !p.type; }
+
+/// How the input may be described: `--input "label=i32[B, 64]"`.
+std::string description(const ast::Parameter& p) {
+  std::vector<std::string> sizes;
+  if (p.dims)
+    for (const ast::ExprPtr& e : p.dims->entries) {
+      bool is_rows = e->kind == ast::ExprKind::ellipsis || (e->kind == ast::ExprKind::name && e->text == "B");
+      bool is_number = e->kind == ast::ExprKind::number && e->is_integer;
+      sizes.push_back(is_rows ? "B" : is_number ? std::to_string(e->integer) : "64");
+    }
+  std::optional<DType> dtype = p.type ? parse_dtype(p.type->name.text) : DType::f32;
+  return fmt::format("--input \"{}={}[{}]\"", p.name.text, dtype_name(dtype.value_or(DType::i32)), fmt::join(sizes, ", "));
+}
+
+}  // namespace
+
+void Lowering::report_missing_size(const Definition& d, const ast::Parameter& p) {
+  error(Code::E0202, p.span, fmt::format("`{}` needs `{}`", d.name(), p.name.text))
+      .help.push_back(fmt::format("add `--dim {}=64`", p.name.text));
+}
+
+// A size given for a name that is no size of the definition would change nothing.
+bool Lowering::check_given_sizes(const Definition& d, const std::map<std::string, int64_t>& dims) {
+  std::vector<const ast::Expr*> in_head;
+  std::vector<std::string> names;
+  auto add = [&](const std::string& name) {
+    if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+  };
+  for (const ast::Parameter& p : d.ast->static_arguments) add(p.name.text);
+  for (const ast::Parameter& p : d.ast->arguments) {
+    if (is_plain(p)) add(p.name.text);
+    if (p.dims)
+      for (const ast::ExprPtr& e : p.dims->entries) collect_names(*e, in_head);
+    if (p.type && p.type->size) collect_names(*p.type->size, in_head);
+  }
+  for (const ast::Expr* e : in_head)
+    if (!program_.find(*d.file, e->text)) add(e->text);
+  bool is_good = true;
+  for (const auto& [name, size] : dims) {
+    if (std::find(names.begin(), names.end(), name) != names.end()) continue;
+    is_good = false;
+    if (const Global* g = program_.find(*program_.main, name); g && g->dim) {
+      Diagnostic& e = error(Code::E0204, g->span, fmt::format("`--dim {}={}`: `{}` is a dim of the file", name, size, name));
+      if (g->file == program_.main) e.help.push_back(fmt::format("`--set {}={}` changes it", name, size));
+      continue;
+    }
+    std::string similar = nearest(name, names);
+    error(Code::E0204, d.ast->head_span,
+          fmt::format("`{}` has no size `{}`{}", d.name(), name,
+                      similar.empty() ? "" : fmt::format("; a similar one is `{}`", similar)))
+        .help.push_back(names.empty() ? "all its sizes are known" : fmt::format("its sizes are {}", fmt::join(names, ", ")));
+  }
+  return is_good;
+}
+
+// Of several definitions of one name, described inputs decide, as arguments do at a call.
+const Definition* Lowering::choose_declared(const Global& g, const std::vector<ArgumentSpec>& described) {
+  std::vector<const Definition*> possible;
+  for (const Definition* d : g.definitions)
+    if (std::all_of(d->ast->arguments.begin(), d->ast->arguments.end(), [&](const ast::Parameter& p) {
+          const ArgumentSpec* a = find_input(described, p.name.text);
+          return !a || (p.type && p.type->name.text == "class") == (a->classes > 0 || !is_float(a->type.dtype));
+        }))
+      possible.push_back(d);
+  if (g.definitions.size() == 1 || possible.empty()) return g.definitions.front();
+  if (possible.size() == 1) return possible.front();
+  const Definition& first = *possible.front();
+  std::vector<std::string> inputs;
+  for (const ast::Parameter& p : first.ast->arguments)
+    if (!is_plain(p) && !find_input(described, p.name.text)) inputs.push_back(description(p));
+  Diagnostic& e =
+      error(Code::E0202, first.ast->head_span,
+            fmt::format("`{}` is defined {} times, and its inputs decide which is meant", first.name(), possible.size()));
+  e.labels.push_back({possible[1]->ast->head_span, "the other"});
+  e.help.push_back(fmt::format("describe them: `{}`", fmt::join(inputs, " ")));
+  return nullptr;
+}
+
+std::optional<std::vector<ArgumentSpec>> Lowering::declared_inputs(const Definition& d, std::vector<ArgumentSpec> described,
+                                                                   const std::map<std::string, int64_t>& dims) {
+  size_t errors_before = diagnostics_->items().size();
+  Frame head;
+  head.file = d.file;
+  head.id = next_frame_++;
+  FrameScope scope(*this, head);
+  auto is_open = [&](const std::string& name) { return !find_local(name) && !program_.find(*d.file, name); };
+  auto bind_size = [&](const std::string& name, Extent extent, Span span) {
+    Value v = Value::of_size(extent.size);
+    if (extent.rows) v.sum = multiply(number_sum(extent.size), atom_sum(rows_));
+    bind(name, std::move(v), span, Local::Kind::dimension);
+  };
+  auto bind_argument = [&](const ast::Parameter& p) {  // one that a number stands for
+    auto given = dims.find(p.name.text);
+    if (given != dims.end()) {
+      bind_size(p.name.text, {given->second, false}, p.span);
+    } else if (p.default_value) {
+      bind(p.name.text, evaluate(*p.default_value), p.name.span);
+    } else {
+      report_missing_size(d, p);
+      bind(p.name.text, poison(), p.name.span);
+    }
+  };
+  for (const ast::Parameter& p : d.ast->static_arguments) bind_argument(p);
+  for (const ast::Parameter& p : d.ast->arguments)
+    if (is_plain(p) && p.name.is_capitalised()) bind_argument(p);
+  for (const auto& [name, size] : dims)
+    if (is_open(name)) bind_size(name, {size, false}, d.ast->head_span);
+  for (const ast::Parameter& p : d.ast->arguments) {
+    const ArgumentSpec* a = find_input(described, p.name.text);
+    if (!a || !p.dims) continue;
+    // In front of `...` entries count from the left, behind it from the right.
+    const auto& entries = p.dims->entries;
+    size_t behind = 0;
+    for (size_t i = 0; i < entries.size(); ++i) {
+      if (entries[i]->kind == ast::ExprKind::ellipsis) behind = a->type.shape.size() - entries.size();
+      size_t at = i + behind;
+      if (entries[i]->kind == ast::ExprKind::name && is_open(entries[i]->text) && at < a->type.shape.size())
+        bind_size(entries[i]->text, a->type.shape[at], entries[i]->span);
+    }
+  }
+  if (is_open("B")) bind_dimension("B", rows_, d.ast->head_span);
+
+  std::vector<ArgumentSpec> inputs = described;
+  for (const ast::Parameter& p : d.ast->arguments) {
+    bool is_given = find_input(described, p.name.text) || (is_plain(p) && (p.name.is_capitalised() || dims.count(p.name.text)));
+    if (is_given || p.default_value) continue;
+    // The size of an entry, once the names in it are known; what is asked for once is not asked for again.
+    auto size_of = [&](const ast::Expr& e, std::string_view what, const std::string& help) -> std::optional<Dim> {
+      std::vector<const ast::Expr*> names;
+      collect_names(e, names);
+      for (const ast::Expr* n : names) {
+        if (!is_open(n->text)) continue;
+        error(Code::E0202, n->span, fmt::format("`{}` needs `{}`, {} `{}`", d.name(), n->text, what, p.name.text))
+            .help.push_back(fmt::format("add `--dim {}={}", n->text, help));
+        bind(n->text, poison(), n->span);
+      }
+      return evaluate_dim(e);
+    };
+    ArgumentSpec spec;
+    spec.name = p.name.text;
+    if (p.type && p.type->name.text == "class") {
+      spec.type.dtype = DType::i32;
+      if (const ast::Expr* size = p.type->size.get(); size && size->kind != ast::ExprKind::underscore)
+        if (std::optional<Dim> classes = size_of(*size, "the number of classes of", "10`")) spec.classes = classes->extent.size;
+    } else if (p.type) {
+      spec.type.dtype = declared_type(*p.type).value_or(DType::f32);
+    }
+    Dims shape;
+    if (p.dims)
+      for (const ast::ExprPtr& e : p.dims->entries) {
+        if (e->kind == ast::ExprKind::ellipsis || e->kind == ast::ExprKind::underscore) {
+          bool is_one = e->kind == ast::ExprKind::underscore;
+          error(Code::E0202, e->span,
+                fmt::format("`{}` needs the size{} that `{}` stands for in `{}`", d.name(), is_one ? "" : "s",
+                            is_one ? "_" : "...", p.name.text))
+              .help.push_back(fmt::format("describe the input: `{}`", description(p)));
+          break;  // its description says the other sizes as well
+        }
+        if (std::optional<Dim> size = size_of(*e, "a size of", fmt::format("64`, or describe the input: `{}`", description(p))))
+          shape.push_back(*size);
+      }
+    check_rows(shape, p.span);
+    for (const Dim& dim : shape) spec.type.shape.push_back(dim.extent);
+    spec.dimension_names.resize(shape.size());
+    inputs.push_back(std::move(spec));
+  }
+  if (diagnostics_->items().size() != errors_before) return std::nullopt;
+  return inputs;
+}
+
+std::optional<BuiltGraph> Lowering::build_declared(const std::string& name, const std::vector<ArgumentSpec>& described,
+                                                   const std::map<std::string, int64_t>& dims) {
+  const Global* g = find_evaluated(name);
+  const Definition* d = g ? choose_declared(*g, described) : nullptr;
+  if (!d || !check_given_sizes(*d, dims)) return std::nullopt;
+  std::optional<std::vector<ArgumentSpec>> inputs = declared_inputs(*d, described, dims);
+  return inputs ? build_call(*d, *inputs, dims, {}) : std::nullopt;
+}
+
+}  // namespace nnc
