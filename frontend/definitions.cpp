@@ -306,6 +306,7 @@ void Lowering::try_call(const Definition& d) {
         std::optional<DType> dtype = parse_dtype(p.type->name.text);
         if (dtype) t.dtype = *dtype;
       }
+      if (!check_rows(t.dims, p.span)) return false;  // with other sizes it may be small enough
       t.node = builder(p.span).input(p.name.text, Type{t.dtype, shape_of(t.dims)});
       t.span = p.span;
       c.value = Value::of(t);
