@@ -38,7 +38,9 @@ int run(int argc, char** argv) {
   app.add_flag("--no-shrink", no_shrink, "keep failures as large as they are");
   app.add_flag("--quiet", options.quiet, "no progress");
   app.add_flag("--reach-all", options.reach_all, "go on until every operation was reached in each element type that it takes: up to four times --count, then fail");
-  app.add_flag("--print", print, "no checks: write the case of the seed, or --count cases, as --replay takes one: a graph with its values, or a program")->excludes(replayed);
+  app.add_flag("--print", print,
+               "no checks: write the case of the seed, or --count cases, as --replay takes one: a graph with its values, or a program")
+      ->excludes(replayed);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

@@ -28,8 +28,9 @@ Names plus(Names a, const std::string& n) {
   return a;
 }
 
-// The pattern with its `{}` filled in, one part after the other. Parts that draw random numbers stand in braces and so are drawn from left to right;
-// the arguments of a call are evaluated in an order that each compiler chooses, and a seed would mean another program with each.
+// The pattern with its `{}` filled in, one part after the other. Parts that draw random numbers stand in braces and so are drawn from
+// left to right; the arguments of a call are evaluated in an order that each compiler chooses, and a seed would mean another program
+// with each.
 std::string fill(std::string_view pattern, std::initializer_list<std::string> parts) {
   std::string text;
   auto part = parts.begin();

@@ -25,7 +25,7 @@ struct SessionOptions {
   bool shrink = true;
   bool quiet = false;       ///< no line of progress
   double shrink_seconds = 60;
-  Kind kind_of(uint64_t seed_of_case) const { return programs && (!graphs || seed_of_case % 3 == 0) ? Kind::program : Kind::graph; }
+  Kind kind_of(uint64_t case_seed) const { return programs && (!graphs || case_seed % 3 == 0) ? Kind::program : Kind::graph; }
 };
 
 struct Found {
@@ -35,7 +35,8 @@ struct Found {
   std::string file, group;
 };
 
-/// What a seed means, as text that --replay takes: the graph with its values, or the program. It follows from the seed alone, whatever compiler built this.
+/// What a seed means, as text that --replay takes: the graph with its values, or the program. It follows from the seed alone,
+/// whatever compiler built this.
 std::string case_text(Kind, uint64_t seed);
 
 /// A failure as text through the sandbox's pipe.

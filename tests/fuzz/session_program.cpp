@@ -45,7 +45,8 @@ void FuzzSession::run_program(uint64_t seed) {
   found.group = fmt::format("program: {} ({})", f->kind, f->what);
   if (options_.shrink && groups_[found.group] < 3) text = shrink_program(text, seed, valid, *f, options_.shrink_seconds);
   std::filesystem::create_directories(options_.out);
-  std::ofstream(found.file) << program_file(text, valid, fmt::format("# {}\n# seed {}, route {}\n", f->detail.substr(0, f->detail.find('\n')), seed, f->check));
+  const std::string what = f->detail.substr(0, f->detail.find('\n'));
+  std::ofstream(found.file) << program_file(text, valid, fmt::format("# {}\n# seed {}, route {}\n", what, seed, f->check));
   report(found);
 }
 
