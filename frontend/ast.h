@@ -120,7 +120,7 @@ enum class ExprKind : uint8_t {
   unary,       ///< `unary_op`, operands[0]
   binary,      ///< `binary_op`, `op_span`, operands[0], operands[1]. Comparisons do not chain
   range,       ///< `0..64`: operands[0] first, operands[1] one past the last; a bound left out (`..8`) is reported by the parser
-  tuple,       ///< `(D, E)`: operands, two or more. Plain parentheses leave no node (the inner span does not include them)
+  tuple,       ///< `(D, E)`: operands, two or more. Plain parentheses leave no node: they are in the span of what they are an operand of
   array,       ///< `[0.0, 1.0]`, `[[1], [2]]`, `[]`: operands
   call,        ///< operands[0] callee, `arguments`: `Dense(64)`, and `Attention(Heads)(x)` is a call whose callee is a call
   select,      ///< operands[0] value, `selectors` (one or more): `x[T: 0..16]`

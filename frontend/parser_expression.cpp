@@ -128,11 +128,11 @@ Parser::Infix Parser::infix_at(const Token& t) const {
 
 /// A whole expression: a pipeline, whose stages are one flat node.
 ExprPtr Parser::parse_expression() {
+  uint32_t begin = now().begin;
   ExprPtr value = parse_binary(lowest);
   if (!at(TokenKind::pipe)) return value;
   ExprPtr pipe = make(ExprKind::pipe, value->span);
   pipe->op_span = span(now());
-  uint32_t begin = value->span.begin;
   pipe->operands.push_back(std::move(value));
   while (at(TokenKind::pipe)) {
     take();
@@ -156,6 +156,7 @@ ExprPtr Parser::parse_value(bool stop_at_binding) {
 }
 
 ExprPtr Parser::parse_binary(int precedence) {
+  uint32_t begin = now().begin;
   ExprPtr left = parse_prefix(precedence);
   for (;;) {
     const Token& sign = now();
@@ -186,7 +187,7 @@ ExprPtr Parser::parse_binary(int precedence) {
       }
       right = parse_binary(infix.precedence + 1);
     }
-    ExprPtr expr = make(infix.is_range ? ExprKind::range : ExprKind::binary, join(left->span, right->span));
+    ExprPtr expr = make(infix.is_range ? ExprKind::range : ExprKind::binary, span_from(begin));
     expr->binary_op = infix.op;
     expr->op_span = span(sign);
     expr->operands.push_back(std::move(left));
@@ -221,7 +222,7 @@ ExprPtr Parser::parse_prefix(int precedence) {
   Nesting nesting(*this);
   take();
   ExprPtr operand = parse_binary(negate ? power : at_word("not") ? not_level : comparison);
-  ExprPtr expr = make(ExprKind::unary, join(span(sign), operand->span));
+  ExprPtr expr = make(ExprKind::unary, span_from(sign.begin));
   expr->unary_op = negate ? ast::UnaryOp::negate : ast::UnaryOp::not_;
   expr->op_span = span(sign);
   expr->operands.push_back(std::move(operand));
@@ -229,15 +230,16 @@ ExprPtr Parser::parse_prefix(int precedence) {
 }
 
 ExprPtr Parser::parse_postfix() {
+  uint32_t begin = now().begin;
   ExprPtr value = parse_primary();
   for (;;) {
     const Token& t = now();
     if (t.kind == TokenKind::left_paren && !t.newline_before)
-      value = parse_call(std::move(value));
+      value = parse_call(std::move(value), begin);
     else if (t.kind == TokenKind::left_bracket && !t.newline_before)
-      value = parse_select(std::move(value));
+      value = parse_select(std::move(value), begin);
     else if (is_word(t, "as") && peek().kind == TokenKind::left_bracket && continues(t))
-      value = parse_view(std::move(value));
+      value = parse_view(std::move(value), begin);
     else
       return value;
   }
@@ -346,9 +348,8 @@ ast::Argument Parser::parse_argument() {
   return argument;
 }
 
-ExprPtr Parser::parse_call(ExprPtr callee) {
+ExprPtr Parser::parse_call(ExprPtr callee, uint32_t begin) {
   Nesting nesting(*this);
-  uint32_t begin = callee->span.begin;
   ExprPtr call = make(ExprKind::call, callee->span);
   call->operands.push_back(std::move(callee));
   parse_bracketed(TokenKind::left_paren, TokenKind::right_paren, [&] { call->arguments.push_back(parse_argument()); });
@@ -357,9 +358,8 @@ ExprPtr Parser::parse_call(ExprPtr callee) {
 }
 
 /// `x[T: t, D: 0..8]`. Positional forms of other languages (`x[0]`, `x[:, 1]`, `x[0:3]`) get one message each.
-ExprPtr Parser::parse_select(ExprPtr value) {
+ExprPtr Parser::parse_select(ExprPtr value, uint32_t begin) {
   Nesting nesting(*this);
-  uint32_t begin = value->span.begin;
   std::string selected(value->kind == ExprKind::name ? value->text : "x");
   ExprPtr select = make(ExprKind::select, value->span);
   select->operands.push_back(std::move(value));
@@ -390,10 +390,9 @@ ExprPtr Parser::parse_select(ExprPtr value) {
   return finish(std::move(select));
 }
 
-ExprPtr Parser::parse_view(ExprPtr value) {
+ExprPtr Parser::parse_view(ExprPtr value, uint32_t begin) {
   ExprPtr view = make(ExprKind::view, value->span);
   view->op_span = span(take());
-  uint32_t begin = value->span.begin;
   view->operands.push_back(std::move(value));
   view->dims = parse_dims();
   view->span = span_from(begin);
@@ -411,10 +410,11 @@ ExprPtr Parser::parse_callee(std::string_view after) {
         .help.push_back("write its name, with arguments if it takes any: `relu`, `Dense(64)`");
     fail();
   }
+  uint32_t begin = now().begin;
   ExprPtr callee = make(ExprKind::name, span(now()));
   callee->text = text(take());
   callee = finish(std::move(callee));
-  while (at(TokenKind::left_paren) && !now().newline_before) callee = parse_call(std::move(callee));
+  while (at(TokenKind::left_paren) && !now().newline_before) callee = parse_call(std::move(callee), begin);
   return callee;
 }
 

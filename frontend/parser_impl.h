@@ -152,9 +152,10 @@ class Parser {
   ast::ExprPtr parse_array();
   ast::ExprPtr parse_if();
   ast::ExprPtr parse_scan();
-  ast::ExprPtr parse_call(ast::ExprPtr callee);
-  ast::ExprPtr parse_select(ast::ExprPtr value);
-  ast::ExprPtr parse_view(ast::ExprPtr value);
+  // `begin`: where the text of what stands in front begins, parentheses included.
+  ast::ExprPtr parse_call(ast::ExprPtr callee, uint32_t begin);
+  ast::ExprPtr parse_select(ast::ExprPtr value, uint32_t begin);
+  ast::ExprPtr parse_view(ast::ExprPtr value, uint32_t begin);
   ast::Stage parse_stage();
   ast::ExprPtr parse_callee(std::string_view after);
   ast::Argument parse_argument();

@@ -64,7 +64,7 @@ train { data d
  minimize cross_entropy(M(x), c)
  using (sgd)(lr: 1)(3)
  epochs 1 })",
-       "E0306 `sgd)(lr: 1)`: `sgd)(lr: 1)` is not an optimizer\n"
+       "E0306 `(sgd)(lr: 1)`: `(sgd)(lr: 1)` is not an optimizer\n"
        "  help write `using sgd(lr: 0.01)`"},
       {data + R"(
 model M(x[B, 4]) { x |> fc: Dense(5) }

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <sstream>
 
 #include "base/philox.h"
@@ -281,6 +282,29 @@ TEST_CASE("spans are those of the text") {
   CHECK(text(pipe.stages[0].instance->span) == "f");
   CHECK(text(pipe.stages[0].callee->span) == "Dense(3)");
   CHECK(text(p.file->items[0].span) == std::string(p.sources.text(FileId{1})));
+}
+
+TEST_CASE("parentheses are in the span of what they are an operand of") {
+  auto spans = [](const std::string& expression) {
+    Parsed p = parse_text("fn f(x) { let a = " + expression + "\n a }");
+    CHECK(p.errors().empty());
+    std::vector<std::string> found;
+    std::function<void(const ast::Expr&)> walk = [&](const ast::Expr& e) {
+      found.emplace_back(p.sources.text(e.span));
+      for (const ast::ExprPtr& o : e.operands) walk(*o);
+    };
+    walk(*std::get<ast::Callable>(p.file->items.at(0).node).body.statements.at(0)->bindings.at(0).values.at(0));
+    return found;
+  };
+  using Spans = std::vector<std::string>;
+  CHECK(spans("(a + b) * (c - d)") == Spans{"(a + b) * (c - d)", "a + b", "a", "b", "c - d", "c", "d"});
+  CHECK(spans("-(a)") == Spans{"-(a)", "a"});
+  CHECK(spans("2 ^ (a)") == Spans{"2 ^ (a)", "2", "a"});
+  CHECK(spans("(f)(x)(1)") == Spans{"(f)(x)(1)", "(f)(x)", "f"});
+  CHECK(spans("(a + b)[T: 0]") == Spans{"(a + b)[T: 0]", "a + b", "a", "b"});
+  CHECK(spans("((a)) as [T]") == Spans{"((a)) as [T]", "a"});
+  CHECK(spans("(a + b) |> g") == Spans{"(a + b) |> g", "a + b", "a", "b"});
+  CHECK(spans("(a)..(b)") == Spans{"(a)..(b)", "a", "b"});
 }
 
 TEST_CASE("each syntax error says what is wrong, once") {

@@ -422,7 +422,7 @@ TEST_CASE("reports", "[frontend][train_block]") {
        ""},
       {means + R"(report (Dense(1))(x) * 0 }
 )",
-       "E0305 `Dense(1))(x) * 0`: this report has no name\n"
+       "E0305 `(Dense(1))(x) * 0`: this report has no name\n"
        "  help write `report name: ...`"},
   });
 }
