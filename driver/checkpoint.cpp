@@ -294,8 +294,8 @@ void resume_from(Session& session, const std::string& path, const std::map<std::
   TensorFile file = read_safetensors(path);
   Diagnostic problem;
   problem.place = path;
-  problem.notes = tensor_differences(file, runner, true);
-  bool tensors_fit = problem.notes.empty();
+  std::vector<std::string> tensors = tensor_differences(file, runner, true);
+  bool tensors_fit = tensors.empty();
   Comparison comparison(file.metadata, now);
   bool is_checkpoint = file.metadata.count("nnc.step") > 0;
   if (is_checkpoint)
@@ -305,10 +305,12 @@ void resume_from(Session& session, const std::string& path, const std::map<std::
   for (const auto* list : {&comparison.faults, &comparison.changes})
     if (!tensors_fit || !comparison.faults.empty() || !is_checkpoint)
       problem.notes.insert(problem.notes.end(), list->begin(), list->end());
-  if (!problem.notes.empty()) {
+  if (size_t differing = tensors.size() + problem.notes.size(); differing > 0) {
+    for (auto* list : {&tensors, &problem.notes}) keep_first(*list);
+    problem.notes.insert(problem.notes.begin(), tensors.begin(), tensors.end());
     problem.code = tensors_fit ? Code::E0504 : Code::E0505;
-    problem.message = fmt::format("{} does not continue this run: {} thing{} differ{}", path, problem.notes.size(),
-                                  problem.notes.size() == 1 ? "" : "s", problem.notes.size() == 1 ? "s" : "");
+    problem.message = fmt::format("{} does not continue this run: {} thing{} differ{}", path, differing,
+                                  differing == 1 ? "" : "s", differing == 1 ? "s" : "");
     problem.help.push_back(
         "give the file, options and data of the run that wrote it; or start a new run from its weights with --init");
     throw UserError(problem);

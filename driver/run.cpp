@@ -190,6 +190,7 @@ int run(Session& session, const RunOptions& o) {
   }
   if (!problem.notes.empty()) {
     problem.message = fmt::format("{} of the values that `{}` needs are not there", problem.notes.size(), graph.name);
+    keep_first(problem.notes);
     throw UserError(problem);
   }
   check_results_path(o.output, graph.outputs.size());

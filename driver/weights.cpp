@@ -60,7 +60,11 @@ std::string state_name(const std::string& tensor) {
 bool is_optimizer_state(const std::string& tensor) { return tensor.starts_with("optimizer."); }
 
 std::string list_states(const std::set<std::string>& names) {
-  return names.empty() ? "no states" : fmt::format("`{}`", fmt::join(names, "`, `"));
+  if (names.empty()) return "no states";
+  constexpr size_t most = 10;
+  std::vector<std::string> first(names.begin(), std::next(names.begin(), std::ptrdiff_t(std::min(most, names.size()))));
+  return fmt::format("`{}`{}", fmt::join(first, "`, `"),
+                     names.size() > most ? fmt::format(" and {} more", names.size() - most) : "");
 }
 
 }  // namespace
@@ -123,6 +127,7 @@ void check_finite(const TensorFile& file, const std::string& path, const StepRun
   if (problem.notes.empty()) return;
   problem.message = fmt::format("{} holds NaN or infinite weights in {} tensor{}", path, problem.notes.size(),
                                 problem.notes.size() == 1 ? "" : "s");
+  keep_first(problem.notes);
   problem.help.push_back("the training that wrote them diverged; a smaller learning rate often helps");
   throw UserError(problem);
 }
@@ -147,6 +152,14 @@ void save_tensors(const std::string& path, const StepRunner& runner, bool optimi
   } catch (const std::bad_alloc&) {
     throw UserError(Code::E0413, fmt::format("cannot write `{}`: {}", path, error_text(ENOMEM)), path);
   }
+}
+
+void keep_first(std::vector<std::string>& notes) {
+  constexpr size_t most = 20;
+  if (notes.size() <= most + 1) return;
+  size_t more = notes.size() - most;
+  notes.resize(most);
+  notes.push_back(fmt::format("and {} more", more));
 }
 
 std::vector<std::string> tensor_differences(const TensorFile& file, const StepRunner& runner, bool optimizer) {
@@ -175,8 +188,8 @@ std::vector<std::string> tensor_differences(const TensorFile& file, const StepRu
     notes.push_back(fmt::format("extra: `{}` {}, which the model does not have", t.name, shape_text(t.shape)));
   }
   if (!same_states)
-    notes.push_back(fmt::format("optimizer: {} in the file, {} now (tensors optimizer.*)", list_states(kept_then),
-                                list_states(kept_now)));
+    notes.insert(notes.begin(), fmt::format("optimizer: {} in the file, {} now (tensors optimizer.*)", list_states(kept_then),
+                                            list_states(kept_now)));
   return notes;
 }
 
@@ -203,6 +216,7 @@ std::map<std::string, std::string> load_tensors(const std::string& path, StepRun
   if (!problem.notes.empty()) {
     problem.message = fmt::format("{} does not fit the model: {} tensor{} differ{}", path, problem.notes.size(),
                                   problem.notes.size() == 1 ? "" : "s", problem.notes.size() == 1 ? "s" : "");
+    keep_first(problem.notes);
     problem.help.push_back("these weights belong to another model, or the model was changed since");
     throw UserError(problem);
   }

@@ -34,15 +34,18 @@ void save_tensors(const std::string& path, const StepRunner&, bool optimizer, co
 /// parameter.
 std::vector<std::string> tensor_differences(const TensorFile&, const StepRunner&, bool optimizer);
 
-/// UserError E0505 that names every tensor with NaN or infinite elements. `runner`: null, or one whose present values are those
+/// A long list of tensors, one a note: the first ones, and how many more there are.
+void keep_first(std::vector<std::string>& notes);
+
+/// UserError E0505 that names the tensors with NaN or infinite elements. `runner`: null, or one whose present values are those
 /// that a run begins with; a state that begins not finite may stay so. Optimiser states only if `optimizer`, and only NaN.
 void check_finite(const TensorFile&, const std::string& path, const StepRunner* runner = nullptr, bool optimizer = false);
 
 /// Sets the runner's persistents from a file that fits.
 void set_tensors(const TensorFile&, const std::string& path, StepRunner&, bool optimizer);
 
-/// Sets the runner's persistents from a file that must hold all of them and nothing else; every missing, extra or mis-shaped
-/// tensor is named in one UserError. `optimizer`: optimiser state too. Returns the file's metadata.
+/// Sets the runner's persistents from a file that must hold all of them and nothing else; missing, extra and mis-shaped tensors
+/// are named in one UserError. `optimizer`: optimiser state too. Returns the file's metadata.
 std::map<std::string, std::string> load_tensors(const std::string& path, StepRunner&, bool optimizer);
 
 /// "net.safetensors" -> "net.checkpoint.safetensors", "net.last-good.safetensors".

@@ -417,6 +417,14 @@ class Weights(BadInput):
             "shape: `dense3.bias` is [11] in the file, [10] in the model", "extra: `dense4.bias` [5], which the model does not have"))
         self.assertEqual(run.stderr.count("= note: "), 4)
 
+    def test_of_very_many_tensors_the_first_are_named(self):
+        self.write("bad.safetensors", self.weights(**{f"x{i:03}": [5] for i in range(300)}))
+        for command, says in (("--init", ("300 tensors differ", "`x000`", "`x019`", "and 280 more")),
+                              ("--resume", ("302 things differ", "optimizer: no states", "`x000`", "`x018`", "and 281 more", "records no step"))):
+            with self.subTest(command=command):
+                run = self.fails("E0505", "train", DIGITS, command, "bad.safetensors", says=says)
+                self.assertNotIn("`x020`", run.stderr)
+
     def test_weights_that_are_no_numbers(self):
         good = self.weights()
         for number, shown in ((float("nan"), "nan"), (float("inf"), "inf")):
