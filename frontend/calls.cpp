@@ -484,6 +484,9 @@ std::optional<Value> Lowering::finish_results(const Definition& d, Value body, S
   std::vector<Value> values = body.is(ValueKind::tuple) ? body.items : std::vector<Value>{body};
   const ast::Callable& ast = *d.ast;
   if (values.empty()) {
+    const auto& statements = ast.body.statements;  // after a `yield` that stood where the result should, nothing is missing
+    if (std::any_of(statements.begin(), statements.end(), [](const ast::StmtPtr& s) { return s->kind == ast::StmtKind::yield; }))
+      return std::nullopt;
     error(Code::E0213, ast.body.span, fmt::format("`{}` gives no result", d.name()))
         .help.push_back("end its body with the value it should give");
     return std::nullopt;

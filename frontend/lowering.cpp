@@ -170,6 +170,11 @@ Value Lowering::lookup(std::string_view name, Span span) {
   if (builtins().count(name)) return Value::of_text(ValueKind::builtin, std::string(name));
   if (frame_->file->lost_names.count(std::string(name))) return poison();
   if (frame_->file->tree->has_errors) return poison();  // it may stand in what could not be read
+  if (name == "B" && !frame_->definition) {
+    error(Code::E0113, span, "`B` counts the rows of a batch, and there is no batch here")
+        .help.push_back("a size is made of numbers and dims; in `train`, `dim S = B` is the number of rows");
+    return poison();
+  }
   std::string similar = nearest(name, visible_names());
   std::string message = fmt::format("unknown name `{}`", name);
   if (!similar.empty()) {
@@ -179,7 +184,8 @@ Value Lowering::lookup(std::string_view name, Span span) {
     if (Local* l = find_local(similar)) kind = l->kind == Local::Kind::dimension ? "dimension" : "value";
     message += fmt::format("; {} with a similar name exists: `{}`", with_article(kind), similar);
   }
-  error(Code::E0201, span, message);
+  Diagnostic& d = error(Code::E0201, span, message);
+  if (name == "B") d.help.emplace_back(how_rows_are_named);
   return poison();
 }
 
@@ -377,6 +383,7 @@ void Lowering::check_globals() {
   Frame top;
   top.file = program_.main;
   FrameScope scope(*this, top);
+  bind_dimension("B", rows_, {});  // as in `train`, so that a field that has it is told why it cannot
   for (const auto& [name, g] : program_.main->globals) {
     if (g.file != program_.main) continue;
     bool found = false;

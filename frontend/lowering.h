@@ -226,6 +226,7 @@ class Lowering {
   void execute_if(const ast::Expr& e);
   Value declare_persistent(const ast::Stmt& s, PersistentKind kind);
   const Definition* outermost_definition() const;
+  static bool is_no_distribution(const Value& v);
   std::optional<Initializer> evaluate_initializer(const ast::Expr& e, bool is_drawn);
   std::string full_name(std::string name) const;  ///< of a stored value
 

@@ -146,7 +146,8 @@ class NameChecker {
         kind = similar[0] >= 'A' && similar[0] <= 'Z' ? "dimension" : "value";
       message += fmt::format("; {} with a similar name exists: `{}`", with_article(kind), similar);
     }
-    diagnostics_.report(Code::E0201, e.span, message);
+    Diagnostic& d = diagnostics_.report(Code::E0201, e.span, message);
+    if (name == "B") d.help.emplace_back(how_rows_are_named);
   }
 
   const Program& program_;
@@ -161,7 +162,11 @@ std::string_view global_kind(const Global& g) {
   if (g.dim) return "dimension";
   if (g.data) return "data block";
   NNC_CHECK(!g.definitions.empty(), "a name that stands for nothing");
-  switch (g.definitions[0]->ast->kind) {
+  return kind_of(*g.definitions[0]);
+}
+
+std::string_view kind_of(const Definition& d) {
+  switch (d.ast->kind) {
     case ast::CallableKind::layer:
       return "layer";
     case ast::CallableKind::model:

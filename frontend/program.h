@@ -60,9 +60,13 @@ void check_overrides(Program& program, Diagnostics& diagnostics);
 
 /// "layer", "dimension", "function", ...
 std::string_view global_kind(const Global&);
+std::string_view kind_of(const Definition&);
 
 /// "a layer", "an optimizer".
 std::string with_article(std::string_view noun);
+
+/// Help for a `B` that stands for nothing.
+inline constexpr std::string_view how_rows_are_named = "the rows of a batch have this name where an argument has them: `x[B, 64]`";
 
 /// Reports unknown names in definitions, whether anyone calls them or not (E0201).
 void check_names(const Program& program, Diagnostics& diagnostics);

@@ -109,11 +109,29 @@ std::string Lowering::full_name(std::string name) const {
   return frame_->path.empty() ? name : frame_->path + "." + name;
 }
 
+// Whether a function, layer, ... that nobody calls cannot give a distribution, whatever its arguments are.
+bool Lowering::is_no_distribution(const Value& v) {
+  if (v.is(ValueKind::builtin)) return builtins().at(v.text) != &Lowering::builtin_distribution;
+  if (!v.is(ValueKind::callable)) return false;
+  const ast::Callable& c = *v.overloads[0]->ast;
+  return c.kind != ast::CallableKind::fn ||
+         std::any_of(c.arguments.begin(), c.arguments.end(), [](const ast::Parameter& p) { return p.dims.has_value(); });
+}
+
 std::optional<Initializer> Lowering::evaluate_initializer(const ast::Expr& e, bool is_drawn) {
   Value v = evaluate(e);
   if (is_poison(v)) return std::nullopt;
   if (is_drawn && v.is(ValueKind::builtin) && (v.text == "zeros" || v.text == "ones"))
     return Initializer{Initializer::Kind::constant, v.text == "ones" ? 1.0 : 0.0, 0};
+  const std::string_view distributions =
+      "for a fixed value, write `=`; distributions are normal, uniform, truncated_normal, orthogonal, he, glorot, lecun, zeros, "
+      "ones";
+  if (is_drawn && is_no_distribution(v)) {
+    std::string kind = v.is(ValueKind::builtin) ? "a function" : with_article(kind_of(*v.overloads[0]));
+    error(Code::E0206, e.span, fmt::format("`~` needs a distribution, and `{}` is {}", v.text, kind))
+        .help.emplace_back(distributions);
+    return std::nullopt;
+  }
   if (is_drawn && (v.is(ValueKind::builtin) || v.is(ValueKind::callable))) v = apply(v, {}, e.span, e.span, nullptr, false);
   if (is_poison(v)) return std::nullopt;
   if (v.is(ValueKind::distribution)) {
@@ -122,10 +140,7 @@ std::optional<Initializer> Lowering::evaluate_initializer(const ast::Expr& e, bo
     return std::nullopt;
   }
   if (is_drawn) {
-    error(Code::E0206, e.span, "`~` needs a distribution")
-        .help.push_back(
-            "for a fixed value, write `=`; distributions are normal, uniform, truncated_normal, orthogonal, he, glorot, lecun, "
-            "zeros, ones");
+    error(Code::E0206, e.span, "`~` needs a distribution").help.emplace_back(distributions);
     return std::nullopt;
   }
   if (std::optional<double> x = number_of(v)) return Initializer{Initializer::Kind::constant, *x, 0};

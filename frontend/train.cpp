@@ -171,7 +171,10 @@ DataSpec Lowering::evaluate_data(const ast::Data& data) {
         dtype = DType::i32;
         if (!field.type->size)
           error(Code::E0202, field.type->span, "`class` needs the number of classes").help.push_back("write `class(10)`");
-        else if (std::optional<Dim> n = evaluate_dim(*field.type->size))
+        else if (std::optional<Dim> n = evaluate_dim(*field.type->size); n && n->extent.rows)
+          error(Code::E0113, field.type->span,
+                fmt::format("`{}` counts the rows of a batch, and is no number of classes", dims_.show(*n)));
+        else if (n)
           classes = n->extent.size;
       } else if (!type.empty()) {
         dtype = declared_type(*field.type).value_or(DType::f32);

@@ -19,7 +19,7 @@ TEST_CASE("sources that nobody has", "[frontend][data_block]") {
        R"(  help write `csv("file.csv", columns: 0..64)`, `idx(...)`, `npy(...)`, `npz(...)`, `safetensors(...)` or `text(...)`)"},
       {R"(data d { x : f32 = (csv)("d.csv")(1) }
 )" + training,
-       R"(E0206 `csv)("d.csv")(1)`: a field needs a source of data)"
+       R"(E0206 `(csv)("d.csv")(1)`: a field needs a source of data)"
        "\n"
        R"(  help write `csv("file.csv", columns: 0..64)`, `idx(...)`, `npy(...)`, `npz(...)`, `safetensors(...)` or `text(...)`)"},
       {R"(data d { x : f32 = images("folder") }
@@ -181,8 +181,13 @@ train { data d
  minimize mean(x)
  using sgd(lr: 1)
  epochs 1 })",
-       "E0201 `B`: unknown name `B`\n"
        "E0113 `B`: `B` counts the rows of a batch, so no stored value can have it"},
+      {R"(data d { x : class(B) = csv("d.csv", columns: 4) }
+train { data d
+ minimize mean(f32(x))
+ using sgd(lr: 1)
+ epochs 1 })",
+       "E0113 `class(B)`: `B` counts the rows of a batch, and is no number of classes"},
       {R"(dim N = 2
 data d { x[N] : f32 = csv("d.csv", columns: 0..2) }
 train { data d

@@ -192,6 +192,47 @@ fn f(x[B]) { update N = x * 2
   });
 }
 
+TEST_CASE("what gives no initial values is named with what it is", "[frontend][diagnostics]") {
+  auto layer = [](const std::string& value) { return "layer f(x[B, T]) { param w[T] ~ " + value + "\n x * w }"; };
+  const std::string distributions =
+      "\n  help for a fixed value, write `=`; distributions are normal, uniform, truncated_normal, orthogonal, he, glorot, "
+      "lecun, zeros, "
+      "ones";
+  check_sayings({
+      {layer("relu"), "E0206 `relu`: `~` needs a distribution, and `relu` is a function" + distributions},
+      {layer("exp"), "E0206 `exp`: `~` needs a distribution, and `exp` is a function" + distributions},
+      {layer("Dense"), "E0206 `Dense`: `~` needs a distribution, and `Dense` is a layer" + distributions},
+      {layer("sgd"), "E0206 `sgd`: `~` needs a distribution, and `sgd` is an optimizer" + distributions},
+      {layer("relu(3)"), "E0206 `relu(3)`: `~` needs a distribution" + distributions},
+      {layer("normal"), "E0202 `normal`: `normal` needs `deviation`"},
+      {layer("he"), "E0202 `he`: `he` needs `fan_in`"},
+      {"fn tight() { normal(0.001) }\n" + layer("tight"), ""},
+      {layer("zeros"), ""},
+  });
+}
+
+TEST_CASE("`yield` outside of a scan is one error", "[frontend][diagnostics]") {
+  const std::string only = "E0210 `yield x`: `yield` and `scan` are not part of this version of nnc";
+  check_sayings({{"fn f(x[B]) {\n yield x\n x }", only}, {"fn f(x[B]) {\n yield x\n}", only}});
+}
+
+TEST_CASE("the rows of a batch where there is no batch", "[frontend][diagnostics]") {
+  const std::string no_batch =
+      "E0113 `B`: `B` counts the rows of a batch, and there is no batch here\n"
+      "  help a size is made of numbers and dims; in `train`, `dim S = B` is the number of rows";
+  const std::string unbound =
+      "E0201 `B`: unknown name `B`\n  help the rows of a batch have this name where an argument has them: `x[B, 64]`";
+  check_sayings({
+      {"dim S = B", no_batch},
+      {"dim S = 2 * B\nfn f(x[S]) { x }", no_batch},
+      {"test \"t\" { expect B == 3 }", no_batch},
+      {"fn f(x[N]) { x * B }", unbound},
+      {"fn f(x[N]) { dim S = B\n x as [S] }", unbound},
+      {"dim B = 3, S = B\nfn f(x[S]) { x * B }", ""},
+      {means + " report m: mean(x) / B }", ""},
+  });
+}
+
 TEST_CASE("two models may not mean one parameter by accident", "[frontend][diagnostics]") {
   auto program = [](const std::string& first, const std::string& second) {
     return R"(data d { x[4] : f32 = csv("d.csv", columns: 0..4) }
