@@ -79,7 +79,7 @@ class Generator {
     if (!x.valid()) return;
     Builder& b = g_.build;
     int axis = g_.random.below(g_.type(x).rank());
-    switch (g_.random.below(13)) {
+    switch (g_.random.below(14)) {
       case 0: {  // softmax
         NodeId top = b.unary(Op::stop_gradient, b.reduce(Op::reduce_max, x, {axis}));
         NodeId e = b.unary(Op::exp, b.sub(x, b.expand(top, {axis}, x)));
@@ -201,6 +201,31 @@ class Generator {
         NodeId last = g_.pool.back();
         std::swap(others, g_.pool);
         keep(last);
+        return;
+      }
+      case 12: {  // what is computed, held against a part or another view of itself: both sides must be the same bits
+        NodeId square = b.mul(x, x);
+        NodeId other = g_.random.chance(50) ? b.constant_like(1, x) : g_.like(g_.type(x));
+        NodeId value = b.sub(square, other);
+        const Shape shape = g_.shape(value);
+        NodeId left = value, right = value;
+        if (g_.random.chance(70)) {
+          NodeId extreme = b.reduce(g_.random.pick({Op::reduce_max, Op::reduce_min}), value, {axis});
+          right = b.expand(extreme, {axis}, value);
+        } else if (shape.size() == 1 && !shape[0].rows) {
+          left = b.broadcast(value, {shape[0], shape[0]}, {0});
+          right = b.broadcast(value, {shape[0], shape[0]}, {1});
+        } else {
+          other = g_.like(g_.type(value));
+          right = b.binary(g_.random.pick({Op::maximum, Op::minimum}), value, other);
+        }
+        if (g_.random.chance(20)) {
+          left = b.neg(left);
+          right = b.neg(right);
+        }
+        NodeId compared = b.binary(g_.random.pick({Op::equal, Op::not_equal, Op::less, Op::greater_equal}), left, right);
+        NodeId zero = b.constant_like(0, left);
+        keep(g_.random.chance(50) ? b.select(compared, left, zero) : b.cast(compared, DType::f32));
         return;
       }
       default: {  // logsumexp

@@ -1,4 +1,4 @@
-// Counts the memory that is held. Under ASan its allocator reports every allocation to a hook; otherwise operator new is
+// Counts the memory that is held. The allocators of ASan and TSan report every allocation to a hook; otherwise operator new is
 // replaced, which does not see what C libraries take by malloc (zlib: 40 kB for each open stream; no size of theirs comes from a
 // file).
 #include <atomic>
@@ -6,11 +6,11 @@
 #include "tests/fuzz/readers/readers.h"
 
 #if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define NNC_UNDER_ASAN 1
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define NNC_ALLOCATOR_HOOKS 1
 #endif
-#elif defined(__SANITIZE_ADDRESS__)
-#define NNC_UNDER_ASAN 1
+#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define NNC_ALLOCATOR_HOOKS 1
 #endif
 
 namespace {
@@ -32,7 +32,7 @@ void reset_peak() { peak = held.load(); }
 
 }  // namespace nnc::fuzz
 
-#ifdef NNC_UNDER_ASAN
+#ifdef NNC_ALLOCATOR_HOOKS
 
 #include <sanitizer/allocator_interface.h>
 
