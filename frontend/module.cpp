@@ -142,6 +142,8 @@ std::unique_ptr<Module> load_module(SourceMap& sources, FileId file, const LoadO
     module->train_graph.reset();
     return nullptr;
   }
+  for (const SourceFile& f : program.files)
+    NNC_CHECK(!f.tree->has_errors, "an error of syntax that nobody was told of in " + f.path);
   return module;
 }
 

@@ -147,7 +147,7 @@ std::string Parser::describe(const Token& t) const {
 void Parser::fail_expected(std::string_view what, std::string_view help) {
   const Token& t = now();
   if (t.kind == TokenKind::bad || t.kind == TokenKind::bad_rest) fail();
-  bool at_line_end = t.newline_before && at_ > 0;
+  bool at_line_end = t.newline_before && at_ > 0 && at_ != statement_start_;
   Diagnostic& d =
       at_line_end || t.kind == TokenKind::end
           ? report(Code::E0010, end_of_previous(),

@@ -367,12 +367,12 @@ void Parser::parse_callable(ast::Item& item, ast::CallableKind kind) {
 void Parser::parse_train(ast::Item& item) {
   ast::Train& train = item.node.emplace<ast::Train>();
   train.keyword_span = span(take());
-  if (at(TokenKind::name)) {
+  if (at(TokenKind::name) && !now().newline_before) {
     report(Code::E0010, span(now()), "`train` has no name").help.push_back("a model may have a name, its training has none");
     take();
   }
   ast::Block block;
-  in_train_ = true;
+  in_train_ = at(TokenKind::left_brace);
   try {
     parse_block(block, Context::train);
   } catch (const UnclosedBlock&) {

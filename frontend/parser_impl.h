@@ -176,6 +176,7 @@ class Parser {
   bool in_train_ = false;
   std::vector<Token> tokens_;
   size_t at_ = 0;
+  size_t statement_start_ = SIZE_MAX;  ///< the token that the statement being read begins with
   int nesting_ = 0;
   int bracket_depth_ = 0;                 ///< ( and [ that are open in the innermost block: line breaks count only at 0
   bool depth_reported_ = false;           ///< in the definition being read

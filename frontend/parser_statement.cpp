@@ -89,6 +89,7 @@ void Parser::parse_statement_inner(ast::Block& block, Context context) {
     end_statement();
   };
   const Token& first = now();
+  statement_start_ = at_;
   if (context == Context::train && !at_word("let") && !at_word("dim")) return add(parse_clause());
   if (at_word("let")) return add(parse_let());
   if (at_word("dim")) return add(parse_dim());

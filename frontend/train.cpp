@@ -205,6 +205,11 @@ DataSpec Lowering::evaluate_data(const ast::Data& data) {
     }
   }
   for (const ast::Split& split : data.splits) {
+    auto first =
+        std::find_if(data.splits.begin(), data.splits.end(), [&](const ast::Split& s) { return s.word.text == split.word.text; });
+    if (&*first != &split)
+      error(Code::E0205, split.span, fmt::format("`{}` is given twice", split.word.text))
+          .labels.push_back({first->span, "the first"});
     if (std::optional<SplitSpec> s = evaluate_split(split)) {
       if (split.word.text == "valid")
         spec.valid = *s;

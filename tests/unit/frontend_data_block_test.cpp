@@ -201,6 +201,12 @@ train { data d
 TEST_CASE("splits", "[frontend][data_block]") {
   check_sayings({
       {R"(data d { x : f32 = csv("d.csv", columns: 0)
+ test 20%
+ valid 10%
+ test last 30% }
+)" + training,
+       "E0205 `test last 30%`: `test` is given twice\n  label `test 20%`: the first"},
+      {R"(data d { x : f32 = csv("d.csv", columns: 0)
  test from e }
 )" + training,
        "E0201 `e`: unknown data block `e`"},

@@ -67,6 +67,19 @@ TEST_CASE("a byte order mark, carriage returns and tabs are white space") {
   CHECK(l.sources.text(l.list.comments[0]) == "# c");
 }
 
+TEST_CASE("E0001: white space that looks like what it is not") {
+  // One error for the file, since every line of it ends so; a carriage return before a line feed is a line's end.
+  Lexed l = lex("a\rb # c\rd\r\ne");
+  REQUIRE(l.errors() == Strings{"E0001 \r: a carriage return without a line feed does not end a line"});
+  CHECK(l.help() == "save the file with line ends of LF or CR LF");
+  CHECK(l.texts() == Strings{"a", "b", "e", ""});
+  Lexed comment = lex("# c\rd");
+  CHECK(comment.errors() == Strings{"E0001 \r: a carriage return without a line feed does not end a line"});
+  Lexed space = lex("let a\u00a0= 3");
+  REQUIRE(space.errors() == Strings{"E0001 \u00a0: this is a no-break space, not a space"});
+  CHECK(space.help() == "replace it by a space");
+}
+
 TEST_CASE("E0001: characters that begin no token are one error for a run, with nnc's own form as help") {
   CHECK(lex("a $$$ b").errors() == Strings{"E0001 $$$: unexpected character `$`"});
   CHECK(lex("a && b").help() == "write `and`");

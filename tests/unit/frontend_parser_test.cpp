@@ -363,6 +363,85 @@ TEST_CASE("each syntax error says what is wrong, once") {
   CHECK(single_error("test \"t\" { f(x) }") == "E0025 1:12 an expression alone states nothing");
 }
 
+TEST_CASE("what other languages write, and what is left out, is named once") {
+  CHECK(error_in_body("let a := 3\na") == "E0010 2:7 there is no operator `:=`");
+  CHECK(error_in_body("let a, b := 3, 4\na") == "E0010 2:10 there is no operator `:=`");
+  CHECK(error_in_body("a := 3\na") == "E0010 2:3 there is no operator `:=`");
+  for (const std::string word : {"var", "const", "val", "auto"})
+    CHECK(error_in_body(word + " k = 3\nk") == "E0025 2:1 there is no `" + word + "`");
+  CHECK(error_in_body("with h = 0\nx") == "E0025 2:1 `with` belongs to a `scan`");
+  CHECK(error_in_body("yield\nx") == "E0014 2:1 `yield` has no value");
+  CHECK(error_in_body("x[T: 0..4..2]") == "E0010 2:10 a range has two bounds, and no step");
+  CHECK(error_in_body("lambda a: a") == "E0025 2:1 there are no functions without a name");
+  CHECK(error_in_body("let g = lambda a: a\ng") == "E0025 2:9 there are no functions without a name");
+  CHECK(error_in_body("x |> lambda y: y") == "E0017 2:6 after `|>` stands a layer or function to call, not `lambda`");
+  CHECK(error_in_body("x |>") == "E0017 2:5 after `|>` stands a layer or function to call, not the end of the line");
+  CHECK(error_in_body("x |> |> f") == "E0017 2:6 after `|>` stands a layer or function to call, not `|>`");
+  CHECK(error_in_body("x |> f as [B]") == "E0017 2:8 `as` cannot follow a stage of a pipeline, since `|>` binds loosest");
+  CHECK(error_in_body("x |> f[T: 0]") == "E0017 2:7 `[...]` cannot follow a stage of a pipeline, since `|>` binds loosest");
+  CHECK(error_in_body("x |> frozen Dense(3)") == "E0010 2:18 expected `:` and a layer, found `(`");
+  CHECK(error_in_body("frozen state s = 0\ns") == "E0010 2:8 expected `param` or a named layer, found `state`");
+  CHECK(error_in_body("a: f32 = 3\na") == "E0022 2:1 `a: f32 = ...` stands without `let`");
+  CHECK(error_in_body("param w[B] : class() = 0\nx") == "E0014 2:14 the number of classes is missing");
+  CHECK(error_in_body("1 + not x") == "E0010 2:5 `not` binds looser than the operator before it");
+  CHECK(error_in_body("x[..., 0]") == "E0016 2:3 this does not say in which dimension to select");
+  CHECK(error_in_body("()") == "E0010 2:1 there is nothing between these parentheses");
+  CHECK(error_in_body("_ + 1") == "E0010 2:1 `_` has no value");
+  CHECK(error_in_body("if x < 3 { x } elif x > 4 { x }") == "E0010 2:16 there is no `elif`");
+  CHECK(error_in_body("/* x */\nx") == "E0010 2:1 `/` begins no statement");
+  CHECK(error_in_body("repeat { let a = x }\nx") == "E0010 2:8 expected the number of rounds, found `{`");
+  CHECK(error_in_body("let y = x : f32\ny") == "E0010 2:11 expected the end of the line, found `:`");
+  CHECK(error_in_body("a -> b") == "E0010 2:3 `->` cannot stand here");
+
+  CHECK(error_in_train("report a, b,\n") == "E0014 2:12 nothing follows this comma");
+  CHECK(error_in_train("report a for 3") == "E0010 2:14 expected a pattern such as \"*.bias\", found `3`");
+  CHECK(error_in_train("maximize x") == "E0019 2:1 `maximize` is not a clause of `train`");
+  CHECK(error_in_train("lr: 0.1") == "E0019 2:1 `lr` is not a clause of its own");
+  CHECK(error_in_train("param w = 3") == "E0025 2:1 `param` does not belong in `train`");
+  CHECK(error_in_train("(x)") == "E0019 2:1 expected a clause of `train`, found `(`");
+
+  CHECK(single_error("test { expect 1 == 1 }") == "E0014 1:1 a test needs a name");
+  CHECK(single_error("test t { expect 1 == 1 }") == "E0010 1:6 expected the test's name, found `t`");
+  CHECK(single_error("test \"a\" { check_gradients\n}") == "E0014 1:12 `check_gradients` has nothing to check");
+  CHECK(single_error("test \"a\" { expect\n}") == "E0014 1:12 `expect` has nothing to expect");
+  CHECK(single_error("test \"a\" { expect 1 == 1, 3 }") == "E0010 1:27 expected an option such as `tolerance: 1e-6`, found `3`");
+  CHECK(single_error("test \"a\" { expect error in { } }") ==
+        "E0010 1:25 expected the text that the error must contain, found `in`");
+  CHECK(single_error("data d { x : class() = csv(\"a\") }") == "E0014 1:14 the number of classes is missing");
+  CHECK(single_error("data d { x : class(1, 2) = csv(\"a\") }") == "E0010 1:23 expected `)`, found `2`");
+  CHECK(single_error("data d { 3 }") == "E0020 1:10 expected a field or a split, found `3`");
+  CHECK(single_error("data d { let a = 3 }") == "E0012 1:10 `let` is a word of the language and cannot be a name");
+  CHECK(single_error("data d { x y = csv(\"a\") }") == "E0010 1:12 expected `=` and a source, found `y`");
+  CHECK(single_error("data d { x : f32 = csv(\"a\"); test }") == "E0020 1:35 `test` is followed by a share of the rows");
+  CHECK(single_error("data d { x : f32 = csv(\"a\"); test last }") ==
+        "E0020 1:40 `test last` is followed by a share of the rows");
+  CHECK(single_error("data d { x : f32 = csv(\"a\"); test 120% }") ==
+        "E0020 1:35 a share lies between 0% and 100%, and both parts need rows");
+  CHECK(single_error("fn f(x)(y)(z) { x }") == "E0010 1:11 expected `->` or `{`, found `(`");
+  CHECK(single_error("dim A: 3") == "E0010 1:6 expected `=`, found `:`");
+  CHECK(single_error("batch = 3") == "E0011 1:1 `batch` stands outside of every definition");
+  CHECK(single_error("check_gradients f") == "E0011 1:1 `check_gradients` stands outside of every definition");
+  CHECK(single_error("3") == "E0011 1:1 expected a definition, found `3`");
+  CHECK(single_error("//  x\nfn f(x) { x }") == "E0011 1:1 expected a definition, found `//`");
+}
+
+TEST_CASE("a line that begins with what begins no statement is pointed at itself, not at the line before") {
+  CHECK(error_in_body("let a = 3\n~a") == "E0010 3:1 expected an expression, found `~`");
+  CHECK(error_in_body("{ x }") == "E0010 2:1 expected a statement, found `{`");
+  CHECK(error_in_body("as [B]") == "E0010 2:1 expected a statement, found `as`");
+  CHECK(error_in_body("and x") == "E0010 2:1 expected a statement, found `and`");
+  CHECK(error_in_body("+ x") == "E0010 2:1 expected an expression, found `+`");
+  CHECK(error_in_body("let a = 3 +\nlet b = 4\nb") == "E0010 2:12 expected an expression, found the end of the line");
+}
+
+TEST_CASE("`train` without its block is an error, wherever the file ends") {
+  CHECK(single_error("train") == "E0010 1:6 expected `{`, found the end of the file");
+  CHECK(single_error("fn f(x) { x }\ntrain\n") == "E0010 2:6 expected `{`, found the end of the file");
+  CHECK(single_error("train\nfn f(x) { x }") == "E0010 1:6 expected `{`, found the end of the line");
+  CHECK(single_error("train t { }") == "E0010 1:7 `train` has no name");
+  CHECK(single_error("train { minimize x") == "E0008 1:7 this `{` is never closed");
+}
+
 TEST_CASE("suggestions only where likely") {
   auto help = [](const std::string& text) {
     Parsed p = parse_text(text);
