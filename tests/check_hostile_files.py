@@ -119,6 +119,7 @@ class Depth(Hostile):
         chain += [f"fn f{i}(x[N]) -> [N] {{ f{i - 1}(x){' + 0' * 900} }}" for i in range(1, 119)]
         self.refused("E0009", "check", self.write("chain.nn", "\n".join(chain) + "\n"), says=("let", "chain.nn:"))
 
+    @unittest.skipIf(os.environ.get("NNC_SANITIZER") == "thread", "one thread, and ten minutes of it")
     def test_programs_that_expand_without_end(self):
         doubling = "\n".join(["fn f0(x[N]) -> [N] { x }"] + [f"fn f{i}(x[N]) -> [N] {{ f{i - 1}(x) + f{i - 1}(x) }}" for i in range(1, 60)])
         loops = "fn f(x[N]) -> [N] {\n" + "repeat 10000 {\n" * 4 + "}" * 4 + "\nx }\n"

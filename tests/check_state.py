@@ -106,6 +106,7 @@ class Folders(Run):
         self.assertEqual(self.train(DIGITS, "on", "--steps", step + 7, "--resume", path), self.train(DIGITS, "whole", "--steps", step + 7))
         self.nnc("eval", DIGITS, "--weights", path)
 
+    @unittest.skipIf(os.environ.get("NNC_SANITIZER") == "thread", "ThreadSanitizer maps a file that it has written, and the limit cuts that short")
     def test_a_file_size_limit_stands_for_a_full_disk(self):
         expected = self.train(DIGITS, "w", "--steps", 4)
 
