@@ -302,6 +302,7 @@ class Signals(Run):
             self.assertEqual(list(self.folder.glob(".nnc-*")), [])
         self.assertGreater(stopped, 0)
 
+    @unittest.skipIf(os.environ.get("NNC_SANITIZER") == "thread", "ThreadSanitizer keeps a signal back until a call that waits has returned")
     def test_after_everything_is_saved_the_status_is_the_same(self):
         """The run has written its files and waits for a reader of its metrics when the signal comes."""
         expected = self.train(DIGITS, "whole", "--steps", 20)
