@@ -75,6 +75,12 @@ WrongUsage explain_usage(const CLI::App& app, const CLI::ParseError& error, int 
   return wrong;
 }
 
+/// Examples stay on lines of their own: CLI11 2.5 and later fills descriptions like paragraphs unless told otherwise.
+template <class Formatter>
+void keep_lines(Formatter& formatter) {
+  if constexpr (requires { formatter.enable_description_formatting(false); }) formatter.enable_description_formatting(false);
+}
+
 void declare(CLI::App& app, const Option& o) {
   CLI::Option* declared = std::visit(
       [&](auto* target) {
@@ -121,6 +127,7 @@ Option& Command::add_positional(const std::string& value_name, OptionTarget targ
 CommandLine read_command_line(const std::string& about, const std::function<std::string()>& version,
                               const std::vector<Command>& commands, int argc, const char* const* argv) {
   CLI::App app{about, "nnc"};
+  keep_lines(*app.get_formatter());
   app.require_subcommand(1);
   app.set_version_flag("--version", version);
   CommandLine result;
