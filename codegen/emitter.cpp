@@ -15,6 +15,7 @@
 #include <set>
 
 #include "base/check.h"
+#include "ir/kernel_code.h"
 #include "runtime/step_abi.h"
 
 namespace nnc {
@@ -93,11 +94,6 @@ Value* Emitter::at_entry(llvm::function_ref<Value*()> make) {
 
 namespace {
 
-void collect_buffers(const std::vector<Instruction>& code, std::set<BufferId>& out) {
-  for (const Instruction& i : code)
-    if (i.access.buffer.valid()) out.insert(i.access.buffer);
-}
-
 bool may_overlap(const Buffer& a, const Buffer& b) {
   if (a.kind != b.kind) return false;
   if (a.kind == BufferKind::field) return a.field == b.field;
@@ -109,14 +105,7 @@ bool may_overlap(const Buffer& a, const Buffer& b) {
 
 void Emitter::make_alias_scopes() {
   std::set<BufferId> used;
-  if (auto* map = std::get_if<MapKernel>(&kernel->body)) {
-    for (const Block& block : map->blocks) collect_buffers(block.code, used);
-  } else {
-    const auto& contract = std::get<ContractKernel>(kernel->body);
-    collect_buffers(contract.a.code, used);
-    collect_buffers(contract.b.code, used);
-    collect_buffers(contract.epilogue, used);
-  }
+  for_each_access(*kernel, [&](const Instruction& i) { used.insert(i.access.buffer); });
   used.insert(BufferId{});  // the scratch
   std::vector<BufferId> ids(used.begin(), used.end());
   std::vector<size_t> group(ids.size());

@@ -13,6 +13,7 @@
 
 #include "driver/commands.h"
 #include "frontend/parser.h"
+#include "ir/kernel_code.h"
 #include "passes/fuse.h"
 #include "passes/fusion_report.h"
 #include "passes/pipeline.h"
@@ -203,19 +204,10 @@ Report::Report(Session& session, const DefinitionOptions& definition, const std:
 void Report::find_uses() {
   for (const Kernel& kernel : program_.kernels) {
     std::set<BufferId> read, written;
-    auto walk = [&](const std::vector<Instruction>& code) {
-      for (const Instruction& i : code) {
-        if (!i.access.buffer.valid()) continue;
-        if (i.kind != Instruction::Kind::store) read.insert(i.access.buffer);
-        if (i.kind != Instruction::Kind::load) written.insert(i.access.buffer);
-      }
-    };
-    if (auto* map = std::get_if<MapKernel>(&kernel.body)) {
-      for (const Block& b : map->blocks) walk(b.code);
-    } else {
-      const ContractKernel& c = std::get<ContractKernel>(kernel.body);
-      walk(c.a.code), walk(c.b.code), walk(c.epilogue);
-    }
+    for_each_access(kernel, [&](const Instruction& i) {
+      if (i.kind != Instruction::Kind::store) read.insert(i.access.buffer);
+      if (i.kind != Instruction::Kind::load) written.insert(i.access.buffer);
+    });
     uses_.push_back({{read.begin(), read.end()}, {written.begin(), written.end()}});
   }
 }

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "base/check.h"
+#include "ir/kernel_code.h"
 #include "passes/fuse.h"
 #include "passes/fuse_internal.h"
 #include "passes/pass_manager.h"
@@ -15,22 +16,6 @@
 
 namespace nnc {
 namespace {
-
-template <class Visit>
-void for_each_access(const Kernel& kernel, Visit visit) {
-  auto walk = [&](const std::vector<Instruction>& code) {
-    for (const Instruction& i : code)
-      if (i.access.buffer.valid()) visit(i);
-  };
-  if (auto* map = std::get_if<MapKernel>(&kernel.body)) {
-    for (const Block& b : map->blocks) walk(b.code);
-  } else {
-    const ContractKernel& c = std::get<ContractKernel>(kernel.body);
-    walk(c.a.code);
-    walk(c.b.code);
-    walk(c.epilogue);
-  }
-}
 
 std::optional<FusionRefusal> hard_view(const Node& node, size_t operand) {
   switch (node.op) {

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "base/check.h"
+#include "ir/kernel_code.h"
 #include "passes/lower_internal.h"
 
 namespace nnc {
@@ -415,18 +416,10 @@ void ProgramLowering::add_kernels() {
 
 void ProgramLowering::check_computed_once() const {
   std::vector<int> times(graph_.size(), 0);
-  auto count = [&](const std::vector<Instruction>& code) {
-    for (const Instruction& i : code)
+  for (const Kernel& kernel : program_.kernels)
+    for_each_instruction(kernel, [&](const Instruction& i) {
       if (i.kind == Instruction::Kind::compute && i.node.valid() && i.op == graph_[i.node].op) ++times[i.node.value];
-  };
-  for (const Kernel& kernel : program_.kernels) {
-    if (auto* map = std::get_if<MapKernel>(&kernel.body)) {
-      for (const Block& b : map->blocks) count(b.code);
-    } else {
-      auto& c = std::get<ContractKernel>(kernel.body);
-      for (const auto* code : {&c.a.code, &c.b.code, &c.epilogue}) count(*code);
-    }
-  }
+    });
   for (uint32_t i = 0; i < graph_.size(); ++i)
     NNC_CHECK(!stores_.once[i] || times[i] <= 1, fmt::format("%{}, which is compared with a part of itself, is computed in {} places", i, times[i]));
 }

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "ir/kernel_code.h"
 
 namespace nnc {
 namespace {
@@ -52,29 +53,13 @@ Kernel make_fill(const Program& program, BufferId id) {
   return kernel;
 }
 
-template <class Visit>
-void for_each_access(const Kernel& kernel, Visit visit) {
-  auto each = [&](const std::vector<Instruction>& code) {
-    for (const Instruction& i : code)
-      if (i.access.buffer.valid()) visit(i.access.buffer);
-  };
-  if (auto* map = std::get_if<MapKernel>(&kernel.body)) {
-    for (const Block& b : map->blocks) each(b.code);
-    return;
-  }
-  const auto& contract = std::get<ContractKernel>(kernel.body);
-  each(contract.a.code);
-  each(contract.b.code);
-  each(contract.epilogue);
-}
-
 }  // namespace
 
 void poison_dead(Program& program) {
   constexpr size_t never = SIZE_MAX;
   std::vector<size_t> last(program.buffers.size(), never);
   for (size_t k = 0; k < program.kernels.size(); ++k)
-    for_each_access(program.kernels[k], [&](BufferId id) { last[id.value] = k; });
+    for_each_access(program.kernels[k], [&](const Instruction& i) { last[i.access.buffer.value] = k; });
   std::vector<std::vector<BufferId>> dying(program.kernels.size());
   for (uint32_t b = 0; b < program.buffers.size(); ++b)
     if (program.buffers[b].kind == BufferKind::temporary && last[b] != never) dying[last[b]].push_back(BufferId{b});

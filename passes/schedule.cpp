@@ -7,6 +7,7 @@
 #include <set>
 
 #include "base/check.h"
+#include "ir/kernel_code.h"
 #include "passes/lower.h"
 
 namespace nnc {
@@ -22,21 +23,10 @@ struct Footprint {
 
 Footprint footprint(const Kernel& kernel) {
   Footprint result;
-  auto add = [&](const std::vector<Instruction>& code) {
-    for (const Instruction& i : code) {
-      if (!i.access.buffer.valid()) continue;
-      if (i.kind != Instruction::Kind::store) result.reads.insert(i.access.buffer);
-      if (i.kind != Instruction::Kind::load) result.writes.insert(i.access.buffer);
-    }
-  };
-  if (auto* map = std::get_if<MapKernel>(&kernel.body)) {
-    for (const Block& b : map->blocks) add(b.code);
-  } else {
-    auto& c = std::get<ContractKernel>(kernel.body);
-    add(c.a.code);
-    add(c.b.code);
-    add(c.epilogue);
-  }
+  for_each_access(kernel, [&](const Instruction& i) {
+    if (i.kind != Instruction::Kind::store) result.reads.insert(i.access.buffer);
+    if (i.kind != Instruction::Kind::load) result.writes.insert(i.access.buffer);
+  });
   return result;
 }
 

@@ -1,0 +1,32 @@
+// The instructions of a kernel, whatever its shape, for who asks what a kernel computes or touches and not where.
+#pragma once
+
+#include "ir/program.h"
+
+namespace nnc {
+
+/// visit(instruction) for every instruction: of a map kernel's blocks, or of a contraction's operands and epilogue, in this order.
+template <class Visit>
+void for_each_instruction(const Kernel& kernel, Visit visit) {
+  auto walk = [&](const std::vector<Instruction>& code) {
+    for (const Instruction& i : code) visit(i);
+  };
+  if (auto* map = std::get_if<MapKernel>(&kernel.body)) {
+    for (const Block& b : map->blocks) walk(b.code);
+  } else {
+    const auto& c = std::get<ContractKernel>(kernel.body);
+    walk(c.a.code);
+    walk(c.b.code);
+    walk(c.epilogue);
+  }
+}
+
+/// The same for those that touch memory.
+template <class Visit>
+void for_each_access(const Kernel& kernel, Visit visit) {
+  for_each_instruction(kernel, [&](const Instruction& i) {
+    if (i.access.buffer.valid()) visit(i);
+  });
+}
+
+}  // namespace nnc
