@@ -127,7 +127,9 @@ bool Parser::report_misplaced(Context context) {
     if (!help.empty()) d.help.push_back(std::move(help));
   };
   if (word == "return" && (before_operand || (same_line && begins_operand(next) && next.space_before) || !same_line)) {
-    misplaced("there is no `return`", "the last expression of a block is its result: leave the word out");
+    misplaced("there is no `return`", context == Context::test
+                                          ? "a test gives no result: write `expect ... == ...`"
+                                          : "the last expression of a block is its result: leave the word out");
     take();
     if (!same_line) fail();
     return true;
@@ -424,7 +426,8 @@ void Parser::parse_expression_statement(ast::Block& block, Context context, bool
     end_of_previous(), report(Code::E0008, span(first), fmt::format("{} closes nothing", describe(first))), fail();
   if (context == Context::test) {
     if (!begins_operand(first)) fail_expected("`expect`, `check_gradients` or `let`");
-    report(Code::E0025, span(first), "an expression alone states nothing").help.push_back("write `expect ... == ...`");
+    if (!after_return)
+      report(Code::E0025, span(first), "an expression alone states nothing").help.push_back("write `expect ... == ...`");
     fail();
   }
   if (is_reserved(first) && !at_word("if") && !at_word("scan") && !at_word("not")) fail_expected("a statement");

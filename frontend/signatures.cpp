@@ -14,7 +14,11 @@ namespace nnc {
 std::optional<DimSum> Lowering::size_sum(const Value& v, Span span, std::string_view text) {
   if (v.is(ValueKind::poison)) return std::nullopt;
   if (!v.is(ValueKind::number)) {
-    error(Code::E0206, span, fmt::format("a size is needed here, and `{}` is none", text));
+    Diagnostic& d = error(Code::E0206, span,
+                          fmt::format("a size is needed here, and `{}` is {}", text,
+                                      v.is(ValueKind::tensor) ? "known only while a step runs" : "none"));
+    if (v.is(ValueKind::tensor))
+      d.help.push_back("a size is made of numbers and dims; one that depends on the rows is a multiple of them, as in `2 * B`");
     return std::nullopt;
   }
   if (!v.is_size && std::isfinite(v.number) && v.number >= double(int64_t(1) << 40)) {
@@ -378,8 +382,8 @@ bool Lowering::bind_tensor(const ast::Parameter& p, const CallArgument& argument
     if (e.kind == ast::ExprKind::underscore) {
       uint32_t id = dims_.make(dims_.show(actual), actual.extent, actual.origin, frame_->id, dims_.to_sum(actual));
       inner.push_back({id, actual.extent, actual.origin});
-    } else if (Local* local = nullptr; e.kind == ast::ExprKind::name &&
-                                       (!(local = find_local(e.text)) || local->kind == Local::Kind::dimension)) {
+    } else if (Local* local = nullptr;
+               e.kind == ast::ExprKind::name && (!(local = find_local(e.text)) || local->kind == Local::Kind::dimension)) {
       bool is_last = at == given.dims.size();
       if (!bind_dim_name(e.text, e.span, actual, argument, p, false, is_last, kept, binding)) return false;
       Value v = lookup(e.text, e.span);
@@ -420,8 +424,8 @@ bool Lowering::bind_tensor(const ast::Parameter& p, const CallArgument& argument
     if (size.kind == ast::ExprKind::name) {
       if (!bind_class && !find_local(size.text) && !program_.find(*frame_->file, size.text)) {
         error(Code::E0206, argument.span,
-              fmt::format("`{}` takes `{}` from the classes of `{}`, and {} holds plain {}", frame_->definition->name(), size.text,
-                          p.name.text, subject, dtype_name(given.dtype)))
+              fmt::format("`{}` takes `{}` from the classes of `{}`, and {} holds plain {}", frame_->definition->name(),
+                          size.text, p.name.text, subject, dtype_name(given.dtype)))
             .help.push_back("declare the field as `class(N)`");
         return false;
       }

@@ -360,6 +360,7 @@ TEST_CASE("each syntax error says what is wrong, once") {
   CHECK(single_error("data d { a : u8 = csv(\"f\"); test 0.2 }") == "E0020 1:34 a share of the rows is given in percent");
   CHECK(single_error("data d { a : u8 = csv(\"f\"); tset 20% }") == "E0020 1:29 `tset` is neither a field nor a split");
   CHECK(single_error("data d { a : u8 }") == "E0014 1:10 the field `a` has no source");
+  CHECK(single_error("test \"t\" { return x }") == "E0025 1:12 there is no `return`");
   CHECK(single_error("test \"t\" { f(x) }") == "E0025 1:12 an expression alone states nothing");
 }
 

@@ -44,10 +44,16 @@ test "t" { expect shape(L(zeros([2]))) == [2] }
        "  label `L(zeros([2]))`: in this call of `L`"},
       {means + R"(dim N = B * B }
 )",
-       "E0206 `B * B`: a size is needed here, and `B * B` is none"},
+       "E0206 `B * B`: a size is needed here, and `B * B` is known only while a step runs\n"
+       "  help a size is made of numbers and dims; one that depends on the rows is a multiple of them, as in `2 * B`"},
+      {means + R"(dim N = B + 2 }
+)",
+       "E0206 `B + 2`: a size is needed here, and `B + 2` is known only while a step runs\n"
+       "  help a size is made of numbers and dims; one that depends on the rows is a multiple of them, as in `2 * B`"},
       {means + R"(dim N = 4 // B }
 )",
-       "E0206 `4 // B`: a size is needed here, and `4 // B` is none"},
+       "E0206 `4 // B`: a size is needed here, and `4 // B` is known only while a step runs\n"
+       "  help a size is made of numbers and dims; one that depends on the rows is a multiple of them, as in `2 * B`"},
   });
 }
 
@@ -237,7 +243,8 @@ test "t" { let y = f([1.0], [1.0, 2.0]) }
       {R"(fn f(x[2], y[x]) { x }
 test "t" { let y = f([1.0, 2.0], [1.0]) }
 )",
-       "E0206 `x`: a size is needed here, and `x` is none"},
+       "E0206 `x`: a size is needed here, and `x` is known only while a step runs\n"
+       "  help a size is made of numbers and dims; one that depends on the rows is a multiple of them, as in `2 * B`"},
       {R"(fn f(x[A], y[A]) { x + y }
 test "t" { dim P = 3
  let a = zeros([P]), b = zeros([3])
