@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <climits>
 
-#include "base/check.h"
+#include "ir/kernel_code.h"
 #include "passes/lower.h"
 
 namespace nnc {
@@ -30,25 +30,12 @@ void plan_memory(Program& program) {
     stretch_begin[size_t(k)] = begin;
     for (int i = begin; i <= k; ++i) stretch_end[size_t(i)] = k;
   }
-  for (int k = 0; k < int(program.kernels.size()); ++k) {
-    auto touch = [&](const std::vector<Instruction>& code) {
-      for (const Instruction& i : code) {
-        if (!i.access.buffer.valid()) continue;
-        Life& life = lives[i.access.buffer.value];
-        life.first = std::min(life.first, stretch_begin[size_t(k)]);
-        life.last = std::max(life.last, stretch_end[size_t(k)]);
-      }
-    };
-    const Kernel& kernel = program.kernels[size_t(k)];
-    if (auto* map = std::get_if<MapKernel>(&kernel.body)) {
-      for (const Block& b : map->blocks) touch(b.code);
-    } else {
-      auto& c = std::get<ContractKernel>(kernel.body);
-      touch(c.a.code);
-      touch(c.b.code);
-      touch(c.epilogue);
-    }
-  }
+  for (size_t k = 0; k < program.kernels.size(); ++k)
+    for_each_access(program.kernels[k], [&](const Instruction& i) {
+      Life& life = lives[i.access.buffer.value];
+      life.first = std::min(life.first, stretch_begin[k]);
+      life.last = std::max(life.last, stretch_end[k]);
+    });
   program.persistent_bytes = 0;
   program.arena_bytes = 0;
   std::vector<uint32_t> order;
