@@ -49,10 +49,17 @@ FieldRequest request_of(const ArgumentSpec& input, const std::string& path, cons
     else
       r.key = input.name;
   }
-  if (r.kind == SourceKind::csv && int64_t(count_csv_columns(load_file(path), path)) != values) {
-    // A table laid out like the training data: the same columns are taken.
+  if (r.kind == SourceKind::csv) {
+    // Columns that have names go by them, in whatever order they stand. Else a table that is wider than the input is taken to be laid
+    // out like the training data.
+    CsvHead head = read_csv_head(load_file(path), path);
+    auto positions_fit = [&](const SourceSpec& s) {
+      int64_t end = s.has_range ? s.end_column : s.columns.empty() ? 0 : *std::max_element(s.columns.begin(), s.columns.end()) + 1;
+      return head.columns != values && end > 0 && end <= head.columns;
+    };
     for (const FieldSpec& f : spec.data.fields) {
       if (f.name != input.name || f.source.kind != SourceSpec::Kind::csv) continue;
+      if (f.source.column_names.empty() ? !positions_fit(f.source) : head.names.empty()) continue;
       r.has_range = f.source.has_range;
       r.first_column = f.source.first_column;
       r.end_column = f.source.end_column;

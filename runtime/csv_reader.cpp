@@ -1,7 +1,6 @@
 // CSV in one pass: a scanner cuts the text into cells (RFC 4180, with blanks around numbers, CR, LF or both), each row feeds
 // every field that wants some of its cells, numbers are parsed in place by std::from_chars. Whether the first row is a header is
-// decided by its content: it has a name above a number, and its numbers, if any, are all different (a table's columns may be
-// named 0, 1, 2, ..., label). Anything else is data, so that a bad cell in the first row is still found.
+// decided by its content (is_header); anything else in it is data, so that a bad cell in the first row is still found.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -11,7 +10,7 @@
 #include <cstring>
 #include <deque>
 #include <limits>
-#include <set>
+#include <optional>
 
 #include "base/check.h"
 #include "base/diagnostics.h"
@@ -124,7 +123,7 @@ Problem parse_float(std::string_view cell, T& value) {
     if (std::abs(wide) > 1) return "is too large for the type of the field";
     value = static_cast<T>(wide);
   }
-  return std::isnan(value) ? "is NaN, on which nothing can be trained" : none;
+  return std::isnan(value) ? "is NaN, which data must not hold" : none;
 }
 
 Problem parse_whole(std::string_view cell, int64_t& value) {
@@ -206,11 +205,17 @@ bool looks_like_name(std::string_view cell) {
          std::find(std::begin(values), std::end(values), lower) == std::end(values);
 }
 
+/// Names stand above numbers. Numbers among them must count the columns from 0 or 1, as tables that were written without names have
+/// it: any others are values beside a bad cell, and to take those for a header would lose a row.
 bool is_header(const std::vector<std::string_view>& first, const std::vector<std::string_view>* second) {
-  std::set<std::string_view> numbers;
   bool name_above_number = false, all_names = true;
+  std::optional<int64_t> ahead;  // of its column is each number
   for (size_t i = 0; i < first.size(); ++i) {
-    if (is_number(first[i]) && !numbers.insert(first[i]).second) return false;
+    if (int64_t number = 0; is_number(first[i])) {
+      if (*parse_whole(first[i], number) || (!ahead && number != 0 && number != 1)) return false;
+      if (int64_t here = number - static_cast<int64_t>(i); ahead.value_or(here) != here) return false;
+      else ahead = here;
+    }
     if (!looks_like_name(first[i])) all_names = false;
     if (looks_like_name(first[i]) && second && i < second->size() && is_number((*second)[i])) name_above_number = true;
   }
@@ -400,8 +405,12 @@ class CsvReader {
                                 scanner_.row_line(), column + 1, column_name, name_, problem),
                     fmt::format("{}:{}", path_, scanner_.row_line()));
     Diagnostic d = error.diagnostic();
-    d.notes.push_back(fmt::format("field `{}` is {}; column {} is number {} in `columns:`, which counts from 0", s.request->name,
-                                  describe_type(*s.request), column + 1, column));
+    std::string note = fmt::format("field `{}` is {}", s.request->name, describe_type(*s.request));
+    if (s.request->has_range || !s.request->columns.empty())
+      note += fmt::format("; column {} is number {} in `columns:`, which counts from 0", column + 1, column);
+    d.notes.push_back(std::move(note));
+    if (names_.empty() && scanner_.row_line() == first_line_ && looks_like_name(cell))
+      d.help.push_back("if this line is a header, choose columns by their names: `columns: [\"...\"]`");
     throw UserError(std::move(d));
   }
 
@@ -428,9 +437,14 @@ class CsvReader {
 
 }  // namespace
 
-size_t count_csv_columns(const FileBytes& file, const std::string& path) {
-  std::vector<std::string_view> cells;
-  return CsvScanner(file.text(), path).next_row(cells) ? cells.size() : 0;
+CsvHead read_csv_head(const FileBytes& file, const std::string& path) {
+  CsvScanner scanner(file.text(), path);
+  std::vector<std::string_view> first, second;
+  if (!scanner.next_row(first)) return {};
+  CsvHead head{static_cast<int64_t>(first.size()), {}};
+  CsvScanner ahead = scanner;  // cells live until the next row is read
+  if (is_header(first, ahead.next_row(second) ? &second : nullptr)) head.names.assign(first.begin(), first.end());
+  return head;
 }
 
 std::vector<FieldData> parse_csv(const FileBytes& file, const std::string& path, std::span<const FieldRequest* const> requests) {

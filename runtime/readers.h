@@ -31,8 +31,12 @@ struct SafetensorsContent {
 };
 SafetensorsContent parse_safetensors(const FileBytes&, const std::string& path);
 
-/// Cells in the first row of a csv file; 0 if it has no rows.
-size_t count_csv_columns(const FileBytes&, const std::string& path);
+/// What the first row of a csv file says: its number of cells (0 if there are no rows), and their names if it is a header.
+struct CsvHead {
+  int64_t columns = 0;
+  std::vector<std::string> names;
+};
+CsvHead read_csv_head(const FileBytes&, const std::string& path);
 /// CSV: the fields of all requests (same file) in one pass over the text.
 std::vector<FieldData> parse_csv(const FileBytes&, const std::string& path, std::span<const FieldRequest* const> requests);
 

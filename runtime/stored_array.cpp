@@ -141,7 +141,9 @@ auto value_of(T v) {
 
 template <class To, class From>
 bool fits(From v) {
-  if constexpr (std::is_floating_point_v<To> || std::is_floating_point_v<From>)
+  if constexpr (std::is_same_v<To, float> && std::is_same_v<From, double>)
+    return !std::isfinite(v) || std::isfinite(static_cast<float>(v));
+  else if constexpr (std::is_floating_point_v<To> || std::is_floating_point_v<From>)
     return true;
   else if constexpr (std::is_same_v<To, bool>)
     return v == 0 || v == 1;

@@ -48,8 +48,8 @@ struct UnfitValue {
 };
 
 /// Elements in row-major order of type `to`: a view into the file where nothing has to change and alignment allows, else a copy.
-/// Floats are rounded to nearest; integers must fit (bool: 0 or 1), or `unfit` is set and the result is empty. Floats to integers
-/// are refused by the caller beforehand.
+/// Floats are rounded to nearest. A finite float must stay finite and integers must fit (bool: 0 or 1), or `unfit` is set and the
+/// result is empty. Floats to integers are refused by the caller beforehand.
 FileBytes convert_elements(const StoredArray&, DType to, std::optional<UnfitValue>& unfit);
 
 }  // namespace nnc

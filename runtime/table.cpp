@@ -87,7 +87,7 @@ void check_not_nan(const T* values, size_t count, const FieldRequest& r, size_t 
   for (size_t i = 0; i < count; ++i)
     if (std::isnan(values[i]))
       throw UserError(Code::E0410,
-                      fmt::format("row {} of `{}` holds NaN (value {} of {}), on which nothing can be trained", i / per_row + 1,
+                      fmt::format("row {} of `{}` holds NaN (value {} of {}), which data must not hold", i / per_row + 1,
                                   file_name(r.path), i % per_row + 1, per_row),
                       r.path);
 }

@@ -171,6 +171,17 @@ TEST_CASE("what a frozen layer holds is frozen, however deep", "[frontend][modul
                                               {"out.weight", false}});
 }
 
+TEST_CASE("states change in training alone", "[frontend][module]") {
+  Loaded l = load(program("model M(x[B, 4]) -> [B, 3] { state n = 0\n state m[4] = 0\n update n = n + 1\n update m = mean(x, over: B)\n "
+                          "x + m * n |> batch_norm1: BatchNorm |> Dense(3) }"));
+  CHECK(train_graph(l).graph.updates.size() > 2);
+  Diagnostics d;
+  for (const std::optional<BuiltGraph>& g : {l.module->build_eval_graph(d), l.module->build_predict_graph(d)}) {
+    REQUIRE(g);
+    CHECK(g->graph.updates.empty());
+  }
+}
+
 TEST_CASE("a module without a train block", "[frontend][module]") {
   Loaded l = load("fn f(x[...]) { x }\noptimizer o(lr) { update value = value - lr * grad }\nlayer L(x[B]) { x }");
   INFO(l.errors());

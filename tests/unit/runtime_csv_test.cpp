@@ -113,10 +113,17 @@ TEST_CASE("csv: a header is told from its content") {
   CHECK(rows("0,1,label\n5,5,1\n", 0) == 1);  // a table whose columns are named by numbers
   CHECK(rows("5,5\n5,5\n", 0) == 2);
   CHECK(rows("id7,1\nid8,2\n", 1) == 2);  // text beside the numbers, in every row
+  CHECK(rows("label,0,1\n1,5,5\n", 0) == 1);
+  CHECK(rows("1,2,label\n5,5,1\n", 0) == 1);
   CHECK(rows(",x\n0,1\n1,2\n", 1) == 2);  // an index column without a name
   // One bad cell in a row of numbers is not a header.
   CHECK_THAT(error_of([&] { rows("1,oops,1\n2,3,4\n", 0), rows("1,oops,1\n2,3,4\n", 1); }),
              starts_with("E0407 cell `oops` at line 1, column 2"));
+  for (std::string first : {"l,2,0", "2,1,cat", "1.5,0,x", "x,3,2", "0,2,x", "\xEF\xBC\x91,2,0"})
+    CHECK_THAT(error_of([&] {
+                 for (int64_t column : {0, 1, 2}) rows(first + "\n1,2,1\n1,2,1\n", column);
+               }),
+               starts_with("E0407 cell ") && contains("if this line is a header, choose columns by their names"));
   CHECK_THAT(error_of([&] { rows("12x,3\n1,2\n", 0); }),
              starts_with("E0407 cell `12x` at line 1, column 1 of `h.csv` is not a number"));
 }

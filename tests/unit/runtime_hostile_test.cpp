@@ -179,5 +179,5 @@ TEST_CASE("hostile: labels beyond their classes get the help that fits") {
   values[2] = NAN;
   folder.write("l.npy", format_npy({"l", DType::f64, {3}, reinterpret_cast<const std::byte*>(values.data())}));
   CHECK(error_of([&] { read_field(request); }) ==
-        "E0410 row 3 of `l.npy` holds NaN (value 1 of 1), on which nothing can be trained");
+        "E0410 row 3 of `l.npy` holds NaN (value 1 of 1), which data must not hold");
 }

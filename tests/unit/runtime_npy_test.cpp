@@ -114,6 +114,11 @@ TEST_CASE("npy: as a data field") {
   auto problem = [&](const FieldRequest& r) { return error_of([&] { read_field(r); }); };
   CHECK(problem(request(path, {4})) == "E0401 x.npy holds rows of 3 (shape (2, 3) in its header); `x` is declared 4");
   CHECK_THAT(problem(request(path, {3}, DType::i32)), starts_with("E0406 `x` is i32, but x.npy holds f64"));
+  // A float that was finite stays finite; infinity is the file's own word.
+  std::string large = folder.write("l.npy", npy("<f8", "(2, 2)", little(1.0) + little(HUGE_VAL) + little(-3.5e38) + little(1e-60)));
+  CHECK(problem(request(large, {2})) == "E0410 value -3.5e+38 in row 2 of `l.npy` does not fit f32, the type of `x`");
+  CHECK(problem(request(large, {2}, DType::f64)).empty());
+  CHECK(problem(request(folder.write("i.npy", npy("<f8", "(1, 2)", little(HUGE_VAL) + little(1e-60))), {2})).empty());
   CHECK_THAT(problem(request(folder.write("s.npy", npy("<f8", "()", little(2.0))), {})),
              starts_with("E0401 s.npy holds a single number"));
   CHECK_THAT(problem(request(folder.write("z.npy", npy("<f8", "(0, 3)", "")), {3})), starts_with("E0403 `z.npy` holds no rows"));

@@ -152,16 +152,16 @@ void read_gz(Bytes bytes) {
 void read_csv(Bytes bytes) {
   FileBytes exact = exact_bytes(bytes);
   if (exact.size == 0) return;  // load_file refuses empty files
-  size_t width = 0;
-  taken([&] { width = count_csv_columns(exact, "fuzz.csv"); });
+  int64_t width = 0;
+  taken([&] { width = read_csv_head(exact, "fuzz.csv").columns; });
   // All columns as floats, the last as a label, the first by name; each alone and all in one pass.
   FieldRequest all, label, named;
   all.name = "all", label.name = "label", named.name = "named";
   all.dtype = DType::f64;
-  if (width != 1) all.row_shape = {static_cast<int64_t>(width)};
+  if (width != 1) all.row_shape = {width};
   label.dtype = DType::i32;
   label.classes = 10;
-  label.columns = {static_cast<int64_t>(width) - 1};
+  label.columns = {width - 1};
   named.dtype = DType::boolean;
   named.column_names = {"a"};
   std::vector<const FieldRequest*> together = {&all, &label};
