@@ -392,7 +392,9 @@ void Lowering::check_globals() {
   }
 }
 
+// States change in training alone: what is evaluated in batches must not depend on which batch a row is in.
 void Lowering::finish_graph() {
+  if (!options_.training) return;
   for (const auto& [name, known] : known_)
     if (known.current.valid() && known.current != known.node) graph_.updates.push_back({name, known.current});
 }

@@ -168,6 +168,7 @@ class ProgramCase {
     }
     for (const auto& [graph, name] : {std::pair<const Graph*, std::string>{&eval->graph, "eval"}, {&predict->graph, "predict"}}) {
       stage = name;
+      if (!graph->updates.empty()) return fault("state", "evaluation", fmt::format("`{}` would be updated", graph->updates[0].name), "frontend");
       GraphCase c{*graph, bindings_};
       for (const Node& n : graph->nodes())  // a model may take as f32 what is stored as bytes
         if (n.op == Op::input) c.bindings.inputs.at(n.attributes.text).dtype = n.type.dtype;
