@@ -21,6 +21,13 @@ Quotient extrapolate(double d1, double d2, double d3, double magnitude, double h
   return q;
 }
 
+Quotient extrapolate_one_side(double d1, double d2, double d3, double magnitude, double h) {
+  double r1 = 2 * d2 - d1, r2 = 2 * d3 - d2, r = (4 * r2 - r1) / 3;
+  Quotient q{r, std::fabs(r - r2) + 16 * epsilon * magnitude / h};
+  if (!std::isfinite(q.value) || !std::isfinite(q.error)) q = {};
+  return q;
+}
+
 double relative_error(double rule, const Quotient& q, double tolerance) {
   if (std::isnan(rule)) return std::numeric_limits<double>::infinity();
   double diff = std::fabs(rule - q.value);

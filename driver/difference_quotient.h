@@ -27,6 +27,9 @@ struct Quotient {
 /// From central differences at h, h/2, h/4 and the magnitude of the function's values.
 Quotient extrapolate(double d1, double d2, double d3, double magnitude, double h);
 
+/// The same to one side: errors of h and h^2 are eliminated.
+Quotient extrapolate_one_side(double d1, double d2, double d3, double magnitude, double h);
+
 /// At ten times the quotient's own error this reaches the tolerance, whatever the magnitude.
 double relative_error(double rule, const Quotient&, double tolerance);
 

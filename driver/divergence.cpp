@@ -12,7 +12,6 @@
 #include <optional>
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include "base/check.h"
 #include "driver/tensors.h"
@@ -95,7 +94,7 @@ class CauseNamer {
     std::optional<ValuePlace> end = find_end(values, update);
     if (!end) return false;
     ValuePlace at = find_origin(graph_, values, *end);
-    result.cause = describe(values, at, update);
+    result.cause = describe_origin(graph_, values, at, sources_, part_of(at.node, update));
     const Node& n = graph_[at.node];
     bool of_a_row = n.type.rank() > 0 && n.type.shape[0] == Extent{1, true};
     size_t row = of_a_row ? size_t(index_of(at.element, values[at.node.value].shape)[0]) : 0;
@@ -118,19 +117,6 @@ class CauseNamer {
       return ValuePlace{u.node, *element};
     }
     return std::nullopt;
-  }
-
-  std::string describe(const std::vector<Tensor>& values, ValuePlace at, const std::string& update) const {
-    const Node& n = graph_[at.node];
-    const Tensor& value = values[at.node.value];
-    std::string where = value.shape.empty() ? "" : " at " + shape_text(index_of(at.element, value.shape));
-    if (n.operands.empty())
-      return fmt::format("`{}` is {:g}{}{}", n.attributes.text, value.values[at.element], where, n.op == Op::parameter ? " before the step" : "");
-    std::string place = fmt::format("`{}`{}{}", op_name(n.op), part_of(at.node, update), n.span.valid() ? " at " + sources_.describe_line(n.span) : "");
-    if (!is_elementwise(n.op)) return fmt::format("{} gave {:g}{}", place, value.values[at.element], where);
-    std::vector<std::string> received;
-    for (NodeId o : n.operands) received.push_back(fmt::format("{:g}", values[o.value].values[at.element]));
-    return fmt::format("{} received {}{}", place, fmt::join(received, " and "), where);
   }
 
   /// An operation that the user did not write stands at the line of one that was written.

@@ -5,7 +5,11 @@
 #include <cmath>
 #include <optional>
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include "driver/divergence.h"
+#include "driver/tensors.h"
 
 namespace nnc {
 namespace {
@@ -174,5 +178,18 @@ std::vector<int64_t> index_of(size_t element, const std::vector<int64_t>& shape)
 }
 
 ValuePlace find_origin(const Graph& graph, const std::vector<Tensor>& values, ValuePlace from) { return OriginSearch(graph, values).search(from); }
+
+std::string describe_origin(const Graph& graph, const std::vector<Tensor>& values, ValuePlace at, const SourceMap& sources, const std::string& part) {
+  const Node& n = graph[at.node];
+  const Tensor& value = values[at.node.value];
+  std::string where = value.shape.empty() ? "" : " at " + shape_text(index_of(at.element, value.shape));
+  if (n.operands.empty())
+    return fmt::format("`{}` is {:g}{}{}", n.attributes.text, value.values[at.element], where, n.op == Op::parameter ? " before the step" : "");
+  std::string place = fmt::format("`{}`{}{}", op_name(n.op), part, n.span.valid() ? " at " + sources.describe_line(n.span) : "");
+  if (!is_elementwise(n.op)) return fmt::format("{} gave {:g}{}", place, value.values[at.element], where);
+  std::vector<std::string> received;
+  for (NodeId o : n.operands) received.push_back(fmt::format("{:g}", values[o.value].values[at.element]));
+  return fmt::format("{} received {}{}", place, fmt::join(received, " and "), where);
+}
 
 }  // namespace nnc

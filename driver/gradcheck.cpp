@@ -18,6 +18,8 @@
 #include "driver/case_file.h"
 #include "driver/commands.h"
 #include "driver/data.h"
+#include "driver/difference_quotient.h"
+#include "driver/divergence.h"
 #include "driver/gradient_check.h"
 #include "driver/graph_file.h"
 #include "driver/graph_runner.h"
@@ -207,16 +209,26 @@ class Gradcheck {
   }
 
   int run() {
+    bool has_gradient = !s_.results.empty() && !s_.leaves.empty();
     check_rule_table();
-    if (!s_.results.empty() && !s_.leaves.empty()) check_whole();
+    if (has_gradient)
+      check_whole();
+    else
+      print("no gradient: {}\n", s_.results.empty() ? "there is no result of float type" : "there is no parameter that trains");
     check_compiled();
     if (s_.steps.size() > 1 && !failed_) check_steps();
     if (o_.common.json)
-      line({{"verdict", failed_ ? "wrong" : "ok"}});
+      line({{"verdict", failed_ ? "wrong" : not_finite_ ? "not finite" : !unchecked_.empty() ? "unchecked" : "ok"}});
+    else if (failed_)
+      std::printf("WRONG: see above\n");
+    else if (not_finite_)
+      std::printf("not finite: see above; what is finite agrees with finite differences, compiled code with the interpreter\n");
+    else if (!has_gradient)
+      std::printf("ok: compiled code agrees with the interpreter\n");
     else
-      std::printf("%s\n", failed_ ? "WRONG: see above"
-                                  : "ok: gradients agree with finite differences, compiled code with the interpreter");
-    return failed_ ? exit_user_error : exit_done;
+      std::printf("ok: gradients agree with finite differences%s, compiled code with the interpreter\n",
+                  unchecked_.empty() ? "" : (", but for what could not be compared (" + unchecked_ + ")").c_str());
+    return failed_ || (not_finite_ && is_model()) ? exit_user_error : exit_done;
   }
 
  private:
@@ -273,17 +285,28 @@ class Gradcheck {
     bool rules_failed = failed_;
     std::vector<NodeId> results = s_.loss.valid() ? std::vector{s_.loss} : s_.results;
     LossReport r = check_loss(s_.forward, s_.steps[0], results, s_.leaves, {});
-    std::string whole = s_.loss.valid() ? "the loss" : "the results";
+    std::string whole = s_.loss.valid() ? "the loss" : "the results", notes;
+    if (r.kinks > 0) notes += fmt::format("; {} across a kink, compared with its decisions held", r.kinks);
+    if (r.skipped > 0) notes += fmt::format("; {} skipped", r.skipped);
     print("gradient of {}: {} directions and {} single elements of {} parameters ({} elements); worst error {}{}{}\n", whole,
-          r.directions, r.elements, r.parameters, r.parameter_elements, error_text_of(r.worst.error),
-          r.kinks > 0 ? fmt::format("; {} at a kink, skipped", r.kinks) : "", r.failed ? "  WRONG" : "");
+          r.directions, r.elements, r.parameters, r.parameter_elements, error_text_of(r.worst.error), notes,
+          r.failed ? "  WRONG" : "");
+    std::vector<std::string> unchecked, not_finite;
+    for (NodeId leaf : r.unchecked) unchecked.push_back(s_.forward[leaf].attributes.text);
+    for (const NotFinite& n : r.not_finite) not_finite.push_back(n.is_gradient ? s_.forward[n.node].attributes.text : whole);
+    if (!unchecked.empty()) unchecked_ = fmt::format("`{}`", fmt::join(unchecked, "`, `"));
+    if (!unchecked.empty()) print("  nothing could be compared for {}: no difference quotient settles there\n", unchecked_);
     if (o_.common.json)
       line({{"loss",
              {{"directions", r.directions},
               {"elements", r.elements},
               {"kinks", r.kinks},
+              {"skipped", r.skipped},
+              {"unchecked", unchecked},
+              {"not_finite", not_finite},
               {"worst", json_error(r.worst.error)},
-              {"ok", !r.failed}}}});
+              {"ok", !r.failed && r.not_finite.empty()}}}});
+    if (!r.not_finite.empty()) report_not_finite(r, whole);
     if (!r.failed) return;
     failed_ = true;
     Diagnostic d;
@@ -299,6 +322,62 @@ class Gradcheck {
       write_case(small, d, "every gradient rule is right here, but not what they give together");
     }
     report(d);
+  }
+
+  /// Names where the first of it began: the results, else the gradient by the first leaf.
+  void report_not_finite(const LossReport& r, const std::string& whole) {
+    not_finite_ = true;
+    const NotFinite& first = r.not_finite[0];
+    Diagnostic d;
+    d.code = Code::E0524;
+    // Another step than the first, or random values: they say nothing of training.
+    if (!is_model()) d.severity = Severity::warning;
+    Graph g = s_.forward;
+    std::string name = whole;
+    ValuePlace from{first.node, first.element};
+    if (first.is_gradient) {
+      name = fmt::format("the gradient of {} with respect to `{}`", whole, s_.forward[first.node].attributes.text);
+      std::vector<NodeId> results = s_.loss.valid() ? std::vector{s_.loss} : s_.results;
+      for (NodeId result : results) {
+        Graph with = s_.forward;
+        NodeId gradient = gradients_of(with, result, Builder(with, with[result].span).constant_like(1, result), {first.node})[0];
+        if (!gradient.valid()) continue;
+        g = std::move(with);
+        from = {gradient, first.element};
+        if (!std::isfinite(interpret(g, s_.steps[0], true).values[gradient.value].values[first.element])) break;
+      }
+    }
+    std::vector<Tensor> values = interpret(g, s_.steps[0], true).values;
+    d.message = fmt::format("{} is {}{}", name, std::isnan(first.value) ? "NaN" : "infinite",
+                            index_text(first.element, values[from.node.value].shape));
+    if (!std::isfinite(values[from.node.value].values[from.element])) {
+      ValuePlace origin = find_origin(g, values, from);
+      d.span = g[origin.node].span;
+      d.message += ": " + describe_origin(g, values, origin, session_.sources, part_of(g, origin.node));
+    }
+    std::vector<std::string> all;
+    for (const NotFinite& n : r.not_finite)
+      if (n.is_gradient)
+        all.push_back(fmt::format("{} of {} elements for `{}`", n.count, s_.forward[n.node].type.elements(s_.steps[0].rows),
+                                  s_.forward[n.node].attributes.text));
+    if (first.is_gradient) d.notes.push_back(fmt::format("not finite are {}", fmt::join(all, ", ")));
+    d.notes.push_back(is_model() ? "`nnc train` stops where it gets there (E0501); this is the model's, not a wrong derivative"
+                                 : "this is the graph's at these values, not a wrong derivative");
+    d.help.push_back(
+        "keep the argument away from where the operation has no finite slope, as in `sqrt(x + 1e-8)` or `log(maximum(x, 1e-6))`, "
+        "or "
+        "let parameters begin elsewhere");
+    report(d);
+  }
+
+  /// " in the gradient of `sqrt`": of the operation that the gradient's stands for, if one alone has its place.
+  std::string part_of(const Graph& with_gradient, NodeId node) const {
+    if (node.value < s_.forward.size()) return "";
+    std::vector<Op> there;
+    for (const Node& n : s_.forward.nodes())
+      if (op_class(n.op) != OpClass::leaf && op_differentiable(n.op) == Differentiable::yes && n.span == with_gradient[node].span)
+        there.push_back(n.op);
+    return there.size() == 1 ? fmt::format(" in the gradient of `{}`", op_name(there[0])) : " in the gradient";
   }
 
   void row(const std::string& what, const Comparison& c) {
@@ -459,8 +538,10 @@ class Gradcheck {
   Session& session_;
   const GradcheckOptions& o_;
   Subject s_;
-  std::string out_;
-  bool failed_ = false;
+  bool is_model() const { return session_.module != nullptr; }
+
+  std::string out_, unchecked_;  ///< leaves of which nothing could be compared
+  bool failed_ = false, not_finite_ = false;
 };
 
 int gradcheck(Session& session, const GradcheckOptions& o) {

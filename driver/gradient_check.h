@@ -51,14 +51,39 @@ std::vector<bool> nodes_with_gradient(const Graph&, const std::vector<NodeId>& r
 /// Every rule at every node of `nodes`, on the values that the node's operands have there. By operation, in the order of ops.def.
 std::vector<RuleReport> check_rules(const Graph&, const Bindings&, const std::vector<bool>& nodes, const GradientCheckOptions&);
 
+/// What training could not go on from: a result that is not finite, or (`is_gradient`) the gradient by a leaf.
+struct NotFinite {
+  NodeId node;  ///< of the checked graph: the result, or the leaf
+  size_t element = 0;
+  double value = 0;   ///< of that element, the first
+  int64_t count = 0;  ///< elements that are not finite
+  bool is_gradient = false;
+};
+
 struct LossReport {
   int64_t directions = 0, elements = 0;
-  int64_t kinks = 0;  ///< quotients that no step size makes settle: a kink or jump lies at the point itself; skipped
+  int64_t kinks = 0;  ///< quotients across a decision (a kink, a jump): compared with the decisions held as they are at the point
+  int64_t skipped = 0;  ///< quotients that no step size makes settle, or in whose direction no element of the gradient is finite
   int64_t parameters = 0;
   int64_t parameter_elements = 0;
+  std::vector<NotFinite> not_finite;  ///< results first; if there is one, nothing is compared
+  std::vector<NodeId> unchecked;      ///< leaves of finite gradient whose own directions and elements were all skipped
   WorstGradient worst;
   bool failed = false;
+
+  bool is_loss_finite() const { return not_finite.empty() || not_finite[0].is_gradient; }
 };
+
+/// What does not follow the leaves: values of stop_gradient; decisions (comparisons, roundings, the winners of max and abs).
+struct Held {
+  bool stopped = false, branches = false;
+};
+
+/// The graph with what is held as further inputs, whose values are those that it has at `bindings`. Outputs "0", "1", ... for
+/// `results`.
+GraphCase hold(const Graph&, const Bindings&, const std::vector<NodeId>& results, Held);
+/// Whether it makes decisions.
+bool has_branches(const Graph&);
 
 /// The gradient of one scalar result, or of the sum with random weights of all elements of float results, with respect to float
 /// leaves (parameters, or inputs): random directions through all leaves and through each, and single elements.

@@ -151,16 +151,12 @@ class RuleCheck {
           };
           improve(best[i], extrapolate(difference(0, up[0], down[0][i], 2), difference(1, up[1], down[1][i], 2),
                                        difference(2, up[2], down[2][i], 2), magnitude + shift / epsilon, h[i]));
-          // One side: errors of h and h^2 are eliminated.
-          auto one_side = [&](const std::vector<double>& a, const std::vector<double>& b2, const std::vector<double>& c,
-                              double sign) {
-            double d1 = sign * difference(0, a, y, 1), d2 = sign * difference(1, b2, y, 1), d3 = sign * difference(2, c, y, 1);
-            double r1 = 2 * d2 - d1, r2 = 2 * d3 - d2, r = (4 * r2 - r1) / 3;
-            Quotient q{r, std::fabs(r - r2) + 16 * epsilon * (magnitude + shift / epsilon) / h[i]};
-            return std::isfinite(q.value) && std::isfinite(q.error) ? q : Quotient{};
+          auto one_side = [&](const std::array<std::vector<double>, 3>& a, double sign) {
+            return extrapolate_one_side(sign * difference(0, a[0], y, 1), sign * difference(1, a[1], y, 1),
+                                        sign * difference(2, a[2], y, 1), magnitude + shift / epsilon, h[i]);
           };
-          improve(right[i], one_side(up[0], up[1], up[2], 1));
-          improve(left[i], one_side(down[0], down[1], down[2], -1));
+          improve(right[i], one_side(up, 1));
+          improve(left[i], one_side(down, -1));
         }
       }
     }

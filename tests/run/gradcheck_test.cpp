@@ -407,6 +407,131 @@ TEST_CASE("kinks and the ends of domains are counted and no faults; a slope outs
         }).failed);
 }
 
+TEST_CASE("a model that begins on kinks is no fault: its gradient is that of the decisions as they are", "[gradcheck]") {
+  auto relu = [](Builder& b, NodeId x) {
+    NodeId zero = b.constant_like(0, x);
+    return b.select(b.binary(Op::less_equal, x, zero), zero, x);
+  };
+  using Make = std::function<NodeId(Builder&, NodeId h)>;
+  const std::vector<std::pair<const char*, Make>> models{
+      {"relu", relu},
+      // x, of slope 1 to both sides, where the rules' 0 + 0 is no slope of it.
+      {"smooth together", [&](Builder& b, NodeId h) { return b.sub(relu(b, h), relu(b, b.neg(h))); }},
+      // Slopes 1 and 2: 0 is not between them.
+      {"outside of both slopes", [&](Builder& b, NodeId h) { return b.sub(relu(b, h), b.mul(relu(b, b.neg(h)), 2)); }},
+      {"maximum", [](Builder& b, NodeId h) { return b.mul(b.binary(Op::maximum, h, b.mul(h, -0.5)), 3); }},
+      {"minimum", [](Builder& b, NodeId h) { return b.binary(Op::minimum, h, b.constant_like(0, h)); }},
+      {"abs", [](Builder& b, NodeId h) { return b.add(b.unary(Op::abs, h), b.mul(h, 0.5)); }},
+      {"jump", [](Builder& b, NodeId h) { return b.add(b.unary(Op::sign, h), h); }},
+      {"largest of all", [](Builder& b, NodeId h) { return b.reduce(Op::reduce_max, h, {1}); }},
+      {"smallest of all", [](Builder& b, NodeId h) { return b.reduce(Op::reduce_min, h, {0, 1}); }},
+      {"through an integer",
+       [](Builder& b, NodeId h) { return b.mul(b.cast(b.cast(b.add(h, 2.0), DType::i32), DType::f32), h); }},
+  };
+  for (const auto& [name, make] : models) {
+    INFO(name);
+    // Zero-initialised: every element of x w is a kink in w. v, beside it, is smooth.
+    Graph g;
+    Builder b(g);
+    NodeId x = b.input("x", {f32, {rows, n(3)}});
+    NodeId w = b.parameter({"w", {f32, {n(4), n(3)}}, PersistentKind::parameter, {}});
+    NodeId v = b.parameter({"v", {f32, {n(3)}}, PersistentKind::parameter, {}});
+    NodeId h = make(b, b.contract(x, w, {0, 1}, {2, 1}, {0, 2}));
+    std::vector<int> axes;
+    for (int i = 0; i < g.type(h).rank(); ++i) axes.push_back(i);
+    NodeId kinked = b.reduce(Op::reduce_sum, h, axes),
+           smooth = b.mean(b.unary(Op::tanh, b.contract(x, v, {0, 1}, {1}, {0})), {0});
+    NodeId loss = b.add(kinked, b.unary(Op::exp, b.add(smooth, kinked)));
+    g.outputs = {{"loss", loss}};
+    std::mt19937_64 random(5);
+    Bindings at = random_bindings(g, 5, random);
+    for (double& value : at.persistents["w"].values) value = 0;
+    GradientCheckOptions options;
+    LossReport right = check_loss(g, at, {loss}, {w, v}, options);
+    INFO(right.worst.what << ": " << right.worst.rule << " " << right.worst.difference);
+    CHECK_FALSE(right.failed);
+    CHECK(right.worst.error < 1e-6);
+    CHECK(right.kinks >= 5);
+    CHECK(right.skipped == 0);
+    CHECK(right.unchecked.empty());
+    CHECK(right.not_finite.empty());
+    // Wrong at the kink itself, beside the kinks, and in the smooth parameter, where only the direction through everything meets
+    // a kink.
+    for (size_t wrong : {size_t{0}, size_t{1}}) {
+      options.gradients = [&](Graph& of, NodeId output, NodeId seed, const std::vector<NodeId>& wrt) {
+        std::vector<NodeId> gradients = gradients_of(of, output, seed, wrt);
+        gradients[wrong] = Builder(of).add(gradients[wrong], 0.01);
+        return gradients;
+      };
+      CHECK(check_loss(g, at, {loss}, {w, v}, options).failed);
+    }
+    options.single_elements = 0;
+    options.gradients = [&](Graph& of, NodeId output, NodeId seed, const std::vector<NodeId>& wrt) {
+      std::vector<NodeId> gradients = gradients_of(of, output, seed, wrt);
+      for (NodeId& gradient : gradients) gradient = Builder(of).mul(gradient, 1.001);
+      return gradients;
+    };
+    LossReport both = check_loss(g, at, {loss}, {w, v}, options);
+    CHECK(both.failed);
+    CHECK(both.worst.error == Approx(1e-3).margin(2e-4));
+  }
+}
+
+TEST_CASE("a slope between those of both sides is wrong too, if it is not the rule's", "[gradcheck]") {
+  Graph g;
+  Builder b(g);
+  NodeId x = b.parameter({"x", {f32, {}}, PersistentKind::parameter, {}});
+  NodeId zero = b.constant_like(0, x);
+  NodeId loss = b.select(b.binary(Op::less_equal, x, zero), zero, x);
+  g.outputs = {{"loss", loss}};
+  Bindings at;
+  at.persistents["x"] = {f32, {}, {0}};
+  CHECK_FALSE(check_loss(g, at, {loss}, {x}, {}).failed);
+  GradientCheckOptions options;
+  options.gradients = [](Graph& of, NodeId output, NodeId seed, const std::vector<NodeId>& wrt) {
+    return std::vector{Builder(of).add(gradients_of(of, output, seed, wrt)[0], 0.5)};
+  };
+  CHECK(check_loss(g, at, {loss}, {x}, options).failed);
+}
+
+TEST_CASE("a gradient that is not finite is told from a wrong one, and what cannot be compared is named", "[gradcheck]") {
+  Graph g;
+  Builder b(g);
+  auto scalar = [&](const char* name) { return b.parameter({name, {f32, {n(2)}}, PersistentKind::parameter, {}}); };
+  NodeId root = scalar("root"), edge = scalar("edge"), smooth = scalar("smooth");
+  NodeId parts = b.add(b.add(b.unary(Op::sqrt, b.mul(root, root)), b.unary(Op::sqrt, edge)), b.unary(Op::exp, smooth));
+  NodeId loss = b.reduce(Op::reduce_sum, parts, {0});
+  g.outputs = {{"loss", loss}};
+  Bindings at;
+  at.persistents["root"] = {f32, {2}, {0, 3}};
+  at.persistents["edge"] = {f32, {2}, {1e-30, 1e-30}};  // finite slopes, of which no quotient to both sides knows
+  at.persistents["smooth"] = {f32, {2}, {0.5, -1}};
+  LossReport r = check_loss(g, at, {loss}, {root, edge, smooth}, {});
+  CHECK_FALSE(r.failed);
+  CHECK(r.is_loss_finite());
+  REQUIRE(r.not_finite.size() == 1);
+  CHECK((r.not_finite[0].node == root && r.not_finite[0].is_gradient));
+  CHECK((r.not_finite[0].element == 0 && r.not_finite[0].count == 1));
+  CHECK(std::isnan(r.not_finite[0].value));
+  CHECK(r.unchecked == std::vector{edge});
+  CHECK(r.skipped == 7);  // all three through everything, edge's three, and root's one element
+  // The finite ones are compared as ever, also beside one that is not.
+  for (size_t wrong : {size_t{0}, size_t{2}}) {
+    GradientCheckOptions options;
+    options.gradients = [&](Graph& of, NodeId output, NodeId seed, const std::vector<NodeId>& wrt) {
+      std::vector<NodeId> gradients = gradients_of(of, output, seed, wrt);
+      gradients[wrong] = Builder(of).mul(gradients[wrong], 1.001);
+      return gradients;
+    };
+    CHECK(check_loss(g, at, {loss}, {root, edge, smooth}, options).failed);
+  }
+  at.persistents["edge"].values[1] = -1;
+  r = check_loss(g, at, {loss}, {root, edge, smooth}, {});
+  CHECK_FALSE(r.is_loss_finite());
+  CHECK(r.not_finite[0].node == loss);
+  CHECK(r.directions == 0);
+}
+
 TEST_CASE("stop_gradient holds its value while the loss is moved", "[gradcheck]") {
   Graph g;
   Builder b(g);
