@@ -10,6 +10,8 @@ namespace {
 int check(const CommonOptions& options) {
   Session session(options);
   session.load();
+  if (session.module->has_train())
+    warn_if_nothing_trains(session, session.require(session.module->build_train_graph(session.diagnostics)));
   if (!options.json) std::fprintf(stderr, "%s: no errors\n", options.file.c_str());
   return exit_done;
 }

@@ -12,6 +12,7 @@
 #include <nlohmann/json.hpp>
 
 #include "driver/commands.h"
+#include "frontend/lexer.h"
 #include "frontend/parser.h"
 #include "ir/kernel_code.h"
 #include "passes/fuse.h"
@@ -294,24 +295,62 @@ bool Report::select_line() {
   return true;
 }
 
-/// A kind of layer (`Dense`, all of them), or what is written inside a definition of the file.
+/// A kind of layer (`Dense`, all of them), or a definition of the file with all that it contains: what is written inside it, the
+/// layers that it makes with everything in them, and the functions that it calls. Functions are expanded without a trace but for
+/// their own text and the layer they are expanded in, so that one which is also called from elsewhere in the same layer counts
+/// with that.
 bool Report::select_definition() {
-  bool found = false;
-  for (const LayerSummary& layer : layers_) {
-    if (layer.kind != name_) continue;
-    found = true;
-    for (uint32_t i = 0; i < graph_.size(); ++i)
-      if (layer.path.empty() || inside(graph_[NodeId{i}].scope, layer.path)) selected_[i] = true;
-  }
+  struct Text {
+    const ast::Callable* callable;
+    Span span;
+  };
+  std::vector<std::unique_ptr<ast::File>> files;
+  std::vector<Text> all, own;
+  Diagnostics ignored;
   for (uint32_t f = 1; f <= session_.sources.file_count(); ++f) {
-    Diagnostics ignored;
-    std::unique_ptr<ast::File> file = parse(session_.sources, FileId{f}, ignored);
-    for (const ast::Item& item : file->items) {
-      auto* callable = std::get_if<ast::Callable>(&item.node);
-      if (!callable || callable->name.text != name_) continue;
-      for (uint32_t i = 0; i < graph_.size(); ++i) {
-        Span span = graph_[NodeId{i}].span;
-        if (span.file == item.span.file && span.begin >= item.span.begin && span.end <= item.span.end) selected_[i] = found = true;
+    files.push_back(parse(session_.sources, FileId{f}, ignored));
+    for (const ast::Item& item : files.back()->items)
+      if (auto* callable = std::get_if<ast::Callable>(&item.node)) all.push_back({callable, item.span});
+  }
+  for (const Text& text : all)
+    if (text.callable->name.text == name_) own.push_back(text);
+  auto holds = [](Span outer, Span inner) {
+    return inner.valid() && inner.file == outer.file && inner.begin >= outer.begin && inner.end <= outer.end;
+  };
+
+  std::vector<std::string> paths;     // of layers that are all in it
+  std::set<std::string> expanded_in;  // layers, "" for none
+  bool is_fn = false;
+  for (const Text& text : own) {
+    is_fn = is_fn || text.callable->kind == ast::CallableKind::fn;
+    if (text.callable->kind == ast::CallableKind::model) expanded_in.insert("");
+  }
+  for (const LayerSummary& layer : layers_) {
+    bool made_here = std::any_of(own.begin(), own.end(), [&](const Text& text) { return holds(text.span, layer.call); });
+    if (layer.kind == name_ || made_here) paths.push_back(layer.path);
+    if (layer.kind == name_) expanded_in.insert(layer.path);
+  }
+  bool found = !paths.empty();
+  for (uint32_t i = 0; i < graph_.size(); ++i) {
+    const Node& n = graph_[NodeId{i}];
+    bool here = std::any_of(own.begin(), own.end(), [&](const Text& text) { return holds(text.span, n.span); });
+    if (here && is_fn) expanded_in.insert(n.scope);
+    if (here || std::any_of(paths.begin(), paths.end(), [&](const std::string& path) { return inside(n.scope, path); }))
+      selected_[i] = found = true;
+  }
+  // Functions, and those that they call.
+  for (size_t at = 0; at < own.size(); ++at) {
+    for (const Token& t : tokenize(session_.sources, own[at].span.file, ignored).tokens) {
+      Span word{own[at].span.file, t.begin, t.end};
+      if (t.kind != TokenKind::name || !holds(own[at].span, word)) continue;
+      for (const Text& text : all) {
+        bool known = std::any_of(own.begin(), own.end(), [&](const Text& o) { return o.callable == text.callable; });
+        if (known || text.callable->kind != ast::CallableKind::fn || session_.sources.text(word) != text.callable->name.text)
+          continue;
+        own.push_back(text);
+        for (uint32_t i = 0; i < graph_.size(); ++i)
+          if (holds(text.span, graph_[NodeId{i}].span) && (expanded_in.empty() || expanded_in.count(graph_[NodeId{i}].scope) > 0))
+            selected_[i] = found = true;
       }
     }
   }

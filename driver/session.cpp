@@ -107,6 +107,27 @@ Graph make_backward(Session& session, const BuiltGraph& forward, const std::vect
   return graph;
 }
 
+void warn_if_nothing_trains(Session& session, const BuiltGraph& forward) {
+  std::vector<std::string> frozen;
+  bool has_states = !forward.graph.updates.empty();
+  for (const ParameterSpec& p : forward.parameters) {
+    if (p.persistent.kind == PersistentKind::parameter) return;
+    if (p.persistent.kind == PersistentKind::frozen) frozen.push_back(fmt::format("`{}`", p.persistent.name));
+  }
+  Diagnostic d;
+  d.code = Code::E0308;
+  d.severity = Severity::warning;
+  d.span = session.module->train().span;
+  d.message = fmt::format("nothing trains: {}, so {}",
+                          frozen.empty()       ? "the loss depends on no parameter"
+                          : frozen.size() == 1 ? fmt::format("the one parameter, {}, is frozen", frozen[0])
+                                               : fmt::format("all {} parameters are frozen ({}, ...)", frozen.size(), frozen[0]),
+                          has_states ? "only layer states change" : "the loss will not fall");
+  d.help.push_back(frozen.empty() ? "minimize a loss that is computed from a model's result"
+                                  : "take `frozen` away from what is to learn");
+  session.print(d);
+}
+
 TrainingGraphs make_training_graphs(Session& session) {
   TrainingGraphs result;
   result.forward = session.require(session.module->build_train_graph(session.diagnostics));

@@ -86,6 +86,8 @@ struct TrainingGraphs {
   Graph optimized;  ///< simplified and grouped into kernels
 };
 TrainingGraphs make_training_graphs(Session&);
+/// Prints a warning if no parameter of the training step's forward graph trains.
+void warn_if_nothing_trains(Session&, const BuiltGraph& forward);
 /// Reports E0203 and E0302 for parameters that cannot train.
 Graph make_backward(Session&, const BuiltGraph& forward, const std::vector<UpdateRule>& rules);
 

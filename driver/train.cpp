@@ -164,6 +164,7 @@ int train(Session& session, const TrainOptions& given) {
   plan.batch = spec.batch == 0 ? std::max<int64_t>(1, int64_t(data.split.train.size())) : spec.batch;
 
   TrainingGraphs graphs = make_training_graphs(session);
+  warn_if_nothing_trains(session, graphs.forward);
   Team team(session.thread_count());
   if (!team.shortage().empty()) std::fprintf(stderr, "nnc: %s; training goes on with these\n", team.shortage().c_str());
   Program program = build_program(graphs.optimized, {"train", plan.batch, session.target, {}});

@@ -262,15 +262,16 @@ Value Lowering::instantiate(const LayerTemplate& layer, std::vector<CallArgument
     return result;
   }
   result = call_definition(*layer.definition, layer.statics, std::move(arguments), span, path, frozen);
-  if (!path.empty()) add_layer_summary(path, layer.definition->name(), result, first_parameter);
+  if (!path.empty()) add_layer_summary(path, layer.definition->name(), span, result, first_parameter);
   return result;
 }
 
-void Lowering::add_layer_summary(const std::string& path, const std::string& kind, const Value& result, size_t first_parameter) {
+void Lowering::add_layer_summary(const std::string& path, const std::string& kind, Span call, const Value& result, size_t first_parameter) {
   if (layer_index_.count(path)) return;
   LayerSummary summary;
   summary.path = path;
   summary.kind = kind;
+  summary.call = call;
   const Value& shown = result.is(ValueKind::tuple) && !result.items.empty() ? result.items[0] : result;
   if (shown.is(ValueKind::tensor)) {
     summary.output = graph_.type(shown.tensor.node);

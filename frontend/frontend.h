@@ -129,6 +129,7 @@ struct LayerSummary {
   Type output;
   std::vector<std::string> output_names;
   int64_t parameters = 0;
+  Span call;                               ///< where it is called, the first time
 };
 
 /// A graph made by the frontend, with what it refers to.

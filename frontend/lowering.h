@@ -213,7 +213,7 @@ class Lowering {
   std::vector<ArgumentSpec> model_inputs() const;
   static bool takes_statics(const Value& callee);
   Value evaluate_template(const ast::Expr& e, const ast::Name& name, bool frozen);
-  void add_layer_summary(const std::string& path, const std::string& kind, const Value& result, size_t first_parameter);
+  void add_layer_summary(const std::string& path, const std::string& kind, Span call, const Value& result, size_t first_parameter);
 
   // --- statements.cpp ---
   void execute(const ast::Stmt& s);

@@ -3,7 +3,9 @@ reason is held against the operations it speaks of."""
 
 import json
 import re
+import tempfile
 import unittest
+from pathlib import Path
 
 from command_line import EXAMPLES, ROOT, CommandLine
 
@@ -88,6 +90,43 @@ class Explain(CommandLine):
         weight = self.explain(EXAMPLES / "mnist_mlp.nn", "fc2.weight")
         wanted = [k["name"] for k in whole["kernels"] if "fc2.weight" in [b["name"] for b in k["reads"] + k["writes"]]]
         self.assertEqual([k["name"] for k in weight["kernels"]], wanted)
+
+    NESTED = """dim F = 4, H = 6
+data t { x[F] = csv("rows.csv", columns: 0..4) }
+fn inner(x[...]) -> [...] { x * x + 1 }
+fn bent(x[...]) -> [...] { inner(x) / 2 }
+layer Enc(x[B, N]) -> [B, H] { x |> Dense(H) |> tanh }
+layer Twice(x[B, N]) -> [B, N] { x |> stack(2, Dense(N)) }
+model Ae(x[B, F]) -> [B, F] { x |> enc: Enc |> two: Twice |> bent |> dec: Dense(F) }
+train { data t, batch: 8
+  minimize mean_squared_error(Ae(x), x)
+  using sgd(lr: 0.01)
+  steps 2 }
+"""
+
+    def test_a_definition_counts_all_that_it_contains(self):
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "nested.nn"
+            file.write_text(self.NESTED)
+            whole = self.explain(file)
+            selected = {name: {n["id"] for k in self.explain(file, name)["kernels"] for n in k["nodes"] if n["selected"]}
+                        for name in ("Ae", "enc", "two", "dec", "Enc", "Twice", "bent", "inner")}
+            lines = self.NESTED.split("\n")
+            of_functions = {n["id"] for k in whole["kernels"] for n in k["nodes"]
+                            if n["line"].endswith(tuple(f":{i + 1}" for i, l in enumerate(lines) if l.startswith("fn")))}
+            self.assertTrue(of_functions)
+            self.assertEqual(selected["Ae"] - selected["enc"] - selected["two"] - selected["dec"] - of_functions, set())
+            for part in ("enc", "two", "dec", "bent"):
+                self.assertTrue(selected[part], part)
+                self.assertLessEqual(selected[part], selected["Ae"], part)
+            self.assertEqual(selected["Enc"], selected["enc"])
+            self.assertEqual(selected["Twice"], selected["two"])
+            self.assertLess(selected["inner"], selected["bent"])
+            self.assertEqual(selected["bent"], of_functions)
+            # The loss is not the model's.
+            loss = {n["id"] for k in whole["kernels"] for n in k["nodes"] if n["line"].endswith(":9") and not n["scope"]}
+            self.assertTrue(loss)
+            self.assertFalse(loss & selected["Ae"])
 
 
 if __name__ == "__main__":
