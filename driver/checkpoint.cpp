@@ -297,11 +297,11 @@ void resume_from(Session& session, const std::string& path, const std::map<std::
   std::vector<std::string> tensors = tensor_differences(file, runner, true);
   bool tensors_fit = tensors.empty();
   Comparison comparison(file.metadata, now);
-  bool is_checkpoint = file.metadata.count("nnc.step") > 0;
+  bool is_checkpoint = file.metadata.count("nnc.step") > 0 && file.metadata.count("nnc.rows") > 0;
   if (is_checkpoint)
     compare(comparison, tensors_fit);
   else
-    problem.notes.push_back("the file records no step: these are weights, not a checkpoint (use --init)");
+    problem.notes.push_back("the file does not record what a run needs to go on: these are weights, not a checkpoint (use --init)");
   for (const auto* list : {&comparison.faults, &comparison.changes})
     if (!tensors_fit || !comparison.faults.empty() || !is_checkpoint)
       problem.notes.insert(problem.notes.end(), list->begin(), list->end());

@@ -49,6 +49,27 @@ std::string version_text() {
                      vector_level_name(host.level), host.vector_bytes);
 }
 
+/// Why the first write to standard output that failed did so; 0: none has. A stream remembers that something failed, but not why,
+/// and it may have been long ago.
+int output_error = 0;
+
+ssize_t write_output(void*, const char* text, size_t size) {
+  ssize_t written;
+  do written = write(STDOUT_FILENO, text, size);
+  while (written < 0 && errno == EINTR);
+  if (written >= 0) return written;
+  if (!output_error) output_error = errno;
+  return 0;  // a failure, to the stream
+}
+
+/// From here on `stdout` writes to standard output through write_output.
+void keep_output_errors() {
+  std::FILE* stream = fopencookie(nullptr, "w", {nullptr, write_output, nullptr, nullptr});
+  if (!stream) return;
+  if (isatty(STDOUT_FILENO)) std::setvbuf(stream, nullptr, _IOLBF, BUFSIZ);
+  stdout = stream;
+}
+
 /// The command, or the help or version that was asked for instead.
 int perform(const CommandLine& line) {
   if (line.command) return line.command->run();
@@ -67,7 +88,7 @@ int run_main(int argc, char** argv) {
     if (line.wrong) return report_usage(*line.wrong, json);
     int status = perform(line);
     if (std::fflush(stdout) != 0 || std::ferror(stdout)) {
-      std::fprintf(stderr, "error: cannot write to standard output: %s\n", std::strerror(errno));
+      std::fprintf(stderr, "error: cannot write to standard output: %s\n", std::strerror(output_error ? output_error : errno));
       return exit_user_error;
     }
     return status;
@@ -107,5 +128,6 @@ int main(int argc, char** argv) {
   // A file that is opened must not become the standard output of a process that was started without one.
   for (int descriptor : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
     if (fcntl(descriptor, F_GETFD) < 0 && errno == EBADF) (void)!open("/dev/null", O_RDONLY);
+  nnc::keep_output_errors();
   return nnc::run_main(argc, argv);
 }

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cctype>
+#include <charconv>
+#include <optional>
 #include <regex>
 #include <sstream>
 #include <string_view>
@@ -81,6 +83,34 @@ void keep_lines(Formatter& formatter) {
   if constexpr (requires { formatter.enable_description_formatting(false); }) formatter.enable_description_formatting(false);
 }
 
+/// An option that is written where another one's value should stand; CLI11 would take its name for that value.
+std::optional<std::string> option_without_value(const Command& command, int argc, const char* const* argv) {
+  auto names = [](const Option& o) {
+    std::vector<std::string> list;
+    std::istringstream text(o.name);
+    for (std::string name; std::getline(text, name, ',');) list.push_back(name);
+    return list;
+  };
+  for (int i = 2; i < argc; ++i) {
+    std::string_view word = argv[i];
+    if (word == "--") return std::nullopt;
+    for (const Option& o : command.options) {
+      std::vector<std::string> list = names(o);
+      if (std::holds_alternative<bool*>(o.target) || std::find(list.begin(), list.end(), word) == list.end()) continue;
+      if (++i < argc && std::string_view(argv[i]).starts_with("--")) return std::string(word);
+      break;
+    }
+  }
+  return std::nullopt;
+}
+
+/// CLI11 makes the largest number there is of one that is larger.
+bool is_too_large(const std::string& text) {
+  int64_t value = 0;
+  auto [end, error] = std::from_chars(text.data() + text.starts_with('+'), text.data() + text.size(), value);
+  return error == std::errc::result_out_of_range;
+}
+
 void declare(CLI::App& app, const Option& o) {
   CLI::Option* declared = std::visit(
       [&](auto* target) {
@@ -91,6 +121,10 @@ void declare(CLI::App& app, const Option& o) {
       },
       o.target);
   if (o.is_required) declared->required();
+  if (std::holds_alternative<int64_t*>(o.target) || std::holds_alternative<std::optional<int64_t>*>(o.target))
+    declared->check([](const std::string& text) {
+      return is_too_large(text) ? fmt::format("Value {} not in range a whole number of at most 18 digits", text) : std::string();
+    });
   if (o.range) declared->check(CLI::Range(o.range->first, o.range->second));
   if (!o.values.empty()) declared->check(CLI::IsMember(o.values));
   // `--set a=1 FILE`: an option that may be repeated takes one value each time.
@@ -139,6 +173,14 @@ CommandLine read_command_line(const std::string& about, const std::function<std:
   if (argc <= 1) {
     result.text = app.help();
     return result;
+  }
+  for (const Command& command : commands) {
+    if (command.name != argv[1]) continue;
+    if (std::optional<std::string> option = option_without_value(command, argc, argv)) {
+      result.wrong = WrongUsage{fmt::format("`{}` needs a value", *option),
+                                fmt::format("`nnc {} --help` lists its options", command.name)};
+      return result;
+    }
   }
   try {
     app.parse(argc, argv);

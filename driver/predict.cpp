@@ -12,6 +12,7 @@
 #include "base/check.h"
 #include "driver/commands.h"
 #include "driver/graph_file.h"
+#include "driver/outputs.h"
 #include "driver/tensors.h"
 #include "driver/weights.h"
 #include "runtime/readers.h"
@@ -212,6 +213,10 @@ int predict(Session& session, const PredictOptions& o) {
   session.require_train();
   BuiltGraph graph = session.require(session.module->build_predict_graph(session.diagnostics));
   check_results_path(o.output, o.classes ? 2 : graph.graph.outputs.size());
+  std::vector<std::string> read = source_files(session.sources);
+  read.push_back(o.weights);
+  for (const std::string& text : o.inputs) read.push_back(split_option("--input", text, "NAME=FILE").second);
+  check_not_an_input(o.output, read, "give another name: `--output NAME.npy`");
   if (o.classes && graph.graph.outputs.size() != 1)
     throw UserError(Code::E0601,
                     fmt::format("`--classes` needs a model with one result, this one has {}", graph.graph.outputs.size()),
@@ -220,7 +225,7 @@ int predict(Session& session, const PredictOptions& o) {
   int64_t rows = fields.empty() ? 0 : fields[0].rows;
   Team team(session.thread_count());
   StepRunner weights(model_weights(session), team);
-  load_tensors(o.weights, weights, false);
+  const std::map<std::string, double> trained = trained_so_far(load_tensors(o.weights, weights, false));
   Meaning meaning = meaning_of(graph.graph);
   CompiledStep compiled = compile_step(
       make_program(std::move(graph.graph), "predict", std::clamp<int64_t>(rows, 1, 256), session.target), session.sources);
@@ -232,7 +237,8 @@ int predict(Session& session, const PredictOptions& o) {
       if (graph.inputs[f].name == program.fields[i]) runner.bind_field(i, fields[f].data, fields[f].row_stride_bytes);
   std::vector<float> scalars, numbers(program.results.size());
   for (const std::string& name : program.scalars) {
-    scalars.push_back(0);
+    auto known = trained.find(name);
+    scalars.push_back(known == trained.end() ? 0 : float(known->second));
     for (const ScalarSpec& s : session.module->train().scalars)
       if (s.name == name) scalars.back() = float(s.value);
   }

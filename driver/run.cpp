@@ -9,6 +9,7 @@
 #include "driver/commands.h"
 #include "driver/graph_file.h"
 #include "driver/graph_runner.h"
+#include "driver/outputs.h"
 #include "driver/tensors.h"
 #include "driver/weights.h"
 
@@ -77,10 +78,12 @@ bool fits(const Type& type, const std::vector<int64_t>& shape, int64_t& rows) {
 
 int run(Session& session, const RunOptions& o) {
   bool lone = is_graph_file(o.common.file);
+  std::vector<std::string> read{o.common.file, o.weights, o.grad == "ones" ? "" : o.grad};
   std::map<std::string, Tensor> given;
   std::vector<ArgumentSpec> actual;
   for (const std::string& text : o.inputs) {
     auto [name, path] = split_option("--input", text, "NAME=FILE");
+    read.push_back(path);
     Tensor value = read_array(name, path);
     ArgumentSpec spec;
     spec.name = name;
@@ -194,6 +197,8 @@ int run(Session& session, const RunOptions& o) {
     throw UserError(problem);
   }
   check_results_path(o.output, graph.outputs.size());
+  for (const std::string& path : source_files(session.sources)) read.push_back(path);
+  check_not_an_input(o.output, read, "give another name: `--output NAME.npz`");
   std::vector<std::string> order;
   for (const Output& out : graph.outputs) order.push_back(out.name);
   Team team(session.thread_count());

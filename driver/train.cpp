@@ -13,10 +13,11 @@
 #include "driver/data.h"
 #include "driver/divergence.h"
 #include "driver/evaluate.h"
-#include "driver/progress.h"
+#include "driver/outputs.h"
 #include "driver/signals.h"
 #include "driver/train_run.h"
 #include "driver/weights.h"
+#include "passes/dead_code.h"
 #include "passes/pipeline.h"
 #include "runtime/atomic_file.h"
 #include "runtime/file_bytes.h"
@@ -31,27 +32,25 @@ struct TrainOptions {
   bool no_shuffle = false;
 };
 
-/// What a run reads must not be what it writes.
-void check_not_an_input(const std::string& output, const TrainOptions& options, const TrainSpec& spec) {
-  std::vector<std::string> inputs{options.common.file};
+/// Every file that the run reads, those apart that it may replace: --init and --resume.
+std::vector<std::string> files_read(const Session& session, const TrainOptions& options) {
+  const TrainSpec& spec = session.module->train();
+  std::vector<std::string> inputs = source_files(session.sources);
   for (const FieldSpec& f : spec.data.fields) inputs.push_back(f.source.path);
   for (const DataSpec& other : spec.other_data)
     for (const FieldSpec& f : other.fields) inputs.push_back(f.source.path);
   for (const std::string& replacement : options.common.data)
     if (size_t equals = replacement.find('='); equals != std::string::npos) inputs.push_back(replacement.substr(equals + 1));
-  std::error_code error;
-  for (const std::string& input : inputs)
-    if (std::filesystem::is_regular_file(output, error) && std::filesystem::equivalent(input, output, error))
-      throw UserError(Code::E0413, fmt::format("cannot write `{}`: this run reads `{}`", output, input), output,
-                      "give another name: --out NAME.safetensors");
+  return inputs;
 }
 
 /// Every path that the run will write, found out before the work starts.
-void check_outputs(const TrainOptions& options, const TrainSpec& spec) {
+void check_outputs(const Session& session, const TrainOptions& options) {
+  const std::vector<std::string> inputs = files_read(session, options);
   std::vector<std::string> outputs{options.out};
   if (!is_device(options.out)) outputs.push_back(beside(options.out, "checkpoint"));
   for (const std::string& output : outputs) {
-    check_not_an_input(output, options, spec);
+    check_not_an_input(output, inputs, "give another name: --out NAME.safetensors");
     check_output_writable(output);
   }
   if (options.log.empty() || is_device(options.log)) return;
@@ -63,7 +62,22 @@ void check_outputs(const TrainOptions& options, const TrainSpec& spec) {
     if (place(output) == place(options.log))
       throw UserError(Code::E0413, fmt::format("cannot write `{}`: it is to hold both the log and the weights", options.log), options.log,
                       "give the log a file of its own");
-  check_not_an_input(options.log, options, spec);
+  check_not_an_input(options.log, inputs, "give another name: --log NAME.jsonl");
+}
+
+/// The `lr` of the first optimizer as a graph of the run's scalars; without outputs if it has none, or one that is compiled in.
+Graph rate_of(const std::vector<UpdateRule>& rules) {
+  for (const UpdateRule& rule : rules)
+    for (const Output& o : rule.rule.outputs) {
+      if (o.name != "using.lr") continue;
+      Graph rate = rule.rule;
+      rate.outputs = {o};
+      rate.updates.clear();
+      remove_dead_code(rate);
+      rate.persistents.clear();
+      return rate;
+    }
+  return {};
 }
 
 int64_t count_steps(const TrainSpec& spec, const TrainPlan& plan) {
@@ -145,12 +159,15 @@ void say_what_is_kept(const TrainRun& run, const std::string& file, int64_t done
 
 int train(Session& session, const TrainOptions& given) {
   TrainOptions options = given;
+  if (!options.init.empty() && !options.resume.empty())
+    throw UserError(Code::E0601, "`--init` and `--resume` contradict each other: both say what the run begins with",
+                    "the command line", "`--resume` goes on with a run, `--init` begins another with its weights");
   SignalScope signals;
   session.load();
   session.require_train();
   const TrainSpec& spec = session.module->train();
   if (options.out.empty()) options.out = std::filesystem::path(options.common.file).stem().string() + ".safetensors";
-  check_outputs(options, spec);
+  check_outputs(session, options);
   OutputLock lock(options.out);
   // Files are read while the program is compiled.
   std::future<RunData> reading = std::async(std::launch::async | std::launch::deferred, [&] { return load_data(spec, options.common.data, spec.seed); });
@@ -183,7 +200,10 @@ int train(Session& session, const TrainOptions& given) {
   plan.total_steps = count_steps(spec, plan);
   if (plan.total_steps <= 0)
     throw UserError(Code::E0502,
-                    fmt::format("zero {} were asked for, so nothing would train", options.common.steps ? "steps" : "epochs"),
+                    fmt::format("zero {} were asked for, so nothing would train",
+                                options.common.steps    ? "steps"
+                                : options.common.epochs ? "epochs"
+                                                        : "epochs or steps"),
                     options.common.file, "write `epochs 10` or `steps 1000`, or give `--epochs 10`");
 
   StepRunner runner(compiled.step, team);
@@ -217,8 +237,10 @@ int train(Session& session, const TrainOptions& given) {
   for (size_t i = 0; i < runner.program().results.size(); ++i)
     if (runner.program().results[i] == "loss") loss = int(i);
 
-  TrainRun run(session, {options.out, options.log, options.common.json, options.common.quiet}, runner, evaluator.get(), data, plan,
-               description);
+  // What a step leaves beside its numbers is there until the next one: a log of it takes them one by one.
+  if (!runner.program().outputs.empty() && (options.common.json || !options.log.empty())) plan.longest_chunk = 1;
+  TrainRun run(session, {options.out, options.log, options.common.json, options.common.quiet, rate_of(graphs.rules)}, runner,
+               evaluator.get(), data, plan, description);
   Trainer trainer(runner, plan, loss);
   std::optional<SignalScope::Watch> watch(std::in_place, signals, runner);
   const std::string checkpoint = run.checkpoint_path();
@@ -257,7 +279,7 @@ int train(Session& session, const TrainOptions& given) {
   else if (!options.common.quiet && !options.common.json)
     std::fprintf(stderr, "saved %s and %s\n", options.out.c_str(), checkpoint.c_str());
   if (!options.common.json)
-    for (const auto& [name, value] : run.last_test()) std::printf("test %s: %s\n", name.c_str(), format_metric(value).c_str());
+    for (const auto& [name, value] : run.last_test()) print_report("test " + name, value);
   return exit_done;
 }
 
@@ -276,7 +298,7 @@ Command train_command() {
   add_perf_map(command, o->common);
   command.option("--epochs", o->common.epochs, "passes over the training rows (with --resume: the total)");
   command.option("--steps", o->common.steps, "updates (with --resume: the total)");
-  command.option("--init", o->init, "start from these weights (.safetensors)");
+  command.option("--init", o->init, "start a new run from these weights (.safetensors)");
   command.option("--out", o->out, "weights are written here (default: FILE.safetensors in the current folder)");
   command.option("--resume", o->resume, "go on from this checkpoint, bit for bit");
   command.flag("--no-shuffle", o->no_shuffle, "rows in file order");

@@ -15,17 +15,13 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "driver/outputs.h"
 #include "driver/signals.h"
+#include "driver/tensors.h"
 #include "driver/weights.h"
 
 namespace nnc {
-namespace {
-
 using Json = nlohmann::ordered_json;
-
-Json json_number(double v) { return std::isfinite(v) ? Json(v) : Json(fmt::format("{}", v)); }
-
-}  // namespace
 
 bool is_device(const std::string& path) {
   std::error_code error;
@@ -50,16 +46,36 @@ TrainRun::TrainRun(Session& session, TrainRunOptions options, StepRunner& runner
   if (evaluator_) evaluator_->stop_if(stop_requested);
 }
 
+/// The plan's chunks are single steps if this is to see every one of them.
+void TrainRun::add_values(const StepRecord& r) {
+  const std::vector<OutputSlot>& slots = runner_.program().outputs;
+  if (slots.empty() || !(log_ || options_.json)) return;
+  values_.resize(slots.size());
+  sums_.resize(slots.size());
+  for (size_t o = 0; o < slots.size(); ++o) {
+    size_t count = size_t(slots[o].bytes) / byte_size(slots[o].dtype);
+    values_[o] = {slots[o].dtype, slots[o].shape, to_numbers(runner_.output(o), count, slots[o].dtype)};
+    if (rows_seen_ == 0) sums_[o] = {slots[o].dtype, slots[o].shape, std::vector<double>(count, 0)};
+    for (size_t i = 0; i < count; ++i) sums_[o].values[i] += values_[o].values[i] * double(r.rows);
+  }
+  rows_seen_ += double(r.rows);
+}
+
 void TrainRun::on_step(const StepRecord& r) {
   if (!lost_data_file().empty()) throw DataLost{};
+  add_values(r);
   if (!log_) return;
   try {
     Json line;
     line["step"] = r.step;
-    line["epoch"] = r.epoch;
+    line["epoch"] = r.epoch + 1;
     for (size_t i = 0; i < r.results.size(); ++i) line[runner_.program().results[i]] = json_number(double(r.results[i]));
-    for (size_t i = 0; i < r.scalars.size(); ++i)
-      if (runner_.program().scalars[i] == "using.lr") line["rate"] = json_number(double(r.scalars[i]));
+    for (size_t o = 0; o < values_.size(); ++o) line[runner_.program().outputs[o].name] = json_value(values_[o]);
+    if (!options_.rate.outputs.empty()) {
+      Bindings bindings;
+      for (size_t i = 0; i < r.scalars.size(); ++i) bindings.scalars[runner_.program().scalars[i]] = double(r.scalars[i]);
+      line["rate"] = json_number(double(float(interpret(options_.rate, bindings).outputs.begin()->second.values.at(0))));
+    }
     line["seconds"] = log_.seconds_before() + std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
     log_.write_line(line.dump());
   } catch (const std::bad_alloc&) {
@@ -75,6 +91,11 @@ void TrainRun::on_progress(const StepRecord& last, std::span<const double> means
   Json line;
   line["epoch"] = last.epoch + 1;
   for (size_t i = 0; i < means.size(); ++i) line[runner_.program().results[i]] = json_number(means[i]);
+  for (size_t o = 0; o < sums_.size(); ++o) {
+    for (double& v : sums_[o].values) v /= rows_seen_;
+    line[runner_.program().outputs[o].name] = json_value(sums_[o]);
+  }
+  rows_seen_ = 0;
   if (evaluator_) {
     std::map<std::string, double> scalars{{"step", double(last.step)}, {"epoch", double(last.epoch)}};
     for (const ScalarSpec& s : session_.module->train().scalars) scalars.try_emplace(s.name, s.value);
@@ -85,10 +106,9 @@ void TrainRun::on_progress(const StepRecord& last, std::span<const double> means
       auto it = test.find(name);
       if (it == test.end()) continue;  // a signal has ended the evaluation
       const Tensor& t = it->second;
-      if (t.values.size() != 1 || !t.shape.empty()) continue;
-      more += fmt::format(" - test {}: {}", name, format_metric(t.values[0]));
-      inner[name] = json_number(t.values[0]);
-      last_test_[name] = t.values[0];
+      if (t.shape.empty()) more += fmt::format(" - test {}: {}", name, format_metric(t.values[0]));
+      inner[name] = json_value(t);
+      last_test_[name] = t;
     }
     if (!test.empty()) line["test"] = inner;
   }
@@ -101,13 +121,15 @@ void TrainRun::on_progress(const StepRecord& last, std::span<const double> means
 
 std::string TrainRun::checkpoint_path() const { return beside(options_.out, "checkpoint"); }
 
-void TrainRun::save_weights(const std::string& path) {
-  save_tensors(path, runner_, false, {{"nnc.seed", std::to_string(plan_.seed)}});
+void TrainRun::save_weights(const std::string& path, int64_t steps) {
+  std::map<std::string, std::string> metadata = record_steps(steps, plan_.steps_per_epoch());
+  metadata["nnc.seed"] = std::to_string(plan_.seed);
+  save_tensors(path, runner_, false, metadata);
 }
 
 void TrainRun::save_checkpoint(const std::string& path, int64_t steps) {
   std::map<std::string, std::string> metadata = description_;
-  metadata["nnc.step"] = std::to_string(steps);
+  metadata.merge(record_steps(steps, plan_.steps_per_epoch()));
   save_tensors(path, runner_, true, metadata);
 }
 
@@ -120,7 +142,7 @@ std::vector<Diagnostic> TrainRun::try_save(int64_t steps) {
       failures.push_back(e.diagnostic());
     }
   };
-  attempt([&] { save_weights(options_.out); });
+  attempt([&] { save_weights(options_.out, steps); });
   size_t before = failures.size();
   if (!to_device_) attempt([&] { save_checkpoint(checkpoint_path(), steps); });
   if (failures.size() == before) saved_steps_ = steps;

@@ -18,6 +18,7 @@ namespace nnc {
 struct TrainRunOptions {
   std::string out, log;  ///< `log` may be empty
   bool json = false, quiet = false;
+  Graph rate;  ///< of the run's scalars, one output: the log's `rate`; without outputs there is none
 };
 
 /// Thrown by on_step and on_progress when a mapped data file lost its content (lost_data_file()): what was computed since the
@@ -48,10 +49,12 @@ class TrainRun : public TrainObserver {
   /// Steps whose state the last complete save wrote; -1: none.
   int64_t saved_steps() const { return saved_steps_; }
   Progress& progress() { return progress_; }
-  const std::map<std::string, double>& last_test() const { return last_test_; }
+  /// Of the last epoch, by report.
+  const std::map<std::string, Tensor>& last_test() const { return last_test_; }
 
  private:
-  void save_weights(const std::string& path);
+  void add_values(const StepRecord&);
+  void save_weights(const std::string& path, int64_t steps);
   void save_checkpoint(const std::string& path, int64_t steps);
   std::vector<Diagnostic> try_save(int64_t steps);
   std::string rescue(int64_t steps);
@@ -69,7 +72,10 @@ class TrainRun : public TrainObserver {
   std::string last_warning_;
   int64_t saved_steps_ = -1;
   std::chrono::steady_clock::time_point start_;
-  std::map<std::string, double> last_test_;
+  std::map<std::string, Tensor> last_test_;
+  // Reports that are not single numbers, by the program's outputs: of the last step, and summed over the epoch's rows.
+  std::vector<Tensor> values_, sums_;
+  double rows_seen_ = 0;
 };
 
 /// A device or pipe takes the weights, but has no folder of the run's own for checkpoints beside it.

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <new>
 #include <set>
@@ -223,6 +224,18 @@ std::map<std::string, std::string> load_tensors(const std::string& path, StepRun
   check_finite(file, path, &runner, optimizer);
   set_tensors(file, path, runner, optimizer);
   return file.metadata;
+}
+
+std::map<std::string, std::string> record_steps(int64_t steps, int64_t steps_per_epoch) {
+  return {{"nnc.step", std::to_string(steps)}, {"nnc.epoch", std::to_string(std::max<int64_t>(steps - 1, 0) / steps_per_epoch)}};
+}
+
+std::map<std::string, double> trained_so_far(const std::map<std::string, std::string>& metadata) {
+  auto number = [&](const char* key) {
+    auto it = metadata.find(key);
+    return it == metadata.end() ? 0.0 : double(std::strtoll(it->second.c_str(), nullptr, 10));
+  };
+  return {{"step", number("nnc.step")}, {"epoch", number("nnc.epoch")}};
 }
 
 std::string beside(const std::string& weights, const std::string& word) {

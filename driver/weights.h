@@ -48,6 +48,11 @@ void set_tensors(const TensorFile&, const std::string& path, StepRunner&, bool o
 /// are named in one UserError. `optimizer`: optimiser state too. Returns the file's metadata.
 std::map<std::string, std::string> load_tensors(const std::string& path, StepRunner&, bool optimizer);
 
+/// `step` and `epoch` as the evaluation after the last of these steps sees them: in metadata (`epoch` counts from 0), and out of it;
+/// zeros if a file does not record them.
+std::map<std::string, std::string> record_steps(int64_t steps, int64_t steps_per_epoch);
+std::map<std::string, double> trained_so_far(const std::map<std::string, std::string>& metadata);
+
 /// "net.safetensors" -> "net.checkpoint.safetensors", "net.last-good.safetensors".
 std::string beside(const std::string& weights, const std::string& word);
 

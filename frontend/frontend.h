@@ -83,7 +83,7 @@ struct ScalarSpec {
 };
 
 /// The optimiser's rule for one parameter: inputs "value" and "grad" (parameter's shape), persistents for its states ("optimizer.m.fc1.weight"),
-/// scalars; updates "value" and the states.
+/// scalars; updates "value" and the states. Outputs: the hyperparameters that are not fixed numbers, by their paths ("using.lr").
 struct UpdateRule {
   std::string parameter;
   Graph rule;

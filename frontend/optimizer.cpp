@@ -165,6 +165,7 @@ std::optional<UpdateRule> Lowering::build_update_rule(const ast::Argument& item,
       if (!t || !t->dims.empty()) return std::nullopt;
     }
     v = as_run_scalar(std::move(v), path, span, tested.count(p.name.text) > 0, scalars);
+    if (v.is(ValueKind::tensor)) graph_.outputs.push_back({path, as_tensor(v, span)->node});
     bind(p.name.text, std::move(v), p.name.span);
   }
   execute_all(d.ast->body.statements);

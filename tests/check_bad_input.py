@@ -200,6 +200,7 @@ class Usage(BadInput):
         self.fails("E0502", "train", DIGITS, "--epochs", 0, says=("zero epochs",))
         self.fails("E0502", "train", DIGITS, "--steps", 0, says=("zero steps",))
         self.fails("E0502", "train", DIGITS, "--set", "epochs=0", says=("zero epochs",))
+        self.fails("E0502", "train", self.program("digits", ("epochs   30", "steps 0"), name="none.nn"), says=("zero epochs or steps were asked for",), changes=("none.nn",))
 
     def fails_once(self, code, *arguments, says=()):
         run = self.fails(code, *arguments, says=says)
@@ -420,7 +421,7 @@ class Weights(BadInput):
     def test_of_very_many_tensors_the_first_are_named(self):
         self.write("bad.safetensors", self.weights(**{f"x{i:03}": [5] for i in range(300)}))
         for command, says in (("--init", ("300 tensors differ", "`x000`", "`x019`", "and 280 more")),
-                              ("--resume", ("302 things differ", "optimizer: no states", "`x000`", "`x018`", "and 281 more", "records no step"))):
+                              ("--resume", ("302 things differ", "optimizer: no states", "`x000`", "`x018`", "and 281 more", "these are weights"))):
             with self.subTest(command=command):
                 run = self.fails("E0505", "train", DIGITS, command, "bad.safetensors", says=says)
                 self.assertNotIn("`x020`", run.stderr)
@@ -525,6 +526,62 @@ class Outputs(BadInput):
                         run = self.run_nnc(*arguments, stdout=full)
                     self.assertEqual(run.returncode, 1, run.stderr)
                     self.check_message(run.stderr, ("standard output",))
+
+    def test_why_standard_output_could_not_be_written(self):
+        """The first failure's reason, however much has happened since."""
+        commands = [("train", DIGITS, "--json", "--epochs", 3, "--out", "w.safetensors"), ("train", DIGITS, "--quiet", "--epochs", 1), ("ir", DIGITS, "--stage", "llvm"),
+                    ("explain", "E0103"), ("--help",)]
+        for arguments in commands:
+            with self.subTest(arguments=arguments):
+                if os.path.exists("/dev/full"):
+                    with open("/dev/full", "w") as full:
+                        run = self.run_nnc(*arguments, stdout=full)
+                    self.assertEqual((run.returncode, run.stderr.splitlines()[-1]), (1, "error: cannot write to standard output: No space left on device"))
+                if arguments[0] != "train":  # the others end by the signal, as programs do whose reader has gone
+                    continue
+                reading, writing = os.pipe()
+                os.close(reading)
+                with os.fdopen(writing, "w") as nobody:
+                    run = self.run_nnc(*arguments, stdout=nobody)
+                self.assertEqual((run.returncode, run.stderr.splitlines()[-1]), (1, "error: cannot write to standard output: Broken pipe"))
+
+    def test_results_never_take_the_place_of_what_is_read(self):
+        self.nnc("train", DIGITS, "--steps", 1, "--quiet", "--out", "w.safetensors")
+        self.csv("x.csv", [row[:64] for row in self.rows])
+        (self.folder / "link.csv").symlink_to("x.csv")
+        (self.folder / "w.npy").symlink_to("w.safetensors")
+        self.program("digits", name="d.npy")
+        predict = ("predict", "d.npy", "--weights", "w.safetensors", "--input", "image=x.csv", "--output")
+        for output, read in (("x.csv", "x.csv"), ("./x.csv", "x.csv"), ("link.csv", "x.csv"), ("w.npy", "w.safetensors"), ("d.npy", "d.npy")):
+            self.fails("E0413", *predict, output, says=(f"cannot write `{output}`: this run reads `{read}`", "--output NAME"))
+        self.nnc(*predict, "y.csv")
+        self.nnc(*predict, "y.csv")  # what it wrote before it may write again
+        self.write("lib.nn", "fn twice(x[B]) -> [B] { 2 * x }\n")
+        self.write("f.csv", 'use "lib.nn" { twice }\n\nfn f(x[B]) -> [B] { twice(x) }\n')
+        (self.folder / "lib.csv").symlink_to("lib.nn")
+        run = ("run", "f.csv", "--fn", "twice", "--input", "x=x.npy")
+        self.write("x.npy", npy("{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }", struct.pack("<2f", 1, 2)))
+        self.write("g.npy", (self.folder / "x.npy").read_bytes())
+        for output, read in (("x.npy", "x.npy"), ("f.csv", "f.csv"), ("lib.csv", "lib.nn")):
+            self.fails("E0413", *run, "--output", output, says=(f"cannot write `{output}`: this run reads", read))
+        self.nnc(*run, "--output", "y.npy")
+        (self.folder / "g.npz").symlink_to("g.npy")
+        self.fails("E0413", *run, "--grad", "g.npy", "--output", "g.npz", says=("cannot write `g.npz`: this run reads `g.npy`",))
+
+    def test_train_does_not_write_into_its_program(self):
+        self.write("lib.nn", "dim Width = 64\n")
+        file = self.program("digits", ("model Digits", 'use "lib.nn" { Width }\n\nmodel Digits'), ("Dense(64) |> relu\n    |> Dense(10)", "Dense(Width) |> relu\n    |> Dense(10)"))
+        for option in ("--out", "--log"):
+            self.fails("E0413", "train", file, "--steps", 1, option, "lib.nn", says=("this run reads `", "lib.nn", option))
+
+    def test_two_beginnings_contradict(self):
+        self.nnc("train", DIGITS, "--steps", 1, "--quiet", "--out", "w.safetensors")
+        self.fails("E0601", "train", DIGITS, "--steps", 2, "--init", "w.safetensors", "--resume", "w.checkpoint.safetensors",
+                   says=("`--init` and `--resume` contradict each other",))
+
+    def test_an_option_is_no_value(self):
+        self.misused("train", DIGITS, "--out", "--quiet", says=("`--out` needs a value",))
+        self.misused("train", DIGITS, "--seed", "99999999999999999999", says=("`--seed`", "found `99999999999999999999`"))
 
     def test_no_home_folder(self):
         for home in (None, "", "/nowhere"):

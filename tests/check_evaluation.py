@@ -1,6 +1,7 @@
 """What a run says of itself: metrics of the test split, `eval` after it, and what --json and --log hold of every report."""
 
 import json
+import math
 import random
 import unittest
 
@@ -66,6 +67,118 @@ class States(Table):
         predicted = self.nnc("predict", file, "--weights", "w.safetensors", "--input", "x=same.csv").stdout.split()
         self.assertEqual(len(predicted), 600)
         self.assertEqual(len(set(predicted)), 1)
+
+
+class Counters(Table):
+    """`step` and `epoch` in reports are what they were at the end of training, in `eval` and `predict` too."""
+
+    def test_reports(self):
+        file = self.net(reports="s: mean(y) * 0 + step, e: mean(y) * 0 + epoch")
+        for steps in (3, STEPS_PER_EPOCH, STEPS_PER_EPOCH + 1, 2 * STEPS_PER_EPOCH):
+            with self.subTest(steps=steps):
+                test = self.epochs(file, "--steps", steps)[-1]["test"]
+                self.assertEqual((test["s"], test["e"]), (steps, (steps - 1) // STEPS_PER_EPOCH))
+                self.assertEqual(self.evaluated(file), test)
+        checkpoint = self.nnc("eval", file, "--weights", "w.checkpoint.safetensors", "--json").stdout
+        self.assertEqual(json.loads(checkpoint), test)
+
+    def test_a_model_that_reads_them(self):
+        file = self.net("(x |> Dense(1)) as [B] * 0 + step + 100 * epoch")
+        self.epochs(file, "--steps", STEPS_PER_EPOCH + 2)
+        self.write("x.csv", "1,2,3,4\n")
+        predicted = self.nnc("predict", file, "--weights", "w.safetensors", "--input", "x=x.csv").stdout
+        self.assertEqual(float(predicted), STEPS_PER_EPOCH + 2 + 100)
+
+    def test_weights_are_no_checkpoint_for_that(self):
+        file = self.net()
+        self.epochs(file)
+        run = self.run_nnc("train", file, "--resume", "w.safetensors", "--quiet")
+        self.assertEqual(run.returncode, 1)
+        self.assertIn("these are weights, not a checkpoint", run.stderr)
+
+
+class EveryReport(Table):
+    """A report that is a matrix stands beside the numbers."""
+
+    CLASSES = {"model": "x |> Dense(3)", "result": "[B, 3]", "loss": "cross_entropy(M(x), k)", "reports": "accuracy(M(x), k), confusion(M(x), k)"}
+    KEYS = {"loss", "accuracy", "confusion"}
+
+    def test_json(self):
+        file = self.net(length="epochs 3", **self.CLASSES)
+        trained = self.epochs(file, "--log", "run.jsonl")
+        log = self.log("run.jsonl")
+        self.assertEqual(len(log), 3 * STEPS_PER_EPOCH)
+        for number, epoch in enumerate(trained):
+            self.assertEqual(set(epoch), self.KEYS | {"epoch", "test"})
+            self.assertEqual(set(epoch["test"]), self.KEYS)
+            self.assertEqual(sum(map(sum, epoch["test"]["confusion"])), ROWS - TRAINED)
+            # Of an epoch it is the mean of its steps, as of every number, each with the weight of its rows.
+            steps = log[number * STEPS_PER_EPOCH:(number + 1) * STEPS_PER_EPOCH]
+            rows = [sum(map(sum, line["confusion"])) for line in steps]
+            self.assertEqual(rows, [BATCH] * (TRAINED // BATCH) + [TRAINED % BATCH])
+            for line, count in zip(steps, rows):
+                self.assertEqual(set(line), self.KEYS | {"step", "epoch", "rate", "seconds"})
+                self.assertAlmostEqual(sum(line["confusion"][i][i] for i in range(3)), line["accuracy"] * count, places=4)
+            for i in range(3):
+                for j in range(3):
+                    mean = sum(line["confusion"][i][j] * count for line, count in zip(steps, rows)) / TRAINED
+                    self.assertAlmostEqual(epoch["confusion"][i][j], mean, places=6)
+        self.assertEqual(self.evaluated(file), trained[-1]["test"])
+
+    def test_looking_changes_no_bit(self):
+        file = self.net(length="epochs 3", **self.CLASSES)
+        self.epochs(file, "--log", "run.jsonl")
+        self.nnc("train", file, "--quiet", "--out", "plain.safetensors")
+        self.assertEqual((self.folder / "w.safetensors").read_bytes(), (self.folder / "plain.safetensors").read_bytes())
+
+    def test_the_end_of_a_run_is_what_eval_prints(self):
+        file = self.net(**self.CLASSES)
+        trained = self.nnc("train", file, "--quiet", "--out", "w.safetensors").stdout
+        self.assertIn("test confusion [3, 3]:\n", trained)
+        evaluated = self.nnc("eval", file, "--weights", "w.safetensors").stdout
+        self.assertEqual(sorted(trained.replace("test ", "").splitlines()), sorted(evaluated.splitlines()))
+
+
+class Rate(Table):
+    """The log has the rate of every step, also where it is a schedule, and epochs as everywhere else, from 1."""
+
+    def lines(self, using, *options):
+        self.nnc("train", self.net(using=using, length="steps 20"), "--quiet", "--log", "run.jsonl", "--out", "w.safetensors", *options)
+        return self.log("run.jsonl")
+
+    def rates(self, using, *options):
+        return [line["rate"] for line in self.lines(using, *options)]
+
+    def check_rates(self, found, expected):
+        self.assertEqual(len(found), 20)
+        for step, rate in enumerate(found):
+            self.assertAlmostEqual(rate, expected(step), places=7)
+
+    def test_a_schedule(self):
+        def cosine(step):
+            return 0.05 * (1 + math.cos(math.pi * step / 30))
+        self.check_rates(self.rates("sgd(lr: cosine(0.1, total: 30))"), cosine)
+        self.check_rates(self.rates("sgd(cosine(0.1, total: 30), momentum: 0.9)"), cosine)
+        self.check_rates(self.rates("adam(lr: 0.1)", "--set", "using.lr=0.25"), lambda step: 0.25)
+        self.check_rates(self.rates("adam()"), lambda step: 0.001)
+        self.check_rates(self.rates("sgd(lr: 0.1 / (1 + epoch))"), lambda step: 0.1 / (1 + step // STEPS_PER_EPOCH))
+
+    def test_of_several_optimizers_the_first(self):
+        self.check_rates(self.rates('sgd(lr: 0.1 * (step + 1)) for "*.bias", adam(lr: 0.5)'), lambda step: 0.1 * (step + 1))
+        self.check_rates(self.rates('adam(lr: 0.5), sgd(lr: 0.1) for "*.bias"'), lambda step: 0.5)
+
+    def test_a_resumed_run_goes_on_with_it(self):
+        whole = self.lines("sgd(lr: cosine(0.1, total: 30))")
+        self.lines("sgd(lr: cosine(0.1, total: 30))", "--steps", 9)
+        on = self.lines("sgd(lr: cosine(0.1, total: 30))", "--resume", "w.checkpoint.safetensors")
+        for a, b in zip(whole, on, strict=True):
+            a.pop("seconds"), b.pop("seconds")
+            self.assertEqual(a, b)
+
+    def test_epochs_count_from_one(self):
+        lines = self.lines("sgd(lr: 0.1)")
+        self.assertEqual([line["epoch"] for line in lines], [1 + step // STEPS_PER_EPOCH for step in range(20)])
+        self.assertEqual([epoch["epoch"] for epoch in self.epochs("net.nn")], [1, 2, 3])
 
 
 if __name__ == "__main__":

@@ -105,7 +105,7 @@ class Options(CommandLine):
 
     def test_init_starts_from_weights(self):
         self.train(DIGITS, "first", "--epochs", 2)
-        self.train(DIGITS, "still", "--epochs", 1, "--init", "first.safetensors", "--set", "using.lr=0")
+        self.train(DIGITS, "still", "--epochs", 2, "--init", "first.safetensors", "--set", "using.lr=0")
         self.assertEqual((self.folder / "still.safetensors").read_bytes(), (self.folder / "first.safetensors").read_bytes())
         self.train(DIGITS, "on", "--epochs", 1, "--init", "first.safetensors")
         self.assertNotEqual((self.folder / "on.safetensors").read_bytes(), (self.folder / "first.safetensors").read_bytes())

@@ -121,6 +121,16 @@ TEST_CASE("what is wrong with a command line is said in our words") {
   CHECK(c.wrong({"show", "x.nn", "--stage", "as"}) ==
         "`--stage` takes one of graph, asm, found `as`; `nnc show --help` lists its options");
   CHECK(c.wrong({"show", "x.nn", "--stage"}) == "`--stage` needs a value; `nnc show --help` lists its options");
+  // An option is no value of the one before it, whatever it is; other words that begin with `-` are.
+  CHECK(c.wrong({"show", "x.nn", "--stage", "--quiet"}) == "`--stage` needs a value; `nnc show --help` lists its options");
+  CHECK(c.wrong({"show", "--set", "--stage", "asm", "x.nn"}) == "`--set` needs a value; `nnc show --help` lists its options");
+  CHECK(c.wrong({"show", "x.nn", "--times", "--quite"}) == "`--times` needs a value; `nnc show --help` lists its options");
+  CHECK(c.read({"show", "--set", "-", "x.nn", "--set=--quiet", "--seed", "-3"}).command != nullptr);
+  CHECK(c.set == std::vector<std::string>{"-", "--quiet"});
+  CHECK(c.wrong({"show", "x.nn", "--seed", "99999999999999999999"}) ==
+        "`--seed` takes a whole number of at most 18 digits, found `99999999999999999999`; `nnc show --help` lists its options");
+  CHECK(c.wrong({"show", "x.nn", "--seed", "-99999999999999999999"}) ==
+        "`--seed` takes a whole number of at most 18 digits, found `-99999999999999999999`; `nnc show --help` lists its options");
   CHECK(c.wrong({"show", "x.nn", "fc1", "fc2"}) == "unexpected argument `fc2`; `nnc show --help` lists its options");
   CHECK(c.wrong({"show"}) == "FILE is required; `nnc show --help` lists its options");
   CHECK(c.wrong({"check", "x.nn"}) == "--weights is required; `nnc check --help` lists its options");

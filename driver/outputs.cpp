@@ -1,0 +1,71 @@
+// Files are compared by what they are, not by their names: links and other spellings of a path are seen.
+#include "driver/outputs.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+
+#include <fmt/format.h>
+
+#include "base/diagnostics.h"
+#include "driver/progress.h"
+#include "driver/tensors.h"
+
+namespace nnc {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+/// Elements from `next` on as nested lists of the dimensions from `axis` on.
+Json json_values(const Tensor& t, size_t axis, size_t& next) {
+  if (axis == t.shape.size()) {
+    double v = t.values[next++];
+    return is_float(t.dtype) ? json_number(v) : Json(int64_t(v));
+  }
+  Json list = Json::array();
+  for (int64_t i = 0; i < t.shape[axis]; ++i) list.push_back(json_values(t, axis + 1, next));
+  return list;
+}
+
+}  // namespace
+
+void check_not_an_input(const std::string& output, const std::vector<std::string>& inputs, const std::string& help) {
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(output, error)) return;
+  for (const std::string& input : inputs)
+    if (std::filesystem::equivalent(input, output, error))
+      throw UserError(Code::E0413, fmt::format("cannot write `{}`: this run reads `{}`", output, input), output, help);
+}
+
+std::vector<std::string> source_files(const SourceMap& sources) {
+  std::vector<std::string> paths;
+  for (uint32_t i = 1; i <= sources.file_count(); ++i) paths.push_back(sources.path(FileId{i}));
+  return paths;
+}
+
+Json json_number(double v) { return std::isfinite(v) ? Json(v) : Json(fmt::format("{}", v)); }
+
+Json json_value(const Tensor& t) {
+  size_t next = 0;
+  return json_values(t, 0, next);
+}
+
+void print_report(const std::string& name, const Tensor& t) {
+  if (t.shape.empty()) {
+    std::printf("%s: %s\n", name.c_str(), format_metric(t.values[0]).c_str());
+    return;
+  }
+  std::printf("%s %s:\n", name.c_str(), shape_text(t.shape).c_str());
+  std::vector<std::string> cells;
+  size_t width = 1;
+  for (double v : t.values) {
+    cells.push_back(v == std::floor(v) && std::abs(v) < 1e15 ? fmt::format("{:.0f}", v) : format_metric(v));
+    width = std::max(width, cells.back().size());
+  }
+  size_t columns = size_t(std::max<int64_t>(t.shape.back(), 1));
+  for (size_t i = 0; i < cells.size(); ++i)
+    std::printf("%s%*s%s", i % columns == 0 ? "  " : " ", int(width), cells[i].c_str(), i % columns == columns - 1 ? "\n" : "");
+}
+
+}  // namespace nnc

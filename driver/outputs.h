@@ -1,0 +1,27 @@
+// What commands write: never over what they read; and the values of reports as text and as JSON.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "base/source.h"
+#include "ir/interpreter.h"
+
+namespace nnc {
+
+/// UserError E0413 if `output` is one of the files `inputs`, by whatever name or link; with `help` to it.
+void check_not_an_input(const std::string& output, const std::vector<std::string>& inputs, const std::string& help);
+
+/// The program's own files: the one on the command line and all that it uses.
+std::vector<std::string> source_files(const SourceMap&);
+
+/// A number, or nested lists of the dimensions; NaN and infinity as text.
+nlohmann::ordered_json json_value(const Tensor&);
+nlohmann::ordered_json json_number(double);
+
+/// "loss: 0.2100", or a table: rows of the last dimension, numbers right-aligned. On standard output.
+void print_report(const std::string& name, const Tensor&);
+
+}  // namespace nnc
