@@ -3,6 +3,7 @@
 #include "driver/data.h"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 #include <fmt/format.h>
@@ -59,6 +60,24 @@ std::vector<FieldData> read_block(const DataSpec& data, const std::vector<std::s
   return read_fields(requests);
 }
 
+// A share that sets no row aside: its reports would be of nothing.
+void check_split(const SplitSpec& s, const char* word, int64_t rows) {
+  bool is_share = s.kind == SplitSpec::Kind::random || s.kind == SplitSpec::Kind::last;
+  if (!is_share || rows == 0 || std::llround(s.fraction * double(rows)) > 0) return;
+  const char* last = s.kind == SplitSpec::Kind::last ? "last " : "";
+  Diagnostic d;
+  d.code = Code::E0509;
+  d.span = s.span;
+  d.message = fmt::format("`{} {}{:g}%` of {} row{} sets none aside", word, last, s.fraction * 100, rows, rows == 1 ? "" : "s");
+  if (rows > 1) {
+    double scale = 1;  // of percents, written with as few digits as there may be
+    while (scale * 100 / double(rows) < 1) scale *= 10;
+    double percent = std::ceil(scale * 100 / double(rows)) / scale;
+    d.help.push_back(fmt::format("`{} {}{:g}%` sets {} aside", word, last, percent, std::llround(percent / 100 * double(rows))));
+  }
+  throw UserError(d);
+}
+
 SplitRequest to_request(const SplitSpec& s) {
   if (s.kind == SplitSpec::Kind::random) return {SplitRequest::Kind::random, s.fraction};
   if (s.kind == SplitSpec::Kind::last) return {SplitRequest::Kind::last, s.fraction};
@@ -72,6 +91,8 @@ RunData load_data(const TrainSpec& train, const std::vector<std::string>& replac
   data.fields = read_block(train.data, replacements);
   for (const FieldSpec& f : train.data.fields) data.names.push_back(f.name);
   data.rows = data.fields.empty() ? 0 : data.fields[0].rows;
+  check_split(train.data.test, "test", data.rows);
+  check_split(train.data.valid, "valid", data.rows);
   data.split = split_rows_of_data(data.rows, to_request(train.data.test), to_request(train.data.valid), seed);
   if (train.data.test.kind == SplitSpec::Kind::from) {
     for (const DataSpec& other : train.other_data) {

@@ -76,6 +76,12 @@ class TestRun {
     for (size_t i = 0; i < left.values.size(); ++i) {
       double a = left.values[i], b = right.values[i];
       if (a == b || (std::isnan(a) && std::isnan(b)) || std::abs(a - b) <= x.tolerance * std::max(1.0, std::abs(b))) continue;
+      if (auto first = exact.find("first"); first != exact.end()) {
+        std::string place = left.shape.empty() ? "" : element(left, i) + ": ";
+        return fmt::format("{}{:.9g} {} {:.9g} is false", place, first->second.values[i], x.message,
+                           exact.at("second").values[i]);
+      }
+      if (!x.message.empty()) return fmt::format("{} is false", element(left, i));
       return fmt::format("{} is {:.9g}, expected {:.9g} (tolerance {:g})", element(left, i), a, b, x.tolerance);
     }
     for (const char* side : {"left", "right"}) {

@@ -130,17 +130,32 @@ std::optional<Lowering::Aligned> Lowering::align(const TensorValue& a, const Ten
     std::iota(from_b.begin(), from_b.end(), 0);
   } else {
     std::string only_a, only_b;
+    const Dim *nameless_a = nullptr, *nameless_b = nullptr;
     for (size_t i = 0; i < inverse.size(); ++i)
-      if (inverse[i] < 0) only_a += (only_a.empty() ? "" : ", ") + dims_.show(a.dims[i]);
+      if (inverse[i] < 0) {
+        only_a += (only_a.empty() ? "" : ", ") + dims_.show(a.dims[i]);
+        if (!a.dims[i].named()) nameless_a = &a.dims[i];
+      }
     for (size_t j = 0; j < pairs->size(); ++j)
-      if ((*pairs)[j] < 0) only_b += (only_b.empty() ? "" : ", ") + dims_.show(b.dims[j]);
+      if ((*pairs)[j] < 0) {
+        only_b += (only_b.empty() ? "" : ", ") + dims_.show(b.dims[j]);
+        if (!b.dims[j].named()) nameless_b = &b.dims[j];
+      }
     Diagnostic& d = error(Code::E0106, span, fmt::format("{} would pair every {} with every {}", what, only_a, only_b));
     d.labels.push_back({place(a_span), describe_dims_with_origin(a)});
     d.labels.push_back({place(b_span), describe_dims_with_origin(b)});
-    std::string text = quote(place(b_span), "`y`");
-    bool many = only_a.find(',') != std::string::npos;
+    // Only a dimension with a name can be spread over.
+    if (nameless_a && nameless_b) {
+      d.notes.push_back("dimensions without a name align only in the same place, counted from the right");
+      d.help.push_back(
+          fmt::format("give each of them a name, as in `dim D = {}`; equal names align in any order", dims_.show(*nameless_a)));
+      return std::nullopt;
+    }
+    std::string text = nameless_a ? quote(place(a_span), "`x`") : quote(place(b_span), "`y`");
+    const std::string& over = nameless_a ? only_b : only_a;
+    bool many = over.find(',') != std::string::npos;
     d.help.push_back(fmt::format("if that is meant, write `spread({}, over: {}{}{})`", text.substr(1, text.size() - 2),
-                                 many ? "(" : "", only_a, many ? ")" : ""));
+                                 many ? "(" : "", over, many ? ")" : ""));
     return std::nullopt;
   }
   if (!check_rows(result.dims, span)) return std::nullopt;

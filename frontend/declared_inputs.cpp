@@ -6,6 +6,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <set>
 
 #include "frontend/lowering.h"
 
@@ -27,6 +28,17 @@ void collect_names(const ast::Expr& e, std::vector<const ast::Expr*>& names) {
 
 /// A plain argument, without a shape and a type: a number that the definition computes with, or, by its capital, a size.
 bool is_plain(const ast::Parameter& p) { return !p.dims && !p.type; }
+
+/// Where entry `i` of a head's list stands in a value of `rank` dimensions: in front of `...` entries count from the left, behind
+/// it from the right. Nothing where the value has no such place.
+std::optional<size_t> place_of_entry(const ast::Dims& list, size_t i, size_t rank) {
+  bool is_behind = false;
+  for (size_t k = 0; k < i; ++k) is_behind = is_behind || list.entries[k]->kind == ast::ExprKind::ellipsis;
+  size_t from_right = list.entries.size() - i;
+  if (is_behind && from_right > rank) return std::nullopt;
+  size_t at = is_behind ? rank - from_right : i;
+  return at < rank ? std::optional(at) : std::nullopt;
+}
 
 /// How the input may be described: `--input "label=i32[B, 64]"`.
 std::string description(const ast::Parameter& p) {
@@ -70,7 +82,8 @@ bool Lowering::check_given_sizes(const Definition& d, const std::map<std::string
     is_good = false;
     if (const Global* g = program_.find(*program_.main, name); g && g->dim) {
       Diagnostic& e = error(Code::E0204, g->span, fmt::format("`--dim {}={}`: `{}` is a dim of the file", name, size, name));
-      if (g->file == program_.main) e.help.push_back(fmt::format("`--set {}={}` changes it", name, size));
+      if (std::vector<const Global*> meant = program_.settable_dims(name); meant.size() == 1 && meant[0]->dim == g->dim)
+        e.help.push_back(fmt::format("`--set {}={}` changes it", name, size));
       continue;
     }
     std::string similar = nearest(name, names);
@@ -78,6 +91,32 @@ bool Lowering::check_given_sizes(const Definition& d, const std::map<std::string
           fmt::format("`{}` has no size `{}`{}", d.name(), name,
                       similar.empty() ? "" : fmt::format("; a similar one is `{}`", similar)))
         .help.push_back(names.empty() ? "all its sizes are known" : fmt::format("its sizes are {}", fmt::join(names, ", ")));
+  }
+  return is_good;
+}
+
+// A size given by hand and the same size of an input must be one.
+bool Lowering::check_sizes_agree(const Definition& d, const std::vector<ArgumentSpec>& inputs,
+                                 const std::map<std::string, int64_t>& dims) {
+  bool is_good = true;
+  std::set<std::string> reported;
+  for (const ast::Parameter& p : d.ast->arguments) {
+    const ArgumentSpec* a = find_input(inputs, p.name.text);
+    if (!a || !p.dims) continue;
+    const auto& entries = p.dims->entries;
+    for (size_t i = 0; i < entries.size(); ++i) {
+      std::optional<size_t> at = place_of_entry(*p.dims, i, a->type.shape.size());
+      auto given = dims.find(entries[i]->text);
+      if (entries[i]->kind != ast::ExprKind::name || !at || given == dims.end()) continue;
+      const Extent& actual = a->type.shape[*at];
+      if (actual == Extent{given->second, false} || !reported.insert(given->first).second) continue;
+      is_good = false;
+      std::string option = fmt::format("--dim {}={}", given->first, given->second);
+      Diagnostic& e = error(Code::E0102, entries[i]->span,
+                            fmt::format("dimension `{}` has two sizes: {} by `{}`, {} in `{}`", given->first, given->second,
+                                        option, actual.rows ? "the rows of a batch" : std::to_string(actual.size), a->name));
+      e.help.push_back(fmt::format("leave `{}` out: `{}` gives this size", option, a->name));
+    }
   }
   return is_good;
 }
@@ -137,15 +176,11 @@ std::optional<std::vector<ArgumentSpec>> Lowering::declared_inputs(const Definit
   for (const ast::Parameter& p : d.ast->arguments) {
     const ArgumentSpec* a = find_input(described, p.name.text);
     if (!a || !p.dims) continue;
-    // In front of `...` entries count from the left, behind it from the right.
     const auto& entries = p.dims->entries;
-    size_t behind = 0;
-    for (size_t i = 0; i < entries.size(); ++i) {
-      if (entries[i]->kind == ast::ExprKind::ellipsis) behind = a->type.shape.size() - entries.size();
-      size_t at = i + behind;
-      if (entries[i]->kind == ast::ExprKind::name && is_open(entries[i]->text) && at < a->type.shape.size())
-        bind_size(entries[i]->text, a->type.shape[at], entries[i]->span);
-    }
+    for (size_t i = 0; i < entries.size(); ++i)
+      if (std::optional<size_t> at = place_of_entry(*p.dims, i, a->type.shape.size());
+          at && entries[i]->kind == ast::ExprKind::name && is_open(entries[i]->text))
+        bind_size(entries[i]->text, a->type.shape[*at], entries[i]->span);
   }
   if (is_open("B")) bind_dimension("B", rows_, d.ast->head_span);
 
@@ -201,7 +236,7 @@ std::optional<BuiltGraph> Lowering::build_declared(const std::string& name, cons
                                                    const std::map<std::string, int64_t>& dims) {
   const Global* g = find_evaluated(name);
   const Definition* d = g ? choose_declared(*g, described) : nullptr;
-  if (!d || !check_given_sizes(*d, dims)) return std::nullopt;
+  if (!d || !check_given_sizes(*d, dims) || !check_sizes_agree(*d, described, dims)) return std::nullopt;
   std::optional<std::vector<ArgumentSpec>> inputs = declared_inputs(*d, described, dims);
   return inputs ? build_call(*d, *inputs, dims, {}) : std::nullopt;
 }

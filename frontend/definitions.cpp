@@ -72,7 +72,7 @@ std::optional<BuiltGraph> Lowering::build_definition(const std::string& name, co
       break;
     }
   }
-  return check_given_sizes(*d, dims) ? build_call(*d, actual, dims, {}) : std::nullopt;
+  return check_given_sizes(*d, dims) && check_sizes_agree(*d, actual, dims) ? build_call(*d, actual, dims, {}) : std::nullopt;
 }
 
 std::optional<BuiltGraph> Lowering::build_call(const Definition& d, const std::vector<ArgumentSpec>& actual,

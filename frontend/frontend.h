@@ -168,7 +168,7 @@ class Module {
     enum class Kind : uint8_t { equal, check_gradients, decided };
     Kind kind{};
     Span span;
-    Graph graph;          ///< equal: outputs "left", "right"; check_gradients: inputs "x0", ... with `inputs` as values, output "result"
+    Graph graph;          ///< equal: outputs "left", "right", of a comparison "first", "second" too; check_gradients: inputs "x0", ... with `inputs` as values, output "result"
     std::vector<std::pair<std::string, std::vector<double>>> inputs;
     /// A gradient that the expectation mentions: graph input `input` stands for the gradient of the sum of node `of` with respect to node
     /// `wrt`. Whoever evaluates the expectation differentiates and feeds them, in this order.
@@ -180,7 +180,7 @@ class Module {
     std::vector<ParameterSpec> parameters;  ///< persistents of `graph`: layers that the test instantiates
     double tolerance = 1e-6;
     bool passed = false;  ///< decided
-    std::string message;  ///< decided and failed: why
+    std::string message;  ///< decided and failed: why; equal: the comparison, as in ">", or "true" of another truth value
   };
   struct Test {
     std::string name;

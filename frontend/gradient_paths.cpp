@@ -1,10 +1,13 @@
 // Does every parameter reach the loss, and does a gradient come back to it? Two reachability walks from the loss towards the
 // parameters: one along all operands (E0203), one along those that carry a gradient (E0302). The path that is reported is the
-// shortest one.
+// shortest one. What does not reach the loss is one error for all parameters that meet on their ways to nowhere, or begin
+// at one place of the text: they are lost with one value.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
-#include <deque>
+#include <map>
+#include <numeric>
 
 #include "frontend/lowering.h"
 #include "ir/gradient_flow.h"
@@ -34,6 +37,55 @@ std::string_view blocking_name(Op op) {
 
 }  // namespace
 
+void Lowering::report_lost_parameters(const std::vector<bool>& reaches) {
+  if (program_.loses_values) return;  // which has been reported, and is why
+  // The parts of the graph that lead to nowhere, each known by its first node. Data and constants join nothing.
+  std::vector<uint32_t> part(graph_.size());
+  std::iota(part.begin(), part.end(), 0);
+  auto first_of = [&](uint32_t i) {
+    while (part[i] != i) i = part[i] = part[part[i]];
+    return i;
+  };
+  for (uint32_t i = 0; i < graph_.size(); ++i)
+    for (NodeId o : graph_[NodeId{i}].operands) {
+      bool joins = graph_[o].op == Op::parameter || !graph_[o].operands.empty();
+      if (reaches[i] || reaches[o.value] || !joins) continue;
+      uint32_t a = first_of(i), b = first_of(o.value);
+      part[std::max(a, b)] = std::min(a, b);
+    }
+  // The rounds of a `repeat` and calls of one layer lose theirs at one place.
+  std::map<uint32_t, size_t> group_of;  // by the first node of the part
+  std::vector<std::vector<const ParameterSpec*>> groups;
+  for (const ParameterSpec& p : parameters_) {
+    uint32_t node = known_.at(p.persistent.name).node.value;
+    if (p.persistent.kind != PersistentKind::parameter || reaches[node]) continue;
+    auto [it, is_new] = group_of.try_emplace(first_of(node), groups.size());
+    for (size_t i = 0; is_new && i < groups.size(); ++i)
+      if (groups[i][0]->persistent.span == p.persistent.span) it->second = i;
+    if (it->second == groups.size()) groups.emplace_back();
+    groups[it->second].push_back(&p);
+  }
+  for (const std::vector<const ParameterSpec*>& together : groups) {
+    const Persistent& p = together[0]->persistent;
+    size_t others = together.size() - 1;
+    std::string message = fmt::format("parameter `{}` never reaches the loss, so it cannot train", p.name);
+    if (others > 0)
+      message = fmt::format("`{}` and {} other parameter{} never reach the loss, so they cannot train", p.name, others,
+                            others == 1 ? "" : "s");
+    Diagnostic& d = error(Code::E0203, p.span, message);
+    constexpr size_t most = 7;
+    if (others > 0) {
+      std::vector<std::string> names;
+      for (size_t i = 1; i < together.size() && i <= most; ++i)
+        names.push_back(fmt::format("`{}`", together[i]->persistent.name));
+      d.notes.push_back(fmt::format("the other{} {}{}", others == 1 ? " is" : "s are", fmt::join(names, ", "),
+                                    others > most ? fmt::format(" and {} more", others - most) : ""));
+    }
+    d.help.push_back(others > 0 ? "use in the result what is made with them, remove it, or mark it `frozen`"
+                                : "remove it, use it in the result, or mark it `frozen`");
+  }
+}
+
 void Lowering::check_gradient_paths(NodeId loss) {
   std::vector<bool> reaches(graph_.size(), false), carries(graph_.size(), false);
   std::vector<NodeId> toward(graph_.size());  // the next node on a way to the loss
@@ -49,22 +101,12 @@ void Lowering::check_gradient_paths(NodeId loss) {
       if (carries[i] && !blocks_gradient(graph_, NodeId{i}, int(k))) carries[o] = true;
     }
   }
-  std::vector<bool> feeds_state(graph_.size(), false);
-  for (const Update& u : graph_.updates) feeds_state[u.node.value] = true;
-  for (uint32_t i = graph_.size(); i-- > 0;)
-    if (feeds_state[i])
-      for (NodeId o : graph_[NodeId{i}].operands) feeds_state[o.value] = true;
+  report_lost_parameters(reaches);
   for (const ParameterSpec& p : parameters_) {
     if (p.persistent.kind != PersistentKind::parameter) continue;
     const Known& known = known_.at(p.persistent.name);
     NodeId node = known.node;
-    if (carries[node.value]) continue;
-    if (!reaches[node.value]) {
-      Diagnostic& d = error(Code::E0203, p.persistent.span,
-                            fmt::format("parameter `{}` never reaches the loss, so it cannot train", p.persistent.name));
-      d.help.push_back("remove it, use it in the result, or mark it `frozen`");
-      continue;
-    }
+    if (carries[node.value] || !reaches[node.value]) continue;
     // Walk toward the loss; the blocking operation is the last one without a gradient before the part of the way that has one.
     std::string path = p.persistent.name;
     NodeId at = node, blocking = node;

@@ -123,7 +123,11 @@ Value Lowering::global_value(const SourceFile& file, std::string_view name, Span
       Frame top;
       top.file = g->file;
       FrameScope scope(*this, top);
-      const std::string* overridden = g->file == program_.main ? program_.override_of(name) : nullptr;
+      const std::string* overridden = program_.override_of(name);
+      if (overridden) {
+        std::vector<const Global*> meant = program_.settable_dims(name);
+        if (meant.size() != 1 || meant[0]->dim != g->dim) overridden = nullptr;
+      }
       uint32_t id = declare_dim(*g->dim, 0, overridden);
       globals_[g->dim] = id ? dim_value(id) : poison();
       evaluating_.erase(g->dim);

@@ -271,10 +271,12 @@ class Lowering {
   std::optional<SourceSpec> evaluate_source(const ast::Expr& e);
   std::optional<SplitSpec> evaluate_split(const ast::Split& split);
   void check_gradient_paths(NodeId loss);
+  void report_lost_parameters(const std::vector<bool>& reaches);
   Value evaluate_override(const std::string& text, Span span);
   Value evaluate_hyperparameter(const ast::Expr& e, const std::string& path, std::vector<ScalarSpec>* scalars);
   Value as_run_scalar(Value v, const std::string& path, Span span, bool is_tested, std::vector<ScalarSpec>* scalars);
   Value option_value(const ast::Argument& a, const std::string& path);
+  bool check_options_once(const std::vector<ast::Argument>& options, std::string_view of);
   void read_using(const ast::Stmt& s, TrainSpec& spec);
   void execute_expect(const ast::Stmt& s, Module::Test& test);
   void execute_expect_error(const ast::Stmt& s, Module::Test& test);
@@ -286,6 +288,8 @@ class Lowering {
   static bool is_near(const Value& a, const Value& b, double tolerance);
   void read_tolerance(const ast::Stmt& s, std::string_view word, double& tolerance);
   void compare(const Value& a, const Value& b, const ast::Expr& e, Module::Expectation x, Module::Test& test);
+  void expect_truth(const TensorValue& t, const ast::Expr& e, Module::Expectation x, Module::Test& test,
+                    const std::vector<Output>& sides);
   void bind_local_definitions(const std::vector<ast::StmtPtr>& statements);
   void try_local_definitions(const std::vector<ast::StmtPtr>& statements);
   std::optional<BuiltGraph> build_call(const Definition& d, const std::vector<ArgumentSpec>& actual,
@@ -295,6 +299,8 @@ class Lowering {
   std::optional<std::vector<ArgumentSpec>> declared_inputs(const Definition& d, std::vector<ArgumentSpec> described,
                                                            const std::map<std::string, int64_t>& dims);
   bool check_given_sizes(const Definition& d, const std::map<std::string, int64_t>& dims);
+  bool check_sizes_agree(const Definition& d, const std::vector<ArgumentSpec>& inputs,
+                         const std::map<std::string, int64_t>& dims);
   void report_missing_size(const Definition& d, const ast::Parameter& p);
   Dim class_size_from_others(const Definition& d, const std::string& name, const std::vector<ArgumentSpec>& actual);
   void try_call(const Definition& d);

@@ -102,6 +102,7 @@ std::unique_ptr<Module> load_module(SourceMap& sources, FileId file, const LoadO
   // With other values than those asked for, what the file's own lines say would be about another program.
   if (!check([&](Diagnostics& d) { check_overrides(program, d); })) return nullptr;
   check([&](Diagnostics& d) { check_names(program, d); });
+  program.loses_values = !check([&](Diagnostics& d) { check_lost_values(program, d); });
   check([&](Diagnostics& d) { Lowering(program, d, {true}).check_globals(); });
   std::set<const Definition*> finished;
   if (module->has_train()) {

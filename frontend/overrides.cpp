@@ -1,6 +1,6 @@
-// --set PATH=VALUE: a path names a `dim` of the file or an option of the train block. What exists is listed when a path is wrong.
-// Options of their own (`--epochs 3`) arrive as overrides whose path is the option. Values are checked here, once each, since a
-// wrong one stands on the command line and not in the file.
+// --set PATH=VALUE: a path names a `dim` of the file (or of one that it uses) or an option of the train block. What exists is
+// listed when a path is wrong. Options of their own (`--epochs 3`) arrive as overrides whose path is the option. Values are
+// checked here, once each, since a wrong one stands on the command line and not in the file.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <optional>
+#include <set>
 
 #include "frontend/program.h"
 
@@ -45,8 +46,11 @@ void add_arguments(const Program& program, const ast::Expr& call, const Definiti
 
 std::vector<Settable> list_settable(const Program& program) {
   std::vector<Settable> all;
-  for (const auto& [name, g] : program.main->globals)
-    if (g.dim && g.file == program.main) all.push_back({name, false, true});
+  std::set<std::string> dims;
+  for (const SourceFile& file : program.files)
+    for (const auto& [name, g] : file.globals)
+      if (g.dim && !file.is_std && program.settable_dims(name).size() == 1) dims.insert(name);
+  for (const std::string& name : dims) all.push_back({name, false, true});
   if (!program.main->train) return all;
   for (const char* p : {"data.batch", "epochs", "steps", "seed", "save.every", "report.every", "using.clip_norm"})
     all.push_back({p});
@@ -133,6 +137,8 @@ void check_overrides(Program& program, Diagnostics& diagnostics) {
   std::vector<Settable> settable = list_settable(program);
   std::vector<std::string> paths;
   for (const Settable& s : settable) paths.push_back(s.path);
+  bool is_partial =
+      std::any_of(program.files.begin(), program.files.end(), [](const SourceFile& f) { return f.tree->has_errors; });
   std::string epochs, steps;  // as written
   for (Override& o : program.overrides) {
     std::string written = written_form(o), name = o.path.starts_with("--") ? o.path : normal_path(o.path);
@@ -144,6 +150,18 @@ void check_overrides(Program& program, Diagnostics& diagnostics) {
         diagnostics.report(fault->first, {}, fault->second).place = written;
       continue;
     }
+    if (std::vector<const Global*> meant = program.settable_dims(o.path); !meant.empty()) {
+      std::vector<std::string> places;
+      for (const Global* g : meant) places.push_back(program.sources->describe_line(g->span));
+      Diagnostic& d = diagnostics.report(
+          Code::E0610, {}, fmt::format("`{}` could be any of {} dims: {}", o.path, meant.size(), fmt::join(places, ", ")));
+      d.place = written;
+      const std::string &path = meant[0]->file->path, &folder = program.main->folder;
+      d.help.push_back(fmt::format("take the one that is meant into {}: `use \"{}\" {{ {} }}`", program.main->path,
+                                   path.starts_with(folder) ? path.substr(folder.size()) : path, o.path));
+      continue;
+    }
+    if (is_partial) continue;  // it may stand in what could not be read
     std::string similar = nearest(o.path, paths);
     Diagnostic& d = diagnostics.report(Code::E0610, {},
                                        fmt::format("nothing that can be set is called `{}`{}", o.path,

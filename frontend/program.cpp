@@ -27,6 +27,17 @@ const std::string* Program::override_of(std::string_view path) const {
   return found;
 }
 
+std::vector<const Global*> Program::settable_dims(std::string_view name) const {
+  auto seen = main->globals.find(name);
+  if (seen != main->globals.end() && seen->second.dim) return {&seen->second};
+  std::vector<const Global*> found;
+  for (const SourceFile& file : files) {
+    auto own = file.globals.find(name);
+    if (!file.is_std && own != file.globals.end() && own->second.dim && own->second.file == &file) found.push_back(&own->second);
+  }
+  return found;
+}
+
 namespace {
 
 class Loader {

@@ -44,10 +44,13 @@ struct Program {
   std::deque<Definition> definitions;
   SourceFile* main = nullptr;
   std::vector<Override> overrides;
+  bool loses_values = false;  ///< a `let` of it is lost (E0214): parameters that do not reach the loss are a consequence
 
   const Global* find(const SourceFile& file, std::string_view name) const;
   /// The value given by --set for a path, or null.
   const std::string* override_of(std::string_view path) const;
+  /// What --set may mean by a dim's name: that of the main file, own or taken by `use`; otherwise those of the files it uses.
+  std::vector<const Global*> settable_dims(std::string_view name) const;
 };
 }  // namespace source
 using source::Program;
@@ -67,6 +70,9 @@ std::string with_article(std::string_view noun);
 
 /// Help for a `B` that stands for nothing.
 inline constexpr std::string_view how_rows_are_named = "the rows of a batch have this name where an argument has them: `x[B, 64]`";
+
+/// Reports a `let` whose value is lost at the end of a `repeat` or an `if`, though it was meant to stay (E0214).
+void check_lost_values(const Program& program, Diagnostics& diagnostics);
 
 /// Reports unknown names in definitions, whether anyone calls them or not (E0201).
 void check_names(const Program& program, Diagnostics& diagnostics);

@@ -19,6 +19,7 @@ bool becomes_tensor(const Value& v) { return v.is(ValueKind::tensor) || v.is(Val
 
 // `tolerance` is the only option of `expect` and `check_gradients`.
 void Lowering::read_tolerance(const ast::Stmt& s, std::string_view word, double& tolerance) {
+  check_options_once(s.options, word);
   for (const ast::Argument& a : s.options) {
     if (a.name->text != "tolerance") {
       error(Code::E0204, a.name->span, fmt::format("`{}` has no option `{}`", word, a.name->text))
@@ -124,6 +125,24 @@ void Lowering::execute_expect(const ast::Stmt& s, Module::Test& test) {
     compare(a, b, e, x, test);
     return;
   }
+  if (e.kind == ast::ExprKind::binary && e.binary_op > ast::BinaryOp::equal && e.binary_op <= ast::BinaryOp::greater_equal) {
+    const ast::Expr &left = *e.operands[0], &right = *e.operands[1];
+    Value a = evaluate(left), b = evaluate(right);
+    if (is_poison(a) || is_poison(b)) return;
+    Value v = combine(e.binary_op, a, b, e.span, left.span, right.span);
+    x.message = program_.sources->text(e.op_span);
+    bool has_numbers = a.is(ValueKind::number) && b.is(ValueKind::number);
+    if (v.is(ValueKind::boolean))
+      return decide(v.boolean, has_numbers ? fmt::format("{} {} {} is false", show(a), x.message, show(b)) : "it is false");
+    std::optional<TensorValue> s = as_tensor(a, left.span), t = as_tensor(b, right.span);
+    if (is_poison(v) || !s || !t) return;
+    std::optional<Aligned> sides =
+        align(to_float(*s, left.span), to_float(*t, right.span), fmt::format("`{}`", x.message), e.span, left.span, right.span);
+    NNC_CHECK(sides, "sides that were compared do not align");
+    for (auto [tensor, side] : {std::pair{&*s, &sides->a}, std::pair{&*t, &sides->b}})
+      if (tensor->dims.empty() && !sides->dims.empty()) *side = builder(e.span).broadcast(*side, shape_of(sides->dims), {});
+    return expect_truth(v.tensor, e, std::move(x), test, {{"first", sides->a}, {"second", sides->b}});
+  }
   Value v = evaluate(e);
   if (is_poison(v)) return;
   if (v.is(ValueKind::boolean)) return decide(v.boolean, "it is false");
@@ -133,8 +152,19 @@ void Lowering::execute_expect(const ast::Stmt& s, Module::Test& test) {
     error(Code::E0206, e.span, "`expect` needs something that is true or false").help.push_back("write `expect a == b`");
     return;
   }
-  Value whole = Value::of(cast(*t, DType::f32, e.span));
-  compare(whole, Value::of(constant(1, DType::f32, t->dims, e.span)), e, x, test);
+  x.message = "true";
+  expect_truth(*t, e, std::move(x), test, {});
+}
+
+// Every element is true; where one is not, the message shows what `sides` have in its place.
+void Lowering::expect_truth(const TensorValue& t, const ast::Expr& e, Module::Expectation x, Module::Test& test,
+                            const std::vector<Output>& sides) {
+  x.kind = Module::Expectation::Kind::equal;
+  std::vector<Output> outputs{{"left", cast(t, DType::f32, e.span).node},
+                              {"right", constant(1, DType::f32, t.dims, e.span).node}};
+  outputs.insert(outputs.end(), sides.begin(), sides.end());
+  keep_needed(x, outputs);
+  test.expectations.push_back(std::move(x));
 }
 
 // What the outputs, and the gradients they mention, depend on.

@@ -1,8 +1,10 @@
 // The data and train blocks: what a run needs beside graphs (TrainSpec), and the forward graph with loss and reports.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "base/check.h"
 #include "frontend/lowering.h"
@@ -58,7 +60,7 @@ std::optional<SourceSpec> Lowering::evaluate_source(const ast::Expr& e) {
   std::string takes = has_key ? "one file and one key" : "one file";
   std::string_view only_option = has_key ? "key" : spec.kind == S::csv ? "columns" : spec.kind == S::text ? "context" : "";
   size_t texts = 0;  // those without a name: the file, then the key
-  bool is_good = true, is_empty = false;
+  bool is_good = check_options_once(e.arguments, name), is_empty = false;
   for (const ast::Argument& a : e.arguments) {
     std::string option = a.name ? a.name->text : "";
     if (option.empty() || (option == "key" && has_key)) {
@@ -67,7 +69,7 @@ std::optional<SourceSpec> Lowering::evaluate_source(const ast::Expr& e) {
         error(Code::E0206, a.value->span, fmt::format("`{}` needs {} in quotes", name, is_key ? "a key" : "a file"));
         is_good = false;
       } else if (is_key && (!has_key || !spec.key.empty())) {
-        error(Code::E0204, a.span, fmt::format("`{}` takes {}", name, takes));
+        if (is_good) error(Code::E0204, a.span, fmt::format("`{}` takes {}", name, takes));
         is_good = false;
       } else if (is_key) {
         spec.key = a.value->text;
@@ -80,14 +82,16 @@ std::optional<SourceSpec> Lowering::evaluate_source(const ast::Expr& e) {
       const ast::Expr& c = *a.value;
       if (c.kind == ast::ExprKind::range) {
         std::optional<int64_t> first = evaluate_integer(*c.operands[0], "a column", 0),
-                               end = evaluate_integer(*c.operands[1], "a column", 1);
+                               end = evaluate_integer(*c.operands[1], "the end of a range of columns", 0);
         is_good = is_good && first && end;
         if (first && end) {
           spec.has_range = true;
           spec.first_column = *first;
           spec.end_column = *end;
           if (*first >= *end) {
-            error(Code::E0304, c.span, "this range of columns is empty");
+            error(Code::E0304, c.span, fmt::format("this range of columns {}", *first > *end ? "runs backwards" : "is empty"))
+                .help.push_back(fmt::format("`a..b` is from a to the one before b{}",
+                                            *first > *end ? fmt::format(": write `{}..{}`", *end, *first) : ""));
             is_good = false;
           }
         }
@@ -303,6 +307,21 @@ void Lowering::bind_data(const DataSpec& data) {
 
 // --- options ---
 
+/// Whether no option stands twice; each that does is reported where it comes again.
+bool Lowering::check_options_once(const std::vector<ast::Argument>& options, std::string_view of) {
+  bool is_good = true;
+  for (auto a = options.begin(); a != options.end(); ++a) {
+    if (!a->name) continue;
+    auto first =
+        std::find_if(options.begin(), a, [&](const ast::Argument& o) { return o.name && o.name->text == a->name->text; });
+    if (first == a) continue;
+    error(Code::E0204, a->span, fmt::format("`{}` of `{}` is given twice", a->name->text, of))
+        .labels.push_back({first->span, "the first"});
+    is_good = false;
+  }
+  return is_good;
+}
+
 Value Lowering::evaluate_override(const std::string& text, Span) {
   if (text == "true" || text == "false") return Value::of_bool(text == "true");
   if (text == "all" || text == "none" || text == "same") return Value::of_text(ValueKind::symbol, text);
@@ -373,6 +392,7 @@ TrainSpec Lowering::evaluate_train_spec() {
       return found;
     };
     auto allow = [&](std::initializer_list<std::string_view> names) {
+      check_options_once(s.options, word);
       for (const ast::Argument& a : s.options) {
         if (std::find(names.begin(), names.end(), a.name->text) != names.end()) continue;
         std::string similar = nearest(a.name->text, std::vector<std::string>(names.begin(), names.end()));
@@ -538,8 +558,12 @@ std::optional<BuiltGraph> Lowering::build_train(const TrainSpec& spec) {
           error(Code::E0305, a.value->span, "this report has no name").help.push_back("write `report name: ...`");
           continue;
         }
-        if (name == "loss") {
-          error(Code::E0305, a.span, "`loss` is reported in any case").help.push_back("write `report name: ...`");
+        static const std::set<std::string> taken{"epoch", "loss", "rate", "seconds", "step", "test"};
+        if (taken.count(name)) {
+          Diagnostic& d = error(Code::E0305, a.span, fmt::format("a report cannot be called `{}`", name));
+          d.notes.push_back(fmt::format("`--log` and `--json` have keys of their own called {}", fmt::join(taken, ", ")));
+          if (name == "loss") d.notes.push_back("what is minimized is reported as `loss` in any case");
+          d.help.push_back(a.name ? "choose another name" : "give it a name of its own: `report name: ...`");
           continue;
         }
         if (auto [it, is_new] = report_names.emplace(name, a.span); !is_new) {

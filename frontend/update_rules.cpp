@@ -1,10 +1,11 @@
 // `using sgd(...)`, `using adam(...) for "*.bias"`: the most specific pattern that matches a parameter's full name wins, that is
-// the one with the most letters beside its stars; the later of two equals.
+// the one with the most letters beside its stars; the later of two equals. Two that could never both be used are an error.
 #include "frontend/update_rules.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "frontend/lowering.h"
 
@@ -20,14 +21,66 @@ bool matches_pattern(std::string_view pattern, std::string_view name) {
   return !name.empty() && name[0] == pattern[0] && matches_pattern(pattern.substr(1), name.substr(1));
 }
 
+namespace {
+
+/// One optimizer of a `using` clause.
+struct Group {
+  const ast::Argument* item;
+  std::string prefix;
+  int letters;                     // of the pattern, -1 without
+  std::vector<std::string> names;  // of the parameters that it updates
+  bool covers(std::string_view name) const { return !item->pattern || matches_pattern(item->pattern->text, name); }
+};
+
+// Two optimizers for the same parameters: one of them would do nothing, whatever the model is.
+bool report_twins(const std::vector<Group>& groups, Diagnostics& diagnostics) {
+  bool found = false;
+  for (size_t i = 1; i < groups.size(); ++i)
+    for (size_t j = 0; j < i; ++j) {
+      const ast::Argument &first = *groups[j].item, &second = *groups[i].item;
+      if (first.pattern.has_value() != second.pattern.has_value() ||
+          (first.pattern && first.pattern->text != second.pattern->text))
+        continue;
+      Diagnostic& d = diagnostics.report(Code::E0306, first.pattern ? second.pattern->span : second.span,
+                                         first.pattern ? fmt::format("two optimizers are for \"{}\"", first.pattern->text)
+                                                       : "two optimizers are for all parameters");
+      d.labels.push_back({first.pattern ? first.pattern->span : first.span, "the first"});
+      d.help.push_back(first.pattern ? "remove one of them"
+                                     : "remove one, or say what it is for: `sgd(lr: 0.01) for \"*.bias\"`");
+      found = true;
+      break;
+    }
+  return found;
+}
+
+// An optimizer without work: nothing matches its pattern, or others take what does.
+void report_idle(const Group& idle, const std::vector<Group>& groups, const std::vector<ParameterSpec>& parameters,
+                 Diagnostics& diagnostics) {
+  const ast::Text& pattern = *idle.item->pattern;
+  std::vector<std::pair<const Group*, std::string>> takers;  // with the first name that each takes
+  for (const ParameterSpec& p : parameters) {
+    const std::string& name = p.persistent.name;
+    if (p.persistent.kind != PersistentKind::parameter || !idle.covers(name)) continue;
+    for (const Group& g : groups)
+      if (std::find(g.names.begin(), g.names.end(), name) != g.names.end() &&
+          std::none_of(takers.begin(), takers.end(), [&](const auto& t) { return t.first == &g; }))
+        takers.emplace_back(&g, name);
+  }
+  if (takers.empty()) {
+    diagnostics.report(Code::E0306, pattern.span, fmt::format("no trainable parameter matches \"{}\"", pattern.text));
+    return;
+  }
+  Diagnostic& d =
+      diagnostics.report(Code::E0306, pattern.span,
+                         fmt::format("no parameter is left for \"{}\": other patterns take all that match it", pattern.text));
+  for (const auto& [g, name] : takers) d.labels.push_back({g->item->pattern->span, fmt::format("takes `{}`", name)});
+  d.notes.push_back("the pattern with the most letters wins, of two with as many the later");
+}
+
+}  // namespace
+
 std::vector<UpdateRule> make_update_rules(const Program& program, const std::vector<ParameterSpec>& parameters,
                                           Diagnostics& diagnostics, std::vector<ScalarSpec>* scalars) {
-  struct Group {
-    const ast::Argument* item;
-    std::string prefix;
-    int letters;  // of the pattern, -1 without
-    bool is_used = false;
-  };
   std::vector<Group> groups;
   for (const ast::StmtPtr& s : program.main->train->statements) {
     if (s->kind != ast::StmtKind::clause || s->name.text != "using") continue;
@@ -35,12 +88,13 @@ std::vector<UpdateRule> make_update_rules(const Program& program, const std::vec
       int letters = -1;
       if (a.pattern)
         letters = int(std::count_if(a.pattern->text.begin(), a.pattern->text.end(), [](char c) { return c != '*'; }));
-      groups.push_back({&a, groups.empty() ? "using" : fmt::format("using{}", groups.size() + 1), letters, false});
+      groups.push_back({&a, groups.empty() ? "using" : fmt::format("using{}", groups.size() + 1), letters, {}});
     }
   }
+  bool has_twins = report_twins(groups, diagnostics);
   std::vector<UpdateRule> rules;
   auto build = [&](Group& g, const ParameterSpec& p) {
-    g.is_used = true;
+    g.names.push_back(p.persistent.name);
     Diagnostics found;
     std::optional<UpdateRule> rule = Lowering(program, found, {true}).build_update_rule(*g.item, g.prefix, p, scalars);
     for (const Diagnostic& d : found.items()) {
@@ -61,7 +115,7 @@ std::vector<UpdateRule> make_update_rules(const Program& program, const std::vec
     if (p.persistent.kind != PersistentKind::parameter) continue;
     Group* best = nullptr;
     for (Group& g : groups) {
-      if (g.letters >= 0 && !matches_pattern(g.item->pattern->text, p.persistent.name)) continue;
+      if (!g.covers(p.persistent.name)) continue;
       if (!best || g.letters >= best->letters) best = &g;
     }
     if (!best) {
@@ -74,9 +128,7 @@ std::vector<UpdateRule> make_update_rules(const Program& program, const std::vec
     if (std::optional<UpdateRule> rule = build(*best, p)) rules.push_back(std::move(*rule));
   }
   for (const Group& g : groups)
-    if (!g.is_used && g.item->pattern)
-      diagnostics.report(Code::E0306, g.item->pattern->span,
-                         fmt::format("no trainable parameter matches \"{}\"", g.item->pattern->text));
+    if (g.names.empty() && g.item->pattern && !has_twins) report_idle(g, groups, parameters, diagnostics);
   return rules;
 }
 

@@ -80,16 +80,26 @@ TEST_CASE("what a source is given", "[frontend][data_block]") {
        "  help it has `columns`"},
       {R"(data d { x : f32 = csv("d.csv", columns: 4..4) }
 )" + training,
-       "E0304 `4..4`: this range of columns is empty"},
+       "E0304 `4..4`: this range of columns is empty\n"
+       "  help `a..b` is from a to the one before b"},
       {R"(data d { x : f32 = csv("d.csv", columns: 4..2) }
 )" + training,
-       "E0304 `4..2`: this range of columns is empty"},
+       "E0304 `4..2`: this range of columns runs backwards\n"
+       "  help `a..b` is from a to the one before b: write `2..4`"},
+      {R"(data d { x : f32 = csv("d.csv", columns: 4..0) }
+)",
+       "E0304 `4..0`: this range of columns runs backwards\n"
+       "  help `a..b` is from a to the one before b: write `0..4`"},
+      {R"(data d { x : f32 = csv("d.csv", columns: 0, columns: 1) }
+)",
+       "E0204 `columns: 1`: `columns` of `csv` is given twice\n"
+       "  label `columns: 0`: the first"},
       {R"(data d { x : f32 = csv("d.csv", columns: -1..2) }
 )" + training,
        "E0304 `-1`: a column must be a whole number, at least 0, and known at compile time"},
       {R"(data d { x : f32 = csv("d.csv", columns: 0..2.5) }
 )" + training,
-       "E0304 `2.5`: a column must be a whole number, at least 1, and known at compile time"},
+       "E0304 `2.5`: the end of a range of columns must be a whole number, at least 0, and known at compile time"},
       {R"(data d { x : f32 = csv("d.csv", columns: 1.5) }
 )" + training,
        "E0304 `1.5`: a column must be a whole number, at least 0, and known at compile time"},

@@ -121,6 +121,21 @@ TEST_CASE("classes of an input that nobody gave", "[frontend][definition]") {
   CHECK(declared("either", {}, {described("x", DType::i32, {rows, {5, false}})}) == "x i32[B, 5] of 9 -> f32[B, 5]");
 }
 
+TEST_CASE("a size that an input gives is not given otherwise", "[frontend][definition]") {
+  const ArgumentSpec x = described("x", DType::f32, {rows, {4, false}});
+  CHECK(declared("both", {{"T", 3}}, {x}) ==
+        "E0102 `T`: dimension `T` has two sizes: 3 by `--dim T=3`, 4 in `x`\n  help leave `--dim T=3` out: `x` gives this size");
+  CHECK(declared("both", {{"T", 4}}, {x}) == "x f32[B, 4], y f32[B, 4] -> f32[B, 4]");
+  CHECK(declared("both", {{"B", 4}}, {x}) ==
+        "E0102 `B`: dimension `B` has two sizes: 4 by `--dim B=4`, the rows of a batch in `x`\n"
+        "  help leave `--dim B=4` out: `x` gives this size");
+  // Behind `...` places count from the right.
+  CHECK(declared("any", {{"T", 4}}, {described("x", DType::f32, {{2, false}, {3, false}, {4, false}})}) ==
+        "x f32[2, 3, 4] -> f32[2, 3, 4]");
+  CHECK(declared("any", {{"T", 2}}, {described("x", DType::f32, {{2, false}, {3, false}, {4, false}})}) ==
+        "E0102 `T`: dimension `T` has two sizes: 2 by `--dim T=2`, 4 in `x`\n  help leave `--dim T=2` out: `x` gives this size");
+}
+
 TEST_CASE("a size that the definition does not have is no size that it ignores", "[frontend][definition]") {
   CHECK(declared("plain", {{"Typo", 3}}) ==
         "E0204 `fn plain(x[B, High * Wide - 4])`: `plain` has no size `Typo`\n  help its sizes are B");

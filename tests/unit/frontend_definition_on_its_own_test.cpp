@@ -80,6 +80,12 @@ TEST_CASE("sizes come from inputs, defaults and the command line", "[frontend][d
   CHECK(built("in_classes", {classes}).substr(0, 5) == "E0102");
 }
 
+TEST_CASE("a size that an array has is not given otherwise", "[frontend][definition]") {
+  CHECK(built("two", {x}, {{"T", 3}, {"B", 2}}) == "result.0 f32[2, 3], result.1 f32[2, 3]");
+  CHECK(built("two", {x}, {{"T", 5}}) ==
+        "E0102 `T`: dimension `T` has two sizes: 5 by `--dim T=5`, 3 in `x`\n  help leave `--dim T=5` out: `x` gives this size");
+}
+
 TEST_CASE("inputs that a definition does not have, or has of another kind", "[frontend][definition]") {
   CHECK(built("two", {argument("y", {2, 3})}) ==
         "E0204 `fn two(x[B, T])`: `two` has no input `y`\n  help its inputs are x");

@@ -134,12 +134,25 @@ test "t" { expect shape(f(zeros([3]))) == [3] })",
 
 TEST_CASE("contractions, alignment, sizes: the part that is wrong is the one that is marked", "[frontend][diagnostics]") {
   check_sayings({
-      {R"(fn f(a[I, K], b[I, K]) { sum(a * b * "x", over: K) })",
-       R"(E0206 `"x"`: a tensor is needed here, found a text)"},
-      {R"(fn f(a[I, K], b[I, K]) { sum(a * b * "x" * 2, over: K) })",
-       R"(E0206 `"x"`: a tensor is needed here, found a text)"},
-      {R"(fn f(a[I, K], b[I, K]) { sum(a * b * q, over: K) })",
-       R"(E0201 `q`: unknown name `q`)"},
+      {"fn g(x[B, 4], y[4, B]) { x + y }",
+       "E0106 `x + y`: `+` would pair every 4 with every 4\n"
+       "  label `x`: [B, 4]\n"
+       "  label `y`: [4, B]\n"
+       "  note dimensions without a name align only in the same place, counted from the right\n"
+       "  help give each of them a name, as in `dim D = 4`; equal names align in any order"},
+      {"fn g(x[B, T], y[4, B]) { x + y }",
+       "E0106 `x + y`: `+` would pair every T with every 4\n"
+       "  label `x`: [B, T]\n"
+       "  label `y`: [4, B]\n"
+       "  help if that is meant, write `spread(y, over: T)`"},
+      {"fn g(x[4, B], y[B, T]) { x + y }",
+       "E0106 `x + y`: `+` would pair every 4 with every T\n"
+       "  label `x`: [4, B]\n"
+       "  label `y`: [B, T]\n"
+       "  help if that is meant, write `spread(x, over: T)`"},
+      {R"(fn f(a[I, K], b[I, K]) { sum(a * b * "x", over: K) })", R"(E0206 `"x"`: a tensor is needed here, found a text)"},
+      {R"(fn f(a[I, K], b[I, K]) { sum(a * b * "x" * 2, over: K) })", R"(E0206 `"x"`: a tensor is needed here, found a text)"},
+      {R"(fn f(a[I, K], b[I, K]) { sum(a * b * q, over: K) })", R"(E0201 `q`: unknown name `q`)"},
       {R"(model M(x[B, 4]) -> [B, 2] { x |> Dense(2) }
 data d { x[4] : f32 = csv("d.csv", columns: 0..4) }
 fn f(a[B, C], b[S, C]) { sum(a * b, over: C) }

@@ -4,6 +4,37 @@
 namespace nnc::frontend_tests {
 namespace {
 
+const std::string two_layers = data + R"(
+model M(x[B, 4]) { x |> first: Dense(3) |> second: Dense(5) }
+train { data d
+ minimize cross_entropy(M(x), c)
+ epochs 1
+ using )";
+
+TEST_CASE("two optimizers for the same parameters, and one that has none left", "[frontend][optimizer]") {
+  check_sayings({
+      {two_layers + "sgd(lr: 1), sgd(lr: 0) }",
+       "E0306 `sgd(lr: 0)`: two optimizers are for all parameters\n"
+       "  label `sgd(lr: 1)`: the first\n"
+       "  help remove one, or say what it is for: `sgd(lr: 0.01) for \"*.bias\"`"},
+      {two_layers + "sgd(lr: 1)\n using adam() }",
+       "E0306 `adam()`: two optimizers are for all parameters\n"
+       "  label `sgd(lr: 1)`: the first\n"
+       "  help remove one, or say what it is for: `sgd(lr: 0.01) for \"*.bias\"`"},
+      {two_layers + R"(sgd(lr: 1), adam() for "*.weight", sgd(lr: 0.3) for "*.weight" })",
+       "E0306 `\"*.weight\"`: two optimizers are for \"*.weight\"\n"
+       "  label `\"*.weight\"`: the first\n"
+       "  help remove one of them"},
+      {two_layers + R"(sgd(lr: 1), adam() for "*t", sgd(lr: 3) for "first.*t", sgd(lr: 4) for "second.w*" })",
+       "E0306 `\"*t\"`: no parameter is left for \"*t\": other patterns take all that match it\n"
+       "  label `\"first.*t\"`: takes `first.weight`\n"
+       "  label `\"second.w*\"`: takes `second.weight`\n"
+       "  note the pattern with the most letters wins, of two with as many the later"},
+      {two_layers + R"(sgd(lr: 1), adam() for "*.gamma" })", "E0306 `\"*.gamma\"`: no trainable parameter matches \"*.gamma\""},
+      {two_layers + R"(sgd(lr: 1), adam() for "*.weight", sgd(lr: 3) for "first.weight" })", ""},
+  });
+}
+
 TEST_CASE("optimizers and their hyperparameters", "[frontend][optimizer]") {
   check_sayings({
       {data + R"(
@@ -212,7 +243,7 @@ train { data d
 model M(x[B, 4]) { x |> fc: Dense(5) }
 train { data d
  minimize cross_entropy(M(x), c)
- using sgd(lr: 1), adam(lr: 1)
+ using sgd(lr: 1), adam(lr: 1) for "*.*"
  epochs 1 })",
        ""},
       {data + R"(
@@ -221,7 +252,9 @@ train { data d
  minimize cross_entropy(M(x), c)
  using sgd(lr: 1) for "fc.*", adam(lr: 2) for "*"
  epochs 1 })",
-       R"(E0306 `"*"`: no trainable parameter matches "*")"},
+       "E0306 `\"*\"`: no parameter is left for \"*\": other patterns take all that match it\n"
+       "  label `\"fc.*\"`: takes `fc.weight`\n"
+       "  note the pattern with the most letters wins, of two with as many the later"},
       {data + R"(model M(x[B, 4]) { x |> fc: Dense(5) }
 train { data d
  minimize cross_entropy(M(x), c)
@@ -371,6 +404,27 @@ train { data d
  epochs 1 })",
        "E0203 `w`: parameter `w` never reaches the loss, so it cannot train\n"
        "  help remove it, use it in the result, or mark it `frozen`"},
+      {data + R"(dim C = 4
+layer Res(x[..., D]) -> [..., D] { x + (x |> Dense(D) |> relu |> Dense(D)) }
+model M(x[B, C]) { param a[C] = 0
+ let g = x |> Res
+ repeat 2 { update g = g |> Res }
+ repeat 3 { let h = x |> Dense(2) }
+ param b[C] = 0
+ x * b }
+train { data d
+ minimize mean(M(x))
+ using sgd(lr: 1)
+ epochs 1 })",
+       "E0203 `Dense(D)`: `res1.dense1.weight` and 11 other parameters never reach the loss, so they cannot train\n"
+       "  note the others are `res1.dense1.bias`, `res1.dense2.weight`, `res1.dense2.bias`, `res2.dense1.weight`, "
+       "`res2.dense1.bias`, `res2.dense2.weight`, `res2.dense2.bias` and 4 more\n"
+       "  help use in the result what is made with them, remove it, or mark it `frozen`\n"
+       "E0203 `a`: parameter `a` never reaches the loss, so it cannot train\n"
+       "  help remove it, use it in the result, or mark it `frozen`\n"
+       "E0203 `Dense(2)`: `dense1.weight` and 5 other parameters never reach the loss, so they cannot train\n"
+       "  note the others are `dense1.bias`, `dense2.weight`, `dense2.bias`, `dense3.weight`, `dense3.bias`\n"
+       "  help use in the result what is made with them, remove it, or mark it `frozen`"},
       {data + R"(dim C = 4
 model M(x[B, C]) { param w[C] = 0
  let h = x + w

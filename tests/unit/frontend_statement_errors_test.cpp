@@ -192,6 +192,40 @@ fn f(x[B]) { update N = x * 2
   });
 }
 
+TEST_CASE("a `let` whose value is lost where its block ends", "[frontend][diagnostics]") {
+  auto lost = [](const std::string& name, const std::string& outer) {
+    return "E0214 `" + name + "`: this `let " + name + "` makes a new `" + name +
+           "`, which is lost where its block ends\n  label `" + outer + "`: this `" + name +
+           "` stays as it is\n  help to change the outer one, write `update " + name + " = ...`";
+  };
+  check_sayings({
+      {"fn f(x[B, T]) { let y = x\n repeat 3 as i { let y = y * 2 + i }\n y }", lost("y", "y")},
+      {"fn f(x[B, T]) { repeat 3 { let x = x * 2 }\n x }", lost("x", "x")},
+      {"fn f(x[B, T]) { let y = x\n if T > 2 { let y = y * 2 } else { let y = y * 3 }\n y }",
+       lost("y", "y") + "\n" + lost("y", "y")},
+      // Made from itself twice over, it is still not used; one mistake.
+      {"fn f(x[B, T]) { let y = x\n repeat 3 { let y = y * 2\n let y = y + 1\n update y = y * 3 }\n y }", lost("y", "y")},
+      {"fn f(x[B, T]) { let y = x\n repeat 3 { let y = x\n repeat 2 { update y = y * 3 } }\n y }", lost("y", "y")},
+      // Read in the block, or in a block in it, if only in one case; without an outer one; or one that `update` cannot change.
+      {"fn f(x[B, T]) { let y = x, z = x\n repeat 3 { let y = z * 2\n update z = y + 1 }\n y + z }", ""},
+      {"fn f(x[B, T]) { let y = x, z = x\n repeat 3 { let y = z * 2\n if T > 100 { update z = y } }\n y + z }", ""},
+      {"fn f(x[B, T]) { let y = x, z = x\n repeat 3 { let z, y = y, z\n update y = z\n let w = y }\n y + z }", ""},
+      {"fn f(x[B, T]) { let y = if T > 2 { let x = x * 2\n x } else { x }\n y }", ""},
+      {"fn f(x[B, T]) { repeat 3 { let y = x }\n x }", ""},
+      {"fn f(x[B, T]) { repeat 3 { let y = x }\n let y = x\n y }", ""},
+      {"fn f(x[B, T]) { let y = x\n repeat 3 { update y = y * 2 }\n y }", ""},
+      {"layer F(x[B, T]) { param w = 0\n repeat 3 { let w = x }\n x * w }", ""},
+      {"fn f(x[B, T]) { let g = x\n repeat 3 { let g = x\n let q = (g as [B, T]) }\n g }", ""},
+      {"test \"t\" { fn f(x[B, T]) { repeat 3 { let x = x * 2 }\n x }\n expect f([[1.0]]) == [[1.0]] }", lost("x", "x")},
+  });
+  // What parameters miss on their way to the loss is a consequence.
+  check_sayings({{data +
+                      "layer Res(x[..., D]) { x + (x |> Dense(D) |> relu |> Dense(D)) }\nmodel M(x[B, F]) { let h = x\n repeat 3 "
+                      "{ let h = h |> Res }\n" +
+                      " h |> Dense(1) }\ntrain { data d\n minimize mean(M(x))\n using sgd(lr: 1)\n epochs 1 }",
+                  lost("h", "h")}});
+}
+
 TEST_CASE("what gives no initial values is named with what it is", "[frontend][diagnostics]") {
   auto layer = [](const std::string& value) { return "layer f(x[B, T]) { param w[T] ~ " + value + "\n x * w }"; };
   const std::string distributions =

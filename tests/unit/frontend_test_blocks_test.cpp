@@ -36,7 +36,10 @@ std::vector<std::string> outcomes(const std::string& program) {
             }
         }
         std::map<std::string, Tensor> values = interpret(e.graph, b).outputs;
-        result.push_back(fmt::format("{} against {}", values.at("left").values, values.at("right").values));
+        std::string sides;  // what was compared
+        if (values.count("first"))
+          sides = fmt::format(" of {} {} {}", values.at("first").values, e.message, values.at("second").values);
+        result.push_back(fmt::format("{} against {}{}", values.at("left").values, values.at("right").values, sides));
       }
     }
   return result;
@@ -56,6 +59,9 @@ TEST_CASE("numbers, sizes and choices are compared while checking", "[frontend][
   check_outcomes("", {{"expect true", {"passed"}},
                       {"expect not true", {"it is false"}},
                       {"expect 1 < 2", {"passed"}},
+                      {"expect 2 * 3 > 7 - 1", {"6 > 6 is false"}},
+                      {"expect 3 != 3", {"3 != 3 is false"}},
+                      {"expect true != true", {"it is false"}},
                       {"expect true == false", {"true is not false"}},
                       {"expect [true, false] == [true, false]", {"passed"}},
                       {"expect [1, 2] == [[1], [2]]", {"[1, 2] is not [[1], [2]]"}},
@@ -85,7 +91,9 @@ TEST_CASE("values become graphs", "[frontend][test_blocks]") {
   const std::string counts = "the numbers of values differ";
   check_outcomes("fn p(x) { x, 2 * x }\n",
                  {{"expect zeros([2]) + 1 == [1.0, 1.0]", {"[1, 1] against [1, 1]"}},
-                  {"expect [1.0, 2.0] < 2", {"[1, 0] against [1, 1]"}},
+                  {"expect [1.0, 2.0] < 2", {"[1, 0] against [1, 1] of [1, 2] < [2, 2]"}},
+                  {"expect sum([1.0, 2.0]) >= 4", {"[0] against [1] of [3] >= [4]"}},
+                  {"expect not (sum([1.0, 2.0]) >= 4)", {"[1] against [1]"}},
                   {"expect p([1.0]) == ([1.0], [3.0])", {"[1] against [1]", "[2] against [3]"}},
                   {"expect p(1) == 3", {counts}},
                   {"expect 3 == p(1)", {counts}},

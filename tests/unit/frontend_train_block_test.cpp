@@ -148,6 +148,21 @@ TEST_CASE("options of clauses", "[frontend][train_block]") {
  epochs 1 }
 )",
        "E0304 `[1]`: `batch` must be a whole number, at least 1"},
+      {classifier + R"(train { data d, batch: 7, batch: 60, batch: 8
+ minimize mean(x)
+ using sgd(lr: 1), clip_norm: 1, clip_norm: 2
+ epochs 1 }
+)",
+       "E0204 `batch: 60`: `batch` of `data` is given twice\n"
+       "  label `batch: 7`: the first\n"
+       "E0204 `batch: 8`: `batch` of `data` is given twice\n"
+       "  label `batch: 7`: the first\n"
+       "E0204 `clip_norm: 2`: `clip_norm` of `using` is given twice\n"
+       "  label `clip_norm: 1`: the first"},
+      {with_clause + R"( report accuracy(M(x), label), every: 2, every: 3 }
+)",
+       "E0204 `every: 3`: `every` of `report` is given twice\n"
+       "  label `every: 2`: the first"},
       {classifier + R"(train { data d
  minimize mean(x)
  using sgd(lr: 1), clip_norm: 0
@@ -388,12 +403,34 @@ TEST_CASE("reports", "[frontend][train_block]") {
       {with_clause + R"( let loss = mean(x)
  report loss }
 )",
-       "E0305 `loss`: `loss` is reported in any case\n"
-       "  help write `report name: ...`"},
+       "E0305 `loss`: a report cannot be called `loss`\n"
+       "  note `--log` and `--json` have keys of their own called epoch, loss, rate, seconds, step, test\n"
+       "  note what is minimized is reported as `loss` in any case\n"
+       "  help give it a name of its own: `report name: ...`"},
       {with_clause + R"( report loss: mean(x) }
 )",
-       "E0305 `loss: mean(x)`: `loss` is reported in any case\n"
-       "  help write `report name: ...`"},
+       "E0305 `loss: mean(x)`: a report cannot be called `loss`\n"
+       "  note `--log` and `--json` have keys of their own called epoch, loss, rate, seconds, step, test\n"
+       "  note what is minimized is reported as `loss` in any case\n"
+       "  help choose another name"},
+      {with_clause +
+           R"( report test: mean(x), step: mean(x), seconds: mean(x), epoch: mean(x), rate: mean(x), test_rate: mean(x) }
+)",
+       "E0305 `test: mean(x)`: a report cannot be called `test`\n"
+       "  note `--log` and `--json` have keys of their own called epoch, loss, rate, seconds, step, test\n"
+       "  help choose another name\n"
+       "E0305 `step: mean(x)`: a report cannot be called `step`\n"
+       "  note `--log` and `--json` have keys of their own called epoch, loss, rate, seconds, step, test\n"
+       "  help choose another name\n"
+       "E0305 `seconds: mean(x)`: a report cannot be called `seconds`\n"
+       "  note `--log` and `--json` have keys of their own called epoch, loss, rate, seconds, step, test\n"
+       "  help choose another name\n"
+       "E0305 `epoch: mean(x)`: a report cannot be called `epoch`\n"
+       "  note `--log` and `--json` have keys of their own called epoch, loss, rate, seconds, step, test\n"
+       "  help choose another name\n"
+       "E0305 `rate: mean(x)`: a report cannot be called `rate`\n"
+       "  note `--log` and `--json` have keys of their own called epoch, loss, rate, seconds, step, test\n"
+       "  help choose another name"},
       {with_clause + R"( report mean(x) * 2 }
 )",
        "E0305 `mean(x) * 2`: this report has no name\n"

@@ -36,6 +36,43 @@ TEST_CASE("a file's own name hides one that it uses, and two used files may not 
   CHECK(said_with("use \"a.nn\" { one }\nuse \"c.nn\" { one }\ntest \"t\" { expect one() == 1 }", files) == "");
 }
 
+TEST_CASE("a dim of a used file is set by its name", "[frontend][use]") {
+  const std::map<std::string, std::string> files = {{"a.nn", "dim Width = 3, Other = 2\nfn wide() { Width }"},
+                                                    {"b.nn", "use \"a.nn\"\ndim Width = 5\nfn wider() { Width }"}};
+  auto said_of = [&](const std::string& text, const std::string& path, const std::string& value) {
+    Loaded l = load(text, {{path, value}}, files);
+    Diagnostics d;
+    if (l.module)
+      for (const Module::Expectation& x : l.module->build_tests(d).at(0).expectations) CHECK(x.passed);
+    return said(l.diagnostics, *l.sources);
+  };
+  CHECK(said_of("use \"a.nn\" { wide }\ntest \"t\" { expect wide() == 9 }", "Width", "9") == "");
+  CHECK(said_of("use \"a.nn\" { wide, Width }\ntest \"t\" { expect wide() == 9; expect Width == 9 }", "Width", "9") == "");
+  // Its own dim, or one that it takes by name, is what a file's name means.
+  CHECK(said_of("use \"a.nn\" { wide }\ndim Width = 4\ntest \"t\" { expect wide() == 3; expect Width == 9 }", "Width", "9") ==
+        "");
+  CHECK(said_of("use \"a.nn\" { wide, Width }\nuse \"b.nn\" { wider }\ntest \"t\" { expect wide() == 9; expect wider() == 5 }",
+                "Width", "9") == "");
+  CHECK(said_of("use \"a.nn\" { wide }\nuse \"b.nn\" { wider }\ntest \"t\" { expect wide() == 3 }", "Width", "9") ==
+        "E0610 --set Width=9: `Width` could be any of 2 dims: a.nn:1, b.nn:2\n"
+        "  help take the one that is meant into t.nn: `use \"a.nn\" { Width }`");
+  CHECK(
+      said_of("use \"a.nn\" { wide }\ntest \"t\" { expect wide() == 3 }", "Widht", "9") ==
+      "E0610 --set Widht=9: nothing that can be set is called `Widht`; a similar one is `Width`\n  help there are Other, Width");
+  CHECK(said_of("use \"a.nn\" { wide }\ntest \"t\" { expect wide() == 3 }", "Width", "0.5").substr(0, 5) == "E0111");
+}
+
+TEST_CASE("what is set is judged only by a file that could be read", "[frontend][use]") {
+  for (const std::string text : {"", "dim N = 3\nfn f(x { x }", "dim N = 3\nuse \"nothing.nn\""}) {
+    INFO(text);
+    Loaded l = load(text, {{"--steps", "1"}, {"M", "3"}}, {});
+    CHECK_FALSE(l.module);
+    CHECK_FALSE(l.has(Code::E0610));
+    CHECK(l.diagnostics.items().size() == 1);
+  }
+  CHECK(load("dim N = 3\nfn f(x { x }", {{"N", "0"}}, {}).has(Code::E0111));  // what could be read is
+}
+
 TEST_CASE("a used file that cannot be read or lacks a name", "[frontend][use]") {
   const std::map<std::string, std::string> files = {
       {"/abs.nn", "fn one() { 1 }"}, {"broken.nn", "fn one( { 1 }"}, {"zebra.nn", "fn one() { 1 }"}};
