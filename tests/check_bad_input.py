@@ -250,6 +250,16 @@ class Usage(BadInput):
         self.fails("E0601", "train", DIGITS, "--set", "using.lr", says=("`--set using.lr`", "PATH=VALUE"))
         self.fails("E0601", "train", DIGITS, "--set", "=3", says=("PATH=VALUE",))
 
+    def test_set_for_a_file_that_cannot_be_read(self):
+        for code, text in (("E0006", b""), ("E0002", "dim N = 3".encode("utf-16")), ("E0008", b"fn f(x { x }")):
+            self.write("broken.nn", text)
+            self.fails_once(code, "train", "broken.nn", "--steps", 1, "--set", "N=4")
+
+    def test_share_that_sets_nothing_aside(self):
+        for split, word in (("test 0.02%", "test"), ("test last 0.02%", "test last"), ("valid 0.02%", "valid")):
+            file = self.program("digits", ("test 20%", split))
+            self.fails("E0509", "train", file, says=(f"`{split}` of 1797 rows sets none aside", f"`{word} 0.06%` sets 1 aside", f"{file}:"))
+
     def test_data_option(self):
         self.fails("E0601", "train", DIGITS, "--data", "imag=x.csv", says=("`imag`", "`image`"))
         self.fails("E0601", "train", DIGITS, "--data", "image", says=("FIELD=PATH",))
