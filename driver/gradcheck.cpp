@@ -222,7 +222,9 @@ class Gradcheck {
     else if (failed_)
       std::printf("WRONG: see above\n");
     else if (not_finite_)
-      std::printf("not finite: see above; what is finite agrees with finite differences, compiled code with the interpreter\n");
+      std::printf("not finite: see above; %s\n",
+                  loss_is_finite_ ? "the rest of the gradient agrees with finite differences, compiled code with the interpreter"
+                                  : "no gradient was compared; compiled code agrees with the interpreter");
     else if (!has_gradient)
       std::printf("ok: compiled code agrees with the interpreter\n");
     else
@@ -327,6 +329,7 @@ class Gradcheck {
   /// Names where the first of it began: the results, else the gradient by the first leaf.
   void report_not_finite(const LossReport& r, const std::string& whole) {
     not_finite_ = true;
+    loss_is_finite_ = r.is_loss_finite();
     const NotFinite& first = r.not_finite[0];
     Diagnostic d;
     d.code = Code::E0524;
@@ -541,7 +544,7 @@ class Gradcheck {
   bool is_model() const { return session_.module != nullptr; }
 
   std::string out_, unchecked_;  ///< leaves of which nothing could be compared
-  bool failed_ = false, not_finite_ = false;
+  bool failed_ = false, not_finite_ = false, loss_is_finite_ = true;
 };
 
 int gradcheck(Session& session, const GradcheckOptions& o) {

@@ -40,7 +40,7 @@ struct RuleReport {
   int64_t elements = 0;   ///< difference quotients compared
   int64_t cut_nodes = 0;  ///< checked at smaller sizes than the model's
   int64_t kinks = 0;      ///< elements where the two one-sided slopes differ: the rule has to lie between them
-  int64_t undefined = 0;  ///< elements next to which the operation is not finite or jumps: skipped
+  int64_t undefined = 0;  ///< elements at or next to which the operation is not finite or jumps: skipped
   WorstGradient worst;
   bool failed = false;
 };

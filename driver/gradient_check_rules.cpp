@@ -8,7 +8,7 @@
 //
 // At a kink the two one-sided slopes differ, and any number between them is a (sub)gradient; nnc's conventions
 // (gradient_rules.cpp) all are such numbers. Next to a pole or jump quotients do not settle, and the element is skipped and
-// counted.
+// counted, as is one whose result is not finite.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -171,7 +171,9 @@ class RuleCheck {
       bool sampled = !s_->chosen.empty();
       std::string what =
           fmt::format("operand {}{}", s_->operand_of[k], index_text(sampled ? s_->chosen[i] : i, sampled ? s_->shape : shape));
-      if (kink) {
+      if (!std::isfinite(base_.values[i])) {
+        ++report_.undefined;  // to both sides of 0/0 there may well be numbers
+      } else if (kink) {
         double low = std::min(left[i].value, right[i].value), high = std::max(left[i].value, right[i].value);
         ++report_.kinks;
         if (left[i].error + right[i].error > 1e-6 * (1 + scale)) continue;

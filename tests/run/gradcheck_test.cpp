@@ -365,6 +365,7 @@ TEST_CASE("kinks and the ends of domains are counted and no faults; a slope outs
     Builder b(g);
     NodeId x = b.input("x", {f32, {rows}});
     NodeId y = op == Op::maximum      ? b.binary(op, x, b.constant_like(0, x))
+               : op == Op::div        ? b.binary(op, x, x)
                : op == Op::reduce_max ? b.reduce(op, x, {0})
                                       : b.unary(op, x);
     Bindings at;
@@ -387,6 +388,10 @@ TEST_CASE("kinks and the ends of domains are counted and no faults; a slope outs
   CHECK_FALSE(root.failed);
   CHECK(root.undefined == 1);
   CHECK(root.elements == 1);
+  RuleReport quotient = check(Op::div, {0, 4});  // 0/0, and 1 all around it
+  CHECK_FALSE(quotient.failed);
+  CHECK(quotient.undefined == 1);
+  CHECK(quotient.elements == 1);
   CHECK_FALSE(check(Op::log, {1e-6, 1e6, 1}).failed);
   CHECK_FALSE(check(Op::tanh, {20, -9, 1e-9}).failed);
   RuleReport tie = check(Op::reduce_max, {3, 1, 3, 3});
