@@ -92,6 +92,7 @@ std::optional<std::vector<int>> Lowering::pair_dimensions(const TensorValue& a, 
                                         text(x), text(y)));
       d.labels.push_back({place(a_span), describe_dims_with_origin(a)});
       d.labels.push_back({place(b_span), describe_dims_with_origin(b)});
+      settle(d, {x.extent.size, y.extent.size});
       if (x.extent.size == 1 || y.extent.size == 1) d.notes.push_back("a dimension of size 1 is never stretched");
       return std::nullopt;
     }

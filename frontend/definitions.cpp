@@ -240,10 +240,10 @@ Dim Lowering::class_size_from_others(const Definition& d, const std::string& nam
 void Lowering::try_call(const Definition& d) {
   trial_ = true;
   std::map<std::string, int64_t> sizes;
-  int64_t next = 24;
+  int64_t next = trial_step_;
   auto size_of = [&](const std::string& name) {
     auto [it, is_new] = sizes.emplace(name, next);
-    if (is_new) next += 24;
+    if (is_new) next += trial_step_;
     return it->second;
   };
   Frame frame;
@@ -254,13 +254,14 @@ void Lowering::try_call(const Definition& d) {
   std::vector<CallArgument> statics, arguments;
   std::map<std::string, uint32_t> ids;
   auto add = [&](const ast::Parameter& p, bool is_static) {
+    if (!p.dims && !p.type && !p.name.is_capitalised()) is_open_ = true;  // a caller may give anything
     if (p.default_value && !p.dims) return true;
     CallArgument c;
     c.name = p.name.text;
     c.span = c.name_span = p.span;
     if (p.name.is_capitalised() && !p.dims) {
-      c.value = Value::of_size(is_static ? 12 : size_of(p.name.text));
-      sizes[p.name.text] = 12;
+      c.value = Value::of_size(is_static ? trial_static_ : size_of(p.name.text));
+      sizes[p.name.text] = trial_static_;
     } else if (!p.dims && (is_static || !p.type)) {
       if (is_static) return false;  // nothing is known of it
       c.value = Value::of(constant(0.5, DType::f32, {}, p.span));
@@ -269,6 +270,7 @@ void Lowering::try_call(const Definition& d) {
       static const std::vector<ast::ExprPtr> nothing;  // a single number of a type
       for (const ast::ExprPtr& e : p.dims ? p.dims->entries : nothing) {
         if (e->kind == ast::ExprKind::ellipsis) {
+          is_open_ = true;
           if (!ids.count("...")) ids["..."] = dims_.make("...", {size_of("..."), false}, {}, frame.id);
           t.dims.push_back({ids["..."], dims_.extent(ids["..."]), {}});
         } else if (e->kind == ast::ExprKind::number && e->is_integer) {
@@ -282,7 +284,7 @@ void Lowering::try_call(const Definition& d) {
           } else {
             int64_t n = size_of(e->text);
             if (!ids.count(e->text)) ids[e->text] = dims_.make(e->text, {n, false}, {}, frame.id);
-            t.dims.push_back(n == 12 ? Dim{0, {n, false}, {}} : Dim{ids[e->text], {n, false}, {}});
+            t.dims.push_back(n == trial_static_ ? Dim{0, {n, false}, {}} : Dim{ids[e->text], {n, false}, {}});
           }
         } else {
           return false;
@@ -327,7 +329,18 @@ void Lowering::try_definition(const Definition& d) {
   diagnostics_ = &found;
   try_call(d);
   diagnostics_ = outer;
-  // Only what no choice of sizes can mend.
+  // Only what no choice of sizes can mend: errors that are not about sizes, and those about sizes that stay when others are made
+  // up.
+  std::set<std::tuple<Code, uint32_t, uint32_t>> settled;
+  if (!settled_.empty()) {
+    Diagnostics ignored;
+    Lowering second(program_, ignored, options_);
+    second.trial_step_ = 84;
+    second.trial_static_ = 42;
+    second.try_call(d);
+    for (const auto& [code, file, begin, facts] : settled_)
+      if (second.settled_.count({code, file, begin, facts})) settled.emplace(code, file, begin);
+  }
   static const std::set<Code> independent{Code::E0009, Code::E0103, Code::E0106, Code::E0107, Code::E0109, Code::E0110, Code::E0201,
                                           Code::E0202, Code::E0204, Code::E0205, Code::E0206, Code::E0207, Code::E0208,
                                           Code::E0209, Code::E0210, Code::E0212, Code::E0213};
@@ -337,7 +350,9 @@ void Lowering::try_definition(const Definition& d) {
     if (p.dims)
       for (const ast::ExprPtr& e : p.dims->entries) has_ellipsis = has_ellipsis || e->kind == ast::ExprKind::ellipsis;
   for (const Diagnostic& x : found.items())
-    if (independent.count(x.code) && !(has_ellipsis && x.code == Code::E0106)) diagnostics_->add(x);
+    if ((independent.count(x.code) && !(has_ellipsis && x.code == Code::E0106)) ||
+        settled.count({x.code, x.span.file.value, x.span.begin}))
+      diagnostics_->add(x);
 }
 
 }  // namespace nnc

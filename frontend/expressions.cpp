@@ -396,6 +396,7 @@ Value Lowering::evaluate_block(const ast::Block& block) {
 }
 
 Value Lowering::evaluate_if(const ast::Expr& e) {
+  if (!frame_->file->is_std) is_open_ = true;  // with other sizes another branch may be taken
   for (const ast::Branch& branch : e.branches) {
     if (!branch.condition) return evaluate_block(branch.body);
     std::optional<bool> condition = evaluate_condition(*branch.condition);

@@ -39,6 +39,12 @@ Diagnostic& Lowering::error(Code code, Span span, std::string message) {
   return d;
 }
 
+/// On trial: what an error of shapes is about, sizes or numbers of dimensions. Where other made-up sizes give the same facts,
+/// these do not depend on them.
+void Lowering::settle(const Diagnostic& d, std::vector<int64_t> facts) {
+  if (trial_ && !is_open_) settled_.emplace(d.code, d.span.file.value, d.span.begin, std::move(facts));
+}
+
 Value Lowering::not_in_this_version(Span span, std::string_view what) {
   error(Code::E0210, span, fmt::format("{} not part of this version of nnc", what));
   return poison();

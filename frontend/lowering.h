@@ -11,6 +11,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <tuple>
 #include <unordered_map>
 #include <vector>
 
@@ -88,6 +89,7 @@ class Lowering {
   friend struct FrameScope;
   // --- errors (lowering.cpp) ---
   Diagnostic& error(Code code, Span span, std::string message);
+  void settle(const Diagnostic& d, std::vector<int64_t> facts);
   Span place(Span span) const;                                     ///< the user's place: inside std, that of the call
   std::string quote(Span span, std::string_view otherwise) const;  ///< "`logits`", or the other text where the source is long
   std::string describe_origin(const Origin& origin) const;         ///< "from `Dense(10)` at mlp.nn:12", "" if unknown
@@ -361,6 +363,10 @@ class Lowering {
   std::vector<std::pair<std::string, std::vector<double>>> test_inputs_;
   std::vector<Module::Expectation::GradientRequest> gradient_requests_;
   bool trial_ = false;  ///< sizes are made up: conditions and size checks stay silent
+  bool is_open_ = false;                         ///< on trial: more than sizes is made up, so that errors of shapes prove nothing
+  int64_t trial_step_ = 24, trial_static_ = 12;  ///< the made-up sizes
+  std::set<std::tuple<Code, uint32_t, uint32_t, std::vector<int64_t>>>
+      settled_;  ///< on trial: errors, and the sizes they are about
 };
 
 /// Enters a frame for the time of a scope.

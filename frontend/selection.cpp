@@ -59,9 +59,11 @@ std::optional<TensorValue> Lowering::select_one(const TensorValue& t, const ast:
     return std::nullopt;
   }
   auto out_of_range = [&](int64_t first, int64_t end) {
-    error(Code::E0114, at,
-          fmt::format("{} lies outside of `{}`, which has {} entries",
-                      end == first + 1 ? std::to_string(first) : fmt::format("{}..{}", first, end), name, d.extent.size));
+    Diagnostic& e =
+        error(Code::E0114, at,
+              fmt::format("{} lies outside of `{}`, which has {} entries",
+                          end == first + 1 ? std::to_string(first) : fmt::format("{}..{}", first, end), name, d.extent.size));
+    settle(e, {first, end, d.extent.size});
     return std::nullopt;
   };
   TensorValue result = t;
@@ -72,7 +74,8 @@ std::optional<TensorValue> Lowering::select_one(const TensorValue& t, const ast:
       return std::nullopt;
     }
     if (*first >= *end) {
-      error(Code::E0114, at, fmt::format("{}..{} selects nothing: a range ends before its end", *first, *end));
+      settle(error(Code::E0114, at, fmt::format("{}..{} selects nothing: a range ends before its end", *first, *end)),
+             {*first, *end});
       return std::nullopt;
     }
     if (*first < 0 || *end > d.extent.size) return out_of_range(*first, *end);
@@ -254,6 +257,7 @@ Value Lowering::view(const TensorValue& t, const ast::Expr& e) {
                           fmt::format("cannot view {} as {}: {} value{}{}, {} requested", dims_.show(sizes),
                                       dims_.show(target_sizes), to_string(*have), *have == Extent{1, false} ? "" : "s", each,
                                       to_string(*want)));
+    settle(d, {have->size, want->size});
     if (dims_.show(sizes) != dims_.show(t.dims)) d.notes.push_back(fmt::format("the value is {}", describe_dims_with_origin(t)));
     return poison();
   }

@@ -224,6 +224,7 @@ bool Lowering::bind_dim_name(std::string_view name, Span name_span, const Dim& a
                                       size_text(second), noun(here)));
     d.span_text = label_text(other, first);
     d.labels.push_back({place(argument.span), label_text(here, second)});
+    settle(d, {first.extent.size, second.extent.size});
     const Conflict& columns = other.is_class ? here : other;
     const Dim& wrong = other.is_class ? second : first;
     const Dim& classes = other.is_class ? first : second;
@@ -245,6 +246,7 @@ bool Lowering::bind_dim_name(std::string_view name, Span name_span, const Dim& a
                                       size_text(actual), subject));
     d.span_text = describe_dims_with_origin(t);
     d.labels.push_back({place(other.span), label_text(other, want)});
+    settle(d, {want.extent.size, actual.extent.size});
     return false;
   }
   Diagnostic& d = error(
@@ -257,6 +259,7 @@ bool Lowering::bind_dim_name(std::string_view name, Span name_span, const Dim& a
   d.span_text = is_class ? fmt::format("class({})", size_text(actual)) : describe_dims_with_origin(t);
   if (dims_.origin(want.id).span.valid())
     d.labels.push_back({dims_.origin(want.id).span, fmt::format("{} = {}", name, size_text(want))});
+  settle(d, {want.extent.size, actual.extent.size});
   return false;
 }
 
@@ -332,6 +335,7 @@ bool Lowering::bind_tensor(const ast::Parameter& p, const CallArgument& argument
                                       program_.sources->text(p.dims->span), subject, dims_.show(given.dims)));
     d.span_text = fmt::format("{} dimension{}, {}{} needed", given.dims.size(), given.dims.size() == 1 ? "" : "s",
                               has_ellipsis ? "at least " : "", fixed);
+    settle(d, {int64_t(given.dims.size()), int64_t(fixed)});
     return false;
   }
   size_t through = given.dims.size() - fixed;
@@ -398,6 +402,7 @@ bool Lowering::bind_tensor(const ast::Parameter& p, const CallArgument& argument
             error(Code::E0101, argument.span,
                   fmt::format("{} has {} {}, but `{}` takes {} for `{}`", subject, dims_.show(Dim{0, actual.extent, {}}), noun,
                               frame_->definition->name(), want->extent.size, p.name.text));
+        settle(d, {want->extent.size, actual.extent.size});
         d.span_text = describe_dims_with_origin(given);
         if (!frame_->file->is_std) d.labels.push_back({p.span, fmt::format("declared {}", program_.sources->text(p.dims->span))});
         return false;
@@ -468,7 +473,7 @@ std::optional<TensorValue> Lowering::match_result(const Definition& d, const ast
       entries.push_back({e.get(), dim, -1});
     }
   }
-  auto misfit = [&]() -> std::optional<TensorValue> {
+  auto misfit = [&](std::vector<int64_t> facts) -> std::optional<TensorValue> {
     Dims wanted;
     std::string text = "[";
     for (const Entry& e : entries) text += (text.size() > 1 ? ", " : "") + (e.dim ? dims_.show(*e.dim) : "_");
@@ -481,9 +486,10 @@ std::optional<TensorValue> Lowering::match_result(const Definition& d, const ast
         if (entry.dim && entry.dim->named() && dim.named() && entry.dim->id != dim.id && entry.dim->extent == dim.extent)
           e.notes.push_back(
               fmt::format("`{}` and `{}` have one size, but are two dimensions", dims_.show(*entry.dim), dims_.show(dim)));
+    settle(e, std::move(facts));
     return std::nullopt;
   };
-  if (entries.size() != t.dims.size()) return misfit();
+  if (entries.size() != t.dims.size()) return misfit({int64_t(entries.size()), int64_t(t.dims.size())});
   std::vector<bool> taken(t.dims.size(), false);
   for (Entry& e : entries)
     for (size_t i = 0; i < t.dims.size(); ++i)
@@ -500,7 +506,7 @@ std::optional<TensorValue> Lowering::match_result(const Definition& d, const ast
       taken[i] = true;
       e.source = int(i);
       bool fits = !e.dim || (e.dim->extent == actual.extent && !(e.dim->named() && actual.named()));
-      if (!fits) return misfit();
+      if (!fits) return misfit({int64_t(i), e.dim->extent.size, actual.extent.size});
     }
     Dim dim = t.dims[size_t(e.source)];
     if (e.dim && e.dim->named() && !dim.named()) {

@@ -325,6 +325,7 @@ void Lowering::execute_repeat(const ast::Stmt& s) {
     error(Code::E0304, s.value->span, "`repeat` unrolls its body, at most 10000 times");
     return;
   }
+  if (s.value->kind != ast::ExprKind::number) is_open_ = true;
   size_t names = frame_->locals.size();
   for (int64_t i = 0; i < *count && has_budget(s.span); ++i) {
     frame_->iterations.push_back(i);
@@ -336,6 +337,7 @@ void Lowering::execute_repeat(const ast::Stmt& s) {
 }
 
 void Lowering::execute_if(const ast::Expr& e) {
+  if (!frame_->file->is_std) is_open_ = true;  // with other sizes another branch may be taken
   for (const ast::Branch& branch : e.branches) {
     std::optional<bool> condition = branch.condition ? evaluate_condition(*branch.condition) : true;
     if (!condition) return;

@@ -137,6 +137,48 @@ TEST_CASE("a definition that nobody calls is tried on sizes of its own", "[front
   CHECK(first("fn f(x[...], y[B]) { x * y }") == "");
 }
 
+TEST_CASE("sizes that no call can mend are found where nobody calls", "[frontend][definition]") {
+  auto codes = [](const std::string& program) {
+    Loaded l = load("dim Hid = 6\nfn pair(a[N, C], b[N, C]) { a * b }\nfn seven(a[B, 7]) { a }\n" + program);
+    std::string all;
+    for (const Diagnostic& d : l.diagnostics.sorted())
+      all += std::string(all.empty() ? "" : " ") + std::string(code_name(d.code));
+    return all;
+  };
+  for (const auto& [program, code] : std::vector<std::pair<std::string, std::string>>{
+           {"fn f(x[B, 4]) -> [B, 5] { x }", "E0112"},
+           {"fn f(x[B, T]) -> [B] { x }", "E0112"},
+           {"layer F(x[B, 4]) -> [B, Hid] { x |> Dense(5) }", "E0112"},
+           {"layer F(Out)(x[B, In]) -> [B, Out] { sum(x |> Dense(Out), over: Out) }", "E0112"},
+           {"fn f(x[B, T]) { x[T: 3..1] }", "E0114"},
+           {"fn f(x[B, Hid]) { x[Hid: 7] }", "E0114"},
+           {"fn f(x[B, 4], y[B, 5]) { x + y }", "E0101"},
+           {"fn f(x[B, 4]) { seven(x) }", "E0101"},
+           {"fn f(x[B, 4], y[B, 5]) { pair(x, y) }", "E0102"},
+           {"fn f(x[B, T, S]) { seven(x) }", "E0108"},
+           {"fn f(x[B, 100]) { x as [B, 8, 12] }", "E0105"},
+           {"layer F(x[B, 4]) -> [B, 5] { repeat 2 { update x = x + 1 }\n x }", "E0112"},
+           // Some call may be right: with these sizes, this branch, this argument.
+           {"fn f(x[B, T]) -> [B, 5] { x }", ""},
+           {"layer F(x[B, K]) -> [B, K] { x |> Dense(5) }", ""},
+           {"layer F(Out)(x[B, In]) -> [B, Out] { x |> Dense(5) }", ""},
+           {"layer F(Out)(x[B, 4]) -> [B, 5] { x |> Dense(Out) }", ""},
+           {"fn f(x[B, T]) { x[T: 60..70] }", ""},
+           {"fn f(x[B, T], N) { x[T: N..1] }", ""},
+           {"fn f(x[B, T], y[B, S]) { pair(x, y) }", ""},
+           {"fn f(x[B, 4], y[B, T]) { pair(x, y) }", ""},
+           {"fn f(x[B, T]) { x as [B, 8, 13] }", ""},
+           {"fn f(x[B, 4], y[B, T]) -> [B, 4] { if T > 1000 { x } else { sum(x) } }", ""},
+           {"fn f(x[B, 4], y[B, T]) -> [B] { let r = x\n repeat T { update r = r }\n r }", ""},
+           {"fn f(x[...], y[B, 4]) -> [B] { x }", ""},
+           {"fn f(x, y[B, 4]) -> [B, 5] { x + y }", ""},
+           {"fn f(x[B, T], k = 2) -> [B] { x }", ""},
+           {"fn f(x[B, T]) -> [B, 4] where T % 7 == 1 { x as [B, 4] }", ""}}) {
+    INFO(program);
+    CHECK(codes(program) == code);
+  }
+}
+
 TEST_CASE("what is predicted with is the model that `train` calls first, with its sizes", "[frontend][definition]") {
   Loaded l = load(R"(data d { x[4] : f32 = csv("d.csv", columns: 0..4) }
 model Small(Out)(x[B, 4]) -> [B, Out] { x |> small: Dense(Out) }
