@@ -179,7 +179,7 @@ Value Lowering::lookup(std::string_view name, Span span) {
   }
   if (builtins().count(name)) return Value::of_text(ValueKind::builtin, std::string(name));
   if (frame_->file->lost_names.count(std::string(name))) return poison();
-  if (frame_->file->tree->has_errors) return poison();  // it may stand in what could not be read
+  if (frame_->file->tree->has_errors || frame_->file->lacks_imports) return poison();  // it may stand in what could not be read
   if (name == "B" && !frame_->definition) {
     error(Code::E0113, span, "`B` counts the rows of a batch, and there is no batch here")
         .help.push_back("a size is made of numbers and dims; in `train`, `dim S = B` is the number of rows");

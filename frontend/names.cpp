@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
 #include <set>
 #include <string>
 #include <unordered_map>
@@ -129,7 +130,7 @@ class NameChecker {
     const std::string& name = e.text;
     if (names_.contains(name)) return;
     if (program_.find(file_, name) || is_builtin_name(name) || plain.count(name)) return;
-    if (file_.tree->has_errors) return;
+    if ((file_.tree->has_errors || file_.lacks_imports) && may_be_lost(name)) return;
     if (file_.lost_names.count(name)) return;
     if (diagnostics_.items().size() >= max_errors) return;  // and looking for what was meant takes a while
     std::vector<std::string> candidates(names_.begin(), names_.end());
@@ -148,6 +149,19 @@ class NameChecker {
     }
     Diagnostic& d = diagnostics_.report(Code::E0201, e.span, message);
     if (name == "B") d.help.emplace_back(how_rows_are_named);
+  }
+
+  // Whether the name may be defined in what could not be read: in a file that is used, or where its letters stand once more.
+  bool may_be_lost(const std::string& name) const {
+    if (file_.lacks_imports) return true;
+    std::string_view text = program_.sources->text(file_.id);
+    auto continues = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '_'; };
+    int times = 0;
+    for (size_t at = text.find(name); at != std::string_view::npos && times < 2; at = text.find(name, at + 1)) {
+      size_t end = at + name.size();
+      times += (at == 0 || !continues(text[at - 1])) && (end == text.size() || !continues(text[end]));
+    }
+    return times > 1;
   }
 
   const Program& program_;
@@ -187,7 +201,8 @@ std::string with_article(std::string_view noun) {
 void check_names(const Program& program, Diagnostics& diagnostics) {
   for (const SourceFile& file : program.files) {
     if (file.is_std) continue;
-    for (const Definition* d : file.definitions) NameChecker(program, file, diagnostics).check(*d->ast);
+    for (const Definition* d : file.definitions)
+      if (!d->is_broken) NameChecker(program, file, diagnostics).check(*d->ast);
   }
 }
 

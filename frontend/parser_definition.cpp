@@ -86,6 +86,7 @@ void Parser::parse_definition(ast::Item& item, std::string_view keyword) {
 void Parser::parse_stray() {
   const Token& first = now();
   std::string word(text(first));
+  bool closed_early = !result_->items.empty();  // it may belong to the definition before, which a `}` too many ended
   if (first.kind == TokenKind::bad || first.kind == TokenKind::bad_rest) {
     ++trouble_;
   } else if (first.kind == TokenKind::right_brace || first.kind == TokenKind::right_paren ||
@@ -123,6 +124,7 @@ void Parser::parse_stray() {
         result_->items.push_back(std::move(item));
         return;
       }
+      closed_early = false;
     } else if (begins_statement(first) || word == "if" || word == "scan" || next.kind == TokenKind::assign) {
       Diagnostic& d = report(Code::E0011, span(first), fmt::format("`{}` stands outside of every definition", word));
       d.help.push_back(word == "let" || next.kind == TokenKind::assign
@@ -145,6 +147,7 @@ void Parser::parse_stray() {
     else
       d.help.push_back("a definition begins with use, dim, data, layer, fn, model, optimizer, train or test");
   }
+  if (closed_early) result_->items.back().has_errors = true;
   item_column_ = UINT32_MAX;
   take();
   while (!at(TokenKind::end) && !begins_definition(at_)) take();

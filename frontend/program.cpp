@@ -170,6 +170,7 @@ class Loader {
               .labels.push_back({it->second.span, "the first"});
       };
       if (!use->has_names) {
+        file.lacks_imports = file.lacks_imports || other->tree->has_errors;
         for (const auto& [name, g] : other->globals)
           if (g.file == other) take(name, g, use->span);
         continue;
@@ -190,7 +191,7 @@ class Loader {
         }
       }
     }
-    if (failed_use_) file.tree->has_errors = true;  // names may stand in what could not be read
+    if (failed_use_) file.tree->has_errors = file.lacks_imports = true;  // names may stand in what could not be read
   }
 
   Program& program_;

@@ -34,6 +34,7 @@ struct SourceFile {
   std::vector<const ast::Test*> tests;
   const ast::Train* train = nullptr;
   std::set<std::string> lost_names;  ///< reported as missing in a `use`: silence about them
+  bool lacks_imports = false;        ///< a file that it takes whole could not be read, or not all of it
 };
 
 // In a namespace of its own: ir/program.h has a Program too, and two classes of one name would share one destructor, whichever the linker saw first.

@@ -73,6 +73,31 @@ TEST_CASE("what is set is judged only by a file that could be read", "[frontend]
   CHECK(load("dim N = 3\nfn f(x { x }", {{"N", "0"}}, {}).has(Code::E0111));  // what could be read is
 }
 
+TEST_CASE("an error of syntax does not silence what is wrong elsewhere", "[frontend][use]") {
+  auto codes = [](const std::string& text, std::map<std::string, std::string> files) {
+    Loaded l = load(text, {}, std::move(files));
+    CHECK_FALSE(l.module);
+    std::string all;
+    for (const Diagnostic& d : l.diagnostics.sorted())
+      all += std::string(all.empty() ? "" : " ") + std::string(code_name(d.code));
+    return all;
+  };
+  const std::string broken = "\nmodel N(x[B, 5]) -> [B, 4] { x |> Dense(4 }\n";
+  CHECK(codes("model M(x[B, 5]) -> [B, 4] { x |> Dense(4) |> sofmax }" + broken, {}) == "E0201 E0008");
+  CHECK(codes("model M(x[B, 5]) -> [B, 4] { x |> Dense(3) }" + broken, {}) == "E0112 E0008");
+  CHECK(codes("fn f(x) { sofmax(x) }\ntrain { reprot x }", {}) == "E0201 E0019");
+  // Names that may stand in what could not be read: its letters do, or a file is missing or broken; and the broken one's own.
+  CHECK(codes("fn f(x) { swish(x) }\nfn swish(x { x }", {}) == "E0008");
+  CHECK(codes("fn f(x) { swish(x) }\nfm swish(x) { x }", {}) == "E0011");
+  CHECK(codes("use \"none.nn\"\nfn f(x) { swish(x) }", {}) == "E0211");
+  CHECK(codes("use \"a.nn\"\nfn f(x) { swish(x) }", {{"a.nn", "fn one( { 1 }"}}) == "E0012");
+  CHECK(codes("use \"a.nn\" { one }\nfn f(x) { swish(x) }", {{"a.nn", "fn one( { 1 }"}}) == "E0201 E0012");
+  CHECK(codes("fn f(x) { let y = swish(x }", {}) == "E0008");
+  // A `}` too many ends a definition before its end: what it lacks stands behind.
+  CHECK(codes("layer F(x[B, 4]) -> [B, 5] {\n x |> first}: Dense(5)\n}", {}) == "E0011");
+  CHECK(codes("layer F(x[B, 4]) -> [B, 5] { x\n } |> Dense(5)\n}", {}) == "E0011");
+}
+
 TEST_CASE("a used file that cannot be read or lacks a name", "[frontend][use]") {
   const std::map<std::string, std::string> files = {
       {"/abs.nn", "fn one() { 1 }"}, {"broken.nn", "fn one( { 1 }"}, {"zebra.nn", "fn one() { 1 }"}};
