@@ -23,6 +23,7 @@
 #include "driver/gradient_check.h"
 #include "driver/graph_file.h"
 #include "driver/graph_runner.h"
+#include "driver/outputs.h"
 #include "driver/signals.h"
 #include "driver/tensors.h"
 #include "driver/weights.h"
@@ -551,6 +552,9 @@ int gradcheck(Session& session, const GradcheckOptions& o) {
   SignalScope signals;
   bool lone = is_graph_file(o.common.file) || o.common.file == "-";
   Subject subject = lone ? subject_of_graph(session, o) : subject_of_model(session, o);
+  std::vector<std::string> read = files_read(session);
+  read.insert(read.end(), {o.common.file, o.weights});
+  check_not_an_input(o.out, read, "give another name: --out NAME.nnir");
   return Gradcheck(session, o, std::move(subject)).run();
 }
 

@@ -10,6 +10,7 @@
 
 #include "base/diagnostics.h"
 #include "driver/progress.h"
+#include "driver/session.h"
 #include "driver/tensors.h"
 
 namespace nnc {
@@ -42,6 +43,18 @@ std::vector<std::string> source_files(const SourceMap& sources) {
   std::vector<std::string> paths;
   for (uint32_t i = 1; i <= sources.file_count(); ++i) paths.push_back(sources.path(FileId{i}));
   return paths;
+}
+
+std::vector<std::string> files_read(const Session& session) {
+  std::vector<std::string> files = source_files(session.sources);
+  if (!session.module || !session.module->has_train()) return files;
+  const TrainSpec& spec = session.module->train();
+  for (const FieldSpec& f : spec.data.fields) files.push_back(f.source.path);
+  for (const DataSpec& other : spec.other_data)
+    for (const FieldSpec& f : other.fields) files.push_back(f.source.path);
+  for (const std::string& replacement : session.options.data)
+    if (size_t equals = replacement.find('='); equals != std::string::npos) files.push_back(replacement.substr(equals + 1));
+  return files;
 }
 
 Json json_number(double v) { return std::isfinite(v) ? Json(v) : Json(fmt::format("{}", v)); }

@@ -11,11 +11,15 @@
 
 namespace nnc {
 
+class Session;
+
 /// UserError E0413 if `output` is one of the files `inputs`, by whatever name or link; with `help` to it.
 void check_not_an_input(const std::string& output, const std::vector<std::string>& inputs, const std::string& help);
 
 /// The program's own files: the one on the command line and all that it uses.
 std::vector<std::string> source_files(const SourceMap&);
+/// These and the data of its train block, if it has one, or what stands for them by --data.
+std::vector<std::string> files_read(const Session&);
 
 /// A number, or nested lists of the dimensions; NaN and infinity as text.
 nlohmann::ordered_json json_value(const Tensor&);

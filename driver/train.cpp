@@ -32,21 +32,9 @@ struct TrainOptions {
   bool no_shuffle = false;
 };
 
-/// Every file that the run reads, those apart that it may replace: --init and --resume.
-std::vector<std::string> files_read(const Session& session, const TrainOptions& options) {
-  const TrainSpec& spec = session.module->train();
-  std::vector<std::string> inputs = source_files(session.sources);
-  for (const FieldSpec& f : spec.data.fields) inputs.push_back(f.source.path);
-  for (const DataSpec& other : spec.other_data)
-    for (const FieldSpec& f : other.fields) inputs.push_back(f.source.path);
-  for (const std::string& replacement : options.common.data)
-    if (size_t equals = replacement.find('='); equals != std::string::npos) inputs.push_back(replacement.substr(equals + 1));
-  return inputs;
-}
-
-/// Every path that the run will write, found out before the work starts.
+/// Every path that the run will write, found out before the work starts. It may replace what --init and --resume name.
 void check_outputs(const Session& session, const TrainOptions& options) {
-  const std::vector<std::string> inputs = files_read(session, options);
+  const std::vector<std::string> inputs = files_read(session);
   std::vector<std::string> outputs{options.out};
   if (!is_device(options.out)) outputs.push_back(beside(options.out, "checkpoint"));
   for (const std::string& output : outputs) {

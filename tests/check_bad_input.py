@@ -577,6 +577,8 @@ class Outputs(BadInput):
         self.nnc(*run, "--output", "y.npy")
         (self.folder / "g.npz").symlink_to("g.npy")
         self.fails("E0413", *run, "--grad", "g.npy", "--output", "g.npz", says=("cannot write `g.npz`: this run reads `g.npy`",))
+        for output, read in (("./d.npy", "d.npy"), ("w.npy", "w.safetensors")):
+            self.fails("E0413", "gradcheck", "d.npy", "--weights", "w.safetensors", "--out", output, says=(f"cannot write `{output}`: this run reads", read))
 
     def test_train_does_not_write_into_its_program(self):
         self.write("lib.nn", "dim Width = 64\n")
