@@ -225,7 +225,11 @@ Comparison RoundingModel::compare_now(const Results& found, Precision precision,
         if (std::isfinite(v)) largest = std::max(largest, std::fabs(v));
       const std::vector<double>& farthest = (updates ? scatter.updates : scatter.outputs).at(name);
       bool number = want.shape.empty() && precision == Precision::f32 && !updates;
-      double unit = number ? 0x1p-24 : is_float(want.dtype) ? unit_of(want.dtype, precision) : 0;
+      // The interpreter holds an i64 in 64 bits of float: exact to 2^53, and what saturates is the largest of those below 2^63.
+      double unit = number                     ? 0x1p-24
+                    : is_float(want.dtype)     ? unit_of(want.dtype, precision)
+                    : want.dtype == DType::i64 ? 0x1p-54
+                                               : 0;
       double least = unit == 0x1p-24 ? 1e-37 : unit > 0 ? 1e-300 : 0;
       for (size_t i = 0; i < want.values.size(); ++i) {
         ++c.elements;

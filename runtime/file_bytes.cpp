@@ -1,7 +1,6 @@
 // Input files as memory. Small files are read, large ones mapped with a page of zeros after them, so that a kernel may load a
-// whole vector at the last row. gzip data is inflated into memory: the size that the trailer promises is only a hint, never
-// believed beyond what deflate can produce from the bytes that are there (1032 to 1, zlib's technical notes), so a forged trailer
-// costs nothing.
+// whole vector at the last row. gzip data is inflated into memory: the size that the trailer promises is only a hint, not
+// believed beyond what data usually comes to, so a forged trailer costs little; what unpacks to more grows its buffer.
 #include "runtime/file_bytes.h"
 
 #include <fcntl.h>
@@ -30,7 +29,7 @@ namespace {
 
 constexpr size_t map_from =
     size_t{32} << 20;  // below, reading is as fast as faulting pages in, and a later truncation does no harm
-constexpr size_t largest_ratio = 1032;  // of deflate
+constexpr size_t usual_ratio = 16;  // data in gzip is rarely packed better
 
 class FileDescriptor {
  public:
@@ -147,7 +146,7 @@ FileBytes decompress(const FileBytes& file, const std::string& path) {
   uint32_t promised = 0;
   if (file.size >= 18) std::memcpy(&promised, file.data + file.size - 4, 4);
   size_t limit = largest_inflated(file.size);
-  size_t capacity = std::clamp<size_t>(promised, 1 << 12, std::min(limit, file.size * largest_ratio) + (1 << 12));
+  size_t capacity = std::clamp<size_t>(promised, 1 << 12, std::min(limit, file.size * usual_ratio) + (1 << 12));
   OwnedBytes out = allocate_bytes(capacity);
   size_t done = 0, at = 0;
   while (true) {
