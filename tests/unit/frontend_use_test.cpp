@@ -42,8 +42,10 @@ TEST_CASE("a dim of a used file is set by its name", "[frontend][use]") {
   auto said_of = [&](const std::string& text, const std::string& path, const std::string& value) {
     Loaded l = load(text, {{path, value}}, files);
     Diagnostics d;
-    if (l.module)
-      for (const Module::Expectation& x : l.module->build_tests(d).at(0).expectations) CHECK(x.passed);
+    if (l.module) {
+      const std::vector<Module::Test> blocks = l.module->build_tests(d);
+      for (const Module::Expectation& x : blocks.at(0).expectations) CHECK(x.passed);
+    }
     return said(l.diagnostics, *l.sources);
   };
   CHECK(said_of("use \"a.nn\" { wide }\ntest \"t\" { expect wide() == 9 }", "Width", "9") == "");
