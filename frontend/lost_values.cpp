@@ -8,6 +8,7 @@
 #include <variant>
 #include <vector>
 
+#include "frontend/ast_walk.h"
 #include "frontend/program.h"
 
 namespace nnc {
@@ -87,7 +88,8 @@ class LostValueFinder {
   void visit(const ast::Stmt& s) {
     using K = ast::StmtKind;
     for (const ast::DimDeclaration& d : s.dims_declared) visit(*d.value);
-    if (s.dims) visit(*s.dims);
+    if (s.dims)
+      for (const ast::ExprPtr& e : s.dims->entries) visit(*e);
     for (const ast::Binding& b : s.bindings) {
       if (b.names.size() == 1 && b.values.size() == 1) {
         Known* old = find(b.names[0].text);
@@ -107,21 +109,10 @@ class LostValueFinder {
     if (s.body) visit_inner(*s.body, s.kind == K::repeat ? &s.name : nullptr);
   }
 
-  void visit(const ast::Dims& dims) {
-    for (const ast::ExprPtr& e : dims.entries) visit(*e);
-  }
-
   void visit(const ast::Expr& e) {
     if (e.kind == ast::ExprKind::name)
       if (Known* known = find(e.text)) known->is_read = true;
-    for (const ast::ExprPtr& o : e.operands) visit(*o);
-    for (const ast::Argument& a : e.arguments) visit(*a.value);
-    for (const ast::Selector& s : e.selectors) {
-      visit(*s.dim);
-      visit(*s.value);
-    }
-    for (const ast::Stage& s : e.stages) visit(*s.callee);
-    visit(e.dims);
+    ast::for_each_part(e, [&](const ast::Expr& part) { visit(part); });
     for (const ast::Branch& b : e.branches) {
       if (b.condition) visit(*b.condition);
       visit_inner(b.body, nullptr);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "frontend/ast_walk.h"
 #include "frontend/builtin_names.h"
 #include "frontend/program.h"
 
@@ -110,14 +111,7 @@ class NameChecker {
   void visit(const ast::Expr& e) {
     if (e.kind == ast::ExprKind::name) check_name(e);
     if (e.kind == ast::ExprKind::scan) return;  // reported as not part of this version where it is lowered
-    for (const ast::ExprPtr& o : e.operands) visit(*o);
-    for (const ast::Argument& a : e.arguments) visit(*a.value);
-    for (const ast::Selector& s : e.selectors) {
-      visit(*s.dim);
-      visit(*s.value);
-    }
-    for (const ast::Stage& s : e.stages) visit(*s.callee);
-    for (const ast::ExprPtr& d : e.dims.entries) visit(*d);
+    ast::for_each_part(e, [&](const ast::Expr& part) { visit(part); });
     for (const ast::Branch& b : e.branches) {
       if (b.condition) visit(*b.condition);
       visit(b.body);

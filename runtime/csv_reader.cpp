@@ -213,8 +213,9 @@ bool is_header(const std::vector<std::string_view>& first, const std::vector<std
   for (size_t i = 0; i < first.size(); ++i) {
     if (int64_t number = 0; is_number(first[i])) {
       if (*parse_whole(first[i], number) || (!ahead && number != 0 && number != 1)) return false;
-      if (int64_t here = number - static_cast<int64_t>(i); ahead.value_or(here) != here) return false;
-      else ahead = here;
+      int64_t here = number - static_cast<int64_t>(i);
+      if (ahead && *ahead != here) return false;
+      ahead = here;
     }
     if (!looks_like_name(first[i])) all_names = false;
     if (looks_like_name(first[i]) && second && i < second->size() && is_number((*second)[i])) name_above_number = true;
