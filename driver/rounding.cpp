@@ -48,7 +48,7 @@ class Displacement {
 
   void operator()(InterpreterCall& call) {
     Tensor& t = call.result;
-    if (!is_float(t.dtype)) return;
+    if (!is_float(t.dtype)) return displace_integers(call);
     double unit = unit_of(t.dtype, precision_) * scale_;
     if (is_sum(call.node.op))
       displace_sum(call, unit);
@@ -86,6 +86,30 @@ class Displacement {
       v = double(float(v));
     }
   }
+
+  // The interpreter holds an i64 in 64 bits of float. Beyond 2^53 the last digits are missing, and on them depends what wraps
+  // around or compares: it may be anything.
+  void displace_integers(InterpreterCall& call) {
+    Tensor& t = call.result;
+    Op op = call.node.op;
+    if (is_sum(op)) {
+      double most = double(call.operand(0).values.size()) * largest_i64(call.operand(0));
+      if (op == Op::contract) most *= largest_i64(call.operand(1));
+      if (most >= 0x1p53)
+        for (double& v : t.values) v = any_integer(t.dtype);
+    } else if (op == Op::add || op == Op::sub || op == Op::mul || op == Op::cast || op_class(op) == OpClass::compare) {
+      for (const Tensor* x : call.operands)
+        for (size_t i = 0; i < t.values.size(); ++i)
+          if (x->dtype == DType::i64 && std::fabs(x->values[i]) >= 0x1p53) t.values[i] = any_integer(t.dtype);
+    }
+  }
+  static double largest_i64(const Tensor& t) {
+    double largest = 0;
+    if (t.dtype == DType::i64)
+      for (double v : t.values) largest = std::max(largest, std::fabs(v));
+    return largest;
+  }
+  double any_integer(DType dtype) { return convert_number(double(int64_t(random_.next_u64())), DType::i64, dtype); }
 
   void displace_unary(InterpreterCall& call, double unit) {
     Tensor& t = call.result;
@@ -225,7 +249,7 @@ Comparison RoundingModel::compare_now(const Results& found, Precision precision,
         if (std::isfinite(v)) largest = std::max(largest, std::fabs(v));
       const std::vector<double>& farthest = (updates ? scatter.updates : scatter.outputs).at(name);
       bool number = want.shape.empty() && precision == Precision::f32 && !updates;
-      // The interpreter holds an i64 in 64 bits of float: exact to 2^53, and what saturates is the largest of those below 2^63.
+      // Of an i64 beyond 2^53 the last digits are missing; what saturates is the largest double below 2^63.
       double unit = number                     ? 0x1p-24
                     : is_float(want.dtype)     ? unit_of(want.dtype, precision)
                     : want.dtype == DType::i64 ? 0x1p-54

@@ -1,5 +1,5 @@
-// Element-wise operations, each one scalar expression: the graph interpreter maps it over tensors, the program interpreter calls it for every
-// instruction. Integers are computed in two's complement through uint64_t and wrapped to their width.
+// Element-wise operations, each one scalar expression: the graph interpreter maps it over tensors, the program interpreter calls
+// it for every instruction.
 #include <array>
 #include <cmath>
 #include <limits>
@@ -14,16 +14,6 @@ double truncate_to(double value, double low, double high) {
   if (std::isnan(value)) return 0;
   return std::trunc(std::fmin(std::fmax(value, low), high)) + 0.0;  // + 0.0: no negative zero among integers
 }
-
-double wrap_integer(uint64_t bits, DType dtype) {
-  switch (dtype) {
-    case DType::i32: return double(int32_t(uint32_t(bits)));
-    case DType::u8: return double(uint8_t(bits));
-    default: return double(int64_t(bits));
-  }
-}
-
-uint64_t bits(double integer) { return uint64_t(int64_t(integer)); }
 
 double larger(double x, double y) { return std::isnan(x) || std::isnan(y) ? std::numeric_limits<double>::quiet_NaN() : x < y ? y : x; }
 double smaller(double x, double y) { return std::isnan(x) || std::isnan(y) ? std::numeric_limits<double>::quiet_NaN() : y < x ? y : x; }
@@ -53,7 +43,7 @@ void map_elements(InterpreterCall& call, F f) {
 double convert_number(double value, DType from, DType to) {
   if (to == DType::boolean) return value != 0 ? 1 : 0;
   if (is_float(to)) return value;
-  if (!is_float(from)) return wrap_integer(bits(value), to);
+  if (!is_float(from)) return wrap_integer(integer_bits(value), to);
   switch (to) {
     case DType::i32: return truncate_to(value, -2147483648.0, 2147483647.0);
     case DType::u8: return truncate_to(value, 0, 255);
@@ -69,8 +59,8 @@ double convert_number(double value, DType from, DType to) {
   }                                                                                   \
   void interpret_##name(InterpreterCall& call) { map_elements(call, [](const Element& e) { return element_##name(e); }); }
 
-ELEMENTWISE(neg, is_float(e.to) ? -x : wrap_integer(0 - bits(x), e.to))
-ELEMENTWISE(abs, is_float(e.to) ? std::fabs(x) : x < 0 ? wrap_integer(0 - bits(x), e.to) : x)
+ELEMENTWISE(neg, is_float(e.to) ? -x : wrap_integer(0 - integer_bits(x), e.to))
+ELEMENTWISE(abs, is_float(e.to) ? std::fabs(x) : x < 0 ? wrap_integer(0 - integer_bits(x), e.to) : x)
 ELEMENTWISE(sign, x > 0 ? 1 : x < 0 ? -1 : x)  // NaN and zeros stay, with their sign
 ELEMENTWISE(floor, std::floor(x))
 ELEMENTWISE(ceil, std::ceil(x))
@@ -87,9 +77,9 @@ ELEMENTWISE(sigmoid, stable_sigmoid(x))
 ELEMENTWISE(erf, std::erf(x))
 ELEMENTWISE(logical_not, x == 0)
 ELEMENTWISE(stop_gradient, x)
-ELEMENTWISE(add, is_float(e.to) ? x + y : wrap_integer(bits(x) + bits(y), e.to))
-ELEMENTWISE(sub, is_float(e.to) ? x - y : wrap_integer(bits(x) - bits(y), e.to))
-ELEMENTWISE(mul, is_float(e.to) ? x * y : wrap_integer(bits(x) * bits(y), e.to))
+ELEMENTWISE(add, add_numbers(x, y, e.to))
+ELEMENTWISE(sub, is_float(e.to) ? x - y : wrap_integer(integer_bits(x) - integer_bits(y), e.to))
+ELEMENTWISE(mul, multiply_numbers(x, y, e.to))
 ELEMENTWISE(div, x / y)
 ELEMENTWISE(pow, std::pow(x, y))
 ELEMENTWISE(maximum, larger(x, y))

@@ -32,6 +32,27 @@ using ElementFunction = double (*)(const Element&);
 /// The scalar function of an element-wise operation; null for all others.
 ElementFunction element_function(Op);
 
+/// Integers are computed in two's complement through uint64_t and wrapped to their width.
+inline double wrap_integer(uint64_t bits, DType dtype) {
+  switch (dtype) {
+    case DType::i32:
+      return double(int32_t(uint32_t(bits)));
+    case DType::u8:
+      return double(uint8_t(bits));
+    default:
+      return double(int64_t(bits));
+  }
+}
+/// The largest i64 is 2^63 as a double.
+inline uint64_t integer_bits(double integer) { return integer >= 0x1p63 ? uint64_t(integer) : uint64_t(int64_t(integer)); }
+/// x + y and x * y of a type.
+inline double add_numbers(double x, double y, DType dtype) {
+  return is_float(dtype) ? x + y : wrap_integer(integer_bits(x) + integer_bits(y), dtype);
+}
+inline double multiply_numbers(double x, double y, DType dtype) {
+  return is_float(dtype) ? x * y : wrap_integer(integer_bits(x) * integer_bits(y), dtype);
+}
+
 /// Elements between neighbours along each axis, row-major.
 std::vector<int64_t> row_major_strides(const std::vector<int64_t>& shape);
 

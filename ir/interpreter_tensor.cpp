@@ -106,17 +106,10 @@ double highest(DType t) {
   return t == DType::i32 ? 0x1p31 - 1 : 0x1.fffffffffffffp62;
 }
 
-// Sums of integers wrap around at every step, which is the same as wrapping once.
-void wrap_result(Tensor& t) {
-  if (is_float(t.dtype)) return;
-  for (double& value : t.values) value = convert_number(value, DType::i64, t.dtype);
-}
-
 }  // namespace
 
 void interpret_reduce_sum(InterpreterCall& call) {
-  reduce_into(call, 0, [](double x, double y) { return x + y; });
-  wrap_result(call.result);
+  reduce_into(call, 0, [dtype = call.result.dtype](double x, double y) { return add_numbers(x, y, dtype); });
 }
 
 void interpret_reduce_max(InterpreterCall& call) {
@@ -214,9 +207,7 @@ void interpret_contract(InterpreterCall& call) {
     if (integers) {
       for (int64_t i = 0; i < count; ++i) {
         double& cell = r[i * steps[2]];
-        uint64_t product = uint64_t(int64_t(p[i * steps[0]])) * uint64_t(int64_t(q[i * steps[1]]));
-        uint64_t total = uint64_t(int64_t(cell)) + product;  // wraps before it becomes a double: products of i32 need more than 53 bits
-        cell = result.dtype == DType::i32 ? double(int32_t(uint32_t(total))) : double(int64_t(total));
+        cell = add_numbers(cell, multiply_numbers(p[i * steps[0]], q[i * steps[1]], result.dtype), result.dtype);
       }
     } else if (steps[2] == 0) {
       double total = *r;
@@ -257,10 +248,10 @@ void interpret_scatter_add(InterpreterCall& call) {
       int64_t at = offsets[1] + i * steps[1];
       double entry = index.values[size_t(at)];
       if (!(entry >= 0 && entry < double(length))) fail_index(call, index, at, length);
-      call.result.values[size_t(offsets[2] + i * steps[2] + int64_t(entry) * stride)] += updates.values[size_t(offsets[0] + i * steps[0])];
+      double& cell = call.result.values[size_t(offsets[2] + i * steps[2] + int64_t(entry) * stride)];
+      cell = add_numbers(cell, updates.values[size_t(offsets[0] + i * steps[0])], call.result.dtype);
     }
   });
-  wrap_result(call.result);
 }
 
 }  // namespace nnc

@@ -186,7 +186,7 @@ class ProgramInterpreter {
     double x = value(inst.operands[0]);
     Reduction& r = reductions_[inst.id];
     if (inst.op == Op::reduce_sum) {
-      r.number = is_float(inst.dtype) ? r.number + x : convert_number(r.number + x, DType::i64, inst.dtype);
+      r.number = add_numbers(r.number, x, inst.dtype);
     } else if (r.count == 0) {
       r.number = x;
     } else if (!std::isnan(r.number) && (std::isnan(x) || (inst.op == Op::reduce_min ? x < r.number : x > r.number))) {

@@ -24,6 +24,7 @@ std::optional<double> evaluate(const Graph& graph, const Node& node, const std::
   single.outputs.push_back({"result", result});
   double value = interpret(single, {}).outputs.at("result").values[0];
   if (std::isnan(value)) return std::nullopt;
+  if (single.type(result).dtype == DType::i64 && std::fabs(value) > 0x1p53) return std::nullopt;
   if (single.type(result).dtype == DType::f32 && !keeps_as_f32(value)) {
     for (double v : values)
       if (keeps_as_f32(v)) return std::nullopt;

@@ -160,13 +160,11 @@ RULE(power) {
 RULE(power_root) {
   if (c.op() != Op::pow || !c.number(c.x(1))) return {};
   double exponent = *c.number(c.x(1));
-  if (exponent == 0.5) return c.b.unary(Op::sqrt, c.x(0));
-  if (exponent == 1.5) return c.b.mul(c.x(0), c.b.unary(Op::sqrt, c.x(0)));
-  if (exponent == -0.5) {
-    NodeId root = c.b.unary(Op::sqrt, c.x(0));
-    return c.b.div(c.b.constant_like(1, c.x(0)), root);
-  }
-  return {};
+  if (exponent != 0.5 && exponent != -0.5 && exponent != 1.5) return {};
+  NodeId root = c.b.unary(Op::sqrt, c.x(0));
+  if (exponent == 1.5) return c.b.mul(c.x(0), root);
+  NodeId positive = c.b.unary(Op::abs, root);  // the root of -0 is -0, its power +0
+  return exponent == 0.5 ? positive : c.b.div(c.b.constant_like(1, c.x(0)), positive);
 }
 
 RULE(select_known) {

@@ -138,6 +138,9 @@ TEST_CASE("interpreter: element-wise, two and three operands", "[ir]") {
   check_values(apply(Op::less_equal, {p, q}), {1, 1, 0});
   check_values(apply(Op::greater, {q, p}), {0, 1, 0});
   check_values(apply(Op::greater_equal, {p, q}), {1, 0, 0});
+  Tensor most = vec({0x1.fffffffffffffp62}, DType::i64), one = vec({1}, DType::i64);
+  check_values(apply(Op::mul, {most, most}), {0x1p20});
+  check_values(apply(Op::add, {apply(Op::add, {most, vec({1023}, DType::i64)}), one}), {-0x1p63});  // 2^63 is the largest i64, rounded
   Tensor s = vec({0, 0, 1, 1}, DType::boolean), t = vec({0, 1, 0, 1}, DType::boolean);
   check_values(apply(Op::logical_and, {s, t}), {0, 0, 0, 1});
   check_values(apply(Op::logical_or, {s, t}), {0, 1, 1, 1});

@@ -1,4 +1,5 @@
 // Every simplification rule: that it matches what it is for, and that values are kept as exactly as simplify_rules.def says. Then random graphs.
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <functional>
@@ -23,7 +24,7 @@ Extent n(int64_t size) { return {size, false}; }
 const Extent rows{1, true};
 const DType f32 = DType::f32;
 
-// A case gives the result; leaves are made with x() (random numbers, and special ones where the rule claims to keep them), p() (positive) and m() (bool).
+// A case gives the result; leaves are made with x() (random numbers, and special ones where the rule claims to keep them) and m() (bool).
 struct Case {
   Graph graph;
   Builder b{graph};
@@ -224,6 +225,25 @@ TEST_CASE("every simplification rule applies and keeps values as it says", "[sim
     for (const SimplifyRule& r : simplify_rules()) known |= r.name == name;
     CHECK(known);
   }
+}
+
+TEST_CASE("powers that become roots keep what IEEE says of zeros, infinity and NaN", "[simplify]") {
+  constexpr double inf = std::numeric_limits<double>::infinity();
+  for (double exponent : {0.5, -0.5, 1.5})
+    for (double value : {-0.0, 0.0, inf, std::nan(""), 0x1p-1074, -1.0}) {
+      INFO(value << " ^ " << exponent);
+      Case c;
+      NodeId x = c.x({});
+      NodeId power = c.b.binary(Op::pow, x, c.c(exponent, x));
+      c.graph.outputs.push_back({"result", power});
+      Bindings bindings = fill(c.graph, 1, false);
+      bindings.inputs.begin()->second.values = {value};
+      Graph after = c.graph;
+      REQUIRE(std::ranges::any_of(simplify_with(after, "power_root"), [](int count) { return count > 0; }));
+      double before = std::pow(value, exponent), root = interpret(after, bindings).outputs.at("result").values[0];
+      CHECK((std::isnan(before) ? std::isnan(root) : std::fabs(root - before) <= 1e-15 * before || root == before));
+      CHECK((std::isnan(before) || std::signbit(root) == std::signbit(before)));
+    }
 }
 
 TEST_CASE("rules leave alone what others still need, and what would lose something", "[simplify]") {
