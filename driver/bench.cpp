@@ -121,7 +121,7 @@ int bench(const BenchOptions& o) {
   std::vector<ParameterSpec> specs = graphs.forward.parameters;
   for (const UpdateRule& rule : graphs.rules) specs.insert(specs.end(), rule.states.begin(), rule.states.end());
   initialize(runner, specs, spec.seed);
-  data.bind(runner, false);
+  data.bind(runner, Part::train);
 
   // A turn takes about ten milliseconds; the first steps warm caches, pages and the clock.
   StepSource steps(runner, spec, rows, batch);

@@ -39,31 +39,62 @@ FieldRequest to_request(const FieldSpec& f) {
   return r;
 }
 
-std::vector<FieldData> read_block(const DataSpec& data, const std::vector<std::string>& replacements) {
+/// `--data FIELD=PATH`, of the block that trains, or `--data BLOCK.FIELD=PATH`.
+struct Replacement {
+  const DataSpec* block;
+  std::string field, path;
+};
+
+std::string meant_or_list(const std::string& name, const std::vector<std::string>& names, std::string_view list) {
+  std::string near = nearest(name, names);
+  return near.empty() ? fmt::format("{} {}", list, fmt::join(names, ", ")) : fmt::format("did you mean `{}`?", near);
+}
+
+Replacement read_replacement(const TrainSpec& train, const std::string& text) {
+  size_t equals = text.find('=');
+  if (equals == std::string::npos || equals + 1 == text.size())
+    throw UserError(Code::E0601, fmt::format("`--data {}` has no path", text), "the command line", "write `--data FIELD=PATH`");
+  std::string name = text.substr(0, equals);
+  Replacement r{&train.data, name, text.substr(equals + 1)};
+  if (size_t dot = name.find('.'); dot != std::string::npos) {
+    std::string block = name.substr(0, dot);
+    r.field = name.substr(dot + 1);
+    std::vector<const DataSpec*> blocks{&train.data};
+    std::vector<std::string> names{train.data.name};
+    for (const DataSpec& other : train.other_data) blocks.push_back(&other), names.push_back(other.name);
+    auto it = std::ranges::find(names, block);
+    if (it == names.end())
+      throw UserError(Code::E0601, fmt::format("`--data`: the run reads no data block `{}`", block), "the command line",
+                      meant_or_list(block, names, "it reads"));
+    r.block = blocks[size_t(it - names.begin())];
+  }
+  std::vector<std::string> names;
+  for (const FieldSpec& f : r.block->fields) names.push_back(f.name);
+  if (std::ranges::find(names, r.field) == names.end())
+    throw UserError(Code::E0601, fmt::format("`--data`: the data block `{}` has no field `{}`", r.block->name, r.field),
+                    "the command line", meant_or_list(r.field, names, "its fields are"));
+  return r;
+}
+
+/// `like`: the names of the fields in their order.
+std::vector<FieldData> read_block(const DataSpec& data, const DataSpec& like, const std::vector<Replacement>& replacements) {
   std::vector<FieldRequest> requests;
-  for (const FieldSpec& f : data.fields) requests.push_back(to_request(f));
-  for (const std::string& text : replacements) {
-    size_t equals = text.find('=');
-    if (equals == std::string::npos || equals + 1 == text.size()) throw UserError(Code::E0601, fmt::format("`--data {}` has no path", text), "the command line", "write `--data FIELD=PATH`");
-    std::string name = text.substr(0, equals);
-    auto it = std::find_if(requests.begin(), requests.end(), [&](const FieldRequest& r) { return r.name == name; });
-    if (it == requests.end()) {
-      std::vector<std::string> names;
-      for (const FieldRequest& r : requests) names.push_back(r.name);
-      std::string near = nearest(name, names);
-      throw UserError(Code::E0601, fmt::format("`--data`: the data block `{}` has no field `{}`", data.name, name), "the command line",
-                      near.empty() ? fmt::format("its fields are {}", fmt::join(names, ", ")) : fmt::format("did you mean `{}`?", near));
-    }
-    it->path = text.substr(equals + 1);
-    it->kind = guess_source_kind(it->path);
+  for (const FieldSpec& f : like.fields) {
+    FieldRequest request = to_request(*std::ranges::find(data.fields, f.name, &FieldSpec::name));
+    for (const Replacement& r : replacements)
+      if (r.block->name == data.name && r.field == f.name) {
+        request.path = r.path;
+        request.kind = guess_source_kind(r.path);
+      }
+    requests.push_back(std::move(request));
   }
   return read_fields(requests);
 }
 
-// A share that sets no row aside: its reports would be of nothing.
-void check_split(const SplitSpec& s, const char* word, int64_t rows) {
+// A share that set no row aside: its reports would be of nothing.
+void check_split(const SplitSpec& s, const char* word, const std::vector<int64_t>& set_aside, int64_t rows) {
   bool is_share = s.kind == SplitSpec::Kind::random || s.kind == SplitSpec::Kind::last;
-  if (!is_share || rows == 0 || std::llround(s.fraction * double(rows)) > 0) return;
+  if (!is_share || rows == 0 || !set_aside.empty()) return;
   const char* last = s.kind == SplitSpec::Kind::last ? "last " : "";
   Diagnostic d;
   d.code = Code::E0509;
@@ -73,7 +104,7 @@ void check_split(const SplitSpec& s, const char* word, int64_t rows) {
     double scale = 1;  // of percents, written with as few digits as there may be
     while (scale * 100 / double(rows) < 1) scale *= 10;
     double percent = std::ceil(scale * 100 / double(rows)) / scale;
-    d.help.push_back(fmt::format("`{} {}{:g}%` sets {} aside", word, last, percent, std::llround(percent / 100 * double(rows))));
+    d.help.push_back(fmt::format("`{} {}{:g}%` sets {} aside", word, last, percent, rows_of_share(percent / 100, rows)));
   }
   throw UserError(d);
 }
@@ -88,25 +119,33 @@ SplitRequest to_request(const SplitSpec& s) {
 
 RunData load_data(const TrainSpec& train, const std::vector<std::string>& replacements, uint64_t seed) {
   RunData data;
-  data.fields = read_block(train.data, replacements);
-  for (const FieldSpec& f : train.data.fields) data.names.push_back(f.name);
+  const DataSpec& spec = train.data;
+  std::vector<Replacement> replaced;
+  for (const std::string& text : replacements) replaced.push_back(read_replacement(train, text));
+  data.fields = read_block(spec, spec, replaced);
+  for (const FieldSpec& f : spec.fields) data.names.push_back(f.name);
   data.rows = data.fields.empty() ? 0 : data.fields[0].rows;
-  check_split(train.data.test, "test", data.rows);
-  check_split(train.data.valid, "valid", data.rows);
-  data.split = split_rows_of_data(data.rows, to_request(train.data.test), to_request(train.data.valid), seed);
-  if (train.data.test.kind == SplitSpec::Kind::from) {
-    for (const DataSpec& other : train.other_data) {
-      if (other.name != train.data.test.other) continue;
-      data.test_fields = read_block(other, {});
-      data.split.test.resize(size_t(data.test_fields.empty() ? 0 : data.test_fields[0].rows));
-      std::iota(data.split.test.begin(), data.split.test.end(), int64_t{0});
-    }
-  }
+  data.split = split_rows_of_data(data.rows, to_request(spec.test), to_request(spec.valid), seed);
+  check_split(spec.test, "test", data.split.test, data.rows);
+  check_split(spec.valid, "valid", data.split.valid, data.rows);
+  auto take_all_of = [&](const SplitSpec& split, std::vector<FieldData>& fields, std::vector<int64_t>& rows) {
+    if (split.kind != SplitSpec::Kind::from) return;
+    fields = read_block(*std::ranges::find(train.other_data, split.other, &DataSpec::name), spec, replaced);
+    rows.resize(size_t(fields.empty() ? 0 : fields[0].rows));
+    std::iota(rows.begin(), rows.end(), int64_t{0});
+  };
+  take_all_of(spec.test, data.test_fields, data.split.test);
+  take_all_of(spec.valid, data.valid_fields, data.split.valid);
   return data;
 }
 
-void RunData::bind(StepRunner& runner, bool test) const {
-  const std::vector<FieldData>& from = test && !test_fields.empty() ? test_fields : fields;
+const std::vector<int64_t>& RunData::rows_of(Part part) const {
+  return part == Part::train ? split.train : part == Part::test ? split.test : split.valid;
+}
+
+void RunData::bind(StepRunner& runner, Part part) const {
+  const std::vector<FieldData>& other = part == Part::test ? test_fields : valid_fields;
+  const std::vector<FieldData>& from = part == Part::train || other.empty() ? fields : other;
   for (size_t i = 0; i < runner.program().fields.size(); ++i) {
     auto it = std::find(names.begin(), names.end(), runner.program().fields[i]);
     NNC_CHECK(it != names.end(), "the program reads a field that the data block lacks");

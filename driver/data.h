@@ -11,18 +11,22 @@
 
 namespace nnc {
 
+enum class Part : uint8_t { train, test, valid };
+
 struct RunData {
   std::vector<FieldData> fields;       ///< in the order of `names`
   std::vector<std::string> names;
   int64_t rows = 0;
-  std::vector<FieldData> test_fields;  ///< only with `test from`: other files, whose rows are all test rows
+  /// Only with `test from` and `valid from`: other files, all of whose rows belong to the part. In the order of `names`.
+  std::vector<FieldData> test_fields, valid_fields;
   DataSplit split;
 
-  /// Binds the program's fields to training rows' memory (`test`: to the memory that split.test counts in).
-  void bind(StepRunner&, bool test) const;
+  const std::vector<int64_t>& rows_of(Part) const;
+  /// Binds the program's fields to the memory that the rows of the part count in.
+  void bind(StepRunner&, Part) const;
 };
 
-/// Reads the fields (`replacements`: FIELD=PATH), checks them, draws the split from `seed`.
+/// Reads the fields (`replacements`: FIELD=PATH or BLOCK.FIELD=PATH), checks them, draws the split from `seed`.
 RunData load_data(const TrainSpec&, const std::vector<std::string>& replacements, uint64_t seed);
 
 }  // namespace nnc

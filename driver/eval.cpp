@@ -18,13 +18,20 @@ namespace {
 
 struct EvalOptions {
   CommonOptions common;
-  std::string weights;
+  std::string weights, split = "test";
 };
 
 int eval(Session& session, const EvalOptions& o) {
   session.load();
   session.require_train();
   const TrainSpec& spec = session.module->train();
+  const Part part = o.split == "valid" ? Part::valid : Part::test;
+  const SplitSpec& split = part == Part::valid ? spec.data.valid : spec.data.test;
+  for (const std::string& text : o.common.data)
+    if (split.kind == SplitSpec::Kind::from && text.substr(0, text.find('=')).find('.') == std::string::npos)
+      throw UserError(Code::E0601,
+                      fmt::format("`--data {}` changes nothing here: `eval` reads the rows of `{}`", text, split.other),
+                      "the command line", fmt::format("write `--data {}.{}`", split.other, text));
   BuiltGraph graph = session.require(session.module->build_eval_graph(session.diagnostics));
   Team team(session.thread_count());
   StepRunner weights(model_weights(session), team);
@@ -33,13 +40,13 @@ int eval(Session& session, const EvalOptions& o) {
   if (auto it = metadata.find("nnc.seed"); it != metadata.end() && !o.common.seed)
     seed = std::strtoull(it->second.c_str(), nullptr, 10);
   RunData data = load_data(spec, o.common.data, seed);
-  if (data.split.test.empty())
-    throw UserError(Code::E0507, fmt::format("the data block `{}` sets no test rows aside", spec.data.name), o.common.file,
-                    "add `test 20%` to the data block");
-  Evaluator evaluator(session, graph, std::min<int64_t>(256, int64_t(data.split.test.size())), {}, team);
+  if (data.rows_of(part).empty())
+    throw UserError(Code::E0507, fmt::format("the data block `{}` sets no {} rows aside", spec.data.name, o.split), o.common.file,
+                    fmt::format("add `{} 20%` to the data block", o.split));
+  Evaluator evaluator(session, graph, data, {}, team);
   std::map<std::string, double> scalars = trained_so_far(metadata);
   for (const ScalarSpec& s : spec.scalars) scalars.try_emplace(s.name, s.value);
-  std::map<std::string, Tensor> values = evaluator.evaluate(data, data.split.test, true, weights, scalars);
+  std::map<std::string, Tensor> values = evaluator.evaluate(part, weights, scalars);
   if (o.common.json) {
     nlohmann::ordered_json line;
     for (const std::string& name : evaluator.names()) line[name] = json_value(values.at(name));
@@ -55,13 +62,15 @@ int eval(Session& session, const EvalOptions& o) {
 Command eval_command() {
   auto o = std::make_shared<EvalOptions>();
   Command command("eval",
-                  "loss and metrics on the test split\n\n"
+                  "loss and metrics on the rows set aside\n\n"
                   "  nnc eval digits.nn --weights digits.safetensors\n"
+                  "  nnc eval digits.nn --weights digits.safetensors --split valid\n"
                   "  nnc eval digits.nn --weights digits.safetensors --json\n");
   add_common(command, o->common);
   add_data(command, o->common);
   add_threads(command, o->common);
   add_trained_weights(command, o->weights);
+  command.option("--split", o->split, "the part of the data: test or valid").one_of({"test", "valid"});
   command.run = [o] { return with_session(o->common, [&](Session& session) { return eval(session, *o); }); };
   return command;
 }

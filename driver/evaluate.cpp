@@ -42,8 +42,10 @@ struct Evaluator::Level {
 
 Evaluator::~Evaluator() = default;
 
-Evaluator::Evaluator(Session& session, const BuiltGraph& eval, int64_t rows, const Layouts& layouts, Team& team)
-    : session_(session), layouts_(layouts), team_(team), rows_(rows) {
+Evaluator::Evaluator(Session& session, const BuiltGraph& eval, const RunData& data, const Layouts& layouts, Team& team)
+    : session_(session), data_(data), layouts_(layouts), team_(team) {
+  // By the data alone, not by what is evaluated first: the same rows give the same bits in `train` and in `eval`.
+  batch_ = std::clamp<int64_t>(int64_t(std::max(data.split.test.size(), data.split.valid.size())), 1, 256);
   for (const Output& o : eval.graph.outputs) names_.push_back(o.name);
   RowSplitObstacle obstacle;
   std::optional<RowSplit> split = split_rows(eval.graph, obstacle);
@@ -57,15 +59,16 @@ Evaluator::Evaluator(Session& session, const BuiltGraph& eval, int64_t rows, con
   final_ = std::move(split->final_graph);
 }
 
-std::map<std::string, Tensor> Evaluator::evaluate(const RunData& data, const std::vector<int64_t>& rows, bool test,
-                                                  const StepRunner& from, const std::map<std::string, double>& scalars) {
+std::map<std::string, Tensor> Evaluator::evaluate(Part part, const StepRunner& from,
+                                                  const std::map<std::string, double>& scalars) {
+  const std::vector<int64_t>& rows = data_.rows_of(part);
   std::map<std::string, Tensor> accumulated;
   std::map<std::string, double> known = scalars;
   known["rows"] = double(rows.size());
   for (auto& level : levels_) {
     if (!level->runner) {
       level->compiled =
-          compile_step(make_program(std::move(level->batch), "eval", rows_, session_.target, layouts_), session_.sources);
+          compile_step(make_program(std::move(level->batch), "eval", batch_, session_.target, layouts_), session_.sources);
       level->runner = std::make_unique<StepRunner>(level->compiled.step, team_);
     }
     StepRunner& runner = *level->runner;
@@ -79,7 +82,7 @@ std::map<std::string, Tensor> Evaluator::evaluate(const RunData& data, const std
       for (size_t i = 0; i < value.values.size(); ++i) write_element(bytes.data() + i * byte_size(dtype), dtype, value.values[i]);
       runner.set_persistent(size_t(index), bytes.data());
     }
-    data.bind(runner, test);
+    data_.bind(runner, part);
     std::vector<float> inputs;
     for (const std::string& name : program.scalars) inputs.push_back(known.count(name) ? float(known.at(name)) : 0.0f);
     std::vector<float> results(program.results.size());
@@ -94,9 +97,9 @@ std::map<std::string, Tensor> Evaluator::evaluate(const RunData& data, const std
       t.values.assign(size_t(a.type.elements(0)), start);
       sums[a.name] = std::move(t);
     }
-    for (size_t begin = 0; begin < rows.size(); begin += size_t(rows_)) {
+    for (size_t begin = 0; begin < rows.size(); begin += size_t(batch_)) {
       if (stop_ && stop_()) return {};
-      int64_t count = int64_t(std::min(rows.size() - begin, size_t(rows_)));
+      int64_t count = int64_t(std::min(rows.size() - begin, size_t(batch_)));
       runner.run(std::span(&count, 1), rows.data() + begin, inputs.data(), results.data());
       for (const Accumulator& a : level->accumulators) {
         Tensor& into = sums.at(a.name);

@@ -14,7 +14,8 @@ void add_common(Command& command, CommonOptions& o, const std::string& file_help
 void add_json(Command& command, bool& json) { command.flag("--json", json, "diagnostics and results as JSON lines"); }
 
 void add_data(Command& command, CommonOptions& o) {
-  command.option("--data", o.data, "FIELD=PATH: another file for a data field");
+  command.option("--data", o.data,
+                 "FIELD=PATH: another file for a data field (BLOCK.FIELD=PATH: of the block that `test from` names)");
 }
 
 void add_threads(Command& command, CommonOptions& o) {

@@ -208,7 +208,7 @@ int train(Session& session, const TrainOptions& given) {
                     options.resume,
                     fmt::format("`--epochs` and `--steps` are totals: `--epochs {}` trains one more epoch",
                                 plan.first_step / plan.steps_per_epoch() + 1));
-  data.bind(runner, false);
+  data.bind(runner, Part::train);
   for (const std::string& name : runner.program().scalars) {
     double value = 0;
     for (const ScalarSpec& s : spec.scalars)
@@ -216,10 +216,9 @@ int train(Session& session, const TrainOptions& given) {
     plan.scalars.push_back(float(value));
   }
   std::unique_ptr<Evaluator> evaluator;
-  if (!data.split.test.empty()) {
+  if (!data.split.test.empty() || !data.split.valid.empty()) {
     BuiltGraph eval = session.require(session.module->build_eval_graph(session.diagnostics));
-    evaluator =
-        std::make_unique<Evaluator>(session, eval, std::min<int64_t>(256, int64_t(data.split.test.size())), layouts, team);
+    evaluator = std::make_unique<Evaluator>(session, eval, data, layouts, team);
   }
   int loss = -1;
   for (size_t i = 0; i < runner.program().results.size(); ++i)
@@ -267,7 +266,7 @@ int train(Session& session, const TrainOptions& given) {
   else if (!options.common.quiet && !options.common.json)
     std::fprintf(stderr, "saved %s and %s\n", options.out.c_str(), checkpoint.c_str());
   if (!options.common.json)
-    for (const auto& [name, value] : run.last_test()) print_report("test " + name, value);
+    for (const auto& [name, value] : run.last_reports()) print_report(name, value);
   return exit_done;
 }
 

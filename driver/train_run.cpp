@@ -83,11 +83,28 @@ void TrainRun::on_step(const StepRecord& r) {
   }
 }
 
+std::string TrainRun::evaluate(Part part, const char* word, const StepRecord& last, Json& line) {
+  if (data_.rows_of(part).empty()) return {};
+  std::map<std::string, double> scalars{{"step", double(last.step)}, {"epoch", double(last.epoch)}};
+  for (const ScalarSpec& s : session_.module->train().scalars) scalars.try_emplace(s.name, s.value);
+  std::map<std::string, Tensor> values = evaluator_->evaluate(part, runner_, scalars);
+  if (!lost_data_file().empty()) throw DataLost{};
+  std::string shown;
+  for (const std::string& name : evaluator_->names()) {
+    auto it = values.find(name);
+    if (it == values.end()) continue;  // a signal has ended the evaluation
+    const Tensor& t = it->second;
+    if (t.shape.empty()) shown += fmt::format(" - {} {}: {}", word, name, format_metric(t.values[0]));
+    line[word][name] = json_value(t);
+    last_reports_[fmt::format("{} {}", word, name)] = t;
+  }
+  return shown;
+}
+
 void TrainRun::on_progress(const StepRecord& last, std::span<const double> means, bool finished) {
   log_.flush();  // not in every step, which may take a microsecond; and always before a checkpoint of this step is written
   progress_.show(last.epoch, last.step_in_epoch, means, finished);
   if (!finished) return;
-  std::string more;
   Json line;
   line["epoch"] = last.epoch + 1;
   for (size_t i = 0; i < means.size(); ++i) line[runner_.program().results[i]] = json_number(means[i]);
@@ -96,23 +113,8 @@ void TrainRun::on_progress(const StepRecord& last, std::span<const double> means
     line[runner_.program().outputs[o].name] = json_value(sums_[o]);
   }
   rows_seen_ = 0;
-  if (evaluator_) {
-    std::map<std::string, double> scalars{{"step", double(last.step)}, {"epoch", double(last.epoch)}};
-    for (const ScalarSpec& s : session_.module->train().scalars) scalars.try_emplace(s.name, s.value);
-    auto test = evaluator_->evaluate(data_, data_.split.test, true, runner_, scalars);
-    if (!lost_data_file().empty()) throw DataLost{};
-    Json inner;
-    for (const std::string& name : evaluator_->names()) {
-      auto it = test.find(name);
-      if (it == test.end()) continue;  // a signal has ended the evaluation
-      const Tensor& t = it->second;
-      if (t.shape.empty()) more += fmt::format(" - test {}: {}", name, format_metric(t.values[0]));
-      inner[name] = json_value(t);
-      last_test_[name] = t;
-    }
-    if (!test.empty()) line["test"] = inner;
-  }
-  progress_.finish_epoch(more);
+  std::string valid = evaluate(Part::valid, "valid", last, line), test = evaluate(Part::test, "test", last, line);
+  progress_.finish_epoch(valid + test);
   if (options_.json) {
     std::printf("%s\n", line.dump().c_str());
     std::fflush(stdout);

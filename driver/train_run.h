@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include <nlohmann/json_fwd.hpp>
+
 #include "driver/data.h"
 #include "driver/evaluate.h"
 #include "driver/progress.h"
@@ -49,11 +51,13 @@ class TrainRun : public TrainObserver {
   /// Steps whose state the last complete save wrote; -1: none.
   int64_t saved_steps() const { return saved_steps_; }
   Progress& progress() { return progress_; }
-  /// Of the last epoch, by report.
-  const std::map<std::string, Tensor>& last_test() const { return last_test_; }
+  /// Of the last epoch: "valid loss", "test accuracy", ...
+  const std::map<std::string, Tensor>& last_reports() const { return last_reports_; }
 
  private:
   void add_values(const StepRecord&);
+  /// Reports over a part, for the end of the epoch's line; also in its line of JSON and in last_reports().
+  std::string evaluate(Part, const char* word, const StepRecord& last, nlohmann::ordered_json& line);
   void save_weights(const std::string& path, int64_t steps);
   void save_checkpoint(const std::string& path, int64_t steps);
   std::vector<Diagnostic> try_save(int64_t steps);
@@ -72,7 +76,7 @@ class TrainRun : public TrainObserver {
   std::string last_warning_;
   int64_t saved_steps_ = -1;
   std::chrono::steady_clock::time_point start_;
-  std::map<std::string, Tensor> last_test_;
+  std::map<std::string, Tensor> last_reports_;
   // Reports that are not single numbers, by the program's outputs: of the last step, and summed over the epoch's rows.
   std::vector<Tensor> values_, sums_;
   double rows_seen_ = 0;

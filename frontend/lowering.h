@@ -266,12 +266,15 @@ class Lowering {
   TensorValue unary(Op op, const TensorValue& x, Span span);
   TensorValue logsumexp(const TensorValue& x, const std::vector<int>& indices, Span span);
 
-  // --- train.cpp, gradient_paths.cpp, optimizer.cpp, test_blocks.cpp ---
+  // --- data_block.cpp, train.cpp, gradient_paths.cpp, optimizer.cpp, test_blocks.cpp ---
   void bind_data(const DataSpec& data);
   const ast::Data* find_data();  ///< that of the train block
   const ast::Data* find_data_block(std::string_view name, Span span);
   std::optional<SourceSpec> evaluate_source(const ast::Expr& e);
   std::optional<SplitSpec> evaluate_split(const ast::Split& split);
+  void read_split_data(TrainSpec& spec);
+  void check_same_fields(const DataSpec& data, const DataSpec& other, const SplitSpec& split);
+  bool is_train_partial() const;  ///< parts of it could not be read: what it seems to lack may stand there
   void check_gradient_paths(NodeId loss);
   void report_lost_parameters(const std::vector<bool>& reaches);
   Value evaluate_override(const std::string& text, Span span);

@@ -18,7 +18,7 @@ void shuffle_rows(std::vector<int64_t>& rows, RandomStream random) {
 
 // Takes a part out of `rows` (ascending) by the request.
 std::vector<int64_t> set_aside(std::vector<int64_t>& rows, SplitRequest request, int64_t total, uint64_t seed, const char* purpose) {
-  size_t count = std::min(rows.size(), size_t(std::llround(request.fraction * double(total))));
+  size_t count = std::min(rows.size(), size_t(rows_of_share(request.fraction, total)));
   if (request.kind == SplitRequest::Kind::none || count == 0) return {};
   std::vector<int64_t> part;
   if (request.kind == SplitRequest::Kind::last) {
@@ -44,6 +44,8 @@ DataSplit split_rows_of_data(int64_t rows, SplitRequest test, SplitRequest valid
   split.valid = set_aside(split.train, valid, rows, seed, "split.valid");
   return split;
 }
+
+int64_t rows_of_share(double fraction, int64_t rows) { return std::llround(fraction * double(rows)); }
 
 std::vector<int64_t> epoch_order(std::span<const int64_t> rows, uint64_t seed, int64_t epoch, bool shuffle) {
   std::vector<int64_t> order(rows.begin(), rows.end());

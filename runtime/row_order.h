@@ -21,6 +21,9 @@ struct DataSplit {
 /// Test rows are set aside first, validation rows from what remains (both fractions are of all rows, rounded to nearest).
 DataSplit split_rows_of_data(int64_t rows, SplitRequest test, SplitRequest valid, uint64_t seed);
 
+/// Rows that a share of `rows` is, as far as so many remain.
+int64_t rows_of_share(double fraction, int64_t rows);
+
 /// The rows of one epoch in order: a permutation drawn from seed and epoch, or the rows as they are.
 std::vector<int64_t> epoch_order(std::span<const int64_t> rows, uint64_t seed, int64_t epoch, bool shuffle);
 

@@ -97,6 +97,73 @@ class Counters(Table):
         self.assertIn("these are weights, not a checkpoint", run.stderr)
 
 
+class Splits(Table):
+    """`valid` as `test`: reported after each epoch, measured by `eval`; rows of another data block go by the names of its fields."""
+
+    OTHER = """data other {{
+  y            = csv("o.csv", columns: {y})
+  k : class(3) = csv("o.csv", columns: 4)
+  x[4]         = csv("o.csv", columns: {x})
+}}
+"""
+
+    def with_other(self, split, x="0..4", y="5"):
+        file = self.net(split=split)
+        return self.write("other.nn", self.OTHER.format(x=x, y=y) + file.read_text())
+
+    def valid(self, file, *options):
+        return json.loads(self.nnc("eval", file, "--weights", "w.safetensors", "--split", "valid", "--json", *options).stdout)
+
+    def test_both(self):
+        file = self.net(split="test 20%\n  valid 10%", length="epochs 2")
+        trained = self.epochs(file)
+        for epoch in trained:
+            self.assertEqual(list(epoch), ["epoch", "loss", "valid", "test"])
+        self.assertNotEqual(trained[-1]["valid"], trained[-1]["test"])
+        self.assertEqual(self.valid(file), trained[-1]["valid"])
+        self.assertEqual(self.evaluated(file), trained[-1]["test"])
+        shown = self.nnc("train", file, "--quiet", "--out", "w.safetensors").stdout
+        self.assertEqual([line.split(":")[0] for line in shown.splitlines()], ["test loss", "valid loss"])
+        with_splits = (self.folder / "w.safetensors").read_bytes()
+        shown = self.nnc("train", file, "--epochs", 1, "--out", "w.safetensors").stderr
+        self.assertRegex(shown, "- loss: .* - valid loss: .* - test loss: ")
+        self.epochs(file, "--resume", "w.checkpoint.safetensors")
+        self.assertEqual((self.folder / "w.safetensors").read_bytes(), with_splits)
+
+    def test_valid_alone(self):
+        file = self.net(split="valid last 20%")
+        self.assertEqual(set(self.epochs(file)[-1]), {"epoch", "loss", "valid"})
+        self.assertEqual(set(self.valid(file)), {"loss"})
+        self.assertIn("error[E0507]: the data block `t` sets no test rows aside", self.run_nnc("eval", file, "--weights", "w.safetensors").stderr)
+
+    def test_other_data_goes_by_names(self):
+        text = (self.folder / "t.csv").read_text()
+        self.write("o.csv", text)
+        file = self.with_other("valid from other\n  test from t")
+        self.epochs(file)
+        self.assertEqual(self.valid(file), self.evaluated(file), "the same rows, whatever the order of the fields")
+        # Other columns and another file, by the block's name.
+        columns = [line.split(",") for line in text.splitlines()]
+        self.write("o.csv", "".join(",".join([row[5], row[0], row[1], row[2], row[4], row[3]]) + "\n" for row in columns[:7]))
+        few = self.valid(self.with_other("valid from other", x="[1, 2, 3, 5]", y="0"))
+        self.write("seven.csv", "".join(",".join(row) + "\n" for row in columns[:7]))
+        file = self.with_other("valid from other\n  test last 20%")
+        replaced = [option for field in "xyk" for option in ("--data", f"other.{field}=seven.csv")]
+        self.assertEqual(self.valid(file, *replaced), few)
+
+    def test_data_of_the_wrong_block(self):
+        self.write("o.csv", (self.folder / "t.csv").read_text())
+        file = self.with_other("valid from other\n  test last 20%")
+        self.epochs(file)
+        for option, said in (("x=t.csv", "`--data x=t.csv` changes nothing here: `eval` reads the rows of `other`"), ("othre.x=t.csv", "did you mean `other`?"),
+                             ("other.z=t.csv", "the data block `other` has no field `z`"), ("other.x", "has no path")):
+            with self.subTest(option=option):
+                run = self.run_nnc("eval", file, "--weights", "w.safetensors", "--split", "valid", "--data", option)
+                self.assertEqual(run.returncode, 1)
+                self.assertIn("error[E0601]", run.stderr)
+                self.assertIn(said, run.stderr)
+
+
 class EveryReport(Table):
     """A report that is a matrix stands beside the numbers."""
 

@@ -261,6 +261,42 @@ train { data d
  using sgd(lr: 1)
  epochs 1 })",
        "E0201 `day`: unknown data block `day`; a similar one is `days`"},
+      {R"(data e { x : f32 = csv("d.csv", columns: 0) }
+data d { x, y : f32 = csv("d.csv", columns: 0)
+ test from e }
+)" + training,
+       "E0309 `test from e`: `e` has no field `y`\n  label `y`: a field of `d`\n"
+       "  help give `e` every field of `d`, with the same type and shape"},
+      {R"(data e { x[2] : f32 = csv("d.csv", columns: 0..2) }
+data d { x[3] : f32 = csv("d.csv", columns: 0..3)
+ valid from e }
+)" + training,
+       "E0309 `valid from e`: `x` is f32[2] in `e`, but f32[3] in `d`\n  label `x[3]`: a field of `d`\n  label `x[2]`: that of `e`\n"
+       "  help give `e` every field of `d`, with the same type and shape"},
+      {R"(data e { x : f64 = csv("d.csv", columns: 0) }
+data d { x : f32 = csv("d.csv", columns: 0)
+ test from e
+ valid from e }
+)" + training,
+       "E0309 `test from e`: `x` is f64 in `e`, but f32 in `d`\n  label `x`: a field of `d`\n  label `x`: that of `e`\n"
+       "  help give `e` every field of `d`, with the same type and shape"},
+      {R"(data e { y : class(3) = csv("d.csv", columns: 1)
+ x : f32 = csv("d.csv", columns: 0) }
+data d { x : f32 = csv("d.csv", columns: 0)
+ y : class(4) = csv("d.csv", columns: 1)
+ test from e }
+)" + training,
+       "E0309 `test from e`: `y` is class(3) in `e`, but class(4) in `d`\n  label `y`: a field of `d`\n  label `y`: that of `e`\n"
+       "  help give `e` every field of `d`, with the same type and shape"},
+      {R"(data e { z : i32 = csv("d.csv", columns: 1)
+ x[2] : f32 = csv("d.csv", columns: 0..2) }
+data d { x[2] : f32 = csv("e.csv", columns: 1..3)
+ test from e }
+train { data d
+ minimize mean(x)
+ using sgd(lr: 1)
+ epochs 1 })",
+       ""},
   });
 }
 

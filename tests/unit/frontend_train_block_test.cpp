@@ -404,32 +404,35 @@ TEST_CASE("reports", "[frontend][train_block]") {
  report loss }
 )",
        "E0305 `loss`: a report cannot be called `loss`\n"
-       "  note `--log` and `--json` have keys of their own called epoch, loss, rate, seconds, step, test\n"
+       "  note `--log` and `--json` have keys of their own called epoch, loss, rate, seconds, step, test, valid\n"
        "  note what is minimized is reported as `loss` in any case\n"
        "  help give it a name of its own: `report name: ...`"},
       {with_clause + R"( report loss: mean(x) }
 )",
        "E0305 `loss: mean(x)`: a report cannot be called `loss`\n"
-       "  note `--log` and `--json` have keys of their own called epoch, loss, rate, seconds, step, test\n"
+       "  note `--log` and `--json` have keys of their own called epoch, loss, rate, seconds, step, test, valid\n"
        "  note what is minimized is reported as `loss` in any case\n"
        "  help choose another name"},
       {with_clause +
-           R"( report test: mean(x), step: mean(x), seconds: mean(x), epoch: mean(x), rate: mean(x), test_rate: mean(x) }
+           R"( report test: mean(x), step: mean(x), seconds: mean(x), epoch: mean(x), rate: mean(x), test_rate: mean(x), valid: mean(x) }
 )",
        "E0305 `test: mean(x)`: a report cannot be called `test`\n"
-       "  note `--log` and `--json` have keys of their own called epoch, loss, rate, seconds, step, test\n"
+       "  note `--log` and `--json` have keys of their own called epoch, loss, rate, seconds, step, test, valid\n"
        "  help choose another name\n"
        "E0305 `step: mean(x)`: a report cannot be called `step`\n"
-       "  note `--log` and `--json` have keys of their own called epoch, loss, rate, seconds, step, test\n"
+       "  note `--log` and `--json` have keys of their own called epoch, loss, rate, seconds, step, test, valid\n"
        "  help choose another name\n"
        "E0305 `seconds: mean(x)`: a report cannot be called `seconds`\n"
-       "  note `--log` and `--json` have keys of their own called epoch, loss, rate, seconds, step, test\n"
+       "  note `--log` and `--json` have keys of their own called epoch, loss, rate, seconds, step, test, valid\n"
        "  help choose another name\n"
        "E0305 `epoch: mean(x)`: a report cannot be called `epoch`\n"
-       "  note `--log` and `--json` have keys of their own called epoch, loss, rate, seconds, step, test\n"
+       "  note `--log` and `--json` have keys of their own called epoch, loss, rate, seconds, step, test, valid\n"
        "  help choose another name\n"
        "E0305 `rate: mean(x)`: a report cannot be called `rate`\n"
-       "  note `--log` and `--json` have keys of their own called epoch, loss, rate, seconds, step, test\n"
+       "  note `--log` and `--json` have keys of their own called epoch, loss, rate, seconds, step, test, valid\n"
+       "  help choose another name\n"
+       "E0305 `valid: mean(x)`: a report cannot be called `valid`\n"
+       "  note `--log` and `--json` have keys of their own called epoch, loss, rate, seconds, step, test, valid\n"
        "  help choose another name"},
       {with_clause + R"( report mean(x) * 2 }
 )",
