@@ -1,12 +1,13 @@
 // Tensors tell a model by its shapes. That the same shapes mean the same computation is seen by hashes: of the operations of each
 // layer, of the update rule of each parameter, of the content of each data field. A hash is local (an operation with its
-// attributes and the kinds of its operands), so that a change shows in the layer where it was made and not in all after it.
+// attributes and the places of its operands), so that a change shows in the layer where it was made and not in all after it.
 #include "driver/checkpoint.h"
 
 #include <algorithm>
 #include <charconv>
 #include <cstring>
 #include <functional>
+#include <span>
 #include <sstream>
 
 #include <fmt/format.h>
@@ -49,20 +50,15 @@ Words split_words(const std::string& text) {
 /// said.
 class Piece {
  public:
-  void add(const Graph& graph, const Node& n) {
+  /// `operands` and `roles` (what the value is outside the piece): whole words.
+  void add(const Node& n, const std::string& operands, const std::string& roles) {
     const Attributes& a = n.attributes;
     text_ += fmt::format("{} {} {} {} {}", op_name(n.op), to_string(n.type), a.text, a.begin, int(a.dtype));
     for (const std::vector<int>* list : {&a.axes, &a.lhs, &a.rhs, &a.out}) {
       text_ += '|';
       for (int v : *list) text_ += fmt::format("{},", v);
     }
-    for (NodeId o : n.operands) {
-      const Node& operand = graph[o];
-      // What another layer gives is that layer's matter.
-      text_ += operand.scope == n.scope ? fmt::format(";{} {}", op_name(operand.op), operand.attributes.text)
-                                        : ";from " + operand.scope;
-    }
-    text_ += '\n';
+    text_ += operands + roles + '\n';
     if (n.op != Op::constant) return;
     if (numbers_.size() < most_numbers)
       numbers_.push_back(fmt::format("{}", a.number));
@@ -76,6 +72,45 @@ class Piece {
   std::string text_;
   std::vector<std::string> numbers_;
 };
+
+/// By node: the name of its piece, "" for a node that is in none.
+using PieceNames = std::vector<std::string>;
+
+/// All pieces, in the order of their first nodes. A value is called by its place in its own piece, and in another by its place
+/// among those that its piece gives away: so every operand is told from every other, and a piece that changes inside leaves the
+/// others as they are. `roles`: by node, what it is to the whole.
+Words describe_pieces(const Graph& graph, const PieceNames& piece_of, std::vector<std::string> roles) {
+  struct Counted {
+    Piece piece;
+    size_t nodes = 0, given = 0;
+  };
+  std::vector<bool> given(graph.size());
+  for (uint32_t i = 0; i < graph.size(); ++i)
+    for (NodeId o : graph[NodeId{i}].operands)
+      if (!piece_of[i].empty() && piece_of[i] != piece_of[o.value]) given[o.value] = true;
+  std::vector<std::string> order;
+  std::map<std::string, Counted> pieces;
+  std::vector<size_t> place(graph.size()), place_given(graph.size());
+  for (uint32_t i = 0; i < graph.size(); ++i) {
+    if (piece_of[i].empty()) continue;
+    auto [it, is_new] = pieces.try_emplace(piece_of[i]);
+    if (is_new) order.push_back(piece_of[i]);
+    Counted& c = it->second;
+    place[i] = c.nodes++;
+    if (given[i]) {
+      place_given[i] = c.given++;
+      roles[i] += "=given";
+    }
+    std::string operands;
+    for (NodeId o : graph[NodeId{i}].operands)
+      operands += piece_of[o.value] == piece_of[i] ? fmt::format(";{}", place[o.value])
+                                                   : fmt::format(";{} from {}", place_given[o.value], piece_of[o.value]);
+    c.piece.add(graph[NodeId{i}], operands, roles[i]);
+  }
+  Words words;
+  for (const std::string& name : order) words.emplace_back(name, pieces.at(name).piece.value());
+  return words;
+}
 
 /// "16 in the checkpoint, 255 now" if two pieces differ in their numbers alone; else nothing.
 std::string describe_numbers(const std::string& then, const std::string& now) {
@@ -93,42 +128,32 @@ std::string describe_numbers(const std::string& then, const std::string& now) {
   return fmt::format("{}", fmt::join(changes, "; "));
 }
 
-/// What the wanted nodes are computed from, by layer; "." is what stands in none.
-Words describe_layers(const Graph& graph, const std::vector<NodeId>& wanted) {
-  std::vector<bool> used(graph.size());
-  for (NodeId n : wanted) used[n.value] = true;
-  for (uint32_t i = graph.size(); i-- > 0;)
-    if (used[i])
-      for (NodeId o : graph[NodeId{i}].operands) used[o.value] = true;
-  std::vector<std::pair<std::string, Piece>> pieces;
-  for (uint32_t i = 0; i < graph.size(); ++i) {
-    if (!used[i]) continue;
-    const Node& n = graph[NodeId{i}];
-    std::string scope = n.scope.empty() ? "." : n.scope;
-    auto it = std::find_if(pieces.begin(), pieces.end(), [&](const auto& p) { return p.first == scope; });
-    if (it == pieces.end()) it = pieces.insert(pieces.end(), {scope, Piece{}});
-    it->second.add(graph, n);
-  }
-  Words words;
-  for (const auto& [scope, piece] : pieces) words.emplace_back(scope, piece.value());
-  return words;
-}
-
-Words describe_model(const Graph& forward) {
-  std::vector<NodeId> wanted;
+/// What the loss and the layer states are computed from, by layer; "." is what stands in none.
+Words describe_layers(const Graph& forward) {
+  std::vector<std::string> roles(forward.size());
   for (const Output& o : forward.outputs)
-    if (o.name == "loss") wanted.push_back(o.node);
-  for (const Update& u : forward.updates) wanted.push_back(u.node);
-  return describe_layers(forward, wanted);
+    if (o.name == "loss") roles[o.node.value] += "=loss";
+  for (const Update& u : forward.updates) roles[u.node.value] += "=update " + u.name;
+  PieceNames layer_of(forward.size());
+  std::vector<bool> used(forward.size());
+  for (uint32_t i = forward.size(); i-- > 0;) {
+    if (!used[i] && roles[i].empty()) continue;
+    const Node& n = forward[NodeId{i}];
+    layer_of[i] = n.scope.empty() ? "." : n.scope;
+    for (NodeId o : n.operands) used[o.value] = true;
+  }
+  return describe_pieces(forward, layer_of, std::move(roles));
 }
 
 /// Hyperparameters that decide what a rule is (a momentum of zero keeps no state) are numbers in it; the others are its scalars.
 Words describe_rules(const std::vector<UpdateRule>& rules) {
   Words words;
   for (const UpdateRule& rule : rules) {
-    Piece piece;
-    for (const Node& n : rule.rule.nodes()) piece.add(rule.rule, n);
-    words.emplace_back(rule.parameter, piece.value());
+    std::vector<std::string> roles(rule.rule.size());
+    for (const Update& u : rule.rule.updates) roles[u.node.value] += "=update " + u.name;
+    for (const Output& o : rule.rule.outputs) roles[o.node.value] += "=" + o.name;
+    Words piece = describe_pieces(rule.rule, PieceNames(rule.rule.size(), rule.parameter), std::move(roles));
+    words.insert(words.end(), piece.begin(), piece.end());
   }
   return words;
 }
@@ -219,7 +244,7 @@ std::string or_none(const std::string& text) { return text.empty() ? "none" : te
 void compare(Comparison& c, bool tensors_fit) {
   // What the graph of a layer looks like is a matter of the version too; its number says then what differs.
   if (tensors_fit && c.same("nnc.version")) {
-    c.each("nnc.model", [&](const std::string& layer, const std::string& then, const std::string& now) {
+    c.each("nnc.layers", [&](const std::string& layer, const std::string& then, const std::string& now) {
       std::string place = layer == "." ? "outside its layers" : fmt::format("in the layer `{}`", layer);
       std::string numbers = describe_numbers(then, now);
       c.faults.push_back(numbers.empty()
@@ -227,7 +252,7 @@ void compare(Comparison& c, bool tensors_fit) {
                              : fmt::format("model: a number {} is {}", place, numbers));
     });
     std::vector<std::pair<std::string, std::vector<std::string>>> rules;  // what differs, for which parameters
-    c.each("nnc.rules", [&](const std::string& parameter, const std::string& then, const std::string& now) {
+    c.each("nnc.updates", [&](const std::string& parameter, const std::string& then, const std::string& now) {
       std::string numbers = describe_numbers(then, now);
       auto it = std::find_if(rules.begin(), rules.end(), [&](const auto& r) { return r.first == numbers; });
       if (it == rules.end()) it = rules.insert(rules.end(), {numbers, {}});
@@ -251,6 +276,9 @@ void compare(Comparison& c, bool tensors_fit) {
           fmt::format("data: the values of `{}` are not those of the checkpoint's run ({}, {} now)", field, then, now));
     });
   c.expect_value("nnc.rows", "training rows");
+  // Another seed draws other rows, and is said by itself.
+  if (c.same("nnc.rows") && c.same("nnc.seed") && !c.same("nnc.split"))
+    c.faults.push_back("data: the rows that train are not those of the checkpoint's run: `test` and `valid` set others aside");
   c.expect_value("nnc.batch", "batch");
   c.expect_value("nnc.shuffle", "shuffle");
   c.expect_value("nnc.seed", "seed");
@@ -276,14 +304,16 @@ std::map<std::string, std::string> describe_run(const Session& session, const Tr
     const FieldData& d = data.fields[i];
     contents.emplace_back(f.name, hash_text(hash_bytes(d.data, size_t(d.rows * d.row_stride_bytes))));
   }
+  const auto rows = std::as_bytes(std::span(plan.rows));
   return {{"nnc.version", NNC_VERSION},
           {"nnc.cpu", fmt::format("{} ({})", session.target.cpu, vector_level_name(session.target.level))},
           {"nnc.seed", std::to_string(plan.seed)},
           {"nnc.rows", std::to_string(plan.rows.size())},
+          {"nnc.split", hash_text(hash_bytes(rows.data(), rows.size_bytes()))},
           {"nnc.batch", std::to_string(plan.batch)},
           {"nnc.shuffle", plan.shuffle ? "true" : "false"},
-          {"nnc.model", join_words(describe_model(graphs.forward.graph))},
-          {"nnc.rules", join_words(describe_rules(graphs.rules))},
+          {"nnc.layers", join_words(describe_layers(graphs.forward.graph))},
+          {"nnc.updates", join_words(describe_rules(graphs.rules))},
           {"nnc.options", list_options(spec)},
           {"nnc.fields", join_words(fields)},
           {"nnc.data", join_words(contents)}};

@@ -435,5 +435,97 @@ class Resume(Run):
         self.assertEqual((self.folder / "notes.txt").read_text(), "my notes\n")
 
 
+class Exchanged(CommandLine):
+    """What the same shapes, operations and numbers of rows do not tell apart: operands, targets of updates and rows that are exchanged."""
+
+    PROGRAM = """data d {
+  x[2] = csv("d.csv", columns: 0..2)
+  y    = csv("d.csv", columns: 2)
+  test 20%
+}
+optimizer my(lr) {
+  state m = 0
+  state v = 0
+  let a = 0.5 * m + grad
+  let b = 0.5 * v + grad * grad
+  update m = a
+  update v = b
+  update value = value - lr * m / (1 + v)
+}
+layer Means(x[B, 2]) -> [B, 2] {
+  state s[2] = 0
+  state t[2] = 0
+  let p = x * 2 + 1
+  let q = x * 4 + 3
+  update s = mean(p, over: B)
+  update t = mean(q, over: B)
+  p + s - t
+}
+model M(x[B, 2]) -> [B] {
+  fc: Dense(1)
+  let p = x |> means: Means
+  let u = p |> fc
+  let w = p * p |> fc
+  let h = (u - 3 * w) as [B]
+  let a = h * h
+  let b = 2 * h
+  2 * a - 3 * b
+}
+train {
+  data d, batch: 4
+  minimize mean_squared_error(M(x), y)
+  using my(lr: 0.01)
+  epochs 2
+  seed 1
+}
+"""
+
+    def setUp(self):
+        super().setUp()
+        self.write("d.csv", "".join(f"{i % 7},{i % 5},{i % 3}\n" for i in range(20)))
+        self.nnc("train", self.write("net.nn", self.PROGRAM), "--quiet", "--out", "w.safetensors")
+
+    def resume(self, *changes):
+        text = self.PROGRAM
+        for old, new in changes:
+            self.assertIn(old, text)
+            text = text.replace(old, new)
+        return self.run_nnc("train", self.write("other.nn", text), "--quiet", "--epochs", 4, "--out", "x.safetensors", "--resume", "w.checkpoint.safetensors")
+
+    def check(self, says, *changes):
+        run = self.resume(*changes)
+        self.assertEqual(run.returncode, 1, run.stderr)
+        self.assertIn("error[E0504]: w.checkpoint.safetensors does not continue this run: 1 thing differs\n", run.stderr)
+        self.assertIn(says, run.stderr)
+
+    def test_operands(self):
+        self.check("what it computes outside its layers is not what it was", ("2 * a - 3 * b", "2 * b - 3 * a"))
+
+    def test_results_of_a_layer(self):
+        self.check("what it computes outside its layers is not what it was", ("u - 3 * w", "w - 3 * u"))
+
+    def test_updates_of_a_layer(self):
+        self.check("what it computes in the layer `means` is not what it was", ("update s = mean(p, over: B)\n  update t = mean(q, over: B)",
+                                                                              "update s = mean(q, over: B)\n  update t = mean(p, over: B)"))
+
+    def test_updates_of_an_optimizer(self):
+        self.check("the rule that updates `fc.weight` and 1 more is another", ("update m = a\n  update v = b", "update m = b\n  update v = a"))
+
+    def test_rows_that_train(self):
+        self.check("the rows that train are not those of the checkpoint's run", ("test 20%", "test last 20%"))
+
+    def test_a_checkpoint_that_does_not_record_it(self):
+        path = self.folder / "w.checkpoint.safetensors"
+        whole = self.train(self.folder / "net.nn", "whole", "--epochs", 4)
+        raw = path.read_bytes()
+        for key in (b"nnc.split", b"nnc.layers", b"nnc.updates"):
+            self.assertIn(key, raw)
+            raw = raw.replace(b'"' + key + b'"', b'"old' + key[3:] + b'"')
+        path.write_bytes(raw)
+        run = self.resume()
+        self.assertEqual((run.returncode, run.stderr), (0, ""))
+        self.assertEqual(self.digest("x"), whole)
+
+
 if __name__ == "__main__":
     unittest.main()
