@@ -25,8 +25,8 @@ struct RunOptions {
 /// The array in a file; of an .npz the one of that name, or the only one.
 Tensor read_array(const std::string& name, const std::string& path) {
   TensorFile file = read_tensors(path, guess_source_kind(path));
-  if (const TensorView* view = file.find(name)) return to_tensor(*view);
-  if (file.tensors.size() == 1) return to_tensor(file.tensors[0]);
+  if (const TensorView* view = file.find(name)) return to_tensor(*view, path);
+  if (file.tensors.size() == 1) return to_tensor(file.tensors[0], path);
   std::vector<std::string> names;
   for (const TensorView& t : file.tensors) names.push_back(t.name);
   throw UserError(Code::E0411, fmt::format("{} holds {} arrays, none of them `{}`", path, names.size(), name), path,
@@ -145,8 +145,6 @@ int run(Session& session, const RunOptions& o) {
   for (const auto& [name, value] : given)
     if (lone && !bindings.inputs.count(name) && !bindings.scalars.count(name) && !graph.find_persistent(name))
       throw UserError(Code::E0511, fmt::format("the graph has no input `{}`", name), o.common.file);
-  for (auto& [name, value] : bindings.scalars)
-    if (auto it = given.find(name); it != given.end() && it->second.values.size() == 1) value = it->second.values[0];
   for (const ArgumentSpec& a : built.inputs)
     if (auto it = bindings.inputs.find(a.name); it != bindings.inputs.end()) check_classes(it->second, a.classes, a.name);
   // Weights: from the file, else as a run with this seed begins.
@@ -154,6 +152,11 @@ int run(Session& session, const RunOptions& o) {
   if (!o.weights.empty()) {
     weights = read_safetensors(o.weights);
     check_finite(weights, o.weights);
+  }
+  const std::map<std::string, double> trained = trained_so_far(weights.metadata);
+  for (auto& [name, value] : bindings.scalars) {
+    if (auto it = trained.find(name); it != trained.end()) value = it->second;
+    if (auto it = given.find(name); it != given.end() && it->second.values.size() == 1) value = it->second.values[0];
   }
   Diagnostic problem;
   problem.code = Code::E0505;
@@ -176,7 +179,7 @@ int run(Session& session, const RunOptions& o) {
         problem.notes.push_back(
             fmt::format("shape: `{}` is {} in the file, {} in the graph", p.name, shape_text(view->shape), shape_text(shape)));
       else
-        bindings.persistents[p.name] = converted(to_tensor(*view), p.type.dtype, p.name);
+        bindings.persistents[p.name] = converted(to_tensor(*view, o.weights), p.type.dtype, p.name);
       continue;
     }
     auto spec = std::find_if(built.parameters.begin(), built.parameters.end(),
@@ -202,12 +205,19 @@ int run(Session& session, const RunOptions& o) {
   std::vector<std::string> order;
   for (const Output& out : graph.outputs) order.push_back(out.name);
   Team team(session.thread_count());
-  std::map<std::string, Tensor> values = evaluate_graph(o.engine == "jit" ? Engine::jit : Engine::interpreter, std::move(graph),
-                                                        bindings, session.target, session.sources, team);
+  Engine engine = o.engine == "jit" ? Engine::jit : Engine::interpreter;
+  std::map<std::string, StoredTensor> values =
+      evaluate_graph_stored(engine, std::move(graph), bindings, session.target, session.sources, team);
   std::vector<StoredTensor> stored;
-  for (const std::string& name : order) stored.push_back(to_stored(name, values.at(name)));
+  for (const std::string& name : order) stored.push_back(values.at(name));
   if (!o.output.empty() && o.output != "-") {
     write_results(o.output, stored, {});
+    return exit_done;
+  }
+  if (o.common.json) {
+    nlohmann::ordered_json line;
+    for (const StoredTensor& t : stored) line[t.name] = json_value(t);
+    std::printf("%s\n", line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace).c_str());
     return exit_done;
   }
   for (const StoredTensor& t : stored) {

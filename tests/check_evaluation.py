@@ -88,6 +88,12 @@ class Counters(Table):
         self.write("x.csv", "1,2,3,4\n")
         predicted = self.nnc("predict", file, "--weights", "w.safetensors", "--input", "x=x.csv").stdout
         self.assertEqual(float(predicted), STEPS_PER_EPOCH + 2 + 100)
+        for engine in ("jit", "interpreter"):
+            def run(*options):
+                shown = self.nnc("run", file, "--fn", "M", "--input", "x=x.csv", "--engine", engine, *options).stdout
+                return float(shown.splitlines()[-1])
+            self.assertEqual(run("--weights", "w.safetensors"), float(predicted))
+            self.assertEqual(run(), 0)
 
     def test_weights_are_no_checkpoint_for_that(self):
         file = self.net()
