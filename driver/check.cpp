@@ -24,7 +24,7 @@ Command check_command() {
                   "parse, resolve and check shapes; every diagnostic at once\n\n"
                   "  nnc check digits.nn\n"
                   "  nnc check digits.nn --set data.batch=64 --json\n");
-  add_common(command, *o);
+  add_common(command, *o, "the .nn file", json_diagnostics);
   command.run = [o] { return check(*o); };
   return command;
 }

@@ -23,9 +23,12 @@ Command bench_command();
 
 // Options that several commands share.
 
+/// Of --json: a command whose result is text of a form of its own says only the first.
+constexpr const char* json_diagnostics = "diagnostics as JSON lines";
+constexpr const char* json_results = "diagnostics and results as JSON lines";
 /// FILE, --set, --seed, --cpu, --json.
-void add_common(Command&, CommonOptions&, const std::string& file_help = "the .nn file");
-void add_json(Command&, bool& json);
+void add_common(Command&, CommonOptions&, const std::string& file_help = "the .nn file", const char* json_help = json_results);
+void add_json(Command&, bool& json, const char* help = json_results);
 void add_data(Command&, CommonOptions&);
 void add_threads(Command&, CommonOptions&);
 void add_perf_map(Command&, CommonOptions&);

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
+#include <cstring>
 #include <filesystem>
 
 #include <fmt/format.h>
@@ -24,6 +26,26 @@ Json json_values(const Tensor& t, size_t axis, size_t& next) {
     double v = t.values[next++];
     return is_float(t.dtype) ? json_number(v) : Json(int64_t(v));
   }
+  Json list = Json::array();
+  for (int64_t i = 0; i < t.shape[axis]; ++i) list.push_back(json_values(t, axis + 1, next));
+  return list;
+}
+
+Json json_element(const StoredTensor& t, size_t index) {
+  const std::byte* at = t.bytes.data() + index * byte_size(t.dtype);
+  if (t.dtype == DType::i64) {
+    int64_t v = 0;
+    std::memcpy(&v, at, sizeof v);
+    return v;
+  }
+  double v = read_element(at, t.dtype);
+  if (t.dtype == DType::boolean) return v != 0;
+  if (!is_float(t.dtype)) return int64_t(v);
+  return json_number(t.dtype == DType::f32 && std::isfinite(v) ? std::strtod(fmt::format("{}", float(v)).c_str(), nullptr) : v);
+}
+
+Json json_values(const StoredTensor& t, size_t axis, size_t& next) {
+  if (axis == t.shape.size()) return json_element(t, next++);
   Json list = Json::array();
   for (int64_t i = 0; i < t.shape[axis]; ++i) list.push_back(json_values(t, axis + 1, next));
   return list;
@@ -57,9 +79,18 @@ std::vector<std::string> files_read(const Session& session) {
   return files;
 }
 
+std::string json_line(const Json& line) { return line.dump(-1, ' ', false, Json::error_handler_t::replace); }
+
+void print_json_line(const Json& line) { std::printf("%s\n", json_line(line).c_str()); }
+
 Json json_number(double v) { return std::isfinite(v) ? Json(v) : Json(fmt::format("{}", v)); }
 
 Json json_value(const Tensor& t) {
+  size_t next = 0;
+  return json_values(t, 0, next);
+}
+
+Json json_value(const StoredTensor& t) {
   size_t next = 0;
   return json_values(t, 0, next);
 }

@@ -12,6 +12,7 @@
 namespace nnc {
 
 class Session;
+struct StoredTensor;
 
 /// UserError E0413 if `output` is one of the files `inputs`, by whatever name or link; with `help` to it.
 void check_not_an_input(const std::string& output, const std::vector<std::string>& inputs, const std::string& help);
@@ -21,8 +22,15 @@ std::vector<std::string> source_files(const SourceMap&);
 /// These and the data of its train block, if it has one, or what stands for them by --data.
 std::vector<std::string> files_read(const Session&);
 
+/// On one line, as every line of --json. Paths may hold what is not UTF-8: such bytes become U+FFFD, since JSON has no place for them.
+std::string json_line(const nlohmann::ordered_json&);
+/// That on standard output, with a line break.
+void print_json_line(const nlohmann::ordered_json&);
+
 /// A number, or nested lists of the dimensions; NaN and infinity as text.
 nlohmann::ordered_json json_value(const Tensor&);
+/// The same of elements as stored: every digit of an i64, the shortest digits that give the same f32, true and false.
+nlohmann::ordered_json json_value(const StoredTensor&);
 nlohmann::ordered_json json_number(double);
 
 /// "loss: 0.2100", or a table: rows of the last dimension, numbers right-aligned. On standard output.

@@ -217,7 +217,7 @@ int run(Session& session, const RunOptions& o) {
   if (o.common.json) {
     nlohmann::ordered_json line;
     for (const StoredTensor& t : stored) line[t.name] = json_value(t);
-    std::printf("%s\n", line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace).c_str());
+    print_json_line(line);
     return exit_done;
   }
   for (const StoredTensor& t : stored) {

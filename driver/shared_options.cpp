@@ -3,15 +3,15 @@
 
 namespace nnc {
 
-void add_common(Command& command, CommonOptions& o, const std::string& file_help) {
+void add_common(Command& command, CommonOptions& o, const std::string& file_help, const char* json_help) {
   command.positional("FILE", o.file, file_help).required();
   command.option("--set", o.set, "PATH=VALUE: a dim (Layers=2) or an option of the train block (data.batch=64, using.lr=0.05)");
   command.option("--seed", o.seed, "seed of the run instead of the file's");
   command.option("--cpu", o.cpu, "generate code for this CPU (an LLVM name) or level (portable, avx2, avx512)");
-  add_json(command, o.json);
+  add_json(command, o.json, json_help);
 }
 
-void add_json(Command& command, bool& json) { command.flag("--json", json, "diagnostics and results as JSON lines"); }
+void add_json(Command& command, bool& json, const char* help) { command.flag("--json", json, help); }
 
 void add_data(Command& command, CommonOptions& o) {
   command.option("--data", o.data,
