@@ -407,6 +407,9 @@ RULE(gather) {
   int gathered = a.lhs[size_t(a.axes[0])];
   if (holds(a.rhs, gathered)) return misfit(error, fmt::format("the gathered axis' label {} is also a label of the index", label_text(gathered)));
   if (holds(a.out, gathered)) return misfit(error, fmt::format("the gathered axis' label {} is also a label of the result", label_text(gathered)));
+  bool any_index = std::none_of(in[1].shape.begin(), in[1].shape.end(), [](const Extent& e) { return e.size == 0; });
+  if (any_index && in[0].shape[size_t(a.axes[0])].size == 0)
+    return misfit(error, fmt::format("the table {} has no entries along axis {}, so no index fits", to_string(in[0]), a.axes[0]));
   Type type{in[0].dtype, {}};
   for (int label : a.out) {
     if (!table.size(label)) return misfit(error, fmt::format("label {} of the result is in no operand", label_text(label)));

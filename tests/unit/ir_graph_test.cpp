@@ -203,6 +203,9 @@ TEST_CASE("shape rules say what does not fit", "[ir]") {
   CHECK_THAT(misfit(Op::gather, {table, i32({n(10)})}, labels({0, 1}, {0}, {1}, {0})), contains("also a label of the index"));
   CHECK_THAT(misfit(Op::gather, {table, index}, labels({0, 1}, {2}, {0, 1}, {0})), contains("also a label of the result"));
   CHECK_THAT(misfit(Op::gather, {table, index}, labels({0, 1}, {2}, {2}, {0})), contains("label b is missing in the result"));
+  CHECK_THAT(misfit(Op::gather, {f32({n(0), n(4)}), index}, labels({0, 1}, {2}, {2, 1}, {0})),
+             contains("the table f32[0, 4] has no entries along axis 0, so no index fits"));
+  CHECK(gives(Op::gather, {f32({n(0), n(4)}), i32({n(0)})}, labels({0, 1}, {2}, {2, 1}, {0})) == "f32[0, 4]");
   CHECK_THAT(misfit(Op::gather, {table, index}, labels({0, 1}, {2}, {2, 1, 3}, {0})), contains("label d of the result is in no operand"));
   auto scatter = [&](std::vector<int> lhs, std::vector<int> rhs, std::vector<int> out, Shape extents) {
     Attributes a = labels(std::move(lhs), std::move(rhs), std::move(out), {0});
