@@ -12,6 +12,8 @@
 #include <nlohmann/json.hpp>
 
 #include "driver/commands.h"
+#include "driver/graph_runner.h"
+#include "driver/outputs.h"
 #include "frontend/lexer.h"
 #include "frontend/parser.h"
 #include "ir/kernel_code.h"
@@ -24,13 +26,18 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-int explain_code(const std::string& word) {
+int explain_code(const std::string& word, bool json) {
   std::string wanted = word;
   std::transform(wanted.begin(), wanted.end(), wanted.begin(), [](unsigned char c) { return char(std::toupper(c)); });
   std::vector<std::string> names;
   for (Code code : all_codes()) {
     names.emplace_back(code_name(code));
     if (names.back() != wanted) continue;
+    if (json) {
+      Json line{{"code", wanted}, {"summary", code_summary(code)}, {"explanation", code_explanation(code)}};
+      print_json_line(line);
+      return exit_done;
+    }
     std::printf("%s: %s\n\n%s\n", wanted.c_str(), std::string(code_summary(code)).c_str(), std::string(code_explanation(code)).c_str());
     return exit_done;
   }
@@ -176,23 +183,23 @@ class Report {
 };
 
 Report::Report(Session& session, const DefinitionOptions& definition, const std::string& name) : session_(session), name_(name) {
-  std::string program_name = "train";
-  int64_t rows = definition.rows;
+  LowerOptions options{"train", definition.rows, session.target};
   if (session.module->has_train() && definition.fn.empty()) {
     TrainingGraphs graphs = make_training_graphs(session);
     graph_ = std::move(graphs.backward);
     layers_ = std::move(graphs.forward.layers);
     subject_ = training_step;
-    rows = session.module->train().batch > 0 ? session.module->train().batch : 256;
+    options.rows = session.module->train().batch > 0 ? session.module->train().batch : 256;
   } else {
     BuiltGraph built = build_declared(session, definition);
-    graph_ = std::move(built.graph);
+    graph_ = runnable_graph(std::move(built.graph), options.rows);
     layers_ = std::move(built.layers);
-    program_name = graph_.name;
+    options.name = graph_.name;
+    options.typed_scalars = true;
     subject_ = fmt::format("`{}`", graph_.name);
   }
   FusionLog log = optimize_graph_with_log(graph_);
-  program_ = build_program(graph_, {program_name, rows, session.target, {}});
+  program_ = build_program(graph_, options);
   stored_ = stored_values(graph_, program_, log);
   roles_ = node_roles(graph_);
   nodes_of_ = kernel_nodes(graph_, program_);
@@ -576,7 +583,7 @@ void Report::print_json() const {
   }
   Json line{{"file", session_.options.file}, {"name", name_}, {"name_is", found_as_}, {"rows", program_.rows}, {"flops", flops_}, {"bytes", bytes_},
             {"arena_bytes", program_.arena_bytes}, {"kernels", kernels}, {"stored", stored}};
-  fmt::print("{}\n", line.dump(-1, ' ', false, Json::error_handler_t::replace));
+  print_json_line(line);
 }
 
 /// E0103 rather than a file.
@@ -599,7 +606,7 @@ int explain(const ExplainOptions& options) {
     if (!options.name.empty())
       throw UserError(Code::E0601, fmt::format("`{}` is not a file, so `{}` names nothing in it", o.file, options.name), "the command line",
                       "write `nnc explain FILE.nn NAME`");
-    return explain_code(o.file);
+    return explain_code(o.file, o.json);
   }
   return with_session(o, [&](Session& session) {
     session.load();

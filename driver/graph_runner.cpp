@@ -1,6 +1,7 @@
 // A graph that is evaluated once has no data block to read rows from. Inputs whose first dimension is the rows of the batch
 // become fields, as in training; all others become persistents, which take any shape. Where the rows stand elsewhere in an input,
-// the graph is first fixed to the number of rows at hand.
+// the graph is first fixed to the number of rows at hand. What shows code, or takes a graph along routes, does the same, so that it
+// shows and checks what runs.
 #include "driver/graph_runner.h"
 
 #include <algorithm>
@@ -12,6 +13,7 @@
 #include "driver/tensors.h"
 #include "passes/dead_code.h"
 #include "passes/differentiate.h"
+#include "passes/pipeline.h"
 #include "runtime/file_bytes.h"
 
 namespace nnc {
@@ -24,38 +26,35 @@ bool is_row_input(const Type& type) {
   return std::none_of(type.shape.begin() + 1, type.shape.end(), [](const Extent& e) { return e.rows; });
 }
 
-std::map<std::string, Tensor> run_compiled(Graph graph, const Bindings& bindings, const Target& target, const SourceMap& sources,
-                                           Team& team) {
-  bool fix = bindings.rows == 0;
-  for (const Node& n : graph.nodes()) fix = fix || (n.op == Op::input && n.type.has_rows() && !is_row_input(n.type));
-  if (fix) graph = with_fixed_rows(graph, bindings.rows);
-  for (uint32_t i = 0; i < graph.size(); ++i) {
-    Node& n = graph[NodeId{i}];
-    if (n.op != Op::input || is_row_input(n.type)) continue;
-    Persistent held{held_name(n.attributes.text), n.type, PersistentKind::state, n.span};
-    graph.add_persistent(held);
-    n.op = Op::parameter;
-    n.attributes.text = held.name;
-  }
-  // Scalar results are f32 in compiled code.
-  std::map<std::string, DType> scalar_types;
-  for (Output& o : graph.outputs) {
-    if (graph.type(o.node).rank() != 0) continue;
-    scalar_types[o.name] = graph.type(o.node).dtype;
-    o.node = Builder(graph, graph[o.node].span, graph[o.node].scope).cast(o.node, DType::f32);
-  }
+/// Every input's rows can be looked up one by one, or it has none.
+bool has_plain_rows(const Graph& graph) {
+  return std::none_of(graph.nodes().begin(), graph.nodes().end(),
+                      [](const Node& n) { return n.op == Op::input && n.type.has_rows() && !is_row_input(n.type); });
+}
+
+/// What both engines evaluate.
+void prepare(Graph& graph, const Bindings& bindings) {
+  graph.updates.clear();
+  remove_dead_code(graph);
+  if (bindings.rows == 0) graph = with_fixed_rows(graph, 0);  // an operation may have no meaning for no rows
+}
+
+std::map<std::string, StoredTensor> run_compiled(Graph graph, const Bindings& given, const Target& target, const SourceMap& sources,
+                                                 Team& team) {
+  graph = runnable_graph(std::move(graph), given.rows);
+  const Bindings bindings = bind_held_inputs(graph, given);
   int64_t rows = std::max<int64_t>(bindings.rows, 1);
-  CompiledStep compiled = compile_step(make_program(std::move(graph), "run", rows, target), sources);
+  optimize_graph(graph);
+  LowerOptions options{"run", rows, target};
+  options.typed_scalars = true;
+  CompiledStep compiled = compile_step(build_program(graph, options), sources);
   StepRunner runner(compiled.step, team);
   const StepProgram& program = runner.program();
   for (size_t i = 0; i < program.persistents.size(); ++i) {
-    const std::string& name = program.persistents[i].name;
-    const Tensor* value = nullptr;
-    for (const auto& [input, tensor] : bindings.inputs)
-      if (held_name(input) == name) value = &tensor;
-    if (auto it = bindings.persistents.find(name); it != bindings.persistents.end()) value = &it->second;
-    if (!value) throw UserError(Code::E0511, fmt::format("no value was given for `{}`", name));
-    write_persistent(runner, i, *value);
+    auto it = bindings.persistents.find(program.persistents[i].name);
+    if (it == bindings.persistents.end())
+      throw UserError(Code::E0511, fmt::format("no value was given for `{}`", program.persistents[i].name));
+    write_persistent(runner, i, it->second);
   }
   std::vector<std::vector<std::byte>> fields;
   for (size_t i = 0; i < program.fields.size(); ++i) {
@@ -76,12 +75,16 @@ std::map<std::string, Tensor> run_compiled(Graph graph, const Bindings& bindings
     scalars.push_back(float(it->second));
   }
   runner.run(std::span(&rows, 1), row_index.data(), scalars.data(), results.data());
-  std::map<std::string, Tensor> outputs;
-  for (size_t i = 0; i < results.size(); ++i)
-    outputs[program.results[i]] = {scalar_types[program.results[i]], {}, {double(results[i])}};
+  std::map<std::string, StoredTensor> outputs;
+  for (size_t i = 0; i < results.size(); ++i) {
+    const std::byte* at = reinterpret_cast<const std::byte*>(&results[i]);
+    outputs[program.results[i]] = {program.results[i], DType::f32, {}, {at, at + sizeof(float)}};
+  }
   for (size_t i = 0; i < program.outputs.size(); ++i) {
     const OutputSlot& slot = program.outputs[i];
-    outputs[slot.name] = {slot.dtype, slot.shape, to_numbers(runner.output(i), size_t(element_count(slot.shape)), slot.dtype)};
+    const std::byte* at = runner.output(i);
+    size_t bytes = size_t(element_count(slot.shape)) * byte_size(slot.dtype);
+    outputs[slot.name] = {slot.name, slot.dtype, slot.shape, {at, at + bytes}};
   }
   return outputs;
 }
@@ -95,6 +98,15 @@ Graph with_fixed_rows(const Graph& graph, int64_t rows) {
   for (const Node& n : graph.nodes()) {
     Attributes attributes = n.attributes;
     for (Extent& e : attributes.extents) e = {e.at(rows), false};
+    std::vector<Type> types;
+    for (NodeId o : n.operands) types.push_back(result.type(o));
+    if (std::string error; !infer_type(n.op, types, attributes, error)) {
+      Diagnostic d;
+      d.code = Code::E0511;
+      d.span = n.span;
+      d.message = fmt::format("`{}` cannot be evaluated on {} row{}: {}: {}", graph.name, rows, rows == 1 ? "" : "s", op_name(n.op), error);
+      throw UserError(d);
+    }
     result.add(n.op, n.operands, std::move(attributes), n.span, n.scope);
   }
   result.outputs = graph.outputs;
@@ -102,12 +114,47 @@ Graph with_fixed_rows(const Graph& graph, int64_t rows) {
   return result;
 }
 
+void hold_inputs(Graph& graph) {
+  for (uint32_t i = 0; i < graph.size(); ++i) {
+    Node& n = graph[NodeId{i}];
+    if (n.op != Op::input || is_row_input(n.type)) continue;
+    Persistent held{held_name(n.attributes.text), n.type, PersistentKind::state, n.span};
+    graph.add_persistent(held);
+    n.op = Op::parameter;
+    n.attributes.text = held.name;
+  }
+}
+
+Bindings bind_held_inputs(const Graph& graph, const Bindings& given) {
+  Bindings bindings = given;
+  for (const auto& [name, value] : given.inputs)
+    if (graph.find_persistent(held_name(name))) bindings.persistents[held_name(name)] = value;
+  return bindings;
+}
+
+Graph runnable_graph(Graph graph, int64_t rows) {
+  if (!has_plain_rows(graph)) graph = with_fixed_rows(graph, rows);
+  hold_inputs(graph);
+  return graph;
+}
+
+std::map<std::string, StoredTensor> evaluate_graph_stored(Engine engine, Graph graph, const Bindings& bindings,
+                                                          const Target& target, const SourceMap& sources, Team& team) {
+  prepare(graph, bindings);
+  if (engine == Engine::jit) return run_compiled(std::move(graph), bindings, target, sources, team);
+  std::map<std::string, StoredTensor> outputs;
+  for (const auto& [name, value] : interpret(graph, bindings).outputs) outputs[name] = to_stored(name, value);
+  return outputs;
+}
+
 std::map<std::string, Tensor> evaluate_graph(Engine engine, Graph graph, const Bindings& bindings, const Target& target,
                                              const SourceMap& sources, Team& team) {
-  graph.updates.clear();
-  remove_dead_code(graph);
+  prepare(graph, bindings);
   if (engine == Engine::interpreter) return interpret(graph, bindings).outputs;
-  return run_compiled(std::move(graph), bindings, target, sources, team);
+  std::map<std::string, Tensor> outputs;
+  for (const auto& [name, t] : run_compiled(std::move(graph), bindings, target, sources, team))
+    outputs[name] = {t.dtype, t.shape, to_numbers(t.bytes.data(), size_t(element_count(t.shape)), t.dtype)};
+  return outputs;
 }
 
 void append_gradients(Graph& graph, const std::vector<Output>& results, const std::string& seed) {

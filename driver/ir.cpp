@@ -48,7 +48,7 @@ Staged train_stage(Session& session, const std::string& stage) {
   return {stage == "backward" ? std::move(graphs.backward) : std::move(graphs.optimized), rows};
 }
 
-/// A lone graph: `backward` adds gradients, the stages after it take the graph as it is.
+/// A lone graph: `backward` adds gradients, the stages after it take the graph as it is, and from kernels on as `nnc run` would.
 Staged lone_stage(Graph graph, const IrOptions& o) {
   if (o.stage == "backward") {
     bool has_loss = false;
@@ -58,6 +58,7 @@ Staged lone_stage(Graph graph, const IrOptions& o) {
     else
       append_gradients(graph, std::vector<Output>(graph.outputs), "");
   } else if (o.stage != "graph") {
+    if (o.stage != "optimized") graph = runnable_graph(std::move(graph), o.definition.rows);
     optimize_graph(graph);
   }
   return {std::move(graph), o.definition.rows};
@@ -88,7 +89,9 @@ int ir(const IrOptions& o) {
     text = dot ? dot_graph(staged.graph) : print_graph(staged.graph, &session.sources);
   } else {
     bool training = !lone && session.module->has_train() && o.definition.fn.empty();
-    Program program = build_program(staged.graph, {training ? "train" : staged.graph.name, staged.rows, session.target, {}});
+    LowerOptions options{training ? "train" : staged.graph.name, staged.rows, session.target};
+    options.typed_scalars = !training;
+    Program program = build_program(staged.graph, options);
     if (o.stage == "kernels")
       text = dot ? dot_program(program) : print_program(program, &session.sources);
     else
@@ -111,7 +114,7 @@ Command ir_command() {
                   "  nnc ir digits.nn --stage graph\n"
                   "  nnc ir digits.nn --stage kernels --format dot | dot -Tsvg > kernels.svg\n"
                   "  nnc ir net.nn --fn Block --input \"x=f32[B, 64]\" --stage asm --cpu avx512\n");
-  add_common(command, o->common);
+  add_common(command, o->common, "the .nn or .nnir file", json_diagnostics);
   command.option("--stage", o->stage, "ast, graph, backward, optimized, kernels, llvm, llvm-opt or asm")
       .required()
       .one_of({"ast", "graph", "backward", "optimized", "kernels", "llvm", "llvm-opt", "asm"});

@@ -8,6 +8,7 @@
 
 #include "driver/commands.h"
 #include "driver/graph_file.h"
+#include "driver/graph_runner.h"
 #include "passes/fuse.h"
 #include "passes/pass_manager.h"
 #include "passes/pipeline.h"
@@ -60,6 +61,8 @@ int opt(const OptOptions& o) {
   }
   Session session(o.common);
   Graph graph = load_graph(session, o.common.file);
+  bool lowered = !names.empty() && names.back() == "lower";
+  if (lowered) graph = runnable_graph(std::move(graph), o.rows);
   PassContext context;
   context.verify = o.verify_each;
   context.print = [&](std::string_view pass, const Graph& g) {
@@ -77,9 +80,11 @@ int opt(const OptOptions& o) {
     for (const PassTiming& t : context.timings)
       std::fprintf(stderr, "%-20s %10.3f %7u %7u\n", t.name.c_str(), t.seconds * 1e3, t.nodes_before, t.nodes_after);
   }
-  if (!names.empty() && names.back() == "lower") {
+  if (lowered) {
     finish_groups(graph);
-    std::fputs(print_program(build_program(graph, {graph.name, o.rows, session.target, {}}), &session.sources).c_str(), stdout);
+    LowerOptions options{graph.name, o.rows, session.target};
+    options.typed_scalars = true;
+    std::fputs(print_program(build_program(graph, options), &session.sources).c_str(), stdout);
   } else {
     std::fputs(print_graph(graph, &session.sources).c_str(), stdout);
   }
@@ -104,7 +109,7 @@ Command opt_command() {
   command.flag("--time", o->time, "time and number of nodes of each pass");
   add_planned_rows(command, o->rows, "rows of a batch that `lower` plans for (32)");
   command.option("--cpu", o->common.cpu, "`lower` for this CPU or level");
-  command.flag("--json", o->common.json, "diagnostics as JSON lines");
+  add_json(command, o->common.json, json_diagnostics);
   command.run = [o] { return opt(*o); };
   return command;
 }

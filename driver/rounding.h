@@ -22,8 +22,7 @@
 
 namespace nnc {
 
-/// What f32 values are held in: 64 bits by the interpreters, after passes that keep the mathematics; 32 by compiled code, which
-/// hands out scalar results as f32 as well, whatever their type.
+/// What f32 values are held in: 64 bits by the interpreters, after passes that keep the mathematics; 32 by compiled code.
 enum class Precision : uint8_t { f64, f32 };
 
 /// For interpret(): displaces every result by up to `scale` times what its operation may be off by.

@@ -1,5 +1,5 @@
-// Bindings become fields, persistents and scalars of a program; what a step leaves behind becomes results to compare. Inputs
-// without rows are repeated to every row's field alike.
+// Bindings become fields, persistents and scalars of a program, as where a graph is run on given values; what a step leaves behind
+// becomes results to compare, each of its own type.
 #include "driver/route.h"
 
 #include <algorithm>
@@ -11,6 +11,7 @@
 #include <fmt/ranges.h>
 
 #include "base/check.h"
+#include "driver/graph_runner.h"
 #include "driver/session.h"
 #include "driver/tensors.h"
 #include "ir/program_interpreter.h"
@@ -77,6 +78,7 @@ RoutedGraph::RoutedGraph(RoutedGraph&&) noexcept = default;
 RoutedGraph& RoutedGraph::operator=(RoutedGraph&&) noexcept = default;
 
 RoutedGraph::RoutedGraph(Graph graph, const Route& route, int64_t rows) : state_(std::make_unique<State>()) {
+  if (route.carrier != Carrier::graph_interpreter) hold_inputs(graph);
   PassContext context;
   for (const std::string& name : route.passes) {
     const GraphPassInfo* pass = find_graph_pass(name);
@@ -93,8 +95,10 @@ RoutedGraph::RoutedGraph(Graph graph, const Route& route, int64_t rows) : state_
   // Machine code would name places in files that are not at hand here.
   for (uint32_t i = 0; i < graph.size(); ++i) graph[NodeId{i}].span = {};
   for (Persistent& p : graph.persistents) p.span = {};
-  Program program = build_program(
-      graph, {"step", route.capacity > 0 ? route.capacity : std::max<int64_t>(rows, 1), target_of(route.level), route.layouts});
+  int64_t capacity = route.capacity > 0 ? route.capacity : std::max<int64_t>(rows, 1);
+  LowerOptions options{"step", capacity, target_of(route.level), route.layouts};
+  options.typed_scalars = true;
+  Program program = build_program(graph, options);
   if (route.split_all) {
     for (Kernel& k : program.kernels) {
       auto* map = std::get_if<MapKernel>(&k.body);
@@ -126,8 +130,9 @@ const Program* RoutedGraph::program() const {
   return state_->carrier == Carrier::graph_interpreter ? nullptr : &state_->compiled.program;
 }
 
-Results RoutedGraph::run(const Bindings& bindings) {
-  if (state_->carrier == Carrier::graph_interpreter) return interpret(state_->graph, bindings);
+Results RoutedGraph::run(const Bindings& given) {
+  if (state_->carrier == Carrier::graph_interpreter) return interpret(state_->graph, given);
+  const Bindings bindings = bind_held_inputs(state_->graph, given);
   Results results = state_->carrier == Carrier::compiled ? state_->run_compiled(bindings)
                                                          : interpret_program(state_->compiled.program, bindings);
   std::erase_if(results.updates, [&](const auto& entry) {
@@ -144,8 +149,7 @@ Results RoutedGraph::State::run_compiled(const Bindings& bindings) {
   for (size_t i = 0; i < step.fields.size(); ++i) {
     const Tensor& t = bindings.inputs.at(step.fields[i]);
     fields.push_back(to_bytes(t.values, t.dtype));
-    int64_t rows = t.shape.empty() ? 1 : t.shape[0];
-    int64_t stride = rows > 0 ? int64_t(fields.back().size()) / rows : 0;
+    int64_t stride = t.shape[0] > 0 ? int64_t(fields.back().size()) / t.shape[0] : 0;
     fields.back().resize(fields.back().size() + FileBytes::readable_past_end);
     runner->bind_field(i, fields.back().data(), stride);
   }

@@ -50,7 +50,7 @@ class RoutedGraph {
   RoutedGraph& operator=(RoutedGraph&&) noexcept;
   /// From now on compiled code runs on so many threads.
   void use_threads(int);
-  /// Outputs and updates by name, as interpret() gives them. Scalar outputs of compiled code are f32.
+  /// Outputs and updates by name, as interpret() gives them.
   Results run(const Bindings&);
   const Graph& graph() const;      ///< after the passes
   const Program* program() const;  ///< null for the graph interpreter

@@ -33,6 +33,11 @@ auto with_element(DType dtype, Use&& use) {
   NNC_UNREACHABLE("a dtype");
 }
 
+/// What the type holds: C++ leaves open what an integer that is too large for its type becomes.
+double stored_number(double value, DType dtype) {
+  return is_float(dtype) || dtype == DType::boolean ? value : convert_number(value, DType::f64, dtype);
+}
+
 bool ends_with(const std::string& text, std::string_view ending) { return text.size() > ending.size() && text.ends_with(ending); }
 
 }  // namespace
@@ -46,7 +51,7 @@ double read_element(const std::byte* at, DType dtype) {
 
 void write_element(std::byte* at, DType dtype, double value) {
   with_element(dtype, [&](auto zero) {
-    auto v = decltype(zero)(value);
+    auto v = decltype(zero)(stored_number(value, dtype));
     std::memcpy(at, &v, sizeof v);
   });
 }
@@ -55,7 +60,7 @@ std::vector<std::byte> to_bytes(const std::vector<double>& values, DType dtype) 
   std::vector<std::byte> bytes(values.size() * byte_size(dtype));
   with_element(dtype, [&](auto zero) {
     for (size_t i = 0; i < values.size(); ++i) {
-      auto v = decltype(zero)(values[i]);
+      auto v = decltype(zero)(stored_number(values[i], dtype));
       std::memcpy(bytes.data() + i * sizeof v, &v, sizeof v);
     }
   });
@@ -73,7 +78,15 @@ std::vector<double> to_numbers(const std::byte* elements, size_t count, DType dt
   return values;
 }
 
-Tensor to_tensor(const TensorView& view) {
+Tensor to_tensor(const TensorView& view, const std::string& path) {
+  if (view.dtype == DType::i64)
+    for (size_t i = 0; i < view.element_count(); ++i) {
+      int64_t v = 0;
+      std::memcpy(&v, view.data + i * sizeof v, sizeof v);
+      if (double held = double(v); held < 0x1p63 && int64_t(held) == v) continue;
+      throw UserError(Code::E0410, fmt::format("element {} of `{}` is {}, which 64 bits of float do not hold", i, view.name, v), path,
+                      "values given to a graph are exact up to 2^53; beyond it, save what is left after a division, or two halves");
+    }
   return {view.dtype, view.shape, to_numbers(view.data, view.element_count(), view.dtype)};
 }
 

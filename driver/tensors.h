@@ -15,11 +15,12 @@ namespace nnc {
 double read_element(const std::byte* at, DType);
 void write_element(std::byte* at, DType, double value);
 
-/// Elements as stored; f32 is rounded, integers are cut off.
+/// Elements as stored; f32 is rounded, integers are cut off, and those too large are the type's largest.
 std::vector<std::byte> to_bytes(const std::vector<double>& values, DType);
 std::vector<double> to_numbers(const std::byte* elements, size_t count, DType);
 
-Tensor to_tensor(const TensorView&);
+/// UserError E0410 for an i64 that a double does not hold; `path` for the message.
+Tensor to_tensor(const TensorView&, const std::string& path);
 Tensor read_persistent(const StepRunner&, size_t index);
 /// The value must have the slot's shape.
 void write_persistent(StepRunner&, size_t index, const Tensor&);

@@ -383,6 +383,10 @@ Value Lowering::builtin_reduce(const BuiltinCall& call) {
     }
     if (x.dtype == DType::boolean) x = to_float(x, call.span);
     Dim classes = x.dims[size_t(indices[0])];
+    if (classes.extent.size == 0) {
+      error(Code::E0111, x_span, fmt::format("`argmax` over `{}`, which is 0: there is no largest among no elements", dims_.show(classes)));
+      return poison();
+    }
     TensorValue t = reduce(Op::argmax, x, indices, call.span);
     t.is_class = true;
     t.classes = classes;

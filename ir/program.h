@@ -33,7 +33,7 @@ enum class BufferKind : uint8_t {
   temporary,   ///< in the arena at `offset`; alive between its first store and last load within one step
   scalars,     ///< the step's run-time scalars, f32, one element; element `offset / 4` of the step's scalars
   results,     ///< scalar outputs (loss, reports), f32, one element; element `offset / 4` of the step's results
-  output,      ///< a tensor output (prediction, accumulator): caller's memory, outputs[offset], row-major, planned rows
+  output,      ///< a tensor output (prediction, accumulator) or a scalar that keeps another type: caller's memory, outputs[offset], row-major, planned rows
 };
 
 struct Buffer {

@@ -284,7 +284,7 @@ void ProgramLowering::plan_stores() {
     Buffer b;
     b.name = output.name;
     b.span = graph_[output.node].span;
-    if (type.rank() == 0) {
+    if (type.rank() == 0 && (type.dtype == DType::f32 || !options_.typed_scalars)) {
       b.kind = BufferKind::results;
       b.dtype = DType::f32;
       b.offset = int64_t(program_.results.size()) * 4;

@@ -33,7 +33,10 @@ struct LowerOptions {
   std::string name = "main";
   int64_t rows = 1;
   Target target;
-  Layouts layouts;
+  Layouts layouts = {};
+  /// What is evaluated once keeps its types: a scalar output that is not f32 is an output of rank 0. In a training step all scalar outputs are
+  /// results, in f32 (a loss, reports).
+  bool typed_scalars = false;
 };
 
 Program lower(const Graph&, const LowerOptions&);
