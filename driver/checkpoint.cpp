@@ -319,8 +319,8 @@ std::map<std::string, std::string> describe_run(const Session& session, const Tr
           {"nnc.data", join_words(contents)}};
 }
 
-void resume_from(Session& session, const std::string& path, const std::map<std::string, std::string>& now, StepRunner& runner,
-                 TrainPlan& plan) {
+std::string resume_from(Session& session, const std::string& path, const std::map<std::string, std::string>& now, StepRunner& runner,
+                        TrainPlan& plan) {
   TensorFile file = read_safetensors(path);
   Diagnostic problem;
   problem.place = path;
@@ -351,7 +351,9 @@ void resume_from(Session& session, const std::string& path, const std::map<std::
     throw UserError(Code::E0405, fmt::format("{} is damaged: it records step `{}`", path, step), path);
   check_finite(file, path, &runner, true);
   set_tensors(file, path, runner, true);
-  if (comparison.changes.empty()) return;
+  auto recorded = file.metadata.find("nnc.sums");
+  std::string sums = recorded == file.metadata.end() ? "" : recorded->second;
+  if (comparison.changes.empty()) return sums;
   Diagnostic warning;
   warning.code = Code::E0504;
   warning.severity = Severity::warning;
@@ -359,6 +361,7 @@ void resume_from(Session& session, const std::string& path, const std::map<std::
   warning.message = "the run goes on, but not to the bit as the one that wrote the checkpoint";
   warning.notes = comparison.changes;
   session.print(warning);
+  return sums;
 }
 
 }  // namespace nnc

@@ -22,7 +22,11 @@ namespace nnc {
 namespace {
 
 struct Observer : TrainObserver {
-  void on_progress(const StepRecord&, std::span<const double>, bool) override {}
+  const std::function<void(const StepRecord&)>* told = nullptr;
+  void on_step(const StepRecord& r) override {
+    if (told) (*told)(r);
+  }
+  void on_progress(const StepRecord&, bool) override {}
   void on_save(int64_t) override {}
 };
 
@@ -139,19 +143,19 @@ class CauseNamer {
 }  // namespace
 
 Divergence find_divergence(Session& session, StepRunner& runner, const TrainPlan& given, int loss, const TrainingGraphs& graphs, const RunData& data,
-                           const Trainer& trainer) {
+                           const Trainer& trainer, const std::function<void(const StepRecord&)>& on_step) {
   Divergence result;
   TrainPlan plan = given;
   plan.save_every = 0;
   plan.watch = false;
   std::span<const std::byte> from = trainer.last_finite_state();
   int64_t from_step = trainer.last_finite_step(), diverged_step = trainer.diverged_at().step;
+  Observer observer;
   auto run_to = [&](int64_t updates) {
     runner.set_persistent_block(from);
-    Observer nobody;
     plan.first_step = from_step;
     plan.total_steps = updates;
-    Trainer(runner, plan, loss).run(nobody);
+    Trainer(runner, plan, loss).run(observer);
   };
   // Whether every persistent is finite after so many updates. Few that are not become so again, and those did no harm: the search ends between a
   // step before which all was finite and one that was followed by what was seen.
@@ -169,7 +173,9 @@ Divergence find_divergence(Session& session, StepRunner& runner, const TrainPlan
     int64_t middle = good + (bad - good) / 2;
     (is_good(middle) ? good : bad) = middle;
   }
+  observer.told = &on_step;
   run_to(good);
+  observer.told = nullptr;
   std::span<const std::byte> block = runner.persistent_block();
   result.state.assign(block.begin(), block.end());
   result.step = good;

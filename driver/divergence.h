@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <span>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -22,8 +23,9 @@ struct Divergence {
 
 /// Replays the run, which is exact, from the trainer's last finite state to the step in which it diverged: the first step that gives something not
 /// finite is interpreted, and the operation it began with is named. Changes the runner's persistents. A stop that is requested meanwhile ends the
-/// search; what it gives then means nothing.
-Divergence find_divergence(Session&, StepRunner&, const TrainPlan&, int loss, const TrainingGraphs&, const RunData&, const Trainer&);
+/// search; what it gives then means nothing. `on_step` is told of the steps from the trainer's last finite state to that in the result.
+Divergence find_divergence(Session&, StepRunner&, const TrainPlan&, int loss, const TrainingGraphs&, const RunData&, const Trainer&,
+                           const std::function<void(const StepRecord&)>& on_step);
 
 /// What the user is told. `found`: null if the search was interrupted; `saved`: where the last finite state is, "" if nowhere.
 Diagnostic describe_divergence(const StepRunner&, const Trainer&, const Divergence* found, int64_t saved_step, const std::string& saved, Span);

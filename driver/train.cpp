@@ -200,7 +200,8 @@ int train(Session& session, const TrainOptions& given) {
   initialize(runner, specs, plan.seed);
   if (!options.init.empty()) load_tensors(options.init, runner, false);
   std::map<std::string, std::string> description = describe_run(session, plan, graphs, data);
-  if (!options.resume.empty()) resume_from(session, options.resume, description, runner, plan);
+  std::string sums;
+  if (!options.resume.empty()) sums = resume_from(session, options.resume, description, runner, plan);
   if (plan.first_step >= plan.total_steps)
     throw UserError(Code::E0502,
                     fmt::format("{} has done {} steps already, and {} are asked for in total, so nothing would train",
@@ -226,7 +227,7 @@ int train(Session& session, const TrainOptions& given) {
 
   // What a step leaves beside its numbers is there until the next one: a log of it takes them one by one.
   if (!runner.program().outputs.empty() && (options.common.json || !options.log.empty())) plan.longest_chunk = 1;
-  TrainRun run(session, {options.out, options.log, options.common.json, options.common.quiet, rate_of(graphs.rules)}, runner,
+  TrainRun run(session, {options.out, options.log, options.common.json, options.common.quiet, rate_of(graphs.rules), sums}, runner,
                evaluator.get(), data, plan, description);
   Trainer trainer(runner, plan, loss);
   std::optional<SignalScope::Watch> watch(std::in_place, signals, runner);
@@ -238,7 +239,11 @@ int train(Session& session, const TrainOptions& given) {
     run.progress().interrupt();
     if (outcome == TrainOutcome::diverged)
       return report_divergence(session, runner, run, trainer, options.out,
-                               [&] { return find_divergence(session, runner, plan, loss, graphs, data, trainer); });
+                               [&] {
+                                 run.return_to_snapshot();
+                                 return find_divergence(session, runner, plan, loss, graphs, data, trainer,
+                                                        [&](const StepRecord& r) { run.add_to_means(r); });
+                               });
     if (trainer.steps_done() == plan.first_step) {
       std::fprintf(stderr, "interrupted before the first step; nothing was written\n");
       return exit_interrupted;

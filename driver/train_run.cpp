@@ -42,28 +42,47 @@ TrainRun::TrainRun(Session& session, TrainRunOptions options, StepRunner& runner
       progress_(runner.program().results, (plan.total_steps + plan.steps_per_epoch() - 1) / plan.steps_per_epoch(),
                 plan.steps_per_epoch(), options_.quiet || options_.json),
       log_(options_.log, plan.first_step),
-      start_(std::chrono::steady_clock::now()) {
+      start_(std::chrono::steady_clock::now()),
+      means_step_(plan.first_step) {
+  const StepProgram& program = runner_.program();
+  for (const std::string& name : program.results) means_.add_report(name, 1);
+  for (const OutputSlot& o : program.outputs) {
+    if (!wants_outputs()) break;
+    size_t count = size_t(o.bytes) / byte_size(o.dtype);
+    values_.push_back({o.dtype, o.shape, std::vector<double>(count)});
+    means_.add_report(o.name, count);
+  }
+  if (!means_.go_on_from(options_.sums))
+    throw UserError(Code::E0405, fmt::format("the checkpoint is damaged: it records the sums `{}`", options_.sums), "--resume");
   if (evaluator_) evaluator_->stop_if(stop_requested);
 }
 
 /// The plan's chunks are single steps if this is to see every one of them.
-void TrainRun::add_values(const StepRecord& r) {
-  const std::vector<OutputSlot>& slots = runner_.program().outputs;
-  if (slots.empty() || !(log_ || options_.json)) return;
-  values_.resize(slots.size());
-  sums_.resize(slots.size());
-  for (size_t o = 0; o < slots.size(); ++o) {
-    size_t count = size_t(slots[o].bytes) / byte_size(slots[o].dtype);
-    values_[o] = {slots[o].dtype, slots[o].shape, to_numbers(runner_.output(o), count, slots[o].dtype)};
-    if (rows_seen_ == 0) sums_[o] = {slots[o].dtype, slots[o].shape, std::vector<double>(count, 0)};
-    for (size_t i = 0; i < count; ++i) sums_[o].values[i] += values_[o].values[i] * double(r.rows);
+void TrainRun::add_to_means(const StepRecord& r) {
+  const StepProgram& program = runner_.program();
+  if (r.step_in_epoch == 1) means_.clear();
+  for (size_t i = 0; i < r.results.size(); ++i) means_.add(i, r.results.subspan(i, 1), double(r.rows));
+  for (size_t o = 0; o < values_.size(); ++o) {
+    Tensor& t = values_[o];
+    t.values = to_numbers(runner_.output(o), t.values.size(), t.dtype);
+    means_.add(program.results.size() + o, std::span<const double>(t.values), double(r.rows));
   }
-  rows_seen_ += double(r.rows);
+  means_step_ = r.step;
+}
+
+void TrainRun::on_snapshot(int64_t steps) {
+  snapshot_means_ = means_;
+  snapshot_step_ = steps;
+}
+
+void TrainRun::return_to_snapshot() {
+  means_ = snapshot_means_;
+  means_step_ = snapshot_step_;
 }
 
 void TrainRun::on_step(const StepRecord& r) {
   if (!lost_data_file().empty()) throw DataLost{};
-  add_values(r);
+  add_to_means(r);
   if (!log_) return;
   try {
     Json line;
@@ -101,18 +120,18 @@ std::string TrainRun::evaluate(Part part, const char* word, const StepRecord& la
   return shown;
 }
 
-void TrainRun::on_progress(const StepRecord& last, std::span<const double> means, bool finished) {
+void TrainRun::on_progress(const StepRecord& last, bool finished) {
   log_.flush();  // not in every step, which may take a microsecond; and always before a checkpoint of this step is written
+  const StepProgram& program = runner_.program();
+  std::vector<double> means;
+  for (size_t i = 0; i < program.results.size(); ++i) means.push_back(means_.mean(i)[0]);
   progress_.show(last.epoch, last.step_in_epoch, means, finished);
   if (!finished) return;
   Json line;
   line["epoch"] = last.epoch + 1;
-  for (size_t i = 0; i < means.size(); ++i) line[runner_.program().results[i]] = json_number(means[i]);
-  for (size_t o = 0; o < sums_.size(); ++o) {
-    for (double& v : sums_[o].values) v /= rows_seen_;
-    line[runner_.program().outputs[o].name] = json_value(sums_[o]);
-  }
-  rows_seen_ = 0;
+  for (size_t i = 0; i < means.size(); ++i) line[program.results[i]] = json_number(means[i]);
+  for (size_t o = 0; o < values_.size(); ++o)
+    line[program.outputs[o].name] = json_value(Tensor{DType::f64, values_[o].shape, means_.mean(means.size() + o)});
   std::string valid = evaluate(Part::valid, "valid", last, line), test = evaluate(Part::test, "test", last, line);
   progress_.finish_epoch(valid + test);
   if (options_.json) {
@@ -132,6 +151,10 @@ void TrainRun::save_weights(const std::string& path, int64_t steps) {
 void TrainRun::save_checkpoint(const std::string& path, int64_t steps) {
   std::map<std::string, std::string> metadata = description_;
   metadata.merge(record_steps(steps, plan_.steps_per_epoch()));
+  if (steps % plan_.steps_per_epoch() != 0) {  // else an epoch begins
+    const EpochMeans* means = steps == means_step_ ? &means_ : steps == snapshot_step_ ? &snapshot_means_ : nullptr;
+    if (std::string sums = means ? means->to_text() : ""; !sums.empty()) metadata["nnc.sums"] = sums;
+  }
   save_tensors(path, runner_, true, metadata);
 }
 

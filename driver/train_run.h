@@ -9,6 +9,7 @@
 #include <nlohmann/json_fwd.hpp>
 
 #include "driver/data.h"
+#include "driver/epoch_means.h"
 #include "driver/evaluate.h"
 #include "driver/progress.h"
 #include "driver/session.h"
@@ -20,21 +21,27 @@ namespace nnc {
 struct TrainRunOptions {
   std::string out, log;  ///< `log` may be empty
   bool json = false, quiet = false;
-  Graph rate;  ///< of the run's scalars, one output: the log's `rate`; without outputs there is none
+  Graph rate;        ///< of the run's scalars, one output: the log's `rate`; without outputs there is none
+  std::string sums;  ///< of the epoch so far, as the checkpoint that the run goes on from records them (`nnc.sums`); may be empty
 };
 
 /// Thrown by on_step and on_progress when a mapped data file lost its content (lost_data_file()): what was computed since the
 /// last snapshot means nothing.
 struct DataLost {};
 
-/// References outlive the run. `description`: what checkpoints record beside the step. Opens the log (E0413).
+/// References outlive the run. `description`: what checkpoints record beside the step and the epoch's sums. Opens the log (E0413).
 class TrainRun : public TrainObserver {
  public:
   TrainRun(Session&, TrainRunOptions, StepRunner&, Evaluator*, const RunData&, const TrainPlan&,
            std::map<std::string, std::string> description);
 
   void on_step(const StepRecord&) override;
-  void on_progress(const StepRecord& last, std::span<const double> means, bool finished) override;
+  /// What a step reported, in the means of its epoch and of what checkpoints record.
+  void add_to_means(const StepRecord&);
+  /// The means as they were at the trainer's last snapshot: for a replay of the steps since.
+  void return_to_snapshot();
+  void on_snapshot(int64_t steps) override;
+  void on_progress(const StepRecord& last, bool finished) override;
   /// A save in the middle of a run that fails is a warning: the run goes on, and the next save may succeed.
   void on_save(int64_t steps) override;
 
@@ -55,7 +62,7 @@ class TrainRun : public TrainObserver {
   const std::map<std::string, Tensor>& last_reports() const { return last_reports_; }
 
  private:
-  void add_values(const StepRecord&);
+  bool wants_outputs() const { return options_.json || !options_.log.empty(); }
   /// Reports over a part, for the end of the epoch's line; also in its line of JSON and in last_reports().
   std::string evaluate(Part, const char* word, const StepRecord& last, nlohmann::ordered_json& line);
   void save_weights(const std::string& path, int64_t steps);
@@ -77,9 +84,10 @@ class TrainRun : public TrainObserver {
   int64_t saved_steps_ = -1;
   std::chrono::steady_clock::time_point start_;
   std::map<std::string, Tensor> last_reports_;
-  // Reports that are not single numbers, by the program's outputs: of the last step, and summed over the epoch's rows.
-  std::vector<Tensor> values_, sums_;
-  double rows_seen_ = 0;
+  std::vector<Tensor> values_;  ///< of the last step: reports that are not single numbers, by the program's outputs
+  // By the program's results, then its outputs: after the last step, and at the trainer's last snapshot.
+  EpochMeans means_, snapshot_means_;
+  int64_t means_step_, snapshot_step_ = -1;
 };
 
 /// A device or pipe takes the weights, but has no folder of the run's own for checkpoints beside it.

@@ -79,8 +79,6 @@ TrainOutcome Trainer::run(TrainObserver& observer) {
   const StepProgram& program = runner_.program();
   size_t scalars = program.scalars.size(), results = program.results.size();
   int64_t per_epoch = plan_.steps_per_epoch();
-  std::vector<double> sums(results, 0), means(results, 0);
-  double rows_seen = 0;
   while (done_ < plan_.total_steps) {
     double now = seconds();
     if (plan_.watch && now >= next_snapshot_) {
@@ -88,6 +86,7 @@ TrainOutcome Trainer::run(TrainObserver& observer) {
       std::span<const std::byte> block = runner_.persistent_block();
       snapshot_.assign(block.begin(), block.end());
       snapshot_step_ = done_;
+      observer.on_snapshot(done_);
       double after = seconds();
       next_snapshot_ = plan_.snapshot_seconds > 0 ? after + std::max(plan_.snapshot_seconds, (after - now) / snapshot_share) : 0;
       now = after;
@@ -103,11 +102,6 @@ TrainOutcome Trainer::run(TrainObserver& observer) {
     for (int64_t s = 0; s < ran; ++s) {
       record = {done_ + s + 1, epoch, first + s + 1, chunk_rows_[size_t(s)],
                 std::span(chunk_results_).subspan(size_t(s) * results, results), std::span(chunk_scalars_).subspan(size_t(s) * scalars, scalars)};
-      rows_seen += double(record.rows);
-      for (size_t k = 0; k < results; ++k) {
-        sums[k] += double(record.results[k]) * double(record.rows);
-        means[k] = sums[k] / rows_seen;
-      }
       observer.on_step(record);
       if (loss_ >= 0 && !std::isfinite(record.results[size_t(loss_)])) {
         diverged_at_ = record;
@@ -119,11 +113,7 @@ TrainOutcome Trainer::run(TrainObserver& observer) {
     }
     done_ += ran;
     bool epoch_done = done_ % per_epoch == 0 && ran > 0;
-    if (ran > 0) observer.on_progress(record, means, epoch_done || done_ == plan_.total_steps);
-    if (epoch_done) {
-      std::fill(sums.begin(), sums.end(), 0);
-      rows_seen = 0;
-    }
+    if (ran > 0) observer.on_progress(record, epoch_done || done_ == plan_.total_steps);
     bool save = ran > 0 && plan_.save_every > 0 && done_ % plan_.save_every == 0, last = ran < steps || done_ == plan_.total_steps;
     if ((save || last) && state_diverged()) return TrainOutcome::diverged;
     if (ran < steps) return TrainOutcome::stopped;

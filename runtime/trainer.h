@@ -40,8 +40,10 @@ class TrainObserver {
  public:
   virtual ~TrainObserver() = default;
   virtual void on_step(const StepRecord&) {}
-  /// Means over the epoch's rows of every result so far; `finished`: the epoch is complete.
-  virtual void on_progress(const StepRecord& last, std::span<const double> means, bool finished) = 0;
+  /// The persistents as they are after so many updates are all finite, and kept as the last such state.
+  virtual void on_snapshot(int64_t /*steps_done*/) {}
+  /// `finished`: the epoch or the run is complete.
+  virtual void on_progress(const StepRecord& last, bool finished) = 0;
   virtual void on_save(int64_t steps_done) = 0;
 };
 

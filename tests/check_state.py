@@ -527,5 +527,92 @@ train {
         self.assertEqual(self.digest("x"), whole)
 
 
+class EpochLines(CommandLine):
+    """The line of an epoch is that of the whole epoch, also where a checkpoint stands in its middle."""
+
+    PROGRAM = """data d {{
+  x            = csv("d.csv", columns: 0)
+  k : class(3) = csv("d.csv", columns: 1)
+}}
+model M(x[B]) -> [B, 3] {{ (x as [B, 1]) |> Dense(3) }}
+train {{
+  data d, batch: 3
+  minimize cross_entropy(M(x), k)
+  using sgd(lr: {lr})
+  epochs 3
+  report {reports}
+}}
+"""
+
+    def setUp(self):
+        super().setUp()
+        self.write("d.csv", "".join(f"{i / 20},{i % 3}\n" for i in range(20)))
+        self.net("accuracy(M(x), k), confusion(M(x), k)")
+
+    def net(self, reports, lr="0.1"):
+        self.write("net.nn", self.PROGRAM.format(reports=reports, lr=lr))
+
+    def lines(self, out, *options):
+        shown = self.nnc("train", "net.nn", "--json", "--out", f"{out}.safetensors", *options).stdout
+        return [json.loads(line) for line in shown.splitlines()]
+
+    def resume(self, *options):
+        return self.lines("w", "--resume", "w.checkpoint.safetensors", *options)
+
+    def change(self, old, new):
+        path = self.folder / "w.checkpoint.safetensors"
+        raw = path.read_bytes()
+        self.assertIn(old, raw)
+        self.assertEqual(len(old), len(new))
+        path.write_bytes(raw.replace(old, new))
+
+    def test_whatever_step_it_is(self):
+        whole = self.lines("whole")
+        for step in (1, 6, 7, 8, 13, 20):
+            with self.subTest(step=step):
+                self.lines("w", "--steps", step)
+                self.assertEqual(self.resume(), whole[step // 7:])
+                self.assertEqual(self.digest("w"), self.digest("whole"))
+
+    def test_twice_in_one_epoch(self):
+        whole = self.lines("whole")
+        self.lines("w", "--steps", 9)
+        self.resume("--steps", 12)
+        self.assertEqual(self.resume(), whole[1:])
+
+    def test_a_report_that_joins_is_of_the_rows_since(self):
+        self.net("accuracy(M(x), k)")
+        self.lines("w", "--steps", 13)
+        self.net("accuracy(M(x), k), confusion(M(x), k), rows: mean(x) * 0 + 1")
+        whole, line = self.lines("whole")[1], self.resume()[0]
+        self.assertEqual([line[key] for key in ("loss", "accuracy", "rows")], [whole["loss"], whole["accuracy"], 1])
+        self.assertEqual(sum(map(sum, line["confusion"])), 2, "the last step of an epoch has two rows")
+
+    def test_a_checkpoint_that_does_not_record_it(self):
+        whole = self.lines("whole")
+        self.lines("w", "--steps", 9)
+        self.change(b'"nnc.sums"', b'"old.sums"')
+        lines = self.resume()
+        self.assertNotEqual(lines[0], whole[1])
+        self.assertEqual(lines[1], whole[2])
+
+    def test_sums_that_are_none(self):
+        self.lines("w", "--steps", 9)
+        self.change(b'"loss:6,', b'"loss:x,')
+        run = self.run_nnc("train", "net.nn", "--resume", "w.checkpoint.safetensors")
+        self.assertEqual(run.returncode, 1)
+        self.assertIn("error[E0405]", run.stderr)
+        self.assertIn("it records the sums `loss:x,", run.stderr)
+
+    def test_the_last_finite_state(self):
+        self.net("accuracy(M(x), k)", lr="1 / (10 - step)")
+        self.assertEqual(self.run_nnc("train", "net.nn", "--quiet", "--out", "w.safetensors").returncode, 1)
+        kept = (self.folder / "w.last-good.safetensors").read_bytes()
+        step = int(read_safetensors(self.folder / "w.last-good.safetensors")[0]["nnc.step"])
+        self.assertNotEqual(step % 7, 0)
+        self.lines("same", "--steps", step)
+        self.assertEqual((self.folder / "same.checkpoint.safetensors").read_bytes(), kept)
+
+
 if __name__ == "__main__":
     unittest.main()

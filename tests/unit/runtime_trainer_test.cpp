@@ -62,7 +62,7 @@ StepProgram faulty_program() {
 class Saves : public TrainObserver {
  public:
   explicit Saves(StepRunner& runner) : runner_(runner) {}
-  void on_progress(const StepRecord&, std::span<const double>, bool) override {}
+  void on_progress(const StepRecord&, bool) override {}
   void on_save(int64_t step) override {
     steps.push_back(step);
     finite = finite && runner_.find_non_finite({false, false, true}) < 0;
