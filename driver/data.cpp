@@ -10,6 +10,7 @@
 #include <fmt/ranges.h>
 
 #include "base/check.h"
+#include "driver/index_bounds.h"
 
 namespace nnc {
 namespace {
@@ -141,6 +142,11 @@ RunData load_data(const TrainSpec& train, const std::vector<std::string>& replac
 
 const std::vector<int64_t>& RunData::rows_of(Part part) const {
   return part == Part::train ? split.train : part == Part::test ? split.test : split.valid;
+}
+
+void RunData::check(const Graph& graph) const {
+  for (const std::vector<FieldData>* part : {&fields, &test_fields, &valid_fields})
+    if (!part->empty()) check_indices(graph, *part, names);
 }
 
 void RunData::bind(StepRunner& runner, Part part) const {

@@ -22,6 +22,8 @@ struct RunData {
   DataSplit split;
 
   const std::vector<int64_t>& rows_of(Part) const;
+  /// UserError E0510 if a field, of any part, holds an index that lies outside of its table (index_bounds.h).
+  void check(const Graph&) const;
   /// Binds the program's fields to the memory that the rows of the part count in.
   void bind(StepRunner&, Part) const;
 };

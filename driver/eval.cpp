@@ -40,6 +40,7 @@ int eval(Session& session, const EvalOptions& o) {
   if (auto it = metadata.find("nnc.seed"); it != metadata.end() && !o.common.seed)
     seed = std::strtoull(it->second.c_str(), nullptr, 10);
   RunData data = load_data(spec, o.common.data, seed);
+  data.check(graph.graph);
   if (data.rows_of(part).empty())
     throw UserError(Code::E0507, fmt::format("the data block `{}` sets no {} rows aside", spec.data.name, o.split), o.common.file,
                     fmt::format("add `{} 20%` to the data block", o.split));

@@ -12,9 +12,11 @@
 #include "base/check.h"
 #include "driver/commands.h"
 #include "driver/graph_file.h"
+#include "driver/index_bounds.h"
 #include "driver/outputs.h"
 #include "driver/tensors.h"
 #include "driver/weights.h"
+#include "passes/dead_code.h"
 #include "runtime/readers.h"
 
 namespace nnc {
@@ -27,8 +29,8 @@ struct PredictOptions {
   bool classes = false;
 };
 
-/// What is asked of the file given for a model's input: any file for the data field of that name, or one that holds these values
-/// alone.
+/// What is asked of the file given for a model's input: any file for the data field that training gives it, or one that holds
+/// these values alone.
 FieldRequest request_of(const ArgumentSpec& input, const std::string& path, const TrainSpec& spec) {
   FieldRequest r;
   r.name = input.name;
@@ -59,7 +61,7 @@ FieldRequest request_of(const ArgumentSpec& input, const std::string& path, cons
       return head.columns != values && end > 0 && end <= head.columns;
     };
     for (const FieldSpec& f : spec.data.fields) {
-      if (f.name != input.name || f.source.kind != SourceSpec::Kind::csv) continue;
+      if (f.name != input.field || f.source.kind != SourceSpec::Kind::csv) continue;
       if (f.source.column_names.empty() ? !positions_fit(f.source) : head.names.empty()) continue;
       r.has_range = f.source.has_range;
       r.first_column = f.source.first_column;
@@ -100,6 +102,18 @@ std::vector<FieldData> read_inputs(const PredictOptions& o, const std::vector<Ar
   return read_fields(requests);
 }
 
+/// Whether a row's result depends on the rows beside it, so that they must all be in one batch.
+bool mixes_rows(const Graph& graph) {
+  return std::ranges::any_of(graph.nodes(), [&](const Node& node) {
+    const Attributes& a = node.attributes;
+    if (node.op == Op::extent) return a.extents[0].rows;
+    if (node.op == Op::iota) return a.extents[size_t(a.axes[0])].rows;
+    if (node.op == Op::gather && graph.type(node.operands[0]).shape[size_t(a.axes[0])].rows) return true;
+    return !node.type.has_rows() &&
+           std::ranges::any_of(node.operands, [&](NodeId operand) { return graph.type(operand).has_rows(); });
+  });
+}
+
 /// Collects what each batch gives, rows one after the other.
 class Results {
  public:
@@ -107,10 +121,12 @@ class Results {
     for (const OutputSlot& slot : program.outputs) {
       StoredTensor t{slot.name, slot.dtype, slot.shape, {}};
       if (slot.row_axis >= 0) t.shape[size_t(slot.row_axis)] = slot.shape[size_t(slot.row_axis)] / program.rows_capacity * rows;
+      by_row_.push_back(slot.row_axis == 0);
       t.bytes.resize(size_t(element_count(t.shape)) * byte_size(t.dtype));
       tensors_.push_back(std::move(t));
     }
     for (const std::string& name : program.results) tensors_.push_back({name, DType::f32, {}, std::vector<std::byte>(4)});
+    by_row_.resize(tensors_.size(), false);
   }
   void take(const StepRunner& runner, const std::vector<float>& results, int64_t first, int64_t count) {
     for (size_t o = 0; o < program_.outputs.size(); ++o) {
@@ -131,22 +147,51 @@ class Results {
     }
     for (size_t r = 0; r < results.size(); ++r) std::memcpy(tensors_[program_.outputs.size() + r].bytes.data(), &results[r], 4);
   }
-  std::vector<StoredTensor>& tensors() { return tensors_; }
+  /// In the order of `names`, with whether each goes row by row.
+  std::pair<std::vector<StoredTensor>, std::vector<bool>> take_ordered(const std::vector<std::string>& names) && {
+    std::vector<StoredTensor> ordered;
+    std::vector<bool> by_row;
+    for (const std::string& name : names) {
+      auto it = std::ranges::find(tensors_, name, &StoredTensor::name);
+      NNC_CHECK(it != tensors_.end(), "no result " + name);
+      by_row.push_back(by_row_[size_t(it - tensors_.begin())]);
+      ordered.push_back(std::move(*it));
+    }
+    return {std::move(ordered), std::move(by_row)};
+  }
 
  private:
   const StepProgram& program_;
   std::vector<StoredTensor> tensors_;
+  std::vector<bool> by_row_;
 };
+
+/// A csv has a line for each row, which results without rows are not.
+void check_fits_csv(const PredictOptions& o, const Graph& graph) {
+  bool is_csv = o.output.empty() ? !o.common.json : o.output == "-" ? !o.common.json : o.output.ends_with(".csv");
+  if (!is_csv || graph.outputs.size() < 2) return;
+  for (const Output& output : graph.outputs)
+    if (!graph.type(output.node).has_rows())
+      throw UserError(Code::E0601,
+                      fmt::format("a csv has a line for each row, and `{}`, {}, has no rows", output.name,
+                                  to_string(graph.type(output.node))),
+                      "the command line", "`--output NAME.npz` takes results of any shape, `--json` too");
+}
 
 /// What the model's own last operation says of its result.
 enum class Meaning : uint8_t { scores, probabilities };
 
 Meaning meaning_of(const Graph& graph) {
-  const Node& last = graph[graph.outputs.at(0).node];
+  auto behind = [&](NodeId id, std::initializer_list<Op> seen_through) {
+    while (std::ranges::find(seen_through, graph[id].op) != seen_through.end()) id = graph[id].operands[0];
+    return id;
+  };
+  const Node& last = graph[behind(graph.outputs.at(0).node, {Op::reshape, Op::transpose, Op::cast, Op::stop_gradient})];
   if (last.op == Op::sigmoid) return Meaning::probabilities;
-  // A softmax: something divided by its own sum.
-  if (last.op == Op::div && graph[last.operands[0]].op == Op::exp) return Meaning::probabilities;
-  return Meaning::scores;
+  // A softmax: exponentials divided by their own sum.
+  if (last.op != Op::div || graph[last.operands[0]].op != Op::exp) return Meaning::scores;
+  const Node& sum = graph[behind(last.operands[1], {Op::broadcast, Op::reshape, Op::transpose})];
+  return sum.op == Op::reduce_sum && sum.operands[0] == last.operands[0] ? Meaning::probabilities : Meaning::scores;
 }
 
 /// The likeliest class of each row and its probability. One score per row is that of class 1 against class 0.
@@ -180,7 +225,13 @@ using Json = nlohmann::ordered_json;
 /// Elements from `next` on as nested lists of the dimensions from `axis` on.
 Json json_values(const StoredTensor& t, size_t axis, size_t& next) {
   if (axis == t.shape.size()) {
-    double v = read_element(t.bytes.data() + next++ * byte_size(t.dtype), t.dtype);
+    const std::byte* at = t.bytes.data() + next++ * byte_size(t.dtype);
+    if (t.dtype == DType::i64) {  // a double does not hold all of them
+      int64_t integer = 0;
+      std::memcpy(&integer, at, sizeof integer);
+      return integer;
+    }
+    double v = read_element(at, t.dtype);
     if (t.dtype == DType::boolean) return v != 0;
     if (!is_float(t.dtype)) return int64_t(v);
     if (!std::isfinite(v)) return fmt::format("{}", v);
@@ -193,16 +244,15 @@ Json json_values(const StoredTensor& t, size_t axis, size_t& next) {
 }
 
 /// One object per row. A result that does not go row by row stands in each of them as a whole.
-void print_json_rows(const std::vector<StoredTensor>& tensors, int64_t rows) {
+void print_json_rows(const std::vector<StoredTensor>& tensors, const std::vector<bool>& by_row, int64_t rows) {
   std::vector<size_t> next(tensors.size(), 0);
   for (int64_t row = 0; row < rows; ++row) {
     Json line;
     line["row"] = row;
     for (size_t i = 0; i < tensors.size(); ++i) {
       const StoredTensor& t = tensors[i];
-      bool by_row = !t.shape.empty() && t.shape[0] == rows;
-      if (!by_row) next[i] = 0;
-      line[t.name] = json_values(t, by_row ? 1 : 0, next[i]);
+      if (!by_row[i]) next[i] = 0;
+      line[t.name] = json_values(t, by_row[i] ? 1 : 0, next[i]);
     }
     std::printf("%s\n", line.dump().c_str());
   }
@@ -221,17 +271,26 @@ int predict(Session& session, const PredictOptions& o) {
     throw UserError(Code::E0601,
                     fmt::format("`--classes` needs a model with one result, this one has {}", graph.graph.outputs.size()),
                     "the command line");
+  check_fits_csv(o, graph.graph);
   std::vector<FieldData> fields = read_inputs(o, graph.inputs, session.module->train());
   int64_t rows = fields.empty() ? 0 : fields[0].rows;
   Team team(session.thread_count());
   StepRunner weights(model_weights(session), team);
   const std::map<std::string, double> trained = trained_so_far(load_tensors(o.weights, weights, false));
+  remove_dead_code(graph.graph);  // statistics for training alone are no reason for one large batch
   Meaning meaning = meaning_of(graph.graph);
-  CompiledStep compiled = compile_step(
-      make_program(std::move(graph.graph), "predict", std::clamp<int64_t>(rows, 1, 256), session.target), session.sources);
+  std::vector<std::string> names;
+  for (const Output& output : graph.graph.outputs) names.push_back(output.name);
+  std::vector<std::string> inputs;
+  for (const ArgumentSpec& input : graph.inputs) inputs.push_back(input.name);
+  check_indices(graph.graph, fields, inputs);
+  const int64_t batch = mixes_rows(graph.graph) ? std::max<int64_t>(rows, 1) : std::clamp<int64_t>(rows, 1, 256);
+  CompiledStep compiled = compile_step(make_program(std::move(graph.graph), "predict", batch, session.target), session.sources);
   StepRunner runner(compiled.step, team);
   runner.copy_persistents(weights);
   const StepProgram& program = runner.program();
+  for (const PersistentSlot& slot : program.persistents)
+    NNC_CHECK(weights.find_persistent(slot.name) >= 0, "training has no weights for " + slot.name);
   for (size_t i = 0; i < program.fields.size(); ++i)
     for (size_t f = 0; f < fields.size(); ++f)
       if (graph.inputs[f].name == program.fields[i]) runner.bind_field(i, fields[f].data, fields[f].row_stride_bytes);
@@ -250,14 +309,15 @@ int predict(Session& session, const PredictOptions& o) {
     runner.run(std::span(&count, 1), index.data(), scalars.data(), numbers.data());
     results.take(runner, numbers, first, count);
   }
-  std::vector<StoredTensor> written = std::move(results.tensors());
+  auto [written, by_row] = std::move(results).take_ordered(names);
   std::vector<std::string> header;
   if (o.classes) {
     written = to_classes(written.at(0), meaning);
+    by_row.assign(written.size(), true);
     header = {"class", "probability"};
   }
   if (o.common.json && (o.output.empty() || o.output == "-"))
-    print_json_rows(written, rows);
+    print_json_rows(written, by_row, rows);
   else
     write_results(o.output, written, header);
   if (!o.output.empty() && o.output != "-" && !o.common.quiet)

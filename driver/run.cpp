@@ -9,6 +9,7 @@
 #include "driver/commands.h"
 #include "driver/graph_file.h"
 #include "driver/graph_runner.h"
+#include "driver/index_bounds.h"
 #include "driver/outputs.h"
 #include "driver/tensors.h"
 #include "driver/weights.h"
@@ -204,6 +205,7 @@ int run(Session& session, const RunOptions& o) {
   check_not_an_input(o.output, read, "give another name: `--output NAME.npz`");
   std::vector<std::string> order;
   for (const Output& out : graph.outputs) order.push_back(out.name);
+  check_indices(graph, bindings);
   Team team(session.thread_count());
   Engine engine = o.engine == "jit" ? Engine::jit : Engine::interpreter;
   std::map<std::string, StoredTensor> values =

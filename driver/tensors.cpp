@@ -124,6 +124,13 @@ void check_results_path(const std::string& path, size_t tensors) {
 void write_results(const std::string& path, const std::vector<StoredTensor>& tensors, const std::vector<std::string>& header) {
   std::vector<TensorView> views;
   for (const StoredTensor& t : tensors) views.push_back(t.view());
+  auto rows_of = [](const TensorView& t) { return t.shape.empty() ? int64_t{1} : t.shape[0]; };
+  for (const TensorView& t : views)
+    if (ends_with(path, ".csv") && rows_of(t) != rows_of(views[0]))
+      throw UserError(Code::E0601,
+                      fmt::format("a line of a csv holds a row of each result, but `{}` has {} and `{}` has {}", views[0].name,
+                                  rows_of(views[0]), t.name, rows_of(t)),
+                      path, "a name that ends in .npz takes results of any shape");
   if (ends_with(path, ".npz")) return write_npz(path, views);
   if (ends_with(path, ".npy")) return write_npy(path, views.at(0));
   if (ends_with(path, ".csv")) return write_csv(path, views, header);

@@ -177,6 +177,7 @@ int train(Session& session, const TrainOptions& given) {
   for (const PersistentPlace& p : program.persistents) layouts[p.persistent.name] = program[p.buffer].order;
   CompiledStep compiled = compile_step(std::move(program), session.sources, compile_options(session.options));
   if (reading.valid()) data = reading.get();
+  data.check(graphs.forward.graph);
   plan.rows = data.split.train;
   if (plan.rows.empty())
     throw UserError(Code::E0502, fmt::format("no rows are left to train on: `{}` has {} rows, and {} are set aside",

@@ -406,13 +406,15 @@ Value Lowering::call_definition(const Definition& d, const std::vector<CallArgum
     error(Code::E0209, at, std::move(message)).notes.push_back("definitions are expanded where they are called");
     return poison();
   }
-  bool is_model = d.ast->kind == ast::CallableKind::model;
-  std::vector<uint32_t> argument_nodes;
-  if (is_model) {
-    for (const CallArgument& a : arguments)
-      argument_nodes.push_back(a.value.is(ValueKind::tensor) ? a.value.tensor.node.value : UINT32_MAX);
+  std::optional<ModelCall> model_call;
+  if (d.ast->kind == ast::CallableKind::model) {
+    model_call = begin_model_call(d, path, statics, arguments, span);
+    if (!model_call) return poison();
+    auto same = [](const CallArgument& a, const CallArgument& b) { return a.name == b.name && same_value(a.value, b.value); };
     for (const ModelCall& c : model_calls_)
-      if (c.definition == &d && c.path == path && c.arguments == argument_nodes) return c.result;
+      if (c.definition == &d && c.path == path && std::ranges::equal(c.statics, model_call->statics, same) &&
+          std::ranges::equal(c.arguments, model_call->arguments, same))
+        return c.result;
   }
   Frame frame;
   frame.file = d.file;
@@ -466,7 +468,7 @@ Value Lowering::call_definition(const Definition& d, const std::vector<CallArgum
   if (!is_good) return poison();
   for (const ast::ExprPtr& condition : ast.conditions)
     if (!check_condition(d, *condition)) return poison();
-  std::vector<ArgumentSpec> inputs = is_model ? model_inputs() : std::vector<ArgumentSpec>{};
+  if (model_call) model_call->inputs = model_inputs(model_call->arguments);
   Value body = evaluate_block(ast.body);
   Value result = poison();
   if (!is_poison(body)) {
@@ -476,7 +478,10 @@ Value Lowering::call_definition(const Definition& d, const std::vector<CallArgum
       result = std::move(*finished);
   }
   if (!is_poison(result)) finished_.insert(&d);
-  if (is_model) model_calls_.push_back({&d, path, argument_nodes, result, inputs, statics});
+  if (model_call) {
+    model_call->result = result;
+    model_calls_.push_back(std::move(*model_call));
+  }
   return result;
 }
 
@@ -523,15 +528,40 @@ std::optional<Value> Lowering::finish_results(const Definition& d, Value body, S
   return Value::of_items(ValueKind::tuple, std::move(values));
 }
 
+// A call of a model as far as it is known before its body: what makes two calls the same, whatever way they are written.
+std::optional<Lowering::ModelCall> Lowering::begin_model_call(const Definition& d, const std::string& path,
+                                                              const std::vector<CallArgument>& statics,
+                                                              const std::vector<CallArgument>& arguments, Span span) {
+  ModelCall call{&d, path, {}, {}, true, {}, {}};
+  auto sort = [&](const std::vector<ast::Parameter>& parameters, const std::vector<CallArgument>& given, bool is_static,
+                  std::vector<CallArgument>& into) {
+    auto sorted = sort_arguments(parameters, d.name(), given, span, is_static, d);
+    if (!sorted) return false;
+    for (size_t i = 0; i < parameters.size(); ++i)
+      if ((*sorted)[i]) {
+        into.push_back(*(*sorted)[i]);
+        into.back().name = parameters[i].name.text;
+      }
+    return true;
+  };
+  bool takes_statics = d.ast->has_static_list || !statics.empty();
+  if (takes_statics && !sort(d.ast->static_arguments, statics, true, call.statics)) return std::nullopt;
+  if (!sort(d.ast->arguments, arguments, false, call.arguments)) return std::nullopt;
+  for (const Frame* f = frame_; f; f = f->caller)
+    if (f->definition && f->definition->ast->kind == ast::CallableKind::model) call.is_outermost = false;
+  return call;
+}
+
 // What a model takes, as it sees it: the inputs of prediction.
-std::vector<ArgumentSpec> Lowering::model_inputs() const {
+std::vector<ArgumentSpec> Lowering::model_inputs(const std::vector<CallArgument>& arguments) const {
   std::vector<ArgumentSpec> inputs;
-  for (const ast::Parameter& p : frame_->definition->ast->arguments)
+  for (const CallArgument& a : arguments)
     for (const Local& l : frame_->locals) {
-      if (l.name != p.name.text || !l.value.is(ValueKind::tensor)) continue;
+      if (l.name != a.name || !a.value.is(ValueKind::tensor) || !l.value.is(ValueKind::tensor)) continue;
       const TensorValue& t = l.value.tensor;
       ArgumentSpec spec;
-      spec.name = p.name.text;
+      spec.name = a.name;
+      if (const Node& given = graph_[a.value.tensor.node]; given.op == Op::input) spec.field = given.attributes.text;
       spec.type.dtype = graph_.type(t.node).dtype;
       if (t.is_class) spec.classes = t.classes.extent.size;
       for (const Dim& d : t.dims) {

@@ -238,7 +238,7 @@ std::optional<BuiltGraph> Lowering::build_declared(const std::string& name, cons
   const Definition* d = g ? choose_declared(*g, described) : nullptr;
   if (!d || !check_given_sizes(*d, dims) || !check_sizes_agree(*d, described, dims)) return std::nullopt;
   std::optional<std::vector<ArgumentSpec>> inputs = declared_inputs(*d, described, dims);
-  return inputs ? build_call(*d, *inputs, dims, {}) : std::nullopt;
+  return inputs ? build_call(*d, *inputs, dims) : std::nullopt;
 }
 
 }  // namespace nnc

@@ -10,21 +10,39 @@
 namespace nnc {
 
 std::optional<BuiltGraph> Lowering::build_predict(const TrainSpec& spec) {
-  // The model is the first that `train` calls; a forward walk over the train block finds it and what it was called with.
-  const ModelCall* call = nullptr;
+  // The model is the first that `train` calls and no other model does; a forward walk over the train block finds it and what it
+  // was called with.
   Diagnostics ignored;
   Lowering scout(program_, ignored, options_);
-  {
-    scout.build_train(spec);
-    if (!scout.model_calls_.empty()) call = &scout.model_calls_.front();
-  }
-  if (!call) {
+  scout.build_train(spec);
+  auto call = std::ranges::find(scout.model_calls_, true, &ModelCall::is_outermost);
+  if (call == scout.model_calls_.end()) {
     error(Code::E0307, spec.span, "`train` calls no model, so there is nothing to predict with")
         .help.push_back("put the network into a `model`");
     return std::nullopt;
   }
-  std::map<std::string, int64_t> dims;
-  return build_call(*call->definition, call->inputs, dims, call->statics);
+  // Tensors are the inputs; all else is as `train` has it.
+  bool is_good = true;
+  auto constants = [&](std::vector<CallArgument>& arguments) {
+    std::vector<CallArgument> kept;
+    for (CallArgument& a : arguments) {
+      if (a.value.is(ValueKind::tensor)) continue;
+      if (std::optional<Value> value = constant_value(a.value, scout.dims_)) {
+        a.value = std::move(*value);
+        kept.push_back(std::move(a));
+        continue;
+      }
+      is_good = false;
+      error(Code::E0307, a.span,
+            fmt::format("`{}` of `{}` is known only in training, so there is nothing to predict with", a.name,
+                        call->definition->name()))
+          .help.push_back("give the model a number, or compute it inside of the model");
+    }
+    return kept;
+  };
+  std::vector<CallArgument> statics = constants(call->statics), others = constants(call->arguments);
+  if (!is_good) return std::nullopt;
+  return build_call(*call->definition, call->inputs, {}, std::move(statics), others, call->path);
 }
 
 const Global* Lowering::find_evaluated(const std::string& name) {
@@ -72,11 +90,12 @@ std::optional<BuiltGraph> Lowering::build_definition(const std::string& name, co
       break;
     }
   }
-  return check_given_sizes(*d, dims) && check_sizes_agree(*d, actual, dims) ? build_call(*d, actual, dims, {}) : std::nullopt;
+  return check_given_sizes(*d, dims) && check_sizes_agree(*d, actual, dims) ? build_call(*d, actual, dims) : std::nullopt;
 }
 
 std::optional<BuiltGraph> Lowering::build_call(const Definition& d, const std::vector<ArgumentSpec>& actual,
-                                               const std::map<std::string, int64_t>& dims, std::vector<CallArgument> statics) {
+                                               const std::map<std::string, int64_t>& dims, std::vector<CallArgument> statics,
+                                               const std::vector<CallArgument>& others, const std::string& path) {
   size_t errors_before = diagnostics_->items().size();
   Frame frame;
   frame.file = program_.main;
@@ -179,7 +198,9 @@ std::optional<BuiltGraph> Lowering::build_call(const Definition& d, const std::v
     built.inputs.push_back(std::move(used));
   }
   for (const ast::Parameter& p : d.ast->arguments) {
-    bool is_given = std::any_of(actual.begin(), actual.end(), [&](const ArgumentSpec& a) { return a.name == p.name.text; });
+    bool is_given = std::ranges::count(actual, p.name.text, &ArgumentSpec::name) +
+                        std::ranges::count(others, p.name.text, &CallArgument::name) >
+                    0;
     std::optional<int64_t> n = given_dim(p.name.text);
     if (!is_given && !n && !p.dims && !p.default_value) report_missing_size(d, p);
     if (is_given || !n) continue;
@@ -190,7 +211,8 @@ std::optional<BuiltGraph> Lowering::build_call(const Definition& d, const std::v
     arguments.push_back(std::move(c));
   }
   if (diagnostics_->items().size() != errors_before) return std::nullopt;
-  Value result = call_definition(d, statics, std::move(arguments), span, "", false);
+  arguments.insert(arguments.end(), others.begin(), others.end());
+  Value result = call_definition(d, statics, std::move(arguments), span, path, false);
   if (is_poison(result)) {
     if (diagnostics_->items().size() == errors_before)
       error(Code::E0213, span, fmt::format("`{}` gives no result for these inputs", d.name()));

@@ -121,6 +121,7 @@ struct ArgumentSpec {
   Type type;
   int64_t classes = 0;
   std::vector<std::string> dimension_names;
+  std::string field;  ///< of the model in a train block: the data field that it is called with; "" for anything else
 };
 
 /// One layer instance of the model as `summary` shows it.

@@ -212,7 +212,11 @@ class Lowering {
   std::string instance_path(const LayerTemplate& layer, const ast::Name* name, Span span);
   bool check_condition(const Definition& d, const ast::Expr& condition);
   bool bind_plain(const ast::Parameter& p, const CallArgument* given);
-  std::vector<ArgumentSpec> model_inputs() const;
+  struct ModelCall;
+  std::optional<ModelCall> begin_model_call(const Definition& d, const std::string& path,
+                                            const std::vector<CallArgument>& statics, const std::vector<CallArgument>& arguments,
+                                            Span span);
+  std::vector<ArgumentSpec> model_inputs(const std::vector<CallArgument>& arguments) const;
   static bool takes_statics(const Value& callee);
   Value evaluate_template(const ast::Expr& e, const ast::Name& name, bool frozen);
   void add_layer_summary(const std::string& path, const std::string& kind, Span call, const Value& result, size_t first_parameter);
@@ -298,7 +302,8 @@ class Lowering {
   void bind_local_definitions(const std::vector<ast::StmtPtr>& statements);
   void try_local_definitions(const std::vector<ast::StmtPtr>& statements);
   std::optional<BuiltGraph> build_call(const Definition& d, const std::vector<ArgumentSpec>& actual,
-                                       const std::map<std::string, int64_t>& dims, std::vector<CallArgument> statics);
+                                       const std::map<std::string, int64_t>& dims, std::vector<CallArgument> statics = {},
+                                       const std::vector<CallArgument>& others = {}, const std::string& path = {});
   const Global* find_evaluated(const std::string& name);  ///< a layer, fn or model by name, or an error
   const Definition* choose_declared(const Global& g, const std::vector<ArgumentSpec>& described);
   std::optional<std::vector<ArgumentSpec>> declared_inputs(const Definition& d, std::vector<ArgumentSpec> described,
@@ -347,10 +352,10 @@ class Lowering {
   struct ModelCall {
     const Definition* definition;
     std::string path;
-    std::vector<uint32_t> arguments;
+    std::vector<CallArgument> statics, arguments;  ///< all under their parameters' names, in their order; defaults left out
+    bool is_outermost;                             ///< not called by another model
+    std::vector<ArgumentSpec> inputs;              ///< the arguments that are tensors, as the model sees them
     Value result;
-    std::vector<ArgumentSpec> inputs;
-    std::vector<CallArgument> statics;
   };
   std::vector<ModelCall> model_calls_;
   std::set<const Definition*> finished_;

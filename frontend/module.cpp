@@ -34,6 +34,20 @@ class Merged {
   std::set<std::pair<Code, std::pair<uint32_t, uint32_t>>> seen_;
 };
 
+/// Evaluation reads what training has: all else would be neither initialised nor saved.
+void check_trained(const BuiltGraph& eval, const BuiltGraph& train, Diagnostics& diagnostics) {
+  for (const ParameterSpec& p : eval.parameters) {
+    const std::string& name = p.persistent.name;
+    if (std::ranges::any_of(train.parameters, [&](const ParameterSpec& q) { return q.persistent.name == name; })) continue;
+    auto node = std::ranges::find_if(eval.graph.nodes(),
+                                     [&](const Node& n) { return n.op == Op::parameter && n.attributes.text == name; });
+    Span span = node == eval.graph.nodes().end() ? Span{} : node->span;
+    diagnostics
+        .report(Code::E0203, span, fmt::format("`{}` exists only where `training` is false, so no run trains or saves it", name))
+        .help.push_back("declare it before the `if`");
+  }
+}
+
 class ProgramModule : public Module {
  public:
   Program program;
@@ -119,7 +133,9 @@ std::unique_ptr<Module> load_module(SourceMap& sources, FileId file, const LoadO
     if (module->train_graph) {
       for (const Output& o : module->train_graph->graph.outputs)
         if (o.name != "loss") module->spec.reports.push_back({o.name, module->spec.report_every});
-      check([&](Diagnostics& d) { module->build_eval_graph(d); });
+      check([&](Diagnostics& d) {
+        if (std::optional<BuiltGraph> eval = module->build_eval_graph(d)) check_trained(*eval, *module->train_graph, d);
+      });
     }
   }
   check([&](Diagnostics& d) {

@@ -133,4 +133,10 @@ struct LayerTemplate {
   std::shared_ptr<const LayerTemplate> inner;
 };
 
+/// Whether a call cannot tell them apart: the same node under the same names, equal numbers, choices, layers.
+bool same_value(const Value& a, const Value& b);
+/// The value for another lowering, where nodes and names of dimensions mean something else: sizes become plain numbers. Nothing
+/// if it is or holds a tensor, or a size that varies with the rows.
+std::optional<Value> constant_value(Value v, const DimTable& dims);
+
 }  // namespace nnc

@@ -129,10 +129,15 @@ TEST_CASE("AddressSanitizer reports a kernel that leaves its buffer by one eleme
 TEST_CASE("ThreadSanitizer reports kernels that meet in a buffer without a barrier", "[run][sanitizer]") {
   if (code_sanitizer() != Sanitizer::thread) return;
   for (int barrier : {0, 1}) {
-    auto [status, text] = run_case("NNC_RACING_BARRIER=" + std::to_string(barrier), "[.racing]");
-    INFO(text);
-    CHECK((status == 0) == (barrier == 1));
-    CHECK((text.find("WARNING: ThreadSanitizer: data race") != std::string::npos) == (barrier == 0));
+    // On a busy machine one thread may have done its part before the other begins, and is forgotten then.
+    for (int attempts = barrier ? 1 : 20; attempts > 0; --attempts) {
+      auto [status, text] = run_case("NNC_RACING_BARRIER=" + std::to_string(barrier), "[.racing]");
+      if (status == 0 && attempts > 1) continue;
+      INFO(text);
+      CHECK((status == 0) == (barrier == 1));
+      CHECK((text.find("WARNING: ThreadSanitizer: data race") != std::string::npos) == (barrier == 0));
+      break;
+    }
   }
 }
 
