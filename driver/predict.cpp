@@ -55,7 +55,10 @@ FieldRequest request_of(const ArgumentSpec& input, const std::string& path, cons
   if (r.kind == SourceKind::csv) {
     // Columns that have names go by them, in whatever order they stand. Else a table that is wider than the input is taken to be laid
     // out like the training data.
-    CsvHead head = read_csv_head(load_file(path), path);
+    std::vector<std::string> wanted;
+    for (const FieldSpec& f : spec.data.fields)
+      if (f.name == input.field) wanted = f.source.column_names;
+    CsvHead head = read_csv_head(load_file(path), path, wanted);
     auto positions_fit = [&](const SourceSpec& s) {
       int64_t end = s.has_range ? s.end_column : s.columns.empty() ? 0 : *std::max_element(s.columns.begin(), s.columns.end()) + 1;
       return head.columns != values && end > 0 && end <= head.columns;

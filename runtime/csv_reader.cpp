@@ -1,6 +1,7 @@
 // CSV in one pass: a scanner cuts the text into cells (RFC 4180, with blanks around numbers, CR, LF or both), each row feeds
 // every field that wants some of its cells, numbers are parsed in place by std::from_chars. Whether the first row is a header is
-// decided by its content (is_header); anything else in it is data, so that a bad cell in the first row is still found.
+// decided by its content (guess_header) and by the names that fields ask for; a row that may be either is refused, since both guesses
+// would be silent: one loses a row, the other invents one. Anything else in it is data, so that a bad cell there is still found.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -11,6 +12,7 @@
 #include <deque>
 #include <limits>
 #include <optional>
+#include <set>
 
 #include "base/check.h"
 #include "base/diagnostics.h"
@@ -205,22 +207,34 @@ bool looks_like_name(std::string_view cell) {
          std::find(std::begin(values), std::end(values), lower) == std::end(values);
 }
 
-/// Names stand above numbers. Numbers among them must count the columns from 0 or 1, as tables that were written without names have
-/// it: any others are values beside a bad cell, and to take those for a header would lose a row.
-bool is_header(const std::vector<std::string_view>& first, const std::vector<std::string_view>* second) {
-  bool name_above_number = false, all_names = true;
-  std::optional<int64_t> ahead;  // of its column is each number
+enum class HeaderGuess : uint8_t { no, yes, unclear };
+
+/// Names stand above numbers. Numbers among the names of a header count the columns from 0 or 1, as in tables that were written
+/// without names; a few may do so by chance, and others may be names too (years). All names differ.
+HeaderGuess guess_header(const std::vector<std::string_view>& first, const std::vector<std::string_view>* second) {
+  constexpr int counted_by_chance = 3;
+  bool name_above_number = false, all_names = true, counts = true;
+  int numbers = 0;
+  int64_t ahead = 0;  // of its column is each number
+  std::set<std::string_view> seen;
   for (size_t i = 0; i < first.size(); ++i) {
-    if (int64_t number = 0; is_number(first[i])) {
-      if (*parse_whole(first[i], number) || (!ahead && number != 0 && number != 1)) return false;
-      int64_t here = number - static_cast<int64_t>(i);
-      if (ahead && *ahead != here) return false;
-      ahead = here;
+    if (is_number(first[i])) {
+      int64_t number = 0;
+      if (!seen.insert(first[i]).second) return HeaderGuess::no;
+      counts = counts && !*parse_whole(first[i], number) && (numbers == 0 ? number == 0 || number == 1 : number == ahead + int64_t(i));
+      if (counts) ahead = number - static_cast<int64_t>(i);
+      ++numbers;
     }
     if (!looks_like_name(first[i])) all_names = false;
     if (looks_like_name(first[i]) && second && i < second->size() && is_number((*second)[i])) name_above_number = true;
   }
-  return second ? name_above_number : all_names;
+  if (!second) return all_names ? HeaderGuess::yes : HeaderGuess::no;
+  if (!name_above_number) return HeaderGuess::no;
+  return numbers == 0 || (counts && numbers > counted_by_chance) ? HeaderGuess::yes : HeaderGuess::unclear;
+}
+
+bool holds_all(const std::vector<std::string_view>& cells, const std::vector<std::string>& names) {
+  return std::all_of(names.begin(), names.end(), [&](const std::string& name) { return std::find(cells.begin(), cells.end(), name) != cells.end(); });
 }
 
 /// One field while the file is read.
@@ -259,10 +273,11 @@ class CsvReader {
     if (!scanner_.next_row(cells)) throw UserError(Code::E0403, fmt::format("`{}` holds no rows", name_), path_);
     width_ = cells.size();
     first_line_ = scanner_.row_line();
-    bool header = read_header(cells);
+    HeaderGuess header = read_header(cells);
     for (Sink& s : sinks_) choose_columns(s);
+    if (header == HeaderGuess::unclear) refuse_unclear(cells);
     prepare_buffers();
-    bool more = header ? scanner_.next_row(cells) : true;
+    bool more = header == HeaderGuess::yes ? scanner_.next_row(cells) : true;
     if (!more) throw UserError(Code::E0403, fmt::format("`{}` holds a header and no rows", name_), path_);
     for (; more; more = scanner_.next_row(cells)) {
       ++rows_;
@@ -279,18 +294,44 @@ class CsvReader {
 
  private:
   /// Decides on a header with the second row in sight; the scanner stands behind the first row afterwards.
-  bool read_header(const std::vector<std::string_view>& first) {
-    bool asked = std::any_of(sinks_.begin(), sinks_.end(), [](const Sink& s) { return !s.request->column_names.empty(); });
+  HeaderGuess read_header(const std::vector<std::string_view>& first) {
+    std::vector<std::string> wanted;
+    for (const Sink& s : sinks_) wanted.insert(wanted.end(), s.request->column_names.begin(), s.request->column_names.end());
     CsvScanner ahead = scanner_;
     std::vector<std::string_view> second;
     bool have_second = ahead.next_row(second);
-    bool header = is_header(first, have_second ? &second : nullptr);
-    if (asked && !header && std::all_of(first.begin(), first.end(), is_number))
-      throw UserError(Code::E0408, fmt::format("`{}` has no header, so its columns have no names", name_), path_,
+    HeaderGuess guess = wanted.empty() ? guess_header(first, have_second ? &second : nullptr) : HeaderGuess::yes;
+    if (!holds_all(first, wanted) && std::all_of(first.begin(), first.end(), is_number)) {
+      auto missing = std::find_if(wanted.begin(), wanted.end(), [&](const std::string& name) { return !holds_all(first, {name}); });
+      throw UserError(Code::E0408,
+                      fmt::format("`{}` has no header with the name `{}`: its first row is all numbers", name_, *missing), path_,
                       "choose columns by position: `columns: 0..64`");
-    if (asked || header)
+    }
+    if (guess == HeaderGuess::yes)
       for (std::string_view cell : first) names_.emplace_back(cell);
-    return asked || header;
+    return guess;
+  }
+
+  /// A first row that may be a header is read as data only where that finds its text to be a bad cell.
+  void refuse_unclear(const std::vector<std::string_view>& first) const {
+    for (const Sink& s : sinks_)
+      for (size_t column : s.columns)
+        if (looks_like_name(first[column])) return;
+    auto text = std::find_if(first.begin(), first.end(), looks_like_name), number = std::find_if(first.begin(), first.end(), is_number);
+    UserError error(Code::E0408,
+                    fmt::format("line {} of `{}` may be a header or a row of data: `{}` in it stands above numbers, `{}` is one itself",
+                                first_line_, name_, *text, *number),
+                    fmt::format("{}:{}", path_, first_line_));
+    Diagnostic d = error.diagnostic();
+    constexpr size_t most_shown = 4;
+    std::string names;
+    const std::vector<size_t>& columns = sinks_.front().columns;
+    for (size_t i = 0; i < std::min(columns.size(), most_shown); ++i)
+      names += fmt::format("{}\"{}\"", i > 0 ? ", " : "", first[columns[i]]);
+    if (columns.size() > most_shown) names += ", ...";
+    d.help.push_back(fmt::format("if it is a header, choose columns by their names: `columns: [{}]`", names));
+    d.help.push_back("if it is a row of data, put a header above it, a line of names");
+    throw UserError(std::move(d));
   }
 
   void choose_columns(Sink& s) const {
@@ -438,13 +479,15 @@ class CsvReader {
 
 }  // namespace
 
-CsvHead read_csv_head(const FileBytes& file, const std::string& path) {
+CsvHead read_csv_head(const FileBytes& file, const std::string& path, const std::vector<std::string>& wanted) {
   CsvScanner scanner(file.text(), path);
   std::vector<std::string_view> first, second;
   if (!scanner.next_row(first)) return {};
   CsvHead head{static_cast<int64_t>(first.size()), {}};
   CsvScanner ahead = scanner;  // cells live until the next row is read
-  if (is_header(first, ahead.next_row(second) ? &second : nullptr)) head.names.assign(first.begin(), first.end());
+  bool names_all = !wanted.empty() && holds_all(first, wanted);
+  if (names_all || guess_header(first, ahead.next_row(second) ? &second : nullptr) == HeaderGuess::yes)
+    head.names.assign(first.begin(), first.end());
   return head;
 }
 

@@ -31,12 +31,13 @@ struct SafetensorsContent {
 };
 SafetensorsContent parse_safetensors(const FileBytes&, const std::string& path);
 
-/// What the first row of a csv file says: its number of cells (0 if there are no rows), and their names if it is a header.
+/// What the first row of a csv file says: its number of cells (0 if there are no rows), and their names if it is a header. One that
+/// holds all the names that are wanted is a header, whatever else stands in it.
 struct CsvHead {
   int64_t columns = 0;
   std::vector<std::string> names;
 };
-CsvHead read_csv_head(const FileBytes&, const std::string& path);
+CsvHead read_csv_head(const FileBytes&, const std::string& path, const std::vector<std::string>& wanted);
 /// CSV: the fields of all requests (same file) in one pass over the text.
 std::vector<FieldData> parse_csv(const FileBytes&, const std::string& path, std::span<const FieldRequest* const> requests);
 

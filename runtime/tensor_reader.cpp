@@ -39,7 +39,7 @@ TensorFile read_csv(const std::string& path) {
   request.name = "input";
   request.path = path;
   request.dtype = DType::f64;
-  request.row_shape = {read_csv_head(file, path).columns};
+  request.row_shape = {read_csv_head(file, path, {}).columns};
   const FieldRequest* pointer = &request;
   FieldData field = parse_csv(file, path, {&pointer, 1}).front();
   TensorFile result;
