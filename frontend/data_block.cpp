@@ -129,14 +129,18 @@ std::optional<SourceSpec> Lowering::evaluate_source(const ast::Expr& e) {
   return spec;
 }
 
-std::optional<SplitSpec> Lowering::evaluate_split(const ast::Split& split) {
+std::optional<SplitSpec> Lowering::evaluate_split(const ast::Split& split, const Global& block) {
   SplitSpec spec;
   spec.span = split.span;
   if (split.kind == ast::Split::Kind::from) {
     spec.kind = SplitSpec::Kind::from;
     spec.other = split.other.text;
-    if (!find_data_block(split.other.text, split.other.span)) return std::nullopt;
-    return spec;
+    const Global* other = find_data_block(split.other.text, split.other.span);
+    if (!other) return std::nullopt;
+    if (other->data != block.data) return spec;
+    error(Code::E0309, split.span, fmt::format("`{}` would take the rows of `{}` that train", split.word.text, spec.other))
+        .help.push_back(fmt::format("set a share of them aside, `{} 20%`, or name another data block", split.word.text));
+    return std::nullopt;
   }
   spec.kind = split.kind == ast::Split::Kind::last ? SplitSpec::Kind::last : SplitSpec::Kind::random;
   NNC_CHECK(split.share, "a share that the parser left out");
@@ -146,7 +150,19 @@ std::optional<SplitSpec> Lowering::evaluate_split(const ast::Split& split) {
   return spec;
 }
 
-DataSpec Lowering::evaluate_data(const ast::Data& data) {
+// The scope of a data block: names and paths are those of the file that it stands in, whichever file uses it.
+Frame Lowering::scope_of(const Global& block) {
+  Frame frame;
+  frame.file = block.file;
+  FrameScope scope(*this, frame);
+  bind_dimension("B", rows_, {});  // so that a field that has it is told why it cannot
+  return frame;
+}
+
+DataSpec Lowering::evaluate_data(const Global& block) {
+  const ast::Data& data = *block.data;
+  Frame frame = scope_of(block);
+  FrameScope scope(*this, frame);
   DataSpec spec;
   spec.name = data.name.text;
   spec.span = data.span;
@@ -199,7 +215,7 @@ DataSpec Lowering::evaluate_data(const ast::Data& data) {
     if (&*first != &split)
       error(Code::E0205, split.span, fmt::format("`{}` is given twice", split.word.text))
           .labels.push_back({first->span, "the first"});
-    if (std::optional<SplitSpec> s = evaluate_split(split)) {
+    if (std::optional<SplitSpec> s = evaluate_split(split, block)) {
       if (split.word.text == "valid")
         spec.valid = *s;
       else
@@ -213,12 +229,19 @@ DataSpec Lowering::evaluate_data(const ast::Data& data) {
 }
 
 // The data blocks that `test from` and `valid from` name.
-void Lowering::read_split_data(TrainSpec& spec) {
+void Lowering::read_split_data(const Global& block, TrainSpec& spec) {
   for (const SplitSpec* split : {&spec.data.test, &spec.data.valid}) {
     auto named = [&](const DataSpec& d) { return d.name == split->other; };
     if (split->kind != SplitSpec::Kind::from || std::ranges::any_of(spec.other_data, named)) continue;
-    spec.other_data.push_back(evaluate_data(*program_.find(*program_.main, split->other)->data));
-    check_same_fields(spec.data, spec.other_data.back(), *split);
+    const DataSpec& other = spec.other_data.emplace_back(evaluate_data(*program_.find(*block.file, split->other)));
+    check_same_fields(spec.data, other, *split);
+    for (const SplitSpec* share : {&other.test, &other.valid}) {
+      if (share->kind != SplitSpec::Kind::random && share->kind != SplitSpec::Kind::last) continue;
+      std::string_view text = program_.sources->text(share->span);
+      Diagnostic& d = error(Code::E0309, split->span, fmt::format("all rows of `{}` are taken, though it sets some aside", other.name));
+      d.labels.push_back({share->span, "this would have no effect"});
+      d.help.push_back(fmt::format("take `{}` out of `{}`, or name a data block without it", text, other.name));
+    }
   }
 }
 
@@ -245,9 +268,9 @@ void Lowering::check_same_fields(const DataSpec& data, const DataSpec& other, co
 }
 
 // A data block by its name, or an error.
-const ast::Data* Lowering::find_data_block(std::string_view name, Span span) {
+const Global* Lowering::find_data_block(std::string_view name, Span span) {
   const Global* g = program_.find(*frame_->file, name);
-  if (g && g->data) return g->data;
+  if (g && g->data) return g;
   if (frame_->file->tree->has_errors) return nullptr;  // it may stand in what could not be read
   if (g) {
     error(Code::E0206, span, fmt::format("`{}` is {}, not a data block", name, with_article(global_kind(*g))));
@@ -262,7 +285,7 @@ const ast::Data* Lowering::find_data_block(std::string_view name, Span span) {
   return nullptr;
 }
 
-const ast::Data* Lowering::find_data() {
+const Global* Lowering::find_data() {
   const ast::Stmt* clause = nullptr;
   for (const ast::StmtPtr& s : program_.main->train->statements)
     if (s->kind == ast::StmtKind::clause && s->name.text == "data") {
@@ -290,9 +313,10 @@ const ast::Data* Lowering::find_data() {
 
 // Fields become inputs: a row of the batch each, with their own dimensions behind.
 void Lowering::bind_data(const DataSpec& data) {
-  const Global* g = program_.find(*program_.main, data.name);
+  const Global& block = *program_.find(*program_.main, data.name);
+  Frame frame = scope_of(block);
   bind_dimension("B", rows_, data.span);
-  for (const ast::Field& field : g->data->fields)
+  for (const ast::Field& field : block.data->fields)
     for (const ast::FieldName& name : field.names) {
       auto spec =
           std::find_if(data.fields.begin(), data.fields.end(), [&](const FieldSpec& f) { return f.name == name.name.text; });
@@ -302,20 +326,23 @@ void Lowering::bind_data(const DataSpec& data) {
       }
       TensorValue t;
       t.dims = {{rows_, {1, true}, {}}};
-      Origin origin{spec->span, "declared"};
-      if (name.dims) {
-        std::optional<Dims> own = evaluate_dims(*name.dims, false);
-        NNC_CHECK(own, spec->name);  // as when the field was declared
-        for (Dim& d : *own) {
-          if (!d.named() || !d.origin.span.valid()) d.origin = origin;
-          t.dims.push_back(d);
-        }
-      }
       t.dtype = spec->dtype;
       t.is_class = spec->classes > 0;
-      if (t.is_class && field.type && field.type->size)
-        if (std::optional<Dim> n = evaluate_dim(*field.type->size))
-          t.classes = {n->id, n->extent, {field.type->span, "declared"}};
+      {
+        FrameScope scope(*this, frame);
+        Origin origin{spec->span, "declared"};
+        if (name.dims) {
+          std::optional<Dims> own = evaluate_dims(*name.dims, false);
+          NNC_CHECK(own, spec->name);  // as when the field was declared
+          for (Dim& d : *own) {
+            if (!d.named() || !d.origin.span.valid()) d.origin = origin;
+            t.dims.push_back(d);
+          }
+        }
+        if (t.is_class && field.type && field.type->size)
+          if (std::optional<Dim> n = evaluate_dim(*field.type->size))
+            t.classes = {n->id, n->extent, {field.type->span, "declared"}};
+      }
       t.span = spec->span;
       t.node = builder(spec->span).input(spec->name, Type{spec->dtype, shape_of(t.dims)});
       bind(name.name.text, Value::of(t), name.name.span);

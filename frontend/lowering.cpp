@@ -393,12 +393,11 @@ void Lowering::check_globals() {
   Frame top;
   top.file = program_.main;
   FrameScope scope(*this, top);
-  bind_dimension("B", rows_, {});  // as in `train`, so that a field that has it is told why it cannot
   for (const auto& [name, g] : program_.main->globals) {
     if (g.file != program_.main) continue;
     bool found = false;
     if (g.dim) global_value(*program_.main, name, g.span, found);
-    if (g.data) evaluate_data(*g.data);
+    if (g.data) evaluate_data(g);
   }
 }
 

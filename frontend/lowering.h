@@ -75,7 +75,7 @@ class Lowering {
   Module::Test build_test(const ast::Test& test);
   std::optional<UpdateRule> build_update_rule(const ast::Argument& item, const std::string& prefix,
                                               const ParameterSpec& parameter, std::vector<ScalarSpec>* scalars);
-  DataSpec evaluate_data(const ast::Data& data);
+  DataSpec evaluate_data(const Global& block);
   void check_globals();  ///< every `dim` and data block of the file, whether used or not
   /// Evaluates a definition that nobody calls with made-up sizes and reports errors that do not depend on sizes.
   void try_definition(const Definition& definition);
@@ -272,11 +272,12 @@ class Lowering {
 
   // --- data_block.cpp, train.cpp, gradient_paths.cpp, optimizer.cpp, test_blocks.cpp ---
   void bind_data(const DataSpec& data);
-  const ast::Data* find_data();  ///< that of the train block
-  const ast::Data* find_data_block(std::string_view name, Span span);
+  const Global* find_data();  ///< that of the train block
+  const Global* find_data_block(std::string_view name, Span span);
+  Frame scope_of(const Global& block);
   std::optional<SourceSpec> evaluate_source(const ast::Expr& e);
-  std::optional<SplitSpec> evaluate_split(const ast::Split& split);
-  void read_split_data(TrainSpec& spec);
+  std::optional<SplitSpec> evaluate_split(const ast::Split& split, const Global& block);
+  void read_split_data(const Global& block, TrainSpec& spec);
   void check_same_fields(const DataSpec& data, const DataSpec& other, const SplitSpec& split);
   bool is_train_partial() const;  ///< parts of it could not be read: what it seems to lack may stand there
   void check_gradient_paths(NodeId loss);

@@ -59,10 +59,9 @@ TrainSpec Lowering::evaluate_train_spec() {
   frame.id = next_frame_++;
   FrameScope scope(*this, frame);
   bind_dimension("B", rows_, train.keyword_span);
-  const ast::Data* data = find_data();
-  if (data) {
-    spec.data = evaluate_data(*data);
-    read_split_data(spec);
+  if (const Global* block = find_data()) {
+    spec.data = evaluate_data(*block);
+    read_split_data(*block, spec);
   }
   auto count = [&](const Value& v, Span span, std::string_view what, int64_t least) -> std::optional<int64_t> {
     if (is_poison(v)) return std::nullopt;

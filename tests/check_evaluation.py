@@ -145,7 +145,8 @@ class Splits(Table):
     def test_other_data_goes_by_names(self):
         text = (self.folder / "t.csv").read_text()
         self.write("o.csv", text)
-        file = self.with_other("valid from other\n  test from t")
+        file = self.with_other("valid from other\n  test from same")
+        self.write("other.nn", self.HEAD.format(split="").replace("data t", "data same") + file.read_text())
         self.epochs(file)
         self.assertEqual(self.valid(file), self.evaluated(file), "the same rows, whatever the order of the fields")
         # Other columns and another file, by the block's name.

@@ -261,6 +261,26 @@ train { data d
  using sgd(lr: 1)
  epochs 1 })",
        "E0201 `day`: unknown data block `day`; a similar one is `days`"},
+      {R"(data d { x : f32 = csv("d.csv", columns: 0)
+ test from d
+ valid 10% }
+)" + training,
+       "E0309 `test from d`: `test` would take the rows of `d` that train\n"
+       "  help set a share of them aside, `test 20%`, or name another data block"},
+      {R"(data e { x : f32 = csv("d.csv", columns: 0)
+ valid last 5% }
+data d { x : f32 = csv("d.csv", columns: 0)
+ test from e }
+)" + training,
+       "E0309 `test from e`: all rows of `e` are taken, though it sets some aside\n"
+       "  label `valid last 5%`: this would have no effect\n"
+       "  help take `valid last 5%` out of `e`, or name a data block without it"},
+      {R"(data e { x : f32 = csv("e.csv", columns: 0)
+ test from d }
+data d { x : f32 = csv("d.csv", columns: 0)
+ test from e }
+)" + training,
+       ""},
       {R"(data e { x : f32 = csv("d.csv", columns: 0) }
 data d { x, y : f32 = csv("d.csv", columns: 0)
  test from e }

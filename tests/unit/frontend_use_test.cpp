@@ -64,6 +64,43 @@ TEST_CASE("a dim of a used file is set by its name", "[frontend][use]") {
   CHECK(said_of("use \"a.nn\" { wide }\ntest \"t\" { expect wide() == 3 }", "Width", "0.5").substr(0, 5) == "E0111");
 }
 
+TEST_CASE("a data block means what its own file says, whichever file trains on it", "[frontend][use]") {
+  const std::string rest = "\ntrain { data d\n minimize mean(x)\n using sgd(lr: 1)\n epochs 1 }";
+  const std::map<std::string, std::string> files = {
+      {"sub/d.nn", "use \"n.nn\"\ndata t { x[N] = csv(\"t.csv\")\n y : class(K) = csv(\"/t.csv\") }\n"
+                   "data d { x[N] = csv(\"v.csv\")\n y : class(K) = csv(\"v.csv\")\n test from t }"},
+      {"sub/n.nn", "dim N = 3, K = 5"}};
+  auto check = [&](const std::string& text, std::vector<Override> overrides, int64_t n) {
+    INFO(text);
+    Loaded l = load("use \"sub/d.nn\" { d }" + text + rest, std::move(overrides), files);
+    INFO(l.errors());
+    REQUIRE(l.module);
+    const TrainSpec& spec = l.module->train();
+    REQUIRE(spec.other_data.size() == 1);
+    const FieldSpec& trained = spec.data.fields.at(0);
+    const FieldSpec& tested = spec.other_data[0].fields.at(0);
+    CHECK(trained.source.path == "sub/v.csv");
+    CHECK(tested.source.path == "sub/t.csv");
+    CHECK(spec.other_data[0].fields.at(1).source.path == "/t.csv");
+    CHECK(trained.shape == std::vector<int64_t>{n});
+    CHECK(tested.shape == trained.shape);
+    CHECK(spec.data.fields.at(1).classes == 5);
+    Diagnostics d;
+    std::optional<BuiltGraph> built = l.module->build_train_graph(d);
+    REQUIRE(built);
+    CHECK(built->inputs.at(0).type.shape.at(1) == Extent{n, false});
+    for (const Node& node : built->graph.nodes())
+      if (node.op == Op::input && node.attributes.text == "x") CHECK(node.type.shape.at(1) == Extent{n, false});
+  };
+  check("", {}, 3);
+  check("", {{"N", "4"}}, 4);
+  // What the main file calls by the same names is something else.
+  check("\ndim N = 2, K = 7\ndata t { x[N] = csv(\"mine.csv\") }", {}, 3);
+  check("\ndim N = 2", {{"N", "4"}}, 3);
+  CHECK(said_with("use \"sub/d.nn\" { d }\ndim N = 2\ndata own { x[N] = csv(\"o.csv\")\n test from t }", files) ==
+        "E0201 `t`: unknown data block `t`");
+}
+
 TEST_CASE("what is set is judged only by a file that could be read", "[frontend][use]") {
   for (const std::string text : {"", "dim N = 3\nfn f(x { x }", "dim N = 3\nuse \"nothing.nn\""}) {
     INFO(text);
