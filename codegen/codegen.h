@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/source.h"
 #include "base/target.h"
@@ -14,8 +15,10 @@ namespace nnc {
 
 /// The host with LLVM's name of its CPU.
 Target host_target_with_cpu();
-/// A target by CPU name ("znver4", "haswell", "x86-64", "native") or level ("portable", "avx2", "avx512"); UserError for an unknown one.
+/// A target by CPU name ("znver4", "haswell", "x86-64", "native") or level ("portable", "avx2", "avx512"); UserError for an unknown one and for one of 32 bits.
 Target target_by_name(const std::string& name);
+/// What code for the target may use and this machine lacks, by LLVM's names ("fma4"), sorted. None: the code runs here.
+std::vector<std::string> features_missing_here(const Target&);
 std::string llvm_version();
 
 enum class Sanitizer : uint8_t { none, address, thread };

@@ -25,6 +25,8 @@
 #include <llvm/Transforms/Scalar/SROA.h>
 #include <llvm/Transforms/Scalar/SimplifyCFG.h>
 
+#include <algorithm>
+
 #include "base/check.h"
 #include "base/diagnostics.h"
 #include "codegen/codegen.h"
@@ -55,6 +57,32 @@ std::string cpu_of_level(VectorLevel level) {
   return level == VectorLevel::avx512 ? "x86-64-v4" : level == VectorLevel::avx2 ? "x86-64-v3" : "x86-64";
 }
 
+/// A CPU as LLVM describes it, without code generation; "": none in particular.
+std::unique_ptr<llvm::MCSubtargetInfo> describe_cpu(const std::string& cpu) {
+  std::unique_ptr<llvm::MCSubtargetInfo> info(
+      native_target().createMCSubtargetInfo(target_triple(llvm::sys::getProcessTriple()), cpu, ""));
+  NNC_CHECK(info != nullptr, "LLVM does not describe " + cpu);
+  return info;
+}
+
+bool has_feature(const llvm::MCSubtargetInfo& cpu, llvm::StringRef name) { return cpu.checkFeatures("+" + name.str()); }
+
+/// LLVM also knows the CPUs of 32 bits, and ends the process when it is to make code of 64 bits for one.
+bool has_64_bits(const llvm::MCSubtargetInfo& cpu) { return !is_x86() || has_feature(cpu, "64bit"); }
+
+/// Instructions that stand in code only where the program asks for them by name, which ours never does: those of operating
+/// systems, cryptography, random numbers, tiles. A hypervisor often hides some of them, and code for the CPU runs all the same.
+/// What is not listed, as whatever a later LLVM knows, counts as used.
+bool is_never_chosen(llvm::StringRef feature) {
+  static constexpr const char* names[] = {"aes",     "cldemote", "clflushopt", "clwb",    "clzero",  "enqcmd",   "fsgsbase",
+                                          "fxsr",    "hreset",   "invpcid",    "kl",      "lwp",     "mwaitx",   "pclmul",
+                                          "pconfig", "pku",      "prefetchi",  "ptwrite", "rdpid",   "rdpru",    "rdrnd",
+                                          "rdseed",  "rtm",      "serialize",  "sgx",     "sha",     "sha512",   "shstk",
+                                          "sm3",     "sm4",      "tsxldtrk",   "uintr",   "usermsr", "vaes",     "vpclmulqdq",
+                                          "waitpkg", "wbnoinvd", "widekl",     "xsave",   "xsavec",  "xsaveopt", "xsaves"};
+  return feature.starts_with("amx-") || std::find(std::begin(names), std::end(names), feature) != std::end(names);
+}
+
 }  // namespace
 
 void initialize_llvm() { native_target(); }
@@ -71,9 +99,9 @@ std::unique_ptr<llvm::TargetMachine> make_target_machine(const Target& target) {
   }
   llvm::TargetOptions options;
   options.AllowFPOpFusion = llvm::FPOpFusion::Standard;
-  std::unique_ptr<llvm::TargetMachine> machine(native.createTargetMachine(machine_triple(llvm::sys::getProcessTriple()), cpu, features,
-                                                                          options, llvm::Reloc::PIC_, llvm::CodeModel::Small,
-                                                                          llvm::CodeGenOptLevel::Default, false));
+  std::unique_ptr<llvm::TargetMachine> machine(
+      native.createTargetMachine(machine_triple(llvm::sys::getProcessTriple()), cpu, features, options, llvm::Reloc::PIC_,
+                                 llvm::CodeModel::Small, llvm::CodeGenOptLevel::Default, false));
   NNC_CHECK(machine != nullptr, "no target machine for " + cpu);
   return machine;
 }
@@ -125,19 +153,19 @@ Target target_by_name(const std::string& name) {
     target.cpu = cpu_of_level(*level);
     return target;
   }
-  std::unique_ptr<llvm::MCSubtargetInfo> info(native_target().createMCSubtargetInfo(target_triple(llvm::sys::getProcessTriple()), "", ""));
-  if (!info || !info->isCPUStringValid(name)) {
+  const char* const usage =
+      "name a CPU as LLVM does (haswell, znver4, sapphirerapids), a level (portable, avx2, avx512) or native";
+  if (auto any = describe_cpu(""); !any->isCPUStringValid(name)) {
     std::vector<std::string> known{"native", "portable", "avx2", "avx512"};
-    if (info)
-      for (const auto& cpu : info->getAllProcessorDescriptions()) known.emplace_back(cpu.Key);
+    for (const auto& cpu : any->getAllProcessorDescriptions())
+      if (has_64_bits(*describe_cpu(cpu.Key))) known.emplace_back(cpu.Key);
     std::string like = nearest(name, known);
-    throw UserError(Code::E0620, "unknown CPU `" + name + "`", "",
-                    like.empty()
-                        ? "name a CPU as LLVM does (haswell, znver4, sapphirerapids), a level (portable, avx2, avx512) or native"
-                        : "did you mean `" + like + "`?");
+    throw UserError(Code::E0620, "unknown CPU `" + name + "`", "", like.empty() ? usage : "did you mean `" + like + "`?");
   }
   if (name == host_cpu()) return host_target_with_cpu();
-  info.reset(native_target().createMCSubtargetInfo(target_triple(llvm::sys::getProcessTriple()), name, ""));
+  auto info = describe_cpu(name);
+  if (!has_64_bits(*info))
+    throw UserError(Code::E0620, "the CPU `" + name + "` has no 64-bit mode, which nnc's code needs", "", usage);
   VectorLevel level = VectorLevel::portable;
   if (is_x86()) {
     if (info->checkFeatures("+avx512f,+avx512dq,+avx512bw,+avx512vl,+avx512cd"))
@@ -148,6 +176,18 @@ Target target_by_name(const std::string& name) {
   Target target = target_with_level(level);
   target.cpu = name;
   return target;
+}
+
+std::vector<std::string> features_missing_here(const Target& target) {
+  std::string name = target.cpu.empty() ? cpu_of_level(target.level) : target.cpu;
+  std::vector<std::string> missing;
+  if (name == host_cpu()) return missing;
+  auto cpu = describe_cpu(name);
+  for (const auto& feature : llvm::sys::getHostCPUFeatures())
+    if (!feature.getValue() && !is_never_chosen(feature.getKey()) && has_feature(*cpu, feature.getKey()))
+      missing.push_back(feature.getKey().str());
+  std::sort(missing.begin(), missing.end());
+  return missing;
 }
 
 std::string llvm_version() { return LLVM_VERSION_STRING; }

@@ -4,14 +4,17 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "driver/terminal.h"
 #include "passes/pipeline.h"
 #include "passes/poison.h"
 #include "runtime/cores.h"
+#include "runtime/file_bytes.h"
 #include "runtime/text_file.h"
 
 namespace nnc {
@@ -24,6 +27,17 @@ Override parse_override(const std::string& text) {
   return {text.substr(0, equals), text.substr(equals + 1)};
 }
 
+/// Code for another CPU may be shown; an instruction that this one does not know would end the process.
+void require_host_runs(const Target& target) {
+  std::vector<std::string> missing = features_missing_here(target);
+  VectorLevel host = host_target().level;
+  if (target.level <= host && missing.empty()) return;
+  std::string why = target.level > host ? fmt::format("it has {}", vector_level_name(host))
+                                        : fmt::format("it lacks {}", fmt::join(missing, ", "));
+  throw UserError(Code::E0620, fmt::format("this machine cannot run code for {}: {}", target.cpu, why), "the command line",
+                  "`nnc ir --cpu` shows code for any CPU");
+}
+
 }  // namespace
 
 std::string read_text_file(const std::string& path) {
@@ -33,6 +47,19 @@ std::string read_text_file(const std::string& path) {
     Diagnostic d = e.diagnostic();
     d.code = Code::E0602;
     throw UserError(std::move(d));
+  }
+}
+
+std::string read_standard_input() {
+  std::string text;
+  char buffer[1 << 16];
+  for (;;) {
+    ssize_t taken = read(STDIN_FILENO, buffer, sizeof buffer);
+    if (taken == 0) return text;
+    if (taken > 0)
+      text.append(buffer, size_t(taken));
+    else if (errno != EINTR)
+      throw UserError(Code::E0602, fmt::format("cannot read standard input: {}", error_text(errno)), "standard input");
   }
 }
 
@@ -151,9 +178,7 @@ CompileOptions compile_options(const CommonOptions& o) {
 }
 
 CompiledStep compile_step(Program program, const SourceMap& sources, const CompileOptions& options) {
-  if (Target host = host_target(); program.target.level > host.level)
-    throw UserError(Code::E0620, fmt::format("this machine cannot run code for {}: it has {}", program.target.cpu, vector_level_name(host.level)), "the command line",
-                    "`nnc ir --cpu` shows code for any CPU");
+  require_host_runs(program.target);
   CompiledStep result;
   result.program = std::move(program);
   constexpr int64_t red_zone = 128;

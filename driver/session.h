@@ -104,5 +104,6 @@ CompileOptions compile_options(const CommonOptions&);
 Program make_program(Graph, const std::string& name, int64_t rows, const Target&, const Layouts& = {});
 
 std::string read_text_file(const std::string& path);  ///< UserError if it cannot be read
+std::string read_standard_input();                    ///< to its end; UserError likewise
 
 }  // namespace nnc
