@@ -235,7 +235,7 @@ class Gradcheck {
   }
 
  private:
-  static void line(const Json& j) { std::printf("%s\n", j.dump(-1, ' ', false, Json::error_handler_t::replace).c_str()); }
+  static void line(const Json& j) { print_json_line(j); }
   template <class... Args>
   void print(fmt::format_string<Args...> format, Args&&... args) const {
     if (!o_.common.json) fmt::print(format, std::forward<Args>(args)...);
@@ -551,6 +551,7 @@ class Gradcheck {
 int gradcheck(Session& session, const GradcheckOptions& o) {
   SignalScope signals;
   bool lone = is_graph_file(o.common.file) || o.common.file == "-";
+  if (lone) require_none_given(o.common.file, {{"--set", !o.common.set.empty()}, {"--data", !o.common.data.empty()}});
   Subject subject = lone ? subject_of_graph(session, o) : subject_of_model(session, o);
   std::vector<std::string> read = files_read(session);
   read.insert(read.end(), {o.common.file, o.weights});

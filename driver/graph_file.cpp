@@ -4,8 +4,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <iostream>
-#include <iterator>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -33,11 +31,18 @@ bool is_graph_file(const std::string& path) { return path.ends_with(".nnir"); }
 Graph load_graph(Session& session, const std::string& path) {
   std::string text;
   if (path == "-")
-    text.assign(std::istreambuf_iterator<char>(std::cin), {});
+    text = read_standard_input();
   else
     text = read_text_file(path);
   FileId file = session.sources.add(path == "-" ? "<standard input>" : path, std::move(text));
   return session.require(parse_graph(session.sources, file, session.diagnostics));
+}
+
+void require_none_given(const std::string& graph_file, std::initializer_list<GivenOption> options) {
+  for (const auto& [name, given] : options)
+    if (given)
+      throw UserError(Code::E0601, fmt::format("`{}` does not apply to a .nnir file", name), graph_file,
+                      "its graph and every size are written in it; the option is for .nn files");
 }
 
 std::pair<std::string, std::string> split_option(const std::string& option, const std::string& text, const char* form) {

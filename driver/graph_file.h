@@ -2,8 +2,10 @@
 // command line.
 #pragma once
 
+#include <initializer_list>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "driver/session.h"
@@ -13,6 +15,11 @@ namespace nnc {
 bool is_graph_file(const std::string& path);  ///< by its ending, .nnir
 /// Reads a .nnir file ("-": standard input) into the session's sources; prints what is wrong and throws CommandFailed.
 Graph load_graph(Session&, const std::string& path);
+
+/// An option by its name, and whether it was given.
+using GivenOption = std::pair<const char*, bool>;
+/// UserError for the first that was given: a graph is as it was written, and nothing of it can be chosen or set.
+void require_none_given(const std::string& graph_file, std::initializer_list<GivenOption>);
 
 /// "NAME=VALUE" in two; UserError if there is no name or no value.
 std::pair<std::string, std::string> split_option(const std::string& option, const std::string& text, const char* form);

@@ -70,6 +70,12 @@ int ir(const IrOptions& o) {
     throw UserError(Code::E0601, fmt::format("the stage `{}` is text, not a graph", o.stage), "the command line",
                     "`--format dot` draws graph, backward, optimized and kernels");
   bool lone = is_graph_file(o.common.file);
+  if (lone)
+    require_none_given(o.common.file, {{"--fn", !o.definition.fn.empty()},
+                                       {"--input", !o.definition.inputs.empty()},
+                                       {"--dim", !o.definition.dims.empty()},
+                                       {"--set", !o.common.set.empty()},
+                                       {"--seed", o.common.seed.has_value()}});
   if (lone && o.stage == "ast") throw UserError(Code::E0601, "a .nnir file has no syntax tree", o.common.file);
   if (o.stage == "ast") return print_tree(o);
   Session session(o.common);

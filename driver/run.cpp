@@ -79,6 +79,11 @@ bool fits(const Type& type, const std::vector<int64_t>& shape, int64_t& rows) {
 
 int run(Session& session, const RunOptions& o) {
   bool lone = is_graph_file(o.common.file);
+  if (lone)
+    require_none_given(o.common.file, {{"--fn", !o.fn.empty()},
+                                       {"--dim", !o.dims.empty()},
+                                       {"--set", !o.common.set.empty()},
+                                       {"--seed", o.common.seed.has_value()}});
   std::vector<std::string> read{o.common.file, o.weights, o.grad == "ones" ? "" : o.grad};
   std::map<std::string, Tensor> given;
   std::vector<ArgumentSpec> actual;
