@@ -14,6 +14,7 @@
 #include "codegen/peak.h"
 #include "driver/commands.h"
 #include "driver/data.h"
+#include "driver/outputs.h"
 #include "driver/weights.h"
 #include "passes/pipeline.h"
 
@@ -188,7 +189,7 @@ int bench(const BenchOptions& o) {
               {"threads", team.size()},
               {"batch", batch},
               {"kernels", kernels}};
-    std::printf("%s\n", line.dump().c_str());
+    print_json_line(line);
     return exit_done;
   }
   std::printf("step            %.2f us (quartiles %.2f to %.2f, %d turns of %lld steps), batch %lld, %d thread%s\n", step * 1e6,
@@ -228,6 +229,7 @@ Command bench_command() {
   add_threads(command, o->common);
   add_perf_map(command, o->common);
   command.option("--turns", o->turns, "how often steps and peak are measured in turns (25)").in_range(1, 10000);
+  command.when_memory_is_short = smaller_batch;
   command.run = [o] { return bench(*o); };
   return command;
 }

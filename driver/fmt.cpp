@@ -6,13 +6,11 @@
 #include <cerrno>
 #include <cstdio>
 #include <filesystem>
-#include <iostream>
-#include <iterator>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "driver/commands.h"
+#include "driver/outputs.h"
 #include "frontend/format.h"
 #include "runtime/atomic_file.h"
 #include "runtime/file_bytes.h"
@@ -25,12 +23,6 @@ struct FmtOptions {
   bool check = false;
   bool json = false;
 };
-
-std::string read_standard_input() {
-  std::string text{std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>()};
-  if (std::cin.bad()) throw UserError(Code::E0602, "cannot read standard input", "<stdin>");
-  return text;
-}
 
 /// The first line in which two texts differ, 1-based, and how it reads in each.
 struct Change {
@@ -68,7 +60,7 @@ void report_change(const std::string& name, std::string_view before, std::string
   Change c = first_change(before, after);
   if (json) {
     nlohmann::ordered_json line{{"file", name}, {"formatted", false}, {"line", c.line}, {"found", c.before}, {"expected", c.after}};
-    std::printf("%s\n", line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace).c_str());
+    print_json_line(line);
     return;
   }
   std::printf("%s:%zu: would be formatted%s\n", name.c_str(), c.line, c.remark.empty() ? "" : (", " + c.remark).c_str());
@@ -117,9 +109,7 @@ bool format_one(const std::string& path, const FmtOptions& o) {
     write_file_atomically(path, std::as_bytes(std::span(formatted->data(), formatted->size())));
   }
   if (o.json)
-    std::printf("%s\n", nlohmann::ordered_json{{"file", name}, {"changed", changed}}
-                            .dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace)
-                            .c_str());
+    print_json_line({{"file", name}, {"changed", changed}});
   else
     std::fprintf(stderr, "%s: %s\n", name.c_str(), changed ? "formatted" : "already formatted");
   return true;

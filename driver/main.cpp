@@ -4,16 +4,19 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <exception>
 #include <new>
+#include <system_error>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "base/check.h"
 #include "driver/commands.h"
+#include "driver/outputs.h"
 
 #ifndef NNC_VERSION
 #define NNC_VERSION "0.1.0"
@@ -36,7 +39,7 @@ const char* const examples =
 int report_usage(const WrongUsage& wrong, bool json) {
   if (json) {
     nlohmann::ordered_json object{{"severity", "error"}, {"message", wrong.message}, {"help", wrong.help}};
-    std::printf("%s\n", object.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace).c_str());
+    print_json_line(object);
   } else {
     std::fprintf(stderr, "error: %s\n  = help: %s\n", wrong.message.c_str(), wrong.help.c_str());
   }
@@ -53,13 +56,19 @@ std::string version_text() {
 /// and it may have been long ago.
 int output_error = 0;
 
+/// A limit or a disk that is nearly full takes a part of the text first; only the next write says why.
 ssize_t write_output(void*, const char* text, size_t size) {
-  ssize_t written;
-  do written = write(STDOUT_FILENO, text, size);
-  while (written < 0 && errno == EINTR);
-  if (written >= 0) return written;
-  if (!output_error) output_error = errno;
-  return 0;  // a failure, to the stream
+  size_t done = 0;
+  while (done < size) {
+    ssize_t written = write(STDOUT_FILENO, text + done, size - done);
+    if (written >= 0) {
+      done += size_t(written);
+    } else if (errno != EINTR) {
+      if (!output_error) output_error = errno;
+      break;
+    }
+  }
+  return ssize_t(done);  // less than was asked for: a failure, to the stream
 }
 
 /// From here on `stdout` writes to standard output through write_output.
@@ -68,6 +77,11 @@ void keep_output_errors() {
   if (!stream) return;
   if (isatty(STDOUT_FILENO)) std::setvbuf(stream, nullptr, _IOLBF, BUFSIZ);
   stdout = stream;
+}
+
+int report_output_error(int error) {
+  std::fprintf(stderr, "error: cannot write to standard output: %s\n", std::strerror(error));
+  return exit_user_error;
 }
 
 /// The command, or the help or version that was asked for instead.
@@ -83,14 +97,12 @@ int run_main(int argc, char** argv) {
                                       test_command(),  gradcheck_command(), bench_command()};
   bool json = false;
   for (int i = 1; i < argc; ++i) json = json || std::string_view(argv[i]) == "--json";
+  CommandLine line;
   try {
-    CommandLine line = read_command_line(examples, version_text, commands, argc, argv);
+    line = read_command_line(examples, version_text, commands, argc, argv);
     if (line.wrong) return report_usage(*line.wrong, json);
     int status = perform(line);
-    if (std::fflush(stdout) != 0 || std::ferror(stdout)) {
-      std::fprintf(stderr, "error: cannot write to standard output: %s\n", std::strerror(output_error ? output_error : errno));
-      return exit_user_error;
-    }
+    if (std::fflush(stdout) != 0 || std::ferror(stdout)) return report_output_error(output_error ? output_error : errno);
     return status;
   } catch (const CommandFailed& e) {
     return e.status;
@@ -105,13 +117,15 @@ int run_main(int argc, char** argv) {
     return exit_internal;
   } catch (const std::bad_alloc&) {
     try {
-      UserError error(Code::E0604, "not enough memory for this program", "", "a smaller batch needs less: `--set data.batch=16`");
+      UserError error(Code::E0604, "not enough memory for this program", "", line.command ? line.command->when_memory_is_short : "");
       print_diagnostic(error.diagnostic(), {}, json);
     } catch (const std::bad_alloc&) {
       std::fputs("error[E0604]: not enough memory for this program\n", stderr);
     }
     return exit_user_error;
   } catch (const std::exception& e) {
+    // fmt throws where text could not be printed.
+    if (output_error && dynamic_cast<const std::system_error*>(&e)) return report_output_error(output_error);
     std::fprintf(
         stderr,
         "internal error in nnc: %s\nThis is a bug in nnc, not in your file. Please report it, with the file that shows it.\n",
@@ -125,9 +139,12 @@ int run_main(int argc, char** argv) {
 }  // namespace nnc
 
 int main(int argc, char** argv) {
-  // A file that is opened must not become the standard output of a process that was started without one.
+  // A file that is opened must not become the standard output of a process that was started without one. What stands there instead
+  // fails where it is used: it cannot be read as input, nor written as output.
   for (int descriptor : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
-    if (fcntl(descriptor, F_GETFD) < 0 && errno == EBADF) (void)!open("/dev/null", O_RDONLY);
+    if (fcntl(descriptor, F_GETFD) < 0 && errno == EBADF) (void)!open("/dev/null", descriptor == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+  // A limit on the size of files is an error of the write, like a full disk, which has a message and costs no state.
+  std::signal(SIGXFSZ, SIG_IGN);
   nnc::keep_output_errors();
   return nnc::run_main(argc, argv);
 }

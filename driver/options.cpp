@@ -23,6 +23,7 @@ namespace {
 std::string usage_message(const std::string& text) {
   static const std::regex number(R"(Could not convert: (\S+) = (.*))"), range(R"((--\S+): Value (.*) not in range (.*))");
   static const std::regex member(R"((--\S+): (.*) not in \{(.*)\})"), value(R"((--\S+): .*required .* missing)");
+  static const std::regex repeated(R"((--\S+): .*required but received (\d+))");
   static const std::regex extra(R"(The following arguments? w(?:as|ere) not expected: (.*))");
   std::smatch m;
   if (std::regex_match(text, m, number)) return fmt::format("`{}` takes a whole number, found `{}`", m.str(1), m.str(2));
@@ -35,6 +36,7 @@ std::string usage_message(const std::string& text) {
     return fmt::format("`{}` takes one of {}, found `{}`", m.str(1), std::regex_replace(m.str(3), std::regex(","), ", "),
                        m.str(2));
   if (std::regex_match(text, m, value)) return fmt::format("`{}` needs a value", m.str(1));
+  if (std::regex_match(text, m, repeated)) return fmt::format("`{}` takes one value, found {}", m.str(1), m.str(2));
   if (std::regex_match(text, m, extra)) return fmt::format("unexpected argument `{}`", m.str(1));
   return text;
 }

@@ -56,6 +56,7 @@ class Command {
   std::string name, help;
   std::vector<Option> options;  ///< in the order of the help
   std::function<int()> run;     ///< the exit status
+  std::string when_memory_is_short = "smaller inputs and dimensions need less";  ///< what to try
 
  private:
   Option& add_named(const std::string& name, OptionTarget, const std::string& help);

@@ -14,6 +14,7 @@
 #include "driver/progress.h"
 #include "driver/session.h"
 #include "driver/tensors.h"
+#include "ir/text.h"
 
 namespace nnc {
 namespace {
@@ -83,7 +84,7 @@ std::string json_line(const Json& line) { return line.dump(-1, ' ', false, Json:
 
 void print_json_line(const Json& line) { std::printf("%s\n", json_line(line).c_str()); }
 
-Json json_number(double v) { return std::isfinite(v) ? Json(v) : Json(fmt::format("{}", v)); }
+Json json_number(double v) { return std::isfinite(v) ? Json(v) : Json(number_text(v)); }
 
 Json json_value(const Tensor& t) {
   size_t next = 0;

@@ -257,7 +257,7 @@ void print_json_rows(const std::vector<StoredTensor>& tensors, const std::vector
       if (!by_row[i]) next[i] = 0;
       line[t.name] = json_values(t, by_row[i] ? 1 : 0, next[i]);
     }
-    std::printf("%s\n", line.dump().c_str());
+    print_json_line(line);
   }
 }
 

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "driver/commands.h"
+#include "driver/outputs.h"
 #include "passes/pipeline.h"
 
 namespace nnc {
@@ -88,7 +89,7 @@ int summary(const CommonOptions& o) {
               {"arena_bytes", program.arena_bytes},
               {"persistent_bytes", program.persistent_bytes},
               {"kernels", program.kernels.size()}};
-    std::printf("%s\n", line.dump().c_str());
+    print_json_line(line);
     return exit_done;
   }
   size_t widths[3] = {5, 4, 6};

@@ -13,6 +13,7 @@
 #include "driver/commands.h"
 #include "driver/gradient_check.h"
 #include "driver/graph_runner.h"
+#include "driver/outputs.h"
 #include "driver/tensors.h"
 #include "driver/weights.h"
 #include "passes/differentiate.h"
@@ -180,7 +181,7 @@ int test(Session& session, const CommonOptions& o) {
                 {"expectations", t.expectations.size()}};
       for (const auto& [span, why] : faults)
         line["failures"].push_back({{"place", session.sources.describe(span)}, {"message", why}});
-      std::printf("%s\n", line.dump().c_str());
+      print_json_line(line);
       continue;
     }
     std::printf("%s %s \"%s\"\n", faults.empty() ? "PASS" : "FAIL", session.sources.describe_line(t.span).c_str(),

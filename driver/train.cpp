@@ -297,6 +297,7 @@ Command train_command() {
   command.flag("--no-shuffle", o->no_shuffle, "rows in file order");
   command.option("--log", o->log, "write one JSON line per step to this file");
   command.flag("--quiet", o->common.quiet, "no progress");
+  command.when_memory_is_short = smaller_batch;
   command.run = [o] { return with_session(o->common, [&](Session& session) { return train(session, *o); }); };
   return command;
 }

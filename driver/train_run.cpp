@@ -96,7 +96,7 @@ void TrainRun::on_step(const StepRecord& r) {
       line["rate"] = json_number(double(float(interpret(options_.rate, bindings).outputs.begin()->second.values.at(0))));
     }
     line["seconds"] = log_.seconds_before() + std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-    log_.write_line(line.dump());
+    log_.write_line(json_line(line));
   } catch (const std::bad_alloc&) {
     log_.fail(ENOMEM);
   }
@@ -135,7 +135,7 @@ void TrainRun::on_progress(const StepRecord& last, bool finished) {
   std::string valid = evaluate(Part::valid, "valid", last, line), test = evaluate(Part::test, "test", last, line);
   progress_.finish_epoch(valid + test);
   if (options_.json) {
-    std::printf("%s\n", line.dump().c_str());
+    print_json_line(line);
     std::fflush(stdout);
   }
 }

@@ -4,7 +4,9 @@ import gzip
 import json
 import os
 import re
+import resource
 import shutil
+import signal
 import struct
 import subprocess
 import tempfile
@@ -194,6 +196,27 @@ class Usage(BadInput):
         self.misused("train", DIGITS, "--epochs", says=("`--epochs`", "value"))
         self.misused("ir", DIGITS, "--stage", "kernals", says=("`--stage`", "`kernals`", "kernels"))
         self.fails("E0620", "train", DIGITS, "--cpu", "8086", says=("`8086`",))
+
+    def test_cpus_of_32_bits(self):
+        """LLVM describes them too, and would end the process when asked for their code."""
+        for cpu in ("i386", "pentium3", "athlon", "yonah"):
+            with self.subTest(cpu=cpu):
+                self.fails("E0620", "ir", EXAMPLES / "regression.nn", "--stage", "asm", "--cpu", cpu, says=(f"`{cpu}` has no 64-bit mode",))
+        self.assertNotIn("pentium", self.fails("E0620", "ir", DIGITS, "--stage", "asm", "--cpu", "pentium33").stderr.split("help", 1)[-1])
+        self.nnc("ir", EXAMPLES / "regression.nn", "--stage", "asm", "--cpu", "nocona", stdout=subprocess.DEVNULL)
+
+    def test_code_of_another_cpu_is_shown_but_not_run(self):
+        known = set(Path("/proc/cpuinfo").read_text().split())
+        for cpu, flags in {"bdver4": {"fma4", "xop", "tbm"}, "sapphirerapids": {"avx512_fp16", "avx_vnni"}, "arrowlake": {"avx_vnni_int8"}}.items():
+            with self.subTest(cpu=cpu):
+                self.nnc("ir", EXAMPLES / "regression.nn", "--stage", "asm", "--cpu", cpu, stdout=subprocess.DEVNULL)
+                run = self.run_nnc("bench", EXAMPLES / "regression.nn", "--turns", 1, "--cpu", cpu)
+                if not flags <= known:
+                    self.assertEqual(run.returncode, 1)
+                    self.check_message(run.stderr, ("error[E0620]", f"this machine cannot run code for {cpu}: it "))
+                    self.assertRegex(run.stderr, "it (has (portable|avx2)|lacks .)")
+        for cpu in ("x86-64", "portable", "native"):
+            self.nnc("bench", EXAMPLES / "regression.nn", "--turns", 1, "--cpu", cpu)
 
     def test_nothing_to_train(self):
         self.write("digits.safetensors", b"the old weights")
@@ -537,10 +560,47 @@ class Outputs(BadInput):
                     self.assertEqual(run.returncode, 1, run.stderr)
                     self.check_message(run.stderr, ("standard output",))
 
+    def test_a_name_that_is_not_text(self):
+        name = os.fsdecode(b"t\xff.nn")
+        try:
+            self.write(name, 'test "sums" {\n  expect 1 + 1 == 2\n}\n')
+            shutil.copy(self.program("regression"), self.folder / os.fsdecode(b"r\xff.nn"))
+        except OSError:
+            self.skipTest("the file system wants names in UTF-8")
+        for arguments in (("test", name), ("bench", os.fsdecode(b"r\xff.nn"), "--turns", 1), ("fmt", "--check", name), ("check", os.fsdecode(b"\xff.nn"))):
+            with self.subTest(command=arguments[0]):
+                run = subprocess.run([NNC, *map(str, arguments), "--json"], cwd=self.folder, env=self.environment, capture_output=True)
+                self.assertEqual(run.returncode, 0 if arguments[0] != "check" else 1, run.stderr)
+                for line in run.stdout.decode("utf-8").splitlines():
+                    json.loads(line)
+
+    def test_a_limit_on_the_size_of_files(self):
+        """The text that still fits is written, and the reason is that of the write that failed, whatever the process inherits for the signal."""
+        for handler in (signal.SIG_DFL, signal.SIG_IGN):
+            def limit():
+                signal.signal(signal.SIGXFSZ, handler)
+                resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
+
+            with self.subTest(handler=handler), open(self.folder / "out.txt", "w") as out:
+                run = self.run_nnc("ir", EXAMPLES / "regression.nn", "--stage", "asm", stdout=out, preexec_fn=limit)
+                self.assertEqual((run.returncode, run.stderr), (1, "error: cannot write to standard output: File too large\n"))
+                self.assertEqual((self.folder / "out.txt").stat().st_size, 5000)
+
+    def test_standard_input_that_cannot_be_read(self):
+        for arguments in (("fmt", "-"), ("opt", "-")):
+            with self.subTest(arguments=arguments):
+                closed = subprocess.run(["sh", "-c", 'exec "$@" <&-', "sh", NNC, *arguments], cwd=self.folder, env=self.environment, capture_output=True, text=True)
+                self.assertEqual((closed.returncode, closed.stdout), (1, ""))
+                self.check_message(closed.stderr, ("error[E0602]: cannot read standard input: ",))
+                with open(self.folder / "written.txt", "w") as written:
+                    run = self.run_nnc(*arguments, stdin=written)
+                self.assertEqual(run.returncode, 1)
+                self.check_message(run.stderr, ("error[E0602]: cannot read standard input: ",))
+
     def test_why_standard_output_could_not_be_written(self):
         """The first failure's reason, however much has happened since."""
         commands = [("train", DIGITS, "--json", "--epochs", 3, "--out", "w.safetensors"), ("train", DIGITS, "--quiet", "--epochs", 1), ("ir", DIGITS, "--stage", "llvm"),
-                    ("explain", "E0103"), ("--help",)]
+                    ("explain", "E0103"), ("explain", DIGITS), ("explain", DIGITS, "--json"), ("--help",)]
         for arguments in commands:
             with self.subTest(arguments=arguments):
                 if os.path.exists("/dev/full"):

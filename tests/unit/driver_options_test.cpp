@@ -120,6 +120,10 @@ TEST_CASE("what is wrong with a command line is said in our words") {
         "`--seed` takes a whole number, found `two`; `nnc show --help` lists its options");
   CHECK(c.wrong({"show", "x.nn", "--stage", "as"}) ==
         "`--stage` takes one of graph, asm, found `as`; `nnc show --help` lists its options");
+  CHECK(c.wrong({"show", "x.nn", "--threads", "16", "--threads", "2"}) ==
+        "`--threads` takes one value, found 2; `nnc show --help` lists its options");
+  CHECK(c.wrong({"show", "x.nn", "--times", "16", "--turns", "2", "--turns=3"}) ==
+        "`--turns` takes one value, found 3; `nnc show --help` lists its options");
   CHECK(c.wrong({"show", "x.nn", "--stage"}) == "`--stage` needs a value; `nnc show --help` lists its options");
   // An option is no value of the one before it, whatever it is; other words that begin with `-` are.
   CHECK(c.wrong({"show", "x.nn", "--stage", "--quiet"}) == "`--stage` needs a value; `nnc show --help` lists its options");
