@@ -1,7 +1,7 @@
 // A graph that is evaluated once has no data block to read rows from. Inputs whose first dimension is the rows of the batch
 // become fields, as in training; all others become persistents, which take any shape. Where the rows stand elsewhere in an input,
-// the graph is first fixed to the number of rows at hand. What shows code, or takes a graph along routes, does the same, so that it
-// shows and checks what runs.
+// the graph is first fixed to the number of rows at hand. What shows code, or takes a graph along routes, does the same, so that
+// it shows and checks what runs.
 #include "driver/graph_runner.h"
 
 #include <algorithm>
@@ -39,8 +39,8 @@ void prepare(Graph& graph, const Bindings& bindings) {
   if (bindings.rows == 0) graph = with_fixed_rows(graph, 0);  // an operation may have no meaning for no rows
 }
 
-std::map<std::string, StoredTensor> run_compiled(Graph graph, const Bindings& given, const Target& target, const SourceMap& sources,
-                                                 Team& team) {
+std::map<std::string, StoredTensor> run_compiled(Graph graph, const Bindings& given, const Target& target,
+                                                 const SourceMap& sources, Team& team) {
   graph = runnable_graph(std::move(graph), given.rows);
   const Bindings bindings = bind_held_inputs(graph, given);
   int64_t rows = std::max<int64_t>(bindings.rows, 1);
@@ -95,18 +95,24 @@ Graph with_fixed_rows(const Graph& graph, int64_t rows) {
   Graph result;
   result.name = graph.name;
   result.persistents = graph.persistents;
+  auto refuse = [&](const Node& n, const std::string& why) {
+    Diagnostic d;
+    d.code = Code::E0511;
+    d.span = n.span;
+    d.message =
+        fmt::format("`{}` cannot be evaluated on {} row{}: {}: {}", graph.name, rows, rows == 1 ? "" : "s", op_name(n.op), why);
+    throw UserError(d);
+  };
   for (const Node& n : graph.nodes()) {
     Attributes attributes = n.attributes;
-    for (Extent& e : attributes.extents) e = {e.at(rows), false};
+    for (Extent& e : attributes.extents) {
+      int64_t size = 0;
+      if (__builtin_mul_overflow(e.size, e.rows ? rows : 1, &size)) refuse(n, fmt::format("{} is too large", to_string(n.type)));
+      e = {size, false};
+    }
     std::vector<Type> types;
     for (NodeId o : n.operands) types.push_back(result.type(o));
-    if (std::string error; !infer_type(n.op, types, attributes, error)) {
-      Diagnostic d;
-      d.code = Code::E0511;
-      d.span = n.span;
-      d.message = fmt::format("`{}` cannot be evaluated on {} row{}: {}: {}", graph.name, rows, rows == 1 ? "" : "s", op_name(n.op), error);
-      throw UserError(d);
-    }
+    if (std::string error; !infer_type(n.op, types, attributes, error)) refuse(n, error);
     result.add(n.op, n.operands, std::move(attributes), n.span, n.scope);
   }
   result.outputs = graph.outputs;

@@ -14,15 +14,15 @@ namespace nnc {
 
 enum class Engine : uint8_t { jit, interpreter };
 
-/// Outputs by name; updates are left out. `graph` has not been simplified. Inputs must be bound as interpret() wants them. UserError
-/// E0511 if the graph has no meaning for so many rows (the largest of none).
+/// Outputs by name; updates are left out. `graph` has not been simplified. Inputs must be bound as interpret() wants them.
+/// UserError E0511 if the graph has no meaning for so many rows (the largest of none).
 std::map<std::string, Tensor> evaluate_graph(Engine, Graph graph, const Bindings&, const Target&, const SourceMap&, Team&);
 /// The same as stored: compiled code's own elements, also where 64 bits of float do not hold them.
 std::map<std::string, StoredTensor> evaluate_graph_stored(Engine, Graph graph, const Bindings&, const Target&, const SourceMap&,
                                                           Team&);
 
-/// The graph as code that is run on given values has it, before its passes or after them: an input whose rows are not looked up one by
-/// one becomes a persistent, "<NAME>". Groups stay.
+/// The graph as code that is run on given values has it, before its passes or after them: an input whose rows are not looked up
+/// one by one becomes a persistent, "<NAME>". Groups stay.
 void hold_inputs(Graph&);
 /// The values of what hold_inputs made of inputs, with the other persistents' values.
 Bindings bind_held_inputs(const Graph&, const Bindings&);
@@ -34,8 +34,8 @@ Graph runnable_graph(Graph, int64_t rows);
 /// result; "": ones.
 void append_gradients(Graph&, const std::vector<Output>& results, const std::string& seed);
 
-/// The graph for exactly this number of rows: nothing in it depends on the rows any more. UserError E0511 at an operation that has no
-/// meaning for so many.
+/// The graph for exactly this number of rows: nothing in it depends on the rows any more. UserError E0511 at an operation that
+/// has no meaning for so many.
 Graph with_fixed_rows(const Graph&, int64_t rows);
 
 }  // namespace nnc

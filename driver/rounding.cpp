@@ -249,9 +249,7 @@ Comparison RoundingModel::compare_now(const Results& found, Precision precision,
         if (std::isfinite(v)) largest = std::max(largest, std::fabs(v));
       const std::vector<double>& farthest = (updates ? scatter.updates : scatter.outputs).at(name);
       // Of an i64 beyond 2^53 the last digits are missing; what saturates is the largest double below 2^63.
-      double unit = is_float(want.dtype)       ? unit_of(want.dtype, precision)
-                    : want.dtype == DType::i64 ? 0x1p-54
-                                               : 0;
+      double unit = is_float(want.dtype) ? unit_of(want.dtype, precision) : want.dtype == DType::i64 ? 0x1p-54 : 0;
       double least = unit == 0x1p-24 ? 1e-37 : unit > 0 ? 1e-300 : 0;
       for (size_t i = 0; i < want.values.size(); ++i) {
         ++c.elements;

@@ -1,5 +1,5 @@
-// Bindings become fields, persistents and scalars of a program, as where a graph is run on given values; what a step leaves behind
-// becomes results to compare, each of its own type.
+// Bindings become fields, persistents and scalars of a program, as where a graph is run on given values; what a step leaves
+// behind becomes results to compare, each of its own type.
 #include "driver/route.h"
 
 #include <algorithm>

@@ -226,6 +226,35 @@ TEST_CASE("jumps, overflow and wide sums are allowed for by themselves, and by n
   CHECK(wrong("square", 2, INFINITY, Precision::f64));
 }
 
+TEST_CASE("a scalar result is held to its own type, by the routes and by what they may be off by", "[gradcheck]") {
+  Graph g;
+  Builder b(g);
+  NodeId i = b.input("i", {DType::i32, {rows}}), d = b.input("d", {DType::f64, {n(3)}}), s = b.input("s", {f32, {}});
+  g.outputs = {{"largest", b.reduce(Op::reduce_max, i, {0})},
+               {"total", b.reduce(Op::reduce_sum, d, {0})},
+               {"whole", b.cast(b.reduce(Op::reduce_max, i, {0}), DType::i64)},
+               {"root", b.unary(Op::sqrt, s)}};
+  Bindings values;
+  values.rows = 2;
+  values.inputs["i"] = {DType::i32, {2}, {16777217, 2147483647}};
+  values.inputs["d"] = {DType::f64, {3}, {1e200, 0.1, 3}};
+  values.inputs["s"] = {f32, {}, {2}};
+  RoundingModel model(g, values);
+  for (const Route& route : {Route::plain(), Route::optimized()}) {
+    Results found = run_route(g, values, route);
+    CHECK_FALSE(model.compare(found, Precision::f32).difference);
+    CHECK(found.outputs.at("largest").dtype == DType::i32);
+    CHECK(found.outputs.at("largest").values[0] == 2147483647);
+    CHECK(found.outputs.at("total").values[0] == 1e200);
+    CHECK(found.outputs.at("whole").dtype == DType::i64);
+  }
+  for (const auto& [name, off] : {std::pair{"largest", 1.0}, {"total", 1e190}, {"whole", 1.0}, {"root", 1e-5}}) {
+    Results found = model.expected();
+    found.outputs[name].values[0] -= off;
+    CHECK(model.compare(found, Precision::f32).difference);
+  }
+}
+
 TEST_CASE("infinity is a result like any other: rounding does not explain another one", "[gradcheck]") {
   Graph g;
   Builder b{g};
