@@ -51,7 +51,7 @@ int eval(Session& session, const EvalOptions& o) {
   if (o.common.json) {
     nlohmann::ordered_json line;
     for (const std::string& name : evaluator.names()) line[name] = json_value(values.at(name));
-    std::printf("%s\n", line.dump().c_str());
+    print_json_line(line);
     return exit_done;
   }
   for (const std::string& name : evaluator.names()) print_report(name, values.at(name));
@@ -72,6 +72,7 @@ Command eval_command() {
   add_threads(command, o->common);
   add_trained_weights(command, o->weights);
   command.option("--split", o->split, "the part of the data: test or valid").one_of({"test", "valid"});
+  command.when_memory_is_short = smaller_batch;
   command.run = [o] { return with_session(o->common, [&](Session& session) { return eval(session, *o); }); };
   return command;
 }
