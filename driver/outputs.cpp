@@ -98,7 +98,7 @@ Json json_value(const StoredTensor& t) {
 
 void print_report(const std::string& name, const Tensor& t) {
   if (t.shape.empty()) {
-    std::printf("%s: %s\n", name.c_str(), format_metric(t.values[0]).c_str());
+    std::printf("%s: %s\n", name.c_str(), is_float(t.dtype) ? format_metric(t.values[0]).c_str() : fmt::format("{:.0f}", t.values[0]).c_str());
     return;
   }
   std::printf("%s %s:\n", name.c_str(), shape_text(t.shape).c_str());

@@ -282,7 +282,9 @@ std::optional<BuiltGraph> Lowering::build_train(const TrainSpec& spec) {
               .help.push_back("wrap it in `mean(...)`");
           continue;
         }
-        reports.push_back({name, to_float(*t, a.value->span)});
+        // A step's scalars are f32; over a split a number keeps its type, and with it all its digits.
+        bool keeps_type = !options_.training && t->dtype != DType::boolean;
+        reports.push_back({name, keeps_type ? *t : to_float(*t, a.value->span)});
       }
     }
   }

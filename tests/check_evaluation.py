@@ -171,6 +171,37 @@ class Splits(Table):
                 self.assertIn(said, run.stderr)
 
 
+class ExactReports(CommandLine):
+    """Over a split a report has the digits of its type, also where several batches and several passes give it."""
+
+    PROGRAM = """data t { k : i64 = csv("k.csv", columns: 0)
+  f : f64 = csv("k.csv", columns: 1)
+  x : f32 = csv("k.csv", columns: 0)
+  test last 50% }
+model M(x[B]) -> [B] { param w = 1
+  w * x }
+train { data t, batch: all
+  minimize mean(M(x))
+  using sgd(lr: 0.0)
+  epochs 1
+  report most: max(k), zero: max(k) - 16777917, least: min(f), sum: sum(k), apart: sum((k - max(k)) * (k - max(k))), large: max(k) > 16777916 }
+"""
+
+    def test_integers_and_f64(self):
+        rows = range(16777218, 16777918)
+        self.write("k.csv", "".join(f"{k},{k}.5\n" for k in rows))
+        file = self.write("exact.nn", self.PROGRAM)
+        trained = json.loads(self.nnc("train", file, "--json", "--out", "w.safetensors").stdout)["test"]
+        tested = rows[350:]
+        expected = {"most": 16777917, "zero": 0, "least": tested[0] + 0.5, "sum": sum(tested), "apart": sum((k - tested[-1]) ** 2 for k in tested), "large": 1}
+        evaluated = json.loads(self.nnc("eval", file, "--weights", "w.safetensors", "--json").stdout)
+        for said in (trained, evaluated):
+            said.pop("loss")
+            self.assertEqual(said, expected)
+        shown = self.nnc("eval", file, "--weights", "w.safetensors").stdout
+        self.assertIn("most: 16777917\n", shown)
+
+
 class EveryReport(Table):
     """A report that is a matrix stands beside the numbers."""
 
