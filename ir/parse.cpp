@@ -7,6 +7,8 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
+#include <cstdlib>
 #include <map>
 #include <set>
 
@@ -68,7 +70,12 @@ class Parser {
       }
     }
     skip_blank_lines();
-    if (at_ < text_.size() && !accept_word("graph")) report(Code::E0630, here(), "expected the end of the file or another graph");
+    if (size_t begin = at_; at_ < text_.size()) {
+      if (accept_word("graph"))
+        report(Code::E0630, since(begin), "a second graph begins here, but a file holds one").help.push_back("give each graph a file of its own");
+      else
+        report(Code::E0630, here(), "expected the end of the file");
+    }
     if (!faulty_) resolve_places();
     if (faulty_) return std::nullopt;
     return std::move(graph_);
@@ -217,11 +224,26 @@ class Parser {
     size_t begin = at_;
     while (is_word(peek()) || peek() == '.' || peek() == '-' || peek() == '+') ++at_;
     std::string_view word = text_.substr(begin, at_ - begin);
+    number_span_ = since(begin);
     double value = 0;
     auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), value);
-    if (error == std::errc::result_out_of_range) fail(Code::E0636, since(begin), fmt::format("{} does not fit a 64-bit float", word));
+    if (error == std::errc::result_out_of_range) {  // too large, or so small that it is 0
+      value = std::strtod(std::string(word).c_str(), nullptr);
+      if (std::isinf(value)) fail(Code::E0636, number_span_, fmt::format("{} does not fit a 64-bit float", word));
+      error = std::errc();
+    }
     if (word.empty() || error != std::errc() || end != word.data() + word.size()) fail(Code::E0630, since(begin), "expected a number");
     return value;
+  }
+
+  /// A constant is held as a 64-bit float: a whole number beyond 2^53 would become another one.
+  void check_exact(const Attributes& a) {
+    constexpr double most = 9007199254740992.0;
+    if (a.dtype != DType::i64 || !std::isfinite(a.number) || std::abs(a.number) < most) return;
+    std::string_view word = text_.substr(number_span_.begin, number_span_.end - number_span_.begin);
+    if (word == number_text(a.number) && std::abs(a.number) == most) return;
+    fail(Code::E0636, number_span_, fmt::format("{} is beyond 2^53, up to which constants of i64 are exact", word),
+         "larger values come in by an input or a parameter");
   }
 
   // --- parts of a line ---
@@ -457,6 +479,7 @@ class Parser {
     Type written = parse_type();
     Span type_span = since(begin);
     take_from_type(*op, written, a);
+    if (*op == Op::constant) check_exact(a);
     std::string error;
     std::optional<Type> type = infer_type(*op, operand_types, a, error);
     if (!type) fail(Code::E0635, op_span, fmt::format("{}: {}", word, error));
@@ -612,6 +635,7 @@ class Parser {
   size_t at_ = 0;
   bool faulty_ = false;
   uint32_t defining_ = UINT32_MAX;     ///< the value whose line is being read
+  Span number_span_;                   ///< the constant that was read last
   Graph graph_;
   std::map<uint32_t, NodeId> values_;  ///< by written number; invalid: its line was faulty
   std::map<std::string, Type> inputs_;
