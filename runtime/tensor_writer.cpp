@@ -5,10 +5,13 @@
 #include <zlib.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <set>
+#include <type_traits>
 
 #include "base/check.h"
 #include "base/diagnostics.h"
@@ -84,6 +87,8 @@ uint32_t checksum(uint32_t so_far, std::span<const std::byte> bytes) {
 void append_element(std::string& out, const TensorView& t, size_t index) {
   auto append = [&](auto value) {
     std::memcpy(&value, t.data + index * sizeof value, sizeof value);
+    if constexpr (std::is_floating_point_v<decltype(value)>)
+      if (std::isnan(value)) value = std::numeric_limits<decltype(value)>::quiet_NaN();  // its sign means nothing
     fmt::format_to(std::back_inserter(out), "{}", value);
   };
   switch (t.dtype) {

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstring>
 #include <filesystem>
+#include <limits>
 #include <thread>
 
 #include "runtime/tensor_file.h"
@@ -131,6 +132,9 @@ TEST_CASE("output: csv holds what reads back the same") {
   std::vector<double> number = {0.1};
   TensorView one{"n", DType::f64, {}, bytes(number)};
   CHECK(format_csv({&one, 1}) == "0.1\n");
+  std::vector<float> special = {-std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::infinity(), -0.0f};
+  TensorView odd{"s", DType::f32, {1, 3}, bytes(special)};
+  CHECK(format_csv({&odd, 1}) == "nan,-inf,-0\n");
   CHECK(format_csv({}) == "");
 }
 
