@@ -13,20 +13,25 @@
 #include "driver/index_bounds.h"
 
 namespace nnc {
+
+SourceKind declared_kind(const FieldSpec& f) {
+  switch (f.source.kind) {
+    case SourceSpec::Kind::csv: return SourceKind::csv;
+    case SourceSpec::Kind::idx: return SourceKind::idx;
+    case SourceSpec::Kind::npy: return SourceKind::npy;
+    case SourceSpec::Kind::npz: return SourceKind::npz;
+    case SourceSpec::Kind::safetensors: return SourceKind::safetensors;
+    case SourceSpec::Kind::text: break;
+  }
+  throw UserError(Code::E0506, fmt::format("field `{}`: this version of nnc does not read text sources", f.name));
+}
+
 namespace {
 
 FieldRequest to_request(const FieldSpec& f) {
   FieldRequest r;
   r.name = f.name;
-  switch (f.source.kind) {
-    case SourceSpec::Kind::csv: r.kind = SourceKind::csv; break;
-    case SourceSpec::Kind::idx: r.kind = SourceKind::idx; break;
-    case SourceSpec::Kind::npy: r.kind = SourceKind::npy; break;
-    case SourceSpec::Kind::npz: r.kind = SourceKind::npz; break;
-    case SourceSpec::Kind::safetensors: r.kind = SourceKind::safetensors; break;
-    case SourceSpec::Kind::text:
-      throw UserError(Code::E0506, fmt::format("field `{}`: this version of nnc does not read text sources", f.name));
-  }
+  r.kind = declared_kind(f);
   r.path = f.source.path;
   r.key = f.source.key;
   r.has_range = f.source.has_range;
@@ -85,7 +90,7 @@ std::vector<FieldData> read_block(const DataSpec& data, const DataSpec& like, co
     for (const Replacement& r : replacements)
       if (r.block->name == data.name && r.field == f.name) {
         request.path = r.path;
-        request.kind = guess_source_kind(r.path);
+        request.kind = guess_source_kind(r.path, request.kind);
       }
     requests.push_back(std::move(request));
   }
@@ -122,7 +127,14 @@ RunData load_data(const TrainSpec& train, const std::vector<std::string>& replac
   RunData data;
   const DataSpec& spec = train.data;
   std::vector<Replacement> replaced;
-  for (const std::string& text : replacements) replaced.push_back(read_replacement(train, text));
+  for (const std::string& text : replacements) {
+    Replacement r = read_replacement(train, text);
+    for (const Replacement& other : replaced)
+      if (other.block == r.block && other.field == r.field)
+        throw UserError(Code::E0601, fmt::format("`--data`: the field `{}` of `{}` is given twice, as {} and {}", r.field, r.block->name,
+                                                 other.path, r.path), "the command line");
+    replaced.push_back(std::move(r));
+  }
   data.fields = read_block(spec, spec, replaced);
   for (const FieldSpec& f : spec.fields) data.names.push_back(f.name);
   data.rows = data.fields.empty() ? 0 : data.fields[0].rows;

@@ -28,6 +28,9 @@ struct RunData {
   void bind(StepRunner&, Part) const;
 };
 
+/// What kind of file the field is declared to be in. UserError E0506 for one that no reader reads.
+SourceKind declared_kind(const FieldSpec&);
+
 /// Reads the fields (`replacements`: FIELD=PATH or BLOCK.FIELD=PATH), checks them, draws the split from `seed`.
 RunData load_data(const TrainSpec&, const std::vector<std::string>& replacements, uint64_t seed);
 

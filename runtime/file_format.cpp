@@ -47,14 +47,17 @@ std::string recognise_format(const FileBytes& file) {
   return {};
 }
 
-SourceKind guess_source_kind(const std::string& path) {
-  std::string_view name = path;
+SourceKind guess_source_kind(const std::string& path, SourceKind otherwise) {
+  std::string lower = file_name(path);
+  for (char& c : lower) c |= c >= 'A' && c <= 'Z' ? 'a' - 'A' : 0;
+  std::string_view name = lower;
   if (name.ends_with(".gz")) name.remove_suffix(3);
   if (name.ends_with(".csv")) return SourceKind::csv;
   if (name.ends_with(".npy")) return SourceKind::npy;
   if (name.ends_with(".npz")) return SourceKind::npz;
   if (name.ends_with(".safetensors")) return SourceKind::safetensors;
-  return SourceKind::idx;
+  if (name.ends_with("idx") || name.ends_with("ubyte")) return SourceKind::idx;  // train-images-idx3-ubyte
+  return otherwise;
 }
 
 }  // namespace nnc

@@ -52,7 +52,7 @@ FieldData read_field(const FieldRequest&);
 /// Reads several fields of one data block: each file once, and all with the same number of rows (E0412).
 std::vector<FieldData> read_fields(std::span<const FieldRequest>);
 
-/// The kind that a file's name suggests (.csv, .npy, .npz, .safetensors, else idx; a .gz ending is looked through).
-SourceKind guess_source_kind(const std::string& path);
+/// The kind that a file's name suggests (.csv, .npy, .npz, .safetensors, idx and -ubyte, else `otherwise`; whatever the case, and through .gz).
+SourceKind guess_source_kind(const std::string& path, SourceKind otherwise = SourceKind::idx);
 
 }  // namespace nnc

@@ -1,5 +1,6 @@
 """What a run says of itself: metrics of the test split, `eval` after it, and what --json and --log hold of every report."""
 
+import gzip
 import json
 import math
 import random
@@ -162,7 +163,7 @@ class Splits(Table):
         self.write("o.csv", (self.folder / "t.csv").read_text())
         file = self.with_other("valid from other\n  test last 20%")
         self.epochs(file)
-        for option, said in (("x=t.csv", "`--data x=t.csv` changes nothing here: `eval` reads the rows of `other`"), ("othre.x=t.csv", "did you mean `other`?"),
+        for option, said in (("t.x=t.csv", "`--data t.x=t.csv` changes nothing here: `eval` reads the rows of `other`"), ("x=t.csv", "`--data x=t.csv` changes nothing here: `eval` reads the rows of `other`"), ("othre.x=t.csv", "did you mean `other`?"),
                              ("other.z=t.csv", "the data block `other` has no field `z`"), ("other.x", "has no path")):
             with self.subTest(option=option):
                 run = self.run_nnc("eval", file, "--weights", "w.safetensors", "--split", "valid", "--data", option)
@@ -200,6 +201,29 @@ train { data t, batch: all
             self.assertEqual(said, expected)
         shown = self.nnc("eval", file, "--weights", "w.safetensors").stdout
         self.assertIn("most: 16777917\n", shown)
+
+
+class Replacements(Table):
+    """`--data`: once for each field, and of the kind that the field is declared to be unless the file's name says another."""
+
+    def test_twice(self):
+        file = self.net()
+        for second in ("y=a.csv", "t.y=t.csv"):
+            for command in (("train", file), ("eval", file, "--weights", "w.safetensors")):
+                if command[0] == "eval":
+                    self.epochs(file)
+                run = self.run_nnc(*command, "--data", "y=t.csv", "--data", second)
+                self.assertEqual(run.returncode, 1)
+                self.assertIn(f"error[E0601]: `--data`: the field `y` of `t` is given twice, as t.csv and {second.split('=')[1]}\n", run.stderr)
+
+    def test_names_that_say_no_kind(self):
+        file = self.net()
+        expected = self.epochs(file)
+        for name in ("T.CSV", "t.data", "t", "t.DATA.gz"):
+            with self.subTest(name=name):
+                text = (self.folder / "t.csv").read_bytes()
+                self.write(name, gzip.compress(text) if name.endswith("gz") else text)
+                self.assertEqual(self.epochs(file, *(option for field in "xyk" for option in ("--data", f"{field}={name}"))), expected)
 
 
 class EveryReport(Table):
