@@ -283,8 +283,8 @@ class Lowering {
   void check_gradient_paths(NodeId loss);
   void report_lost_parameters(const std::vector<bool>& reaches);
   Value evaluate_override(const std::string& text, Span span);
-  Value evaluate_hyperparameter(const ast::Expr& e, const std::string& path, std::vector<ScalarSpec>* scalars);
-  Value as_run_scalar(Value v, const std::string& path, Span span, bool is_tested, std::vector<ScalarSpec>* scalars);
+  Value evaluate_hyperparameter(const ast::Expr& e, const std::string& path, bool is_fixed, std::vector<ScalarSpec>* scalars);
+  Value as_run_scalar(Value v, const std::string& path, Span span, bool is_fixed, std::vector<ScalarSpec>* scalars);
   Value option_value(const ast::Argument& a, const std::string& path);
   bool check_options_once(const std::vector<ast::Argument>& options, std::string_view of);
   void read_using(const ast::Stmt& s, TrainSpec& spec);

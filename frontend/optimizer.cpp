@@ -1,82 +1,85 @@
 // The rule of one parameter: the optimizer's body evaluated over `value` and `grad`. A hyperparameter is a scalar of the run
-// unless an `if` or a state's first value asks for it, so that changing a rate never compiles anything again.
+// unless it must be known to build the body (fixed_names.h), so that changing a rate never compiles anything again.
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
+#include "base/check.h"
+#include "frontend/argument_places.h"
+#include "frontend/fixed_names.h"
 #include "frontend/lowering.h"
 
 namespace nnc {
 
 namespace {
 
-void collect_condition_names(const ast::Expr& e, bool in_condition, std::set<std::string>& names);
-
-void collect_condition_names(const ast::Block& block, std::set<std::string>& names) {
-  for (const ast::StmtPtr& s : block.statements) {
-    if (s->value) collect_condition_names(*s->value, s->kind == ast::StmtKind::repeat || s->kind == ast::StmtKind::state, names);
-    for (const ast::Binding& b : s->bindings)
-      for (const ast::ExprPtr& e : b.values) collect_condition_names(*e, false, names);
-    if (s->body) collect_condition_names(*s->body, names);
+// The arguments as they are written, their values still to be worked out.
+std::vector<CallArgument> unevaluated(const std::vector<ast::Argument>& arguments) {
+  std::vector<CallArgument> result;
+  for (const ast::Argument& a : arguments) {
+    CallArgument c;
+    if (a.name) {
+      c.name = a.name->text;
+      c.name_span = a.name->span;
+    }
+    c.expr = a.value.get();
+    c.span = a.value->span;
+    result.push_back(std::move(c));
   }
-  for (const ast::ExprPtr& e : block.results) collect_condition_names(*e, false, names);
-}
-
-void collect_condition_names(const ast::Expr& e, bool in_condition, std::set<std::string>& names) {
-  if (e.kind == ast::ExprKind::name && in_condition) names.insert(e.text);
-  for (const ast::ExprPtr& o : e.operands) collect_condition_names(*o, in_condition, names);
-  for (const ast::Argument& a : e.arguments) collect_condition_names(*a.value, in_condition, names);
-  for (const ast::Branch& b : e.branches) {
-    if (b.condition) collect_condition_names(*b.condition, true, names);
-    collect_condition_names(b.body, names);
-  }
+  return result;
 }
 
 }  // namespace
 
-// A call of a fn among the hyperparameters is a schedule. Its numbers are scalars of the run too (`using.lr.total`), unless an `if` in the
-// fn asks for them.
-Value Lowering::evaluate_hyperparameter(const ast::Expr& e, const std::string& path, std::vector<ScalarSpec>* scalars) {
+// A call of a fn among the hyperparameters is a schedule. Its numbers are scalars of the run too (`using.lr.total`), unless they are fixed:
+// the fn asks for them at compile time, or whoever the schedule is for does.
+Value Lowering::evaluate_hyperparameter(const ast::Expr& e, const std::string& path, bool is_fixed, std::vector<ScalarSpec>* scalars) {
   if (const std::string* text = program_.override_of(path)) return evaluate_override(*text, e.span);
   if (e.kind != ast::ExprKind::call || e.operands[0]->kind != ast::ExprKind::name) return evaluate(e);
   Value callee = lookup(e.operands[0]->text, e.operands[0]->span);
   if (!callee.is(ValueKind::callable) || callee.overloads[0]->ast->kind != ast::CallableKind::fn || callee.overloads[0]->ast->has_static_list) return evaluate(e);
-  const Definition& d = *callee.overloads[0];
-  std::set<std::string> tested;
-  collect_condition_names(d.ast->body, tested);
-  std::vector<CallArgument> arguments;
-  std::set<std::string> given;
-  size_t position = 0;
-  for (const ast::Argument& a : e.arguments) {
+  std::vector<CallArgument> arguments = unevaluated(e.arguments);
+  const Definition& d = *choose_overload(callee, arguments);
+  if (d.is_broken) return poison();
+  const std::vector<ast::Parameter>& parameters = d.ast->arguments;
+  std::vector<size_t> places = argument_places(parameters, arguments);
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    const std::string* text = program_.override_of(path + "." + parameters[i].name.text);
+    if (!text || std::count(places.begin(), places.end(), i)) continue;
     CallArgument c;
-    std::string name = a.name ? a.name->text : position < d.ast->arguments.size() ? d.ast->arguments[position++].name.text : "";
-    c.name = a.name ? a.name->text : "";
-    c.name_span = a.name ? a.name->span : Span{};
-    c.value = as_run_scalar(evaluate_hyperparameter(*a.value, path + "." + name, scalars), path + "." + name, a.value->span, tested.count(name) > 0, scalars);
-    c.expr = a.value.get();
-    c.span = a.value->span;
-    given.insert(name);
-    arguments.push_back(std::move(c));
-  }
-  for (const ast::Parameter& p : d.ast->arguments) {
-    const std::string* text = given.count(p.name.text) ? nullptr : program_.override_of(path + "." + p.name.text);
-    if (!text) continue;
-    CallArgument c;
-    c.name = p.name.text;
+    c.name = parameters[i].name.text;
     c.span = c.name_span = e.span;
     c.value = evaluate_override(*text, e.span);
     arguments.push_back(std::move(c));
   }
+  if (!sort_arguments(parameters, d.name(), arguments, e.span, false, d)) {
+    evaluate_arguments(e.arguments);  // for the errors in them
+    return poison();
+  }
+  std::set<std::string> fixed = fixed_names(program_, d);
+  for (size_t i = 0; i < e.arguments.size(); ++i) {
+    const ast::Expr& value = *e.arguments[i].value;
+    const std::string &name = parameters[places[i]].name.text, own = path + "." + name;
+    bool is_own_fixed = is_fixed || fixed.count(name) > 0;
+    arguments[i].value = as_run_scalar(evaluate_hyperparameter(value, own, is_own_fixed, scalars), own, value.span, is_own_fixed, scalars);
+  }
   return apply(callee, std::move(arguments), e.span, e.operands[0]->span, nullptr, false);
 }
 
-Value Lowering::as_run_scalar(Value v, const std::string& path, Span span, bool is_tested, std::vector<ScalarSpec>* scalars) {
+Value Lowering::as_run_scalar(Value v, const std::string& path, Span span, bool is_fixed, std::vector<ScalarSpec>* scalars) {
   std::optional<double> x = number_of(v);
-  if (!x || is_tested) return v;
+  if (!x || is_fixed) return v;
   TensorValue t;
   t.node = builder(span).scalar(path);
   t.span = place(span);
-  if (scalars && std::none_of(scalars->begin(), scalars->end(), [&](const ScalarSpec& s) { return s.name == path; })) scalars->push_back({path, *x});
+  if (scalars) {
+    auto known = std::find_if(scalars->begin(), scalars->end(), [&](const ScalarSpec& s) { return s.name == path; });
+    if (known == scalars->end())
+      scalars->push_back({path, *x});
+    else
+      NNC_CHECK(known->value == *x || (std::isnan(known->value) && std::isnan(*x)), path + " has two values");
+  }
   return Value::of(t);
 }
 
@@ -103,27 +106,21 @@ std::optional<UpdateRule> Lowering::build_update_rule(const ast::Argument& item,
   }
   const Definition& d = *callee.overloads[0];
   if (d.is_broken) return std::nullopt;
-  std::vector<CallArgument> arguments;
-  std::vector<std::string> positions;
-  if (e.kind == ast::ExprKind::call) {
-    size_t position = 0;
-    for (const ast::Argument& a : e.arguments) {
-      CallArgument c;
-      std::string option = a.name ? a.name->text : position < d.ast->arguments.size() ? d.ast->arguments[position].name.text : "";
-      if (a.name) {
-        c.name = a.name->text;
-        c.name_span = a.name->span;
-      } else {
-        ++position;
-      }
-      c.value = evaluate_hyperparameter(*a.value, prefix + "." + option, scalars);
-      c.expr = a.value.get();
-      c.span = a.value->span;
-      arguments.push_back(std::move(c));
-    }
+  static const std::vector<ast::Argument> none;
+  const std::vector<ast::Argument>& written = e.kind == ast::ExprKind::call ? e.arguments : none;
+  const std::vector<ast::Parameter>& parameters = d.ast->arguments;
+  std::vector<CallArgument> arguments = unevaluated(written);
+  auto sorted = sort_arguments(parameters, d.name(), arguments, e.span, false, d);
+  if (!sorted) {
+    evaluate_arguments(written);  // for the errors in them
+    return std::nullopt;
   }
-  std::set<std::string> tested;
-  collect_condition_names(d.ast->body, tested);
+  std::set<std::string> fixed = fixed_names(program_, d);
+  std::vector<size_t> places = argument_places(parameters, arguments);
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    const std::string& option = parameters[places[i]].name.text;
+    arguments[i].value = evaluate_hyperparameter(*written[i].value, prefix + "." + option, fixed.count(option) > 0, scalars);
+  }
   Frame frame;
   frame.file = d.file;
   frame.definition = &d;
@@ -131,8 +128,6 @@ std::optional<UpdateRule> Lowering::build_update_rule(const ast::Argument& item,
   frame.call_span = e.span;
   frame.is_optimizer = true;
   FrameScope scope(*this, frame);
-  auto sorted = sort_arguments(d.ast->arguments, d.name(), arguments, e.span, false, d);
-  if (!sorted) return std::nullopt;
   optimized_ = &parameter;
   Builder b = builder(e.span);
   for (size_t i = 0; i < parameter.persistent.type.shape.size(); ++i) {
@@ -149,8 +144,10 @@ std::optional<UpdateRule> Lowering::build_update_rule(const ast::Argument& item,
     t.span = e.span;
     bind(input, Value::of(t), e.span);
   }
-  for (size_t i = 0; i < d.ast->arguments.size(); ++i) {
-    const ast::Parameter& p = d.ast->arguments[i];
+  // A default may look at the parameter: `scale = 1 / width(value)` is another number for each, so no scalar of the run.
+  std::set<std::string> own{"value", "grad"};
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    const ast::Parameter& p = parameters[i];
     const CallArgument* given = (*sorted)[i];
     std::string path = prefix + "." + p.name.text;
     const std::string* overridden = given ? nullptr : program_.override_of(path);
@@ -164,7 +161,8 @@ std::optional<UpdateRule> Lowering::build_update_rule(const ast::Argument& item,
         error(Code::E0306, span, fmt::format("`{}` must be a single number, found {}", p.name.text, dims_.show(t->dims)));
       if (!t || !t->dims.empty()) return std::nullopt;
     }
-    v = as_run_scalar(std::move(v), path, span, tested.count(p.name.text) > 0, scalars);
+    if (!given && !overridden && mentions(*p.default_value, own)) own.insert(p.name.text);
+    v = as_run_scalar(std::move(v), path, span, fixed.count(p.name.text) + own.count(p.name.text) > 0, scalars);
     if (v.is(ValueKind::tensor)) graph_.outputs.push_back({path, as_tensor(v, span)->node});
     bind(p.name.text, std::move(v), p.name.span);
   }

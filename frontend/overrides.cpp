@@ -10,6 +10,7 @@
 #include <optional>
 #include <set>
 
+#include "frontend/argument_places.h"
 #include "frontend/program.h"
 
 namespace nnc {
@@ -34,13 +35,14 @@ void add_arguments(const Program& program, const ast::Expr& call, const Definiti
   const auto& parameters = d.ast->arguments;
   for (const ast::Parameter& p : parameters) all.push_back({prefix + "." + p.name.text, is_switch(p)});
   if (call.kind != ast::ExprKind::call) return;
-  size_t position = 0;
-  for (const ast::Argument& a : call.arguments) {
-    std::string name = a.name ? a.name->text : position < parameters.size() ? parameters[position++].name.text : "";
+  std::vector<size_t> places = argument_places(parameters, call.arguments);
+  for (size_t i = 0; i < call.arguments.size(); ++i) {
+    const ast::Argument& a = call.arguments[i];
+    if (places[i] == parameters.size()) continue;
     if (a.value->kind != ast::ExprKind::call || a.value->operands[0]->kind != ast::ExprKind::name) continue;
     const Global* g = program.find(*program.main, a.value->operands[0]->text);
     if (g && !g->definitions.empty() && g->definitions[0]->ast->kind == ast::CallableKind::fn)
-      add_arguments(program, *a.value, *g->definitions[0], prefix + "." + name, all);
+      add_arguments(program, *a.value, *g->definitions[0], prefix + "." + parameters[places[i]].name.text, all);
   }
 }
 

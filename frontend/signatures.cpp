@@ -9,6 +9,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "frontend/argument_places.h"
+
 namespace nnc {
 
 std::optional<DimSum> Lowering::size_sum(const Value& v, Span span, std::string_view text) {
@@ -85,24 +87,19 @@ std::optional<std::vector<const CallArgument*>> Lowering::sort_arguments(const s
                                                                          const std::vector<CallArgument>& arguments, Span span,
                                                                          bool is_static, const Definition& definition) {
   std::vector<const CallArgument*> sorted(parameters.size(), nullptr);
-  size_t position = 0;
+  std::vector<size_t> places = argument_places(parameters, arguments);
   bool is_good = true;
-  for (const CallArgument& a : arguments) {
-    if (a.name.empty()) {
-      while (position < sorted.size() && sorted[position]) ++position;
-      if (position >= sorted.size()) {
-        Diagnostic& d = error(Code::E0204, a.span,
-                              fmt::format("`{}` takes {} argument{}, not {}", callee, parameters.size(),
-                                          parameters.size() == 1 ? "" : "s", arguments.size()));
-        d.labels.push_back({definition.ast->head_span, "declared here"});
-        if (definition.file->is_std) d.labels.clear();
-        return std::nullopt;
-      }
-      sorted[position++] = &a;
-      continue;
+  for (size_t k = 0; k < arguments.size(); ++k) {
+    const CallArgument& a = arguments[k];
+    size_t i = places[k];
+    if (i == parameters.size() && a.name.empty()) {
+      Diagnostic& d = error(Code::E0204, a.span,
+                            fmt::format("`{}` takes {} argument{}, not {}", callee, parameters.size(),
+                                        parameters.size() == 1 ? "" : "s", arguments.size()));
+      d.labels.push_back({definition.ast->head_span, "declared here"});
+      if (definition.file->is_std) d.labels.clear();
+      return std::nullopt;
     }
-    size_t i = 0;
-    while (i < parameters.size() && parameters[i].name.text != a.name) ++i;
     if (i == parameters.size()) {
       std::vector<std::string> names;
       for (const ast::Parameter& p : parameters) names.push_back(p.name.text);

@@ -1,4 +1,6 @@
 // What stands after `using`, what an optimizer may do, and parameters that no gradient reaches.
+#include <fmt/format.h>
+
 #include "tests/unit/frontend_said.h"
 
 namespace nnc::frontend_tests {
@@ -280,6 +282,80 @@ train { data d
  epochs 1 })",
        "E0202 `sgd`: `sgd` needs `lr`"},
   });
+}
+
+const std::string schedules = R"(
+fn mine(rate, w) { cosine(rate, total: 100, warmup: w) }
+fn half(x) { x / 2 }
+fn piped(rate, w) { let k = 2 * w, h = half(k)
+ rate |> mine(h) }
+fn again(rate, n) { if rate == 0 { n } else { again(n, 0) } }
+fn soft(g[...], decay) { if decay != 0 { g * decay } else { g } }
+fn width(x[..., C]) { C }
+optimizer my(lr, decay = 0) { update value = value - lr * soft(grad, decay) }
+optimizer own(lr, scale = 1 / width(value), twice = 2 * scale) { update value = value - lr * twice * grad }
+)";
+
+// The scalars of the run, as `path number`.
+std::vector<std::string> scalars_of(const std::string& optimizer, std::vector<Override> overrides = {}) {
+  Loaded l = load(data + schedules + two_layers.substr(data.size()) + optimizer + " }", std::move(overrides));
+  INFO(l.errors());
+  REQUIRE(l.module);
+  std::vector<std::string> result;
+  for (const ScalarSpec& s : l.module->train().scalars) result.push_back(fmt::format("{} {:g}", s.name, s.value));
+  return result;
+}
+
+TEST_CASE("every number has the path of its own argument", "[frontend][optimizer]") {
+  using S = std::vector<std::string>;
+  CHECK(scalars_of("sgd(lr: step_decay(rate: 0.1, 5))") == S{"using.lr.rate 0.1", "using.lr.every 5"});
+  CHECK(scalars_of("my(lr: step_decay(every: 5, 0.1, 0.5))") == S{"using.lr.every 5", "using.lr.rate 0.1", "using.lr.by 0.5"});
+  CHECK(scalars_of("my(decay: 2, 0.1)") == S{"using.lr 0.1"});
+  CHECK(scalars_of("my(decay: 2, 0.1)", {{"using.lr", "0.2"}}) == S{"using.lr 0.2"});
+  CHECK(scalars_of("my(decay: 2, warmup(steps: 3, 0.1))", {{"using.lr.rate", "0.2"}}) == S{"using.lr.steps 3", "using.lr.rate 0.2"});
+}
+
+TEST_CASE("numbers that a fn asks for at compile time are no scalars, wherever they come from", "[frontend][optimizer]") {
+  using S = std::vector<std::string>;
+  CHECK(scalars_of("my(lr: mine(0.1, 5), decay: 0.5)") == S{"using.lr.rate 0.1"});
+  CHECK(scalars_of("my(lr: piped(0.1, 5))") == S{"using.lr.rate 0.1"});
+  CHECK(scalars_of("my(lr: mine(half(0.1), half(8)))") == S{"using.lr.rate.x 0.1"});
+  CHECK(scalars_of("my(lr: again(1, 0.1))") == S{"using.lr 0"});
+  CHECK(scalars_of("my(lr: 0.1, decay: constant(0.5))") == S{"using.lr 0.1"});
+}
+
+TEST_CASE("a default that looks at the parameter is a number of its own for each", "[frontend][optimizer]") {
+  CHECK(scalars_of("own(lr: 0.1)") == std::vector<std::string>{"using.lr 0.1"});
+  CHECK(scalars_of("own(lr: 0.1, scale: 3)") == std::vector<std::string>{"using.lr 0.1", "using.scale 3"});
+  Loaded l = load(data + schedules + two_layers.substr(data.size()) + "own(lr: 1) }");
+  REQUIRE(l.module);
+  Diagnostics d;
+  std::vector<ParameterSpec> parameters = l.module->build_train_graph(d)->parameters;
+  std::vector<UpdateRule> rules = l.module->build_update_rules(parameters, d);
+  REQUIRE(rules.size() == 4);
+  for (size_t i = 0; i < rules.size(); ++i) {
+    std::vector<int64_t> shape;
+    int64_t count = 1;
+    for (const Extent& e : parameters[i].persistent.type.shape) {
+      shape.push_back(e.size);
+      count *= e.size;
+    }
+    Bindings b;
+    b.scalars = {{"using.lr", 1}, {"step", 0}, {"epoch", 0}};
+    b.inputs["value"] = tensor(shape, std::vector<double>(size_t(count), 0));
+    b.inputs["grad"] = tensor(shape, std::vector<double>(size_t(count), 1));
+    INFO(rules[i].parameter);
+    CHECK(interpret(rules[i].rule, b).updates.at("value").values[0] == Approx(-2.0 / double(shape.back())));
+  }
+}
+
+TEST_CASE("what an argument may be is no fault of a fn that nobody calls", "[frontend][optimizer]") {
+  check_sayings({{"fn f(x, how) { if how == none { x } else { sum(x) } }\nfn g(x[N], how) { mean_squared_error(x, 2 * x, reduce: how) }\n"
+                  "fn h(x[N], how) { if how { x } else { 2 * x } }\nfn twice(f, x) { f(f(x)) }",
+                  ""},
+                 {"fn f(x[N], k) { if x > 0 { k } else { 2 * k } }",
+                  "E0212 `x > 0`: `if` chooses at compile time, and this is known only at run time\n"
+                  "  help use `where(condition, a, b)` to choose per element"}});
 }
 
 TEST_CASE("what stands in the way of a gradient", "[frontend][optimizer]") {
