@@ -23,6 +23,38 @@ std::string_view symbol(ast::BinaryOp op) {
 bool is_comparison(ast::BinaryOp op) { return op >= ast::BinaryOp::equal && op <= ast::BinaryOp::greater_equal; }
 bool is_logical(ast::BinaryOp op) { return op == ast::BinaryOp::and_ || op == ast::BinaryOp::or_; }
 
+/// The name that every condition of an `if` compares with something, as in `if reduce == none { ... } else if reduce == sum { ... }`, and what
+/// it is compared with; null where the conditions are others.
+const ast::Expr* asked_for(const ast::Expr& condition, std::vector<const ast::Expr*>& choices) {
+  if (condition.kind != ast::ExprKind::binary) return nullptr;
+  const ast::Expr &left = *condition.operands[0], &right = *condition.operands[1];
+  if (condition.binary_op == ast::BinaryOp::or_) {
+    const ast::Expr *first = asked_for(left, choices), *second = asked_for(right, choices);
+    return first && second && first->text == second->text ? first : nullptr;
+  }
+  if (condition.binary_op != ast::BinaryOp::equal || left.kind != ast::ExprKind::name) return nullptr;
+  choices.push_back(&right);
+  return &left;
+}
+
+/// ", found `max`"; nothing for what has no short form.
+std::string describe_found(const Value& v) {
+  switch (v.kind) {
+    case ValueKind::number:
+      return fmt::format(", found {:g}", v.number);
+    case ValueKind::boolean:
+      return v.boolean ? ", found `true`" : ", found `false`";
+    case ValueKind::string:
+      return fmt::format(", found \"{}\"", v.text);
+    case ValueKind::symbol:
+    case ValueKind::builtin:
+    case ValueKind::callable:
+      return fmt::format(", found `{}`", v.text);
+    default:
+      return "";
+  }
+}
+
 }  // namespace
 
 /// Counts one evaluation or iteration; false if there were too many, which is reported once.
@@ -129,16 +161,17 @@ Value Lowering::evaluate_operator(const ast::Expr& e) {
   return combine(e.binary_op, a, b, e.span, left.span, right.span);
 }
 
-// Choices (none, same, a function by its name, texts, true and false) can be compared with each other.
+// Choices (none, same, a function or layer, texts, true and false) can be compared with each other. Each goes by its name, so that `sum` is the
+// same choice whichever `sum` is seen from here, and so is "sum".
 std::optional<bool> Lowering::same_choice(const Value& a, const Value& b) const {
-  auto is_choice = [](const Value& v) {
-    return v.is(ValueKind::symbol) || v.is(ValueKind::builtin) || v.is(ValueKind::string) || v.is(ValueKind::callable) ||
-           v.is(ValueKind::boolean);
+  auto has_name = [](const Value& v) {
+    return v.is(ValueKind::symbol) || v.is(ValueKind::builtin) || v.is(ValueKind::string) || v.is(ValueKind::callable);
   };
+  auto is_choice = [&](const Value& v) { return has_name(v) || v.is(ValueKind::boolean); };
   if (!is_choice(a) && !is_choice(b)) return std::nullopt;
   if (a.is(ValueKind::tensor) || b.is(ValueKind::tensor)) return std::nullopt;
-  if (a.kind != b.kind) return false;
-  return a.is(ValueKind::boolean) ? a.boolean == b.boolean : a.text == b.text;
+  if (has_name(a) && has_name(b)) return a.text == b.text;
+  return a.is(ValueKind::boolean) && b.is(ValueKind::boolean) && a.boolean == b.boolean;
 }
 
 Value Lowering::combine(ast::BinaryOp op, const Value& a, const Value& b, Span span, Span a_span, Span b_span) {
@@ -372,6 +405,8 @@ std::optional<bool> Lowering::evaluate_condition(const ast::Expr& e) {
   if (v.is(ValueKind::tensor)) {
     Diagnostic& d = error(Code::E0212, e.span, "`if` chooses at compile time, and this is known only at run time");
     d.help.push_back("use `where(condition, a, b)` to choose per element");
+  } else if (e.kind == ast::ExprKind::name) {
+    error(Code::E0206, e.span, fmt::format("`{}` must be `true` or `false`{}", e.text, describe_found(v)));
   } else {
     error(Code::E0206, e.span, "a condition must be true or false");
   }
@@ -403,7 +438,25 @@ Value Lowering::evaluate_if(const ast::Expr& e) {
     if (!condition) return poison();
     if (*condition) return evaluate_block(branch.body);
   }
-  error(Code::E0206, e.span, "no branch of this `if` is taken, so it has no value").help.push_back("add an `else`");
+  // Where an `if` goes through all that a name may be, another value is the caller's mistake, and the author needs no `else`.
+  std::vector<const ast::Expr*> choices;
+  const ast::Expr* name = asked_for(*e.branches[0].condition, choices);
+  for (const ast::Branch& branch : e.branches) {
+    if (&branch == &e.branches[0] || !name) continue;
+    const ast::Expr* next = asked_for(*branch.condition, choices);
+    if (!next || next->text != name->text) name = nullptr;
+  }
+  if (!name) {
+    error(Code::E0206, e.span, "no branch of this `if` is taken, so it has no value").help.push_back("add an `else`");
+    return poison();
+  }
+  std::string list;
+  for (size_t i = 0; i < choices.size(); ++i)
+    list += fmt::format("{}`{}`", i == 0 ? "" : i + 1 < choices.size() ? ", " : " or ", program_.sources->text(choices[i]->span));
+  Span at = place(name->span), call = frame_->call_span;
+  Diagnostic& d = error(Code::E0206, name->span, fmt::format("`{}` must be {}{}", name->text, list, describe_found(lookup(name->text, name->span))));
+  if (frame_->definition && call.valid() && at != call)
+    d.labels.push_back({call, fmt::format("in this call of `{}`", frame_->definition->name())});
   return poison();
 }
 
