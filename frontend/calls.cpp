@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "frontend/argument_places.h"
 #include "frontend/lowering.h"
 #include "frontend/signatures.h"
 
@@ -105,26 +106,31 @@ Value Lowering::evaluate_stage(const ast::Stage& stage, Value piped, Span piped_
   return apply(callee, std::move(arguments), e.span, e.operands[0]->span, instance, stage.frozen);
 }
 
-// An argument declared class(N) takes class values and no others: this tells definitions of one name apart.
+// What tells definitions of one name apart: an argument declared class(N) takes class values and no others, and each has the names of its own
+// arguments. Where none fits, the one that misfits least, and of such the first, says what is wrong.
 const Definition* Lowering::choose_overload(const Value& callee, const std::vector<CallArgument>& arguments) const {
+  const Definition* best = nullptr;
+  int least = 0;
   for (const Definition* d : callee.overloads) {
-    bool fits = true;
-    size_t position = 0;
-    for (const CallArgument& a : arguments) {
-      const ast::Parameter* p = nullptr;
-      if (a.name.empty()) {
-        if (position < d->ast->arguments.size()) p = &d->ast->arguments[position++];
-      } else {
-        for (const ast::Parameter& candidate : d->ast->arguments)
-          if (candidate.name.text == a.name) p = &candidate;
+    const std::vector<ast::Parameter>& parameters = d->ast->arguments;
+    std::vector<size_t> places = argument_places(parameters, arguments);
+    int misfits = 0;
+    for (size_t i = 0; i < arguments.size(); ++i) {
+      const Value& v = arguments[i].value;
+      if (places[i] == parameters.size()) {
+        ++misfits;
+        continue;
       }
-      if (!p || !p->dims || !(a.value.is(ValueKind::tensor) || a.value.is(ValueKind::array))) continue;
-      bool wants_class = p->type && p->type->name.text == "class";
-      fits = fits && wants_class == (a.value.is(ValueKind::tensor) && a.value.tensor.is_class);
+      const ast::Parameter& p = parameters[places[i]];
+      if (!p.dims || !(v.is(ValueKind::tensor) || v.is(ValueKind::array))) continue;
+      bool wants_class = p.type && p.type->name.text == "class";
+      misfits += wants_class != (v.is(ValueKind::tensor) && v.tensor.is_class);
     }
-    if (fits) return d;
+    if (best && misfits >= least) continue;
+    best = d;
+    least = misfits;
   }
-  return callee.overloads[0];
+  return best;
 }
 
 Value Lowering::make_template(const Value& callee, std::vector<CallArgument> arguments, Span span) {
