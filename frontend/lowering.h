@@ -295,7 +295,6 @@ class Lowering {
   void finish_graph();
   BuiltGraph take_built();
   void keep_needed(Module::Expectation& x, const std::vector<Output>& outputs) const;
-  static bool is_near(const Value& a, const Value& b, double tolerance);
   void read_tolerance(const ast::Stmt& s, std::string_view word, double& tolerance);
   void compare(const Value& a, const Value& b, const ast::Expr& e, Module::Expectation x, Module::Test& test);
   void expect_truth(const TensorValue& t, const ast::Expr& e, Module::Expectation x, Module::Test& test,

@@ -15,6 +15,19 @@ namespace {
 // What a test may write where a number is meant, and what stays as it is: a choice, a function.
 bool becomes_tensor(const Value& v) { return v.is(ValueKind::tensor) || v.is(ValueKind::array) || v.is(ValueKind::tuple); }
 
+// Equality of what is known while checking: within the tolerance, as for tensors that are evaluated; but sizes and whole numbers are exact, and
+// so they are compared, unless the test gives a tolerance of its own.
+bool is_near(const Value& a, const Value& b, double tolerance, bool is_written) {
+  if (a.is(ValueKind::array) || b.is(ValueKind::array))
+    return a.kind == b.kind && std::equal(a.items.begin(), a.items.end(), b.items.begin(), b.items.end(), [&](const Value& i, const Value& j) {
+             return is_near(i, j, tolerance, is_written);
+           });
+  if (a.is_size && b.is_size && !is_written)
+    return is_constant(a.sum) && is_constant(b.sum) ? constant_of(a.sum) == constant_of(b.sum) : a.number == b.number;
+  double x = a.is(ValueKind::boolean) ? a.boolean : a.number, y = b.is(ValueKind::boolean) ? b.boolean : b.number;
+  return x == y || (std::isnan(x) && std::isnan(y)) || std::abs(x - y) <= tolerance * std::max(1.0, std::abs(y));
+}
+
 }  // namespace
 
 // `tolerance` is the only option of `expect` and `check_gradients`.
@@ -97,8 +110,9 @@ void Lowering::execute_expect(const ast::Stmt& s, Module::Test& test) {
   auto show = [&](const Value& v) {
     std::function<std::string(const Value&)> text = [&](const Value& i) -> std::string {
       if (i.is(ValueKind::number))
-        return i.is_size && !is_constant(i.sum) ? fmt::format("{} ({:g})", dims_.show(i.sum), i.number)
-                                                : fmt::format("{:.9g}", i.number);
+        return !i.is_size            ? fmt::format("{:.9g}", i.number)
+               : is_constant(i.sum) ? dims_.show(i.sum)
+                                    : fmt::format("{} ({:.15g})", dims_.show(i.sum), i.number);
       if (i.is(ValueKind::boolean)) return i.boolean ? "true" : "false";
       std::string list;
       for (const Value& item : i.items) list += (list.empty() ? "" : ", ") + text(item);
@@ -114,7 +128,7 @@ void Lowering::execute_expect(const ast::Stmt& s, Module::Test& test) {
       return v.is(ValueKind::number) || v.is(ValueKind::boolean);
     };
     if (is_known(a) && is_known(b))
-      return decide(is_near(a, b, x.tolerance), fmt::format("{} is not {}", show(a), show(b)));
+      return decide(is_near(a, b, x.tolerance, !s.options.empty()), fmt::format("{} is not {}", show(a), show(b)));
     if (std::optional<bool> same = same_choice(a, b)) return decide(*same, "the two differ");
     if (a.is(ValueKind::tuple) || b.is(ValueKind::tuple)) {
       if (!a.is(ValueKind::tuple) || !b.is(ValueKind::tuple) || a.items.size() != b.items.size())
@@ -212,15 +226,6 @@ void Lowering::keep_needed(Module::Expectation& x, const std::vector<Output>& ou
           {gradient_requests_[r].input, moved[gradient_requests_[r].of.value], moved[gradient_requests_[r].wrt.value]});
   for (const ParameterSpec& p : parameters_)
     if (x.graph.find_persistent(p.persistent.name)) x.parameters.push_back(p);
-}
-
-// Equality of what is known while checking, of numbers as of tensors that are evaluated: within the tolerance.
-bool Lowering::is_near(const Value& a, const Value& b, double tolerance) {
-  if (a.is(ValueKind::array) || b.is(ValueKind::array))
-    return a.kind == b.kind && std::equal(a.items.begin(), a.items.end(), b.items.begin(), b.items.end(),
-                                          [&](const Value& i, const Value& j) { return is_near(i, j, tolerance); });
-  double x = a.is(ValueKind::boolean) ? a.boolean : a.number, y = b.is(ValueKind::boolean) ? b.boolean : b.number;
-  return x == y || (std::isnan(x) && std::isnan(y)) || std::abs(x - y) <= tolerance * std::max(1.0, std::abs(y));
 }
 
 void Lowering::compare(const Value& a, const Value& b, const ast::Expr& e, Module::Expectation x, Module::Test& test) {

@@ -85,6 +85,14 @@ TEST_CASE("numbers are compared within the tolerance, not as they are printed", 
                       {"expect [1, 2] == [1, 2.001]", {"[1, 2] is not [1, 2.001]"}},
                       {"expect 0 * inf == 0 * inf", {"passed"}},
                       {"expect inf == inf", {"passed"}}});
+  // What is exact is compared exactly, and shown so; a tolerance that is given holds for it too.
+  check_outcomes("dim T = 2000001\n", {{"expect 2000001 == 2000000", {"2000001 is not 2000000"}},
+                                       {"expect T == 2000000", {"T (2000001) is not 2000000"}},
+                                       {"expect [1, T] == [1, 2000000]", {"[1, T (2000001)] is not [1, 2000000]"}},
+                                       {"expect 9007199254740993 == 9007199254740992", {"9007199254740993 is not 9007199254740992"}},
+                                       {"expect T == 2000001", {"passed"}},
+                                       {"expect 2000001 == 2000000, tolerance: 1e-6", {"passed"}},
+                                       {"expect 2000001.0 == 2000000", {"passed"}}});
 }
 
 TEST_CASE("values become graphs", "[frontend][test_blocks]") {
