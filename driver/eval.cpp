@@ -21,23 +21,36 @@ struct EvalOptions {
   std::string weights, split = "test";
 };
 
+/// Files for a data block whose rows are not those that this evaluates.
+void check_replacements(const TrainSpec& spec, const SplitSpec& split, const std::vector<std::string>& replacements) {
+  const std::string& evaluated = split.kind == SplitSpec::Kind::from ? split.other : spec.data.name;
+  for (const std::string& text : replacements) {
+    size_t dot = text.substr(0, text.find('=')).find('.');
+    std::string block = dot == std::string::npos ? spec.data.name : text.substr(0, dot), field = dot == std::string::npos ? text : text.substr(dot + 1);
+    bool is_read = block == spec.data.name || std::ranges::count(spec.other_data, block, &DataSpec::name) > 0;
+    if (is_read && block != evaluated)
+      throw UserError(Code::E0601, fmt::format("`--data {}` changes nothing here: `eval` reads the rows of `{}`", text, evaluated), "the command line",
+                      fmt::format("write `--data {}.{}`", evaluated, field));
+  }
+}
+
+bool seed_is_given(const CommonOptions& o) {
+  return o.seed || std::ranges::any_of(o.set, [](const std::string& text) { return text.starts_with("seed="); });
+}
+
 int eval(Session& session, const EvalOptions& o) {
   session.load();
   session.require_train();
   const TrainSpec& spec = session.module->train();
   const Part part = o.split == "valid" ? Part::valid : Part::test;
   const SplitSpec& split = part == Part::valid ? spec.data.valid : spec.data.test;
-  for (const std::string& text : o.common.data)
-    if (split.kind == SplitSpec::Kind::from && text.substr(0, text.find('=')).find('.') == std::string::npos)
-      throw UserError(Code::E0601,
-                      fmt::format("`--data {}` changes nothing here: `eval` reads the rows of `{}`", text, split.other),
-                      "the command line", fmt::format("write `--data {}.{}`", split.other, text));
+  check_replacements(spec, split, o.common.data);
   BuiltGraph graph = session.require(session.module->build_eval_graph(session.diagnostics));
   Team team(session.thread_count());
   StepRunner weights(model_weights(session), team);
   std::map<std::string, std::string> metadata = load_tensors(o.weights, weights, false);
   uint64_t seed = spec.seed;
-  if (auto it = metadata.find("nnc.seed"); it != metadata.end() && !o.common.seed)
+  if (auto it = metadata.find("nnc.seed"); it != metadata.end() && !seed_is_given(o.common))
     seed = std::strtoull(it->second.c_str(), nullptr, 10);
   RunData data = load_data(spec, o.common.data, seed);
   data.check(graph.graph);
