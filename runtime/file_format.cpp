@@ -31,10 +31,14 @@ void refuse_key(const std::string& path, const std::string& key, const std::vect
 
 std::string recognise_format(const FileBytes& file) {
   std::string_view text = file.text();
-  if (text.starts_with("\x93NUMPY")) return "it looks like a numpy array: read it with npy(...)";
-  if (text.starts_with("PK\x03\x04")) return "it looks like a zip archive: read it with npz(...)";
+  // A data block names the format, where a file is given by its name alone the ending does.
+  auto looks_like = [](const char* what, const char* format) {
+    return fmt::format("it looks like {}: read it with {}(...), or let its name end in .{}", what, format, format);
+  };
+  if (text.starts_with("\x93NUMPY")) return looks_like("a numpy array", "npy");
+  if (text.starts_with("PK\x03\x04")) return looks_like("a zip archive", "npz");
   if (text.size() > 8 && text[8] == '{' && text.substr(4, 4) == std::string_view("\0\0\0\0", 4))
-    return "it looks like a safetensors file: read it with safetensors(...)";
+    return looks_like("a safetensors file", "safetensors");
   if (text.size() >= 4 && text[0] == 0 && text[1] == 0 && text[2] >= 8 && text[2] <= 14)
     return "it looks like an idx file: read it with idx(...)";
   std::string begin(text.substr(std::min(text.find_first_not_of(" \t\r\n"), text.size()), 9));
@@ -43,7 +47,7 @@ std::string recognise_format(const FileBytes& file) {
   size_t printable = 0, looked = std::min<size_t>(text.size(), 256);
   for (char c : text.substr(0, looked)) printable += (c >= ' ' && c < 127) || c == '\n' || c == '\r' || c == '\t';
   if (printable == looked && text.substr(0, looked).find(',') != std::string_view::npos)
-    return "it looks like text with commas: read it with csv(...)";
+    return looks_like("text with commas", "csv");
   return {};
 }
 

@@ -126,16 +126,16 @@ TEST_CASE("hostile: a file of another kind is told by what it looks like") {
     size_t bar = error.find(" | ");
     return bar == std::string::npos ? std::string() : error.substr(bar + 3);
   };
-  CHECK(help("w", SourceKind::npy) == "it looks like a safetensors file: read it with safetensors(...)");
-  CHECK(help("z", SourceKind::npy) == "it looks like a zip archive: read it with npz(...)");
+  CHECK(help("w", SourceKind::npy) == "it looks like a safetensors file: read it with safetensors(...), or let its name end in .safetensors");
+  CHECK(help("z", SourceKind::npy) == "it looks like a zip archive: read it with npz(...), or let its name end in .npz");
   CHECK(help("i", SourceKind::npy) == "it looks like an idx file: read it with idx(...)");
-  CHECK(help("n", SourceKind::npz) == "it looks like a numpy array: read it with npy(...)");
+  CHECK(help("n", SourceKind::npz) == "it looks like a numpy array: read it with npy(...), or let its name end in .npy");
   for (const char* page : {"<!DOCTYPE html>\n<html>", "<!doctype html>", "\r\n  <HTML lang=en>", "<html"}) {
     folder.write("page", page);
     CHECK(help("page", SourceKind::npy) == "it looks like a web page: the download gave an error page");
   }
   folder.write("c", "1,2,3\n");
-  CHECK(help("c", SourceKind::npz) == "it looks like text with commas: read it with csv(...)");
+  CHECK(help("c", SourceKind::npz) == "it looks like text with commas: read it with csv(...), or let its name end in .csv");
   for (const std::string& unknown :
        {std::string("plain text"), std::string("   \n"), std::string("\0\0\x20\1,,", 6), std::string("\1\0\0\0\0\0\0\0x{", 10)}) {
     folder.write("u", unknown);

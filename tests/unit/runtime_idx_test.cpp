@@ -146,7 +146,7 @@ TEST_CASE("idx: damaged files") {
   CHECK_THAT(damaged(""), starts_with("E0403 `x.idx` is empty"));
   CHECK_THAT(damaged("\0\0"), starts_with("E0403"));  // a string literal's length ends at its first zero
   CHECK_THAT(damaged(std::string("\0\0\x08", 3)), starts_with("E0404"));
-  CHECK_THAT(damaged("1,2,3\n4,5,6\n"), contains("it looks like text with commas: read it with csv(...)"));
+  CHECK_THAT(damaged("1,2,3\n4,5,6\n"), contains("it looks like text with commas: read it with csv(...), or let its name end in .csv"));
   CHECK_THAT(damaged("<!DOCTYPE html><title>404</title>"), contains("it looks like a web page"));
   CHECK_THAT(damaged(std::string("\0\0\x07\1", 4) + good.substr(4)),
              starts_with("E0404 `x.idx` is not an idx file: byte 2 names no element type (0x07)"));
