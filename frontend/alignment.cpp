@@ -100,8 +100,8 @@ std::optional<std::vector<int>> Lowering::pair_dimensions(const TensorValue& a, 
   return pairs;
 }
 
-std::optional<Lowering::Aligned> Lowering::align(const TensorValue& a, const TensorValue& b, std::string_view what, Span span,
-                                                 Span a_span, Span b_span) {
+std::optional<Lowering::Alignment> Lowering::find_alignment(const TensorValue& a, const TensorValue& b, std::string_view what,
+                                                            Span span, Span a_span, Span b_span, bool pairs_freely) {
   std::optional<std::vector<int>> pairs = pair_dimensions(a, b, what, span, a_span, b_span);
   if (!pairs) return std::nullopt;
   std::vector<int> inverse(a.dims.size(), -1);
@@ -109,26 +109,25 @@ std::optional<Lowering::Aligned> Lowering::align(const TensorValue& a, const Ten
     if ((*pairs)[j] >= 0) inverse[size_t((*pairs)[j])] = int(j);
   bool a_has_all = std::count(pairs->begin(), pairs->end(), -1) == 0;
   bool b_has_all = std::count(inverse.begin(), inverse.end(), -1) == 0;
-  Aligned result;
-  std::vector<int> from_a(a.dims.size()), from_b = *pairs;
-  if (a_has_all || (!b_has_all && (a.free || b.free))) {
+  Alignment result{{}, std::vector<int>(a.dims.size()), *pairs};
+  if (a_has_all || (!b_has_all && (pairs_freely || a.free || b.free))) {
     result.dims = a.dims;
-    std::iota(from_a.begin(), from_a.end(), 0);
+    std::iota(result.from_a.begin(), result.from_a.end(), 0);
     for (size_t j = 0; j < pairs->size(); ++j) {
       if ((*pairs)[j] >= 0) {
         Dim& d = result.dims[size_t((*pairs)[j])];
         if (!d.named()) d = b.dims[j];
       } else {
-        from_b[j] = int(result.dims.size());
+        result.from_b[j] = int(result.dims.size());
         result.dims.push_back(b.dims[j]);
       }
     }
   } else if (b_has_all) {
     result.dims = b.dims;
-    from_a = inverse;
+    result.from_a = inverse;
     for (size_t i = 0; i < inverse.size(); ++i)
       if (Dim& d = result.dims[size_t(inverse[i])]; !d.named()) d = a.dims[i];
-    std::iota(from_b.begin(), from_b.end(), 0);
+    std::iota(result.from_b.begin(), result.from_b.end(), 0);
   } else {
     std::string only_a, only_b;
     const Dim *nameless_a = nullptr, *nameless_b = nullptr;
@@ -159,10 +158,17 @@ std::optional<Lowering::Aligned> Lowering::align(const TensorValue& a, const Ten
                                  many ? "(" : "", over, many ? ")" : ""));
     return std::nullopt;
   }
-  if (!check_rows(result.dims, span)) return std::nullopt;
-  result.a = a.dims.empty() ? a.node : expand(a, from_a, result.dims, span);
-  result.b = b.dims.empty() ? b.node : expand(b, from_b, result.dims, span);
   return result;
+}
+
+std::optional<Lowering::Aligned> Lowering::align(const TensorValue& a, const TensorValue& b, std::string_view what, Span span,
+                                                 Span a_span, Span b_span, bool pairs_freely) {
+  std::optional<Alignment> found = find_alignment(a, b, what, span, a_span, b_span, pairs_freely);
+  if (!found || !check_rows(found->dims, span)) return std::nullopt;
+  auto brought = [&](const TensorValue& t, const std::vector<int>& from) {
+    return t.dims.empty() ? t.node : expand(t, from, found->dims, span);
+  };
+  return Aligned{brought(a, found->from_a), brought(b, found->from_b), found->dims};
 }
 
 NodeId Lowering::expand(const TensorValue& t, const std::vector<int>& from, const Dims& dims, Span span) {

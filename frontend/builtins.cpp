@@ -231,26 +231,24 @@ Value Lowering::builtin_where(const BuiltinCall& call) {
   *x = cast(*x, dtype, call.span);
   *y = cast(*y, dtype, call.span);
   // The common dimensions of all three: of the branches first, then with the condition.
-  std::optional<Aligned> branches = align(*x, *y, "`where`", call.span, left.span, right.span);
+  std::optional<Alignment> branches = find_alignment(*x, *y, "`where`", call.span, left.span, right.span);
   if (!branches) return poison();
   TensorValue both = *x;
-  both.node = branches->a;
   both.dims = branches->dims;
   both.free = x->free && y->free;
-  if (x->dims.empty() && !both.dims.empty()) both.node = branches->b;
-  std::optional<Aligned> all = align(both, condition, "`where`", call.span, join(left.span, right.span), c.span);
-  if (!all) return poison();
-  auto fit = [&](const TensorValue& t) -> NodeId {
-    if (t.dims.empty()) return t.node;
-    TensorValue whole;
-    whole.dims = all->dims;
-    whole.node = all->a;
-    std::optional<std::vector<int>> pairs = pair_dimensions(whole, t, "`where`", call.span, call.span, call.span);
-    NNC_CHECK(pairs.has_value(), "operands of `where` that were aligned before");
-    return expand(t, *pairs, all->dims, call.span);
+  std::optional<Alignment> all = find_alignment(both, condition, "`where`", call.span, join(left.span, right.span), c.span);
+  if (!all || !check_rows(all->dims, call.span)) return poison();
+  auto fit = [&](const TensorValue& t, const std::vector<int>& from) {
+    return t.dims.empty() ? t.node : expand(t, from, all->dims, call.span);
+  };
+  auto fit_branch = [&](const TensorValue& t, const std::vector<int>& from) {
+    std::vector<int> places;
+    for (int i : from) places.push_back(all->from_a[size_t(i)]);
+    return fit(t, places);
   };
   TensorValue t;
-  t.node = builder(call.span).select(fit(condition), fit(*x), fit(*y));
+  t.node = builder(call.span).select(fit(condition, all->from_b), fit_branch(*x, branches->from_a),
+                                      fit_branch(*y, branches->from_b));
   t.dims = all->dims;
   t.dtype = dtype;
   t.span = place(call.span);

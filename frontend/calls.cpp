@@ -58,21 +58,10 @@ Value Lowering::evaluate_call(const ast::Expr& e) {
   Value callee = evaluate(callee_expr);
   if (callee.is(ValueKind::builtin) && callee.text == "sum" && !e.arguments.empty() && !e.arguments[0].name) {
     // A product directly under a sum may be a contraction, whose factors need not align.
-    const ast::Argument* over = nullptr;
-    for (const ast::Argument& a : e.arguments)
-      if (a.name && a.name->text == "over") over = &a;
-    const ast::Expr& product = *e.arguments[0].value;
-    if (over && e.arguments.size() == 2 && product.kind == ast::ExprKind::binary &&
-        product.binary_op == ast::BinaryOp::multiply) {
-      Value dims = evaluate(*over->value);
-      if (is_poison(dims)) return poison();
-      std::optional<std::vector<uint32_t>> ids = over_ids("sum", dims, over->value->span);
-      if (!ids) return poison();
-      if (std::optional<Value> v = try_contraction(product, *ids, e.span)) {
-        if (v->is(ValueKind::tensor)) v->tensor.span = place(e.span);
-        return *v;
-      }
-    }
+    const ast::Expr& x = *e.arguments[0].value;
+    bool is_product = x.kind == ast::ExprKind::binary && x.binary_op == ast::BinaryOp::multiply;
+    if (is_product && e.arguments.size() == 2 && e.arguments[1].name && e.arguments[1].name->text == "over")
+      return sum_of_product(e, callee_expr.span);
   }
   std::vector<CallArgument> arguments = evaluate_arguments(e.arguments);
   if (is_poison(callee)) return poison();

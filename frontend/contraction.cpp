@@ -1,23 +1,43 @@
-// Contractions: `sum(a * b * ..., over: D)` where D stands in at least two factors. The product is never made: factors are folded
-// from the left, and a dimension is summed away as soon as no later factor needs it. Factors need not have each other's
-// dimensions.
-#include <fmt/format.h>
-
+// Contractions: `sum(a * b * ..., over: D)` where D stands in at least two factors. The value is that of the product, reduced:
+// its dimensions, their order and the type are found as the products themselves would, except that factors need not have each
+// other's dimensions. But the product is never made: every factor's dimensions are known by their places in the whole product,
+// factors are folded from the left, and a dimension is summed away as soon as no later factor has it. Single numbers multiply
+// the sum.
 #include <algorithm>
+#include <numeric>
 
 #include "frontend/lowering.h"
 
 namespace nnc {
 
+/// A factor or a product in the tree of a product.
+struct ProductPart {
+  const ast::Expr* e = nullptr;
+  size_t left = 0, right = 0;                  ///< of a product: the parts it multiplies, which stand before it
+  bool is_product = false;                     ///< false also of a product of single numbers, which is a factor
+  Value value{};                               ///< of a factor
+  TensorValue type{};                          ///< dimensions and type; only a factor has a node
+  std::vector<int> from_left{}, from_right{};  ///< of a product: where the dimensions of `left` and `right` stand in it
+  std::vector<int> places{};  ///< of each dimension in the whole product; empty where nothing multiplies it into that
+};
+
 namespace {
 
-void flatten_product(const ast::Expr& e, std::vector<const ast::Expr*>& factors) {
-  if (e.kind == ast::ExprKind::binary && e.binary_op == ast::BinaryOp::multiply) {
-    flatten_product(*e.operands[0], factors);
-    flatten_product(*e.operands[1], factors);
-  } else {
-    factors.push_back(&e);
+void flatten_product(const ast::Expr& e, std::vector<ProductPart>& parts) {
+  ProductPart part{&e};
+  part.is_product = e.kind == ast::ExprKind::binary && e.binary_op == ast::BinaryOp::multiply;
+  if (part.is_product) {
+    flatten_product(*e.operands[0], parts);
+    part.left = parts.size() - 1;
+    flatten_product(*e.operands[1], parts);
+    part.right = parts.size() - 1;
   }
+  parts.push_back(std::move(part));
+}
+
+/// A number, of this moment or of the run; the value of a product that is not made is poison.
+bool is_single(const ProductPart& part) {
+  return part.value.is(ValueKind::number) || (part.value.is(ValueKind::tensor) && part.value.tensor.dims.empty());
 }
 
 bool has_dim(const Dims& dims, uint32_t id) {
@@ -26,97 +46,167 @@ bool has_dim(const Dims& dims, uint32_t id) {
 
 }  // namespace
 
-std::optional<Value> Lowering::try_contraction(const ast::Expr& product, const std::vector<uint32_t>& over, Span span) {
-  std::vector<const ast::Expr*> expressions;
-  flatten_product(product, expressions);
-  // Evaluated in any case: when this is no contraction, the product of the same values is returned for an ordinary reduction.
-  std::vector<Value> values;
-  for (const ast::Expr* e : expressions) values.push_back(evaluate(*e));
-  for (const Value& v : values)
-    if (is_poison(v)) return poison();
-  bool is_contraction = false;
-  for (uint32_t id : over) {
-    auto stands = std::count_if(values.begin(), values.end(),
-                                [&](const Value& v) { return v.is(ValueKind::tensor) && has_dim(v.tensor.dims, id); });
-    is_contraction = is_contraction || stands >= 2;
-  }
-  if (!is_contraction) return std::nullopt;
+Value Lowering::sum_of_product(const ast::Expr& e, Span name_span) {
+  std::vector<ProductPart> parts;
+  flatten_product(*e.arguments[0].value, parts);
+  bool is_poisoned = false;
+  for (ProductPart& part : parts)
+    if (!part.is_product) {
+      part.value = evaluate(*part.e);
+      is_poisoned = is_poisoned || is_poison(part.value);
+    }
+  const ast::Argument& named = e.arguments[1];
+  CallArgument over{"over", named.name->span, evaluate(*named.value), named.value.get(), named.value->span};
+  if (is_poisoned || is_poison(over.value)) return poison();
 
-  Value scale = Value::of_size(1);
-  Span scale_span;
-  std::vector<TensorValue> factors;
-  std::vector<Span> spans;
-  for (size_t i = 0; i < values.size(); ++i) {
-    bool is_scalar = !values[i].is(ValueKind::tensor) || values[i].tensor.dims.empty();
-    if (is_scalar) {
-      Span here = expressions[i]->span;
-      scale = scale_span.valid() ? combine(ast::BinaryOp::multiply, scale, values[i], span, scale_span, here) : values[i];
-      scale_span = scale_span.valid() ? join(scale_span, here) : here;
+  bool is_contraction = false;
+  for (const Value& v : over.value.is(ValueKind::tuple) ? over.value.items : std::vector<Value>{over.value}) {
+    if (!v.is(ValueKind::number) || !v.is_size) continue;
+    Dim d = dims_.to_dim(v.sum);
+    auto stands = std::count_if(parts.begin(), parts.end(), [&](const ProductPart& p) {
+      return !p.is_product && p.value.is(ValueKind::tensor) && has_dim(p.value.tensor.dims, d.id);
+    });
+    is_contraction = is_contraction || (d.named() && stands >= 2);
+  }
+
+  // The type of every product. Only products of one floating type are a contraction: in others each product rounds or wraps.
+  DType dtype = DType::f32;
+  bool is_uniform = is_contraction;
+  for (ProductPart& part : parts) {
+    if (!is_uniform) break;
+    if (!part.is_product) {
+      if (part.value.is(ValueKind::array)) {
+        std::optional<TensorValue> t = as_tensor(part.value, part.e->span);
+        if (!t) return poison();
+        part.value = Value::of(*t);
+      }
+      if (part.value.is(ValueKind::tensor)) part.type = part.value.tensor;
+      is_uniform = part.value.is(ValueKind::tensor) || part.value.is(ValueKind::number);
       continue;
     }
-    factors.push_back(values[i].tensor);
-    spans.push_back(expressions[i]->span);
-  }
-  if (is_poison(scale)) return poison();
-  TensorValue result = factors[0];
-  Span result_span = spans[0];
-  for (size_t i = 1; i < factors.size(); ++i) {
-    std::set<uint32_t> summed;
-    for (uint32_t id : over) {
-      bool later =
-          std::any_of(factors.begin() + int64_t(i) + 1, factors.end(), [&](const TensorValue& f) { return has_dim(f.dims, id); });
-      if (!later) summed.insert(id);
+    const ProductPart &a = parts[part.left], &b = parts[part.right];
+    if (is_single(a) && is_single(b)) {
+      part.is_product = false;
+      part.value = combine(ast::BinaryOp::multiply, a.value, b.value, part.e->span, a.e->span, b.e->span);
+      if (is_poison(part.value)) return poison();
+      if (part.value.is(ValueKind::tensor)) part.type = part.value.tensor;
+      continue;
     }
-    std::optional<TensorValue> next = contract(result, factors[i], summed, span, result_span, spans[i]);
-    if (!next) return poison();
-    result = *next;
-    result_span = join(result_span, spans[i]);
+    part.type.dtype = a.value.is(ValueKind::number)   ? arithmetic_type(b.type)
+                      : b.value.is(ValueKind::number) ? arithmetic_type(a.type)
+                                                      : common_type(a.type, b.type, false);
+    is_uniform = is_float(part.type.dtype);
+    dtype = part.type.dtype;
   }
-  if (!scale_span.valid()) return Value::of(result);
-  return combine(ast::BinaryOp::multiply, Value::of(result), scale, span, span, scale_span);
+  for (const ProductPart& part : parts) is_uniform = is_uniform && (!part.is_product || part.type.dtype == dtype);
+
+  BuiltinCall call{"sum", e.span, name_span, {{"", {}, {}, parts.back().e, parts.back().e->span}, over}};
+  if (!is_uniform) {  // made and reduced
+    for (ProductPart& part : parts) {
+      if (!part.is_product) continue;
+      const ProductPart &a = parts[part.left], &b = parts[part.right];
+      bool numbers = a.value.is(ValueKind::number) && b.value.is(ValueKind::number);
+      part.value = numbers ? combine(ast::BinaryOp::multiply, a.value, b.value, part.e->span, a.e->span, b.e->span)
+                           : combine_tensors(ast::BinaryOp::multiply, a.value, b.value, part.e->span, a.e->span, b.e->span,
+                                             is_contraction);
+      if (is_poison(part.value)) return poison();
+    }
+    call.arguments[0].value = std::move(parts.back().value);
+    return builtin_reduce(call);
+  }
+
+  for (ProductPart& part : parts) {
+    if (!part.is_product) continue;
+    const ProductPart &a = parts[part.left], &b = parts[part.right];
+    std::optional<Alignment> found = find_alignment(a.type, b.type, "`*`", part.e->span, a.e->span, b.e->span, true);
+    if (!found) return poison();
+    part.from_left = std::move(found->from_a);
+    part.from_right = std::move(found->from_b);
+    part.type.dims = std::move(found->dims);
+    part.type.free = (is_single(a) || a.type.free) && (is_single(b) || b.type.free);
+    part.type.span = place(part.e->span);
+  }
+  std::vector<int> indices;
+  if (!read_over(call, &over, parts.back().type, parts.back().e->span, indices)) return poison();
+  std::vector<bool> is_summed(parts.back().type.dims.size(), false);
+  for (int i : indices) is_summed[size_t(i)] = true;
+
+  // From the whole product down to its factors.
+  parts.back().places.resize(is_summed.size());
+  std::iota(parts.back().places.begin(), parts.back().places.end(), 0);
+  std::vector<const ProductPart*> numbers;
+  for (auto part = parts.rbegin(); part != parts.rend(); ++part) {
+    if (!part->is_product) continue;
+    for (int i : part->from_left) parts[part->left].places.push_back(part->places[size_t(i)]);
+    for (int i : part->from_right) parts[part->right].places.push_back(part->places[size_t(i)]);
+    for (size_t factor : {part->right, part->left})
+      if (is_single(parts[factor])) numbers.push_back(&parts[factor]);
+  }
+  std::optional<TensorValue> sum = contract(parts, is_summed, e.span);
+  if (!sum) return poison();
+  if (numbers.empty()) return Value::of(*sum);
+  std::reverse(numbers.begin(), numbers.end());
+  Value scale;
+  Span scale_span;
+  for (const ProductPart* n : numbers) {
+    Value v = n->value.is(ValueKind::tensor) ? Value::of(cast(n->type, dtype, n->e->span)) : n->value;
+    scale = scale_span.valid() ? combine(ast::BinaryOp::multiply, scale, v, e.span, scale_span, n->e->span) : v;
+    scale_span = scale_span.valid() ? join(scale_span, n->e->span) : n->e->span;
+    if (is_poison(scale)) return poison();
+  }
+  Value result = combine(ast::BinaryOp::multiply, Value::of(*sum), scale, e.span, e.span, scale_span);
+  if (result.is(ValueKind::tensor)) result.tensor.span = place(e.span);
+  return result;
 }
 
-std::optional<TensorValue> Lowering::contract(const TensorValue& a, const TensorValue& b, const std::set<uint32_t>& summed,
-                                              Span span, Span a_span, Span b_span) {
-  std::optional<std::vector<int>> pairs = pair_dimensions(a, b, "`*`", span, a_span, b_span);
-  if (!pairs) return std::nullopt;
-  auto is_summed = [&](const Dim& d) { return d.named() && summed.count(d.id) > 0; };
-  std::vector<int> lhs(a.dims.size()), rhs(b.dims.size()), out;
-  TensorValue result;
-  std::vector<int> labels_of_result;
-  for (size_t i = 0; i < a.dims.size(); ++i) {
-    lhs[size_t(axis_of(a.dims, int(i)))] = int(i);
-    if (!is_summed(a.dims[i])) {
-      result.dims.push_back(a.dims[i]);
-      labels_of_result.push_back(int(i));
+std::optional<TensorValue> Lowering::contract(const std::vector<ProductPart>& parts, const std::vector<bool>& is_summed,
+                                              Span span) {
+  const TensorValue& whole = parts.back().type;
+  std::vector<const ProductPart*> factors;
+  for (const ProductPart& part : parts)
+    if (!part.is_product && !part.places.empty()) factors.push_back(&part);
+  auto labels = [](const Dims& dims, const std::vector<int>& places) {
+    std::vector<int> result(dims.size());
+    for (size_t i = 0; i < dims.size(); ++i) result[size_t(axis_of(dims, int(i)))] = places[i];
+    return result;
+  };
+  auto among = [](const std::vector<int>& places, const std::vector<int>& all) {
+    std::vector<int> result;
+    for (int p : places) result.push_back(int(std::find(all.begin(), all.end(), p) - all.begin()));
+    return result;
+  };
+  TensorValue result = cast(factors[0]->type, whole.dtype, span);
+  std::vector<int> places = factors[0]->places;
+  for (size_t i = 1; i < factors.size(); ++i) {
+    TensorValue next = cast(factors[i]->type, whole.dtype, span);
+    auto stays = [&](int place) {
+      return !is_summed[size_t(place)] || std::any_of(factors.begin() + int64_t(i) + 1, factors.end(), [&](const ProductPart* f) {
+        return std::find(f->places.begin(), f->places.end(), place) != f->places.end();
+      });
+    };
+    std::vector<int> all = places, kept;
+    for (int p : factors[i]->places)
+      if (std::find(all.begin(), all.end(), p) == all.end()) all.push_back(p);
+    std::copy_if(all.begin(), all.end(), std::back_inserter(kept), stays);
+    bool sums = kept.size() < all.size();
+    bool nested = !sums && (all.size() == places.size() || all.size() == factors[i]->places.size());
+    if (i + 1 == factors.size()) std::sort(kept.begin(), kept.end());  // the order of the whole product
+    Dims dims;
+    for (int p : kept) dims.push_back(whole.dims[size_t(p)]);
+    if (!check_rows(dims, span)) return std::nullopt;
+    if (nested) {  // an ordinary product of aligned operands
+      NodeId x = places.empty() ? result.node : expand(result, among(places, kept), dims, span);
+      result.node = builder(span).mul(x, expand(next, among(factors[i]->places, kept), dims, span));
+    } else {
+      result.node = builder(span).contract(result.node, next.node, labels(result.dims, places),
+                                           labels(next.dims, factors[i]->places), labels(dims, kept));
     }
+    result.dims = std::move(dims);
+    places = std::move(kept);
   }
-  for (size_t j = 0; j < b.dims.size(); ++j) {
-    int label = (*pairs)[j] >= 0 ? (*pairs)[j] : int(a.dims.size() + j);
-    rhs[size_t(axis_of(b.dims, int(j)))] = label;
-    if ((*pairs)[j] < 0 && !is_summed(b.dims[j])) {
-      result.dims.push_back(b.dims[j]);
-      labels_of_result.push_back(label);
-    }
-  }
-  if (!check_rows(result.dims, span)) return std::nullopt;
-  out.resize(result.dims.size());
-  for (size_t k = 0; k < result.dims.size(); ++k) out[size_t(axis_of(result.dims, int(k)))] = labels_of_result[k];
-  result.dtype = a.dtype == DType::f64 || b.dtype == DType::f64 ? DType::f64 : DType::f32;
-  NodeId x = cast(a, result.dtype, span).node, y = cast(b, result.dtype, span).node;
-  bool sums = result.dims.size() < a.dims.size() + size_t(std::count(pairs->begin(), pairs->end(), -1));
-  bool nested = !sums && (result.dims.size() == a.dims.size() || result.dims.size() == b.dims.size());
-  if (nested) {  // an ordinary product of aligned operands
-    TensorValue left = a, right = b;
-    left.node = x;
-    right.node = y;
-    std::optional<Aligned> aligned = align(left, right, "`*`", span, a_span, b_span);
-    if (!aligned) return std::nullopt;
-    result.node = builder(span).mul(aligned->a, aligned->b);
-    result.dims = aligned->dims;
-  } else {
-    result.node = builder(span).contract(x, y, lhs, rhs, out);
-  }
+  result.dtype = whole.dtype;
+  result.is_class = false;
+  result.free = false;
   result.span = place(span);
   return result;
 }

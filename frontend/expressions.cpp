@@ -280,7 +280,8 @@ Value Lowering::combine_numbers(ast::BinaryOp op, const Value& a, const Value& b
   NNC_UNREACHABLE("operator on numbers");
 }
 
-Value Lowering::combine_tensors(ast::BinaryOp op, const Value& a, const Value& b, Span span, Span a_span, Span b_span) {
+Value Lowering::combine_tensors(ast::BinaryOp op, const Value& a, const Value& b, Span span, Span a_span, Span b_span,
+                                bool pairs_freely) {
   using B = ast::BinaryOp;
   if (op == B::power) return power(a, b, span, a_span, b_span);
   // A number takes the type of the tensor beside it.
@@ -298,7 +299,7 @@ Value Lowering::combine_tensors(ast::BinaryOp op, const Value& a, const Value& b
   TensorValue left = cast(*x, dtype, span), right = cast(*y, dtype, span);
   left.free = x->free;
   right.free = y->free;
-  std::optional<Aligned> aligned = align(left, right, symbol(op), span, a_span, b_span);
+  std::optional<Aligned> aligned = align(left, right, symbol(op), span, a_span, b_span, pairs_freely);
   if (!aligned) return poison();
   Builder builder_here = builder(span);
   auto make = [&](Op o) { return builder_here.binary(o, aligned->a, aligned->b); };

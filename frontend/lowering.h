@@ -56,6 +56,8 @@ struct BuiltinCall {
   std::vector<CallArgument> arguments;
 };
 
+struct ProductPart;  // contraction.cpp
+
 struct LoweringOptions {
   bool training = false;
 };
@@ -114,7 +116,8 @@ class Lowering {
   Value evaluate_operator(const ast::Expr& e);
   Value combine(ast::BinaryOp op, const Value& a, const Value& b, Span span, Span a_span, Span b_span);
   Value combine_numbers(ast::BinaryOp op, const Value& a, const Value& b, Span span);
-  Value combine_tensors(ast::BinaryOp op, const Value& a, const Value& b, Span span, Span a_span, Span b_span);
+  Value combine_tensors(ast::BinaryOp op, const Value& a, const Value& b, Span span, Span a_span, Span b_span,
+                        bool pairs_freely = false);
   Value power(const Value& a, const Value& b, Span span, Span a_span, Span b_span);
   Value negate(const Value& v, Span span);
   Value evaluate_if(const ast::Expr& e);
@@ -147,13 +150,20 @@ class Lowering {
   std::optional<std::vector<int>> pair_dimensions(const TensorValue& a, const TensorValue& b, std::string_view what, Span span,
                                                   Span a_span, Span b_span);
   bool check_distinct(const TensorValue& t, std::string_view what, Span span);
-  /// Common dimensions of two operands and the operands brought into them; E0106 if neither has all.
+  /// Common dimensions of two operands, and where each of theirs stands among them. E0106 if neither has all, unless they pair freely.
+  struct Alignment {
+    Dims dims;
+    std::vector<int> from_a, from_b;
+  };
+  std::optional<Alignment> find_alignment(const TensorValue& a, const TensorValue& b, std::string_view what, Span span, Span a_span,
+                                          Span b_span, bool pairs_freely = false);
+  /// The same with the operands brought into them.
   struct Aligned {
     NodeId a, b;
     Dims dims;
   };
   std::optional<Aligned> align(const TensorValue& a, const TensorValue& b, std::string_view what, Span span, Span a_span,
-                               Span b_span);
+                               Span b_span, bool pairs_freely = false);
   /// `t` repeated over `dims`; from[i] is the index in dims of t's dimension i.
   NodeId expand(const TensorValue& t, const std::vector<int>& from, const Dims& dims, Span span);
   TensorValue reorder(const TensorValue& t, const std::vector<int>& order, Span span);  ///< new index i is old index order[i]
@@ -161,9 +171,8 @@ class Lowering {
   DType common_type(const TensorValue& a, const TensorValue& b, bool compare) const;
 
   // --- contraction.cpp, selection.cpp ---
-  std::optional<Value> try_contraction(const ast::Expr& product, const std::vector<uint32_t>& over, Span span);
-  std::optional<TensorValue> contract(const TensorValue& a, const TensorValue& b, const std::set<uint32_t>& summed, Span span,
-                                      Span a_span, Span b_span);
+  Value sum_of_product(const ast::Expr& e, Span name_span);
+  std::optional<TensorValue> contract(const std::vector<ProductPart>& parts, const std::vector<bool>& is_summed, Span span);
   Value select(const TensorValue& t, const ast::Expr& e);
   std::optional<TensorValue> select_one(const TensorValue& t, const ast::Selector& s, Span span, Span value_span);
   std::optional<TensorValue> gather(const TensorValue& t, int index, const TensorValue& by, Span span, Span selector_span);
