@@ -203,7 +203,13 @@ Value Lowering::combine(ast::BinaryOp op, const Value& a, const Value& b, Span s
           if (quotient) sum = *quotient;
       }
       if ((op < ast::BinaryOp::divide || quotient) && dims_.evaluate(sum)) {
-        Value v = Value::of_number(0);
+        double number = 0;  // what it is where the rows cancel; where they do not, nobody asks
+        for (const DimTerm& t : sum) {
+          double product = double(t.factor);
+          for (uint32_t atom : t.atoms) product *= double(dims_.extent(atom).size);
+          number += product;
+        }
+        Value v = Value::of_number(number);
         v.is_size = true;
         v.sum = sum;
         return v;
