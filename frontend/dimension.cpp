@@ -40,6 +40,9 @@ int64_t limited_product(int64_t a, int64_t b) {
   return std::clamp(product, -most, most);
 }
 
+/// The one quotient that 64 bits do not hold.
+bool overflows(int64_t a, int64_t b) { return a == INT64_MIN && b == -1; }
+
 int64_t floor_divide(int64_t a, int64_t b) { return a / b - ((a % b != 0) && ((a < 0) != (b < 0))); }
 
 }  // namespace
@@ -47,7 +50,7 @@ int64_t floor_divide(int64_t a, int64_t b) { return a / b - ((a % b != 0) && ((a
 DimSum add(const DimSum& a, const DimSum& b, int64_t factor) {
   DimSum terms = a;
   for (DimTerm t : b) {
-    t.factor *= factor;
+    if (__builtin_mul_overflow(t.factor, factor, &t.factor)) t.factor = INT64_MAX;  // as in multiply()
     terms.push_back(std::move(t));
   }
   return normalised(std::move(terms));
@@ -101,7 +104,7 @@ std::optional<DimSum> DimTable::divide(const DimSum& a, const DimSum& b, bool fl
   if (b.empty()) return std::nullopt;
   if (is_constant(a) && is_constant(b)) {
     int64_t x = constant_of(a), y = constant_of(b);
-    if (!floor && x % y != 0) return std::nullopt;
+    if (overflows(x, y) || (!floor && x % y != 0)) return std::nullopt;
     return number_sum(floor_divide(x, y));
   }
   if (b.size() == 1) {  // cancel term by term
@@ -109,7 +112,7 @@ std::optional<DimSum> DimTable::divide(const DimSum& a, const DimSum& b, bool fl
     bool cancels = true;
     for (const DimTerm& t : a) {
       DimTerm quotient{{}, 0};
-      cancels = cancels && t.factor % b[0].factor == 0 &&
+      cancels = cancels && !overflows(t.factor, b[0].factor) && t.factor % b[0].factor == 0 &&
                 std::includes(t.atoms.begin(), t.atoms.end(), b[0].atoms.begin(), b[0].atoms.end());
       if (!cancels) break;
       quotient.factor = t.factor / b[0].factor;

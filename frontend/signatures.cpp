@@ -355,16 +355,20 @@ bool Lowering::bind_tensor(const ast::Parameter& p, const CallArgument& argument
           }
           uint32_t id = dims_.make(dims_.show(d), d.extent, d.origin, frame_->id, dims_.to_sum(d));
           names.push_back({id, d.extent, d.origin});
+          binding.nameless.insert(id);
         }
         frame_->ellipsis = names;
         binding.ellipsis_by = {&kept, argument.span, false, false, {}, subject};
       } else {
         bool fits = passed.size() == frame_->ellipsis->size();
         for (size_t k = 0; fits && k < passed.size(); ++k) {
-          Dim& d = (*frame_->ellipsis)[k];
-          bool is_anonymous = d.named() && dims_.outer(d.id) && is_constant(*dims_.outer(d.id));
-          fits = d.extent == passed[k].extent && (is_anonymous || !passed[k].named() || passed[k].id == d.id);
-          if (fits && is_anonymous && passed[k].named() && passed[k].id != d.id) dims_.set_outer(d.id, dims_.to_sum(passed[k]));
+          const Dim& d = (*frame_->ellipsis)[k];
+          // A nameless one goes by the name that a later argument gives it, and from then on by no other.
+          bool is_own = binding.nameless.count(d.id) > 0;
+          const DimSum name = is_own ? *dims_.outer(d.id) : dims_.to_sum(d);
+          bool takes_name = is_own && is_constant(name) && passed[k].named();
+          fits = d.extent == passed[k].extent && (takes_name || !passed[k].named() || name == dims_.to_sum(passed[k]));
+          if (fits && takes_name) dims_.set_outer(d.id, dims_.to_sum(passed[k]));
         }
         if (!fits) {
           Diagnostic& d = error(

@@ -18,6 +18,18 @@ TEST_CASE("products and sums of dimensions have one form", "[frontend][dimension
   CHECK(t.evaluate(four_h) == Extent{24, false});
 }
 
+TEST_CASE("a quotient or difference beyond 64 bits is none, or as large as can be", "[frontend][dimension]") {
+  DimTable t;
+  uint32_t h = t.make("H", {6, false}, {}, 0);
+  const DimSum least = number_sum(INT64_MIN), opposite = number_sum(-1);
+  CHECK(!t.divide(least, opposite, false));
+  CHECK(!t.divide(least, opposite, true));
+  CHECK(t.divide(least, number_sum(-2), false) == number_sum(int64_t(1) << 62));
+  // Nothing cancels; as a size it is as large as any.
+  CHECK(t.divide(multiply(least, atom_sum(h)), multiply(opposite, atom_sum(h)), true) != number_sum(INT64_MIN));
+  CHECK(add({}, least, -1) == number_sum(INT64_MAX));
+}
+
 TEST_CASE("division cancels where it can and is a name of its own otherwise", "[frontend][dimension]") {
   DimTable t;
   uint32_t h = t.make("H", {6, false}, {}, 0), c = t.make("C", {12, false}, {}, 0);

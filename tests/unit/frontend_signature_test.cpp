@@ -455,7 +455,13 @@ test "t" { let y = f(zeros([2, 3]), zeros([4, 3]))
        "  label `zeros([2, 3])`: [2, 3], from `zeros([2, 3])` at t.nn:3"},
       {R"(fn f(a[..., N], b[..., M]) { a }
 test "t" { dim P = 2, Q = 2
- let y = f(zeros([P, 3]), zeros([Q, 3]))
+ let y = f(zeros([P, 3]), zeros([Q, 3])) }
+)",
+       "E0102 `zeros([Q, 3])`: `f` needs the same leading dimensions in `zeros([P, 3])` and `zeros([Q, 3])`: [P] against [Q]\n"
+       "  label `zeros([Q, 3])`: [Q, 3], from `zeros([Q, 3])` at t.nn:3\n"
+       "  label `zeros([P, 3])`: [P, 3], from `zeros([P, 3])` at t.nn:3"},
+      {R"(fn f(a[..., N], b[..., M]) { a }
+test "t" { dim P = 2, Q = 2
  let z = f(zeros([2, 3]), zeros([P, 3]))
  let v = f(zeros([P, 3]), zeros([2, 3]))
  let w = f(zeros([2, 3]), zeros([2, 3])) }
