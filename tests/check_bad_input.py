@@ -600,7 +600,7 @@ class Outputs(BadInput):
     def test_why_standard_output_could_not_be_written(self):
         """The first failure's reason, however much has happened since."""
         commands = [("train", DIGITS, "--json", "--epochs", 3, "--out", "w.safetensors"), ("train", DIGITS, "--quiet", "--epochs", 1), ("ir", DIGITS, "--stage", "llvm"),
-                    ("explain", "E0103"), ("explain", DIGITS), ("explain", DIGITS, "--json"), ("--help",)]
+                    ("explain", "E0103"), ("explain", EXAMPLES / "regression.nn"), ("explain", DIGITS, "--json"), ("--help",)]
         for arguments in commands:
             with self.subTest(arguments=arguments):
                 if os.path.exists("/dev/full"):
