@@ -2,6 +2,7 @@
 // parameter too.
 #include <algorithm>
 #include <cstdio>
+#include <set>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -34,10 +35,11 @@ Tensor read_array(const std::string& name, const std::string& path) {
                   names.empty() ? "" : fmt::format("it has {}", fmt::join(names, ", ")));
 }
 
-/// As the graph takes it: integers may become floats or other integers that hold them, floats never integers.
-Tensor converted(Tensor value, DType to, const std::string& name) {
+/// As the graph takes it: integers may become floats or other integers that hold them, floats never integers; but the numbers of
+/// a csv are of no type, and whole ones may become integers.
+Tensor converted(Tensor value, DType to, const std::string& name, bool from_csv = false) {
   if (value.dtype == to) return value;
-  if (is_float(value.dtype) && !is_float(to))
+  if (is_float(value.dtype) && !is_float(to) && !from_csv)
     throw UserError(Code::E0406, fmt::format("`{}` holds {}, but {} is needed", name, dtype_name(value.dtype), dtype_name(to)),
                     "the command line", "save integers");
   for (double& v : value.values) {
@@ -86,10 +88,12 @@ int run(Session& session, const RunOptions& o) {
                                        {"--seed", o.common.seed.has_value()}});
   std::vector<std::string> read{o.common.file, o.weights, o.grad == "ones" ? "" : o.grad};
   std::map<std::string, Tensor> given;
+  std::set<std::string> tables;  // inputs that stand in csv files
   std::vector<ArgumentSpec> actual;
   for (const std::string& text : o.inputs) {
     auto [name, path] = split_option("--input", text, "NAME=FILE");
     read.push_back(path);
+    if (guess_source_kind(path) == SourceKind::csv) tables.insert(name);
     Tensor value = read_array(name, path);
     ArgumentSpec spec;
     spec.name = name;
@@ -145,7 +149,7 @@ int run(Session& session, const RunOptions& o) {
       throw UserError(Code::E0511,
                       fmt::format("`{}` is {} in the file, {} is needed", name, shape_text(it->second.shape), to_string(n.type)),
                       name == seed_input ? o.grad : o.common.file);
-    bindings.inputs[name] = converted(it->second, n.type.dtype, name);
+    bindings.inputs[name] = converted(it->second, n.type.dtype, name, tables.count(name) > 0);
   }
   bindings.rows = std::max<int64_t>(rows, rows == 0 ? 0 : 1);
   for (const auto& [name, value] : given)
@@ -174,7 +178,7 @@ int run(Session& session, const RunOptions& o) {
         problem.notes.push_back(fmt::format("shape: `{}` is {} in the file, {} in the graph", p.name,
                                             shape_text(it->second.shape), shape_text(shape)));
       else
-        bindings.persistents[p.name] = converted(it->second, p.type.dtype, p.name);
+        bindings.persistents[p.name] = converted(it->second, p.type.dtype, p.name, tables.count(p.name) > 0);
       continue;
     }
     if (!o.weights.empty()) {
