@@ -100,6 +100,7 @@ class CauseNamer {
     ValuePlace at = find_origin(graph_, values, *end);
     result.cause = describe_origin(graph_, values, at, sources_, part_of(at.node, update));
     const Node& n = graph_[at.node];
+    result.in_data = n.op == Op::input;
     bool of_a_row = n.type.rank() > 0 && n.type.shape[0] == Extent{1, true};
     size_t row = of_a_row ? size_t(index_of(at.element, values[at.node.value].shape)[0]) : 0;
     if (of_a_row && row < batch_rows.size())
@@ -216,7 +217,8 @@ Diagnostic describe_divergence(const StepRunner& runner, const Trainer& trainer,
                                   at.step - found->step - 1));
   if (!found) d.notes.push_back("the search for the operation that it came from was interrupted");
   if (!saved.empty()) d.notes.push_back(fmt::format("the last finite state (step {}) is saved in {}", saved_step, saved));
-  d.help.push_back("a smaller learning rate often helps: `--set using.lr=...`");
+  d.help.push_back(found && found->in_data ? "the data is not finite: leave such rows out, or write a number there"
+                                           : "a smaller learning rate often helps: `--set using.lr=...`");
   return d;
 }
 

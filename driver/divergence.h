@@ -17,6 +17,7 @@ namespace nnc {
 struct Divergence {
   std::string cause;             ///< "`log` at net.nn:9 received 0 at [17, 3]"; "" if it was not found
   std::string row;               ///< which row of the data that element is of, as a sentence; "" if it is of none
+  bool in_data = false;          ///< the cause is a value of a data field
   int64_t step = 0;              ///< updates done before the step in which the cause stands
   std::vector<std::byte> state;  ///< the runner's persistents after `step` updates: the last in which everything is finite
 };

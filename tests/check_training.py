@@ -342,6 +342,25 @@ train {
                 place = given.format(self.line(file, "let b"))
                 self.check_divergence(file, f"loss became {loss} at epoch 1, step 7: {place} at [1, 1]", row, good=6)
 
+    def test_in_the_data(self):
+        file = self.write("data.nn", """data d { x[2] = csv("d.csv") }
+model M(x[B, 2]) -> [B] { (x |> Dense(1)) as [B] }
+train {
+  data d, batch: 4
+  minimize mean(M(x))
+  using sgd(lr: 0.01)
+  epochs 1
+}
+""")
+        for value in ("inf", "-inf"):
+            with self.subTest(value=value):
+                self.write("d.csv", "".join(f"{i},{value if i == 6 else 1}\n" for i in range(12)))
+                run = self.run_nnc("train", file, "--no-shuffle", "--quiet", "--out", "w.safetensors")
+                self.assertIn(f"at epoch 1, step 2: `x` is {value} at [2, 1]\n", run.stderr)
+                self.assertIn("[2, ...] is of row 7 of the data, counted from 1", run.stderr)
+                self.assertIn("help: the data is not finite", run.stderr)
+                self.assertNotIn("learning rate", run.stderr)
+
     def test_with_several_threads(self):
         file = self.diverging("let b = log(x)\n  sum(b * w, over: Two)")
         for threads in (2, 5):
