@@ -88,8 +88,11 @@ void TrainRun::on_step(const StepRecord& r) {
     Json line;
     line["step"] = r.step;
     line["epoch"] = r.epoch + 1;
-    for (size_t i = 0; i < r.results.size(); ++i) line[runner_.program().results[i]] = json_number(double(r.results[i]));
-    for (size_t o = 0; o < values_.size(); ++o) line[runner_.program().outputs[o].name] = json_value(values_[o]);
+    const int64_t every = session_.module->train().report_every;
+    const bool reports = every <= 1 || r.step % every == 0;
+    for (size_t i = 0; i < r.results.size(); ++i)
+      if (const std::string& name = runner_.program().results[i]; reports || name == "loss") line[name] = json_number(double(r.results[i]));
+    for (size_t o = 0; o < values_.size() && reports; ++o) line[runner_.program().outputs[o].name] = json_value(values_[o]);
     if (!options_.rate.outputs.empty()) {
       Bindings bindings;
       for (size_t i = 0; i < r.scalars.size(); ++i) bindings.scalars[runner_.program().scalars[i]] = double(r.scalars[i]);

@@ -176,6 +176,7 @@ TrainSpec Lowering::evaluate_train_spec() {
     spec.batch = *n;
   if (std::optional<int64_t> n = set("seed", 0)) spec.seed = uint64_t(*n);
   if (std::optional<int64_t> n = set("save.every", 1)) spec.save_every = *n;
+  if (std::optional<int64_t> n = set("report.every", 1)) spec.report_every = *n;
   if (std::optional<int64_t> n = set("epochs", 0)) {
     spec.epochs = *n;
     spec.steps = 0;

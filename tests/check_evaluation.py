@@ -254,6 +254,15 @@ class EveryReport(Table):
                     self.assertAlmostEqual(epoch["confusion"][i][j], mean, places=6)
         self.assertEqual(self.evaluated(file), trained[-1]["test"])
 
+    def test_not_in_every_step(self):
+        written = {**self.CLASSES, "reports": self.CLASSES["reports"] + ", every: 3"}
+        for every, reports, options in ((3, written, ()), (2, written, ("--set", "report.every=2")), (4, self.CLASSES, ("--set", "report.every=4"))):
+            with self.subTest(every=every, options=options):
+                trained = self.epochs(self.net(length="epochs 2", **reports), "--log", "run.jsonl", *options)
+                for line in self.log("run.jsonl"):
+                    self.assertEqual(self.KEYS & set(line), self.KEYS if line["step"] % every == 0 else {"loss"})
+                self.assertEqual(trained, self.epochs(self.net(length="epochs 2", **self.CLASSES)), "an epoch's line is of all its steps")
+
     def test_looking_changes_no_bit(self):
         file = self.net(length="epochs 3", **self.CLASSES)
         self.epochs(file, "--log", "run.jsonl")
