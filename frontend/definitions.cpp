@@ -276,7 +276,7 @@ void Lowering::try_call(const Definition& d) {
   FrameScope scope(*this, frame);
   std::vector<CallArgument> statics, arguments;
   std::map<std::string, uint32_t> ids;
-  const std::set<std::string> fixed = fixed_names(program_, d);
+  std::optional<std::set<std::string>> fixed;
   auto add = [&](const ast::Parameter& p, bool is_static) {
     if (!p.dims && !p.type && !p.name.is_capitalised()) is_open_ = true;  // a caller may give anything
     if (p.default_value && !p.dims) return true;
@@ -287,7 +287,8 @@ void Lowering::try_call(const Definition& d) {
       c.value = Value::of_size(is_static ? trial_static_ : size_of(p.name.text));
       sizes[p.name.text] = trial_static_;
     } else if (!p.dims && (is_static || !p.type)) {
-      if (is_static || fixed.count(p.name.text)) return false;  // nothing is known of it
+      if (!is_static && !fixed) fixed = fixed_names(program_, d);
+      if (is_static || fixed->count(p.name.text)) return false;  // nothing is known of it
       c.value = Value::of(constant(0.5, DType::f32, {}, p.span));
     } else {
       TensorValue t;

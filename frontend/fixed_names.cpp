@@ -15,17 +15,19 @@ namespace nnc {
 
 namespace {
 
+constexpr size_t max_definitions = 128;  // what is called beyond asks for all that it is given; calls go no deeper than 120
+
 class FixedNames {
  public:
   explicit FixedNames(const Program& program) : program_(program) {}
 
   std::set<std::string> find(const Definition& d) {
     names_[&d];
+    order_ = {&d};
+    for (size_t i = 0; i < order_.size(); ++i) visit(*order_[i]);  // finds what is called
     do {
       has_changed_ = false;
-      std::vector<const Definition*> known;
-      for (const auto& [definition, names] : names_) known.push_back(definition);
-      for (const Definition* k : known) visit(*k);
+      for (size_t i = order_.size(); i-- > 0;) visit(*order_[i]);  // the called before their callers: few rounds
     } while (has_changed_);
     return names_[&d];
   }
@@ -119,11 +121,14 @@ class FixedNames {
 
   void visit_arguments(const Definition& d, const std::vector<ast::Parameter>& parameters,
                        const std::vector<ast::Argument>& arguments, bool* piped, bool fixed) {
-    auto [known, is_new] = names_.try_emplace(&d);
-    has_changed_ = has_changed_ || is_new;
-    const std::set<std::string> names = known->second;  // a copy: the walk may add to it
+    bool is_known = names_.count(&d) > 0, is_beyond = !is_known && order_.size() >= max_definitions;
+    if (!is_known && !is_beyond) {
+      order_.push_back(&d);
+      has_changed_ = true;
+    }
+    const std::set<std::string> names = is_beyond ? std::set<std::string>{} : names_[&d];  // a copy: the walk may add to it
     auto is_parameter_fixed = [&](size_t place) {
-      return place >= parameters.size() || names.count(parameters[place].name.text) > 0;
+      return is_beyond || place >= parameters.size() || names.count(parameters[place].name.text) > 0;
     };
     std::vector<CallArgument> given(piped ? 1 : 0);  // what arrives is the first by place
     for (const ast::Argument& a : arguments) given.emplace_back().name = written_name(a);
@@ -134,7 +139,8 @@ class FixedNames {
   }
 
   const Program& program_;
-  std::map<const Definition*, std::set<std::string>> names_;  // of the definitions come to; the order plays no part
+  std::map<const Definition*, std::set<std::string>> names_;  // of the definitions come to; looked up, never iterated
+  std::vector<const Definition*> order_;                      // as they were come to
   const Definition* current_ = nullptr;
   std::set<std::string> locals_;
   bool has_changed_ = false;

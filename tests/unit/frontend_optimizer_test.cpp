@@ -1,6 +1,8 @@
 // What stands after `using`, what an optimizer may do, and parameters that no gradient reaches.
 #include <fmt/format.h>
 
+#include <chrono>
+
 #include "tests/unit/frontend_said.h"
 
 namespace nnc::frontend_tests {
@@ -322,6 +324,14 @@ TEST_CASE("numbers that a fn asks for at compile time are no scalars, wherever t
   CHECK(scalars_of("my(lr: mine(half(0.1), half(8)))") == S{"using.lr.rate.x 0.1"});
   CHECK(scalars_of("my(lr: again(1, 0.1))") == S{"using.lr 0"});
   CHECK(scalars_of("my(lr: 0.1, decay: constant(0.5))") == S{"using.lr 0.1"});
+}
+
+TEST_CASE("a long chain of fns that nobody calls is looked through quickly", "[frontend][optimizer]") {
+  std::string chain;
+  for (int i = 0; i < 1000; ++i) chain += fmt::format("fn f{}(x, k) {{ f{}(x, k) }}\n", i, i + 1);
+  auto begin = std::chrono::steady_clock::now();
+  CHECK(load(chain + "fn f1000(x, k) { if k > 2 { x } else { 2 * x } }").errors().empty());
+  CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(20));  // a fraction of a second; without a bound, minutes
 }
 
 TEST_CASE("a default that looks at the parameter is a number of its own for each", "[frontend][optimizer]") {
