@@ -11,6 +11,7 @@
 
 #include "base/check.h"
 #include "driver/commands.h"
+#include "driver/data.h"
 #include "driver/graph_file.h"
 #include "driver/index_bounds.h"
 #include "driver/outputs.h"
@@ -35,7 +36,8 @@ FieldRequest request_of(const ArgumentSpec& input, const std::string& path, cons
   FieldRequest r;
   r.name = input.name;
   r.path = path;
-  r.kind = guess_source_kind(path);
+  auto field = std::ranges::find(spec.data.fields, input.field, &FieldSpec::name);
+  r.kind = field == spec.data.fields.end() ? guess_source_kind(path) : guess_source_kind(path, declared_kind(*field));
   r.dtype = input.type.dtype;
   r.classes = input.classes;
   int64_t values = 1;

@@ -10,6 +10,7 @@
 
 #include "base/check.h"
 #include "base/diagnostics.h"
+#include "runtime/file_bytes.h"
 
 namespace nnc {
 namespace {
@@ -84,7 +85,8 @@ Tensor to_tensor(const TensorView& view, const std::string& path) {
       int64_t v = 0;
       std::memcpy(&v, view.data + i * sizeof v, sizeof v);
       if (double held = double(v); held < 0x1p63 && int64_t(held) == v) continue;
-      throw UserError(Code::E0410, fmt::format("element {} of `{}` is {}, which 64 bits of float do not hold", i, view.name, v),
+      throw UserError(Code::E0410, fmt::format("element {} of `{}` is {}, which 64 bits of float do not hold", i,
+                                               view.name.empty() ? file_name(path) : view.name, v),
                       path, "whole numbers beyond 2^53 are taken only where a 64-bit float equals them");
     }
   return {view.dtype, view.shape, to_numbers(view.data, view.element_count(), view.dtype)};

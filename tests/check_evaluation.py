@@ -219,11 +219,17 @@ class Replacements(Table):
     def test_names_that_say_no_kind(self):
         file = self.net()
         expected = self.epochs(file)
+
+        def predicted(name):
+            return self.nnc("predict", file, "--weights", "w.safetensors", "--input", f"x={name}").stdout
+        rows = predicted("t.csv")
+        self.assertEqual(len(rows.splitlines()), ROWS)
         for name in ("T.CSV", "t.data", "t", "t.DATA.gz"):
             with self.subTest(name=name):
                 text = (self.folder / "t.csv").read_bytes()
                 self.write(name, gzip.compress(text) if name.endswith("gz") else text)
                 self.assertEqual(self.epochs(file, *(option for field in "xyk" for option in ("--data", f"{field}={name}"))), expected)
+                self.assertEqual(predicted(name), rows)
 
 
 class EveryReport(Table):
