@@ -15,6 +15,7 @@ struct ProductPart {
   const ast::Expr* e = nullptr;
   size_t left = 0, right = 0;                  ///< of a product: the parts it multiplies, which stand before it
   bool is_product = false;                     ///< false also of a product of single numbers, which is a factor
+  bool is_bad = false;                         ///< a product whose operands do not align, or of one such
   Value value{};                               ///< of a factor
   TensorValue type{};                          ///< dimensions and type; only a factor has a node
   std::vector<int> from_left{}, from_right{};  ///< of a product: where the dimensions of `left` and `right` stand in it
@@ -77,7 +78,8 @@ Value Lowering::sum_of_product(const ast::Expr& e, Span name_span) {
     if (!part.is_product) {
       if (part.value.is(ValueKind::array)) {
         std::optional<TensorValue> t = as_tensor(part.value, part.e->span);
-        if (!t) return poison();
+        is_uniform = t.has_value();
+        if (!t) break;
         part.value = Value::of(*t);
       }
       if (part.value.is(ValueKind::tensor)) part.type = part.value.tensor;
@@ -86,9 +88,9 @@ Value Lowering::sum_of_product(const ast::Expr& e, Span name_span) {
     }
     const ProductPart &a = parts[part.left], &b = parts[part.right];
     if (is_single(a) && is_single(b)) {
-      part.is_product = false;
       part.value = combine(ast::BinaryOp::multiply, a.value, b.value, part.e->span, a.e->span, b.e->span);
-      if (is_poison(part.value)) return poison();
+      is_uniform = !is_poison(part.value);
+      part.is_product = !is_uniform;
       if (part.value.is(ValueKind::tensor)) part.type = part.value.tensor;
       continue;
     }
@@ -105,12 +107,14 @@ Value Lowering::sum_of_product(const ast::Expr& e, Span name_span) {
     for (ProductPart& part : parts) {
       if (!part.is_product) continue;
       const ProductPart &a = parts[part.left], &b = parts[part.right];
+      part.value = poison();
+      if (is_poison(a.value) || is_poison(b.value)) continue;  // errors of other parts are reported too
       bool numbers = a.value.is(ValueKind::number) && b.value.is(ValueKind::number);
       part.value = numbers ? combine(ast::BinaryOp::multiply, a.value, b.value, part.e->span, a.e->span, b.e->span)
                            : combine_tensors(ast::BinaryOp::multiply, a.value, b.value, part.e->span, a.e->span, b.e->span,
                                              is_contraction);
-      if (is_poison(part.value)) return poison();
     }
+    if (is_poison(parts.back().value)) return poison();
     call.arguments[0].value = std::move(parts.back().value);
     return builtin_reduce(call);
   }
@@ -118,14 +122,18 @@ Value Lowering::sum_of_product(const ast::Expr& e, Span name_span) {
   for (ProductPart& part : parts) {
     if (!part.is_product) continue;
     const ProductPart &a = parts[part.left], &b = parts[part.right];
+    part.is_bad = a.is_bad || b.is_bad;
+    if (part.is_bad) continue;
     std::optional<Alignment> found = find_alignment(a.type, b.type, "`*`", part.e->span, a.e->span, b.e->span, true);
-    if (!found) return poison();
+    part.is_bad = !found;
+    if (part.is_bad) continue;
     part.from_left = std::move(found->from_a);
     part.from_right = std::move(found->from_b);
     part.type.dims = std::move(found->dims);
     part.type.free = (is_single(a) || a.type.free) && (is_single(b) || b.type.free);
     part.type.span = place(part.e->span);
   }
+  if (parts.back().is_bad) return poison();
   std::vector<int> indices;
   if (!read_over(call, &over, parts.back().type, parts.back().e->span, indices)) return poison();
   std::vector<bool> is_summed(parts.back().type.dims.size(), false);

@@ -110,7 +110,7 @@ Outcome evaluate(const RandomProduct& product, const std::string& body) {
 
 TEST_CASE("a sum of a product is the product, summed", "[frontend][language]") {
   int64_t contractions = 0, values = 0, errors = 0;
-  for (uint64_t seed = 0; seed < 600; ++seed) {
+  for (uint64_t seed = 0; seed < 1000; ++seed) {
     RandomProduct p(seed);
     Outcome direct = evaluate(p, fmt::format("sum({}, over: {})", p.product, p.over));
     Outcome reference = evaluate(p, fmt::format("let p = {}\n sum(p, over: {})", p.product, p.over));
@@ -130,6 +130,15 @@ TEST_CASE("a sum of a product is the product, summed", "[frontend][language]") {
   CHECK(contractions >= 20);
   CHECK(values >= 50);
   CHECK(errors >= 20);
+}
+
+TEST_CASE("every product that does not align is reported", "[frontend][language]") {
+  Loaded l = load(R"(dim Q = 3
+fn f(a[2, 4, Q], b[4], c[Q, 4, 2], d[Q, 4]) { sum(a * b * (c * d), over: Q) }
+test "t" { let y = f(zeros([2, 4, 3]), zeros([4]), zeros([3, 4, 2]), zeros([3, 4])) }
+)");
+  CHECK(std::count_if(l.diagnostics.items().begin(), l.diagnostics.items().end(),
+                      [](const Diagnostic& d) { return d.code == Code::E0101; }) == 2);
 }
 
 }  // namespace
