@@ -168,7 +168,9 @@ TrainingGraphs make_training_graphs(Session& session) {
 
 Program make_program(Graph graph, const std::string& name, int64_t rows, const Target& target, const Layouts& layouts) {
   optimize_graph(graph);
-  return build_program(graph, {name, rows, target, layouts});
+  LowerOptions options{name, rows, target, layouts};
+  options.typed_scalars = true;
+  return build_program(graph, options);
 }
 
 CompileOptions compile_options(const CommonOptions& o) {

@@ -100,7 +100,7 @@ struct CompiledStep {
 CompiledStep compile_step(Program, const SourceMap&, const CompileOptions& = {});
 /// What the command line asks of code generation.
 CompileOptions compile_options(const CommonOptions&);
-/// Graph (not yet simplified) -> program for `rows` rows.
+/// Graph (not yet simplified) -> program for `rows` rows, whose scalar results keep their types.
 Program make_program(Graph, const std::string& name, int64_t rows, const Target&, const Layouts& = {});
 
 std::string read_text_file(const std::string& path);  ///< UserError if it cannot be read

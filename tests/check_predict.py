@@ -121,6 +121,11 @@ class Results(Predict):
         file = self.trained("mean(f32(M(k)) * 0)", "model M(k[B] : i64) -> [B] : i64 { k }", data='k : i64 = csv("k.csv")')
         lines = self.nnc("predict", file, "--weights", "w.safetensors", "--input", "k=k.csv", "--json").stdout.splitlines()
         self.assertEqual([json.loads(line)["result"] for line in lines], [9007199254740993, -3])
+        file = self.trained("P(k)", "model M(k[B] : i64) -> [B] : i64, [] : i64 { k, max(k) - 0 }", "layer P(k[B] : i64) { let a, b = M(k)\n  f32(a) * 0 + b }",
+                            data='k : i64 = csv("k.csv")')
+        self.write("k.csv", "16777217\n-3\n")
+        lines = self.nnc("predict", file, "--weights", "w.safetensors", "--input", "k=k.csv", "--json").stdout.splitlines()
+        self.assertEqual([json.loads(line)["result.1"] for line in lines], [16777217, 16777217])
 
 
 class Indices(Predict):
