@@ -73,7 +73,7 @@ struct DataSpec {
 
 struct ReportSpec {
   std::string name;
-  int64_t every = 0;                       ///< steps; 0: each epoch
+  int64_t every = 0;                       ///< steps; 0: in every line of the log
 };
 
 /// A run-time scalar of the graphs: "step" and "epoch" are kept by the runtime, the others are hyperparameters.
