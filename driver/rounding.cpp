@@ -135,7 +135,11 @@ class Displacement {
       case Op::div:
         return relative(t, 3 * unit);  // by way of a reciprocal
       case Op::pow:
-        for (double& v : t.values) {
+        for (size_t i = 0; i < t.values.size(); ++i) {
+          double& v = t.values[i];
+          // The rule power_root, marked `range`: a root of -inf is NaN, its power is not.
+          bool is_root = std::fabs(y[i]) == 0.5 || y[i] == 1.5;
+          if (is_root && x[i] == -infinity && random_.next_below(2) == 0) v = std::numeric_limits<double>::quiet_NaN();
           double exponent = v > 0 && std::isfinite(v) ? std::fabs(std::log(v)) : 0;
           move(v, v * unit * (2 * (t.dtype == DType::f32 ? pow_bound_f32 : pow_bound_f64(exponent)) + 1) * sign());
         }
