@@ -206,8 +206,9 @@ std::string DimTable::show(const DimSum& sum) const {
   std::string text, constant;
   for (const DimTerm& t : sum) {
     int64_t factor = t.factor;
+    uint64_t magnitude = factor < 0 ? 0 - uint64_t(factor) : uint64_t(factor);
     if (t.atoms.empty()) {
-      constant = fmt::format(" {} {}", factor < 0 ? '-' : '+', factor < 0 ? -factor : factor);
+      constant = fmt::format(" {} {}", factor < 0 ? '-' : '+', magnitude);
       continue;
     }
     if (!text.empty())
@@ -215,7 +216,7 @@ std::string DimTable::show(const DimSum& sum) const {
     else if (factor < 0)
       text += "-";
     std::string product;
-    if (factor != 1 && factor != -1) product = std::to_string(factor < 0 ? -factor : factor);
+    if (factor != 1 && factor != -1) product = std::to_string(magnitude);
     for (uint32_t atom : t.atoms) {
       bool wrap = entries_[atom].kind == Kind::quotient && (t.atoms.size() > 1 || !product.empty());
       product += fmt::format("{}{}", product.empty() ? "" : "*", wrap ? "(" + entries_[atom].name + ")" : entries_[atom].name);
