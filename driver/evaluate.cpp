@@ -12,7 +12,6 @@
 
 #include "base/check.h"
 #include "driver/tensors.h"
-#include "passes/pipeline.h"
 #include "passes/split_rows.h"
 
 namespace nnc {
@@ -68,10 +67,8 @@ std::map<std::string, Tensor> Evaluator::evaluate(Part part, const StepRunner& f
   known["rows"] = double(rows.size());
   for (auto& level : levels_) {
     if (!level->runner) {
-      optimize_graph(level->batch);
-      LowerOptions options{"eval", batch_, session_.target, layouts_};
-      options.typed_scalars = true;  // a partial result that is not f32 would lose digits as one
-      level->compiled = compile_step(build_program(level->batch, options), session_.sources);
+      level->compiled =
+          compile_step(make_program(std::move(level->batch), "eval", batch_, session_.target, layouts_), session_.sources);
       level->runner = std::make_unique<StepRunner>(level->compiled.step, team_);
     }
     StepRunner& runner = *level->runner;

@@ -22,34 +22,27 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 /// Elements from `next` on as nested lists of the dimensions from `axis` on.
-Json json_values(const Tensor& t, size_t axis, size_t& next) {
-  if (axis == t.shape.size()) {
-    double v = t.values[next++];
-    return is_float(t.dtype) ? json_number(v) : Json(int64_t(v));
-  }
+template <class Element>
+Json nested_lists(const std::vector<int64_t>& shape, size_t axis, size_t& next, const Element& element) {
+  if (axis == shape.size()) return element(next++);
   Json list = Json::array();
-  for (int64_t i = 0; i < t.shape[axis]; ++i) list.push_back(json_values(t, axis + 1, next));
+  for (int64_t i = 0; i < shape[axis]; ++i) list.push_back(nested_lists(shape, axis + 1, next, element));
   return list;
 }
 
-Json json_element(const StoredTensor& t, size_t index) {
-  const std::byte* at = t.bytes.data() + index * byte_size(t.dtype);
-  if (t.dtype == DType::i64) {
-    int64_t v = 0;
-    std::memcpy(&v, at, sizeof v);
-    return v;
-  }
-  double v = read_element(at, t.dtype);
-  if (t.dtype == DType::boolean) return v != 0;
-  if (!is_float(t.dtype)) return int64_t(v);
-  return json_number(t.dtype == DType::f32 && std::isfinite(v) ? std::strtod(fmt::format("{}", float(v)).c_str(), nullptr) : v);
-}
-
-Json json_values(const StoredTensor& t, size_t axis, size_t& next) {
-  if (axis == t.shape.size()) return json_element(t, next++);
-  Json list = Json::array();
-  for (int64_t i = 0; i < t.shape[axis]; ++i) list.push_back(json_values(t, axis + 1, next));
-  return list;
+Json stored_lists(const StoredTensor& t, size_t axis, size_t next) {
+  return nested_lists(t.shape, axis, next, [&](size_t i) -> Json {
+    const std::byte* at = t.bytes.data() + i * byte_size(t.dtype);
+    if (t.dtype == DType::i64) {
+      int64_t v = 0;
+      std::memcpy(&v, at, sizeof v);
+      return v;
+    }
+    double v = read_element(at, t.dtype);
+    if (t.dtype == DType::boolean) return v != 0;
+    if (!is_float(t.dtype)) return int64_t(v);
+    return json_number(t.dtype == DType::f32 && std::isfinite(v) ? std::strtod(fmt::format("{}", float(v)).c_str(), nullptr) : v);
+  });
 }
 
 }  // namespace
@@ -88,12 +81,16 @@ Json json_number(double v) { return std::isfinite(v) ? Json(v) : Json(number_tex
 
 Json json_value(const Tensor& t) {
   size_t next = 0;
-  return json_values(t, 0, next);
+  return nested_lists(t.shape, 0, next,
+                      [&](size_t i) { return is_float(t.dtype) ? json_number(t.values[i]) : Json(int64_t(t.values[i])); });
 }
 
-Json json_value(const StoredTensor& t) {
-  size_t next = 0;
-  return json_values(t, 0, next);
+Json json_value(const StoredTensor& t) { return stored_lists(t, 0, 0); }
+
+Json json_row(const StoredTensor& t, int64_t row) {
+  size_t width = 1;
+  for (size_t axis = 1; axis < t.shape.size(); ++axis) width *= size_t(t.shape[axis]);
+  return stored_lists(t, 1, size_t(row) * width);
 }
 
 void print_report(const std::string& name, const Tensor& t) {

@@ -31,6 +31,8 @@ void print_json_line(const nlohmann::ordered_json&);
 nlohmann::ordered_json json_value(const Tensor&);
 /// The same of elements as stored: every digit of an i64, the shortest digits that give the same f32, true and false.
 nlohmann::ordered_json json_value(const StoredTensor&);
+/// Of one index of the first dimension.
+nlohmann::ordered_json json_row(const StoredTensor&, int64_t row);
 nlohmann::ordered_json json_number(double);
 
 /// "loss: 0.2100", or a table: rows of the last dimension, numbers right-aligned. On standard output.

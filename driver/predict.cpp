@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 
 #include <fmt/format.h>
@@ -225,40 +224,13 @@ std::vector<StoredTensor> to_classes(const StoredTensor& result, Meaning meaning
   return {to_stored("class", classes), to_stored("probability", probabilities)};
 }
 
-using Json = nlohmann::ordered_json;
-
-/// Elements from `next` on as nested lists of the dimensions from `axis` on.
-Json json_values(const StoredTensor& t, size_t axis, size_t& next) {
-  if (axis == t.shape.size()) {
-    const std::byte* at = t.bytes.data() + next++ * byte_size(t.dtype);
-    if (t.dtype == DType::i64) {  // a double does not hold all of them
-      int64_t integer = 0;
-      std::memcpy(&integer, at, sizeof integer);
-      return integer;
-    }
-    double v = read_element(at, t.dtype);
-    if (t.dtype == DType::boolean) return v != 0;
-    if (!is_float(t.dtype)) return int64_t(v);
-    if (!std::isfinite(v)) return fmt::format("{}", v);
-    // The shortest digits that give the same number in the tensor's own type.
-    return t.dtype == DType::f32 ? std::strtod(fmt::format("{}", float(v)).c_str(), nullptr) : v;
-  }
-  Json list = Json::array();
-  for (int64_t i = 0; i < t.shape[axis]; ++i) list.push_back(json_values(t, axis + 1, next));
-  return list;
-}
-
 /// One object per row. A result that does not go row by row stands in each of them as a whole.
 void print_json_rows(const std::vector<StoredTensor>& tensors, const std::vector<bool>& by_row, int64_t rows) {
-  std::vector<size_t> next(tensors.size(), 0);
   for (int64_t row = 0; row < rows; ++row) {
-    Json line;
+    nlohmann::ordered_json line;
     line["row"] = row;
-    for (size_t i = 0; i < tensors.size(); ++i) {
-      const StoredTensor& t = tensors[i];
-      if (!by_row[i]) next[i] = 0;
-      line[t.name] = json_values(t, by_row[i] ? 1 : 0, next[i]);
-    }
+    for (size_t i = 0; i < tensors.size(); ++i)
+      line[tensors[i].name] = by_row[i] ? json_row(tensors[i], row) : json_value(tensors[i]);
     print_json_line(line);
   }
 }

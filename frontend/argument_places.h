@@ -4,6 +4,7 @@
 #pragma once
 
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "frontend/ast.h"
@@ -15,6 +16,22 @@ inline std::string_view written_name(const ast::Argument& a) {
   return a.name ? std::string_view(a.name->text) : std::string_view();
 }
 inline std::string_view written_name(const CallArgument& a) { return a.name; }
+
+/// The arguments as they are written, their values still to be worked out.
+inline std::vector<CallArgument> unevaluated(const std::vector<ast::Argument>& arguments) {
+  std::vector<CallArgument> result;
+  for (const ast::Argument& a : arguments) {
+    CallArgument c;
+    if (a.name) {
+      c.name = a.name->text;
+      c.name_span = a.name->span;
+    }
+    c.expr = a.value.get();
+    c.span = a.value->span;
+    result.push_back(std::move(c));
+  }
+  return result;
+}
 
 /// For each argument the index of its parameter; parameters.size() for a name that none has, and for what comes after the last. A
 /// parameter that is named after it was taken stands there twice.

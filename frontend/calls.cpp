@@ -32,18 +32,8 @@ bool Lowering::takes_statics(const Value& callee) {
 }
 
 std::vector<CallArgument> Lowering::evaluate_arguments(const std::vector<ast::Argument>& arguments) {
-  std::vector<CallArgument> result;
-  for (const ast::Argument& a : arguments) {
-    CallArgument r;
-    if (a.name) {
-      r.name = a.name->text;
-      r.name_span = a.name->span;
-    }
-    r.value = evaluate(*a.value);
-    r.expr = a.value.get();
-    r.span = a.value->span;
-    result.push_back(std::move(r));
-  }
+  std::vector<CallArgument> result = unevaluated(arguments);
+  for (CallArgument& a : result) a.value = evaluate(*a.expr);
   return result;
 }
 

@@ -12,26 +12,6 @@
 
 namespace nnc {
 
-namespace {
-
-// The arguments as they are written, their values still to be worked out.
-std::vector<CallArgument> unevaluated(const std::vector<ast::Argument>& arguments) {
-  std::vector<CallArgument> result;
-  for (const ast::Argument& a : arguments) {
-    CallArgument c;
-    if (a.name) {
-      c.name = a.name->text;
-      c.name_span = a.name->span;
-    }
-    c.expr = a.value.get();
-    c.span = a.value->span;
-    result.push_back(std::move(c));
-  }
-  return result;
-}
-
-}  // namespace
-
 // A call of a fn among the hyperparameters is a schedule. Its numbers are scalars of the run too (`using.lr.total`), unless they are fixed:
 // the fn asks for them at compile time, or whoever the schedule is for does.
 Value Lowering::evaluate_hyperparameter(const ast::Expr& e, const std::string& path, bool is_fixed, std::vector<ScalarSpec>* scalars) {
