@@ -58,7 +58,7 @@ class Diagnostics {
   std::vector<Diagnostic> items_;
 };
 
-/// Thrown where one fault ends the work at hand (a data file, a weights file, the command line). The driver renders it, exit 1.
+/// Thrown where one fault ends the work at hand (a data file, a weights file, the command line). Rendered by whoever catches it.
 class UserError : public std::exception {
  public:
   explicit UserError(Diagnostic d) : diagnostic_(std::move(d)) {}
@@ -69,6 +69,17 @@ class UserError : public std::exception {
 
  private:
   Diagnostic diagnostic_;
+};
+
+/// Thrown where a program is at fault: everything that was found in it, sorted, at least one error among it. Rendered by whoever catches it.
+class ProgramErrors : public std::exception {
+ public:
+  explicit ProgramErrors(std::vector<Diagnostic> d) : diagnostics_(std::move(d)) {}
+  const std::vector<Diagnostic>& diagnostics() const { return diagnostics_; }
+  const char* what() const noexcept override { return diagnostics_.empty() ? "" : diagnostics_.front().message.c_str(); }
+
+ private:
+  std::vector<Diagnostic> diagnostics_;
 };
 
 /// Multi-line text in the layout of LANGUAGE reference ("error[E0101]: ...", source lines, carets, "= help: ..."), ends with a line break.

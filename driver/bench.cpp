@@ -13,9 +13,9 @@
 
 #include "codegen/peak.h"
 #include "driver/commands.h"
-#include "driver/data.h"
+#include "engine/data.h"
 #include "driver/outputs.h"
-#include "driver/weights.h"
+#include "engine/weights.h"
 #include "passes/pipeline.h"
 
 namespace nnc {
@@ -102,8 +102,7 @@ std::string in_units(double value, const char* unit) {
   return fmt::format("{:.{}f} {}{}", value, value < 10 ? 2 : value < 100 ? 1 : 0, prefixes[p], unit);
 }
 
-int bench(const BenchOptions& o) {
-  Session session(o.common);
+int bench(Session& session, const BenchOptions& o) {
   session.load();
   session.require_train();
   const TrainSpec& spec = session.module->train();
@@ -115,7 +114,7 @@ int bench(const BenchOptions& o) {
                     "`--set data.batch=N`, or `batch: all` in the data clause");
   auto compile_start = Clock::now();
   TrainingGraphs graphs = make_training_graphs(session);
-  CompiledStep compiled = compile_step(build_program(graphs.optimized, {"train", batch, session.target, {}}), session.sources, compile_options(session.options));
+  CompiledStep compiled = compile_step(build_program(graphs.optimized, {"train", batch, session.target, {}}), session.sources, session.code);
   double compile_ms = seconds_since(compile_start) * 1e3;
   Team team(session.thread_count());
   StepRunner runner(compiled.step, team);
@@ -230,7 +229,7 @@ Command bench_command() {
   add_perf_map(command, o->common);
   command.option("--turns", o->turns, "how often steps and peak are measured in turns (25)").in_range(1, 10000);
   command.when_memory_is_short = smaller_batch;
-  command.run = [o] { return bench(*o); };
+  command.run = [o] { return with_session(o->common, [&](Session& session) { return bench(session, *o); }); };
   return command;
 }
 

@@ -7,12 +7,11 @@
 namespace nnc {
 namespace {
 
-int check(const CommonOptions& options) {
-  Session session(options);
+int check(Session& session) {
   session.load();
   if (session.module->has_train())
     warn_if_nothing_trains(session, session.require(session.module->build_train_graph(session.diagnostics)));
-  if (!options.json) std::fprintf(stderr, "%s: no errors\n", options.file.c_str());
+  if (!session.options.json) std::fprintf(stderr, "%s: no errors\n", session.options.file.c_str());
   return exit_done;
 }
 
@@ -25,7 +24,7 @@ Command check_command() {
                   "  nnc check digits.nn\n"
                   "  nnc check digits.nn --set data.batch=64 --json\n");
   add_common(command, *o, "the .nn file", json_diagnostics);
-  command.run = [o] { return check(*o); };
+  command.run = [o] { return with_session(*o, check); };
   return command;
 }
 

@@ -8,10 +8,10 @@
 #include <nlohmann/json.hpp>
 
 #include "driver/commands.h"
-#include "driver/data.h"
-#include "driver/evaluate.h"
+#include "engine/data.h"
+#include "engine/evaluate.h"
 #include "driver/outputs.h"
-#include "driver/weights.h"
+#include "engine/weights.h"
 
 namespace nnc {
 namespace {

@@ -12,10 +12,10 @@
 #include <nlohmann/json.hpp>
 
 #include "driver/commands.h"
-#include "driver/graph_runner.h"
+#include "engine/graph_runner.h"
 #include "driver/outputs.h"
-#include "frontend/lexer.h"
-#include "frontend/parser.h"
+#include "frontend/syntax/lexer.h"
+#include "frontend/syntax/parser.h"
 #include "ir/kernel_code.h"
 #include "passes/fuse.h"
 #include "passes/fusion_report.h"

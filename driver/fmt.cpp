@@ -1,4 +1,4 @@
-// nnc fmt: files in their canonical layout (frontend/format.cpp). A file that is laid out already is not written at all, so that its time stays and
+// nnc fmt: files in their canonical layout (frontend/syntax/format.cpp). A file that is laid out already is not written at all, so that its time stays and
 // nothing is built again because of it; one that changes is replaced in one step, so that a crash leaves the old text or the new one.
 #include <unistd.h>
 
@@ -11,9 +11,9 @@
 
 #include "driver/commands.h"
 #include "driver/outputs.h"
-#include "frontend/format.h"
-#include "runtime/atomic_file.h"
-#include "runtime/file_bytes.h"
+#include "frontend/syntax/format.h"
+#include "runtime/data/atomic_file.h"
+#include "runtime/data/file_bytes.h"
 
 namespace nnc {
 namespace {

@@ -14,22 +14,22 @@
 #include <nlohmann/json.hpp>
 
 #include "base/check.h"
-#include "driver/bisect.h"
-#include "driver/case_file.h"
+#include "verify/bisect.h"
+#include "verify/case_file.h"
 #include "driver/commands.h"
-#include "driver/data.h"
-#include "driver/difference_quotient.h"
-#include "driver/divergence.h"
-#include "driver/gradient_check.h"
+#include "engine/data.h"
+#include "verify/difference_quotient.h"
+#include "engine/divergence.h"
+#include "verify/gradient_check.h"
 #include "driver/graph_file.h"
-#include "driver/graph_runner.h"
+#include "engine/graph_runner.h"
 #include "driver/outputs.h"
 #include "driver/signals.h"
-#include "driver/tensors.h"
-#include "driver/weights.h"
+#include "engine/tensors.h"
+#include "engine/weights.h"
 #include "passes/differentiate.h"
 #include "passes/rewrite.h"
-#include "runtime/atomic_file.h"
+#include "runtime/data/atomic_file.h"
 
 namespace nnc {
 namespace {

@@ -6,9 +6,9 @@
 #include "driver/commands.h"
 #include "driver/dot.h"
 #include "driver/graph_file.h"
-#include "driver/graph_runner.h"
-#include "frontend/ast_print.h"
-#include "frontend/parser.h"
+#include "engine/graph_runner.h"
+#include "frontend/syntax/ast_print.h"
+#include "frontend/syntax/parser.h"
 #include "passes/differentiate.h"
 #include "passes/pipeline.h"
 
@@ -21,16 +21,11 @@ struct IrOptions {
   DefinitionOptions definition;
 };
 
-int print_tree(const IrOptions& o) {
-  SourceMap sources;
-  Diagnostics diagnostics;
-  FileId file = sources.add(o.common.file, read_text_file(o.common.file));
-  std::unique_ptr<ast::File> tree = parse(sources, file, diagnostics);
+int print_tree(Session& session) {
+  FileId file = session.sources.add(session.options.file, read_text_file(session.options.file));
+  std::unique_ptr<ast::File> tree = parse(session.sources, file, session.diagnostics);
   std::fputs(print_ast(*tree).c_str(), stdout);
-  Session session(o.common);
-  session.sources = std::move(sources);
-  session.diagnostics = std::move(diagnostics);
-  session.finish_diagnostics();
+  session.settle();
   return exit_done;
 }
 
@@ -64,7 +59,7 @@ Staged lone_stage(Graph graph, const IrOptions& o) {
   return {std::move(graph), o.definition.rows};
 }
 
-int ir(const IrOptions& o) {
+int ir(Session& session, const IrOptions& o) {
   bool dot = o.format == "dot";
   if (dot && (o.stage == "ast" || o.stage == "llvm" || o.stage == "llvm-opt" || o.stage == "asm"))
     throw UserError(Code::E0601, fmt::format("the stage `{}` is text, not a graph", o.stage), "the command line",
@@ -77,8 +72,7 @@ int ir(const IrOptions& o) {
                                        {"--set", !o.common.set.empty()},
                                        {"--seed", o.common.seed.has_value()}});
   if (lone && o.stage == "ast") throw UserError(Code::E0601, "a .nnir file has no syntax tree", o.common.file);
-  if (o.stage == "ast") return print_tree(o);
-  Session session(o.common);
+  if (o.stage == "ast") return print_tree(session);
   Staged staged;
   if (lone) {
     staged = lone_stage(load_graph(session, o.common.file), o);
@@ -126,7 +120,7 @@ Command ir_command() {
       .one_of({"ast", "graph", "backward", "optimized", "kernels", "llvm", "llvm-opt", "asm"});
   command.option("--format", o->format, "text, or dot for Graphviz").one_of({"text", "dot"});
   add_definition(command, o->definition, "with --fn or a .nnir file: rows of a batch to plan for (32)");
-  command.run = [o] { return ir(*o); };
+  command.run = [o] { return with_session(o->common, [&](Session& session) { return ir(session, *o); }); };
   return command;
 }
 

@@ -8,7 +8,7 @@
 
 #include "driver/commands.h"
 #include "driver/graph_file.h"
-#include "driver/graph_runner.h"
+#include "engine/graph_runner.h"
 #include "passes/fuse.h"
 #include "passes/pass_manager.h"
 #include "passes/pipeline.h"
@@ -46,8 +46,7 @@ void require_pass(const std::string& name, const char* option) {
                   near.empty() ? "`nnc opt --list-passes` lists them" : fmt::format("did you mean `{}`?", near));
 }
 
-int opt(const OptOptions& o) {
-  if (o.list) return list_passes();
+int opt(Session& session, const OptOptions& o) {
   if (o.common.file.empty())
     throw UserError(Code::E0601, "`nnc opt` needs a .nnir file", "the command line", "`-` reads standard input");
   std::vector<std::string> names;
@@ -59,7 +58,6 @@ int opt(const OptOptions& o) {
     if (names[i] == "lower" && i + 1 != names.size())
       throw UserError(Code::E0601, "`lower` ends the graph, so it can only be the last pass", "the command line");
   }
-  Session session(o.common);
   Graph graph = load_graph(session, o.common.file);
   bool lowered = !names.empty() && names.back() == "lower";
   if (lowered) graph = runnable_graph(std::move(graph), o.rows);
@@ -110,7 +108,7 @@ Command opt_command() {
   add_planned_rows(command, o->rows, "rows of a batch that `lower` plans for (32)");
   command.option("--cpu", o->common.cpu, "`lower` for this CPU or level");
   add_json(command, o->common.json, json_diagnostics);
-  command.run = [o] { return opt(*o); };
+  command.run = [o] { return o->list ? list_passes() : with_session(o->common, [&](Session& session) { return opt(session, *o); }); };
   return command;
 }
 

@@ -13,7 +13,6 @@
 #include "base/diagnostics.h"
 #include "driver/progress.h"
 #include "driver/session.h"
-#include "driver/tensors.h"
 #include "ir/text.h"
 
 namespace nnc {
@@ -45,6 +44,8 @@ Json stored_lists(const StoredTensor& t, size_t axis, size_t next) {
   });
 }
 
+bool path_ends_with(const std::string& path, std::string_view ending) { return path.size() > ending.size() && path.ends_with(ending); }
+
 }  // namespace
 
 void check_not_an_input(const std::string& output, const std::vector<std::string>& inputs, const std::string& help) {
@@ -53,6 +54,36 @@ void check_not_an_input(const std::string& output, const std::vector<std::string
   for (const std::string& input : inputs)
     if (std::filesystem::equivalent(input, output, error))
       throw UserError(Code::E0413, fmt::format("cannot write `{}`: this run reads `{}`", output, input), output, help);
+}
+
+void check_results_path(const std::string& path, size_t tensors) {
+  if (path.empty() || path == "-" || path_ends_with(path, ".csv") || path_ends_with(path, ".npz")) {
+  } else if (path_ends_with(path, ".npy")) {
+    if (tensors > 1)
+      throw UserError(Code::E0601, fmt::format("a .npy file holds one array, but there are {} results", tensors), path,
+                      fmt::format("`--output {}.npz` holds them all", path.substr(0, path.size() - 4)));
+  } else {
+    throw UserError(Code::E0601, fmt::format("the ending of `--output {}` does not say which format to write", path),
+                    "the command line", "end it in .npy, .npz or .csv");
+  }
+  if (!path.empty() && path != "-") check_output_writable(path);
+}
+
+void write_results(const std::string& path, const std::vector<StoredTensor>& tensors, const std::vector<std::string>& header) {
+  std::vector<TensorView> views;
+  for (const StoredTensor& t : tensors) views.push_back(t.view());
+  auto rows_of = [](const TensorView& t) { return t.shape.empty() ? int64_t{1} : t.shape[0]; };
+  for (const TensorView& t : views)
+    if (path_ends_with(path, ".csv") && rows_of(t) != rows_of(views[0]))
+      throw UserError(Code::E0601,
+                      fmt::format("a line of a csv holds a row of each result, but `{}` has {} and `{}` has {}", views[0].name,
+                                  rows_of(views[0]), t.name, rows_of(t)),
+                      path, "a name that ends in .npz takes results of any shape");
+  if (path_ends_with(path, ".npz")) return write_npz(path, views);
+  if (path_ends_with(path, ".npy")) return write_npy(path, views.at(0));
+  if (path_ends_with(path, ".csv")) return write_csv(path, views, header);
+  std::string text = format_csv(views, header);
+  std::fwrite(text.data(), 1, text.size(), stdout);
 }
 
 std::vector<std::string> source_files(const SourceMap& sources) {

@@ -7,15 +7,21 @@
 #include <nlohmann/json.hpp>
 
 #include "base/source.h"
+#include "engine/tensors.h"
 #include "ir/interpreter.h"
 
 namespace nnc {
 
 class Session;
-struct StoredTensor;
 
 /// UserError E0413 if `output` is one of the files `inputs`, by whatever name or link; with `help` to it.
 void check_not_an_input(const std::string& output, const std::vector<std::string>& inputs, const std::string& help);
+
+/// Writes results to .npz, .npy (one tensor only) or .csv by the name's ending, or as csv to standard output for "" and "-".
+/// `header`: column names of a csv. Throws UserError.
+void write_results(const std::string& path, const std::vector<StoredTensor>&, const std::vector<std::string>& header);
+/// Refuses, before anything is computed, a name that write_results could not write.
+void check_results_path(const std::string& path, size_t tensors);
 
 /// The program's own files: the one on the command line and all that it uses.
 std::vector<std::string> source_files(const SourceMap&);

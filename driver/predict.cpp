@@ -10,14 +10,14 @@
 
 #include "base/check.h"
 #include "driver/commands.h"
-#include "driver/data.h"
+#include "engine/data.h"
 #include "driver/graph_file.h"
-#include "driver/index_bounds.h"
+#include "engine/index_bounds.h"
 #include "driver/outputs.h"
-#include "driver/tensors.h"
-#include "driver/weights.h"
+#include "engine/tensors.h"
+#include "engine/weights.h"
 #include "passes/dead_code.h"
-#include "runtime/readers.h"
+#include "runtime/data/readers.h"
 
 namespace nnc {
 namespace {

@@ -9,11 +9,11 @@
 
 #include "driver/commands.h"
 #include "driver/graph_file.h"
-#include "driver/graph_runner.h"
-#include "driver/index_bounds.h"
+#include "engine/graph_runner.h"
+#include "engine/index_bounds.h"
 #include "driver/outputs.h"
-#include "driver/tensors.h"
-#include "driver/weights.h"
+#include "engine/tensors.h"
+#include "engine/weights.h"
 
 namespace nnc {
 namespace {

@@ -1,22 +1,16 @@
-// One compilation, as every command needs it: the file, its diagnostics, the module, and the way from graphs to running code.
+// What every command begins with: its common options, and a compilation whose diagnostics are printed.
 #pragma once
 
 #include <cstdint>
 #include <functional>
-#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "base/diagnostics.h"
 #include "base/source.h"
-#include "base/target.h"
-#include "codegen/codegen.h"
-#include "frontend/frontend.h"
-#include "ir/graph.h"
-#include "ir/program.h"
-#include "passes/lower.h"
-#include "runtime/step_runner.h"
+#include "engine/compilation.h"
+#include "engine/step.h"
 
 namespace nnc {
 
@@ -40,70 +34,23 @@ struct CommonOptions {
   bool quiet = false;
 };
 
-/// Thrown after diagnostics have been printed: ends the command with its status.
-struct CommandFailed {
-  int status = exit_user_error;
-};
-
-class Session {
+/// A compilation as a command has it: by its options, from a file, with what is wrong printed.
+class Session : public Compilation {
  public:
   explicit Session(const CommonOptions&);
   CommonOptions options;
-  SourceMap sources;
-  Diagnostics diagnostics;
-  std::unique_ptr<Module> module;
-  Target target;
 
-  /// Reads and checks the file; prints every diagnostic and throws CommandFailed if there is an error.
+  /// Reads and checks the file.
   void load();
-  /// Prints what was reported; throws CommandFailed if there is an error.
-  void finish_diagnostics();
-  /// As above, if `value` is empty.
-  template <class T>
-  T require(std::optional<T> value) {
-    finish_diagnostics();
-    if (!value) throw CommandFailed{};
-    return std::move(*value);
-  }
-  /// E-coded error about the train block if the file has none.
+  /// UserError E0603 if the file has no train block.
   void require_train();
   int thread_count() const;
-  void print(const Diagnostic&);
-
- private:
-  FileId file_;
+  void print(const Diagnostic&) const;
 };
 
-/// A command's work on one compilation. A fault that ends it and names a place in a file (the interpreter's do) is printed here, where the
-/// file's text is known.
+/// A command's work on one compilation; prints the diagnostics that it throws (UserError, ProgramErrors) with the text that their places are in.
 int with_session(const CommonOptions&, const std::function<int(Session&)>& work);
 
-/// The training graph at each stage of its way.
-struct TrainingGraphs {
-  BuiltGraph forward;
-  std::vector<UpdateRule> rules;
-  Graph backward;   ///< with gradients and updates
-  Graph optimized;  ///< simplified and grouped into kernels
-};
-TrainingGraphs make_training_graphs(Session&);
-/// Prints a warning if no parameter of the training step's forward graph trains.
-void warn_if_nothing_trains(Session&, const BuiltGraph& forward);
-/// Reports E0203 and E0302 for parameters that cannot train.
-Graph make_backward(Session&, const BuiltGraph& forward, const std::vector<UpdateRule>& rules);
-
-/// Program -> running code in this process.
-struct CompiledStep {
-  Program program;
-  std::unique_ptr<CompiledProgram> code;
-  StepProgram step;  ///< for a StepRunner
-};
-CompiledStep compile_step(Program, const SourceMap&, const CompileOptions& = {});
-/// What the command line asks of code generation.
-CompileOptions compile_options(const CommonOptions&);
-/// Graph (not yet simplified) -> program for `rows` rows, whose scalar results keep their types.
-Program make_program(Graph, const std::string& name, int64_t rows, const Target&, const Layouts& = {});
-
-std::string read_text_file(const std::string& path);  ///< UserError if it cannot be read
 std::string read_standard_input();                    ///< to its end; UserError likewise
 
 }  // namespace nnc

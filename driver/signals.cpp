@@ -8,8 +8,8 @@
 #include <csignal>
 
 #include "driver/session.h"
-#include "runtime/atomic_file.h"
-#include "runtime/file_bytes.h"
+#include "runtime/data/atomic_file.h"
+#include "runtime/data/file_bytes.h"
 
 namespace nnc {
 namespace {

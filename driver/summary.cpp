@@ -37,8 +37,7 @@ bool inside(const std::string& scope, const std::string& layer) {
          (scope.size() > layer.size() && scope.compare(0, layer.size(), layer) == 0 && scope[layer.size()] == '.');
 }
 
-int summary(const CommonOptions& o) {
-  Session session(o);
+int summary(Session& session, const CommonOptions& o) {
   session.load();
   session.require_train();
   TrainingGraphs graphs = make_training_graphs(session);
@@ -124,7 +123,7 @@ Command summary_command() {
                   "  nnc summary digits.nn\n"
                   "  nnc summary digits.nn --set data.batch=256 --json\n");
   add_common(command, *o);
-  command.run = [o] { return summary(*o); };
+  command.run = [o] { return with_session(*o, [&](Session& session) { return summary(session, *o); }); };
   return command;
 }
 

@@ -11,11 +11,11 @@
 
 #include "base/philox.h"
 #include "driver/commands.h"
-#include "driver/gradient_check.h"
-#include "driver/graph_runner.h"
+#include "verify/gradient_check.h"
+#include "engine/graph_runner.h"
 #include "driver/outputs.h"
-#include "driver/tensors.h"
-#include "driver/weights.h"
+#include "engine/tensors.h"
+#include "engine/weights.h"
 #include "passes/differentiate.h"
 
 namespace nnc {
@@ -163,7 +163,7 @@ class TestRun {
 int test(Session& session, const CommonOptions& o) {
   session.load();
   std::vector<Module::Test> tests = session.module->build_tests(session.diagnostics);
-  session.finish_diagnostics();
+  session.settle();
   Team team(session.thread_count());
   TestRun run(session, team);
   int failed = 0;

@@ -8,19 +8,19 @@
 
 #include <fmt/format.h>
 
-#include "driver/checkpoint.h"
+#include "engine/checkpoint.h"
 #include "driver/commands.h"
-#include "driver/data.h"
-#include "driver/divergence.h"
-#include "driver/evaluate.h"
+#include "engine/data.h"
+#include "engine/divergence.h"
+#include "engine/evaluate.h"
 #include "driver/outputs.h"
 #include "driver/signals.h"
 #include "driver/train_run.h"
-#include "driver/weights.h"
+#include "engine/weights.h"
 #include "passes/dead_code.h"
 #include "passes/pipeline.h"
-#include "runtime/atomic_file.h"
-#include "runtime/file_bytes.h"
+#include "runtime/data/atomic_file.h"
+#include "runtime/data/file_bytes.h"
 #include "runtime/trainer.h"
 
 namespace nnc {
@@ -175,7 +175,7 @@ int train(Session& session, const TrainOptions& given) {
   Program program = build_program(graphs.optimized, {"train", plan.batch, session.target, {}});
   Layouts layouts;
   for (const PersistentPlace& p : program.persistents) layouts[p.persistent.name] = program[p.buffer].order;
-  CompiledStep compiled = compile_step(std::move(program), session.sources, compile_options(session.options));
+  CompiledStep compiled = compile_step(std::move(program), session.sources, session.code);
   if (reading.valid()) data = reading.get();
   data.check(graphs.forward.graph);
   plan.rows = data.split.train;

@@ -17,8 +17,8 @@
 
 #include "driver/outputs.h"
 #include "driver/signals.h"
-#include "driver/tensors.h"
-#include "driver/weights.h"
+#include "engine/tensors.h"
+#include "engine/weights.h"
 
 namespace nnc {
 using Json = nlohmann::ordered_json;

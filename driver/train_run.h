@@ -8,9 +8,9 @@
 
 #include <nlohmann/json_fwd.hpp>
 
-#include "driver/data.h"
-#include "driver/epoch_means.h"
-#include "driver/evaluate.h"
+#include "engine/data.h"
+#include "engine/epoch_means.h"
+#include "engine/evaluate.h"
 #include "driver/progress.h"
 #include "driver/session.h"
 #include "driver/step_log.h"

@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "frontend/ast.h"
+#include "frontend/syntax/ast.h"
 #include "frontend/value.h"
 
 namespace nnc {

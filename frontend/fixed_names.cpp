@@ -8,7 +8,7 @@
 #include <map>
 
 #include "frontend/argument_places.h"
-#include "frontend/ast_walk.h"
+#include "frontend/syntax/ast_walk.h"
 #include "frontend/builtin_names.h"
 
 namespace nnc {

@@ -8,7 +8,7 @@
 #include <variant>
 #include <vector>
 
-#include "frontend/ast_walk.h"
+#include "frontend/syntax/ast_walk.h"
 #include "frontend/program.h"
 
 namespace nnc {

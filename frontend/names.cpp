@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "base/check.h"
-#include "frontend/ast_walk.h"
+#include "frontend/syntax/ast_walk.h"
 #include "frontend/builtin_names.h"
 #include "frontend/program.h"
 

@@ -8,7 +8,7 @@
 #include <filesystem>
 #include <system_error>
 
-#include "frontend/parser.h"
+#include "frontend/syntax/parser.h"
 #include "frontend/std_text.h"
 
 namespace nnc {

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "base/diagnostics.h"
-#include "frontend/ast.h"
+#include "frontend/syntax/ast.h"
 #include "frontend/frontend.h"
 #include "frontend/value.h"
 

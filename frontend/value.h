@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "frontend/ast.h"
+#include "frontend/syntax/ast.h"
 #include "frontend/dimension.h"
 #include "frontend/frontend.h"
 #include "ir/graph.h"

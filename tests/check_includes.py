@@ -10,11 +10,15 @@ ROOT = Path(__file__).resolve().parent.parent
 ALLOWED = {
     "base": [],
     "ir": ["base"],
-    "frontend": ["base", "ir"],
+    "frontend/syntax": ["base"],
+    "frontend": ["base", "frontend/syntax", "ir"],
     "passes": ["base", "ir"],
     "codegen": ["base", "ir", "runtime/step_abi.h"],
     "runtime": ["base"],
-    "driver": ["base", "ir", "frontend", "passes", "codegen", "runtime"],
+    "runtime/data": ["base"],
+    "engine": ["base", "ir", "frontend", "passes", "codegen", "runtime", "runtime/data"],
+    "verify": ["base", "ir", "frontend", "passes", "codegen", "runtime", "runtime/data", "engine"],
+    "driver": ["base", "ir", "frontend", "frontend/syntax", "passes", "codegen", "runtime", "runtime/data", "engine", "verify"],
 }
 
 

@@ -13,7 +13,7 @@
 
 #include "base/check.h"
 #include "base/diagnostics.h"
-#include "driver/rounding.h"
+#include "verify/rounding.h"
 #include "passes/pipeline.h"
 #include "passes/simplify.h"
 

@@ -1,4 +1,4 @@
-// A check takes a graph along one route (driver/route.h) and holds what comes out against the interpreter within the error model; checks_for draws
+// A check takes a graph along one route (verify/route.h) and holds what comes out against the interpreter within the error model; checks_for draws
 // the routes of a case, so that over many cases every pass, order of passes, carrier, vector level, number of threads and capacity comes up.
 #pragma once
 
@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "driver/route.h"
-#include "passes/reduce.h"
+#include "verify/route.h"
+#include "verify/reduce.h"
 #include "tests/fuzz/coverage.h"
 #include "tests/fuzz/random.h"
 
@@ -35,7 +35,7 @@ struct Failure {
   std::string what;    ///< "out1" for a difference, the condition for a failed check, the signal
   std::string detail;  ///< for people
   std::string check;   ///< encoded
-  std::string graph;   ///< a program's: the graph that the check took, with its values (driver/case_file.h); empty where the program as a whole is at fault
+  std::string graph;   ///< a program's: the graph that the check took, with its values (verify/case_file.h); empty where the program as a whole is at fault
   bool same_fault(const Failure& other) const { return kind == other.kind && (kind == "difference" || what == other.what); }
 };
 

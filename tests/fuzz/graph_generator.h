@@ -7,7 +7,7 @@
 
 #include <cstdint>
 
-#include "passes/reduce.h"
+#include "verify/reduce.h"
 
 namespace nnc::fuzz {
 

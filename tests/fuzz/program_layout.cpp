@@ -5,10 +5,10 @@
 
 #include <fmt/format.h>
 
-#include "frontend/ast_print.h"
-#include "frontend/format.h"
-#include "frontend/lexer.h"
-#include "frontend/parser.h"
+#include "frontend/syntax/ast_print.h"
+#include "frontend/syntax/format.h"
+#include "frontend/syntax/lexer.h"
+#include "frontend/syntax/parser.h"
 #include "tests/fuzz/programs.h"
 #include "tests/fuzz/random.h"
 

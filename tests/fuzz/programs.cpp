@@ -8,8 +8,8 @@
 #include <fmt/format.h>
 
 #include "base/check.h"
-#include "driver/case_file.h"
-#include "driver/rounding.h"
+#include "verify/case_file.h"
+#include "verify/rounding.h"
 #include "frontend/frontend.h"
 #include "passes/pipeline.h"
 #include "tests/fuzz/graph_builder.h"

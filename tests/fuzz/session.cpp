@@ -13,8 +13,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "driver/case_file.h"
-#include "driver/session.h"
+#include "verify/case_file.h"
+#include "engine/compilation.h"
 #include "tests/fuzz/graph_generator.h"
 #include "tests/fuzz/programs.h"
 

@@ -68,7 +68,7 @@ class FuzzSession {
   double seconds_ = 0;
 };
 
-/// A graph's text with values in comments (driver/case_file.h), or without: random ones then.
+/// A graph's text with values in comments (verify/case_file.h), or without: random ones then.
 GraphCase read_case(const std::string& text, const std::string& path);
 
 /// Replays a kept case: every check, or those given. The first failure, if any. `path` ends in .nnir or .nn.

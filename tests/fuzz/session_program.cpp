@@ -4,7 +4,7 @@
 
 #include <fmt/format.h>
 
-#include "driver/case_file.h"
+#include "verify/case_file.h"
 #include "tests/fuzz/graph_generator.h"
 #include "tests/fuzz/programs.h"
 #include "tests/fuzz/session.h"

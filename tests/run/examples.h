@@ -4,7 +4,7 @@
 #include <filesystem>
 #include <string>
 
-#include "driver/session.h"
+#include "engine/compilation.h"
 
 namespace nnc::test {
 
@@ -14,13 +14,11 @@ int for_each_example(Visit visit) {
   int examples = 0;
   for (const auto& entry : std::filesystem::directory_iterator(NNC_SOURCE_DIR "/examples")) {
     if (entry.path().extension() != ".nn") continue;
-    CommonOptions options;
-    options.file = entry.path().string();
-    Session session(options);
-    session.load();
-    if (!session.module->has_train()) continue;
+    Compilation example(host_target());
+    example.load_file(entry.path().string());
+    if (!example.module->has_train()) continue;
     ++examples;
-    visit(options.file, make_training_graphs(session).backward);
+    visit(entry.path().string(), make_training_graphs(example).backward);
   }
   return examples;
 }

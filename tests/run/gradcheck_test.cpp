@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "driver/bisect.h"
-#include "driver/case_file.h"
-#include "driver/gradient_check.h"
+#include "verify/bisect.h"
+#include "verify/case_file.h"
+#include "verify/gradient_check.h"
 #include "passes/differentiate.h"
 #include "passes/rewrite.h"
 #include "tests/unit/catch.h"

@@ -1,4 +1,4 @@
-// Catch2's assertions over the routes of driver/route.h.
+// Catch2's assertions over the routes of verify/route.h.
 #include "tests/run/graph_runner.h"
 
 #include "tests/unit/catch.h"

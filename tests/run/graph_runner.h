@@ -1,8 +1,8 @@
-// Runs a graph the way a program would run it, through every pass and generated code, and in the 64-bit interpreter, on the same values: driver/route.h
+// Runs a graph the way a program would run it, through every pass and generated code, and in the 64-bit interpreter, on the same values: verify/route.h
 // with Catch2's assertions.
 #pragma once
 
-#include "driver/route.h"
+#include "verify/route.h"
 
 namespace nnc::test {
 

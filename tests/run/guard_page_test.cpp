@@ -10,7 +10,7 @@
 
 #include "passes/fuse.h"
 #include "passes/pipeline.h"
-#include "runtime/file_bytes.h"
+#include "runtime/data/file_bytes.h"
 #include "tests/run/examples.h"
 #include "tests/run/graph_runner.h"
 #include "tests/run/guarded_step.h"

@@ -12,7 +12,7 @@
 
 #include <fmt/format.h>
 
-#include "driver/tensors.h"
+#include "engine/tensors.h"
 #include "runtime/team.h"
 #include "tests/unit/catch.h"
 

@@ -4,7 +4,7 @@
 
 #include <fmt/format.h>
 
-#include "driver/session.h"
+#include "engine/step.h"
 #include "ir/program_interpreter.h"
 #include "passes/fuse.h"
 #include "passes/pipeline.h"

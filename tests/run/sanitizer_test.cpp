@@ -7,7 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "driver/session.h"
+#include "engine/step.h"
 #include "runtime/team.h"
 #include "tests/run/guarded_step.h"
 #include "tests/run/program_fixture.h"

@@ -19,7 +19,7 @@
 #include "passes/fold.h"
 #include "passes/pipeline.h"
 #include "passes/simplify.h"
-#include "runtime/tensor_file.h"
+#include "runtime/data/tensor_file.h"
 #include "tests/unit/catch.h"
 
 using namespace nnc;

@@ -1,6 +1,6 @@
 // The canonical layout: what it makes of spaces, lines and comments; that laid-out files stay; that no layout changes what a file means.
 // format_source compares tokens, comments and trees of every result itself and throws if they differ.
-#include "frontend/format.h"
+#include "frontend/syntax/format.h"
 
 #include <algorithm>
 #include <cstdint>

@@ -1,5 +1,5 @@
 // Tokens, and the errors of text itself (E0001 to E0005, E0007).
-#include "frontend/lexer.h"
+#include "frontend/syntax/lexer.h"
 
 #include <limits>
 

@@ -1,5 +1,5 @@
 // The tree that a text gives, the errors it gives instead, and that no text whatever breaks the parser.
-#include "frontend/parser.h"
+#include "frontend/syntax/parser.h"
 
 #include <fmt/format.h>
 
@@ -11,7 +11,7 @@
 #include <sstream>
 
 #include "base/philox.h"
-#include "frontend/ast_print.h"
+#include "frontend/syntax/ast_print.h"
 #include "tests/unit/catch.h"
 
 using namespace nnc;

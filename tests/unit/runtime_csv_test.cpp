@@ -3,7 +3,7 @@
 #include <cstring>
 #include <random>
 
-#include "runtime/table.h"
+#include "runtime/data/table.h"
 #include "tests/unit/temp_folder.h"
 
 using namespace nnc;

@@ -16,11 +16,11 @@
 #include <new>
 
 #include "codegen/codegen.h"
-#include "runtime/atomic_file.h"
+#include "runtime/data/atomic_file.h"
 #include "runtime/cores.h"
-#include "runtime/file_bytes.h"
-#include "runtime/table.h"
-#include "runtime/text_file.h"
+#include "runtime/data/file_bytes.h"
+#include "runtime/data/table.h"
+#include "runtime/data/text_file.h"
 #include "tests/unit/failing_calls.h"
 #include "tests/unit/temp_folder.h"
 

@@ -3,8 +3,8 @@
 #include <cmath>
 #include <optional>
 
-#include "runtime/readers.h"
-#include "runtime/tensor_file.h"
+#include "runtime/data/readers.h"
+#include "runtime/data/tensor_file.h"
 #include "tests/unit/temp_folder.h"
 
 using namespace nnc;

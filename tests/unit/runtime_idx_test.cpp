@@ -6,7 +6,7 @@
 #include <cstring>
 #include <limits>
 
-#include "runtime/table.h"
+#include "runtime/data/table.h"
 #include "tests/unit/temp_folder.h"
 
 using namespace nnc;

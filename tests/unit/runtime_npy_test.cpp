@@ -3,7 +3,7 @@
 #include <cstring>
 #include <random>
 
-#include "runtime/tensor_file.h"
+#include "runtime/data/tensor_file.h"
 #include "tests/unit/temp_folder.h"
 
 using namespace nnc;

@@ -10,7 +10,7 @@
 #include <limits>
 #include <thread>
 
-#include "runtime/tensor_file.h"
+#include "runtime/data/tensor_file.h"
 #include "tests/unit/temp_folder.h"
 
 using namespace nnc;

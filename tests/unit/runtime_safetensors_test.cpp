@@ -7,7 +7,7 @@
 #include <fmt/format.h>
 
 #include "base/check.h"
-#include "runtime/tensor_file.h"
+#include "runtime/data/tensor_file.h"
 #include "tests/unit/temp_folder.h"
 
 using namespace nnc;

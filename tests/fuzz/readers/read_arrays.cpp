@@ -7,8 +7,8 @@
 #include <functional>
 
 #include "base/diagnostics.h"
-#include "runtime/readers.h"
-#include "runtime/tensor_file.h"
+#include "runtime/data/readers.h"
+#include "runtime/data/tensor_file.h"
 #include "tests/fuzz/readers/readers.h"
 
 namespace nnc::fuzz {

@@ -4,9 +4,9 @@
 #include <optional>
 
 #include "base/diagnostics.h"
-#include "frontend/ast_print.h"
+#include "frontend/syntax/ast_print.h"
 #include "frontend/frontend.h"
-#include "frontend/parser.h"
+#include "frontend/syntax/parser.h"
 #include "ir/graph.h"
 #include "tests/fuzz/readers/readers.h"
 

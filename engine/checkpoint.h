@@ -1,0 +1,22 @@
+// What a checkpoint says about the run that wrote it, and whether a run continues it.
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "engine/data.h"
+#include "engine/compilation.h"
+#include "runtime/trainer.h"
+
+namespace nnc {
+
+/// The metadata of a checkpoint, all but the step (README.md has the list). Depends on the file, its options and its data alone.
+std::map<std::string, std::string> describe_run(const Compilation&, const TrainPlan&, const TrainingGraphs&, const RunData&);
+
+/// Sets runner and plan.first_step from a checkpoint. Everything in which the run that wrote it differs from this one so that it
+/// would not be continued to the bit is one UserError (E0505 if tensors do not fit, else E0504) with a note for each; what a user
+/// may well want to change on the way (hyperparameters, another version or CPU) is said as a warning. The runner's values are
+/// those that a run begins with. Gives the sums of the epoch so far (`nnc.sums`), "" if it records none.
+std::string resume_from(Compilation&, const std::string& path, const std::map<std::string, std::string>& now, StepRunner&, TrainPlan&);
+
+}  // namespace nnc

@@ -1,0 +1,90 @@
+// The road from a program's text to the optimised graph of its training step.
+#include "engine/compilation.h"
+
+#include <fmt/format.h>
+
+#include "passes/pipeline.h"
+#include "runtime/data/text_file.h"
+
+namespace nnc {
+
+std::string read_text_file(const std::string& path) {
+  try {
+    return read_text(path);
+  } catch (const UserError& e) {
+    Diagnostic d = e.diagnostic();
+    d.code = Code::E0602;
+    throw UserError(std::move(d));
+  }
+}
+
+void Compilation::load_file(const std::string& path, std::vector<Override> overrides) {
+  load_text(path, read_text_file(path), std::move(overrides));
+}
+
+void Compilation::load_text(const std::string& name, std::string text, std::vector<Override> overrides) {
+  LoadOptions options;
+  options.overrides = std::move(overrides);
+  options.read_file = [](const std::string& path) -> std::optional<std::string> {
+    try {
+      return read_text_file(path);
+    } catch (const UserError&) {
+      return std::nullopt;
+    }
+  };
+  module = load_module(sources, sources.add(name, std::move(text)), options, diagnostics);
+  settle();
+  NNC_CHECK(module, "no module, and no error says why");
+}
+
+void Compilation::settle() {
+  std::vector<Diagnostic> said = diagnostics.sorted();
+  bool failed = diagnostics.has_errors();
+  diagnostics = Diagnostics{};
+  if (failed) throw ProgramErrors(std::move(said));
+  for (const Diagnostic& d : said) warn(d);
+}
+
+Graph make_backward(Compilation& compilation, const BuiltGraph& forward, const std::vector<UpdateRule>& rules) {
+  Graph graph = forward.graph;
+  std::vector<std::pair<std::string, const Graph*>> by_parameter;
+  for (const UpdateRule& r : rules) by_parameter.push_back({r.parameter, &r.rule});
+  std::optional<double> clip = compilation.module->train().clip_norm;
+  add_backward(graph, by_parameter, clip, compilation.diagnostics);
+  compilation.settle();
+  return graph;
+}
+
+void warn_if_nothing_trains(const Compilation& compilation, const BuiltGraph& forward) {
+  std::vector<std::string> frozen;
+  bool has_states = !forward.graph.updates.empty();
+  for (const ParameterSpec& p : forward.parameters) {
+    if (p.persistent.kind == PersistentKind::parameter) return;
+    if (p.persistent.kind == PersistentKind::frozen) frozen.push_back(fmt::format("`{}`", p.persistent.name));
+  }
+  Diagnostic d;
+  d.code = Code::E0308;
+  d.severity = Severity::warning;
+  d.span = compilation.module->train().span;
+  d.message = fmt::format("nothing trains: {}, so {}",
+                          frozen.empty()       ? "the loss depends on no parameter"
+                          : frozen.size() == 1 ? fmt::format("the one parameter, {}, is frozen", frozen[0])
+                                               : fmt::format("all {} parameters are frozen ({}, ...)", frozen.size(), frozen[0]),
+                          has_states ? "only layer states change" : "the loss will not fall");
+  d.help.push_back(frozen.empty() ? "minimize a loss that is computed from a model's result"
+                                  : "take `frozen` away from what is to learn");
+  compilation.warn(d);
+}
+
+TrainingGraphs make_training_graphs(Compilation& compilation) {
+  TrainingGraphs result;
+  result.forward = compilation.require(compilation.module->build_train_graph(compilation.diagnostics));
+  result.rules = compilation.module->build_update_rules(result.forward.parameters, compilation.diagnostics);
+  compilation.settle();
+  result.backward = make_backward(compilation, result.forward, result.rules);
+  result.optimized = result.backward;
+  optimize_graph(result.optimized);
+  return result;
+}
+
+}  // namespace nnc

@@ -1,0 +1,67 @@
+// One compilation: a program's sources, what is wrong with them, the checked module, and the graphs of its training step. Nothing here prints: what a
+// user is to know is a Diagnostic, handed to whoever compiles.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/check.h"
+#include "base/diagnostics.h"
+#include "base/source.h"
+#include "base/target.h"
+#include "codegen/codegen.h"
+#include "frontend/frontend.h"
+#include "ir/graph.h"
+
+namespace nnc {
+
+class Compilation {
+ public:
+  explicit Compilation(Target target) : target(std::move(target)) {}
+
+  SourceMap sources;                  ///< of the program and all that it uses: diagnostics are rendered with it
+  Diagnostics diagnostics;            ///< reported since the last settle()
+  std::unique_ptr<Module> module;     ///< null before load()
+  Target target;                      ///< that programs are built for
+  CompileOptions code;                ///< what is asked of code generation
+  std::function<void(const Diagnostic&)> on_warning;  ///< told of each warning as it is settled; may be empty
+
+  /// Parses and checks a program and what it uses: a file, or a text, whose name messages call it by and from whose folder `use` and data files count.
+  /// Throws ProgramErrors with every error of it, UserError E0602 if the file cannot be read.
+  void load_file(const std::string& path, std::vector<Override> overrides = {});
+  void load_text(const std::string& name, std::string text, std::vector<Override> overrides = {});
+  /// What was reported ends here: warnings are passed on, in the order of their places; if there is an error among them, all of it is thrown as ProgramErrors.
+  void settle();
+  /// As above; what is reported with an empty `value` holds an error.
+  template <class T>
+  T require(std::optional<T> value) {
+    settle();
+    NNC_CHECK(value, "nothing was built, and no error says why");
+    return std::move(*value);
+  }
+  void warn(const Diagnostic& d) const {
+    if (on_warning) on_warning(d);
+  }
+};
+
+/// The text of a program's file; UserError E0602 if it cannot be read.
+std::string read_text_file(const std::string& path);
+
+/// The training graph at each stage of its way.
+struct TrainingGraphs {
+  BuiltGraph forward;
+  std::vector<UpdateRule> rules;
+  Graph backward;   ///< with gradients and updates
+  Graph optimized;  ///< simplified and grouped into kernels
+};
+/// The module has a train block. ProgramErrors E0203 and E0302 for parameters that cannot train.
+TrainingGraphs make_training_graphs(Compilation&);
+Graph make_backward(Compilation&, const BuiltGraph& forward, const std::vector<UpdateRule>& rules);
+/// Warning E0308 if no parameter of the training step's forward graph trains.
+void warn_if_nothing_trains(const Compilation&, const BuiltGraph& forward);
+
+}  // namespace nnc

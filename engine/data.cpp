@@ -1,0 +1,175 @@
+// The data block becomes requests to the readers; every field is read once, and the rows are split by the seed of the run.
+
+#include "engine/data.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "base/check.h"
+#include "engine/index_bounds.h"
+
+namespace nnc {
+
+SourceKind declared_kind(const FieldSpec& f) {
+  switch (f.source.kind) {
+    case SourceSpec::Kind::csv: return SourceKind::csv;
+    case SourceSpec::Kind::idx: return SourceKind::idx;
+    case SourceSpec::Kind::npy: return SourceKind::npy;
+    case SourceSpec::Kind::npz: return SourceKind::npz;
+    case SourceSpec::Kind::safetensors: return SourceKind::safetensors;
+    case SourceSpec::Kind::text: break;
+  }
+  throw UserError(Code::E0506, fmt::format("field `{}`: this version of nnc does not read text sources", f.name));
+}
+
+namespace {
+
+FieldRequest to_request(const FieldSpec& f) {
+  FieldRequest r;
+  r.name = f.name;
+  r.kind = declared_kind(f);
+  r.path = f.source.path;
+  r.key = f.source.key;
+  r.has_range = f.source.has_range;
+  r.first_column = f.source.first_column;
+  r.end_column = f.source.end_column;
+  r.columns = f.source.columns;
+  r.column_names = f.source.column_names;
+  r.dtype = f.dtype;
+  r.classes = f.classes;
+  r.row_shape = f.shape;
+  return r;
+}
+
+/// `--data FIELD=PATH`, of the block that trains, or `--data BLOCK.FIELD=PATH`.
+struct Replacement {
+  const DataSpec* block;
+  std::string field, path;
+};
+
+std::string meant_or_list(const std::string& name, const std::vector<std::string>& names, std::string_view list) {
+  std::string near = nearest(name, names);
+  return near.empty() ? fmt::format("{} {}", list, fmt::join(names, ", ")) : fmt::format("did you mean `{}`?", near);
+}
+
+Replacement read_replacement(const TrainSpec& train, const std::string& text) {
+  size_t equals = text.find('=');
+  if (equals == std::string::npos || equals + 1 == text.size())
+    throw UserError(Code::E0601, fmt::format("`--data {}` has no path", text), "the command line", "write `--data FIELD=PATH`");
+  std::string name = text.substr(0, equals);
+  Replacement r{&train.data, name, text.substr(equals + 1)};
+  if (size_t dot = name.find('.'); dot != std::string::npos) {
+    std::string block = name.substr(0, dot);
+    r.field = name.substr(dot + 1);
+    std::vector<const DataSpec*> blocks{&train.data};
+    std::vector<std::string> names{train.data.name};
+    for (const DataSpec& other : train.other_data) blocks.push_back(&other), names.push_back(other.name);
+    auto it = std::ranges::find(names, block);
+    if (it == names.end())
+      throw UserError(Code::E0601, fmt::format("`--data`: the run reads no data block `{}`", block), "the command line",
+                      meant_or_list(block, names, "it reads"));
+    r.block = blocks[size_t(it - names.begin())];
+  }
+  std::vector<std::string> names;
+  for (const FieldSpec& f : r.block->fields) names.push_back(f.name);
+  if (std::ranges::find(names, r.field) == names.end())
+    throw UserError(Code::E0601, fmt::format("`--data`: the data block `{}` has no field `{}`", r.block->name, r.field),
+                    "the command line", meant_or_list(r.field, names, "its fields are"));
+  return r;
+}
+
+/// `like`: the names of the fields in their order.
+std::vector<FieldData> read_block(const DataSpec& data, const DataSpec& like, const std::vector<Replacement>& replacements) {
+  std::vector<FieldRequest> requests;
+  for (const FieldSpec& f : like.fields) {
+    FieldRequest request = to_request(*std::ranges::find(data.fields, f.name, &FieldSpec::name));
+    for (const Replacement& r : replacements)
+      if (r.block->name == data.name && r.field == f.name) {
+        request.path = r.path;
+        request.kind = guess_source_kind(r.path, request.kind);
+      }
+    requests.push_back(std::move(request));
+  }
+  return read_fields(requests);
+}
+
+// A share that set no row aside: its reports would be of nothing.
+void check_split(const SplitSpec& s, const char* word, const std::vector<int64_t>& set_aside, int64_t rows) {
+  bool is_share = s.kind == SplitSpec::Kind::random || s.kind == SplitSpec::Kind::last;
+  if (!is_share || rows == 0 || !set_aside.empty()) return;
+  const char* last = s.kind == SplitSpec::Kind::last ? "last " : "";
+  Diagnostic d;
+  d.code = Code::E0509;
+  d.span = s.span;
+  d.message = fmt::format("`{} {}{:g}%` of {} row{} sets none aside", word, last, s.fraction * 100, rows, rows == 1 ? "" : "s");
+  if (rows > 1) {
+    double scale = 1;  // of percents, written with as few digits as there may be
+    while (scale * 100 / double(rows) < 1) scale *= 10;
+    double percent = std::ceil(scale * 100 / double(rows)) / scale;
+    d.help.push_back(fmt::format("`{} {}{:g}%` sets {} aside", word, last, percent, rows_of_share(percent / 100, rows)));
+  }
+  throw UserError(d);
+}
+
+SplitRequest to_request(const SplitSpec& s) {
+  if (s.kind == SplitSpec::Kind::random) return {SplitRequest::Kind::random, s.fraction};
+  if (s.kind == SplitSpec::Kind::last) return {SplitRequest::Kind::last, s.fraction};
+  return {};
+}
+
+}  // namespace
+
+RunData load_data(const TrainSpec& train, const std::vector<std::string>& replacements, uint64_t seed) {
+  RunData data;
+  const DataSpec& spec = train.data;
+  std::vector<Replacement> replaced;
+  for (const std::string& text : replacements) {
+    Replacement r = read_replacement(train, text);
+    for (const Replacement& other : replaced)
+      if (other.block == r.block && other.field == r.field)
+        throw UserError(Code::E0601, fmt::format("`--data`: the field `{}` of `{}` is given twice, as {} and {}", r.field, r.block->name,
+                                                 other.path, r.path), "the command line");
+    replaced.push_back(std::move(r));
+  }
+  data.fields = read_block(spec, spec, replaced);
+  for (const FieldSpec& f : spec.fields) data.names.push_back(f.name);
+  data.rows = data.fields.empty() ? 0 : data.fields[0].rows;
+  data.split = split_rows_of_data(data.rows, to_request(spec.test), to_request(spec.valid), seed);
+  check_split(spec.test, "test", data.split.test, data.rows);
+  check_split(spec.valid, "valid", data.split.valid, data.rows);
+  auto take_all_of = [&](const SplitSpec& split, std::vector<FieldData>& fields, std::vector<int64_t>& rows) {
+    if (split.kind != SplitSpec::Kind::from) return;
+    fields = read_block(*std::ranges::find(train.other_data, split.other, &DataSpec::name), spec, replaced);
+    rows.resize(size_t(fields.empty() ? 0 : fields[0].rows));
+    std::iota(rows.begin(), rows.end(), int64_t{0});
+  };
+  take_all_of(spec.test, data.test_fields, data.split.test);
+  take_all_of(spec.valid, data.valid_fields, data.split.valid);
+  return data;
+}
+
+const std::vector<int64_t>& RunData::rows_of(Part part) const {
+  return part == Part::train ? split.train : part == Part::test ? split.test : split.valid;
+}
+
+void RunData::check(const Graph& graph) const {
+  for (const std::vector<FieldData>* part : {&fields, &test_fields, &valid_fields})
+    if (!part->empty()) check_indices(graph, *part, names);
+}
+
+void RunData::bind(StepRunner& runner, Part part) const {
+  const std::vector<FieldData>& other = part == Part::test ? test_fields : valid_fields;
+  const std::vector<FieldData>& from = part == Part::train || other.empty() ? fields : other;
+  for (size_t i = 0; i < runner.program().fields.size(); ++i) {
+    auto it = std::find(names.begin(), names.end(), runner.program().fields[i]);
+    NNC_CHECK(it != names.end(), "the program reads a field that the data block lacks");
+    const FieldData& field = from[size_t(it - names.begin())];
+    runner.bind_field(i, field.data, field.row_stride_bytes);
+  }
+}
+
+}  // namespace nnc

@@ -1,0 +1,37 @@
+// The data of a run: files read as the data block declares, rows split.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "frontend/frontend.h"
+#include "runtime/row_order.h"
+#include "runtime/step_runner.h"
+#include "runtime/data/table.h"
+
+namespace nnc {
+
+enum class Part : uint8_t { train, test, valid };
+
+struct RunData {
+  std::vector<FieldData> fields;       ///< in the order of `names`
+  std::vector<std::string> names;
+  int64_t rows = 0;
+  /// Only with `test from` and `valid from`: other files, all of whose rows belong to the part. In the order of `names`.
+  std::vector<FieldData> test_fields, valid_fields;
+  DataSplit split;
+
+  const std::vector<int64_t>& rows_of(Part) const;
+  /// UserError E0510 if a field, of any part, holds an index that lies outside of its table (index_bounds.h).
+  void check(const Graph&) const;
+  /// Binds the program's fields to the memory that the rows of the part count in.
+  void bind(StepRunner&, Part) const;
+};
+
+/// What kind of file the field is declared to be in. UserError E0506 for one that no reader reads.
+SourceKind declared_kind(const FieldSpec&);
+
+/// Reads the fields (`replacements`: FIELD=PATH or BLOCK.FIELD=PATH), checks them, draws the split from `seed`.
+RunData load_data(const TrainSpec&, const std::vector<std::string>& replacements, uint64_t seed);
+
+}  // namespace nnc

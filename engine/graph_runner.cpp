@@ -1,0 +1,203 @@
+// A graph that is evaluated once has no data block to read rows from. Inputs whose first dimension is the rows of the batch
+// become fields, as in training; all others become persistents, which take any shape. Where the rows stand elsewhere in an input,
+// the graph is first fixed to the number of rows at hand. What shows code, or takes a graph along routes, does the same, so that
+// it shows and checks what runs.
+#include "engine/graph_runner.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include <fmt/format.h>
+
+#include "base/check.h"
+#include "engine/tensors.h"
+#include "passes/dead_code.h"
+#include "passes/differentiate.h"
+#include "passes/pipeline.h"
+#include "runtime/data/file_bytes.h"
+
+namespace nnc {
+namespace {
+
+std::string held_name(const std::string& input) { return "<" + input + ">"; }
+
+bool is_row_input(const Type& type) {
+  if (type.shape.empty() || !(type.shape[0] == Extent{1, true})) return false;
+  return std::none_of(type.shape.begin() + 1, type.shape.end(), [](const Extent& e) { return e.rows; });
+}
+
+/// Every input's rows can be looked up one by one, or it has none.
+bool has_plain_rows(const Graph& graph) {
+  return std::none_of(graph.nodes().begin(), graph.nodes().end(),
+                      [](const Node& n) { return n.op == Op::input && n.type.has_rows() && !is_row_input(n.type); });
+}
+
+/// What both engines evaluate.
+void prepare(Graph& graph, const Bindings& bindings) {
+  graph.updates.clear();
+  remove_dead_code(graph);
+  if (bindings.rows == 0) graph = with_fixed_rows(graph, 0);  // an operation may have no meaning for no rows
+}
+
+std::map<std::string, StoredTensor> run_compiled(Graph graph, const Bindings& given, const Target& target,
+                                                 const SourceMap& sources, Team& team) {
+  graph = runnable_graph(std::move(graph), given.rows);
+  const Bindings bindings = bind_held_inputs(graph, given);
+  int64_t rows = std::max<int64_t>(bindings.rows, 1);
+  optimize_graph(graph);
+  LowerOptions options{"run", rows, target};
+  options.typed_scalars = true;
+  CompiledStep compiled = compile_step(build_program(graph, options), sources);
+  StepRunner runner(compiled.step, team);
+  const StepProgram& program = runner.program();
+  for (size_t i = 0; i < program.persistents.size(); ++i) {
+    auto it = bindings.persistents.find(program.persistents[i].name);
+    if (it == bindings.persistents.end())
+      throw UserError(Code::E0511, fmt::format("no value was given for `{}`", program.persistents[i].name));
+    write_persistent(runner, i, it->second);
+  }
+  std::vector<std::vector<std::byte>> fields;
+  for (size_t i = 0; i < program.fields.size(); ++i) {
+    auto it = bindings.inputs.find(program.fields[i]);
+    if (it == bindings.inputs.end())
+      throw UserError(Code::E0511, fmt::format("no value was given for the input `{}`", program.fields[i]));
+    fields.push_back(to_bytes(it->second.values, it->second.dtype));
+    int64_t row_bytes = int64_t(fields.back().size()) / rows;
+    fields.back().resize(fields.back().size() + FileBytes::readable_past_end);
+    runner.bind_field(i, fields.back().data(), row_bytes);
+  }
+  std::vector<int64_t> row_index(static_cast<size_t>(rows));
+  std::iota(row_index.begin(), row_index.end(), int64_t{0});
+  std::vector<float> scalars, results(program.results.size());
+  for (const std::string& name : program.scalars) {
+    auto it = bindings.scalars.find(name);
+    if (it == bindings.scalars.end()) throw UserError(Code::E0511, fmt::format("no value was given for the scalar `{}`", name));
+    scalars.push_back(float(it->second));
+  }
+  runner.run(std::span(&rows, 1), row_index.data(), scalars.data(), results.data());
+  std::map<std::string, StoredTensor> outputs;
+  for (size_t i = 0; i < results.size(); ++i) {
+    const std::byte* at = reinterpret_cast<const std::byte*>(&results[i]);
+    outputs[program.results[i]] = {program.results[i], DType::f32, {}, {at, at + sizeof(float)}};
+  }
+  for (size_t i = 0; i < program.outputs.size(); ++i) {
+    const OutputSlot& slot = program.outputs[i];
+    const std::byte* at = runner.output(i);
+    size_t bytes = size_t(element_count(slot.shape)) * byte_size(slot.dtype);
+    outputs[slot.name] = {slot.name, slot.dtype, slot.shape, {at, at + bytes}};
+  }
+  return outputs;
+}
+
+}  // namespace
+
+Graph with_fixed_rows(const Graph& graph, int64_t rows) {
+  Graph result;
+  result.name = graph.name;
+  result.persistents = graph.persistents;
+  auto refuse = [&](const Node& n, const std::string& why) {
+    Diagnostic d;
+    d.code = Code::E0511;
+    d.span = n.span;
+    d.message =
+        fmt::format("`{}` cannot be evaluated on {} row{}: {}: {}", graph.name, rows, rows == 1 ? "" : "s", op_name(n.op), why);
+    throw UserError(d);
+  };
+  for (const Node& n : graph.nodes()) {
+    Attributes attributes = n.attributes;
+    for (Extent& e : attributes.extents) {
+      int64_t size = 0;
+      if (__builtin_mul_overflow(e.size, e.rows ? rows : 1, &size)) refuse(n, fmt::format("{} is too large", to_string(n.type)));
+      e = {size, false};
+    }
+    std::vector<Type> types;
+    for (NodeId o : n.operands) types.push_back(result.type(o));
+    if (std::string error; !infer_type(n.op, types, attributes, error)) refuse(n, error);
+    result.add(n.op, n.operands, std::move(attributes), n.span, n.scope);
+  }
+  result.outputs = graph.outputs;
+  result.updates = graph.updates;
+  return result;
+}
+
+void hold_inputs(Graph& graph) {
+  for (uint32_t i = 0; i < graph.size(); ++i) {
+    Node& n = graph[NodeId{i}];
+    if (n.op != Op::input || is_row_input(n.type)) continue;
+    Persistent held{held_name(n.attributes.text), n.type, PersistentKind::state, n.span};
+    graph.add_persistent(held);
+    n.op = Op::parameter;
+    n.attributes.text = held.name;
+  }
+}
+
+Bindings bind_held_inputs(const Graph& graph, const Bindings& given) {
+  Bindings bindings = given;
+  for (const auto& [name, value] : given.inputs)
+    if (graph.find_persistent(held_name(name))) bindings.persistents[held_name(name)] = value;
+  return bindings;
+}
+
+Graph runnable_graph(Graph graph, int64_t rows) {
+  if (!has_plain_rows(graph)) graph = with_fixed_rows(graph, rows);
+  hold_inputs(graph);
+  return graph;
+}
+
+std::map<std::string, StoredTensor> evaluate_graph_stored(Engine engine, Graph graph, const Bindings& bindings,
+                                                          const Target& target, const SourceMap& sources, Team& team) {
+  prepare(graph, bindings);
+  if (engine == Engine::jit) return run_compiled(std::move(graph), bindings, target, sources, team);
+  std::map<std::string, StoredTensor> outputs;
+  for (const auto& [name, value] : interpret(graph, bindings).outputs) outputs[name] = to_stored(name, value);
+  return outputs;
+}
+
+std::map<std::string, Tensor> evaluate_graph(Engine engine, Graph graph, const Bindings& bindings, const Target& target,
+                                             const SourceMap& sources, Team& team) {
+  prepare(graph, bindings);
+  if (engine == Engine::interpreter) return interpret(graph, bindings).outputs;
+  std::map<std::string, Tensor> outputs;
+  for (const auto& [name, t] : run_compiled(std::move(graph), bindings, target, sources, team))
+    outputs[name] = {t.dtype, t.shape, to_numbers(t.bytes.data(), size_t(element_count(t.shape)), t.dtype)};
+  return outputs;
+}
+
+void append_gradients(Graph& graph, const std::vector<Output>& results, const std::string& seed) {
+  struct Wanted {
+    std::string name;
+    Type type;
+    std::vector<NodeId> reads;
+  };
+  std::vector<Wanted> wanted;
+  for (uint32_t i = 0; i < graph.size(); ++i) {
+    const Node& n = graph[NodeId{i}];
+    if ((n.op != Op::input && n.op != Op::parameter) || !is_float(n.type.dtype)) continue;
+    if (n.op == Op::parameter && graph.find_persistent(n.attributes.text)->kind != PersistentKind::parameter) continue;
+    std::string name = "grad." + n.attributes.text;
+    auto it = std::find_if(wanted.begin(), wanted.end(), [&](const Wanted& w) { return w.name == name; });
+    if (it == wanted.end()) it = wanted.insert(wanted.end(), {name, n.type, {}});
+    it->reads.push_back(NodeId{i});
+  }
+  std::vector<NodeId> reads;
+  for (const Wanted& w : wanted) reads.insert(reads.end(), w.reads.begin(), w.reads.end());
+  std::vector<NodeId> sums(wanted.size());
+  for (const Output& result : results) {
+    if (!is_float(graph.type(result.node).dtype)) continue;
+    Builder b(graph, graph[result.node].span, graph[result.node].scope);
+    NodeId of = seed.empty() ? b.constant_like(1, result.node) : b.input(seed, graph.type(result.node));
+    std::vector<NodeId> gradients = gradients_of(graph, result.node, of, reads);
+    size_t next = 0;
+    for (size_t w = 0; w < wanted.size(); ++w)
+      for (size_t r = 0; r < wanted[w].reads.size(); ++r) {
+        NodeId g = gradients[next++];
+        if (g.valid()) sums[w] = sums[w].valid() ? b.add(sums[w], g) : g;
+      }
+  }
+  for (size_t w = 0; w < wanted.size(); ++w) {
+    NodeId node = sums[w].valid() ? sums[w] : Builder(graph).constant(0, wanted[w].type);
+    graph.outputs.push_back({wanted[w].name, node});
+  }
+}
+
+}  // namespace nnc

@@ -1,0 +1,30 @@
+// From graphs to steps that run in this process.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "base/source.h"
+#include "base/target.h"
+#include "codegen/codegen.h"
+#include "ir/graph.h"
+#include "ir/program.h"
+#include "passes/lower.h"
+#include "runtime/step_program.h"
+
+namespace nnc {
+
+/// Graph (not yet simplified) -> program for `rows` rows, whose scalar results keep their types.
+Program make_program(Graph, const std::string& name, int64_t rows, const Target&, const Layouts& = {});
+
+/// Program -> running code in this process.
+struct CompiledStep {
+  Program program;
+  std::unique_ptr<CompiledProgram> code;
+  StepProgram step;  ///< for a StepRunner
+};
+/// UserError E0620 if this machine cannot run code for the program's target.
+CompiledStep compile_step(Program, const SourceMap&, const CompileOptions& = {});
+
+}  // namespace nnc

@@ -1,0 +1,248 @@
+// Weights in and out of a runner: by full name, in row-major order, whatever order the compiled program keeps them in.
+
+#include "engine/weights.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+#include <set>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "base/check.h"
+#include "engine/tensors.h"
+#include "runtime/initialize.h"
+#include "runtime/data/file_bytes.h"
+
+namespace nnc {
+namespace {
+
+Draw to_draw(const Initializer& i) {
+  Draw::Kind kind = Draw::Kind::constant;
+  switch (i.kind) {
+    case Initializer::Kind::constant:
+      kind = Draw::Kind::constant;
+      break;
+    case Initializer::Kind::normal:
+      kind = Draw::Kind::normal;
+      break;
+    case Initializer::Kind::uniform:
+      kind = Draw::Kind::uniform;
+      break;
+    case Initializer::Kind::truncated_normal:
+      kind = Draw::Kind::truncated_normal;
+      break;
+    case Initializer::Kind::orthogonal:
+      kind = Draw::Kind::orthogonal;
+      break;
+  }
+  return {kind, i.a, i.b};
+}
+
+/// Index of the first element that is NaN or infinite, or -1.
+int64_t find_non_finite(const TensorView& view) {
+  if (!is_float(view.dtype)) return -1;
+  size_t size = byte_size(view.dtype);
+  for (size_t i = 0; i < view.element_count(); ++i)
+    if (!std::isfinite(read_element(view.data + i * size, view.dtype))) return int64_t(i);
+  return -1;
+}
+
+/// "m" of "optimizer.m.fc1.weight".
+std::string state_name(const std::string& tensor) {
+  size_t begin = std::string_view("optimizer.").size();
+  return tensor.substr(begin, tensor.find('.', begin) - begin);
+}
+
+bool is_optimizer_state(const std::string& tensor) { return tensor.starts_with("optimizer."); }
+
+std::string list_states(const std::set<std::string>& names) {
+  if (names.empty()) return "no states";
+  constexpr size_t most = 10;
+  std::vector<std::string> first(names.begin(), std::next(names.begin(), std::ptrdiff_t(std::min(most, names.size()))));
+  return fmt::format("`{}`{}", fmt::join(first, "`, `"),
+                     names.size() > most ? fmt::format(" and {} more", names.size() - most) : "");
+}
+
+}  // namespace
+
+Tensor initial_value(const ParameterSpec& spec, uint64_t seed) {
+  Tensor t{spec.persistent.type.dtype, shape_at(spec.persistent.type, 1), {}};
+  t.values = draw(to_draw(spec.initializer), t.shape, seed, spec.persistent.name);
+  return t;
+}
+
+StepProgram persistents_only(const std::vector<ParameterSpec>& specs) {
+  StepProgram program;
+  for (const ParameterSpec& spec : specs) {
+    auto same = [&](const PersistentSlot& s) { return s.name == spec.persistent.name; };
+    if (std::any_of(program.persistents.begin(), program.persistents.end(), same)) continue;
+    PersistentSlot slot{spec.persistent.name,
+                        spec.persistent.type.dtype,
+                        shape_at(spec.persistent.type, 1),
+                        {},
+                        program.persistent_bytes,
+                        spec.persistent.kind != PersistentKind::optimizer_state};
+    program.persistent_bytes += (slot.elements() * int64_t(byte_size(slot.dtype)) + 63) / 64 * 64;
+    program.persistents.push_back(std::move(slot));
+  }
+  return program;
+}
+
+StepProgram model_weights(Compilation& compilation) {
+  std::vector<ParameterSpec> specs = compilation.require(compilation.module->build_train_graph(compilation.diagnostics)).parameters;
+  std::erase_if(specs, [](const ParameterSpec& s) { return s.persistent.kind == PersistentKind::optimizer_state; });
+  return persistents_only(specs);
+}
+
+void initialize(StepRunner& runner, const std::vector<ParameterSpec>& specs, uint64_t seed) {
+  for (const ParameterSpec& spec : specs) {
+    int index = runner.find_persistent(spec.persistent.name);
+    if (index < 0) continue;
+    const PersistentSlot& slot = runner.program().persistents[size_t(index)];
+    std::vector<std::byte> bytes = to_bytes(draw(to_draw(spec.initializer), slot.shape, seed, slot.name), slot.dtype);
+    runner.set_persistent(size_t(index), bytes.data());
+  }
+}
+
+void check_finite(const TensorFile& file, const std::string& path, const StepRunner* runner, bool optimizer) {
+  Diagnostic problem;
+  problem.code = Code::E0505;
+  problem.place = path;
+  for (const TensorView& t : file.tensors) {
+    bool of_optimizer = is_optimizer_state(t.name);
+    int64_t at = of_optimizer && !optimizer ? -1 : find_non_finite(t);
+    if (at < 0) continue;
+    double found = read_element(t.data + size_t(at) * byte_size(t.dtype), t.dtype);
+    if (of_optimizer && !std::isnan(found)) continue;
+    if (int index = runner ? runner->find_persistent(t.name) : -1; index >= 0) {
+      Tensor start = read_persistent(*runner, size_t(index));
+      if (std::any_of(start.values.begin(), start.values.end(), [](double v) { return !std::isfinite(v); })) continue;
+    }
+    problem.notes.push_back(fmt::format("`{}` {}: element {} is {}", t.name, shape_text(t.shape), at, found));
+  }
+  if (problem.notes.empty()) return;
+  problem.message = fmt::format("{} holds NaN or infinite weights in {} tensor{}", path, problem.notes.size(),
+                                problem.notes.size() == 1 ? "" : "s");
+  keep_first(problem.notes);
+  problem.help.push_back("the training that wrote them diverged; a smaller learning rate often helps");
+  throw UserError(problem);
+}
+
+void save_tensors(const std::string& path, const StepRunner& runner, bool optimizer,
+                  const std::map<std::string, std::string>& metadata) {
+  try {
+    std::vector<std::vector<std::byte>> values;  // of what the program keeps in another order; the rest is written from its place
+    std::vector<TensorView> views;
+    for (size_t i = 0; i < runner.program().persistents.size(); ++i) {
+      const PersistentSlot& slot = runner.program().persistents[i];
+      if (!slot.trained && !optimizer) continue;
+      const std::byte* data = runner.persistent_block().data() + slot.offset;
+      if (!slot.order.empty()) {
+        auto& bytes = values.emplace_back(byte_size(slot.dtype) * size_t(slot.elements()));
+        runner.get_persistent(i, bytes.data());
+        data = bytes.data();
+      }
+      views.push_back({slot.name, slot.dtype, slot.shape, data});
+    }
+    write_safetensors(path, views, metadata);
+  } catch (const std::bad_alloc&) {
+    throw UserError(Code::E0413, fmt::format("cannot write `{}`: {}", path, error_text(ENOMEM)), path);
+  }
+}
+
+void keep_first(std::vector<std::string>& notes) {
+  constexpr size_t most = 20;
+  if (notes.size() <= most + 1) return;
+  size_t more = notes.size() - most;
+  notes.resize(most);
+  notes.push_back(fmt::format("and {} more", more));
+}
+
+std::vector<std::string> tensor_differences(const TensorFile& file, const StepRunner& runner, bool optimizer) {
+  std::vector<std::string> notes;
+  // Another optimiser keeps other states for every parameter, which is one difference.
+  std::set<std::string> kept_then, kept_now;
+  for (const TensorView& t : file.tensors)
+    if (optimizer && is_optimizer_state(t.name)) kept_then.insert(state_name(t.name));
+  for (const PersistentSlot& slot : runner.program().persistents)
+    if (optimizer && is_optimizer_state(slot.name)) kept_now.insert(state_name(slot.name));
+  bool same_states = kept_then == kept_now;
+  for (const PersistentSlot& slot : runner.program().persistents) {
+    if (!slot.trained && (!optimizer || !same_states)) continue;
+    const TensorView* found = file.find(slot.name);
+    if (!found)
+      notes.push_back(fmt::format("missing: `{}` {}", slot.name, shape_text(slot.shape)));
+    else if (found->shape != slot.shape)
+      notes.push_back(fmt::format("shape: `{}` is {} in the file, {} in the model", slot.name, shape_text(found->shape),
+                                  shape_text(slot.shape)));
+  }
+  for (const TensorView& t : file.tensors) {
+    int index = runner.find_persistent(t.name);
+    bool state = is_optimizer_state(t.name);
+    bool wanted = index >= 0 && (optimizer || runner.program().persistents[size_t(index)].trained);
+    if (wanted || (state && (!optimizer || !same_states))) continue;
+    notes.push_back(fmt::format("extra: `{}` {}, which the model does not have", t.name, shape_text(t.shape)));
+  }
+  if (!same_states)
+    notes.insert(notes.begin(), fmt::format("optimizer: {} in the file, {} now (tensors optimizer.*)", list_states(kept_then),
+                                            list_states(kept_now)));
+  return notes;
+}
+
+void set_tensors(const TensorFile& file, const std::string& path, StepRunner& runner, bool optimizer) {
+  for (size_t i = 0; i < runner.program().persistents.size(); ++i) {
+    const PersistentSlot& slot = runner.program().persistents[i];
+    if (!slot.trained && !optimizer) continue;
+    TensorView view = *file.find(slot.name);
+    if (view.dtype == slot.dtype) {
+      runner.set_persistent(i, view.data);
+    } else {
+      ConvertedTensor converted = convert_tensor(view, slot.dtype, path);
+      runner.set_persistent(i, converted.view.data);
+    }
+  }
+}
+
+std::map<std::string, std::string> load_tensors(const std::string& path, StepRunner& runner, bool optimizer) {
+  TensorFile file = read_safetensors(path);
+  Diagnostic problem;
+  problem.code = Code::E0505;
+  problem.place = path;
+  problem.notes = tensor_differences(file, runner, optimizer);
+  if (!problem.notes.empty()) {
+    problem.message = fmt::format("{} does not fit the model: {} tensor{} differ{}", path, problem.notes.size(),
+                                  problem.notes.size() == 1 ? "" : "s", problem.notes.size() == 1 ? "s" : "");
+    keep_first(problem.notes);
+    problem.help.push_back("these weights belong to another model, or the model was changed since");
+    throw UserError(problem);
+  }
+  check_finite(file, path, &runner, optimizer);
+  set_tensors(file, path, runner, optimizer);
+  return file.metadata;
+}
+
+std::map<std::string, std::string> record_steps(int64_t steps, int64_t steps_per_epoch) {
+  return {{"nnc.step", std::to_string(steps)}, {"nnc.epoch", std::to_string(std::max<int64_t>(steps - 1, 0) / steps_per_epoch)}};
+}
+
+std::map<std::string, double> trained_so_far(const std::map<std::string, std::string>& metadata) {
+  auto number = [&](const char* key) {
+    auto it = metadata.find(key);
+    return it == metadata.end() ? 0.0 : double(std::strtoll(it->second.c_str(), nullptr, 10));
+  };
+  return {{"step", number("nnc.step")}, {"epoch", number("nnc.epoch")}};
+}
+
+std::string beside(const std::string& weights, const std::string& word) {
+  std::string ending = ".safetensors";
+  std::string stem = weights;
+  if (stem.size() > ending.size() && stem.ends_with(ending)) stem.resize(stem.size() - ending.size());
+  return stem + "." + word + ending;
+}
+
+}  // namespace nnc

@@ -1,0 +1,59 @@
+// Weights and checkpoints on disk, and initial values.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "engine/compilation.h"
+#include "frontend/frontend.h"
+#include "ir/interpreter.h"
+#include "runtime/step_runner.h"
+#include "runtime/data/tensor_file.h"
+
+namespace nnc {
+
+/// The value that a run with this seed begins with.
+Tensor initial_value(const ParameterSpec&, uint64_t seed);
+
+/// A program without code that has these persistents, each once: a StepRunner of it holds weights.
+StepProgram persistents_only(const std::vector<ParameterSpec>&);
+
+/// Of all parameters and layer states that training has: what a weights file holds. The file has a train block.
+StepProgram model_weights(Compilation&);
+
+/// Draws every persistent of the runner that `specs` describe.
+void initialize(StepRunner&, const std::vector<ParameterSpec>& specs, uint64_t seed);
+
+/// Writes parameters and layer states; with `optimizer` everything, optimiser state included (a checkpoint).
+void save_tensors(const std::string& path, const StepRunner&, bool optimizer, const std::map<std::string, std::string>& metadata);
+
+/// What of the file does not fit the runner, a sentence for each tensor: missing, extra, of another shape. With `optimizer` the
+/// optimiser's states count too; where the file keeps other states than the run, they are named once each and not for every
+/// parameter.
+std::vector<std::string> tensor_differences(const TensorFile&, const StepRunner&, bool optimizer);
+
+/// A long list of tensors, one a note: the first ones, and how many more there are.
+void keep_first(std::vector<std::string>& notes);
+
+/// UserError E0505 that names the tensors with NaN or infinite elements. `runner`: null, or one whose present values are those
+/// that a run begins with; a state that begins not finite may stay so. Optimiser states only if `optimizer`, and only NaN.
+void check_finite(const TensorFile&, const std::string& path, const StepRunner* runner = nullptr, bool optimizer = false);
+
+/// Sets the runner's persistents from a file that fits.
+void set_tensors(const TensorFile&, const std::string& path, StepRunner&, bool optimizer);
+
+/// Sets the runner's persistents from a file that must hold all of them and nothing else; missing, extra and mis-shaped tensors
+/// are named in one UserError. `optimizer`: optimiser state too. Returns the file's metadata.
+std::map<std::string, std::string> load_tensors(const std::string& path, StepRunner&, bool optimizer);
+
+/// `step` and `epoch` as the evaluation after the last of these steps sees them: in metadata (`epoch` counts from 0), and out of it;
+/// zeros if a file does not record them.
+std::map<std::string, std::string> record_steps(int64_t steps, int64_t steps_per_epoch);
+std::map<std::string, double> trained_so_far(const std::map<std::string, std::string>& metadata);
+
+/// "net.safetensors" -> "net.checkpoint.safetensors", "net.last-good.safetensors".
+std::string beside(const std::string& weights, const std::string& word);
+
+}  // namespace nnc

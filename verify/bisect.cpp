@@ -1,0 +1,156 @@
+// Three roads out of one graph, each a little longer than the one before: passes and then the graph interpreter; the same,
+// lowered, and then the program interpreter; the same, compiled. What the first road already changes is a pass's doing; what only
+// the second changes is lowering's, scheduling's or memory planning's; what only the third changes is code generation's. Along
+// each road the number of passes is raised from none until the value changes, so that the last of them names the pass, or the
+// kind of kernel that lowering or code generation gets wrong. Every pass is checked, not halved: passes are few, and an early
+// pass may hide what a later one does.
+//
+// Passes keep the mathematics, so that in 64 bits nothing but 64-bit roundings may change; compiled code is held to f32.
+#include "verify/bisect.h"
+
+#include <cmath>
+#include <exception>
+
+#include <fmt/format.h>
+
+#include "base/check.h"
+#include "base/diagnostics.h"
+#include "passes/pipeline.h"
+
+namespace nnc {
+namespace {
+
+Precision precision_of(Carrier carrier) { return carrier == Carrier::compiled ? Precision::f32 : Precision::f64; }
+
+/// One stage held against the interpreter.
+std::optional<Culprit> compare_stage(const CompilerUnderTest& compiler, const GraphCase& c, size_t count, Carrier carrier,
+                                     RoundingModel& model) {
+  Culprit culprit;
+  culprit.carrier = carrier;
+  culprit.passes = count;
+  culprit.pass = count > 0 ? compiler.passes[count - 1].name : "";
+  try {
+    Comparison compared = model.compare(compiler.run(c.graph, c.bindings, count, carrier), precision_of(carrier));
+    if (!compared.difference) return std::nullopt;
+    culprit.difference = *compared.difference;
+    culprit.allowed = compared.allowed;
+  } catch (const InternalError& e) {
+    culprit.crash = e.what();
+  }
+  return culprit;
+}
+
+std::string ordinal(size_t n) {
+  std::string_view ending = n % 100 / 10 == 1 ? "th" : n % 10 == 1 ? "st" : n % 10 == 2 ? "nd" : n % 10 == 3 ? "rd" : "th";
+  return fmt::format("{}{}", n, ending);
+}
+
+bool all_finite(const Results& results) {
+  for (const auto* map : {&results.outputs, &results.updates})
+    for (const auto& [name, t] : *map)
+      for (double v : t.values)
+        if (!std::isfinite(v)) return false;
+  return true;
+}
+
+}  // namespace
+
+CompilerUnderTest CompilerUnderTest::product(VectorLevel level, int threads) {
+  CompilerUnderTest c;
+  for (std::string_view name : default_passes()) c.passes.push_back({std::string(name), find_graph_pass(name)->run});
+  c.level = level;
+  c.threads = threads;
+  return c;
+}
+
+Results CompilerUnderTest::run(const Graph& graph, const Bindings& bindings, size_t count, Carrier carrier) const {
+  Graph g = graph;
+  PassContext context;
+  for (size_t i = 0; i < count; ++i) run_pass(context, passes[i].name, g, passes[i].run);
+  if (carrier == Carrier::graph_interpreter) return interpret(g, bindings);
+  if (carry) return carry(g, bindings, carrier);
+  Route route;
+  route.carrier = carrier;
+  route.level = level;
+  route.threads = threads;
+  return run_route(std::move(g), bindings, route);
+}
+
+std::string Culprit::text() const {
+  std::string after =
+      pass.empty() ? "with no pass run" : fmt::format("after the pass `{}` ({} of the pipeline)", pass, ordinal(passes));
+  switch (carrier) {
+    case Carrier::graph_interpreter:
+      return fmt::format("the pass `{}` ({} of the pipeline)", pass, ordinal(passes));
+    case Carrier::program_interpreter:
+      return fmt::format("lowering (kernels, schedule or memory plan) {}", after);
+    case Carrier::compiled:
+      break;
+  }
+  return fmt::format("code generation {}", after);
+}
+
+std::optional<Culprit> find_culprit(const CompilerUnderTest& compiler, const GraphCase& c, const BisectOptions& options) {
+  auto poll = [&] {
+    if (options.poll) options.poll();
+  };
+  size_t all = compiler.passes.size();
+  RoundingModel model(c.graph, c.bindings);
+  for (size_t count = 1; count <= all; ++count) {
+    poll();
+    if (auto culprit = compare_stage(compiler, c, count, Carrier::graph_interpreter, model)) return culprit;
+  }
+  for (Carrier carrier : {Carrier::program_interpreter, Carrier::compiled}) {
+    // Without any pass too: that is a way of its own, and simplification may remove what is wrong.
+    poll();
+    std::optional<Culprit> whole = compare_stage(compiler, c, all, carrier, model);
+    std::optional<Culprit> plain = compare_stage(compiler, c, 0, carrier, model);
+    if (plain) return plain;
+    if (!whole) continue;
+    for (size_t count = 1; count < all; ++count) {
+      poll();
+      if (auto culprit = compare_stage(compiler, c, count, carrier, model)) return culprit;
+    }
+    return whole;
+  }
+  return std::nullopt;
+}
+
+std::optional<Culprit> check_stage(const CompilerUnderTest& compiler, const GraphCase& c, const Culprit& culprit) {
+  RoundingModel model(c.graph, c.bindings);
+  return compare_stage(compiler, c, culprit.passes, culprit.carrier, model);
+}
+
+GraphCase reduce_culprit(const CompilerUnderTest& compiler, const GraphCase& c, const Culprit& culprit,
+                         const BisectOptions& options, const ReduceOptions& reduce) {
+  // Numbers that are not finite have ways of their own to differ: the search does not wander there unless it began there.
+  bool finite = culprit.crash.empty() && all_finite(interpret(c.graph, c.bindings));
+  bool stopped = false;
+  auto fails = [&](const GraphCase& candidate) {
+    if (stopped) return false;
+    if (options.poll) try {
+        options.poll();
+      } catch (...) {
+        stopped = true;
+        return false;
+      }
+    RoundingModel model(candidate.graph, candidate.bindings);
+    if (finite && !all_finite(model.expected())) return false;
+    // What was right before this stage has to be right still: another fault is another case.
+    if (culprit.carrier == Carrier::graph_interpreter &&
+        compare_stage(compiler, candidate, culprit.passes - 1, culprit.carrier, model))
+      return false;
+    std::optional<Culprit> found = compare_stage(compiler, candidate, culprit.passes, culprit.carrier, model);
+    if (!found || found->crash.empty() != culprit.crash.empty()) return false;
+    if (culprit.carrier != Carrier::graph_interpreter) {
+      if (compare_stage(compiler, candidate, culprit.passes, Carrier::graph_interpreter, model)) return false;
+      if (culprit.carrier == Carrier::compiled && !compiler.carry &&
+          compare_stage(compiler, candidate, culprit.passes, Carrier::program_interpreter, model))
+        return false;
+    }
+    return true;
+  };
+  return reduce_case(c, fails, reduce);
+}
+
+}  // namespace nnc

@@ -1,0 +1,286 @@
+// The displacement of each operation, and the comparison.
+#include "verify/rounding.h"
+
+#include <algorithm>
+#include <cfloat>
+#include <cmath>
+#include <limits>
+
+#include "base/diagnostics.h"
+#include "base/philox.h"
+#include "codegen/vector_math_bounds.h"
+#include "ir/interpreter_ops.h"
+#include "passes/rewrite.h"
+
+namespace nnc {
+namespace {
+
+constexpr double infinity = std::numeric_limits<double>::infinity();
+
+/// Half of the distance from 1 to the next number: what one rounding may change, relative to its result.
+double unit_of(DType dtype, Precision precision) {
+  return dtype == DType::f32 && precision == Precision::f32 ? 0x1p-24 : 0x1p-53;
+}
+
+/// Few bits, small: sums and products of two such numbers are exact, in every order.
+bool is_coarse(double v) { return std::fabs(v) < 0x1p14 && v * 256 == std::nearbyint(v * 256); }
+
+bool is_sum(Op op) { return op == Op::reduce_sum || op == Op::contract || op == Op::scatter_add; }
+
+/// Terms of each element of a sum; of scatter_add on average.
+double terms_of(const InterpreterCall& call) {
+  double results = std::max(1.0, double(call.result.values.size()));
+  if (call.node.op != Op::contract) return std::max(1.0, double(call.operand(0).values.size()) / results);
+  double terms = 1;
+  const Attributes& a = call.node.attributes;
+  for (size_t k = 0; k < 2; ++k) {
+    const std::vector<int>& labels = k == 0 ? a.lhs : a.rhs;
+    for (size_t i = 0; i < labels.size(); ++i)
+      if (!holds(a.out, labels[i]) && (k == 0 || !holds(a.lhs, labels[i]))) terms *= double(call.operand(k).shape[i]);
+  }
+  return std::max(1.0, terms);
+}
+
+class Displacement {
+ public:
+  Displacement(Precision precision, uint64_t seed, double scale)
+      : precision_(precision), random_(seed, stable_hash("displacement")), scale_(scale) {}
+
+  void operator()(InterpreterCall& call) {
+    Tensor& t = call.result;
+    if (!is_float(t.dtype)) return displace_integers(call);
+    double unit = unit_of(t.dtype, precision_) * scale_;
+    if (is_sum(call.node.op))
+      displace_sum(call, unit);
+    else if (op_class(call.node.op) == OpClass::unary)
+      displace_unary(call, unit);
+    else if (op_class(call.node.op) == OpClass::binary)
+      displace_binary(call, unit);
+    else if (call.node.op == Op::constant && in_f32(t) && !t.values.empty() && double(float(t.values[0])) != t.values[0])
+      scale_all(t, 1 + unit * sign());
+    if (in_f32(t)) hold_in_f32(t);
+  }
+
+ private:
+  bool in_f32(const Tensor& t) const { return precision_ == Precision::f32 && t.dtype == DType::f32; }
+  /// From -1 to 1.
+  double sign() { return 2 * random_.next_unit() - 1; }
+  static void scale_all(Tensor& t, double factor) {
+    for (double& v : t.values) v *= factor;
+  }
+  /// Infinity stays where it is: added to itself with the other sign it would be NaN.
+  static void move(double& v, double by) {
+    if (std::isfinite(v)) v += by;
+  }
+  void relative(Tensor& t, double amount) {
+    for (double& v : t.values) move(v, v * amount * sign());
+  }
+
+  // What is equal in f32 is equal here. Results near the ends of its range leave it in half of the runs: denormals may be
+  // flushed, and the largest numbers may come out larger still.
+  void hold_in_f32(Tensor& t) {
+    bool narrow = random_.next_below(2) == 0;
+    for (double& v : t.values) {
+      if (narrow && std::fabs(v) > 0.999 * double(FLT_MAX)) v = std::copysign(infinity, v);
+      if (narrow && std::fabs(v) < double(FLT_MIN)) v = std::copysign(0.0, v);
+      v = double(float(v));
+    }
+  }
+
+  // The interpreter holds an i64 in 64 bits of float. Beyond 2^53 the last digits are missing, and on them depends what wraps
+  // around or compares: it may be anything.
+  void displace_integers(InterpreterCall& call) {
+    Tensor& t = call.result;
+    Op op = call.node.op;
+    if (is_sum(op)) {
+      double most = double(call.operand(0).values.size()) * largest_i64(call.operand(0));
+      if (op == Op::contract) most *= largest_i64(call.operand(1));
+      if (most >= 0x1p53)
+        for (double& v : t.values) v = any_integer(t.dtype);
+    } else if (op == Op::add || op == Op::sub || op == Op::mul || op == Op::cast || op_class(op) == OpClass::compare) {
+      for (const Tensor* x : call.operands)
+        for (size_t i = 0; i < t.values.size(); ++i)
+          if (x->dtype == DType::i64 && std::fabs(x->values[i]) >= 0x1p53) t.values[i] = any_integer(t.dtype);
+    }
+  }
+  static double largest_i64(const Tensor& t) {
+    double largest = 0;
+    if (t.dtype == DType::i64)
+      for (double v : t.values) largest = std::max(largest, std::fabs(v));
+    return largest;
+  }
+  double any_integer(DType dtype) { return convert_number(double(int64_t(random_.next_u64())), DType::i64, dtype); }
+
+  void displace_unary(InterpreterCall& call, double unit) {
+    Tensor& t = call.result;
+    if (call.node.op == Op::cast) {
+      DType from = call.operand(0).dtype;
+      if (t.dtype == DType::f64 && is_float(from)) return;
+      for (double& v : t.values)
+        if (double(float(v)) != v) move(v, v * unit * sign());
+      return;
+    }
+    for (const MathBound& b : math_bounds)
+      if (double ulp = t.dtype == DType::f32 ? b.f32 : b.f64; b.op == call.node.op && ulp > 0)
+        relative(t, (2 * ulp + 1) * unit);  // a unit in the last place is at most twice `unit`
+  }
+
+  void displace_binary(InterpreterCall& call, double unit) {
+    Tensor& t = call.result;
+    const std::vector<double>&x = call.operand(0).values, &y = call.operand(1).values;
+    switch (call.node.op) {
+      case Op::maximum:
+      case Op::minimum:
+        return;
+      case Op::div:
+        return relative(t, 3 * unit);  // by way of a reciprocal
+      case Op::pow:
+        for (size_t i = 0; i < t.values.size(); ++i) {
+          double& v = t.values[i];
+          // The rule power_root, marked `range`: a root of -inf is NaN, its power is not.
+          bool is_root = std::fabs(y[i]) == 0.5 || y[i] == 1.5;
+          if (is_root && x[i] == -infinity && random_.next_below(2) == 0) v = std::numeric_limits<double>::quiet_NaN();
+          double exponent = v > 0 && std::isfinite(v) ? std::fabs(std::log(v)) : 0;
+          move(v, v * unit * (2 * (t.dtype == DType::f32 ? pow_bound_f32 : pow_bound_f64(exponent)) + 1) * sign());
+        }
+        return;
+      default:
+        break;
+    }
+    bool sum = call.node.op == Op::add || call.node.op == Op::sub;
+    for (size_t i = 0; i < t.values.size(); ++i) {
+      double& v = t.values[i];
+      if (is_coarse(v) && (!sum || (is_coarse(x[i]) && is_coarse(y[i])))) continue;
+      move(v, v * unit * sign());
+      // Passes move terms of a sum: (x + c) + d becomes x + (c + d), where x + c may be much larger or smaller than either.
+      if (sum) move(v, unit * (std::fabs(x[i]) + std::fabs(y[i])) * 0.5 * sign());
+    }
+  }
+
+  // Every partial sum is rounded: by their number, and by what the terms add up to in magnitude.
+  void displace_sum(InterpreterCall& call, double unit) {
+    Op op = call.node.op;
+    std::vector<Tensor> sizes;
+    for (size_t k = 0; k < call.operands.size(); ++k) {
+      sizes.push_back(call.operand(k));
+      if (k == 0 || op == Op::contract)
+        for (double& v : sizes[k].values) v = std::fabs(v);
+    }
+    InterpreterCall total{call.graph, call.id, call.node, call.bindings, {}, make_tensor(call.result.dtype, call.result.shape)};
+    for (const Tensor& s : sizes) total.operands.push_back(&s);
+    if (op == Op::reduce_sum) interpret_reduce_sum(total);
+    if (op == Op::contract) interpret_contract(total);
+    if (op == Op::scatter_add) interpret_scatter_add(total);
+    bool whole = true;
+    for (size_t k = 0; k < (op == Op::contract ? 2u : 1u); ++k)
+      whole =
+          whole && std::all_of(sizes[k].values.begin(), sizes[k].values.end(), [](double v) { return v == std::nearbyint(v); });
+    double growth = 1 + std::sqrt(terms_of(call)) / 2;
+    for (size_t i = 0; i < call.result.values.size(); ++i) {
+      double& v = call.result.values[i];
+      double size = total.result.values[i];
+      // Rules of simplify that are marked `range` take factors out of sums: inf * 0 + inf * 1 is NaN, inf * (0 + 1) is not.
+      if (!std::isfinite(size)) {
+        const double instead[] = {std::numeric_limits<double>::quiet_NaN(), infinity, 1};
+        v = instead[random_.next_below(3)];
+      } else if (!whole || size >= 0x1p23) {
+        v += size * unit * growth * sign();
+        if (in_f32(call.result) && size > double(FLT_MAX) && random_.next_below(2) == 0) v = infinity;
+      }
+    }
+  }
+
+  Precision precision_;
+  RandomStream random_;
+  double scale_;
+};
+
+bool same_kind(double a, double b) {
+  if (std::isnan(a) || std::isnan(b)) return std::isnan(a) && std::isnan(b);
+  return (!std::isinf(a) && !std::isinf(b)) || a == b;
+}
+
+}  // namespace
+
+ValueHook displace_results(Precision precision, uint64_t seed, double scale) { return Displacement(precision, seed, scale); }
+
+RoundingModel::RoundingModel(Evaluation evaluate) : evaluate_(std::move(evaluate)), expected_(evaluate_({})) {}
+
+RoundingModel::RoundingModel(const Graph& graph, const Bindings& bindings)
+    : RoundingModel([&](const ValueHook& hook) { return interpret(graph, bindings, false, hook); }) {}
+
+void RoundingModel::run(Precision precision, Scatter& scatter) {
+  // The later ones also reach what lies a little beyond what a single operation may be off by.
+  double scale = scatter.runs < 8 ? 1 : scatter.runs % 3 == 0 ? 4 : 1.5;
+  uint64_t seed = uint64_t(scatter.runs++) * 2 + uint64_t(precision == Precision::f32);
+  Results found;
+  try {
+    found = evaluate_(displace_results(precision, seed, scale));
+  } catch (const UserError&) {
+  }
+  auto widen = [](const std::map<std::string, Tensor>& expected, const std::map<std::string, Tensor>& displaced,
+                  std::map<std::string, std::vector<double>>& scatter_of) {
+    for (const auto& [name, want] : expected) {
+      std::vector<double>& farthest = scatter_of[name];
+      farthest.resize(want.values.size(), 0);
+      auto it = displaced.find(name);
+      for (size_t i = 0; i < want.values.size(); ++i) {
+        double x = it == displaced.end() ? std::nan("") : it->second.values[i], y = want.values[i];
+        if (it == displaced.end() || !same_kind(x, y))
+          farthest[i] = infinity;
+        else if (std::isfinite(x))
+          farthest[i] = std::max(farthest[i], std::fabs(x - y));
+      }
+    }
+  };
+  widen(expected_.outputs, found.outputs, scatter.outputs);
+  widen(expected_.updates, found.updates, scatter.updates);
+}
+
+Comparison RoundingModel::compare_now(const Results& found, Precision precision, const Scatter& scatter) const {
+  Comparison c;
+  for (bool updates : {false, true}) {
+    const auto& all = updates ? found.updates : found.outputs;
+    for (const auto& [name, want] : updates ? expected_.updates : expected_.outputs) {
+      auto it = all.find(name);
+      if (it == all.end() || it->second.values.size() != want.values.size()) {
+        if (!c.difference) c.difference = Difference{name, updates, 0, 0, 0, infinity};
+        c.worst = c.worst_error = infinity;
+        continue;
+      }
+      double largest = 0;
+      for (double v : want.values)
+        if (std::isfinite(v)) largest = std::max(largest, std::fabs(v));
+      const std::vector<double>& farthest = (updates ? scatter.updates : scatter.outputs).at(name);
+      // Of an i64 beyond 2^53 the last digits are missing; what saturates is the largest double below 2^63.
+      double unit = is_float(want.dtype) ? unit_of(want.dtype, precision) : want.dtype == DType::i64 ? 0x1p-54 : 0;
+      double least = unit == 0x1p-24 ? 1e-37 : unit > 0 ? 1e-300 : 0;
+      for (size_t i = 0; i < want.values.size(); ++i) {
+        ++c.elements;
+        double x = it->second.values[i], y = want.values[i];
+        if (x == y || (std::isnan(x) && std::isnan(y)) || std::isinf(farthest[i])) continue;
+        double error = same_kind(x, y) ? std::fabs(x - y) : infinity;
+        double allowed = std::isfinite(y) ? 8 * farthest[i] + 4 * unit * std::fabs(y) + least : 0;
+        c.worst = std::max(c.worst, allowed > 0 ? error / allowed : infinity);
+        c.worst_error = std::max(c.worst_error, error / std::max(largest, 1e-300));
+        if (c.difference || error <= allowed) continue;
+        c.difference = Difference{name, updates, i, x, y, error};
+        c.allowed = allowed;
+      }
+    }
+  }
+  return c;
+}
+
+Comparison RoundingModel::compare(const Results& found, Precision precision) {
+  Scatter& scatter = scatter_[precision == Precision::f32];
+  Comparison c;
+  for (int runs : {3, 12, 60}) {
+    while (scatter.runs < runs) run(precision, scatter);
+    c = compare_now(found, precision, scatter);
+    if (!c.difference) break;
+  }
+  return c;
+}
+
+}  // namespace nnc

@@ -1,0 +1,224 @@
+// Bindings become fields, persistents and scalars of a program, as where a graph is run on given values; what a step leaves
+// behind becomes results to compare, each of its own type.
+#include "verify/route.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "base/check.h"
+#include "engine/graph_runner.h"
+#include "engine/step.h"
+#include "engine/tensors.h"
+#include "ir/program_interpreter.h"
+#include "passes/fuse.h"
+#include "passes/pass_manager.h"
+#include "passes/pipeline.h"
+#include "runtime/data/file_bytes.h"
+
+namespace nnc {
+namespace {
+
+Target target_of(VectorLevel level) {
+  Target target = host_target_with_cpu();
+  return level == target.level ? target : target_by_name(std::string(vector_level_name(level)));
+}
+
+std::string_view carrier_name(Carrier carrier) {
+  switch (carrier) {
+    case Carrier::graph_interpreter:
+      return "graph interpreter";
+    case Carrier::program_interpreter:
+      return "program interpreter";
+    case Carrier::compiled:
+      break;
+  }
+  return "compiled";
+}
+
+}  // namespace
+
+Route Route::optimized() {
+  Route route;
+  route.passes.assign(default_passes().begin(), default_passes().end());
+  return route;
+}
+
+Route Route::plain() { return {}; }
+
+std::string Route::text() const {
+  std::string text =
+      fmt::format("{}: {}", passes.empty() ? "no passes" : fmt::format("{}", fmt::join(passes, ",")), carrier_name(carrier));
+  if (carrier == Carrier::compiled) {
+    text += fmt::format(", {}, {} thread{}", vector_level_name(level), threads, threads == 1 ? "" : "s");
+    if (split_all) text += ", all kernels split";
+  }
+  if (capacity > 0) text += fmt::format(", capacity {}", capacity);
+  return text;
+}
+
+struct RoutedGraph::State {
+  Graph graph;
+  Carrier carrier = Carrier::compiled;
+  std::vector<Update> updates;
+  SourceMap sources;
+  CompiledStep compiled;  ///< its program alone, for the program interpreter
+  std::unique_ptr<Team> team;
+  std::unique_ptr<StepRunner> runner;
+
+  Results run_compiled(const Bindings&);
+};
+
+RoutedGraph::~RoutedGraph() = default;
+RoutedGraph::RoutedGraph(RoutedGraph&&) noexcept = default;
+RoutedGraph& RoutedGraph::operator=(RoutedGraph&&) noexcept = default;
+
+RoutedGraph::RoutedGraph(Graph graph, const Route& route, int64_t rows) : state_(std::make_unique<State>()) {
+  if (route.carrier != Carrier::graph_interpreter) hold_inputs(graph);
+  PassContext context;
+  for (const std::string& name : route.passes) {
+    const GraphPassInfo* pass = find_graph_pass(name);
+    NNC_CHECK(pass, fmt::format("no pass is called {}", name));
+    run_pass(context, name, graph, pass->run);
+  }
+  state_->carrier = route.carrier;
+  state_->updates = graph.updates;
+  if (route.carrier == Carrier::graph_interpreter) {
+    state_->graph = std::move(graph);
+    return;
+  }
+  if (route.passes.empty() || route.passes.back() != "finish_groups") run_pass(context, "finish_groups", graph, finish_groups);
+  // Machine code would name places in files that are not at hand here.
+  for (uint32_t i = 0; i < graph.size(); ++i) graph[NodeId{i}].span = {};
+  for (Persistent& p : graph.persistents) p.span = {};
+  int64_t capacity = route.capacity > 0 ? route.capacity : std::max<int64_t>(rows, 1);
+  LowerOptions options{"step", capacity, target_of(route.level), route.layouts};
+  options.typed_scalars = true;
+  Program program = build_program(graph, options);
+  if (route.split_all) {
+    for (Kernel& k : program.kernels) {
+      auto* map = std::get_if<MapKernel>(&k.body);
+      k.parallel = !(map && map->serial);
+      k.barrier_before = true;
+    }
+    plan_memory(program);
+    std::vector<std::string> violations = verify_program(program);
+    NNC_CHECK(violations.empty(), "the program is not sound: " + violations.front());
+  }
+  state_->graph = std::move(graph);
+  if (route.carrier == Carrier::program_interpreter) {
+    state_->compiled.program = std::move(program);
+    return;
+  }
+  state_->compiled = compile_step(std::move(program), state_->sources);
+  use_threads(route.threads);
+}
+
+void RoutedGraph::use_threads(int threads) {
+  if (state_->carrier != Carrier::compiled) return;
+  state_->runner.reset();
+  state_->team = std::make_unique<Team>(threads);
+  state_->runner = std::make_unique<StepRunner>(state_->compiled.step, *state_->team);
+}
+
+const Graph& RoutedGraph::graph() const { return state_->graph; }
+const Program* RoutedGraph::program() const {
+  return state_->carrier == Carrier::graph_interpreter ? nullptr : &state_->compiled.program;
+}
+
+Results RoutedGraph::run(const Bindings& given) {
+  if (state_->carrier == Carrier::graph_interpreter) return interpret(state_->graph, given);
+  const Bindings bindings = bind_held_inputs(state_->graph, given);
+  Results results = state_->carrier == Carrier::compiled ? state_->run_compiled(bindings)
+                                                         : interpret_program(state_->compiled.program, bindings);
+  std::erase_if(results.updates, [&](const auto& entry) {
+    return std::none_of(state_->updates.begin(), state_->updates.end(), [&](const Update& u) { return u.name == entry.first; });
+  });
+  return results;
+}
+
+Results RoutedGraph::State::run_compiled(const Bindings& bindings) {
+  const StepProgram& step = runner->program();
+  for (size_t i = 0; i < step.persistents.size(); ++i)
+    write_persistent(*runner, i, bindings.persistents.at(step.persistents[i].name));
+  std::vector<std::vector<std::byte>> fields;
+  for (size_t i = 0; i < step.fields.size(); ++i) {
+    const Tensor& t = bindings.inputs.at(step.fields[i]);
+    fields.push_back(to_bytes(t.values, t.dtype));
+    int64_t stride = t.shape[0] > 0 ? int64_t(fields.back().size()) / t.shape[0] : 0;
+    fields.back().resize(fields.back().size() + FileBytes::readable_past_end);
+    runner->bind_field(i, fields.back().data(), stride);
+  }
+  std::vector<int64_t> index(static_cast<size_t>(step.rows_capacity));
+  std::iota(index.begin(), index.end(), int64_t{0});
+  std::vector<float> scalars, results(step.results.size());
+  for (const std::string& s : step.scalars) scalars.push_back(float(bindings.scalars.at(s)));
+  int64_t rows = bindings.rows;
+  int64_t done = runner->run(std::span(&rows, 1), index.data(), scalars.data(), results.data());
+  NNC_CHECK(done == 1, "a step was not done");
+  Results out;
+  for (size_t i = 0; i < step.results.size(); ++i) out.outputs[step.results[i]] = {DType::f32, {}, {double(results[i])}};
+  // Outputs stand at the strides of the planned rows only where rows are outermost, which is the only place they may be.
+  for (size_t i = 0; i < step.outputs.size(); ++i) {
+    const OutputSlot& slot = step.outputs[i];
+    std::vector<int64_t> shape = slot.shape;
+    if (slot.row_axis >= 0) {
+      int64_t per_row = shape[size_t(slot.row_axis)] / step.rows_capacity;
+      shape[size_t(slot.row_axis)] = per_row * rows;
+    }
+    out.outputs[slot.name] = {slot.dtype, shape, to_numbers(runner->output(i), size_t(element_count(shape)), slot.dtype)};
+  }
+  for (const Update& u : updates) out.updates[u.name] = read_persistent(*runner, size_t(runner->find_persistent(u.name)));
+  return out;
+}
+
+Results run_route(Graph graph, const Bindings& bindings, const Route& route) {
+  return RoutedGraph(std::move(graph), route, bindings.rows).run(bindings);
+}
+
+std::optional<Difference> find_difference(const Results& found, const Results& expected, double tolerance) {
+  constexpr double wrong = std::numeric_limits<double>::infinity();
+  auto compare = [&](const std::map<std::string, Tensor>& a, const std::map<std::string, Tensor>& b,
+                     bool update) -> std::optional<Difference> {
+    for (const auto& [name, want] : b) {
+      auto it = a.find(name);
+      if (it == a.end() || it->second.values.size() != want.values.size()) return Difference{name, update, 0, 0, 0, wrong};
+      double scale = 1;
+      for (double v : want.values)
+        if (std::isfinite(v)) scale = std::max(scale, std::fabs(v));
+      for (size_t i = 0; i < want.values.size(); ++i) {
+        double x = it->second.values[i], y = want.values[i];
+        if (x == y || (std::isnan(x) && std::isnan(y))) continue;
+        double error = std::isfinite(x) && std::isfinite(y) ? std::fabs(x - y) / scale : wrong;
+        if (!(error <= tolerance)) return Difference{name, update, i, x, y, error};
+      }
+    }
+    return std::nullopt;
+  };
+  if (auto d = compare(found.outputs, expected.outputs, false)) return d;
+  return compare(found.updates, expected.updates, true);
+}
+
+Bindings random_bindings(const Graph& graph, int64_t rows, std::mt19937_64& random, double low, double high) {
+  Bindings b;
+  b.rows = rows;
+  std::uniform_real_distribution<double> real(low, high);
+  auto fill = [&](const Type& type) {
+    Tensor t = make_tensor(type.dtype, shape_at(type, rows));
+    for (double& v : t.values)
+      v = is_float(type.dtype) ? double(float(real(random))) : double(random() % (type.dtype == DType::boolean ? 2 : 3));
+    return t;
+  };
+  for (const Node& n : graph.nodes()) {
+    if (n.op == Op::input && !b.inputs.count(n.attributes.text)) b.inputs[n.attributes.text] = fill(n.type);
+    if (n.op == Op::scalar && !b.scalars.count(n.attributes.text)) b.scalars[n.attributes.text] = double(float(real(random)));
+  }
+  for (const Persistent& p : graph.persistents) b.persistents[p.name] = fill(p.type);
+  return b;
+}
+
+}  // namespace nnc
