@@ -13,6 +13,7 @@
 
 #include "codegen/peak.h"
 #include "driver/commands.h"
+#include "engine/bindings.h"
 #include "engine/data.h"
 #include "driver/outputs.h"
 #include "engine/weights.h"
@@ -51,13 +52,7 @@ uint64_t read_ticks() {
 class StepSource {
  public:
   StepSource(StepRunner& runner, const TrainSpec& spec, const std::vector<int64_t>& rows, int64_t batch)
-      : runner_(runner), rows_(rows), batch_(batch), seed_(spec.seed) {
-    for (const std::string& name : runner.program().scalars) {
-      scalars_.push_back(0);
-      for (const ScalarSpec& s : spec.scalars)
-        if (s.name == name) scalars_.back() = float(s.value);
-    }
-  }
+      : runner_(runner), rows_(rows), batch_(batch), seed_(spec.seed), scalars_(step_scalars(runner.program(), with_hyperparameters({}, spec))) {}
   void prepare(int64_t steps) {
     size_t capacity = size_t(runner_.program().rows_capacity);
     counts_.assign(size_t(steps), batch_);

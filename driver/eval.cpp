@@ -58,8 +58,7 @@ int eval(Session& session, const EvalOptions& o) {
     throw UserError(Code::E0507, fmt::format("the data block `{}` sets no {} rows aside", spec.data.name, o.split), o.common.file,
                     fmt::format("add `{} 20%` to the data block", o.split));
   Evaluator evaluator(session, graph, data, {}, team);
-  std::map<std::string, double> scalars = trained_so_far(metadata);
-  for (const ScalarSpec& s : spec.scalars) scalars.try_emplace(s.name, s.value);
+  const ScalarValues scalars = with_hyperparameters(trained_so_far(metadata), spec);
   std::map<std::string, Tensor> values = evaluator.evaluate(part, weights, scalars);
   if (o.common.json) {
     nlohmann::ordered_json line;

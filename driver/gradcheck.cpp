@@ -17,6 +17,7 @@
 #include "verify/bisect.h"
 #include "verify/case_file.h"
 #include "driver/commands.h"
+#include "engine/bindings.h"
 #include "engine/data.h"
 #include "verify/difference_quotient.h"
 #include "engine/divergence.h"
@@ -83,29 +84,6 @@ Graph gradient_graph(const Graph& forward, NodeId loss, const std::vector<NodeId
   return g;
 }
 
-Bindings bind_batch(const Graph& graph, const TrainSpec& spec, const RunData& data, const std::vector<int64_t>& order,
-                    int64_t rows, int64_t step) {
-  Bindings b;
-  b.rows = rows;
-  b.scalars = {{"step", double(step)}, {"epoch", 0}};
-  for (const ScalarSpec& s : spec.scalars) b.scalars.try_emplace(s.name, double(float(s.value)));
-  for (const Node& n : graph.nodes()) {
-    if (n.op == Op::scalar) b.scalars.try_emplace(n.attributes.text, 0);
-    if (n.op != Op::input || b.inputs.count(n.attributes.text)) continue;
-    size_t at = size_t(std::find(data.names.begin(), data.names.end(), n.attributes.text) - data.names.begin());
-    const FieldData& field = data.fields.at(at);
-    Tensor t{n.type.dtype, shape_at(n.type, rows), {}};
-    for (int64_t r = 0; r < rows; ++r) {
-      int64_t row = order[size_t(step * rows + r) % order.size()];
-      std::vector<double> values =
-          to_numbers(field.data + row * field.row_stride_bytes, size_t(element_count(field.row_shape)), field.dtype);
-      t.values.insert(t.values.end(), values.begin(), values.end());
-    }
-    b.inputs[n.attributes.text] = std::move(t);
-  }
-  return b;
-}
-
 Subject subject_of_model(Session& session, const GradcheckOptions& o) {
   session.load();
   session.require_train();
@@ -135,7 +113,12 @@ Subject subject_of_model(Session& session, const GradcheckOptions& o) {
     while (rows > 2 && work_of(graphs.backward, rows) > 3e7) --rows;
   }
   std::vector<int64_t> order = epoch_order(data.split.train, spec.seed, 0, true);
-  for (int64_t step = 0; step < o.steps; ++step) s.steps.push_back(bind_batch(graphs.backward, spec, data, order, rows, step));
+  for (int64_t step = 0; step < o.steps; ++step) {
+    std::vector<int64_t> batch;
+    for (int64_t r = 0; r < rows; ++r) batch.push_back(order[size_t(step * rows + r) % order.size()]);
+    s.steps.push_back(bind_rows(graphs.backward, data, batch));
+    bind_scalars(s.steps.back(), graphs.backward, rounded_to_f32(with_hyperparameters({{"step", double(step)}, {"epoch", 0}}, spec)));
+  }
 
   std::vector<ParameterSpec> specs = graphs.forward.parameters;
   for (const UpdateRule& rule : graphs.rules) specs.insert(specs.end(), rule.states.begin(), rule.states.end());
@@ -144,8 +127,7 @@ Subject subject_of_model(Session& session, const GradcheckOptions& o) {
   StepRunner values(program, team);
   initialize(values, specs, spec.seed);
   if (!o.weights.empty()) load_tensors(o.weights, values, false);
-  for (size_t i = 0; i < values.program().persistents.size(); ++i)
-    s.steps[0].persistents[values.program().persistents[i].name] = read_persistent(values, i);
+  bind_persistents(s.steps[0], graphs.backward, values);
   s.data = fmt::format("{} row{} of `{}`, seed {}{}", rows, rows == 1 ? "" : "s", spec.data.name, spec.seed,
                        o.weights.empty() ? "" : ", weights from " + o.weights);
   return s;

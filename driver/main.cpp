@@ -104,8 +104,6 @@ int run_main(int argc, char** argv) {
     int status = perform(line);
     if (std::fflush(stdout) != 0 || std::ferror(stdout)) return report_output_error(output_error ? output_error : errno);
     return status;
-  } catch (const CommandFailed& e) {
-    return e.status;
   } catch (const UserError& e) {
     print_diagnostic(e.diagnostic(), {}, json);
     return exit_user_error;

@@ -10,6 +10,7 @@
 
 #include "base/check.h"
 #include "driver/commands.h"
+#include "engine/bindings.h"
 #include "engine/data.h"
 #include "driver/graph_file.h"
 #include "engine/index_bounds.h"
@@ -122,33 +123,15 @@ bool mixes_rows(const Graph& graph) {
 class Results {
  public:
   Results(const StepProgram& program, int64_t rows) : program_(program) {
-    for (const OutputSlot& slot : program.outputs) {
-      StoredTensor t{slot.name, slot.dtype, slot.shape, {}};
-      if (slot.row_axis >= 0) t.shape[size_t(slot.row_axis)] = slot.shape[size_t(slot.row_axis)] / program.rows_capacity * rows;
-      by_row_.push_back(slot.row_axis == 0);
-      t.bytes.resize(size_t(element_count(t.shape)) * byte_size(t.dtype));
-      tensors_.push_back(std::move(t));
+    for (size_t o = 0; o < program.outputs.size(); ++o) {
+      by_row_.push_back(program.outputs[o].row_axis == 0);
+      tensors_.push_back(output_tensor(program, o, rows));
     }
     for (const std::string& name : program.results) tensors_.push_back({name, DType::f32, {}, std::vector<std::byte>(4)});
     by_row_.resize(tensors_.size(), false);
   }
   void take(const StepRunner& runner, const std::vector<float>& results, int64_t first, int64_t count) {
-    for (size_t o = 0; o < program_.outputs.size(); ++o) {
-      const OutputSlot& slot = program_.outputs[o];
-      StoredTensor& into = tensors_[o];
-      if (slot.row_axis < 0) {
-        std::memcpy(into.bytes.data(), runner.output(o), into.bytes.size());
-        continue;
-      }
-      size_t axis = size_t(slot.row_axis);
-      int64_t outer = 1, inner = slot.shape[axis] / program_.rows_capacity * int64_t(byte_size(slot.dtype));  // bytes of one row
-      for (size_t a = 0; a < axis; ++a) outer *= slot.shape[a];
-      for (size_t a = axis + 1; a < slot.shape.size(); ++a) inner *= slot.shape[a];
-      int64_t from_stride = inner * program_.rows_capacity;
-      int64_t to_stride = outer > 0 ? int64_t(into.bytes.size()) / outer : 0;
-      for (int64_t i = 0; i < outer; ++i)
-        std::memcpy(into.bytes.data() + i * to_stride + first * inner, runner.output(o) + i * from_stride, size_t(count * inner));
-    }
+    for (size_t o = 0; o < program_.outputs.size(); ++o) copy_output(runner, o, count, tensors_[o], first);
     for (size_t r = 0; r < results.size(); ++r) std::memcpy(tensors_[program_.outputs.size() + r].bytes.data(), &results[r], 4);
   }
   /// In the order of `names`, with whether each goes row by row.
@@ -268,16 +251,9 @@ int predict(Session& session, const PredictOptions& o) {
   const StepProgram& program = runner.program();
   for (const PersistentSlot& slot : program.persistents)
     NNC_CHECK(weights.find_persistent(slot.name) >= 0, "training has no weights for " + slot.name);
-  for (size_t i = 0; i < program.fields.size(); ++i)
-    for (size_t f = 0; f < fields.size(); ++f)
-      if (graph.inputs[f].name == program.fields[i]) runner.bind_field(i, fields[f].data, fields[f].row_stride_bytes);
-  std::vector<float> scalars, numbers(program.results.size());
-  for (const std::string& name : program.scalars) {
-    auto known = trained.find(name);
-    scalars.push_back(known == trained.end() ? 0 : float(known->second));
-    for (const ScalarSpec& s : session.module->train().scalars)
-      if (s.name == name) scalars.back() = float(s.value);
-  }
+  bind_fields(runner, fields, inputs);
+  const std::vector<float> scalars = step_scalars(program, with_hyperparameters(trained, session.module->train()));
+  std::vector<float> numbers(program.results.size());
   Results results(program, rows);
   std::vector<int64_t> index(static_cast<size_t>(program.rows_capacity));
   for (int64_t first = 0; first < rows; first += program.rows_capacity) {

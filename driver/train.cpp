@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include "engine/bindings.h"
 #include "engine/checkpoint.h"
 #include "driver/commands.h"
 #include "engine/data.h"
@@ -211,12 +212,7 @@ int train(Session& session, const TrainOptions& given) {
                     fmt::format("`--epochs` and `--steps` are totals: `--epochs {}` trains one more epoch",
                                 plan.first_step / plan.steps_per_epoch() + 1));
   data.bind(runner, Part::train);
-  for (const std::string& name : runner.program().scalars) {
-    double value = 0;
-    for (const ScalarSpec& s : spec.scalars)
-      if (s.name == name) value = s.value;
-    plan.scalars.push_back(float(value));
-  }
+  plan.scalars = step_scalars(runner.program(), with_hyperparameters({}, spec));
   std::unique_ptr<Evaluator> evaluator;
   if (!data.split.test.empty() || !data.split.valid.empty()) {
     BuiltGraph eval = session.require(session.module->build_eval_graph(session.diagnostics));

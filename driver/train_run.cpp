@@ -107,8 +107,7 @@ void TrainRun::on_step(const StepRecord& r) {
 
 std::string TrainRun::evaluate(Part part, const char* word, const StepRecord& last, Json& line) {
   if (data_.rows_of(part).empty()) return {};
-  std::map<std::string, double> scalars{{"step", double(last.step)}, {"epoch", double(last.epoch)}};
-  for (const ScalarSpec& s : session_.module->train().scalars) scalars.try_emplace(s.name, s.value);
+  const ScalarValues scalars = with_hyperparameters({{"step", double(last.step)}, {"epoch", double(last.epoch)}}, session_.module->train());
   std::map<std::string, Tensor> values = evaluator_->evaluate(part, runner_, scalars);
   if (!lost_data_file().empty()) throw DataLost{};
   std::string shown;

@@ -9,7 +9,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "base/check.h"
+#include "engine/bindings.h"
 #include "engine/index_bounds.h"
 
 namespace nnc {
@@ -164,12 +164,7 @@ void RunData::check(const Graph& graph) const {
 void RunData::bind(StepRunner& runner, Part part) const {
   const std::vector<FieldData>& other = part == Part::test ? test_fields : valid_fields;
   const std::vector<FieldData>& from = part == Part::train || other.empty() ? fields : other;
-  for (size_t i = 0; i < runner.program().fields.size(); ++i) {
-    auto it = std::find(names.begin(), names.end(), runner.program().fields[i]);
-    NNC_CHECK(it != names.end(), "the program reads a field that the data block lacks");
-    const FieldData& field = from[size_t(it - names.begin())];
-    runner.bind_field(i, field.data, field.row_stride_bytes);
-  }
+  bind_fields(runner, from, names);
 }
 
 }  // namespace nnc

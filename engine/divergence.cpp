@@ -13,8 +13,7 @@
 
 #include <fmt/format.h>
 
-#include "base/check.h"
-#include "engine/tensors.h"
+#include "engine/bindings.h"
 #include "ir/interpreter_ops.h"
 #include "runtime/row_order.h"
 
@@ -30,35 +29,19 @@ struct Observer : TrainObserver {
   void on_save(int64_t) override {}
 };
 
+/// The values of the step after so many updates, and the numbers of the batch's rows.
 Bindings bind_step(const StepRunner& runner, const TrainPlan& plan, const RunData& data, const Graph& graph, int64_t step,
                    std::vector<int64_t>& rows) {
-  Bindings bindings;
   int64_t epoch = step / plan.steps_per_epoch(), first = step % plan.steps_per_epoch() * plan.batch;
   std::vector<int64_t> order = epoch_order(plan.rows, plan.seed, epoch, plan.shuffle);
-  bindings.rows = std::min<int64_t>(plan.batch, int64_t(order.size()) - first);
-  rows.assign(order.begin() + first, order.begin() + first + bindings.rows);
-  for (const Node& n : graph.nodes()) {
-    if (n.op == Op::scalar) {
-      const std::string& name = n.attributes.text;
-      const auto& names = runner.program().scalars;
-      auto it = std::find(names.begin(), names.end(), name);
-      double value = it == names.end() ? 0 : double(plan.scalars[size_t(it - names.begin())]);
-      bindings.scalars[name] = name == "step" ? double(step) : name == "epoch" ? double(epoch) : value;
-    }
-    if (n.op != Op::input || bindings.inputs.count(n.attributes.text)) continue;
-    auto it = std::find(data.names.begin(), data.names.end(), n.attributes.text);
-    NNC_CHECK(it != data.names.end(), "an input without a field");
-    const FieldData& field = data.fields[size_t(it - data.names.begin())];
-    Tensor t{n.type.dtype, shape_at(n.type, bindings.rows), {}};
-    size_t per_row = size_t(element_count(field.row_shape));
-    for (int64_t r = 0; r < bindings.rows; ++r) {
-      std::vector<double> row = to_numbers(field.data + rows[size_t(r)] * field.row_stride_bytes, per_row, field.dtype);
-      t.values.insert(t.values.end(), row.begin(), row.end());
-    }
-    bindings.inputs[n.attributes.text] = std::move(t);
-  }
-  for (size_t i = 0; i < runner.program().persistents.size(); ++i)
-    bindings.persistents[runner.program().persistents[i].name] = read_persistent(runner, i);
+  rows.assign(order.begin() + first, order.begin() + first + std::min<int64_t>(plan.batch, int64_t(order.size()) - first));
+  Bindings bindings = bind_rows(graph, data, rows);
+  ScalarValues scalars;
+  for (size_t i = 0; i < plan.scalars.size(); ++i) scalars[runner.program().scalars[i]] = double(plan.scalars[i]);
+  scalars["step"] = double(step);
+  scalars["epoch"] = double(epoch);
+  bind_scalars(bindings, graph, scalars);
+  bind_persistents(bindings, graph, runner);
   return bindings;
 }
 

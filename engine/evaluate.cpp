@@ -8,10 +8,6 @@
 #include <cstring>
 #include <limits>
 
-#include <fmt/format.h>
-
-#include "base/check.h"
-#include "engine/tensors.h"
 #include "passes/split_rows.h"
 
 namespace nnc {
@@ -60,10 +56,10 @@ Evaluator::Evaluator(Compilation& compilation, const BuiltGraph& eval, const Run
 }
 
 std::map<std::string, Tensor> Evaluator::evaluate(Part part, const StepRunner& from,
-                                                  const std::map<std::string, double>& scalars) {
+                                                  const ScalarValues& scalars) {
   const std::vector<int64_t>& rows = data_.rows_of(part);
   std::map<std::string, Tensor> accumulated;
-  std::map<std::string, double> known = scalars;
+  ScalarValues known = scalars;
   known["rows"] = double(rows.size());
   for (auto& level : levels_) {
     if (!level->runner) {
@@ -74,17 +70,10 @@ std::map<std::string, Tensor> Evaluator::evaluate(Part part, const StepRunner& f
     StepRunner& runner = *level->runner;
     const StepProgram& program = runner.program();
     runner.copy_persistents(from);
-    for (const auto& [name, value] : accumulated) {
-      int index = runner.find_persistent(name);
-      if (index < 0) continue;
-      DType dtype = program.persistents[size_t(index)].dtype;
-      std::vector<std::byte> bytes(value.values.size() * byte_size(dtype));
-      for (size_t i = 0; i < value.values.size(); ++i) write_element(bytes.data() + i * byte_size(dtype), dtype, value.values[i]);
-      runner.set_persistent(size_t(index), bytes.data());
-    }
+    for (const auto& [name, value] : accumulated)
+      if (int index = runner.find_persistent(name); index >= 0) write_persistent(runner, size_t(index), value);
     data_.bind(runner, part);
-    std::vector<float> inputs;
-    for (const std::string& name : program.scalars) inputs.push_back(known.count(name) ? float(known.at(name)) : 0.0f);
+    const std::vector<float> inputs = step_scalars(program, known);
     std::vector<float> results(program.results.size());
     std::map<std::string, Tensor> sums;
     for (const Accumulator& a : level->accumulators) {
@@ -120,14 +109,9 @@ std::map<std::string, Tensor> Evaluator::evaluate(Part part, const StepRunner& f
   }
   Bindings bindings;
   bindings.rows = int64_t(rows.size());
-  bindings.scalars = known;
   bindings.persistents = accumulated;
-  for (const Persistent& p : final_.persistents) {
-    int index = from.find_persistent(p.name);
-    if (index >= 0 && !bindings.persistents.count(p.name)) bindings.persistents[p.name] = read_persistent(from, size_t(index));
-  }
-  for (const Node& node : final_.nodes())
-    if (node.op == Op::scalar && !bindings.scalars.count(node.attributes.text)) bindings.scalars[node.attributes.text] = 0;
+  bind_scalars(bindings, final_, known);
+  bind_persistents(bindings, final_, from);
   return interpret(final_, bindings).outputs;
 }
 

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/bindings.h"
 #include "engine/data.h"
 #include "engine/compilation.h"
 #include "engine/step.h"
@@ -24,7 +25,7 @@ class Evaluator {
   /// Asked after each batch: true ends the evaluation, which then gives nothing.
   void stop_if(std::function<bool()> asked) { stop_ = std::move(asked); }
   /// Weights as in `from`; scalars by name. Outputs by name, in the order of `names`.
-  std::map<std::string, Tensor> evaluate(Part, const StepRunner& from, const std::map<std::string, double>& scalars);
+  std::map<std::string, Tensor> evaluate(Part, const StepRunner& from, const ScalarValues& scalars);
   const std::vector<std::string>& names() const { return names_; }
 
  private:

@@ -5,16 +5,12 @@
 #include "engine/graph_runner.h"
 
 #include <algorithm>
-#include <numeric>
 
 #include <fmt/format.h>
 
-#include "base/check.h"
-#include "engine/tensors.h"
+#include "engine/bindings.h"
 #include "passes/dead_code.h"
 #include "passes/differentiate.h"
-#include "passes/pipeline.h"
-#include "runtime/data/file_bytes.h"
 
 namespace nnc {
 namespace {
@@ -39,54 +35,18 @@ void prepare(Graph& graph, const Bindings& bindings) {
   if (bindings.rows == 0) graph = with_fixed_rows(graph, 0);  // an operation may have no meaning for no rows
 }
 
-std::map<std::string, StoredTensor> run_compiled(Graph graph, const Bindings& given, const Target& target,
-                                                 const SourceMap& sources, Team& team) {
+/// The values and a step that runs on them, each of its inputs a field of rows or held.
+struct Prepared {
+  Bindings bindings;
+  CompiledStep compiled;
+};
+
+Prepared compile_for(Graph graph, const Bindings& given, const Target& target, const SourceMap& sources) {
   graph = runnable_graph(std::move(graph), given.rows);
-  const Bindings bindings = bind_held_inputs(graph, given);
-  int64_t rows = std::max<int64_t>(bindings.rows, 1);
-  optimize_graph(graph);
-  LowerOptions options{"run", rows, target};
-  options.typed_scalars = true;
-  CompiledStep compiled = compile_step(build_program(graph, options), sources);
-  StepRunner runner(compiled.step, team);
-  const StepProgram& program = runner.program();
-  for (size_t i = 0; i < program.persistents.size(); ++i) {
-    auto it = bindings.persistents.find(program.persistents[i].name);
-    if (it == bindings.persistents.end())
-      throw UserError(Code::E0511, fmt::format("no value was given for `{}`", program.persistents[i].name));
-    write_persistent(runner, i, it->second);
-  }
-  std::vector<std::vector<std::byte>> fields;
-  for (size_t i = 0; i < program.fields.size(); ++i) {
-    auto it = bindings.inputs.find(program.fields[i]);
-    if (it == bindings.inputs.end())
-      throw UserError(Code::E0511, fmt::format("no value was given for the input `{}`", program.fields[i]));
-    fields.push_back(to_bytes(it->second.values, it->second.dtype));
-    int64_t row_bytes = int64_t(fields.back().size()) / rows;
-    fields.back().resize(fields.back().size() + FileBytes::readable_past_end);
-    runner.bind_field(i, fields.back().data(), row_bytes);
-  }
-  std::vector<int64_t> row_index(static_cast<size_t>(rows));
-  std::iota(row_index.begin(), row_index.end(), int64_t{0});
-  std::vector<float> scalars, results(program.results.size());
-  for (const std::string& name : program.scalars) {
-    auto it = bindings.scalars.find(name);
-    if (it == bindings.scalars.end()) throw UserError(Code::E0511, fmt::format("no value was given for the scalar `{}`", name));
-    scalars.push_back(float(it->second));
-  }
-  runner.run(std::span(&rows, 1), row_index.data(), scalars.data(), results.data());
-  std::map<std::string, StoredTensor> outputs;
-  for (size_t i = 0; i < results.size(); ++i) {
-    const std::byte* at = reinterpret_cast<const std::byte*>(&results[i]);
-    outputs[program.results[i]] = {program.results[i], DType::f32, {}, {at, at + sizeof(float)}};
-  }
-  for (size_t i = 0; i < program.outputs.size(); ++i) {
-    const OutputSlot& slot = program.outputs[i];
-    const std::byte* at = runner.output(i);
-    size_t bytes = size_t(element_count(slot.shape)) * byte_size(slot.dtype);
-    outputs[slot.name] = {slot.name, slot.dtype, slot.shape, {at, at + bytes}};
-  }
-  return outputs;
+  Bindings bindings = bind_held_inputs(graph, given);
+  bindings.rows = std::max<int64_t>(bindings.rows, 1);
+  const int64_t rows = bindings.rows;
+  return {std::move(bindings), compile_step(make_program(std::move(graph), "run", rows, target), sources)};
 }
 
 }  // namespace
@@ -147,7 +107,11 @@ Graph runnable_graph(Graph graph, int64_t rows) {
 std::map<std::string, StoredTensor> evaluate_graph_stored(Engine engine, Graph graph, const Bindings& bindings,
                                                           const Target& target, const SourceMap& sources, Team& team) {
   prepare(graph, bindings);
-  if (engine == Engine::jit) return run_compiled(std::move(graph), bindings, target, sources, team);
+  if (engine == Engine::jit) {
+    Prepared step = compile_for(std::move(graph), bindings, target, sources);
+    StepRunner runner(step.compiled.step, team);
+    return run_step(runner, step.bindings);
+  }
   std::map<std::string, StoredTensor> outputs;
   for (const auto& [name, value] : interpret(graph, bindings).outputs) outputs[name] = to_stored(name, value);
   return outputs;
@@ -157,10 +121,9 @@ std::map<std::string, Tensor> evaluate_graph(Engine engine, Graph graph, const B
                                              const SourceMap& sources, Team& team) {
   prepare(graph, bindings);
   if (engine == Engine::interpreter) return interpret(graph, bindings).outputs;
-  std::map<std::string, Tensor> outputs;
-  for (const auto& [name, t] : run_compiled(std::move(graph), bindings, target, sources, team))
-    outputs[name] = {t.dtype, t.shape, to_numbers(t.bytes.data(), size_t(element_count(t.shape)), t.dtype)};
-  return outputs;
+  Prepared step = compile_for(std::move(graph), bindings, target, sources);
+  StepRunner runner(step.compiled.step, team);
+  return run_step_in_numbers(runner, step.bindings);
 }
 
 void append_gradients(Graph& graph, const std::vector<Output>& results, const std::string& seed) {

@@ -107,6 +107,10 @@ StoredTensor to_stored(std::string name, const Tensor& t) {
   return {std::move(name), t.dtype, t.shape, to_bytes(t.values, t.dtype)};
 }
 
+Tensor to_tensor(const StoredTensor& t) {
+  return {t.dtype, t.shape, to_numbers(t.bytes.data(), size_t(element_count(t.shape)), t.dtype)};
+}
+
 std::string shape_text(const std::vector<int64_t>& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
 
 }  // namespace nnc

@@ -34,6 +34,8 @@ struct StoredTensor {
   TensorView view() const { return {name, dtype, shape, bytes.data()}; }
 };
 StoredTensor to_stored(std::string name, const Tensor&);
+/// An i64 that a double does not hold is rounded.
+Tensor to_tensor(const StoredTensor&);
 
 std::string shape_text(const std::vector<int64_t>&);  ///< "[32, 10]"
 

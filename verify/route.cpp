@@ -1,24 +1,22 @@
-// Bindings become fields, persistents and scalars of a program, as where a graph is run on given values; what a step leaves
-// behind becomes results to compare, each of its own type.
+// Passes by name, then what carries their result out. Compiled code runs on values as it does where a graph is evaluated (engine/bindings.h); what a step
+// leaves behind becomes results to compare, each of its own type.
 #include "verify/route.h"
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include "base/check.h"
+#include "engine/bindings.h"
 #include "engine/graph_runner.h"
 #include "engine/step.h"
-#include "engine/tensors.h"
 #include "ir/program_interpreter.h"
 #include "passes/fuse.h"
 #include "passes/pass_manager.h"
 #include "passes/pipeline.h"
-#include "runtime/data/file_bytes.h"
 
 namespace nnc {
 namespace {
@@ -142,36 +140,8 @@ Results RoutedGraph::run(const Bindings& given) {
 }
 
 Results RoutedGraph::State::run_compiled(const Bindings& bindings) {
-  const StepProgram& step = runner->program();
-  for (size_t i = 0; i < step.persistents.size(); ++i)
-    write_persistent(*runner, i, bindings.persistents.at(step.persistents[i].name));
-  std::vector<std::vector<std::byte>> fields;
-  for (size_t i = 0; i < step.fields.size(); ++i) {
-    const Tensor& t = bindings.inputs.at(step.fields[i]);
-    fields.push_back(to_bytes(t.values, t.dtype));
-    int64_t stride = t.shape[0] > 0 ? int64_t(fields.back().size()) / t.shape[0] : 0;
-    fields.back().resize(fields.back().size() + FileBytes::readable_past_end);
-    runner->bind_field(i, fields.back().data(), stride);
-  }
-  std::vector<int64_t> index(static_cast<size_t>(step.rows_capacity));
-  std::iota(index.begin(), index.end(), int64_t{0});
-  std::vector<float> scalars, results(step.results.size());
-  for (const std::string& s : step.scalars) scalars.push_back(float(bindings.scalars.at(s)));
-  int64_t rows = bindings.rows;
-  int64_t done = runner->run(std::span(&rows, 1), index.data(), scalars.data(), results.data());
-  NNC_CHECK(done == 1, "a step was not done");
   Results out;
-  for (size_t i = 0; i < step.results.size(); ++i) out.outputs[step.results[i]] = {DType::f32, {}, {double(results[i])}};
-  // Outputs stand at the strides of the planned rows only where rows are outermost, which is the only place they may be.
-  for (size_t i = 0; i < step.outputs.size(); ++i) {
-    const OutputSlot& slot = step.outputs[i];
-    std::vector<int64_t> shape = slot.shape;
-    if (slot.row_axis >= 0) {
-      int64_t per_row = shape[size_t(slot.row_axis)] / step.rows_capacity;
-      shape[size_t(slot.row_axis)] = per_row * rows;
-    }
-    out.outputs[slot.name] = {slot.dtype, shape, to_numbers(runner->output(i), size_t(element_count(shape)), slot.dtype)};
-  }
+  out.outputs = run_step_in_numbers(*runner, bindings);
   for (const Update& u : updates) out.updates[u.name] = read_persistent(*runner, size_t(runner->find_persistent(u.name)));
   return out;
 }
