@@ -32,12 +32,12 @@ struct PredictOptions {
 
 /// What is asked of the file given for a model's input: any file for the data field that training gives it, or one that holds
 /// these values alone.
-FieldRequest request_of(const ArgumentSpec& input, const std::string& path, const TrainSpec& spec) {
-  FieldRequest r;
+DataField request_of(const ArgumentSpec& input, const std::string& path, const TrainSpec& spec) {
+  DataField r;
   r.name = input.name;
-  r.path = path;
+  r.source.path = path;
   auto field = std::ranges::find(spec.data.fields, input.field, &FieldSpec::name);
-  r.kind = field == spec.data.fields.end() ? guess_source_kind(path) : guess_source_kind(path, declared_kind(*field));
+  r.source.kind = field == spec.data.fields.end() ? guess_source_kind(path) : guess_source_kind(path, declared_kind(*field));
   r.dtype = input.type.dtype;
   r.classes = input.classes;
   int64_t values = 1;
@@ -45,34 +45,31 @@ FieldRequest request_of(const ArgumentSpec& input, const std::string& path, cons
     r.row_shape.push_back(input.type.shape[i].size);
     values *= input.type.shape[i].size;
   }
-  if (r.kind == SourceKind::npz || r.kind == SourceKind::safetensors) {
-    TensorFile file = read_tensors(path, r.kind);
+  if (r.source.kind == SourceKind::npz || r.source.kind == SourceKind::safetensors) {
+    TensorFile file = read_tensors(path, r.source.kind);
     if (file.find(input.name))
-      r.key = input.name;
+      r.source.key = input.name;
     else if (file.tensors.size() == 1)
-      r.key = file.tensors[0].name;
+      r.source.key = file.tensors[0].name;
     else
-      r.key = input.name;
+      r.source.key = input.name;
   }
-  if (r.kind == SourceKind::csv) {
+  if (r.source.kind == SourceKind::csv) {
     // Columns that have names go by them, in whatever order they stand. Else a table that is wider than the input is taken to be laid
     // out like the training data.
     std::vector<std::string> wanted;
     for (const FieldSpec& f : spec.data.fields)
       if (f.name == input.field) wanted = f.source.column_names;
     CsvHead head = read_csv_head(load_file(path), path, wanted);
-    auto positions_fit = [&](const SourceSpec& s) {
+    auto positions_fit = [&](const DataSource& s) {
       int64_t end = s.has_range ? s.end_column : s.columns.empty() ? 0 : *std::max_element(s.columns.begin(), s.columns.end()) + 1;
       return head.columns != values && end > 0 && end <= head.columns;
     };
     for (const FieldSpec& f : spec.data.fields) {
-      if (f.name != input.field || f.source.kind != SourceSpec::Kind::csv) continue;
+      if (f.name != input.field || f.source.kind != SourceKind::csv) continue;
       if (f.source.column_names.empty() ? !positions_fit(f.source) : head.names.empty()) continue;
-      r.has_range = f.source.has_range;
-      r.first_column = f.source.first_column;
-      r.end_column = f.source.end_column;
-      r.columns = f.source.columns;
-      r.column_names = f.source.column_names;
+      r.source = f.source;
+      r.source.path = path;
     }
   }
   return r;
@@ -93,7 +90,7 @@ std::vector<FieldData> read_inputs(const PredictOptions& o, const std::vector<Ar
     if (!given.emplace(name, path).second)
       throw UserError(Code::E0601, fmt::format("`--input {}` is given twice", name), "the command line");
   }
-  std::vector<FieldRequest> requests;
+  std::vector<DataField> requests;
   for (const ArgumentSpec& input : inputs) {
     auto it = given.find(input.name);
     if (it == given.end())

@@ -299,7 +299,7 @@ std::map<std::string, std::string> describe_run(const Compilation& compilation, 
     const FieldSpec& f = spec.data.fields[i];
     std::string type = f.classes > 0 ? fmt::format("class({})", f.classes) : std::string(dtype_name(f.dtype));
     std::string shape;
-    for (int64_t s : f.shape) shape += fmt::format("{}{}", shape.empty() ? "" : "x", s);
+    for (int64_t s : f.row_shape) shape += fmt::format("{}{}", shape.empty() ? "" : "x", s);
     fields.emplace_back(f.name, shape.empty() ? type : fmt::format("{}[{}]", type, shape));
     const FieldData& d = data.fields[i];
     contents.emplace_back(f.name, hash_text(hash_bytes(d.data, size_t(d.rows * d.row_stride_bytes))));

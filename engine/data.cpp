@@ -15,35 +15,12 @@
 namespace nnc {
 
 SourceKind declared_kind(const FieldSpec& f) {
-  switch (f.source.kind) {
-    case SourceSpec::Kind::csv: return SourceKind::csv;
-    case SourceSpec::Kind::idx: return SourceKind::idx;
-    case SourceSpec::Kind::npy: return SourceKind::npy;
-    case SourceSpec::Kind::npz: return SourceKind::npz;
-    case SourceSpec::Kind::safetensors: return SourceKind::safetensors;
-    case SourceSpec::Kind::text: break;
-  }
-  throw UserError(Code::E0506, fmt::format("field `{}`: this version of nnc does not read text sources", f.name));
+  if (f.source.kind == SourceKind::text)
+    throw UserError(Code::E0506, fmt::format("field `{}`: this version of nnc does not read text sources", f.name));
+  return f.source.kind;
 }
 
 namespace {
-
-FieldRequest to_request(const FieldSpec& f) {
-  FieldRequest r;
-  r.name = f.name;
-  r.kind = declared_kind(f);
-  r.path = f.source.path;
-  r.key = f.source.key;
-  r.has_range = f.source.has_range;
-  r.first_column = f.source.first_column;
-  r.end_column = f.source.end_column;
-  r.columns = f.source.columns;
-  r.column_names = f.source.column_names;
-  r.dtype = f.dtype;
-  r.classes = f.classes;
-  r.row_shape = f.shape;
-  return r;
-}
 
 /// `--data FIELD=PATH`, of the block that trains, or `--data BLOCK.FIELD=PATH`.
 struct Replacement {
@@ -84,17 +61,18 @@ Replacement read_replacement(const TrainSpec& train, const std::string& text) {
 
 /// `like`: the names of the fields in their order.
 std::vector<FieldData> read_block(const DataSpec& data, const DataSpec& like, const std::vector<Replacement>& replacements) {
-  std::vector<FieldRequest> requests;
+  std::vector<DataField> fields;
   for (const FieldSpec& f : like.fields) {
-    FieldRequest request = to_request(*std::ranges::find(data.fields, f.name, &FieldSpec::name));
+    const FieldSpec& own = *std::ranges::find(data.fields, f.name, &FieldSpec::name);
+    SourceKind declared = declared_kind(own);
+    fields.push_back(own);
     for (const Replacement& r : replacements)
       if (r.block->name == data.name && r.field == f.name) {
-        request.path = r.path;
-        request.kind = guess_source_kind(r.path, request.kind);
+        fields.back().source.path = r.path;
+        fields.back().source.kind = guess_source_kind(r.path, declared);
       }
-    requests.push_back(std::move(request));
   }
-  return read_fields(requests);
+  return read_fields(fields);
 }
 
 // A share that set no row aside: its reports would be of nothing.
@@ -115,12 +93,6 @@ void check_split(const SplitSpec& s, const char* word, const std::vector<int64_t
   throw UserError(d);
 }
 
-SplitRequest to_request(const SplitSpec& s) {
-  if (s.kind == SplitSpec::Kind::random) return {SplitRequest::Kind::random, s.fraction};
-  if (s.kind == SplitSpec::Kind::last) return {SplitRequest::Kind::last, s.fraction};
-  return {};
-}
-
 }  // namespace
 
 RunData load_data(const TrainSpec& train, const std::vector<std::string>& replacements, uint64_t seed) {
@@ -138,7 +110,7 @@ RunData load_data(const TrainSpec& train, const std::vector<std::string>& replac
   data.fields = read_block(spec, spec, replaced);
   for (const FieldSpec& f : spec.fields) data.names.push_back(f.name);
   data.rows = data.fields.empty() ? 0 : data.fields[0].rows;
-  data.split = split_rows_of_data(data.rows, to_request(spec.test), to_request(spec.valid), seed);
+  data.split = split_rows_of_data(data.rows, spec.test, spec.valid, seed);
   check_split(spec.test, "test", data.split.test, data.rows);
   check_split(spec.valid, "valid", data.split.valid, data.rows);
   auto take_all_of = [&](const SplitSpec& split, std::vector<FieldData>& fields, std::vector<int64_t>& rows) {

@@ -21,28 +21,6 @@
 namespace nnc {
 namespace {
 
-Draw to_draw(const Initializer& i) {
-  Draw::Kind kind = Draw::Kind::constant;
-  switch (i.kind) {
-    case Initializer::Kind::constant:
-      kind = Draw::Kind::constant;
-      break;
-    case Initializer::Kind::normal:
-      kind = Draw::Kind::normal;
-      break;
-    case Initializer::Kind::uniform:
-      kind = Draw::Kind::uniform;
-      break;
-    case Initializer::Kind::truncated_normal:
-      kind = Draw::Kind::truncated_normal;
-      break;
-    case Initializer::Kind::orthogonal:
-      kind = Draw::Kind::orthogonal;
-      break;
-  }
-  return {kind, i.a, i.b};
-}
-
 /// Index of the first element that is NaN or infinite, or -1.
 int64_t find_non_finite(const TensorView& view) {
   if (!is_float(view.dtype)) return -1;
@@ -72,7 +50,7 @@ std::string list_states(const std::set<std::string>& names) {
 
 Tensor initial_value(const ParameterSpec& spec, uint64_t seed) {
   Tensor t{spec.persistent.type.dtype, shape_at(spec.persistent.type, 1), {}};
-  t.values = draw(to_draw(spec.initializer), t.shape, seed, spec.persistent.name);
+  t.values = draw(spec.initializer, t.shape, seed, spec.persistent.name);
   return t;
 }
 
@@ -104,7 +82,7 @@ void initialize(StepRunner& runner, const std::vector<ParameterSpec>& specs, uin
     int index = runner.find_persistent(spec.persistent.name);
     if (index < 0) continue;
     const PersistentSlot& slot = runner.program().persistents[size_t(index)];
-    std::vector<std::byte> bytes = to_bytes(draw(to_draw(spec.initializer), slot.shape, seed, slot.name), slot.dtype);
+    std::vector<std::byte> bytes = to_bytes(draw(spec.initializer, slot.shape, seed, slot.name), slot.dtype);
     runner.set_persistent(size_t(index), bytes.data());
   }
 }

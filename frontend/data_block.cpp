@@ -9,14 +9,14 @@
 
 namespace nnc {
 
-std::optional<SourceSpec> Lowering::evaluate_source(const ast::Expr& e) {
+std::optional<DataSource> Lowering::evaluate_source(const ast::Expr& e) {
   if (e.kind == ast::ExprKind::error) return std::nullopt;
-  static const std::vector<std::pair<std::string, SourceSpec::Kind>> kinds{{"csv", SourceSpec::Kind::csv},
-                                                                           {"idx", SourceSpec::Kind::idx},
-                                                                           {"npy", SourceSpec::Kind::npy},
-                                                                           {"npz", SourceSpec::Kind::npz},
-                                                                           {"safetensors", SourceSpec::Kind::safetensors},
-                                                                           {"text", SourceSpec::Kind::text}};
+  static const std::vector<std::pair<std::string, SourceKind>> kinds{{"csv", SourceKind::csv},
+                                                                     {"idx", SourceKind::idx},
+                                                                     {"npy", SourceKind::npy},
+                                                                     {"npz", SourceKind::npz},
+                                                                     {"safetensors", SourceKind::safetensors},
+                                                                     {"text", SourceKind::text}};
   if (e.kind != ast::ExprKind::call || e.operands[0]->kind != ast::ExprKind::name) {
     error(Code::E0206, e.span, "a field needs a source of data")
         .help.push_back(
@@ -38,9 +38,9 @@ std::optional<SourceSpec> Lowering::evaluate_source(const ast::Expr& e) {
         .help.push_back("sources are csv, idx, npy, npz, safetensors and text");
     return std::nullopt;
   }
-  SourceSpec spec;
+  DataSource spec;
   spec.kind = kind->second;
-  using S = SourceSpec::Kind;
+  using S = SourceKind;
   bool has_key = spec.kind == S::npz || spec.kind == S::safetensors;
   std::string takes = has_key ? "one file and one key" : "one file";
   std::string_view only_option = has_key ? "key" : spec.kind == S::csv ? "columns" : spec.kind == S::text ? "context" : "";
@@ -167,7 +167,7 @@ DataSpec Lowering::evaluate_data(const Global& block) {
   spec.name = data.name.text;
   spec.span = data.span;
   for (const ast::Field& field : data.fields) {
-    std::optional<SourceSpec> source = evaluate_source(*field.source);
+    std::optional<DataSource> source = evaluate_source(*field.source);
     DType dtype = DType::f32;
     int64_t classes = 0;
     if (field.type) {
@@ -201,7 +201,7 @@ DataSpec Lowering::evaluate_data(const Global& block) {
         has_shape = dims.has_value() && check_rows(*dims, name.span);
         if (dims)
           for (const Dim& d : *dims) {
-            f.shape.push_back(d.extent.size);
+            f.row_shape.push_back(d.extent.size);
             f.dimension_names.push_back(d.named() ? dims_.show(d) : "");
           }
       }
@@ -250,11 +250,11 @@ void Lowering::check_same_fields(const DataSpec& data, const DataSpec& other, co
   if (diagnostics_->has_errors()) return;  // what seems to be missing may be what could not be evaluated
   auto type = [](const FieldSpec& f) {
     std::string name = f.classes > 0 ? fmt::format("class({})", f.classes) : std::string(dtype_name(f.dtype));
-    return f.shape.empty() ? name : fmt::format("{}[{}]", name, fmt::join(f.shape, ", "));
+    return f.row_shape.empty() ? name : fmt::format("{}[{}]", name, fmt::join(f.row_shape, ", "));
   };
   for (const FieldSpec& f : data.fields) {
     auto same = std::ranges::find(other.fields, f.name, &FieldSpec::name);
-    if (same != other.fields.end() && same->dtype == f.dtype && same->classes == f.classes && same->shape == f.shape) continue;
+    if (same != other.fields.end() && same->dtype == f.dtype && same->classes == f.classes && same->row_shape == f.row_shape) continue;
     bool is_missing = same == other.fields.end();
     Diagnostic& d = error(
         Code::E0309, split.span,

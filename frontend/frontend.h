@@ -12,20 +12,14 @@
 #include <string>
 #include <vector>
 
+#include "base/data_source.h"
 #include "base/diagnostics.h"
+#include "base/initializer.h"
 #include "base/source.h"
+#include "base/split.h"
 #include "ir/graph.h"
 
 namespace nnc {
-
-/// Initial values of a parameter or state: a closed set of draws; the scales have been computed by std.nn at compile time.
-struct Initializer {
-  enum class Kind : uint8_t { constant, normal, uniform, truncated_normal, orthogonal };
-  Kind kind = Kind::constant;
-  double a = 0;  ///< constant: value; normal, truncated_normal: mean; uniform: low; orthogonal: gain
-  double b = 0;  ///< normal, truncated_normal: standard deviation; uniform: high
-  bool operator==(const Initializer&) const = default;
-};
 
 /// One persistent of the model, in order of first use.
 struct ParameterSpec {
@@ -34,33 +28,10 @@ struct ParameterSpec {
   Initializer initializer;
 };
 
-struct SourceSpec {
-  enum class Kind : uint8_t { csv, idx, npy, npz, safetensors, text };
-  Kind kind{};
-  std::string path;                        ///< as written, made relative to the .nn file's folder
-  std::string key;                         ///< npz, safetensors
-  bool has_range = false;                  ///< csv columns: a..b
-  int64_t first_column = 0, end_column = 0;
-  std::vector<int64_t> columns;            ///< csv columns: a list of indices
-  std::vector<std::string> column_names;   ///< csv columns: names from the header
-  int64_t context = 0;                     ///< text
-};
-
-struct FieldSpec {
-  std::string name;
-  DType dtype = DType::f32;                ///< as stored and as the graph's input has it; class(N) is i32
-  int64_t classes = 0;                     ///< N of class(N), 0 otherwise
-  std::vector<int64_t> shape;              ///< of one row
+/// A field as it is declared: the graph's input has its type and, after the rows, its shape. The path of its source has been made relative to
+/// the folder that the .nn file's path names.
+struct FieldSpec : DataField {
   std::vector<std::string> dimension_names;
-  SourceSpec source;
-  Span span;
-};
-
-struct SplitSpec {
-  enum class Kind : uint8_t { none, random, last, from };
-  Kind kind = Kind::none;
-  double fraction = 0;                     ///< 0.2 for 20%
-  std::string other;                       ///< from: another data block's name
   Span span;
 };
 

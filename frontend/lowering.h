@@ -284,7 +284,7 @@ class Lowering {
   const Global* find_data();  ///< that of the train block
   const Global* find_data_block(std::string_view name, Span span);
   Frame scope_of(const Global& block);
-  std::optional<SourceSpec> evaluate_source(const ast::Expr& e);
+  std::optional<DataSource> evaluate_source(const ast::Expr& e);
   std::optional<SplitSpec> evaluate_split(const ast::Split& split, const Global& block);
   void read_split_data(const Global& block, TrainSpec& spec);
   void check_same_fields(const DataSpec& data, const DataSpec& other, const SplitSpec& split);

@@ -301,7 +301,7 @@ std::optional<BuiltGraph> Lowering::build_train(const TrainSpec& spec) {
     a.name = f.name;
     a.type.dtype = f.dtype;
     a.type.shape.push_back({1, true});
-    for (int64_t n : f.shape) a.type.shape.push_back({n, false});
+    for (int64_t n : f.row_shape) a.type.shape.push_back({n, false});
     a.classes = f.classes;
     a.dimension_names.push_back("B");
     a.dimension_names.insert(a.dimension_names.end(), f.dimension_names.begin(), f.dimension_names.end());

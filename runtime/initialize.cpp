@@ -40,29 +40,29 @@ std::vector<double> draw_orthogonal(double gain, int64_t rows, int64_t columns, 
 
 }  // namespace
 
-std::vector<double> draw(const Draw& how, const std::vector<int64_t>& shape, uint64_t seed, std::string_view name) {
+std::vector<double> draw(const Initializer& how, const std::vector<int64_t>& shape, uint64_t seed, std::string_view name) {
   int64_t count = 1;
   for (int64_t s : shape) count *= s;
   RandomStream random(seed, stable_hash(name));
   std::vector<double> values(static_cast<size_t>(count));
   switch (how.kind) {
-    case Draw::Kind::constant:
+    case Initializer::Kind::constant:
       std::fill(values.begin(), values.end(), how.a);
       break;
-    case Draw::Kind::normal:
+    case Initializer::Kind::normal:
       for (double& v : values) v = how.a + how.b * random.next_normal();
       break;
-    case Draw::Kind::truncated_normal:
+    case Initializer::Kind::truncated_normal:
       for (double& v : values) {
         double z = random.next_normal();
         while (std::fabs(z) > 2) z = random.next_normal();
         v = how.a + how.b * z;
       }
       break;
-    case Draw::Kind::uniform:
+    case Initializer::Kind::uniform:
       for (double& v : values) v = how.a + (how.b - how.a) * random.next_unit();
       break;
-    case Draw::Kind::orthogonal:
+    case Initializer::Kind::orthogonal:
       if (count > 0) {
         int64_t rows = shape.empty() ? 1 : shape[0];
         values = draw_orthogonal(how.a, rows, count / rows, random);

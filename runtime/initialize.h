@@ -5,17 +5,12 @@
 #include <string_view>
 #include <vector>
 
-namespace nnc {
+#include "base/initializer.h"
 
-struct Draw {
-  enum class Kind : uint8_t { constant, normal, uniform, truncated_normal, orthogonal };
-  Kind kind = Kind::constant;
-  double a = 0;  ///< constant: value; normal, truncated_normal: mean; uniform: low; orthogonal: gain
-  double b = 0;  ///< normal, truncated_normal: standard deviation; uniform: high
-};
+namespace nnc {
 
 /// Row-major values. truncated_normal stays within two standard deviations; orthogonal makes the matrix [shape[0], rest] have orthonormal rows or
 /// columns, whichever are fewer (Saxe, McClelland, Ganguli 2013).
-std::vector<double> draw(const Draw&, const std::vector<int64_t>& shape, uint64_t seed, std::string_view name);
+std::vector<double> draw(const Initializer&, const std::vector<int64_t>& shape, uint64_t seed, std::string_view name);
 
 }  // namespace nnc

@@ -16,12 +16,12 @@ void shuffle_rows(std::vector<int64_t>& rows, RandomStream random) {
   for (size_t i = rows.size(); i > 1; --i) std::swap(rows[i - 1], rows[size_t(random.next_below(i))]);
 }
 
-// Takes a part out of `rows` (ascending) by the request.
-std::vector<int64_t> set_aside(std::vector<int64_t>& rows, SplitRequest request, int64_t total, uint64_t seed, const char* purpose) {
-  size_t count = std::min(rows.size(), size_t(rows_of_share(request.fraction, total)));
-  if (request.kind == SplitRequest::Kind::none || count == 0) return {};
+// Takes a part out of `rows` (ascending) by the declared split.
+std::vector<int64_t> set_aside(std::vector<int64_t>& rows, const SplitSpec& split, int64_t total, uint64_t seed, const char* purpose) {
+  size_t count = std::min(rows.size(), size_t(rows_of_share(split.fraction, total)));
+  if (split.kind == SplitSpec::Kind::none || split.kind == SplitSpec::Kind::from || count == 0) return {};
   std::vector<int64_t> part;
-  if (request.kind == SplitRequest::Kind::last) {
+  if (split.kind == SplitSpec::Kind::last) {
     part.assign(rows.end() - long(count), rows.end());
     rows.resize(rows.size() - count);
     return part;
@@ -36,7 +36,7 @@ std::vector<int64_t> set_aside(std::vector<int64_t>& rows, SplitRequest request,
 
 }  // namespace
 
-DataSplit split_rows_of_data(int64_t rows, SplitRequest test, SplitRequest valid, uint64_t seed) {
+DataSplit split_rows_of_data(int64_t rows, const SplitSpec& test, const SplitSpec& valid, uint64_t seed) {
   DataSplit split;
   split.train.resize(size_t(rows));
   std::iota(split.train.begin(), split.train.end(), int64_t{0});

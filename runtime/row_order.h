@@ -5,13 +5,9 @@
 #include <span>
 #include <vector>
 
-namespace nnc {
+#include "base/split.h"
 
-struct SplitRequest {
-  enum class Kind : uint8_t { none, random, last };
-  Kind kind = Kind::none;
-  double fraction = 0;
-};
+namespace nnc {
 
 /// Row numbers, ascending in each part. Parts are disjoint and cover all rows.
 struct DataSplit {
@@ -19,7 +15,7 @@ struct DataSplit {
 };
 
 /// Test rows are set aside first, validation rows from what remains (both fractions are of all rows, rounded to nearest).
-DataSplit split_rows_of_data(int64_t rows, SplitRequest test, SplitRequest valid, uint64_t seed);
+DataSplit split_rows_of_data(int64_t rows, const SplitSpec& test, const SplitSpec& valid, uint64_t seed);
 
 /// Rows that a share of `rows` is, as far as so many remain.
 int64_t rows_of_share(double fraction, int64_t rows);

@@ -239,7 +239,7 @@ bool holds_all(const std::vector<std::string_view>& cells, const std::vector<std
 
 /// One field while the file is read.
 struct Sink {
-  const FieldRequest* request;
+  const DataField* request;
   std::vector<size_t> columns;
   size_t element_bytes = 0, row_bytes = 0;
   OwnedBytes bytes;
@@ -261,9 +261,9 @@ struct Sink {
 
 class CsvReader {
  public:
-  CsvReader(const FileBytes& file, const std::string& path, std::span<const FieldRequest* const> requests)
+  CsvReader(const FileBytes& file, const std::string& path, std::span<const DataField* const> requests)
       : file_(file), path_(path), name_(file_name(path)), scanner_(file.text(), path) {
-    for (const FieldRequest* r : requests) sinks_.push_back({r, {}, byte_size(r->dtype), 0, {}, 0});
+    for (const DataField* r : requests) sinks_.push_back({r, {}, byte_size(r->dtype), 0, {}, 0});
   }
 
   std::vector<FieldData> read() {
@@ -296,7 +296,7 @@ class CsvReader {
   /// Decides on a header with the second row in sight; the scanner stands behind the first row afterwards.
   HeaderGuess read_header(const std::vector<std::string_view>& first) {
     std::vector<std::string> wanted;
-    for (const Sink& s : sinks_) wanted.insert(wanted.end(), s.request->column_names.begin(), s.request->column_names.end());
+    for (const Sink& s : sinks_) wanted.insert(wanted.end(), s.request->source.column_names.begin(), s.request->source.column_names.end());
     CsvScanner ahead = scanner_;
     std::vector<std::string_view> second;
     bool have_second = ahead.next_row(second);
@@ -335,7 +335,8 @@ class CsvReader {
   }
 
   void choose_columns(Sink& s) const {
-    const FieldRequest& r = *s.request;
+    const DataField& r = *s.request;
+    const DataSource& source = r.source;
     std::string described;
     auto take = [&](int64_t column) {
       if (column < 0 || column >= static_cast<int64_t>(width_))
@@ -355,17 +356,17 @@ class CsvReader {
       throw UserError(Code::E0401, fmt::format("{}; `{}` is declared {} per row", what, r.name, declared), path_,
                       separator_help());
     };
-    if (r.has_range) {
-      uint64_t count = r.end_column > r.first_column ? static_cast<uint64_t>(r.end_column - r.first_column) : 0;
-      check_count(count, fmt::format("columns {}..{} of {} are {} columns", r.first_column, r.end_column, name_, count));
-      if (count > width_) take(r.end_column - 1);
-      for (int64_t c = r.first_column; c < r.end_column; ++c) take(c);
-    } else if (!r.columns.empty()) {
-      check_count(r.columns.size(), fmt::format("{} columns of {} are chosen", r.columns.size(), name_));
-      for (int64_t c : r.columns) take(c);
-    } else if (!r.column_names.empty()) {
-      check_count(r.column_names.size(), fmt::format("{} columns of {} are chosen", r.column_names.size(), name_));
-      for (const std::string& wanted : r.column_names) take(find_name(wanted));
+    if (source.has_range) {
+      uint64_t count = source.end_column > source.first_column ? static_cast<uint64_t>(source.end_column - source.first_column) : 0;
+      check_count(count, fmt::format("columns {}..{} of {} are {} columns", source.first_column, source.end_column, name_, count));
+      if (count > width_) take(source.end_column - 1);
+      for (int64_t c = source.first_column; c < source.end_column; ++c) take(c);
+    } else if (!source.columns.empty()) {
+      check_count(source.columns.size(), fmt::format("{} columns of {} are chosen", source.columns.size(), name_));
+      for (int64_t c : source.columns) take(c);
+    } else if (!source.column_names.empty()) {
+      check_count(source.column_names.size(), fmt::format("{} columns of {} are chosen", source.column_names.size(), name_));
+      for (const std::string& wanted : source.column_names) take(find_name(wanted));
     } else {
       check_count(width_, fmt::format("{} holds {} columns", name_, width_));
       for (size_t c = 0; c < width_; ++c) s.columns.push_back(c);
@@ -448,7 +449,7 @@ class CsvReader {
                     fmt::format("{}:{}", path_, scanner_.row_line()));
     Diagnostic d = error.diagnostic();
     std::string note = fmt::format("field `{}` is {}", s.request->name, describe_type(*s.request));
-    if (s.request->has_range || !s.request->columns.empty())
+    if (s.request->source.has_range || !s.request->source.columns.empty())
       note += fmt::format("; column {} is number {} in `columns:`, which counts from 0", column + 1, column);
     d.notes.push_back(std::move(note));
     if (names_.empty() && scanner_.row_line() == first_line_ && looks_like_name(cell))
@@ -456,7 +457,7 @@ class CsvReader {
     throw UserError(std::move(d));
   }
 
-  static std::string describe_type(const FieldRequest& r) {
+  static std::string describe_type(const DataField& r) {
     return r.classes > 0 ? fmt::format("class({})", r.classes) : std::string(dtype_name(r.dtype));
   }
 
@@ -491,7 +492,7 @@ CsvHead read_csv_head(const FileBytes& file, const std::string& path, const std:
   return head;
 }
 
-std::vector<FieldData> parse_csv(const FileBytes& file, const std::string& path, std::span<const FieldRequest* const> requests) {
+std::vector<FieldData> parse_csv(const FileBytes& file, const std::string& path, std::span<const DataField* const> requests) {
   return CsvReader(file, path, requests).read();
 }
 

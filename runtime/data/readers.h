@@ -39,7 +39,7 @@ struct CsvHead {
 };
 CsvHead read_csv_head(const FileBytes&, const std::string& path, const std::vector<std::string>& wanted);
 /// CSV: the fields of all requests (same file) in one pass over the text.
-std::vector<FieldData> parse_csv(const FileBytes&, const std::string& path, std::span<const FieldRequest* const> requests);
+std::vector<FieldData> parse_csv(const FileBytes&, const std::string& path, std::span<const DataField* const> requests);
 
 /// What a file looks like by its first bytes, as help for the user; "" if nothing is recognised.
 std::string recognise_format(const FileBytes&);

@@ -47,38 +47,38 @@ std::string describe_rows(const std::vector<int64_t>& row, SourceKind kind) {
   return kind == SourceKind::idx && row.size() == 2 ? sizes + " images" : "rows of " + sizes;
 }
 
-void check_shape(const StoredArray& array, const FieldRequest& r) {
-  std::string file = file_name(r.path);
+void check_shape(const StoredArray& array, const DataField& r) {
+  std::string file = file_name(r.source.path);
   if (array.shape.empty())
-    throw UserError(Code::E0401, fmt::format("{} holds a single number; `{}` needs rows", file, r.name), r.path);
+    throw UserError(Code::E0401, fmt::format("{} holds a single number; `{}` needs rows", file, r.name), r.source.path);
   std::vector<int64_t> row(array.shape.begin() + 1, array.shape.end());
   if (can_view(row, r.row_shape)) {
-    if (array.shape[0] == 0) throw UserError(Code::E0403, fmt::format("`{}` holds no rows ({})", file, array.header), r.path);
+    if (array.shape[0] == 0) throw UserError(Code::E0403, fmt::format("`{}` holds no rows ({})", file, array.header), r.source.path);
     return;
   }
   std::string declared = r.row_shape.empty() ? "one value per row" : shape_as_product(r.row_shape);
   bool turned = checked_product(row) == checked_product(r.row_shape);
   throw UserError(
       Code::E0401,
-      fmt::format("{} holds {} ({}); `{}` is declared {}", file, describe_rows(row, r.kind), array.header, r.name, declared),
-      r.path,
+      fmt::format("{} holds {} ({}); `{}` is declared {}", file, describe_rows(row, r.source.kind), array.header, r.name, declared),
+      r.source.path,
       turned ? fmt::format("the number of values agrees: declare `{}` as the file has it and view it with `as`", r.name)
              : std::string());
 }
 
-void check_type(const StoredArray& array, const FieldRequest& r) {
+void check_type(const StoredArray& array, const DataField& r) {
   if (is_float(r.dtype) || !is_float(array.type)) return;
-  std::string file = file_name(r.path), type(stored_type_name(array.type));
+  std::string file = file_name(r.source.path), type(stored_type_name(array.type));
   if (r.classes > 0)
     throw UserError(Code::E0406,
-                    fmt::format("`{}` is class({}), but {} holds {}: labels are integers", r.name, r.classes, file, type), r.path,
+                    fmt::format("`{}` is class({}), but {} holds {}: labels are integers", r.name, r.classes, file, type), r.source.path,
                     "save the labels as integers: labels.astype(np.int64)");
-  throw UserError(Code::E0406, fmt::format("`{}` is {}, but {} holds {}", r.name, dtype_name(r.dtype), file, type), r.path,
+  throw UserError(Code::E0406, fmt::format("`{}` is {}, but {} holds {}", r.name, dtype_name(r.dtype), file, type), r.source.path,
                   fmt::format("declare `{}` as {}, or save integers", r.name, dtype_name(widened(array.type))));
 }
 
 template <class T>
-void check_not_nan(const T* values, size_t count, const FieldRequest& r, size_t per_row) {
+void check_not_nan(const T* values, size_t count, const DataField& r, size_t per_row) {
   // Sums of products with zero are NaN exactly where a value is NaN or infinite: one fast pass, and a slow one only where it
   // found something.
   T probe = 0;
@@ -88,22 +88,22 @@ void check_not_nan(const T* values, size_t count, const FieldRequest& r, size_t 
     if (std::isnan(values[i]))
       throw UserError(Code::E0410,
                       fmt::format("row {} of `{}` holds NaN (value {} of {}), which data must not hold", i / per_row + 1,
-                                  file_name(r.path), i % per_row + 1, per_row),
-                      r.path);
+                                  file_name(r.source.path), i % per_row + 1, per_row),
+                      r.source.path);
 }
 
 template <class T>
-void check_classes(const T* labels, size_t count, const FieldRequest& r, size_t per_row) {
+void check_classes(const T* labels, size_t count, const DataField& r, size_t per_row) {
   auto [low, high] = std::minmax_element(labels, labels + count);
   if (*low >= 0 && static_cast<int64_t>(*high) < r.classes) return;
   size_t bad = std::find_if(labels, labels + count, [&](T v) { return v < 0 || static_cast<int64_t>(v) >= r.classes; }) - labels;
   throw UserError(Code::E0409,
                   fmt::format("label {} in row {} of `{}` is out of range: `{}` is class({}), 0 to {}", labels[bad],
-                              bad / per_row + 1, file_name(r.path), r.name, r.classes, r.classes - 1),
-                  r.path, label_help(*low, *high, r.classes));
+                              bad / per_row + 1, file_name(r.source.path), r.name, r.classes, r.classes - 1),
+                  r.source.path, label_help(*low, *high, r.classes));
 }
 
-FieldData make_field(const StoredArray& array, const FieldRequest& r) {
+FieldData make_field(const StoredArray& array, const DataField& r) {
   check_shape(array, r);
   check_type(array, r);
   std::optional<UnfitValue> unfit;
@@ -112,8 +112,8 @@ FieldData make_field(const StoredArray& array, const FieldRequest& r) {
   if (unfit)
     throw UserError(Code::E0410,
                     fmt::format("value {} in row {} of `{}` does not fit {}, the type of `{}`", unfit->value,
-                                unfit->index / per_row + 1, file_name(r.path), dtype_name(r.dtype), r.name),
-                    r.path);
+                                unfit->index / per_row + 1, file_name(r.source.path), dtype_name(r.dtype), r.name),
+                    r.source.path);
   if (r.classes > 0 && elements.mapped) {
     // Labels become indices: those that were checked must be those that are used, whatever happens to the file meanwhile.
     OwnedBytes copy = allocate_bytes(elements.size);
@@ -135,51 +135,52 @@ FieldData make_field(const StoredArray& array, const FieldRequest& r) {
   return {r.dtype, r.row_shape, array.shape[0], static_cast<int64_t>(*row_bytes), elements.data, elements.owner, elements.mapped};
 }
 
-StoredArray parse_array(const FileBytes& file, const FieldRequest& r) {
-  switch (r.kind) {
+StoredArray parse_array(const FileBytes& file, const DataField& r) {
+  switch (r.source.kind) {
     case SourceKind::idx:
-      return parse_idx(file, r.path);
+      return parse_idx(file, r.source.path);
     case SourceKind::npy:
-      return parse_npy(file, r.path);
+      return parse_npy(file, r.source.path);
     case SourceKind::npz:
-      return parse_npz_member(file, r.path, r.key);
+      return parse_npz_member(file, r.source.path, r.source.key);
     case SourceKind::safetensors: {
-      SafetensorsContent content = parse_safetensors(file, r.path);
+      SafetensorsContent content = parse_safetensors(file, r.source.path);
       std::vector<std::string> keys;
       for (auto& [name, array] : content.tensors) {
-        if (name == r.key || (r.key.empty() && content.tensors.size() == 1)) return array;
+        if (name == r.source.key || (r.source.key.empty() && content.tensors.size() == 1)) return array;
         keys.push_back(name);
       }
-      if (keys.empty()) throw UserError(Code::E0403, fmt::format("`{}` holds no arrays", file_name(r.path)), r.path);
-      refuse_key(r.path, r.key, keys);
+      if (keys.empty()) throw UserError(Code::E0403, fmt::format("`{}` holds no arrays", file_name(r.source.path)), r.source.path);
+      refuse_key(r.source.path, r.source.key, keys);
     }
     case SourceKind::csv:
+    case SourceKind::text:
       break;
   }
   NNC_UNREACHABLE("source kind");
 }
 
-std::vector<FieldData> read_all(std::span<const FieldRequest> requests) {
+std::vector<FieldData> read_all(std::span<const DataField> requests) {
   std::map<std::string, FileBytes> files;
   std::vector<FieldData> fields(requests.size());
   for (size_t i = 0; i < requests.size(); ++i) {
-    const FieldRequest& r = requests[i];
+    const DataField& r = requests[i];
     NNC_CHECK(r.classes == 0 || !is_float(r.dtype), "classes are stored as integers");
     if (fields[i].data) continue;  // a csv's other fields came with its first
-    auto [file, fresh] = files.try_emplace(r.path);
-    if (fresh) file->second = load_file(r.path);
-    if (r.kind != SourceKind::csv) {
+    auto [file, fresh] = files.try_emplace(r.source.path);
+    if (fresh) file->second = load_file(r.source.path);
+    if (r.source.kind != SourceKind::csv) {
       fields[i] = make_field(parse_array(file->second, r), r);
       continue;
     }
-    std::vector<const FieldRequest*> same_file;
+    std::vector<const DataField*> same_file;
     std::vector<size_t> slots;
     for (size_t k = i; k < requests.size(); ++k) {
-      if (requests[k].kind != SourceKind::csv || requests[k].path != r.path) continue;
+      if (requests[k].source.kind != SourceKind::csv || requests[k].source.path != r.source.path) continue;
       same_file.push_back(&requests[k]);
       slots.push_back(k);
     }
-    std::vector<FieldData> read = parse_csv(file->second, r.path, same_file);
+    std::vector<FieldData> read = parse_csv(file->second, r.source.path, same_file);
     for (size_t k = 0; k < slots.size(); ++k) fields[slots[k]] = std::move(read[k]);
   }
   return fields;
@@ -194,22 +195,22 @@ std::string label_help(int64_t lowest, int64_t highest, int64_t classes) {
   return {};
 }
 
-std::vector<FieldData> read_fields(std::span<const FieldRequest> requests) {
+std::vector<FieldData> read_fields(std::span<const DataField> requests) {
   std::vector<FieldData> fields;
   try {
     fields = read_all(requests);
   } catch (const std::bad_alloc&) {
-    throw UserError(Code::E0402, "the data does not fit into memory", requests.empty() ? std::string() : requests[0].path);
+    throw UserError(Code::E0402, "the data does not fit into memory", requests.empty() ? std::string() : requests[0].source.path);
   }
   for (size_t i = 1; i < fields.size(); ++i)
     if (fields[i].rows != fields[0].rows)
       throw UserError(Code::E0412,
                       fmt::format("`{}` has {} rows in {}, but `{}` has {} in {}", requests[0].name, fields[0].rows,
-                                  file_name(requests[0].path), requests[i].name, fields[i].rows, file_name(requests[i].path)),
-                      requests[i].path);
+                                  file_name(requests[0].source.path), requests[i].name, fields[i].rows, file_name(requests[i].source.path)),
+                      requests[i].source.path);
   return fields;
 }
 
-FieldData read_field(const FieldRequest& request) { return std::move(read_fields({&request, 1}).front()); }
+FieldData read_field(const DataField& request) { return std::move(read_fields({&request, 1}).front()); }
 
 }  // namespace nnc

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "base/data_source.h"
 #include "base/types.h"
 
 namespace nnc {
@@ -27,30 +28,13 @@ struct FieldData {
   bool mapped = false;                ///< data is the file itself
 };
 
-enum class SourceKind : uint8_t { csv, idx, npy, npz, safetensors };
-
-/// What a data block asks for.
-struct FieldRequest {
-  std::string name;  ///< of the field, for messages
-  SourceKind kind = SourceKind::csv;
-  std::string path;
-  std::string key;         ///< npz, safetensors: which array; npz with one array may leave it empty
-  bool has_range = false;  ///< csv: columns first_column .. end_column - 1, counted from 0
-  int64_t first_column = 0, end_column = 0;
-  std::vector<int64_t> columns;           ///< csv: these columns, counted from 0
-  std::vector<std::string> column_names;  ///< csv: these columns of the header; with none of the three, all columns
-  DType dtype = DType::f32;               ///< as declared; class(N) is an integer type with classes = N
-  int64_t classes = 0;                    ///< every value lies in 0 .. classes - 1; 0: not a class
-  std::vector<int64_t> row_shape;         ///< as declared, of one row
-};
-
 /// Reads one field. Integers convert to any type that holds their values (checked), floats to floats; floats never become
 /// integers (csv cells such as `3.0` that are whole do). A file's row shape may be a finer or coarser grouping of the declared
 /// one (28x28 for [784], [1, 28, 28]), never a different one of the same size (28x14 for [14, 28]).
-FieldData read_field(const FieldRequest&);
+FieldData read_field(const DataField&);
 
 /// Reads several fields of one data block: each file once, and all with the same number of rows (E0412).
-std::vector<FieldData> read_fields(std::span<const FieldRequest>);
+std::vector<FieldData> read_fields(std::span<const DataField>);
 
 /// The kind that a file's name suggests (.csv, .npy, .npz, .safetensors, idx and -ubyte, else `otherwise`; whatever the case, and through .gz).
 SourceKind guess_source_kind(const std::string& path, SourceKind otherwise = SourceKind::idx);

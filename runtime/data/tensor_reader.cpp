@@ -35,12 +35,12 @@ TensorFile read_guarded(const std::string& path, F&& read) {
 TensorFile read_csv(const std::string& path) {
   // A table of numbers of any width: the width is that of its first row, and parse_csv holds every other row to it.
   FileBytes file = load_file(path);
-  FieldRequest request;
+  DataField request;
   request.name = "input";
-  request.path = path;
+  request.source.path = path;
   request.dtype = DType::f64;
   request.row_shape = {read_csv_head(file, path, {}).columns};
-  const FieldRequest* pointer = &request;
+  const DataField* pointer = &request;
   FieldData field = parse_csv(file, path, {&pointer, 1}).front();
   TensorFile result;
   result.tensors.push_back({"", DType::f64, {field.rows, request.row_shape[0]}, field.data});
@@ -106,6 +106,8 @@ TensorFile read_tensors(const std::string& path, SourceKind kind) {
         add_tensor(result, "", array, widened(array.type), path);
         return result;
       });
+    case SourceKind::text:
+      break;
   }
   NNC_UNREACHABLE("source kind");
 }

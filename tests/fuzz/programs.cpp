@@ -93,7 +93,7 @@ class ProgramCase {
     };
     for (const FieldSpec& f : spec.data.fields) {
       Type t{f.dtype, {{1, true}}};
-      for (int64_t n : f.shape) t.shape.push_back({n});
+      for (int64_t n : f.row_shape) t.shape.push_back({n});
       bindings_.inputs[f.name] = fill(t, classes_of(f.name));
     }
     for (const ScalarSpec& s : spec.scalars) bindings_.scalars[s.name] = double(float(s.value));

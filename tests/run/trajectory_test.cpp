@@ -62,11 +62,6 @@ struct Training {
   int64_t batch = 0, rows = 0;
 };
 
-SourceKind source_kind(SourceSpec::Kind kind) {
-  REQUIRE((kind == SourceSpec::Kind::csv || kind == SourceSpec::Kind::idx));
-  return kind == SourceSpec::Kind::csv ? SourceKind::csv : SourceKind::idx;
-}
-
 std::string errors(const Diagnostics& diagnostics, const SourceMap& sources) {
   std::string text;
   for (const Diagnostic& d : diagnostics.items()) text += render_text(d, sources, false);
@@ -75,23 +70,9 @@ std::string errors(const Diagnostics& diagnostics, const SourceMap& sources) {
 
 void read_data(Training& t) {
   const DataSpec& data = t.module->train().data;
-  std::vector<FieldRequest> requests;
-  for (const FieldSpec& f : data.fields) {
-    FieldRequest r;
-    r.name = f.name;
-    r.kind = source_kind(f.source.kind);
-    r.path = (std::filesystem::path(folder()) / f.source.path).string();
-    r.has_range = f.source.has_range;
-    r.first_column = f.source.first_column;
-    r.end_column = f.source.end_column;
-    r.columns = f.source.columns;
-    r.column_names = f.source.column_names;
-    r.dtype = f.dtype;
-    r.classes = f.classes;
-    r.row_shape = f.shape;
-    requests.push_back(r);
-  }
-  t.fields = read_fields(requests);
+  std::vector<DataField> fields(data.fields.begin(), data.fields.end());
+  for (DataField& f : fields) f.source.path = (std::filesystem::path(folder()) / f.source.path).string();
+  t.fields = read_fields(fields);
   t.rows = t.fields.front().rows;
   t.batch = t.module->train().batch;
 }

@@ -11,18 +11,18 @@ using namespace nnc::test;
 
 namespace {
 
-FieldRequest request(const std::string& path, std::vector<int64_t> columns, DType dtype = DType::f32) {
-  FieldRequest r;
+DataField request(const std::string& path, std::vector<int64_t> columns, DType dtype = DType::f32) {
+  DataField r;
   r.name = "image";
-  r.path = path;
-  r.columns = std::move(columns);
+  r.source.path = path;
+  r.source.columns = std::move(columns);
   r.dtype = dtype;
-  if (r.columns.size() > 1) r.row_shape = {static_cast<int64_t>(r.columns.size())};
+  if (r.source.columns.size() > 1) r.row_shape = {static_cast<int64_t>(r.source.columns.size())};
   return r;
 }
 
-FieldRequest labels(const std::string& path, int64_t column, int64_t classes) {
-  FieldRequest r = request(path, {column}, DType::i32);
+DataField labels(const std::string& path, int64_t column, int64_t classes) {
+  DataField r = request(path, {column}, DType::i32);
   r.name = "label";
   r.classes = classes;
   return r;
@@ -36,31 +36,31 @@ std::vector<T> values(const FieldData& f) {
   return all;
 }
 
-std::vector<float> floats(const FieldRequest& r) { return values<float>(read_field(r)); }
+std::vector<float> floats(const DataField& r) { return values<float>(read_field(r)); }
 
 }  // namespace
 
 TEST_CASE("csv: ranges, lists and names choose columns, in the order asked for") {
   TempFolder folder;
   std::string path = folder.write("a.csv", "a,b,label\n1,2.5,0\n3,-4e2,1\n");
-  FieldRequest range;
+  DataField range;
   range.name = "x";
-  range.path = path;
-  range.has_range = true;
-  range.first_column = 0;
-  range.end_column = 2;
+  range.source.path = path;
+  range.source.has_range = true;
+  range.source.first_column = 0;
+  range.source.end_column = 2;
   range.row_shape = {2};
   CHECK(floats(range) == std::vector<float>{1, 2.5, 3, -400});
   CHECK(floats(request(path, {1, 0})) == std::vector<float>{2.5, 1, -400, 3});
-  FieldRequest named;
+  DataField named;
   named.name = "x";
-  named.path = path;
-  named.column_names = {"label", "a"};
+  named.source.path = path;
+  named.source.column_names = {"label", "a"};
   named.row_shape = {2};
   CHECK(floats(named) == std::vector<float>{0, 1, 1, 3});
-  FieldRequest all;
+  DataField all;
   all.name = "x";
-  all.path = path;
+  all.source.path = path;
   all.row_shape = {3};
   FieldData field = read_field(all);
   CHECK(field.rows == 2);
@@ -72,14 +72,14 @@ TEST_CASE("csv: ranges, lists and names choose columns, in the order asked for")
 TEST_CASE("csv: one pass serves several fields and shapes beyond flat") {
   TempFolder folder;
   std::string path = folder.write("a.csv", "1,2,3,4,1\n5,6,7,8,0\n");
-  FieldRequest image;
+  DataField image;
   image.name = "image";
-  image.path = path;
-  image.has_range = true;
-  image.end_column = 4;
+  image.source.path = path;
+  image.source.has_range = true;
+  image.source.end_column = 4;
   image.row_shape = {2, 2};
   image.dtype = DType::u8;
-  std::vector<FieldRequest> both = {image, labels(path, 4, 2)};
+  std::vector<DataField> both = {image, labels(path, 4, 2)};
   std::vector<FieldData> fields = read_fields(both);
   CHECK(values<uint8_t>(fields[0]) == std::vector<uint8_t>{1, 2, 3, 4, 5, 6, 7, 8});
   CHECK(fields[0].row_shape == std::vector<int64_t>{2, 2});
@@ -144,9 +144,9 @@ TEST_CASE("csv: a first row that may be a header or data is refused, never guess
         " | if it is a row of data, put a header above it, a line of names");
   // What the help says decides it.
   auto named = [&](const std::string& text, std::vector<std::string> names) {
-    FieldRequest r = request(folder.write("h.csv", text), std::vector<int64_t>(names.size(), 0));
-    r.columns.clear();
-    r.column_names = std::move(names);
+    DataField r = request(folder.write("h.csv", text), std::vector<int64_t>(names.size(), 0));
+    r.source.columns.clear();
+    r.source.column_names = std::move(names);
     return r;
   };
   CHECK(floats(named("age,2020,2021\n1,2,3\n", {"2021", "2020"})) == std::vector<float>{3, 2});
@@ -207,30 +207,30 @@ TEST_CASE("csv: a bad cell is named by line, column and text") {
 TEST_CASE("csv: rows and columns that do not fit") {
   TempFolder folder;
   std::string path = folder.write("a.csv", "1,2,3\n4,5,6\n7,8\n");
-  auto problem = [&](const FieldRequest& r) { return error_of([&] { read_field(r); }); };
+  auto problem = [&](const DataField& r) { return error_of([&] { read_field(r); }); };
   CHECK(problem(request(path, {0})) == "E0408 line 3 of `a.csv` has 2 cells, line 1 has 3");
   CHECK(problem(request(path, {3})) == "E0408 `a.csv` has 3 columns (0 to 2); `image` asks for column 3");
   CHECK_THAT(problem(request(path, {-1})), starts_with("E0408"));
-  FieldRequest range = request(path, {});
-  range.has_range = true;
-  range.end_column = 64;
+  DataField range = request(path, {});
+  range.source.has_range = true;
+  range.source.end_column = 64;
   range.row_shape = {8, 9};
   CHECK(problem(range) == "E0401 columns 0..64 of a.csv are 64 columns; `image` is declared 8x9 = 72 per row");
   range.row_shape = {8, 8};
   CHECK_THAT(problem(range), starts_with("E0408 `a.csv` has 3 columns (0 to 2); `image` asks for column 63"));
-  range.end_column = INT64_MAX;
+  range.source.end_column = INT64_MAX;
   range.row_shape = {INT64_MAX};
   CHECK_THAT(problem(range), starts_with("E0408"));
   CHECK_THAT(problem(request(path, {})), starts_with("E0401 a.csv holds 3 columns; `image` is declared one value per row"));
-  FieldRequest named = request(path, {});
-  named.column_names = {"age"};
+  DataField named = request(path, {});
+  named.source.column_names = {"age"};
   CHECK_THAT(problem(named), starts_with("E0408 `a.csv` has no header"));
-  named.path = folder.write("h.csv", "height,ages,ages\n1,2,3\n");
-  named.column_names = {"heigth"};
+  named.source.path = folder.write("h.csv", "height,ages,ages\n1,2,3\n");
+  named.source.column_names = {"heigth"};
   CHECK(problem(named) == "E0408 `h.csv` has no column `heigth` | a column with a similar name exists: `height`");
-  named.column_names = {"income"};
+  named.source.column_names = {"income"};
   CHECK(problem(named) == "E0408 `h.csv` has no column `income` | its header names `height`, `ages`, `ages`");
-  named.column_names = {"ages"};
+  named.source.column_names = {"ages"};
   CHECK_THAT(problem(named), starts_with("E0408 `h.csv` has 2 columns named `ages`"));
   CHECK_THAT(problem(request(folder.write("s.csv", "1;2;3\n4;5;6\n"), {0, 1})), contains("this file seems to use `;`"));
   CHECK_THAT(problem(request(folder.write("q.csv", "1\n\"2\n3\n"), {0})),
@@ -278,7 +278,7 @@ TEST_CASE("csv: text cut anywhere or with any byte changed gives fields or a dia
     for (unsigned n = random() % 3; n > 0; --n)
       text[random() % text.size()] = static_cast<char>(random() % 4 ? "\",\n\r 1e.x"[random() % 9] : random());
     std::string path = folder.write("f.csv", text);
-    FieldRequest r = request(path, {1});
+    DataField r = request(path, {1});
     if (error_of([&] {
           FieldData f = read_field(r);
           REQUIRE(f.rows > 0);

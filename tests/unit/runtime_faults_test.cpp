@@ -346,10 +346,10 @@ TEST_CASE("data: labels are checked in memory of their own, and too much data is
   std::string path = folder.write(
       "labels.npy", std::string("\x93NUMPY\x01\x00", 8) + little<uint16_t>(uint16_t(dict.size())) + dict + little<int32_t>(4));
   fs::resize_file(path, 10 + dict.size() + 4 * rows);
-  FieldRequest request;
+  DataField request;
   request.name = "label";
-  request.kind = SourceKind::npy;
-  request.path = path;
+  request.source.kind = SourceKind::npy;
+  request.source.path = path;
   request.dtype = DType::i32;
   FieldData plain = read_field(request);
   request.classes = 5;

@@ -149,10 +149,10 @@ TEST_CASE("hostile: labels beyond their classes get the help that fits") {
   CHECK(label_help(0, 10, 10) == "the largest label is 10: class(11) would hold it");
   CHECK(label_help(-1, 3, 10).empty());
   TempFolder folder;
-  FieldRequest request;
+  DataField request;
   request.name = "digit";
-  request.kind = SourceKind::npy;
-  request.path = folder.path("l.npy");
+  request.source.kind = SourceKind::npy;
+  request.source.path = folder.path("l.npy");
   request.classes = 3;
   auto problem = [&](auto values, DType type) {
     request.dtype = type;

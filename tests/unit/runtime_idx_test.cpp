@@ -26,24 +26,24 @@ std::string counting(size_t n) {
   return bytes;
 }
 
-FieldRequest request(const std::string& path, std::vector<int64_t> row_shape, DType dtype = DType::u8) {
-  FieldRequest r;
+DataField request(const std::string& path, std::vector<int64_t> row_shape, DType dtype = DType::u8) {
+  DataField r;
   r.name = "image";
-  r.kind = SourceKind::idx;
-  r.path = path;
+  r.source.kind = SourceKind::idx;
+  r.source.path = path;
   r.row_shape = std::move(row_shape);
   r.dtype = dtype;
   return r;
 }
 
-FieldRequest labels(const std::string& path, int64_t classes) {
-  FieldRequest r = request(path, {}, DType::i32);
+DataField labels(const std::string& path, int64_t classes) {
+  DataField r = request(path, {}, DType::i32);
   r.name = "label";
   r.classes = classes;
   return r;
 }
 
-std::string problem(const FieldRequest& r) {
+std::string problem(const DataField& r) {
   return error_of([&] { read_field(r); });
 }
 
@@ -197,7 +197,7 @@ TEST_CASE("data files that are not files") {
 
 TEST_CASE("fields of one block must have the same number of rows") {
   TempFolder folder;
-  std::vector<FieldRequest> both = {request(folder.write("i", idx(8, {3, 2}, counting(6))), {2}),
+  std::vector<DataField> both = {request(folder.write("i", idx(8, {3, 2}, counting(6))), {2}),
                                     labels(folder.write("l", idx(8, {2}, counting(2))), 10)};
   CHECK(error_of([&] { read_fields(both); }) == "E0412 `image` has 3 rows in i, but `label` has 2 in l");
 }

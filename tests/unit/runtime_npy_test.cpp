@@ -22,13 +22,13 @@ std::string npy(const std::string& descr, const std::string& shape, const std::s
   return npy("{'descr': '" + descr + "', 'fortran_order': " + fortran + ", 'shape': " + shape + ", }", elements);
 }
 
-FieldRequest request(const std::string& path, std::vector<int64_t> row_shape, DType dtype = DType::f32,
+DataField request(const std::string& path, std::vector<int64_t> row_shape, DType dtype = DType::f32,
                      const std::string& key = {}) {
-  FieldRequest r;
+  DataField r;
   r.name = "x";
-  r.kind = guess_source_kind(path);
-  r.path = path;
-  r.key = key;
+  r.source.kind = guess_source_kind(path);
+  r.source.path = path;
+  r.source.key = key;
   r.row_shape = std::move(row_shape);
   r.dtype = dtype;
   return r;
@@ -111,7 +111,7 @@ TEST_CASE("npy: as a data field") {
   CHECK(field.row_stride_bytes == 24);
   CHECK(std::memcmp(field.data, elements.data(), elements.size()) == 0);
   CHECK(read_field(request(path, {3})).row_stride_bytes == 12);
-  auto problem = [&](const FieldRequest& r) { return error_of([&] { read_field(r); }); };
+  auto problem = [&](const DataField& r) { return error_of([&] { read_field(r); }); };
   CHECK(problem(request(path, {4})) == "E0401 x.npy holds rows of 3 (shape (2, 3) in its header); `x` is declared 4");
   CHECK_THAT(problem(request(path, {3}, DType::i32)), starts_with("E0406 `x` is i32, but x.npy holds f64"));
   // A float that was finite stays finite; infinity is the file's own word.

@@ -109,19 +109,19 @@ TEST_CASE("safetensors: as a data field") {
   std::vector<int64_t> label = {0, 1};
   std::string path = folder.path("d.safetensors");
   write_safetensors(path, std::vector<TensorView>{view("x", DType::f32, {2, 2}, data), view("y", DType::i64, {2}, label)});
-  FieldRequest r;
+  DataField r;
   r.name = "label";
-  r.kind = SourceKind::safetensors;
-  r.path = path;
-  r.key = "y";
+  r.source.kind = SourceKind::safetensors;
+  r.source.path = path;
+  r.source.key = "y";
   r.dtype = DType::i32;
   r.classes = 2;
   FieldData field = read_field(r);
   CHECK(field.rows == 2);
   CHECK(reinterpret_cast<const int32_t*>(field.data)[1] == 1);
-  r.key = "z";
+  r.source.key = "z";
   CHECK_THAT(error_of([&] { read_field(r); }), starts_with("E0411 `d.safetensors` holds no array `z`"));
-  r.key = "x";
+  r.source.key = "x";
   CHECK_THAT(error_of([&] { read_field(r); }),
              starts_with("E0401 d.safetensors holds rows of 2 (shape (2, 2) in its header); `label` is declared one value"));
 }

@@ -82,11 +82,11 @@ void check_file(const std::string& path, SourceKind kind, const std::string& key
       check_npy_round_trip(tensor);
       // As a field of just that row shape, and of one value too many.
       if (tensor.shape.empty()) continue;
-      FieldRequest request;
+      DataField request;
       request.name = "x";
-      request.kind = kind;
-      request.path = path;
-      request.key = tensor.name.empty() ? key : tensor.name;
+      request.source.kind = kind;
+      request.source.path = path;
+      request.source.key = tensor.name.empty() ? key : tensor.name;
       request.row_shape.assign(tensor.shape.begin() + 1, tensor.shape.end());
       for (DType type : {DType::f32, DType::i32, DType::u8}) {
         request.dtype = type;
@@ -155,19 +155,19 @@ void read_csv(Bytes bytes) {
   int64_t width = 0;
   taken([&] { width = read_csv_head(exact, "fuzz.csv", {"a"}).columns; });
   // All columns as floats, the last as a label, the first by name; each alone and all in one pass.
-  FieldRequest all, label, named;
+  DataField all, label, named;
   all.name = "all", label.name = "label", named.name = "named";
   all.dtype = DType::f64;
   if (width != 1) all.row_shape = {width};
   label.dtype = DType::i32;
   label.classes = 10;
-  label.columns = {width - 1};
+  label.source.columns = {width - 1};
   named.dtype = DType::boolean;
-  named.column_names = {"a"};
-  std::vector<const FieldRequest*> together = {&all, &label};
+  named.source.column_names = {"a"};
+  std::vector<const DataField*> together = {&all, &label};
   taken([&] { parse_csv(exact, "fuzz.csv", together); });
-  for (const FieldRequest* request : {&label, &named}) taken([&] { parse_csv(exact, "fuzz.csv", {&request, 1}); });
-  const FieldRequest* only = &all;
+  for (const DataField* request : {&label, &named}) taken([&] { parse_csv(exact, "fuzz.csv", {&request, 1}); });
+  const DataField* only = &all;
   taken([&] {
     FieldData field = std::move(parse_csv(exact, "fuzz.csv", {&only, 1}).at(0));
     size_t size = static_cast<size_t>(field.rows * field.row_stride_bytes);
