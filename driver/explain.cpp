@@ -198,7 +198,8 @@ Report::Report(Session& session, const DefinitionOptions& definition, const std:
     options.typed_scalars = true;
     subject_ = fmt::format("`{}`", graph_.name);
   }
-  FusionLog log = optimize_graph_with_log(graph_);
+  FusionLog log;
+  optimize_graph(graph_, {.log = &log});
   program_ = build_program(graph_, options);
   stored_ = stored_values(graph_, program_, log);
   roles_ = node_roles(graph_);

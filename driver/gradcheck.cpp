@@ -28,6 +28,7 @@
 #include "driver/signals.h"
 #include "engine/tensors.h"
 #include "engine/weights.h"
+#include "passes/costs.h"
 #include "passes/differentiate.h"
 #include "passes/rewrite.h"
 #include "runtime/data/atomic_file.h"

@@ -9,7 +9,6 @@
 #include "driver/commands.h"
 #include "driver/graph_file.h"
 #include "engine/graph_runner.h"
-#include "passes/fuse.h"
 #include "passes/pass_manager.h"
 #include "passes/pipeline.h"
 
@@ -61,28 +60,32 @@ int opt(Session& session, const OptOptions& o) {
   Graph graph = load_graph(session, o.common.file);
   bool lowered = !names.empty() && names.back() == "lower";
   if (lowered) graph = runnable_graph(std::move(graph), o.rows);
-  PassContext context;
-  context.verify = o.verify_each;
-  context.print = [&](std::string_view pass, const Graph& g) {
+  PassOptions options;
+  std::vector<PassTiming> timings;
+  options.verify = o.verify_each;
+  options.time = &timings;
+  options.print = [&](std::string_view pass, const Graph& g) {
     std::fprintf(stderr, "; after %s\n%s\n", std::string(pass).c_str(), print_graph(g, &session.sources).c_str());
   };
   for (const std::string& name : o.print_after) {
     require_pass(pass_name(name), "--print-after");
-    context.print_after.push_back(pass_name(name));
+    options.print_after.push_back(pass_name(name));
   }
-  if (o.print_all) context.print_after = {"all"};
+  if (o.print_all) options.print_after = {"all"};
+  std::vector<NamedPass> passes;
   for (const std::string& name : names)
-    if (const GraphPassInfo* pass = find_graph_pass(name)) run_pass(context, name, graph, pass->run);
+    if (name != "lower") passes.push_back(named_pass(name));
+  run_passes(graph, passes, options);
   if (o.time) {
     std::fprintf(stderr, "%-20s %10s %7s %7s\n", "pass", "ms", "nodes", "after");
-    for (const PassTiming& t : context.timings)
+    for (const PassTiming& t : timings)
       std::fprintf(stderr, "%-20s %10.3f %7u %7u\n", t.name.c_str(), t.seconds * 1e3, t.nodes_before, t.nodes_after);
   }
   if (lowered) {
-    finish_groups(graph);
-    LowerOptions options{graph.name, o.rows, session.target};
-    options.typed_scalars = true;
-    std::fputs(print_program(build_program(graph, options), &session.sources).c_str(), stdout);
+    run_passes(graph, {named_pass("finish_groups")}, {.verify = o.verify_each});
+    LowerOptions lowering{graph.name, o.rows, session.target};
+    lowering.typed_scalars = true;
+    std::fputs(print_program(build_program(graph, lowering), &session.sources).c_str(), stdout);
   } else {
     std::fputs(print_graph(graph, &session.sources).c_str(), stdout);
   }

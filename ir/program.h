@@ -45,6 +45,7 @@ struct Buffer {
   int64_t offset = 0;         ///< bytes in its block, see kind; multiples of 64 for persistent and temporary
   int64_t bytes = 0;          ///< for the planned rows
   uint32_t field = 0;         ///< field: index into the context's fields
+  NodeId node;                ///< temporary: the graph node whose value it holds (a copy of a leaf's old value: the node that is stored)
   Span span;
 };
 

@@ -1,4 +1,5 @@
-// Invariants of a tensor graph. Every pass may rely on them and must keep them; pass_scope checks them before and after.
+// Invariants of a tensor graph. Every pass may rely on them and must keep them; run_passes (passes/pass_manager.h) checks them before the
+// first pass and after each.
 //
 //   G1  Operands precede users: each operand is a node with a smaller number.
 //   G2  Every node has the number of operands its operation takes, and its type is what infer_type gives for them.
@@ -19,56 +20,39 @@
 namespace nnc {
 namespace {
 
-// The attributes that an operation uses, kept; everything else at its default.
-Attributes used_attributes(Op op, const Attributes& a) {
-  Attributes used;
+// The attributes of an operation, as a set of bits.
+enum Used : unsigned { none = 0, axes = 1, extents = 2, begin = 4, number = 8, text = 16, labels = 32, dtype = 64 };
+
+unsigned used_attributes(Op op) {
   switch (op) {
     case Op::input:
-    case Op::parameter:
-      used.text = a.text;
-      used.extents = a.extents;
-      used.dtype = a.dtype;
-      break;
-    case Op::scalar: used.text = a.text; break;
-    case Op::constant:
-      used.number = a.number;
-      used.extents = a.extents;
-      used.dtype = a.dtype;
-      break;
-    case Op::iota:
-      used.axes = a.axes;
-      used.extents = a.extents;
-      break;
-    case Op::extent: used.extents = a.extents; break;
-    case Op::cast: used.dtype = a.dtype; break;
-    case Op::broadcast:
-      used.axes = a.axes;
-      used.extents = a.extents;
-      break;
-    case Op::reshape: used.extents = a.extents; break;
+    case Op::parameter: return text | extents | dtype;
+    case Op::scalar: return text;
+    case Op::constant: return number | extents | dtype;
+    case Op::iota: return axes | extents;
+    case Op::extent: return extents;
+    case Op::cast: return dtype;
+    case Op::broadcast: return axes | extents;
+    case Op::reshape: return extents;
     case Op::slice:
-    case Op::pad:
-      used.axes = a.axes;
-      used.begin = a.begin;
-      used.extents = a.extents;
-      break;
+    case Op::pad: return axes | begin | extents;
     case Op::transpose:
     case Op::reduce_sum:
     case Op::reduce_max:
     case Op::reduce_min:
-    case Op::argmax: used.axes = a.axes; break;
-    case Op::contract:
-    case Op::gather:
-    case Op::scatter_add:
-      used.lhs = a.lhs;
-      used.rhs = a.rhs;
-      used.out = a.out;
-      if (op != Op::contract) used.axes = a.axes;
-      if (op == Op::scatter_add) used.extents = a.extents;
-      break;
-    default: break;
+    case Op::argmax: return axes;
+    case Op::contract: return labels;
+    case Op::gather: return labels | axes;
+    case Op::scatter_add: return labels | axes | extents;
+    default: return none;
   }
-  return used;
+}
+
+bool has_stray_attribute(Op op, const Attributes& a) {
+  unsigned used = used_attributes(op);
+  return (!(used & axes) && !a.axes.empty()) || (!(used & extents) && !a.extents.empty()) || (!(used & begin) && a.begin != 0) ||
+         (!(used & number) && a.number != 0) || (!(used & text) && !a.text.empty()) ||
+         (!(used & labels) && (!a.lhs.empty() || !a.rhs.empty() || !a.out.empty())) || (!(used & dtype) && a.dtype != DType::f32);
 }
 
 class Verifier {
@@ -94,11 +78,15 @@ class Verifier {
     return size_t(node.op) < size_t(op_count) ? fmt::format("%{} ({})", i, op_name(node.op)) : fmt::format("%{}", i);
   }
 
+  const Persistent* find_persistent(std::string_view name) const {
+    auto it = persistents_.find(name);
+    return it == persistents_.end() ? nullptr : it->second;
+  }
+
   void check_persistents() {
-    std::set<std::string> names;
     for (const Persistent& p : graph_.persistents) {
       if (p.name.empty()) fail("G3: a persistent has no name");
-      if (!names.insert(p.name).second) fail("G3: persistent {} is declared twice", p.name);
+      if (!persistents_.emplace(p.name, &p).second) fail("G3: persistent {} is declared twice", p.name);
       if (p.type.has_rows()) fail("G3: persistent {} has a row dimension: {}", p.name, to_string(p.type));
     }
   }
@@ -119,23 +107,18 @@ class Verifier {
       fail("G2: {}: {}", node_text(i), error);
     else if (*type != node.type)
       fail("G2: {} has type {}, but its operation gives {}", node_text(i), to_string(node.type), to_string(*type));
-    // A NaN constant differs from itself, so the numbers are compared apart.
-    Attributes actual = node.attributes, used = used_attributes(node.op, node.attributes);
-    bool number_used = node.op == Op::constant;
-    bool stray_number = !number_used && actual.number != 0;
-    actual.number = used.number = 0;
-    if (stray_number || actual != used) fail("G5: {} has an attribute that its operation does not use", node_text(i));
+    if (has_stray_attribute(node.op, node.attributes)) fail("G5: {} has an attribute that its operation does not use", node_text(i));
     if (node.op == Op::parameter) {
-      const Persistent* p = graph_.find_persistent(node.attributes.text);
+      const Persistent* p = find_persistent(node.attributes.text);
       if (!p)
         fail("G3: {} refers to {}, which is not declared", node_text(i), node.attributes.text);
       else if (p->type != node.type)
         fail("G3: {} has type {}, but {} is {}", node_text(i), to_string(node.type), p->name, to_string(p->type));
     }
     if (node.op == Op::input) {
-      auto [it, fresh] = inputs_.emplace(node.attributes.text, node.type);
-      if (!fresh && it->second != node.type)
-        fail("G6: input {} is both {} and {}", node.attributes.text, to_string(it->second), to_string(node.type));
+      auto [it, fresh] = inputs_.emplace(node.attributes.text, &node.type);
+      if (!fresh && *it->second != node.type)
+        fail("G6: input {} is both {} and {}", node.attributes.text, to_string(*it->second), to_string(node.type));
     }
     if (node.group < -1) fail("G7: {} is in group {}", node_text(i), node.group);
   }
@@ -152,7 +135,7 @@ class Verifier {
     std::set<std::string> names;
     for (const Update& u : graph_.updates) {
       if (!names.insert(u.name).second) fail("G3: {} is updated twice", u.name);
-      const Persistent* p = graph_.find_persistent(u.name);
+      const Persistent* p = find_persistent(u.name);
       if (!p) fail("G3: update of {}, which is not declared", u.name);
       if (p && p->kind == PersistentKind::frozen) fail("G3: update of {}, which is frozen", u.name);
       if (u.node.value >= graph_.size())
@@ -163,7 +146,8 @@ class Verifier {
   }
 
   const Graph& graph_;
-  std::map<std::string, Type> inputs_;
+  std::map<std::string_view, const Persistent*> persistents_;  // Graph::find_persistent searches a list
+  std::map<std::string_view, const Type*> inputs_;
   std::vector<std::string> problems_;
 };
 

@@ -11,6 +11,7 @@
 #include <set>
 
 #include "base/check.h"
+#include "passes/costs.h"
 #include "passes/fuse_internal.h"
 
 namespace nnc {
@@ -589,10 +590,6 @@ std::vector<bool> optimizer_rule(const Graph& graph) {
   }
   return rule;
 }
-
-void fuse_contractions(Graph& graph) { fuse_contractions(graph, nullptr); }
-void sink_updates(Graph& graph) { sink_updates(graph, nullptr); }
-void fuse_rows(Graph& graph) { fuse_rows(graph, nullptr); }
 
 void fuse_contractions(Graph& graph, FusionLog* log) {
   Fuser fuser(graph, log);

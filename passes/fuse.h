@@ -9,12 +9,16 @@
 
 namespace nnc {
 
+class FusionLog;
+
+// What these passes refuse to merge is noted in the log, if there is one. With and without it they decide alike.
+
 /// Contractions take up the element-wise operations that follow them (bias, activation, activation's derivative) as epilogue.
-void fuse_contractions(Graph&);
+void fuse_contractions(Graph&, FusionLog* = nullptr);
 /// Operations that lead to updates only (optimiser rules) join the kernel that makes the gradient: a weight gradient is then never stored.
-void sink_updates(Graph&);
+void sink_updates(Graph&, FusionLog* = nullptr);
 /// Element-wise chains and reductions over the same axes become one row-wise kernel (softmax and the loss).
-void fuse_rows(Graph&);
+void fuse_rows(Graph&, FusionLog* = nullptr);
 /// Gives a group to everything that still needs one: lone operations, operands that have to stand in memory. Renumbers groups in
 /// topological order of their first member.
 void finish_groups(Graph&);

@@ -11,8 +11,6 @@
 #include "ir/kernel_code.h"
 #include "passes/fuse.h"
 #include "passes/fuse_internal.h"
-#include "passes/pass_manager.h"
-#include "passes/pipeline.h"
 
 namespace nnc {
 namespace {
@@ -78,24 +76,6 @@ const FusionNote* FusionLog::find(NodeId value, NodeId reader) const {
   return it == notes_.end() ? nullptr : &it->second;
 }
 
-FusionLog optimize_graph_with_log(Graph& graph) {
-  FusionLog log;
-  for (std::string_view name : default_passes()) {
-    if (name == "fuse_contractions") {
-      fuse_contractions(graph, &log);
-    } else if (name == "sink_updates") {
-      sink_updates(graph, &log);
-    } else if (name == "fuse_rows") {
-      fuse_rows(graph, &log);
-    } else {
-      const GraphPassInfo* pass = find_graph_pass(name);
-      NNC_CHECK(pass, "a pass of the pipeline is not listed");
-      pass->run(graph);
-    }
-  }
-  return log;
-}
-
 std::vector<StoredValue> stored_values(const Graph& graph, const Program& program, const FusionLog& log) {
   std::vector<bool> transparent = transparent_nodes(graph);
   std::vector<StoredValue> result;
@@ -105,8 +85,7 @@ std::vector<StoredValue> stored_values(const Graph& graph, const Program& progra
     place[b] = int(result.size());
     StoredValue& value = result.emplace_back();
     value.buffer = BufferId{b};
-    // Lowering names a temporary after its node.
-    value.node = NodeId{uint32_t(std::stoul(program.buffers[b].name.substr(1)))};
+    value.node = program.buffers[b].node;
     NNC_CHECK(value.node.value < graph.size(), "a temporary without a node");
   }
   for (size_t k = 0; k < program.kernels.size(); ++k) {

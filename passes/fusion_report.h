@@ -56,9 +56,6 @@ class FusionLog {
   std::map<std::pair<NodeId, NodeId>, FusionNote> notes_;
 };
 
-/// As optimize_graph (the same passes, the same result), with the refusals of fusion.
-FusionLog optimize_graph_with_log(Graph&);
-
 /// One kernel reads a value that stands in the arena.
 struct StoredRead {
   size_t kernel = 0;  ///< index into Program::kernels

@@ -7,18 +7,11 @@
 #include <set>
 #include <span>
 
+#include "passes/costs.h"
 #include "passes/fuse.h"
 #include "passes/fuse_internal.h"
 
 namespace nnc {
-
-bool is_expensive(Op op) {
-  switch (op) {
-    case Op::exp: case Op::expm1: case Op::log: case Op::log1p: case Op::sin: case Op::cos: case Op::tanh: case Op::sigmoid: case Op::erf: case Op::pow:
-      return true;
-    default: return false;
-  }
-}
 
 namespace {
 

@@ -10,18 +10,10 @@
 
 #include "base/check.h"
 #include "ir/kernel_code.h"
+#include "passes/costs.h"
 #include "passes/lower_internal.h"
 
 namespace nnc {
-
-bool costs_much(Op op) {
-  switch (op) {
-    case Op::exp: case Op::expm1: case Op::log: case Op::log1p: case Op::sin: case Op::cos: case Op::tanh: case Op::sigmoid: case Op::erf: case Op::pow:
-    case Op::div: case Op::sqrt:
-      return true;
-    default: return false;
-  }
-}
 
 std::vector<NodeId> computing_operands(const Graph& graph, NodeId n) {
   std::set<NodeId> found, seen;
@@ -120,6 +112,7 @@ class ProgramLowering {
     b.name = fmt::format("%{}", n.value);
     b.dtype = graph_.type(n).dtype;
     b.shape = graph_.type(n).shape;
+    b.node = n;
     b.span = graph_[n].span;
     return add_buffer(std::move(b));
   }
@@ -339,33 +332,9 @@ void ProgramLowering::name_kernel(Kernel& kernel, const GroupSpace& space, int g
 }
 
 void ProgramLowering::measure(Kernel& kernel) {
+  kernel.flops = kernel_flops(kernel, program_.rows);
   std::set<BufferId> touched;
-  auto count = [&](const std::vector<Instruction>& code) {
-    double ops = 0;
-    for (const Instruction& i : code) {
-      ops += i.kind == Instruction::Kind::compute || i.kind == Instruction::Kind::reduce;
-      if (i.access.buffer.valid()) touched.insert(i.access.buffer);
-    }
-    return ops;
-  };
-  auto points = [&](const std::vector<Axis>& axes, size_t from, size_t to) {
-    double n = 1;
-    for (size_t i = from; i < to; ++i) n *= double(axes[i].extent.at(program_.rows));
-    return n;
-  };
-  if (auto* map = std::get_if<MapKernel>(&kernel.body)) {
-    double outer = points(map->axes, 0, size_t(map->outer));
-    for (const Block& b : map->blocks)
-      kernel.flops += count(b.code) * outer * (b.inner ? points(map->axes, size_t(map->outer), map->axes.size()) : 1);
-  } else {
-    auto& c = std::get<ContractKernel>(kernel.body);
-    size_t k = c.axes.size() - 1;
-    double mn = points(c.axes, 0, k);
-    kernel.flops = 2 * mn * double(c.axes[k].extent.at(program_.rows));  // the products alone: what is held against the peak
-    count(c.epilogue);
-    count(c.a.code);
-    count(c.b.code);
-  }
+  for_each_access(kernel, [&](const Instruction& i) { touched.insert(i.access.buffer); });
   for (BufferId b : touched) kernel.bytes += double(program_[b].bytes);
 }
 

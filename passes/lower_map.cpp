@@ -6,6 +6,7 @@
 #include <set>
 
 #include "base/check.h"
+#include "passes/costs.h"
 #include "passes/lower_internal.h"
 
 namespace nnc {
@@ -127,6 +128,7 @@ void lower_map_group(const GroupContext& context, Kernel& result) {
       b.name = "%" + std::to_string(m.node.value);
       b.dtype = graph.type(m.node).dtype;
       b.shape = graph.type(m.node).shape;
+      b.node = m.node;
       b.span = graph[m.node].span;
       b.bytes = buffer_bytes(b, program.rows);
       program.buffers.push_back(b);

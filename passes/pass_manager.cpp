@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <type_traits>
 
 #include "base/check.h"
 #include "passes/apply_updates.h"
@@ -22,31 +23,44 @@ namespace {
 void simplify_graph(Graph& graph) { simplify(graph); }
 void merge_equal_nodes(Graph& graph) { merge_common_subexpressions(graph); }
 
+/// Passes of the table take a graph, and the log if they have something to say to it.
+template <auto function>
+void run_listed(Graph& graph, FusionLog* log) {
+  if constexpr (std::is_invocable_v<decltype(function), Graph&, FusionLog*>)
+    function(graph, log);
+  else
+    function(graph);
+}
+
 void verify(const Graph& graph, std::string_view when, std::string_view pass) {
   std::vector<std::string> faults = verify_graph(graph);
-  NNC_CHECK(faults.empty(),
-            fmt::format("graph {} is broken {} the pass {}:\n{}", graph.name, when, pass, fmt::join(faults, "\n")));
+  if (faults.empty()) return;
+  NNC_CHECK(false, fmt::format("graph {} is broken {} the pass {}:\n{}", graph.name, when, pass, fmt::join(faults, "\n")));
 }
 
 }  // namespace
 
-void run_pass(PassContext& context, std::string_view name, Graph& graph, const GraphPass& pass) {
-  if (context.verify) verify(graph, "before", name);
-  PassTiming timing{std::string(name), 0, graph.size(), 0};
-  auto start = std::chrono::steady_clock::now();
-  pass(graph);
-  timing.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  timing.nodes_after = graph.size();
-  context.timings.push_back(std::move(timing));
-  if (context.verify) verify(graph, "after", name);
-  bool wanted = std::any_of(context.print_after.begin(), context.print_after.end(),
-                            [&](const std::string& p) { return p == name || p == "all"; });
-  if (wanted && context.print) context.print(name, graph);
+void run_passes(Graph& graph, const std::vector<NamedPass>& passes, const PassOptions& options) {
+  auto is_printed = [&](const std::string& name) {
+    return options.print && std::any_of(options.print_after.begin(), options.print_after.end(),
+                                        [&](const std::string& p) { return p == name || p == "all"; });
+  };
+  if (options.verify && !passes.empty()) verify(graph, "before", passes.front().name);
+  for (const NamedPass& pass : passes) {
+    PassTiming timing{pass.name, 0, graph.size(), 0};
+    auto start = std::chrono::steady_clock::now();
+    pass.run(graph, options.log);
+    timing.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    timing.nodes_after = graph.size();
+    if (options.time) options.time->push_back(std::move(timing));
+    if (options.verify) verify(graph, "after", pass.name);
+    if (is_printed(pass.name)) options.print(pass.name, graph);
+  }
 }
 
 const std::vector<GraphPassInfo>& graph_passes() {
   static const std::vector<GraphPassInfo> passes = {
-#define NNC_GRAPH_PASS(name, function, summary) {#name, function, summary},
+#define NNC_GRAPH_PASS(name, function, summary) {#name, run_listed<&function>, summary},
 #include "passes/passes.def"
 #undef NNC_GRAPH_PASS
   };
@@ -57,6 +71,12 @@ const GraphPassInfo* find_graph_pass(std::string_view name) {
   for (const GraphPassInfo& pass : graph_passes())
     if (pass.name == name) return &pass;
   return nullptr;
+}
+
+NamedPass named_pass(std::string_view name) {
+  const GraphPassInfo* pass = find_graph_pass(name);
+  NNC_CHECK(pass, fmt::format("no pass is called {}", name));
+  return {std::string(name), pass->run};
 }
 
 }  // namespace nnc

@@ -8,7 +8,6 @@
 #include "base/check.h"
 #include "passes/apply_updates.h"
 #include "passes/differentiate.h"
-#include "passes/pass_manager.h"
 
 namespace nnc {
 namespace {
@@ -36,7 +35,8 @@ void add_backward(Graph& graph, const std::vector<std::pair<std::string, const G
   NNC_CHECK(loss.valid(), "a training graph without a loss");
   std::vector<std::string> names;
   for (const auto& [name, rule] : rules) names.push_back(name);
-  std::vector<ParameterGradient> gradients = differentiate(graph, loss, names);
+  std::vector<ParameterGradient> gradients;
+  run_passes(graph, {{"differentiate", [&](Graph& g, FusionLog*) { gradients = differentiate(g, loss, names); }}});
   std::vector<NodeId> nodes;
   bool failed = false;
   for (const ParameterGradient& g : gradients) {
@@ -46,10 +46,13 @@ void add_backward(Graph& graph, const std::vector<std::pair<std::string, const G
     failed = true;
   }
   if (failed) return;
-  if (clip) nodes = clip_norm(graph, nodes, Builder(graph).constant(*clip, Type{DType::f32, {}}));
-  std::vector<UpdateRuleView> views;
-  for (size_t i = 0; i < rules.size(); ++i) views.push_back({rules[i].first, rules[i].second, nodes[i]});
-  apply_updates(graph, views);
+  auto update = [&](Graph& g, FusionLog*) {
+    if (clip) nodes = clip_norm(g, nodes, Builder(g).constant(*clip, Type{DType::f32, {}}));
+    std::vector<UpdateRuleView> views;
+    for (size_t i = 0; i < rules.size(); ++i) views.push_back({rules[i].first, rules[i].second, nodes[i]});
+    apply_updates(g, views);
+  };
+  run_passes(graph, {{"apply_updates", update}});
 }
 
 const std::vector<std::string_view>& default_passes() {
@@ -58,12 +61,10 @@ const std::vector<std::string_view>& default_passes() {
   return passes;
 }
 
-void optimize_graph(Graph& graph) {
-  for (std::string_view name : default_passes()) {
-    const GraphPassInfo* pass = find_graph_pass(name);
-    NNC_CHECK(pass, fmt::format("no pass is called {}", name));
-    pass->run(graph);
-  }
+void optimize_graph(Graph& graph, const PassOptions& options) {
+  std::vector<NamedPass> passes;
+  for (std::string_view name : default_passes()) passes.push_back(named_pass(name));
+  run_passes(graph, passes, options);
 }
 
 Program build_program(const Graph& graph, LowerOptions options) {

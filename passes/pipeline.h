@@ -11,6 +11,7 @@
 #include "ir/graph.h"
 #include "ir/program.h"
 #include "passes/lower.h"
+#include "passes/pass_manager.h"
 
 namespace nnc {
 
@@ -22,7 +23,7 @@ void add_backward(Graph&, const std::vector<std::pair<std::string, const Graph*>
 const std::vector<std::string_view>& default_passes();
 
 /// Simplification and fusion: afterwards every node that needs one has a kernel (Node::group).
-void optimize_graph(Graph&);
+void optimize_graph(Graph&, const PassOptions& = {});
 
 /// Optimised graph -> program: layouts (those given win), kernels, schedule, memory plan; verified.
 Program build_program(const Graph&, LowerOptions);

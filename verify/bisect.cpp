@@ -57,7 +57,7 @@ bool all_finite(const Results& results) {
 
 CompilerUnderTest CompilerUnderTest::product(VectorLevel level, int threads) {
   CompilerUnderTest c;
-  for (std::string_view name : default_passes()) c.passes.push_back({std::string(name), find_graph_pass(name)->run});
+  for (std::string_view name : default_passes()) c.passes.push_back(named_pass(name));
   c.level = level;
   c.threads = threads;
   return c;
@@ -65,8 +65,7 @@ CompilerUnderTest CompilerUnderTest::product(VectorLevel level, int threads) {
 
 Results CompilerUnderTest::run(const Graph& graph, const Bindings& bindings, size_t count, Carrier carrier) const {
   Graph g = graph;
-  PassContext context;
-  for (size_t i = 0; i < count; ++i) run_pass(context, passes[i].name, g, passes[i].run);
+  run_passes(g, {passes.begin(), passes.begin() + long(count)});
   if (carrier == Carrier::graph_interpreter) return interpret(g, bindings);
   if (carry) return carry(g, bindings, carrier);
   Route route;

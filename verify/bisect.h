@@ -13,12 +13,6 @@
 
 namespace nnc {
 
-/// A pass with its name, as the pipeline runs it.
-struct NamedPass {
-  std::string name;
-  GraphPass run;
-};
-
 /// What is looked at: the product's own passes and the ways to carry out their result, or in tests some that are wrong.
 struct CompilerUnderTest {
   std::vector<NamedPass> passes;  ///< in order

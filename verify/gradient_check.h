@@ -102,7 +102,4 @@ GraphCase reduce_rule_fault(const Graph&, const Bindings&, NodeId, const Gradien
 GraphCase reduce_loss_fault(const Graph&, const Bindings&, const std::vector<NodeId>& results, const GradientCheckOptions&,
                             const ReduceOptions& = {});
 
-/// Multiplications and additions of one evaluation, roughly.
-double work_of(const Graph&, int64_t rows);
-
 }  // namespace nnc

@@ -26,6 +26,7 @@
 #include "base/philox.h"
 #include "verify/difference_quotient.h"
 #include "verify/gradient_check.h"
+#include "passes/costs.h"
 #include "passes/differentiate.h"
 
 namespace nnc {

@@ -21,6 +21,7 @@
 #include "verify/difference_quotient.h"
 #include "verify/gradient_check.h"
 #include "ir/interpreter_ops.h"
+#include "passes/costs.h"
 #include "passes/differentiate.h"
 #include "verify/reduce_sizes.h"
 #include "passes/rewrite.h"
@@ -333,25 +334,6 @@ bool cut_to(SingleOp& s, double work) {
 }
 
 }  // namespace
-
-double work_of(const Graph& graph, int64_t rows) {
-  double work = 0;
-  for (const Node& n : graph.nodes()) {
-    double own = double(n.type.elements(rows));
-    for (NodeId operand : n.operands) own = std::max(own, double(graph.type(operand).elements(rows)));
-    if (n.op == Op::contract) {
-      own = 1;
-      std::map<int, int64_t> sizes;
-      for (size_t k = 0; k < 2; ++k) {
-        const std::vector<int>& labels = k == 0 ? n.attributes.lhs : n.attributes.rhs;
-        for (size_t i = 0; i < labels.size(); ++i) sizes[labels[i]] = graph.type(n.operands[k]).shape[i].at(rows);
-      }
-      for (auto [label, size] : sizes) own *= double(size);
-    }
-    work += own;
-  }
-  return work;
-}
 
 std::vector<bool> nodes_with_gradient(const Graph& graph, const std::vector<NodeId>& results, const std::vector<NodeId>& leaves) {
   std::vector<bool> depends(graph.size(), false), reaches(graph.size(), false), used(graph.size(), false);

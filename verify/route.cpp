@@ -14,7 +14,6 @@
 #include "engine/graph_runner.h"
 #include "engine/step.h"
 #include "ir/program_interpreter.h"
-#include "passes/fuse.h"
 #include "passes/pass_manager.h"
 #include "passes/pipeline.h"
 
@@ -77,19 +76,17 @@ RoutedGraph& RoutedGraph::operator=(RoutedGraph&&) noexcept = default;
 
 RoutedGraph::RoutedGraph(Graph graph, const Route& route, int64_t rows) : state_(std::make_unique<State>()) {
   if (route.carrier != Carrier::graph_interpreter) hold_inputs(graph);
-  PassContext context;
-  for (const std::string& name : route.passes) {
-    const GraphPassInfo* pass = find_graph_pass(name);
-    NNC_CHECK(pass, fmt::format("no pass is called {}", name));
-    run_pass(context, name, graph, pass->run);
-  }
+  std::vector<NamedPass> passes;
+  for (const std::string& name : route.passes) passes.push_back(named_pass(name));
+  bool needs_groups = route.carrier != Carrier::graph_interpreter && (passes.empty() || passes.back().name != "finish_groups");
+  if (needs_groups) passes.push_back(named_pass("finish_groups"));
+  run_passes(graph, passes);
   state_->carrier = route.carrier;
   state_->updates = graph.updates;
   if (route.carrier == Carrier::graph_interpreter) {
     state_->graph = std::move(graph);
     return;
   }
-  if (route.passes.empty() || route.passes.back() != "finish_groups") run_pass(context, "finish_groups", graph, finish_groups);
   // Machine code would name places in files that are not at hand here.
   for (uint32_t i = 0; i < graph.size(); ++i) graph[NodeId{i}].span = {};
   for (Persistent& p : graph.persistents) p.span = {};

@@ -28,13 +28,15 @@ Graph softmax_between_contractions() {
 TEST_CASE("fusion decides alike with and without a log") {
   Graph plain = softmax_between_contractions(), logged = plain;
   optimize_graph(plain);
-  optimize_graph_with_log(logged);
+  FusionLog log;
+  optimize_graph(logged, {.log = &log});
   CHECK(print_graph(plain, nullptr) == print_graph(logged, nullptr));
 }
 
 TEST_CASE("every temporary has a reason at each of its readers") {
   Graph graph = softmax_between_contractions();
-  FusionLog log = optimize_graph_with_log(graph);
+  FusionLog log;
+  optimize_graph(graph, {.log = &log});
   LowerOptions options;
   options.rows = 4;
   Program program = build_program(graph, options);

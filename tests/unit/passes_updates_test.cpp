@@ -97,21 +97,23 @@ TEST_CASE("clipping by the global norm", "[apply_updates]") {
 
 TEST_CASE("passes run by name, timed, verified and printed", "[pass_manager]") {
   Network net;
-  PassContext context;
+  std::vector<PassTiming> timings;
   std::vector<std::string> printed;
-  context.print_after = {"simplify"};
-  context.print = [&](std::string_view pass, const Graph& graph) { printed.push_back(std::string(pass) + " " + graph.name); };
+  PassOptions options;
+  options.time = &timings;
+  options.print_after = {"simplify"};
+  options.print = [&](std::string_view pass, const Graph& graph) { printed.push_back(std::string(pass) + " " + graph.name); };
   for (const char* name : {"differentiate", "apply_updates", "simplify", "cse", "dead_code", "fold", "erase_stop_gradient"}) {
     const GraphPassInfo* pass = find_graph_pass(name);
     REQUIRE(pass);
     CHECK_FALSE(pass->summary.empty());
-    run_pass(context, name, net.graph, pass->run);
+    run_passes(net.graph, {named_pass(name)}, options);
   }
   CHECK(find_graph_pass("no such pass") == nullptr);
   CHECK(printed == std::vector<std::string>{"simplify main"});
-  REQUIRE(context.timings.size() == 7);
-  CHECK(context.timings[0].name == "differentiate");
-  CHECK(context.timings[0].nodes_after > context.timings[0].nodes_before);
+  REQUIRE(timings.size() == 7);
+  CHECK(timings[0].name == "differentiate");
+  CHECK(timings[0].nodes_after > timings[0].nodes_before);
   CHECK(net.graph.updates.size() == 2);
   Bindings at = values();
   at.scalars["lr"] = 0.5;
@@ -120,15 +122,14 @@ TEST_CASE("passes run by name, timed, verified and printed", "[pass_manager]") {
 
 TEST_CASE("a pass that breaks the graph is found out by name", "[pass_manager]") {
   Network net;
-  PassContext context;
-  auto breaks = [](Graph& graph) { graph.updates.push_back({"fc1.w", graph.outputs[0].node}); };
+  auto breaks = [](Graph& graph, FusionLog*) { graph.updates.push_back({"fc1.w", graph.outputs[0].node}); };
   try {
-    run_pass(context, "breaks", net.graph, breaks);
+    run_passes(net.graph, {{"breaks", breaks}, named_pass("simplify")});
     FAIL("a scalar as the update of a vector went through");
   } catch (const InternalError& error) {
     CHECK_THAT(error.what(), contains("after the pass breaks"));
   }
-  CHECK_THROWS_AS(run_pass(context, "next", net.graph, [](Graph&) {}), InternalError);
-  context.verify = false;
-  CHECK_NOTHROW(run_pass(context, "next", net.graph, [](Graph&) {}));
+  std::vector<NamedPass> next{{"next", [](Graph&, FusionLog*) {}}};
+  CHECK_THROWS_AS(run_passes(net.graph, next), InternalError);
+  CHECK_NOTHROW(run_passes(net.graph, next, {.verify = false}));
 }

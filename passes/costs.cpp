@@ -1,0 +1,64 @@
+// The table of costs, and the counts that are made of it.
+#include "passes/costs.h"
+
+#include <algorithm>
+#include <map>
+#include <variant>
+
+namespace nnc {
+
+OpCost op_cost(Op op) {
+  switch (op) {
+    case Op::exp:
+    case Op::expm1:
+    case Op::log:
+    case Op::log1p:
+    case Op::sin:
+    case Op::cos:
+    case Op::tanh:
+    case Op::sigmoid:
+    case Op::erf:
+    case Op::pow: return OpCost::heavy;
+    case Op::div:
+    case Op::sqrt: return OpCost::slow;
+    default: return OpCost::light;
+  }
+}
+
+double kernel_flops(const Kernel& kernel, int64_t rows) {
+  auto points = [&](const std::vector<Axis>& axes, size_t from, size_t to) {
+    double n = 1;
+    for (size_t i = from; i < to; ++i) n *= double(axes[i].extent.at(rows));
+    return n;
+  };
+  if (const auto* c = std::get_if<ContractKernel>(&kernel.body)) return 2 * points(c->axes, 0, c->axes.size());
+  const auto& map = std::get<MapKernel>(kernel.body);
+  double outer = points(map.axes, 0, size_t(map.outer)), flops = 0;
+  for (const Block& block : map.blocks) {
+    auto counts = [](const Instruction& i) { return i.kind == Instruction::Kind::compute || i.kind == Instruction::Kind::reduce; };
+    double operations = double(std::count_if(block.code.begin(), block.code.end(), counts));
+    flops += operations * outer * (block.inner ? points(map.axes, size_t(map.outer), map.axes.size()) : 1);
+  }
+  return flops;
+}
+
+double work_of(const Graph& graph, int64_t rows) {
+  double work = 0;
+  for (const Node& n : graph.nodes()) {
+    double own = double(n.type.elements(rows));
+    for (NodeId operand : n.operands) own = std::max(own, double(graph.type(operand).elements(rows)));
+    if (n.op == Op::contract) {
+      own = 1;
+      std::map<int, int64_t> sizes;
+      for (size_t k = 0; k < 2; ++k) {
+        const std::vector<int>& labels = k == 0 ? n.attributes.lhs : n.attributes.rhs;
+        for (size_t i = 0; i < labels.size(); ++i) sizes[labels[i]] = graph.type(n.operands[k]).shape[i].at(rows);
+      }
+      for (auto [label, size] : sizes) own *= double(size);
+    }
+    work += own;
+  }
+  return work;
+}
+
+}  // namespace nnc
