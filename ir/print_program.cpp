@@ -1,15 +1,20 @@
-// A program as text, for people: buffers with their places, then every kernel as the loop nest it is, each instruction a line. Addresses are
-// written as the sums they are computed from, in elements, with axis names.
+// A program as text: buffers with their places, then every kernel as the loop nest it is, each instruction a line. Addresses are
+// written as the sums they are computed from, in elements, with axis names. What follows from the rest is left out, so that what a kernel usually is stays
+// short; parse_program.cpp puts it back.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "ir/program.h"
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <set>
+
+#include "ir/program_text.h"
 #include "ir/text.h"
 
 namespace nnc {
-namespace {
 
-std::string_view kind_name(BufferKind kind) {
+std::string_view buffer_keyword(BufferKind kind) {
   switch (kind) {
     case BufferKind::field: return "field";
     case BufferKind::persistent: return "persistent";
@@ -21,16 +26,66 @@ std::string_view kind_name(BufferKind kind) {
   return "?";
 }
 
-std::string quantity(double value, std::string_view unit) {
+bool is_value_name(std::string_view name) {
+  return name.size() > 1 && name[0] == 'v' && std::all_of(name.begin() + 1, name.end(), [](char c) { return c >= '0' && c <= '9'; });
+}
+
+bool is_node_name(std::string_view name) {
+  return name.size() > 1 && name[0] == '%' && std::all_of(name.begin() + 1, name.end(), [](char c) { return c >= '0' && c <= '9'; });
+}
+
+std::vector<std::string> written_axis_names(const std::vector<Axis>& axes) {
+  std::set<std::string> taken;
+  std::vector<std::string> names;
+  for (size_t i = 0; i < axes.size(); ++i) {
+    std::string name = axes[i].name;
+    bool word = is_plain_name(name) && name.find('.') == std::string::npos && !(name[0] >= '0' && name[0] <= '9');
+    if (!word || is_value_name(name) || taken.count(name)) name = fmt::format("axis{}", i);
+    while (!taken.insert(name).second) name += '_';
+    names.push_back(std::move(name));
+  }
+  return names;
+}
+
+std::string quantity_text(double value, std::string_view unit) {
   if (value >= 1e9) return fmt::format("{:.2f} G{}", value / 1e9, unit);
   if (value >= 1e6) return fmt::format("{:.2f} M{}", value / 1e6, unit);
   if (value >= 1e3) return fmt::format("{:.2f} k{}", value / 1e3, unit);
   return fmt::format("{:.0f} {}", value, unit);
 }
 
+bool serial_by_nature(const MapKernel& map, bool parallel) {
+  if (parallel) return false;
+  if (map.outer == 0) return true;
+  for (const Block& block : map.blocks)
+    for (const Instruction& i : block.code)
+      if (i.kind == Instruction::Kind::store_add || (i.kind == Instruction::Kind::store && i.access.index_value >= 0)) return true;
+  return false;
+}
+
+bool lone_inner_loop(const MapKernel& map) {
+  bool found = false;
+  for (const Block& block : map.blocks) {
+    if (!block.inner && block.code.empty()) continue;
+    if (!block.inner || found) return false;
+    found = true;
+  }
+  return found && map.outer == 0;
+}
+
+namespace {
+
 class Printer {
  public:
-  Printer(const Program& program, const SourceMap* sources) : program_(program), sources_(sources) {}
+  Printer(const Program& program, const SourceMap* sources) : program_(program), sources_(sources) {
+    for (const PersistentPlace& place : program.persistents) kinds_[place.buffer] = place.persistent.kind;
+    std::map<std::string_view, int> times;
+    for (const Buffer& buffer : program.buffers) {
+      int time = ++times[buffer.name];
+      std::string name = is_plain_name(buffer.name) || is_node_name(buffer.name) ? buffer.name : quote(buffer.name);
+      references_.push_back(time == 1 ? name : fmt::format("{}@{}", name, time));
+    }
+  }
 
   std::string run() {
     line(0, "program {} {{", at_name(program_.name));
@@ -38,7 +93,7 @@ class Printer {
          program_.rows, program_.rows == 1 ? "" : "s");
     line(1, "arena {} bytes, persistent {} bytes", program_.arena_bytes, program_.persistent_bytes);
     out_ += "\n";
-    for (const Buffer& buffer : program_.buffers) print_buffer(buffer);
+    for (uint32_t i = 0; i < program_.buffers.size(); ++i) print_buffer(BufferId{i});
     for (const Kernel& kernel : program_.kernels) print_kernel(kernel);
     out_ += "}\n";
     return std::move(out_);
@@ -52,8 +107,9 @@ class Printer {
     out_ += '\n';
   }
 
-  void print_buffer(const Buffer& buffer) {
-    std::string text = fmt::format("{} {} : {}", kind_name(buffer.kind), quote(buffer.name), to_string(Type{buffer.dtype, buffer.shape}));
+  void print_buffer(BufferId id) {
+    const Buffer& buffer = program_[id];
+    std::string text = fmt::format("{} {} : {}", buffer_keyword(buffer.kind), quote(buffer.name), to_string(Type{buffer.dtype, buffer.shape}));
     if (!buffer.order.empty()) text += fmt::format(" order [{}]", fmt::join(buffer.order, ", "));
     switch (buffer.kind) {
       case BufferKind::field: text += fmt::format(" field {}", buffer.field); break;
@@ -63,13 +119,15 @@ class Printer {
       case BufferKind::results: text += fmt::format(" slot {}", buffer.offset / 4); break;
       case BufferKind::output: text += fmt::format(" slot {}", buffer.offset); break;
     }
+    if (auto it = kinds_.find(id); it != kinds_.end() && it->second != PersistentKind::parameter)
+      text += fmt::format(", {}", persistent_keyword(it->second));
     line(1, "{}", text);
   }
 
-  std::string buffer_name(BufferId id) const { return id.value < program_.buffers.size() ? program_[id].name : "?"; }
+  std::string buffer_name(BufferId id) const { return id.value < references_.size() ? references_[id.value] : "?"; }
 
   std::string axis_name(int axis) const {
-    return axis >= 0 && size_t(axis) < axes_->size() ? (*axes_)[size_t(axis)].name : fmt::format("axis{}", axis);
+    return axis >= 0 && size_t(axis) < axis_names_.size() ? axis_names_[size_t(axis)] : fmt::format("axis{}", axis);
   }
 
   std::string access_text(const Access& access) const {
@@ -85,6 +143,9 @@ class Printer {
     return fmt::format("{}[{}{}]", buffer_name(access.buffer), row, index);
   }
 
+  /// Bits of a NaN's sign reach the memory that it is stored to.
+  static std::string constant_text(double number) { return std::isnan(number) && std::signbit(number) ? "-nan" : number_text(number); }
+
   std::string values(const std::vector<int>& ids) const {
     std::string out;
     for (int id : ids) out += fmt::format("{}v{}", out.empty() ? "" : ", ", id);
@@ -99,7 +160,7 @@ class Printer {
       case Kind::load: return line(depth, "{}load {} : {}{}", define, access_text(i.access), type, origin);
       case Kind::store: return line(depth, "{} <- {} : {}{}", access_text(i.access), values(i.operands), type, origin);
       case Kind::store_add: return line(depth, "{} += {} : {}{}", access_text(i.access), values(i.operands), type, origin);
-      case Kind::constant: return line(depth, "{}constant {} : {}{}", define, number_text(i.number), type, origin);
+      case Kind::constant: return line(depth, "{}constant {} : {}{}", define, constant_text(i.number), type, origin);
       case Kind::axis_index: return line(depth, "{}index of {} : {}{}", define, axis_name(i.axis), type, origin);
       case Kind::compute: return line(depth, "{}{}({}) : {}{}", define, op_name(i.op), values(i.operands), type, origin);
       case Kind::reduce: return line(depth, "{}{}({}) over the inner loop : {}{}", define, op_name(i.op), values(i.operands), type, origin);
@@ -115,12 +176,17 @@ class Printer {
   std::string loop_text(size_t begin, size_t end) const {
     std::string out;
     for (size_t i = begin; i < end && i < axes_->size(); ++i)
-      out += fmt::format("{}{} < {}", out.empty() ? "" : ", ", (*axes_)[i].name, to_string((*axes_)[i].extent));
+      out += fmt::format("{}{} < {}", out.empty() ? "" : ", ", axis_names_[i], to_string((*axes_)[i].extent));
     return out;
   }
 
+  void set_axes(const std::vector<Axis>& axes) {
+    axes_ = &axes;
+    axis_names_ = written_axis_names(axes);
+  }
+
   void print_map(const MapKernel& map) {
-    axes_ = &map.axes;
+    set_axes(map.axes);
     size_t outer = size_t(map.outer);
     int depth = 2;
     if (outer > 0) {
@@ -132,8 +198,9 @@ class Printer {
         print_code(block.code, depth);
         continue;
       }
-      bool vector = map.vector_axis >= map.outer;
-      line(depth, "for {}{}:", loop_text(outer, map.axes.size()), vector ? fmt::format("  (vector along {})", axis_name(map.vector_axis)) : "");
+      std::string notes = lone_inner_loop(map) ? "inner" : "";
+      if (map.vector_axis >= map.outer) notes += fmt::format("{}vector along {}", notes.empty() ? "" : ", ", axis_name(map.vector_axis));
+      line(depth, "for {}{}:", loop_text(outer, map.axes.size()), notes.empty() ? "" : fmt::format("  ({})", notes));
       print_code(block.code, depth + 1);
     }
   }
@@ -144,7 +211,7 @@ class Printer {
   }
 
   void print_contract(const ContractKernel& contract) {
-    axes_ = &contract.axes;
+    set_axes(contract.axes);
     size_t batch = size_t(contract.batch);
     line(2, "contract {}: tile {} x {} vectors, blocks {} x {} x {}", loop_text(0, contract.axes.size()), contract.mr, contract.nr, contract.mc,
          contract.nc, contract.kc);
@@ -157,20 +224,33 @@ class Printer {
     print_code(contract.epilogue, 4);
   }
 
+  /// As it is where it cannot be mistaken for the next remark.
+  static std::string remark_text(const std::string& text) {
+    bool plain = !text.empty() && text.front() != ' ' && text.back() != ' ';
+    for (char c : text) plain = plain && c != ',' && c != '"' && static_cast<unsigned char>(c) >= 32 && c != 127;
+    return plain ? text : quote(text);
+  }
+
+  std::string origin_text(Span span) const {
+    return fmt::format("from {}:{}", remark_text(sources_->path(span.file)), sources_->position(span.file, span.begin).line);
+  }
+
   void print_kernel(const Kernel& kernel) {
     out_ += "\n";
     std::string about;
     auto add = [&](const std::string& part) {
       if (!part.empty()) about += (about.empty() ? "" : ", ") + part;
     };
-    if (sources_ && kernel.span.valid()) add("from " + sources_->describe_line(kernel.span));
-    if (!kernel.scope.empty()) add("scope " + kernel.scope);
+    if (sources_ && kernel.span.valid()) add(origin_text(kernel.span));
+    if (!kernel.scope.empty()) add("scope " + remark_text(kernel.scope));
     add(kernel.parallel ? "parallel" : "one thread");
+    const MapKernel* map = std::get_if<MapKernel>(&kernel.body);
+    if (map && map->serial != serial_by_nature(*map, kernel.parallel)) add(map->serial ? "serial" : "not serial");
     add(kernel.barrier_before ? "after a barrier" : "");
-    if (kernel.flops > 0) add(quantity(kernel.flops, "FLOP"));
-    if (kernel.bytes > 0) add(quantity(kernel.bytes, "B"));
-    line(1, "kernel {}  # {}", kernel.name, about);
-    if (const MapKernel* map = std::get_if<MapKernel>(&kernel.body))
+    if (kernel.flops > 0) add(quantity_text(kernel.flops, "FLOP"));
+    if (kernel.bytes > 0) add(quantity_text(kernel.bytes, "B"));
+    line(1, "kernel {}  # {}", is_plain_name(kernel.name) ? kernel.name : quote(kernel.name), about);
+    if (map)
       print_map(*map);
     else
       print_contract(std::get<ContractKernel>(kernel.body));
@@ -178,7 +258,10 @@ class Printer {
 
   const Program& program_;
   const SourceMap* sources_;
+  std::map<BufferId, PersistentKind> kinds_;
+  std::vector<std::string> references_;  ///< by buffer: its name, @2 behind the second of that name
   const std::vector<Axis>* axes_ = nullptr;
+  std::vector<std::string> axis_names_;
   std::string out_;
 };
 

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -165,8 +166,28 @@ std::vector<int64_t> buffer_strides(const Buffer&, int64_t rows);
 /// Bytes of a buffer for the planned rows.
 int64_t buffer_bytes(const Buffer&, int64_t rows);
 
+// --- text (print_program.cpp, parse_program.cpp): print(parse(print(p))) == print(p), byte for byte ---
 std::string print_program(const Program&, const SourceMap* sources);
-/// Every violated invariant by its number (verify_program.cpp), the memory plan included; empty when sound.
+/// Reads the program of a file, and verifies it; on any fault reports it with its place and returns nothing. What the text does not say is derived from
+/// what it says (README.md). A source file that its kernels name and the map lacks gets a stand-in of blanks. Without `verify` (tests of what is not
+/// sound) the grammar alone has been checked.
+std::optional<Program> parse_program(SourceMap&, FileId, Diagnostics&, bool verify = true);
+
+// --- verification (verify_program.cpp) ---
+
+/// A violated invariant.
+struct ProgramFault {
+  static constexpr size_t none = SIZE_MAX;
+  std::string text;           ///< by its number: "P6: v2 of forward touches ..."
+  size_t buffer = none;       ///< the buffer at fault, or
+  size_t kernel = none;       ///< the kernel, and
+  size_t instruction = none;  ///< its instruction, in the order of for_each_instruction (kernel_code.h)
+};
+
+/// Every violated invariant, the memory plan included; empty when sound. Safe on any program whose buffers, axes and ids are where they point to.
+/// After a hundred the rest is not looked for.
+std::vector<ProgramFault> find_faults(const Program&);
+/// Their texts.
 std::vector<std::string> verify_program(const Program&);
 
 }  // namespace nnc

@@ -2,6 +2,9 @@
 //
 // A store is one-to-one over its axes if, with the axes sorted by stride, each stride is larger than everything the smaller ones can reach: a
 // mixed-radix number has one reading. The test is sufficient, not necessary, and every layout the compiler makes passes it.
+//
+// Who wrote the program may have meant harm: the work grows with the number of accesses (times a logarithm) and, where it grows with the number of
+// elements, has a limit. Pairs are walked only where a fault is certain and the one thing left is to name it.
 #include "ir/verify_memory.h"
 
 #include <fmt/format.h>
@@ -10,6 +13,7 @@
 #include <cstdlib>
 #include <iterator>
 #include <map>
+#include <span>
 #include <utility>
 
 namespace nnc {
@@ -20,17 +24,39 @@ bool buffers_overlap(const Buffer& a, const Buffer& b) {
 
 namespace {
 
-constexpr int64_t max_enumerated = int64_t(1) << 24;
+constexpr int64_t max_enumerated = int64_t(1) << 24, max_enumerated_in_all = int64_t(1) << 28;
+
+/// A set of bytes, as ranges that do not touch.
+class ByteSet {
+ public:
+  bool meets(int64_t begin, int64_t end) const {
+    auto next = ends_.upper_bound(begin);  // the first that ends after `begin`
+    return begin < end && next != ends_.end() && next->second < end;
+  }
+  void add(int64_t begin, int64_t end) {
+    if (begin >= end) return;
+    auto next = ends_.lower_bound(begin);
+    for (; next != ends_.end() && next->second <= end; next = ends_.erase(next)) {
+      begin = std::min(begin, next->second);
+      end = std::max(end, next->first);
+    }
+    ends_.emplace(end, begin);
+  }
+  void clear() { ends_.clear(); }
+
+ private:
+  std::map<int64_t, int64_t> ends_;  ///< end -> begin
+};
 
 class MemoryChecker {
  public:
-  MemoryChecker(const Program& program, const BufferTouches& touches, std::vector<std::string>& problems)
-      : program_(program), touches_(touches), problems_(problems) {}
+  MemoryChecker(const Program& program, const BufferTouches& touches, FaultList& faults) : program_(program), touches_(touches), faults_(faults) {}
 
   void run() {
-    for (uint32_t b = 0; b < touches_.size(); ++b) {
-      check_stores(BufferId{b});
-      check_order(BufferId{b});
+    for (uint32_t b = 0; b < touches_.size() && !faults_.full(); ++b) {
+      for_each_run(touches_[b], [&](TouchRun run) { check_stores(BufferId{b}, run); });
+      check_first_and_last(BufferId{b});
+      for_each_run(touches_[b], [&](TouchRun run) { check_places(BufferId{b}, run); });
     }
     check_arena();
     check_barriers();
@@ -39,28 +65,49 @@ class MemoryChecker {
  private:
   template <class... Args>
   void fail(fmt::format_string<Args...> format, Args&&... args) {
-    problems_.push_back(fmt::format(format, std::forward<Args>(args)...));
+    faults_.add(fmt::format(format, std::forward<Args>(args)...));
   }
+
+  void at_buffer(size_t buffer) { faults_.where = {{}, buffer, ProgramFault::none, ProgramFault::none}; }
+  void at_kernel(size_t kernel) { faults_.where = {{}, ProgramFault::none, kernel, ProgramFault::none}; }
+  void at_touch(const Touch& t) { faults_.where = {{}, ProgramFault::none, t.kernel, t.instruction}; }
 
   const std::string& kernel_name(size_t k) const { return program_.kernels[k].name; }
 
+  // The accesses of one kernel to one buffer, in program order.
+  using TouchRun = std::span<const Touch>;
+
+  template <class Visit>
+  static void for_each_run(const std::vector<Touch>& touches, Visit visit) {
+    for (size_t begin = 0, end = 0; begin < touches.size(); begin = end) {
+      while (end < touches.size() && touches[end].kernel == touches[begin].kernel) ++end;
+      visit(TouchRun(touches).subspan(begin, end - begin));
+    }
+  }
+
   // --- P8 ---
 
-  // Sizes and strides of the axes a touch runs over.
-  std::vector<std::pair<int64_t, int64_t>> steps(const Touch& t) const {
-    std::vector<std::pair<int64_t, int64_t>> out;  // stride, size
-    for (size_t i = 0; i < t.axes->size(); ++i)
-      if (t.loops[i]) out.emplace_back(t.access->strides[i], (*t.axes)[i].extent.at(program_.rows));
+  // Strides and sizes of the axes that a touch runs over, but for those of one index; `nothing` if one has none.
+  struct Steps {
+    std::vector<std::pair<int64_t, int64_t>> axes;  // stride, size
+    bool nothing = false;
+  };
+
+  Steps steps(const Touch& t) const {
+    Steps out;
+    for (size_t i = 0; i < t.axes->size(); ++i) {
+      if (!t.loops[i]) continue;
+      int64_t size = (*t.axes)[i].extent.at(program_.rows);
+      out.nothing = out.nothing || size == 0;
+      if (size > 1) out.axes.emplace_back(t.access->strides[i], size);
+    }
     return out;
   }
 
-  bool is_one_to_one(const Touch& t) const {
+  static bool is_one_to_one(const Steps& steps) {
     int64_t reach = 0;
     std::vector<std::pair<int64_t, int64_t>> axes;
-    for (auto [stride, size] : steps(t)) {
-      if (size == 0) return true;
-      if (size > 1) axes.emplace_back(std::abs(stride), size);
-    }
+    for (auto [stride, size] : steps.axes) axes.emplace_back(std::abs(stride), size);
     std::sort(axes.begin(), axes.end());
     for (auto [stride, size] : axes) {
       if (stride <= reach) return false;
@@ -69,22 +116,22 @@ class MemoryChecker {
     return true;
   }
 
-  std::pair<int64_t, int64_t> range(const Touch& t) const {
-    int64_t low = t.access->offset, high = low;
-    for (auto [stride, size] : steps(t)) {
-      if (size == 0) return {0, -1};
-      (stride < 0 ? low : high) += stride * (size - 1);
-    }
-    return {low, high};
+  struct Store {
+    const Touch* touch;
+    Steps steps;
+    int64_t low, high;  ///< first and last element
+  };
+
+  static void find_range(Store& store) {
+    store.low = store.high = store.touch->access->offset;
+    for (auto [stride, size] : store.steps.axes) (stride < 0 ? store.low : store.high) += stride * (size - 1);
   }
 
-  // Marks the elements of a touch; false if one was marked already.
-  bool mark(const Touch& t, std::vector<bool>& seen) const {
-    std::vector<std::pair<int64_t, int64_t>> axes = steps(t);
+  // Marks the elements of a store; false if one was marked already.
+  static bool mark(const Store& store, std::vector<bool>& seen) {
+    const std::vector<std::pair<int64_t, int64_t>>& axes = store.steps.axes;
     std::vector<int64_t> index(axes.size(), 0);
-    for (auto [stride, size] : axes)
-      if (size == 0) return true;
-    int64_t at = t.access->offset;
+    int64_t at = store.touch->access->offset;
     while (true) {
       if (seen[size_t(at)]) return false;
       seen[size_t(at)] = true;
@@ -101,64 +148,89 @@ class MemoryChecker {
     }
   }
 
-  void check_stores(BufferId id) {
-    std::vector<const Touch*> stores;
-    for (const Touch& t : touches_[id.value])
-      if (!t.load && !t.add && t.access->index_value < 0) stores.push_back(&t);
-    const std::string& name = program_[id].name;
-    for (size_t i = 0; i < stores.size(); ++i) {
-      const Touch& t = *stores[i];
-      if (!is_one_to_one(t)) {
-        fail("P8: {} stores elements of {} more than once", kernel_name(t.kernel), name);
+  void check_stores(BufferId id, TouchRun run) {
+    const Buffer& buffer = program_[id];
+    std::vector<Store> stores;
+    for (const Touch& t : run) {
+      if (t.load || t.add || t.access->index_value >= 0) continue;
+      Store store{&t, steps(t), 0, 0};
+      if (store.steps.nothing) continue;
+      at_touch(t);
+      if (!is_one_to_one(store.steps)) {
+        fail("P8: {} stores elements of {} more than once", kernel_name(t.kernel), buffer.name);
         continue;
       }
-      for (size_t k = 0; k < i; ++k)
-        if (stores[k]->kernel == t.kernel && stores_meet(*stores[k], t, program_[id]))
-          fail("P8: two stores of {} to {} meet", kernel_name(t.kernel), name);
+      find_range(store);
+      stores.push_back(std::move(store));
     }
-  }
-
-  bool stores_meet(const Touch& a, const Touch& b, const Buffer& buffer) const {
-    auto [a_low, a_high] = range(a);
-    auto [b_low, b_high] = range(b);
-    if (a_high < b_low || b_high < a_low) return false;
+    if (stores.size() < 2) return;
+    std::vector<std::pair<int64_t, int64_t>> ranges;
+    for (const Store& store : stores) ranges.emplace_back(store.low, store.high);
+    std::sort(ranges.begin(), ranges.end());
+    bool apart = true;
+    int64_t last = -1;
+    for (auto [low, high] : ranges) {
+      apart = apart && low > last;
+      last = std::max(last, high);
+    }
     int64_t elements = Type{buffer.dtype, buffer.shape}.elements(program_.rows);
-    if (elements > max_enumerated) return false;
+    if (apart || elements > max_enumerated || enumerated_ > max_enumerated_in_all) return;
+    enumerated_ += elements;  // each store but the ones that meet another marks elements of its own
     std::vector<bool> seen(static_cast<size_t>(elements), false);
-    mark(a, seen);
-    return !mark(b, seen);
+    for (const Store& store : stores) {
+      at_touch(*store.touch);
+      if (!mark(store, seen)) fail("P8: two stores of {} to {} meet", kernel_name(store.touch->kernel), buffer.name);
+    }
   }
 
   // --- P9, P10 ---
 
-  void check_order(BufferId id) {
+  void check_first_and_last(BufferId id) {
     const Buffer& buffer = program_[id];
     const std::vector<Touch>& touches = touches_[id.value];
-    bool written = std::any_of(touches.begin(), touches.end(), [](const Touch& t) { return !t.load; });
-    if ((buffer.kind == BufferKind::results || buffer.kind == BufferKind::output) && !written) fail("P10: {} is never stored", buffer.name);
-    if (buffer.kind == BufferKind::temporary && !touches.empty() && (touches.front().load || touches.front().add))
+    auto first_store = std::find_if(touches.begin(), touches.end(), [](const Touch& t) { return !t.load; });
+    at_buffer(id.value);
+    if ((buffer.kind == BufferKind::results || buffer.kind == BufferKind::output) && first_store == touches.end())
+      fail("P10: {} is never stored", buffer.name);
+    if (buffer.kind == BufferKind::temporary && !touches.empty() && (touches.front().load || touches.front().add)) {
+      at_touch(touches.front());
       fail("P10: {} is read by {} before it is stored", buffer.name, kernel_name(touches.front().kernel));
-    if (buffer.kind != BufferKind::temporary && buffer.kind != BufferKind::persistent) return;
-    for (size_t i = 0; i < touches.size(); ++i)
-      for (size_t k = i + 1; k < touches.size(); ++k) check_pair(buffer, touches[i], touches[k]);
+    }
+    if (buffer.kind != BufferKind::persistent) return;
+    for (auto t = first_store; t != touches.end(); ++t) {
+      if (!t->load) continue;
+      at_touch(*t);
+      fail("P9: {} reads {} after {} has updated it", kernel_name(t->kernel), buffer.name, kernel_name(first_store->kernel));
+    }
   }
 
-  // Two accesses of one buffer, in program order.
-  void check_pair(const Buffer& buffer, const Touch& first, const Touch& second) {
-    if (buffer.kind == BufferKind::persistent && !first.load && second.load)
-      fail("P9: {} reads {} after {} has updated it", kernel_name(second.kernel), buffer.name, kernel_name(first.kernel));
-    if (first.kernel != second.kernel || first.load == second.load) return;
-    bool same_element = first.loops == second.loops && *first.access == *second.access && first.place != CodePlace::operand_a &&
-                        first.place != CodePlace::operand_b;
-    bool single_iteration = false;
-    if (const MapKernel* map = std::get_if<MapKernel>(&program_.kernels[first.kernel].body)) {
-      single_iteration = map->serial;
-      for (int axis = 0; axis < map->outer; ++axis) single_iteration &= map->axes[size_t(axis)].extent == Extent{1, false};
-      // Within one block of a loop, another iteration's store may come between.
-      single_iteration &= first.place == CodePlace::outer_block || second.block != first.block;
+  // What one kernel both loads and stores is touched at one and the same place, and loaded in its epilogue if it is a contraction, whose operands are read
+  // while others store. In a kernel of one serial iteration that goes for each inner loop alone: within it, another iteration's store may come between.
+  void check_places(BufferId id, TouchRun run) {
+    const Buffer& buffer = program_[id];
+    if (buffer.kind != BufferKind::temporary && buffer.kind != BufferKind::persistent) return;
+    const MapKernel* map = std::get_if<MapKernel>(&program_.kernels[run.front().kernel].body);
+    bool single_iteration = map && map->serial;
+    for (int axis = 0; single_iteration && axis < map->outer; ++axis) single_iteration = map->axes[size_t(axis)].extent == Extent{1, false};
+    if (!single_iteration) return check_one_place(buffer, run);
+    for (size_t begin = 0, end = 0; begin < run.size(); begin = end) {
+      while (end < run.size() && run[end].block == run[begin].block) ++end;
+      if (run[begin].place == CodePlace::inner_block) check_one_place(buffer, run.subspan(begin, end - begin));
     }
-    if (!same_element && !single_iteration)
-      fail("P9: {} stores {} and loads it at other places", kernel_name(first.kernel), buffer.name);
+  }
+
+  void check_one_place(const Buffer& buffer, TouchRun run) {
+    auto loads = [](const Touch& t) { return t.load; };
+    if (std::all_of(run.begin(), run.end(), loads) || std::none_of(run.begin(), run.end(), loads)) return;
+    bool operand_loads = false, operand_stores = false;
+    for (const Touch& t : run) {
+      bool other_place = t.loops != run.front().loops || *t.access != *run.front().access || (t.load ? operand_stores : operand_loads);
+      if (other_place) {
+        at_touch(t);
+        return fail("P9: {} stores {} and loads it at other places", kernel_name(t.kernel), buffer.name);
+      }
+      if (t.place == CodePlace::operand_a || t.place == CodePlace::operand_b) (t.load ? operand_loads : operand_stores) = true;
+    }
   }
 
   // --- P11 ---
@@ -201,6 +273,7 @@ class MemoryChecker {
   bool check_apart(const Life& x, const Life& y) {
     const Buffer &a = program_.buffers[x.buffer], &b = program_.buffers[y.buffer];
     if (!buffers_overlap(a, b)) return true;
+    at_buffer(y.buffer);
     fail("P11: {} ({} bytes at {}, kernels {} to {}) and {} ({} bytes at {}, kernels {} to {}) overlap", a.name, a.bytes, a.offset, x.first, x.last,
          b.name, b.bytes, b.offset, y.first, y.last);
     return false;
@@ -220,18 +293,56 @@ class MemoryChecker {
     return (a.kind == BufferKind::results || a.kind == BufferKind::output) && a.offset == b.offset;
   }
 
+  // Where a buffer's bytes lie in the memory of its kind: results and outputs by slot.
+  static std::pair<int64_t, int64_t> bytes_of(const Buffer& b) {
+    bool placed = b.kind == BufferKind::temporary || b.kind == BufferKind::persistent;
+    return {b.offset, b.offset + (placed ? b.bytes : 1)};
+  }
+
+  // What kernels since the last barrier have touched, by kind of buffer.
+  struct Phase {
+    ByteSet touched[6], stored[6];
+
+    bool conflicts(const Region& r) const {
+      auto [begin, end] = bytes_of(*r.buffer);
+      return (r.store ? touched : stored)[size_t(r.buffer->kind)].meets(begin, end);
+    }
+    void add(const Region& r) {
+      auto [begin, end] = bytes_of(*r.buffer);
+      touched[size_t(r.buffer->kind)].add(begin, end);
+      if (r.store) stored[size_t(r.buffer->kind)].add(begin, end);
+    }
+  };
+
   void check_barriers() {
     std::vector<std::vector<Region>> regions(program_.kernels.size());
     for (uint32_t b = 0; b < touches_.size(); ++b)
-      for (const Touch& t : touches_[b]) regions[t.kernel].push_back({&program_.buffers[b], !t.load});
-    size_t phase = 0;  // first kernel after the last barrier
-    for (size_t k = 0; k < program_.kernels.size(); ++k) {
-      if (program_.kernels[k].barrier_before) phase = k;
-      for (size_t earlier = phase; earlier < k; ++earlier) {
-        if (!program_.kernels[earlier].parallel && !program_.kernels[k].parallel) continue;
-        if (const Buffer* shared = find_conflict(regions[earlier], regions[k]))
-          fail("P12: {} and {} meet at {} without a barrier", kernel_name(earlier), kernel_name(k), shared->name);
+      for_each_run(touches_[b], [&](TouchRun run) {
+        bool store = std::any_of(run.begin(), run.end(), [](const Touch& t) { return !t.load; });
+        regions[run.front().kernel].push_back({&program_.buffers[b], store});
+      });
+    Phase parallel, serial;
+    size_t begin = 0;  // first kernel after the last barrier
+    for (size_t k = 0; k < program_.kernels.size() && !faults_.full(); ++k) {
+      const Kernel& kernel = program_.kernels[k];
+      if (kernel.barrier_before) {
+        begin = k;
+        parallel = serial = {};
       }
+      if (std::any_of(regions[k].begin(), regions[k].end(),
+                      [&](const Region& r) { return parallel.conflicts(r) || (kernel.parallel && serial.conflicts(r)); }))
+        name_conflicts(regions, begin, k);
+      for (const Region& r : regions[k])
+        if (r.buffer->kind != BufferKind::field && r.buffer->kind != BufferKind::scalars) (kernel.parallel ? parallel : serial).add(r);
+    }
+  }
+
+  void name_conflicts(const std::vector<std::vector<Region>>& regions, size_t begin, size_t k) {
+    at_kernel(k);
+    for (size_t earlier = begin; earlier < k; ++earlier) {
+      if (!program_.kernels[earlier].parallel && !program_.kernels[k].parallel) continue;
+      if (const Buffer* shared = find_conflict(regions[earlier], regions[k]))
+        fail("P12: {} and {} meet at {} without a barrier", kernel_name(earlier), kernel_name(k), shared->name);
     }
   }
 
@@ -244,13 +355,12 @@ class MemoryChecker {
 
   const Program& program_;
   const BufferTouches& touches_;
-  std::vector<std::string>& problems_;
+  FaultList& faults_;
+  int64_t enumerated_ = 0;  ///< elements that were looked at one by one
 };
 
 }  // namespace
 
-void check_memory(const Program& program, const BufferTouches& touches, std::vector<std::string>& problems) {
-  MemoryChecker(program, touches, problems).run();
-}
+void check_memory(const Program& program, const BufferTouches& touches, FaultList& faults) { MemoryChecker(program, touches, faults).run(); }
 
 }  // namespace nnc

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "ir/program.h"
@@ -18,6 +19,7 @@ struct Touch {
   bool add = false;   ///< store_add
   CodePlace place{};
   size_t block = 0;
+  size_t instruction = 0;  ///< in the kernel, in the order of for_each_instruction
   const Access* access = nullptr;
   const std::vector<Axis>* axes = nullptr;
   std::vector<bool> loops;  ///< axes the code runs over
@@ -26,9 +28,23 @@ struct Touch {
 /// By buffer, in order of execution.
 using BufferTouches = std::vector<std::vector<Touch>>;
 
-/// Do two buffers of one block share a byte?
+/// What find_faults has found, up to a number of faults that says enough.
+class FaultList {
+ public:
+  /// Where the faults that are added next are.
+  ProgramFault where;
+  void add(std::string text);
+  bool empty() const { return faults_.empty(); }
+  bool full() const;
+  std::vector<ProgramFault> take() { return std::move(faults_); }
+
+ private:
+  std::vector<ProgramFault> faults_;
+};
+
+/// Do two buffers of one block share a byte? Both must lie within their block.
 bool buffers_overlap(const Buffer& a, const Buffer& b);
-/// Invariants P8 to P12 of verify_program.cpp; accesses must be in bounds.
-void check_memory(const Program&, const BufferTouches&, std::vector<std::string>& problems);
+/// Invariants P8 to P12 of verify_program.cpp; buffers must lie within their blocks, accesses within their buffers.
+void check_memory(const Program&, const BufferTouches&, FaultList&);
 
 }  // namespace nnc

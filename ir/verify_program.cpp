@@ -1,47 +1,82 @@
 // Invariants of a program: what codegen may rely on, and an independent proof of the memory plan. The checks use the kernels' loads and stores
 // alone, never what the passes that made them believed.
 //
-//   P1  Buffers: memory order is a permutation (persistents and temporaries only), byte count as buffer_bytes says, temporaries and persistents
-//       aligned to 64 bytes and inside arena and persistent block, slots of fields, scalars, results and outputs exist.
+//   P1  Buffers: their sizes are numbers of bytes, memory order is a permutation (persistents and temporaries only), byte count as buffer_bytes says,
+//       temporaries and persistents aligned to 64 bytes and inside arena and persistent block, slots of fields, scalars, results and outputs exist.
 //   P2  Persistents do not overlap; each has one buffer of its type. Nothing is declared twice.
-//   P3  Kernels: names unique, axes and vector axis in range, tiles positive, inner blocks only where there are inner axes.
+//   P3  Kernels: names unique, axes and vector axis in range, points countable, tiles positive, inner blocks only where there are inner axes.
 //   P4  Values: ids unique in a kernel; defined before use, in the same block or in one whose values are visible there (an outer block, or a reduction
 //       of an inner one); a contraction's operands and epilogue see only their own; gather indices are integers.
-//   P5  Instructions stand where their kind is allowed, and types agree: with the buffer, and with infer_type for arithmetic.
+//   P5  Instructions stand where their kind is allowed, and types agree: with the buffer, and with infer_type for arithmetic and constants.
 //   P6  Accesses stay within their buffer for the planned number of rows; a field is read by rows; operand a does not depend on n, b not on m,
 //       an epilogue not on k, an outer block not on inner axes.
 //   P7  Fields and scalars are only read.
 //   P8  A kernel writes no element twice: each store is one-to-one over its axes, two stores of one kernel to one buffer are disjoint (looked at
-//       element by element, in buffers of up to 2^24 elements). store_add, and a store at an index that is data, only in serial kernels.
+//       element by element, in buffers of up to 2^24 elements and for 2^28 elements in all). store_add, and a store at an index that is data, only in serial kernels.
 //   P9  A persistent is never read after its update: no later kernel loads it, and the kernel that stores it loads it only at the very element
 //       it stores, before the store. A temporary that one kernel both stores and loads is touched at equal places too, unless the kernel is one
 //       serial iteration.
 //   P10 A temporary's first access is a store; every result and output is stored.
 //   P11 Temporaries alive at the same time (first to last access, in order of kernels) do not overlap in the arena.
 //   P12 Without a barrier between them, two kernels of which one is parallel touch no byte that either writes.
-// P8 to P12 are in verify_memory.cpp.
+// P8 to P12 are in verify_memory.cpp. A program may come from a text that anybody wrote: no product of its numbers is taken before it is known to fit,
+// and no check takes the square of the text's length.
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <map>
 #include <set>
 
+#include "ir/op_rules.h"
 #include "ir/program.h"
 #include "ir/verify_memory.h"
 
 namespace nnc {
 namespace {
 
+constexpr size_t max_faults = 100;
+constexpr int64_t max_step = int64_t(1) << 56;   // elements between neighbours along an axis: any buffer is smaller, and the bytes still fit 64 bits
+constexpr int64_t max_bytes = int64_t(1) << 62;
+
+int64_t saturating_add(int64_t a, int64_t b) {
+  int64_t out;
+  return __builtin_add_overflow(a, b, &out) ? (b < 0 ? INT64_MIN : INT64_MAX) : out;
+}
+int64_t saturating_multiply(int64_t a, int64_t b) {
+  int64_t out;
+  return __builtin_mul_overflow(a, b, &out) ? ((a < 0) != (b < 0) ? INT64_MIN : INT64_MAX) : out;
+}
+
+/// Do the sizes' product and each of its parts, where a size of 0 hides no other, stay within `most`?
+template <class Extents, class Size>
+bool product_fits(const Extents& list, Size size_of, int64_t rows, int64_t most) {
+  int64_t product = 1;
+  for (const auto& entry : list) {
+    Extent e = size_of(entry);
+    int64_t size = e.rows ? saturating_multiply(e.size, rows) : e.size;
+    if (e.size < 0 || size > most) return false;
+    product = saturating_multiply(product, std::max<int64_t>(size, 1));
+    if (product > most) return false;
+  }
+  return true;
+}
+
 class ProgramVerifier {
  public:
-  explicit ProgramVerifier(const Program& program) : program_(program), touches_(program.buffers.size()) {}
+  explicit ProgramVerifier(const Program& program)
+      : program_(program), touches_(program.buffers.size()), sized_(program.buffers.size(), false), placed_(program.buffers.size(), false) {}
 
-  std::vector<std::string> run() {
+  std::vector<ProgramFault> run() {
+    if (program_.rows < 0 || program_.rows > max_elements) {
+      fail("P1: {} rows are planned", program_.rows);
+      return faults_.take();
+    }
     check_buffers();
     check_persistents();
     std::set<std::string> names;
-    for (size_t k = 0; k < program_.kernels.size(); ++k) {
-      kernel_index_ = k;
+    for (size_t k = 0; k < program_.kernels.size() && !faults_.full(); ++k) {
+      faults_.where = {{}, ProgramFault::none, k, ProgramFault::none};
+      instruction_ = 0;
       kernel_ = &program_.kernels[k];
       if (!names.insert(kernel_->name).second) fail("P3: two kernels are named {}", kernel_->name);
       if (const MapKernel* map = std::get_if<MapKernel>(&kernel_->body))
@@ -50,20 +85,29 @@ class ProgramVerifier {
         check_contract(std::get<ContractKernel>(kernel_->body));
     }
     // The plan is only looked at where the accesses it is judged by are sound.
-    if (problems_.empty()) check_memory(program_, touches_, problems_);
-    return std::move(problems_);
+    if (faults_.empty()) check_memory(program_, touches_, faults_);
+    return faults_.take();
   }
 
  private:
   template <class... Args>
   void fail(fmt::format_string<Args...> format, Args&&... args) {
-    problems_.push_back(fmt::format(format, std::forward<Args>(args)...));
+    faults_.add(fmt::format(format, std::forward<Args>(args)...));
   }
 
   // --- P1, P2 ---
 
+  void at_buffer(size_t buffer) { faults_.where = {{}, buffer, ProgramFault::none, ProgramFault::none}; }
+
   void check_buffers() {
-    for (const Buffer& b : program_.buffers) {
+    for (size_t i = 0; i < program_.buffers.size(); ++i) {
+      const Buffer& b = program_.buffers[i];
+      at_buffer(i);
+      sized_[i] = product_fits(b.shape, [](Extent e) { return e; }, program_.rows, max_bytes / 8);
+      if (!sized_[i]) {
+        fail("P1: {} is {} for {} rows, which no memory can hold", b.name, to_string(Type{b.dtype, b.shape}), program_.rows);
+        continue;
+      }
       bool placed = b.kind == BufferKind::temporary || b.kind == BufferKind::persistent;
       if (!b.order.empty()) {
         std::vector<int> sorted = b.order;
@@ -81,7 +125,8 @@ class ProgramVerifier {
         case BufferKind::persistent: {
           int64_t room = b.kind == BufferKind::temporary ? program_.arena_bytes : program_.persistent_bytes;
           if (b.offset % 64 != 0) fail("P1: {} stands at {}, which is no multiple of 64", b.name, b.offset);
-          if (b.offset < 0 || b.bytes > room - b.offset) fail("P1: {} at {} with {} bytes leaves its block of {}", b.name, b.offset, b.bytes, room);
+          placed_[i] = b.offset >= 0 && b.bytes >= 0 && b.offset <= room && b.bytes <= room - b.offset;
+          if (!placed_[i]) fail("P1: {} at {} with {} bytes leaves its block of {}", b.name, b.offset, b.bytes, room);
           break;
         }
         case BufferKind::field: slot(program_.fields, b.field, "field"); break;
@@ -99,6 +144,7 @@ class ProgramVerifier {
     std::set<std::string> names;
     std::set<BufferId> used;
     for (const PersistentPlace& place : program_.persistents) {
+      at_buffer(place.buffer.value < program_.buffers.size() ? place.buffer.value : ProgramFault::none);
       if (!names.insert(place.persistent.name).second) fail("P2: persistent {} is placed twice", place.persistent.name);
       if (place.buffer.value >= program_.buffers.size() || program_[place.buffer].kind != BufferKind::persistent) {
         fail("P2: persistent {} has no persistent buffer", place.persistent.name);
@@ -109,11 +155,20 @@ class ProgramVerifier {
       if (b.dtype != place.persistent.type.dtype || b.shape != place.persistent.type.shape)
         fail("P2: persistent {} is {}, its buffer {}", place.persistent.name, to_string(place.persistent.type), to_string(Type{b.dtype, b.shape}));
     }
+    // In the order of their places, one that begins before an earlier one has ended overlaps it.
+    std::vector<size_t> by_place;
     for (size_t i = 0; i < program_.buffers.size(); ++i)
-      for (size_t k = i + 1; k < program_.buffers.size(); ++k) {
-        const Buffer &a = program_.buffers[i], &b = program_.buffers[k];
-        if (a.kind == BufferKind::persistent && b.kind == BufferKind::persistent && buffers_overlap(a, b)) fail("P2: {} and {} overlap", a.name, b.name);
+      if (program_.buffers[i].kind == BufferKind::persistent && placed_[i]) by_place.push_back(i);
+    std::stable_sort(by_place.begin(), by_place.end(), [&](size_t x, size_t y) { return program_.buffers[x].offset < program_.buffers[y].offset; });
+    size_t furthest = ProgramFault::none;
+    auto end_of = [&](size_t i) { return program_.buffers[i].offset + program_.buffers[i].bytes; };
+    for (size_t i : by_place) {
+      if (furthest != ProgramFault::none && buffers_overlap(program_.buffers[furthest], program_.buffers[i])) {
+        at_buffer(std::max(furthest, i));
+        fail("P2: {} and {} overlap", program_.buffers[std::min(furthest, i)].name, program_.buffers[std::max(furthest, i)].name);
       }
+      if (furthest == ProgramFault::none || end_of(i) > end_of(furthest)) furthest = i;
+    }
   }
 
   // --- P3 to P7: one kernel ---
@@ -136,7 +191,7 @@ class ProgramVerifier {
     if (map.vector_axis != -1 && !outer_vector && !inner_vector)
       fail("P3: {} has vector axis {}, which is neither the last outer nor the last inner one", kernel_->name, map.vector_axis);
     if (kernel_->parallel && map.serial) fail("P3: {} is serial and parallel", kernel_->name);
-    check_axes(map.axes);
+    if (!check_axes(map.axes)) return;
     for (size_t i = 0; i < map.blocks.size(); ++i) {
       const Block& block = map.blocks[i];
       if (block.inner && map.outer == count) fail("P3: {} has an inner block but no inner axes", kernel_->name);
@@ -159,7 +214,7 @@ class ProgramVerifier {
     if (contract.batch < 0 || contract.axes.size() != size_t(contract.batch) + 3)
       return fail("P3: {} has {} axes for {} batch axes and m, n, k", kernel_->name, contract.axes.size(), contract.batch);
     if (contract.mr < 1 || contract.nr < 1 || contract.mc < 1 || contract.nc < 1 || contract.kc < 1) fail("P3: {} has an empty tile", kernel_->name);
-    check_axes(contract.axes);
+    if (!check_axes(contract.axes)) return;
     size_t m = size_t(contract.batch), n = m + 1, k = m + 2;
     auto check_part = [&](const std::vector<Instruction>& instructions, CodePlace place, size_t without) {
       values_.clear();
@@ -180,13 +235,21 @@ class ProgramVerifier {
     check_part(contract.epilogue, CodePlace::epilogue, k);
   }
 
-  void check_axes(const std::vector<Axis>& axes) {
+  bool check_axes(const std::vector<Axis>& axes) {
     for (const Axis& axis : axes)
       if (axis.extent.size < 0) fail("P3: axis {} of {} has size {}", axis.name, kernel_->name, axis.extent.size);
+    bool fits = product_fits(axes, [](const Axis& a) { return a.extent; }, program_.rows, INT64_MAX - 1);
+    if (!fits) fail("P3: {} has more points than 64 bits can count", kernel_->name);
+    return fits;
   }
 
   void check_code(const std::vector<Instruction>& instructions, const Code& code) {
-    for (const Instruction& inst : instructions) check_instruction(inst, code);
+    for (const Instruction& inst : instructions) {
+      if (faults_.full()) break;
+      faults_.where.instruction = instruction_++;
+      check_instruction(inst, code);
+    }
+    faults_.where.instruction = ProgramFault::none;
   }
 
   std::string at(const Instruction& inst) const {
@@ -215,7 +278,14 @@ class ProgramVerifier {
         if (types.size() != 1 || types[0].dtype != inst.dtype) fail("P5: {} does not store one value of its type", at(inst));
         check_access(inst, code);
         break;
-      case Kind::constant: break;
+      case Kind::constant: {
+        Attributes attributes;
+        attributes.dtype = inst.dtype;
+        attributes.number = inst.number;
+        std::string error;
+        if (!infer_type(Op::constant, {}, attributes, error)) fail("P5: {}: {}", at(inst), error);
+        break;
+      }
       case Kind::axis_index:
         if (inst.axis < 0 || size_t(inst.axis) >= code.axes->size() || !code.loops[size_t(inst.axis)])
           fail("P6: {} is the index of axis {}, over which it does not run", at(inst), inst.axis);
@@ -276,7 +346,11 @@ class ProgramVerifier {
     for (size_t i = 0; i < access.strides.size(); ++i)
       if (access.strides[i] != 0 && !code.loops[i]) fail("P6: {} depends on axis {}, over which it does not run", at(inst), (*code.axes)[i].name);
 
-    int64_t elements = Type{b.dtype, b.shape}.elements(program_.rows);
+    if (!sized_[access.buffer.value]) return;
+    auto too_far = [](int64_t step) { return step > max_step || step < -max_step; };
+    if (std::any_of(access.strides.begin(), access.strides.end(), too_far) || too_far(access.offset) || too_far(access.index_stride))
+      return fail("P6: {} reaches further than any buffer", at(inst));
+    int64_t elements = buffer_bytes(b, program_.rows) / int64_t(byte_size(b.dtype));
     if (b.kind == BufferKind::field) {
       int row = access.row_axis;
       if (row < 0 || size_t(row) >= code.axes->size() || !code.loops[size_t(row)]) return fail("P6: {} reads field {} without rows", at(inst), b.name);
@@ -299,12 +373,14 @@ class ProgramVerifier {
     for (size_t i = 0; i < access.strides.size(); ++i) {
       int64_t size = (*code.axes)[i].extent.at(program_.rows);
       if (code.loops[i] && size == 0) empty = true;
-      int64_t reach = access.strides[i] * std::max<int64_t>(size - 1, 0);
-      (reach < 0 ? low : high) += reach;
+      int64_t reach = saturating_multiply(access.strides[i], std::max<int64_t>(size - 1, 0));
+      int64_t& end = reach < 0 ? low : high;
+      end = saturating_add(end, reach);
     }
     if (!empty && (low < 0 || high >= elements)) fail("P6: {} touches elements {} to {} of {}, which has {}", at(inst), low, high, b.name, elements);
     Touch touch;
-    touch.kernel = kernel_index_;
+    touch.kernel = faults_.where.kernel;
+    touch.instruction = faults_.where.instruction;
     touch.load = load;
     touch.add = inst.kind == Instruction::Kind::store_add;
     touch.place = code.place;
@@ -316,16 +392,31 @@ class ProgramVerifier {
   }
 
   const Program& program_;
-  std::vector<std::string> problems_;
+  FaultList faults_;
   BufferTouches touches_;
+  std::vector<bool> sized_, placed_;         ///< buffers whose bytes can be counted, and that lie within their block
   const Kernel* kernel_ = nullptr;
-  size_t kernel_index_ = 0;
+  size_t instruction_ = 0;                   ///< of the kernel, the next one
   std::map<int, DType> values_;              ///< visible now
   std::set<int> ids_;
 };
 
 }  // namespace
 
-std::vector<std::string> verify_program(const Program& program) { return ProgramVerifier(program).run(); }
+bool FaultList::full() const { return faults_.size() >= max_faults; }
+
+void FaultList::add(std::string text) {
+  if (full()) return;
+  where.text = std::move(text);
+  faults_.push_back(where);
+}
+
+std::vector<ProgramFault> find_faults(const Program& program) { return ProgramVerifier(program).run(); }
+
+std::vector<std::string> verify_program(const Program& program) {
+  std::vector<std::string> texts;
+  for (ProgramFault& fault : find_faults(program)) texts.push_back(std::move(fault.text));
+  return texts;
+}
 
 }  // namespace nnc
