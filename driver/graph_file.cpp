@@ -24,17 +24,22 @@ std::optional<int64_t> parse_size(const std::string& text) {
   return n;
 }
 
+FileId add_text(Session& session, const std::string& path) {
+  bool standard = path == "-";
+  return session.sources.add(standard ? "<standard input>" : path, standard ? read_standard_input() : read_text_file(path));
+}
+
 }  // namespace
 
 bool is_graph_file(const std::string& path) { return path.ends_with(".nnir"); }
 
 Graph load_graph(Session& session, const std::string& path) {
-  std::string text;
-  if (path == "-")
-    text = read_standard_input();
-  else
-    text = read_text_file(path);
-  FileId file = session.sources.add(path == "-" ? "<standard input>" : path, std::move(text));
+  return session.require(parse_graph(session.sources, add_text(session, path), session.diagnostics));
+}
+
+std::variant<Graph, Program> load_graph_or_program(Session& session, const std::string& path) {
+  FileId file = add_text(session, path);
+  if (is_program_text(session.sources.text(file))) return session.require(parse_program(session.sources, file, session.diagnostics));
   return session.require(parse_graph(session.sources, file, session.diagnostics));
 }
 
@@ -43,6 +48,13 @@ void require_none_given(const std::string& graph_file, std::initializer_list<Giv
     if (given)
       throw UserError(Code::E0601, fmt::format("`{}` does not apply to a .nnir file", name), graph_file,
                       "its graph and every size are written in it; the option is for .nn files");
+}
+
+void require_none_given_with_program(const std::string& program_file, std::initializer_list<GivenOption> options) {
+  for (const auto& [name, given] : options)
+    if (given)
+      throw UserError(Code::E0601, fmt::format("`{}` does not apply to a program of kernels", name), program_file,
+                      "its kernels, their sizes and the CPU they were planned for are written in it");
 }
 
 std::pair<std::string, std::string> split_option(const std::string& option, const std::string& text, const char* form) {

@@ -6,6 +6,7 @@
 #include <map>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "driver/session.h"
@@ -16,10 +17,15 @@ bool is_graph_file(const std::string& path);  ///< by its ending, .nnir
 /// Reads a .nnir file ("-": standard input) into the session's sources; prints what is wrong and throws CommandFailed.
 Graph load_graph(Session&, const std::string& path);
 
+/// The same for a file that may hold a program of kernels instead.
+std::variant<Graph, Program> load_graph_or_program(Session&, const std::string& path);
+
 /// An option by its name, and whether it was given.
 using GivenOption = std::pair<const char*, bool>;
 /// UserError for the first that was given: a graph is as it was written, and nothing of it can be chosen or set.
 void require_none_given(const std::string& graph_file, std::initializer_list<GivenOption>);
+/// The same for a program, in which the graph's sizes, its kernels and the target are settled.
+void require_none_given_with_program(const std::string& program_file, std::initializer_list<GivenOption>);
 
 /// "NAME=VALUE" in two; UserError if there is no name or no value.
 std::pair<std::string, std::string> split_option(const std::string& option, const std::string& text, const char* form);

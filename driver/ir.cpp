@@ -59,6 +59,31 @@ Staged lone_stage(Graph graph, const IrOptions& o) {
   return {std::move(graph), o.definition.rows};
 }
 
+CodeStage code_stage(const std::string& stage) {
+  return stage == "llvm" ? CodeStage::llvm : stage == "llvm-opt" ? CodeStage::llvm_optimized : CodeStage::assembly;
+}
+
+int print_text(std::string text) {
+  if (!text.empty() && text.back() != '\n') text += '\n';
+  std::fputs(text.c_str(), stdout);
+  return exit_done;
+}
+
+/// A .nnir file that holds a program: kernels are as they are written, the stages after them are made.
+int print_stage(Session& session, Program program, const IrOptions& o) {
+  const std::string& file = o.common.file;
+  require_none_given_with_program(file, {{"--rows", o.definition.rows != DefinitionOptions{}.rows}, {"--cpu", !o.common.cpu.empty()}});
+  if (o.stage == "kernels") return print_text(o.format == "dot" ? dot_program(program) : print_program(program, &session.sources));
+  if (o.stage != "llvm" && o.stage != "llvm-opt" && o.stage != "asm")
+    throw UserError(Code::E0601, fmt::format("a program of kernels is beyond the stage `{}`", o.stage), file, "its stages are kernels, llvm, llvm-opt and asm");
+  Target& target = program.target;
+  Target named = target_by_name(target.cpu.empty() ? std::string(vector_level_name(target.level)) : target.cpu);
+  if (named.level < target.level)
+    throw UserError(Code::E0620, fmt::format("the CPU `{}` has no {}, for which the program is written", target.cpu, vector_level_name(target.level)), file);
+  target.cpu = named.cpu;
+  return print_text(emit_text(program, &session.sources, code_stage(o.stage)));
+}
+
 int ir(Session& session, const IrOptions& o) {
   bool dot = o.format == "dot";
   if (dot && (o.stage == "ast" || o.stage == "llvm" || o.stage == "llvm-opt" || o.stage == "asm"))
@@ -75,7 +100,9 @@ int ir(Session& session, const IrOptions& o) {
   if (o.stage == "ast") return print_tree(session);
   Staged staged;
   if (lone) {
-    staged = lone_stage(load_graph(session, o.common.file), o);
+    std::variant<Graph, Program> loaded = load_graph_or_program(session, o.common.file);
+    if (Program* program = std::get_if<Program>(&loaded)) return print_stage(session, std::move(*program), o);
+    staged = lone_stage(std::get<Graph>(std::move(loaded)), o);
   } else {
     session.load();
     if (session.module->has_train() && o.definition.fn.empty()) {
@@ -95,14 +122,9 @@ int ir(Session& session, const IrOptions& o) {
     if (o.stage == "kernels")
       text = dot ? dot_program(program) : print_program(program, &session.sources);
     else
-      text = emit_text(program, &session.sources,
-                       o.stage == "llvm"       ? CodeStage::llvm
-                       : o.stage == "llvm-opt" ? CodeStage::llvm_optimized
-                                               : CodeStage::assembly);
+      text = emit_text(program, &session.sources, code_stage(o.stage));
   }
-  if (!text.empty() && text.back() != '\n') text += '\n';
-  std::fputs(text.c_str(), stdout);
-  return exit_done;
+  return print_text(std::move(text));
 }
 
 }  // namespace

@@ -45,6 +45,18 @@ void require_pass(const std::string& name, const char* option) {
                   near.empty() ? "`nnc opt --list-passes` lists them" : fmt::format("did you mean `{}`?", near));
 }
 
+/// A program is what is left when the last pass has run: it is read, verified and printed.
+int print_whole(Session& session, const Program& program, const OptOptions& o) {
+  require_none_given_with_program(o.common.file, {{"--passes", !o.passes.empty()},
+                                                  {"--print-after", !o.print_after.empty()},
+                                                  {"--print-after-all", o.print_all},
+                                                  {"--time", o.time},
+                                                  {"--rows", o.rows != OptOptions{}.rows},
+                                                  {"--cpu", !o.common.cpu.empty()}});
+  std::fputs(print_program(program, &session.sources).c_str(), stdout);
+  return exit_done;
+}
+
 int opt(Session& session, const OptOptions& o) {
   if (o.common.file.empty())
     throw UserError(Code::E0601, "`nnc opt` needs a .nnir file", "the command line", "`-` reads standard input");
@@ -57,7 +69,9 @@ int opt(Session& session, const OptOptions& o) {
     if (names[i] == "lower" && i + 1 != names.size())
       throw UserError(Code::E0601, "`lower` ends the graph, so it can only be the last pass", "the command line");
   }
-  Graph graph = load_graph(session, o.common.file);
+  std::variant<Graph, Program> loaded = load_graph_or_program(session, o.common.file);
+  if (const Program* program = std::get_if<Program>(&loaded)) return print_whole(session, *program, o);
+  Graph graph = std::get<Graph>(std::move(loaded));
   bool lowered = !names.empty() && names.back() == "lower";
   if (lowered) graph = runnable_graph(std::move(graph), o.rows);
   PassOptions options;
@@ -97,7 +111,7 @@ int opt(Session& session, const OptOptions& o) {
 Command opt_command() {
   auto o = std::make_shared<OptOptions>();
   Command command("opt",
-                  "run passes on a graph and print the result\n\n"
+                  "run passes on a graph and print the result; a program of kernels is verified and printed\n\n"
                   "  nnc ir digits.nn --stage backward > digits.nnir\n"
                   "  nnc opt digits.nnir --passes simplify,cse,dead-code\n"
                   "  nnc opt digits.nnir --passes fuse-contractions,sink-updates,fuse-rows,lower\n");

@@ -196,7 +196,7 @@ BufferId KernelLineReader::parse_buffer() {
          hint.empty() ? "" : fmt::format("did you mean {}?", quote(hint)));
   }
   if (ordinal < 1 || ordinal > it->second.size())
-    fail(Code::E0637, since(begin), fmt::format("there are {} buffers of the name {} above this line", it->second.size(), quote(name)));
+    fail(Code::E0637, since(begin), fmt::format("the buffers {} above this line are {}, not {}", quote(name), it->second.size(), ordinal));
   return it->second[ordinal - 1];
 }
 

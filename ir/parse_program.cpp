@@ -144,6 +144,8 @@ class ProgramParser : private KernelLineReader {
     Buffer b;
     b.kind = kind;
     b.name = parse_string();
+    BufferId id{uint32_t(program_.buffers.size())};
+    add_reference(b.name, id);  // also if the line is faulty, so that lines which use it are not reported for that
     expect(":");
     skip_spaces();
     size_t type_begin = at_;
@@ -175,8 +177,6 @@ class ProgramParser : private KernelLineReader {
         break;
     }
     buffer_spans_.push_back(since(begin));
-    BufferId id{uint32_t(program_.buffers.size())};
-    add_reference(b.name, id);
     if (kind == BufferKind::persistent) program_.persistents.push_back({{b.name, {b.dtype, b.shape}, persistent, {}}, id});
     program_.buffers.push_back(std::move(b));
     end_line();
@@ -371,9 +371,9 @@ class ProgramParser : private KernelLineReader {
     c.batch = int(c.axes.size()) - 3;
     expect(":");
     expect_word("tile");
-    c.mr = int(parse_integer(max_register_tile, "a tile's rows"));
+    c.mr = int(parse_integer(max_register_tile, "the number of a tile's rows"));
     expect_word("x");
-    c.nr = int(parse_integer(max_register_tile, "a tile's vectors"));
+    c.nr = int(parse_integer(max_register_tile, "the number of a tile's vectors"));
     expect_word("vectors");
     expect(",");
     expect_word("blocks");
@@ -490,6 +490,13 @@ class ProgramParser : private KernelLineReader {
 };
 
 }  // namespace
+
+bool is_program_text(std::string_view text) {
+  size_t at = 0;
+  while ((at = text.find_first_not_of(" \t\r\n", at)) != std::string_view::npos && text[at] == '#') at = text.find('\n', at);
+  constexpr std::string_view word = "program";
+  return at != std::string_view::npos && text.substr(at, word.size()) == word && (at + word.size() == text.size() || !is_word(text[at + word.size()]));
+}
 
 std::optional<Program> parse_program(SourceMap& sources, FileId file, Diagnostics& diagnostics, bool verify) {
   return ProgramParser(sources, file, diagnostics).run(verify);

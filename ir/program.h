@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -168,6 +169,8 @@ int64_t buffer_bytes(const Buffer&, int64_t rows);
 
 // --- text (print_program.cpp, parse_program.cpp): print(parse(print(p))) == print(p), byte for byte ---
 std::string print_program(const Program&, const SourceMap* sources);
+/// Does the text of a .nnir file begin as a program does, rather than a graph?
+bool is_program_text(std::string_view);
 /// Reads the program of a file, and verifies it; on any fault reports it with its place and returns nothing. What the text does not say is derived from
 /// what it says (README.md). A source file that its kernels name and the map lacks gets a stand-in of blanks. Without `verify` (tests of what is not
 /// sound) the grammar alone has been checked.
