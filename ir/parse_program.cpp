@@ -4,8 +4,8 @@
 // that could be read is verified, and each violated invariant is reported at the line that breaks it.
 #include <fmt/format.h>
 
+#include <charconv>
 #include <map>
-#include <set>
 
 #include "base/check.h"
 #include "ir/kernel_lines.h"
@@ -168,6 +168,7 @@ class ProgramParser : private KernelLineReader {
         b.bytes = parse_integer(max_place, "a number of bytes");
         expect_word("bytes");
         if (kind == BufferKind::persistent && accept(",")) persistent = parse_persistent_kind();
+        if (kind == BufferKind::temporary && is_node_name(b.name)) std::from_chars(b.name.data() + 1, b.name.data() + b.name.size(), b.node.value);
         break;
       case BufferKind::scalars:
       case BufferKind::results:
