@@ -9,7 +9,15 @@
 
 namespace nnc {
 
-enum class SourceKind : uint8_t { csv, idx, npy, npz, safetensors, text };  ///< text: part of the language, but no reader reads it yet
+/// text: part of the language, but no reader reads it yet; memory: an array of the program that nnc is a part of.
+enum class SourceKind : uint8_t { csv, idx, npy, npz, safetensors, text, memory };
+
+/// Row-major elements in a host's memory; the first dimension is the rows.
+struct HostArray {
+  DType dtype = DType::f32;
+  std::vector<int64_t> shape;
+  const void* elements = nullptr;  ///< copied when the field is read
+};
 
 /// A file and what is taken from it. Columns are counted from 0.
 struct DataSource {
@@ -21,6 +29,7 @@ struct DataSource {
   std::vector<int64_t> columns;           ///< csv: these columns
   std::vector<std::string> column_names;  ///< csv: these columns of the header; with none of the three, all columns
   int64_t context = 0;                    ///< text
+  HostArray array;                        ///< memory
 };
 
 /// A field of a data block: one array of which every row has the same type and shape.

@@ -1,4 +1,4 @@
-// Code generation: Program -> LLVM IR -> machine code, by ORC JIT in this process or as text for `nnc ir`. The only folder that sees LLVM.
+// Code generation: Program -> LLVM IR -> machine code, loaded into this process or shown as text for `nnc ir`. The only folder that sees LLVM.
 #pragma once
 
 #include <cstdint>

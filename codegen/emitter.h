@@ -11,9 +11,9 @@
 //
 // What a kernel emitter provides:
 //   void emit_map_kernel(Emitter&, const Kernel&, llvm::Function*)             map.h
-//   llvm::Value* emit_map_pieces(Emitter&, const Kernel&, llvm::Value* rows)   map.h: the number of pieces (i64) at a number of
-//   rows, >= 0 void emit_contract_kernel(Emitter&, const Kernel&, llvm::Function*)        contract.h llvm::Value*
-//   emit_contract_pieces(Emitter&, const Kernel&, llvm::Value* rows)  contract.h
+//   llvm::Value* emit_map_pieces(Emitter&, const Kernel&, llvm::Value* rows)   map.h: the number of pieces (i64, >= 0) at a number of rows
+//   void emit_contract_kernel(Emitter&, const Kernel&, llvm::Function*)        contract.h
+//   llvm::Value* emit_contract_pieces(Emitter&, const Kernel&, llvm::Value* rows)   contract.h
 // emit_*_kernel is called with an empty function; it opens with emitter.begin_kernel(kernel, function), which deals with -1 in
 // both places, emits code at emitter.ir's insertion point and ends with emitter.end_kernel(), which adds the `ret`. emit_*_pieces
 // emits straight-line code from `rows` alone.
@@ -76,9 +76,8 @@ class Emitter {
   } arguments{};
   /// An internal noinline function of the form above, without a body.
   llvm::Function* create_kernel_function(const Kernel&);
-  void begin_kernel(const Kernel&,
-                    llvm::Function*);  ///< makes entry and first block, sets kernel, function, arguments, insertion point
-  void end_kernel();                   ///< ends the function at the insertion point
+  void begin_kernel(const Kernel&, llvm::Function*);  ///< makes entry and first block, sets kernel, function, arguments, insertion point
+  void end_kernel();                                  ///< ends the function at the insertion point
 
   /// This kernel needs `bytes` of arguments.scratch (64-byte aligned). Kernels share it: nothing survives a call.
   void request_scratch(int64_t bytes) { scratch_bytes = scratch_bytes > bytes ? scratch_bytes : bytes; }

@@ -17,6 +17,7 @@
 #include "base/check.h"
 #include "driver/commands.h"
 #include "driver/outputs.h"
+#include "runtime/data/file_bytes.h"
 
 #ifndef NNC_VERSION
 #define NNC_VERSION "0.1.0"
@@ -143,6 +144,7 @@ int main(int argc, char** argv) {
     if (fcntl(descriptor, F_GETFD) < 0 && errno == EBADF) (void)!open("/dev/null", descriptor == STDIN_FILENO ? O_WRONLY : O_RDONLY);
   // A limit on the size of files is an error of the write, like a full disk, which has a message and costs no state.
   std::signal(SIGXFSZ, SIG_IGN);
+  nnc::map_large_files();
   nnc::keep_output_errors();
   return nnc::run_main(argc, argv);
 }

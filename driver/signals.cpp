@@ -1,4 +1,4 @@
-// A handler may touch little: flags, the stop flag of the runner, and calls that POSIX allows there (write, unlink, _exit).
+// A handler may touch little: flags, the stop flags of the run, and calls that POSIX allows there (write, unlink, _exit).
 #include "driver/signals.h"
 
 #include <unistd.h>
@@ -16,16 +16,15 @@ namespace {
 
 constexpr int stopping[] = {SIGINT, SIGTERM, SIGHUP};
 
-std::atomic<StepRunner*> running{nullptr};
-std::atomic<bool> has_run{false};  ///< there was a runner to watch
+std::atomic<TrainingRun*> running{nullptr};
+std::atomic<bool> has_run{false};  ///< there was a run to watch
 std::atomic<int> requested{0};
-std::atomic<const char*> lost_file{nullptr};
 
 void on_signal(int) {
   int error = errno;
-  StepRunner* runner = running;
-  if (runner && requested++ == 0) {
-    runner->request_stop();
+  TrainingRun* run = running;
+  if (run && requested++ == 0) {
+    run->request_stop();
     errno = error;
     return;
   }
@@ -36,8 +35,7 @@ void on_signal(int) {
 }
 
 void on_lost_file(const char* path) {
-  lost_file = path;
-  if (StepRunner* runner = running) runner->request_stop();
+  if (TrainingRun* run = running) run->on_file_lost(path);
 }
 
 }  // namespace
@@ -45,7 +43,6 @@ void on_lost_file(const char* path) {
 SignalScope::SignalScope() {
   requested = 0;
   has_run = false;
-  lost_file = nullptr;
   struct sigaction action{};
   action.sa_flags = SA_RESTART;
   action.sa_handler = on_signal;
@@ -64,17 +61,12 @@ SignalScope::~SignalScope() {
   running = nullptr;
 }
 
-void SignalScope::watch(StepRunner* runner) {
-  running = runner;
-  if (runner) has_run = true;
-  set_lost_file_handler(runner ? on_lost_file : nullptr);
+void SignalScope::watch(TrainingRun* run) {
+  running = run;
+  if (run) has_run = true;
+  set_lost_file_handler(run ? on_lost_file : nullptr);
 }
 
 bool stop_requested() { return requested != 0; }
-
-std::string lost_data_file() {
-  const char* path = lost_file;
-  return path ? path : "";
-}
 
 }  // namespace nnc

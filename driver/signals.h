@@ -1,9 +1,7 @@
 // Ctrl-C and its kin during training.
 #pragma once
 
-#include <string>
-
-#include "runtime/step_runner.h"
+#include "engine/training_run.h"
 
 namespace nnc {
 
@@ -18,10 +16,10 @@ class SignalScope {
   SignalScope(const SignalScope&) = delete;
   SignalScope& operator=(const SignalScope&) = delete;
   ~SignalScope();
-  /// While this lives there is something to save: the first signal stops the runner, which outlives it.
+  /// While this lives there is something to save: the first signal stops the run, which outlives it.
   class Watch {
    public:
-    Watch(SignalScope& signals, StepRunner& runner) : signals_(signals) { signals_.watch(&runner); }
+    Watch(SignalScope& signals, TrainingRun& run) : signals_(signals) { signals_.watch(&run); }
     Watch(const Watch&) = delete;
     Watch& operator=(const Watch&) = delete;
     ~Watch() { signals_.watch(nullptr); }
@@ -31,13 +29,10 @@ class SignalScope {
   };
 
  private:
-  void watch(StepRunner*);
+  void watch(TrainingRun*);
 };
 
 /// Whether a signal has asked the run to stop.
 bool stop_requested();
-
-/// The data file that lost its content while it was in use; "" if none has.
-std::string lost_data_file();
 
 }  // namespace nnc

@@ -18,13 +18,15 @@ std::string read_text_file(const std::string& path) {
   }
 }
 
-void Compilation::load_file(const std::string& path, std::vector<Override> overrides) {
-  load_text(path, read_text_file(path), std::move(overrides));
+void Compilation::load_file(const std::string& path, std::vector<Override> given) {
+  load_text(path, read_text_file(path), std::move(given));
 }
 
-void Compilation::load_text(const std::string& name, std::string text, std::vector<Override> overrides) {
+void Compilation::load_text(const std::string& path, std::string text, std::vector<Override> given) {
+  name = path;
+  overrides = std::move(given);
   LoadOptions options;
-  options.overrides = std::move(overrides);
+  options.overrides = overrides;
   options.read_file = [](const std::string& path) -> std::optional<std::string> {
     try {
       return read_text_file(path);
@@ -32,7 +34,7 @@ void Compilation::load_text(const std::string& name, std::string text, std::vect
       return std::nullopt;
     }
   };
-  module = load_module(sources, sources.add(name, std::move(text)), options, diagnostics);
+  module = load_module(sources, sources.add(path, std::move(text)), options, diagnostics);
   settle();
   NNC_CHECK(module, "no module, and no error says why");
 }

@@ -23,6 +23,8 @@ class Compilation {
  public:
   explicit Compilation(Target target) : target(std::move(target)) {}
 
+  std::string name;                   ///< of the program's file, as it was given
+  std::vector<Override> overrides;    ///< that it was loaded with
   SourceMap sources;                  ///< of the program and all that it uses: diagnostics are rendered with it
   Diagnostics diagnostics;            ///< reported since the last settle()
   std::unique_ptr<Module> module;     ///< null before load()
@@ -33,7 +35,7 @@ class Compilation {
   /// Parses and checks a program and what it uses: a file, or a text, whose name messages call it by and from whose folder `use` and data files count.
   /// Throws ProgramErrors with every error of it, UserError E0602 if the file cannot be read.
   void load_file(const std::string& path, std::vector<Override> overrides = {});
-  void load_text(const std::string& name, std::string text, std::vector<Override> overrides = {});
+  void load_text(const std::string& path, std::string text, std::vector<Override> overrides = {});
   /// What was reported ends here: warnings are passed on, in the order of their places; if there is an error among them, all of it is thrown as ProgramErrors.
   void settle();
   /// As above; what is reported with an empty `value` holds an error.

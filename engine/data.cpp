@@ -22,10 +22,11 @@ SourceKind declared_kind(const FieldSpec& f) {
 
 namespace {
 
-/// `--data FIELD=PATH`, of the block that trains, or `--data BLOCK.FIELD=PATH`.
+/// What stands in the place of a field's source: `--data FIELD=PATH`, of the block that trains, or `--data BLOCK.FIELD=PATH`; an array of the host's likewise.
 struct Replacement {
   const DataSpec* block;
-  std::string field, path;
+  std::string field;
+  DataSource source;  ///< a file's kind is not known yet
 };
 
 std::string meant_or_list(const std::string& name, const std::vector<std::string>& names, std::string_view list) {
@@ -33,12 +34,9 @@ std::string meant_or_list(const std::string& name, const std::vector<std::string
   return near.empty() ? fmt::format("{} {}", list, fmt::join(names, ", ")) : fmt::format("did you mean `{}`?", near);
 }
 
-Replacement read_replacement(const TrainSpec& train, const std::string& text) {
-  size_t equals = text.find('=');
-  if (equals == std::string::npos || equals + 1 == text.size())
-    throw UserError(Code::E0601, fmt::format("`--data {}` has no path", text), "the command line", "write `--data FIELD=PATH`");
-  std::string name = text.substr(0, equals);
-  Replacement r{&train.data, name, text.substr(equals + 1)};
+/// The field that is called FIELD or BLOCK.FIELD. `given_by`: how messages call what names it, and where that stands.
+Replacement find_field(const TrainSpec& train, const std::string& name, const char* given_by, const char* place) {
+  Replacement r{&train.data, name, {}};
   if (size_t dot = name.find('.'); dot != std::string::npos) {
     std::string block = name.substr(0, dot);
     r.field = name.substr(dot + 1);
@@ -47,16 +45,43 @@ Replacement read_replacement(const TrainSpec& train, const std::string& text) {
     for (const DataSpec& other : train.other_data) blocks.push_back(&other), names.push_back(other.name);
     auto it = std::ranges::find(names, block);
     if (it == names.end())
-      throw UserError(Code::E0601, fmt::format("`--data`: the run reads no data block `{}`", block), "the command line",
-                      meant_or_list(block, names, "it reads"));
+      throw UserError(Code::E0601, fmt::format("{}: the run reads no data block `{}`", given_by, block), place, meant_or_list(block, names, "it reads"));
     r.block = blocks[size_t(it - names.begin())];
   }
   std::vector<std::string> names;
   for (const FieldSpec& f : r.block->fields) names.push_back(f.name);
   if (std::ranges::find(names, r.field) == names.end())
-    throw UserError(Code::E0601, fmt::format("`--data`: the data block `{}` has no field `{}`", r.block->name, r.field),
-                    "the command line", meant_or_list(r.field, names, "its fields are"));
+    throw UserError(Code::E0601, fmt::format("{}: the data block `{}` has no field `{}`", given_by, r.block->name, r.field), place,
+                    meant_or_list(r.field, names, "its fields are"));
   return r;
+}
+
+std::vector<Replacement> find_replacements(const TrainSpec& train, const DataReplacements& given) {
+  constexpr const char* command_line = "the command line";
+  std::vector<Replacement> found;
+  auto add = [&](Replacement r, const char* given_by, const char* place) {
+    for (const Replacement& other : found)
+      if (other.block == r.block && other.field == r.field)
+        throw UserError(Code::E0601, fmt::format("{}: the field `{}` of `{}` is given twice, as {} and {}", given_by, r.field, r.block->name, other.source.path,
+                                                 r.source.path), place);
+    found.push_back(std::move(r));
+  };
+  for (const std::string& text : given.files) {
+    size_t equals = text.find('=');
+    if (equals == std::string::npos || equals + 1 == text.size())
+      throw UserError(Code::E0601, fmt::format("`--data {}` has no path", text), command_line, "write `--data FIELD=PATH`");
+    Replacement r = find_field(train, text.substr(0, equals), "`--data`", command_line);
+    r.source.path = text.substr(equals + 1);
+    add(std::move(r), "`--data`", command_line);
+  }
+  for (const DataReplacements::Array& array : given.arrays) {
+    Replacement r = find_field(train, array.field, "an array", "the host program");
+    r.source.kind = SourceKind::memory;
+    r.source.path = "memory";
+    r.source.array = array.values;
+    add(std::move(r), "an array", "the host program");
+  }
+  return found;
 }
 
 /// `like`: the names of the fields in their order.
@@ -64,13 +89,16 @@ std::vector<FieldData> read_block(const DataSpec& data, const DataSpec& like, co
   std::vector<DataField> fields;
   for (const FieldSpec& f : like.fields) {
     const FieldSpec& own = *std::ranges::find(data.fields, f.name, &FieldSpec::name);
-    SourceKind declared = declared_kind(own);
+    auto r = std::ranges::find_if(replacements, [&](const Replacement& other) { return other.block->name == data.name && other.field == f.name; });
     fields.push_back(own);
-    for (const Replacement& r : replacements)
-      if (r.block->name == data.name && r.field == f.name) {
-        fields.back().source.path = r.path;
-        fields.back().source.kind = guess_source_kind(r.path, declared);
-      }
+    if (r != replacements.end() && r->source.kind == SourceKind::memory) {
+      fields.back().source = r->source;
+      continue;
+    }
+    SourceKind declared = declared_kind(own);
+    if (r == replacements.end()) continue;
+    fields.back().source.path = r->source.path;
+    fields.back().source.kind = guess_source_kind(r->source.path, declared);
   }
   return read_fields(fields);
 }
@@ -95,18 +123,10 @@ void check_split(const SplitSpec& s, const char* word, const std::vector<int64_t
 
 }  // namespace
 
-RunData load_data(const TrainSpec& train, const std::vector<std::string>& replacements, uint64_t seed) {
+RunData load_data(const TrainSpec& train, const DataReplacements& replacements, uint64_t seed) {
   RunData data;
   const DataSpec& spec = train.data;
-  std::vector<Replacement> replaced;
-  for (const std::string& text : replacements) {
-    Replacement r = read_replacement(train, text);
-    for (const Replacement& other : replaced)
-      if (other.block == r.block && other.field == r.field)
-        throw UserError(Code::E0601, fmt::format("`--data`: the field `{}` of `{}` is given twice, as {} and {}", r.field, r.block->name,
-                                                 other.path, r.path), "the command line");
-    replaced.push_back(std::move(r));
-  }
+  std::vector<Replacement> replaced = find_replacements(train, replacements);
   data.fields = read_block(spec, spec, replaced);
   for (const FieldSpec& f : spec.fields) data.names.push_back(f.name);
   data.rows = data.fields.empty() ? 0 : data.fields[0].rows;

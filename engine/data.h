@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "frontend/frontend.h"
@@ -31,7 +32,18 @@ struct RunData {
 /// What kind of file the field is declared to be in. UserError E0506 for one that no reader reads.
 SourceKind declared_kind(const FieldSpec&);
 
-/// Reads the fields (`replacements`: FIELD=PATH or BLOCK.FIELD=PATH), checks them, draws the split from `seed`.
-RunData load_data(const TrainSpec&, const std::vector<std::string>& replacements, uint64_t seed);
+/// What is read in the place of the files that a program names. A field is called FIELD (of the block that trains) or BLOCK.FIELD.
+struct DataReplacements {
+  struct Array {
+    std::string field;
+    HostArray values;  ///< copied when the data is loaded
+  };
+  DataReplacements(std::vector<std::string> files = {}) : files(std::move(files)) {}
+  std::vector<std::string> files;  ///< "FIELD=PATH"
+  std::vector<Array> arrays;
+};
+
+/// Reads the fields, checks them, draws the split from `seed`. UserError.
+RunData load_data(const TrainSpec&, const DataReplacements&, uint64_t seed);
 
 }  // namespace nnc

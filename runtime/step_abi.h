@@ -1,7 +1,7 @@
 // The ABI between generated code and whoever calls it. Plain C layout: ahead-of-time objects, caches and other languages hang on it.
 //
 // Generated code has one entry, `run(context, thread, steps)`. Every thread of the team enters it with its own number (0 .. team-1) and it
-// runs `steps` steps from `context->first_step` on; barriers are in the generated code. It has no undefined symbols: all it needs comes in here.
+// runs `steps` steps: step s takes entry s of every array marked [steps] below. Barriers are in the generated code. It has no undefined symbols: all it needs comes in here.
 #pragma once
 
 #include <atomic>

@@ -1,4 +1,4 @@
-// What the runtime knows of compiled code: its entry, its memory, and where values stand. Filled in by the driver from the compiler's program.
+// What the runtime knows of compiled code: its entry, its memory, and where values stand. Filled in by engine/step.cpp from the program that was compiled.
 #pragma once
 
 #include <cstdint>

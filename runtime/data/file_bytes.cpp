@@ -50,7 +50,7 @@ class FileDescriptor {
 }
 
 // A mapped file can lose pages while it is in use: somebody cuts it short, or its disk fails. The system then sends SIGBUS to
-// whoever reads there. The handler finds the mapping by the address, puts zeros in the place of what is gone, so that the reader
+// whoever reads there. The handler (map_large_files installs it) finds the mapping by the address, puts zeros in the place of what is gone, so that the reader
 // can go on, and tells whoever asked to be told; without one the process ends with a message. The table holds all that it needs.
 struct Mapping {
   std::atomic<uintptr_t> begin{0};  ///< 0: vacant
@@ -60,6 +60,7 @@ struct Mapping {
 Mapping mappings[64];
 std::mutex mappings_mutex;  // of those who add and remove; the handler only reads
 std::atomic<LostFileHandler> lost_file_handler{nullptr};
+std::atomic<bool> maps_large_files{false};
 
 void end_with_message(const char* path) {
   const char* parts[] = {"error[E0402]: `", path, "` lost its content while it was read: it was cut short, or its disk failed\n"};
@@ -88,13 +89,6 @@ void on_bus_error(int, siginfo_t* info, void*) {
 
 /// Null if the table is full.
 Mapping* add_mapping(void* base, size_t length, const std::string& path) {
-  static const bool installed = [] {
-    struct sigaction action {};
-    action.sa_sigaction = on_bus_error;
-    action.sa_flags = SA_SIGINFO | SA_NODEFER;
-    return sigaction(SIGBUS, &action, nullptr) == 0;
-  }();
-  (void)installed;
   std::lock_guard lock(mappings_mutex);
   for (Mapping& m : mappings) {
     if (m.begin != 0 || path.size() >= sizeof m.path) continue;
@@ -225,7 +219,7 @@ FileBytes load_file(const std::string& path) {
     if (::read(fd.get(), &first, 1) == 1) cannot_read(path, "it has no size of its own, as files of the system have", "copy it first");
     throw UserError(Code::E0403, fmt::format("`{}` is empty", file_name(path)), path);
   }
-  std::optional<FileBytes> mapped = size >= map_from ? map_file(fd.get(), size, path) : std::nullopt;
+  std::optional<FileBytes> mapped = maps_large_files && size >= map_from ? map_file(fd.get(), size, path) : std::nullopt;
   FileBytes file = mapped ? *mapped : read_whole(fd.get(), size, path);
   bool gzip = size >= 2 && file.data[0] == std::byte{0x1F} && file.data[1] == std::byte{0x8B};
   return gzip ? decompress(file, path) : file;
@@ -252,6 +246,14 @@ bool inflate_raw(std::span<const std::byte> compressed, std::byte* out, size_t s
     if (result == Z_OK && at == compressed.size() && (full || done < size)) return false;
   }
   return done == size;
+}
+
+void map_large_files() {
+  if (maps_large_files.exchange(true)) return;
+  struct sigaction action {};
+  action.sa_sigaction = on_bus_error;
+  action.sa_flags = SA_SIGINFO | SA_NODEFER;
+  sigaction(SIGBUS, &action, nullptr);
 }
 
 void set_lost_file_handler(LostFileHandler handler) { lost_file_handler = handler; }

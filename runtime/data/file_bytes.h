@@ -28,9 +28,13 @@ struct OwnedBytes {
 };
 OwnedBytes allocate_bytes(size_t size);
 
-/// Reads a regular file; gzip data (told by its first bytes, not by its name) is decompressed, large files are mapped.
+/// Reads a regular file; gzip data (told by its first bytes, not by its name) is decompressed, large files are mapped once map_large_files() was called.
 /// Throws UserError E0402 (missing, folder, pipe, unreadable), E0403 (empty), E0405 (compressed data cut short or damaged).
 FileBytes load_file(const std::string& path);
+
+/// From here on files of 32 MB and more are mapped, not copied. That needs a handler of SIGBUS, which the process keeps: a mapped file that is cut short while it is in use
+/// would end it. So the host decides, once, before it reads data.
+void map_large_files();
 
 /// Told, from within a signal handler, that a mapped file lost its content while it was in use (it was cut short, or its disk
 /// failed); zeros stand there from now on. Without a handler the process ends with status 1 and a message.

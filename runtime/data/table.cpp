@@ -155,9 +155,27 @@ StoredArray parse_array(const FileBytes& file, const DataField& r) {
     }
     case SourceKind::csv:
     case SourceKind::text:
+    case SourceKind::memory:
       break;
   }
   NNC_UNREACHABLE("source kind");
+}
+
+/// A copy, which stays what it was and may be read past its end.
+StoredArray copy_array(const DataField& r) {
+  const HostArray& host = r.source.array;
+  std::optional<uint64_t> size = checked_product(host.shape, byte_size(host.dtype));
+  if (!size || (*size > 0 && !host.elements))
+    throw UserError(Code::E0401, fmt::format("the array for `{}` has no elements of shape {}", r.name, shape_as_tuple(host.shape)), r.source.path);
+  OwnedBytes copy = allocate_bytes(*size);
+  if (*size > 0) std::memcpy(copy.data.get(), host.elements, *size);
+  StoredArray array;
+  array.type = stored_type(host.dtype);
+  array.shape = host.shape;
+  array.count = *size / byte_size(host.dtype);
+  array.bytes = {copy.data.get(), copy.size, copy.data, false};
+  array.header = "shape " + shape_as_tuple(host.shape);
+  return array;
 }
 
 std::vector<FieldData> read_all(std::span<const DataField> requests) {
@@ -167,6 +185,10 @@ std::vector<FieldData> read_all(std::span<const DataField> requests) {
     const DataField& r = requests[i];
     NNC_CHECK(r.classes == 0 || !is_float(r.dtype), "classes are stored as integers");
     if (fields[i].data) continue;  // a csv's other fields came with its first
+    if (r.source.kind == SourceKind::memory) {
+      fields[i] = make_field(copy_array(r), r);
+      continue;
+    }
     auto [file, fresh] = files.try_emplace(r.source.path);
     if (fresh) file->second = load_file(r.source.path);
     if (r.source.kind != SourceKind::csv) {

@@ -107,6 +107,7 @@ TensorFile read_tensors(const std::string& path, SourceKind kind) {
         return result;
       });
     case SourceKind::text:
+    case SourceKind::memory:
       break;
   }
   NNC_UNREACHABLE("source kind");

@@ -293,6 +293,7 @@ TEST_CASE("input: every way in which a data file cannot be read is told") {
 }
 
 TEST_CASE("input: a large file that cannot be mapped is read, one too many as well") {
+  map_large_files();
   TempFolder folder;
   std::string path = folder.write("large", "begin");
   fs::resize_file(path, (size_t{32} << 20) + 3);

@@ -203,6 +203,7 @@ TEST_CASE("fields of one block must have the same number of rows") {
 }
 
 TEST_CASE("a file too large to copy is mapped, and may be read past its last row") {
+  map_large_files();
   TempFolder folder;
   size_t rows = (size_t{33} << 20) / 4096;  // the data ends 16 bytes into a page
   std::string path = folder.write("big.idx", idx(8, {static_cast<uint32_t>(rows), 4096}, counting(rows * 4096)));

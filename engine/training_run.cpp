@@ -1,0 +1,324 @@
+// One run, step by step: the constructor is the list of what comes before training, train() of what may end it. Bits depend on the program, its data, the options
+// that a checkpoint records and the CPU; never on observers, chunks or when something is saved.
+#include "engine/training_run.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "engine/bindings.h"
+#include "engine/checkpoint.h"
+#include "engine/divergence.h"
+#include "engine/tensors.h"
+#include "engine/weights.h"
+#include "passes/dead_code.h"
+#include "passes/pipeline.h"
+#include "runtime/cores.h"
+#include "runtime/data/file_bytes.h"
+
+namespace nnc {
+namespace {
+
+/// A mapped data file lost its content: what was computed since the last snapshot means nothing.
+struct DataLost {};
+
+/// The `lr` of the first optimizer as a graph of the run's scalars; without outputs if it has none, or one that is compiled in.
+Graph rate_of(const std::vector<UpdateRule>& rules) {
+  for (const UpdateRule& rule : rules)
+    for (const Output& o : rule.rule.outputs) {
+      if (o.name != "using.lr") continue;
+      Graph rate = rule.rule;
+      rate.outputs = {o};
+      rate.updates.clear();
+      remove_dead_code(rate);
+      rate.persistents.clear();
+      return rate;
+    }
+  return {};
+}
+
+int64_t count_steps(const TrainSpec& spec, const TrainPlan& plan) {
+  if (spec.steps > 0) return spec.steps;
+  int64_t total = 0;
+  return __builtin_mul_overflow(spec.epochs, plan.steps_per_epoch(), &total) ? INT64_MAX : total;
+}
+
+/// What of a run's length was asked for beside the program.
+std::string_view length_asked_for(const Compilation& compilation) {
+  auto given = [&](std::string_view path) { return std::ranges::count(compilation.overrides, path, &Override::path) > 0; };
+  return given("--steps") ? "steps" : given("--epochs") ? "epochs" : "epochs or steps";
+}
+
+}  // namespace
+
+TrainingRun::TrainingRun(Compilation& compilation, TrainingOptions options, TrainingObserver& observer)
+    : compilation_(compilation), options_(std::move(options)), observer_(observer) {
+  NNC_CHECK(compilation_.module && compilation_.module->has_train(), "a run of a program without a train block");
+  NNC_CHECK(options_.initial_weights.empty() || options_.resume.empty(), "a run begins with weights or a checkpoint, not both");
+  if (!options_.weights.empty()) lock_.emplace(options_.weights);
+  begin_reading();
+  plan_steps();
+  compile();
+  take_data();
+  require_rows();
+  choose_first_values();
+  bind_data();
+  prepare_evaluation();
+  prepare_training();
+}
+
+/// Files are read while the program is compiled.
+void TrainingRun::begin_reading() {
+  reading_ = std::async(std::launch::async | std::launch::deferred, [this] {
+    const TrainSpec& spec = compilation_.module->train();
+    return load_data(spec, options_.data, spec.seed);
+  });
+  if (compilation_.module->train().batch == 0) data_ = reading_.get();  // `batch: all` is as large as the data
+}
+
+void TrainingRun::plan_steps() {
+  const TrainSpec& spec = compilation_.module->train();
+  plan_.seed = spec.seed;
+  plan_.shuffle = options_.shuffle;
+  plan_.save_every = spec.save_every;
+  plan_.batch = spec.batch == 0 ? std::max<int64_t>(1, int64_t(data_.split.train.size())) : spec.batch;
+}
+
+void TrainingRun::compile() {
+  graphs_ = make_training_graphs(compilation_);
+  warn_if_nothing_trains(compilation_, graphs_.forward);
+  rate_ = rate_of(graphs_.rules);
+  team_.emplace(options_.threads > 0 ? options_.threads : usable_cores());
+  if (!team_->shortage().empty()) observer_.on_fewer_threads(team_->shortage());
+  Program program = build_program(graphs_.optimized, {"train", plan_.batch, compilation_.target, {}});
+  for (const PersistentPlace& p : program.persistents) layouts_[p.persistent.name] = program[p.buffer].order;
+  compiled_ = compile_step(std::move(program), compilation_.sources, compilation_.code);
+}
+
+void TrainingRun::take_data() {
+  if (reading_.valid()) data_ = reading_.get();
+  data_.check(graphs_.forward.graph);
+  plan_.rows = data_.split.train;
+}
+
+void TrainingRun::require_rows() {
+  const TrainSpec& spec = compilation_.module->train();
+  if (plan_.rows.empty())
+    throw UserError(Code::E0502, fmt::format("no rows are left to train on: `{}` has {} rows, and {} are set aside", spec.data.name, data_.rows, data_.rows));
+  if (plan_.batch > int64_t(plan_.rows.size()))
+    throw UserError(Code::E0503, fmt::format("a batch takes {} rows, but only {} train", plan_.batch, plan_.rows.size()), compilation_.name,
+                    fmt::format("`--set data.batch={}`, or `batch: all` in the data clause", plan_.rows.size()));
+  plan_.total_steps = count_steps(spec, plan_);
+  if (plan_.total_steps <= 0)
+    throw UserError(Code::E0502, fmt::format("zero {} were asked for, so nothing would train", length_asked_for(compilation_)), compilation_.name,
+                    "write `epochs 10` or `steps 1000`, or give `--epochs 10`");
+}
+
+void TrainingRun::choose_first_values() {
+  runner_.emplace(compiled_.step, *team_);
+  std::vector<ParameterSpec> specs = graphs_.forward.parameters;
+  for (const UpdateRule& rule : graphs_.rules) specs.insert(specs.end(), rule.states.begin(), rule.states.end());
+  initialize(*runner_, specs, plan_.seed);
+  if (!options_.initial_weights.empty()) load_tensors(options_.initial_weights, *runner_, false);
+  description_ = describe_run(compilation_, plan_, graphs_, data_);
+  std::string sums;
+  if (!options_.resume.empty()) sums = resume_from(compilation_, options_.resume, description_, *runner_, plan_);
+  if (plan_.first_step >= plan_.total_steps)
+    throw UserError(Code::E0502,
+                    fmt::format("{} has done {} steps already, and {} are asked for in total, so nothing would train", options_.resume, plan_.first_step,
+                                plan_.total_steps),
+                    options_.resume,
+                    fmt::format("`--epochs` and `--steps` are totals: `--epochs {}` trains one more epoch", plan_.first_step / plan_.steps_per_epoch() + 1));
+  means_step_ = plan_.first_step;
+  for (const std::string& name : reports()) means_.add_report(name, 1);
+  for (const OutputSlot& o : runner_->program().outputs) {
+    if (!options_.keep_outputs) break;
+    size_t count = size_t(o.bytes) / byte_size(o.dtype);
+    outputs_.push_back({o.dtype, o.shape, std::vector<double>(count)});
+    means_.add_report(o.name, count);
+  }
+  if (!means_.go_on_from(sums)) throw UserError(Code::E0405, fmt::format("the checkpoint is damaged: it records the sums `{}`", sums), "--resume");
+}
+
+void TrainingRun::bind_data() {
+  data_.bind(*runner_, Part::train);
+  plan_.scalars = step_scalars(runner_->program(), with_hyperparameters({}, compilation_.module->train()));
+  for (size_t i = 0; i < reports().size(); ++i)
+    if (reports()[i] == "loss") loss_ = int(i);
+  // What a step leaves beside its numbers is there until the next one: who wants all of it takes steps one by one.
+  if (options_.single_steps || !outputs_.empty()) plan_.longest_chunk = 1;
+}
+
+void TrainingRun::prepare_evaluation() {
+  if (!data_.split.test.empty() || !data_.split.valid.empty()) {
+    BuiltGraph graph = compilation_.require(compilation_.module->build_eval_graph(compilation_.diagnostics));
+    evaluator_ = std::make_unique<Evaluator>(compilation_, graph, data_, layouts_, *team_);
+    evaluator_->stop_if([this] { return stop_requested(); });
+  }
+}
+
+void TrainingRun::prepare_training() {
+  files_.emplace(options_.weights, options_.rescue, *runner_,
+                 RunFiles::Description{description_, [this](int64_t steps) { return epoch_sums(steps); }, plan_.seed, plan_.steps_per_epoch()});
+  trainer_.emplace(*runner_, plan_, loss_);
+}
+
+TrainingResult TrainingRun::train() {
+  TrainingResult result;
+  result.outcome = run_steps();
+  result.steps = trainer_->steps_done();
+  if (result.outcome == TrainOutcome::diverged) {
+    result.divergence = explain_divergence();
+    return result;
+  }
+  result.any_step = result.steps != plan_.first_step;
+  if (result.any_step) files_->save(result.steps);
+  return result;
+}
+
+/// Whatever happens on the way costs at most what was done since the last snapshot.
+TrainOutcome TrainingRun::run_steps() {
+  auto with_note = [this](Diagnostic d) {
+    d.notes.push_back(keep_snapshot());
+    return UserError(std::move(d));
+  };
+  try {
+    TrainOutcome outcome = trainer_->run(*this);
+    require_files();
+    return outcome;
+  } catch (const DataLost&) {
+    const std::string path = lost_file_.load();
+    UserError error(Code::E0402, fmt::format("`{}` lost its content while the run was reading it: it was cut short, or its disk failed", file_name(path)), path);
+    throw with_note(error.diagnostic());
+  } catch (const UserError& e) {
+    throw with_note(e.diagnostic());
+  } catch (...) {  // memory, a host's exception, or a bug of ours
+    kept_ = keep_snapshot();
+    throw;
+  }
+}
+
+void TrainingRun::require_files() const {
+  if (lost_file_) throw DataLost{};
+}
+
+void TrainingRun::request_stop() {
+  stop_ = true;
+  runner_->request_stop();
+}
+
+void TrainingRun::on_file_lost(const char* path) {
+  lost_file_ = path;
+  runner_->request_stop();
+}
+
+std::vector<std::string> TrainingRun::output_names() const {
+  std::vector<std::string> names;
+  for (const OutputSlot& o : runner_->program().outputs) names.push_back(o.name);
+  return names;
+}
+
+std::optional<double> TrainingRun::learning_rate(const StepRecord& r) const {
+  if (rate_.outputs.empty()) return std::nullopt;
+  Bindings bindings;
+  for (size_t i = 0; i < r.scalars.size(); ++i) bindings.scalars[runner_->program().scalars[i]] = double(r.scalars[i]);
+  return double(float(interpret(rate_, bindings).outputs.begin()->second.values.at(0)));
+}
+
+/// The plan's chunks are single steps if outputs are kept.
+void TrainingRun::add_to_means(const StepRecord& r) {
+  if (r.step_in_epoch == 1) means_.clear();
+  for (size_t i = 0; i < r.results.size(); ++i) means_.add(i, r.results.subspan(i, 1), double(r.rows));
+  for (size_t o = 0; o < outputs_.size(); ++o) {
+    Tensor& t = outputs_[o];
+    t.values = to_numbers(runner_->output(o), t.values.size(), t.dtype);
+    means_.add(reports().size() + o, std::span<const double>(t.values), double(r.rows));
+  }
+  means_step_ = r.step;
+}
+
+std::string TrainingRun::epoch_sums(int64_t steps) const {
+  const EpochMeans* means = steps == means_step_ ? &means_ : steps == snapshot_step_ ? &snapshot_means_ : nullptr;
+  return means ? means->to_text() : "";
+}
+
+void TrainingRun::on_step(const StepRecord& r) {
+  require_files();
+  add_to_means(r);
+  observer_.on_step(r);
+}
+
+void TrainingRun::on_snapshot(int64_t steps) {
+  snapshot_means_ = means_;
+  snapshot_step_ = steps;
+}
+
+std::vector<std::pair<std::string, Tensor>> TrainingRun::evaluate(Part part, const StepRecord& last) {
+  std::vector<std::pair<std::string, Tensor>> reports;
+  if (data_.rows_of(part).empty()) return reports;
+  const ScalarValues scalars = with_hyperparameters({{"step", double(last.step)}, {"epoch", double(last.epoch)}}, compilation_.module->train());
+  std::map<std::string, Tensor> values = evaluator_->evaluate(part, *runner_, scalars);
+  require_files();
+  for (const std::string& name : evaluator_->names())
+    if (auto it = values.find(name); it != values.end()) reports.emplace_back(name, std::move(it->second));  // none of them: the evaluation was stopped
+  return reports;
+}
+
+void TrainingRun::on_progress(const StepRecord& last, bool ended) {
+  EpochReport report;
+  report.epoch = last.epoch;
+  report.step_in_epoch = last.step_in_epoch;
+  for (size_t i = 0; i < reports().size(); ++i) report.means.push_back(means_.mean(i)[0]);
+  if (ended)
+    for (size_t o = 0; o < outputs_.size(); ++o) report.outputs.push_back({DType::f64, outputs_[o].shape, means_.mean(reports().size() + o)});
+  observer_.on_progress(report, ended);
+  if (!ended) return;
+  report.valid = evaluate(Part::valid, last);
+  report.test = evaluate(Part::test, last);
+  observer_.on_epoch(report);
+}
+
+void TrainingRun::on_save(int64_t steps) {
+  if (std::optional<Diagnostic> warning = files_->save_on_the_way(steps)) observer_.on_warning(*warning);
+}
+
+/// The last finite state is kept beside the weights, and what made it so is searched for.
+Diagnostic TrainingRun::explain_divergence() {
+  runner_->set_persistent_block(trainer_->last_finite_state());
+  const bool keeps = files_->are_wanted() && !files_->to_device();
+  std::string good = keeps ? beside(files_->weights_path(), "last-good") : "", elsewhere;
+  int64_t good_step = trainer_->last_finite_step();
+  auto keep = [&] {
+    if (keeps) elsewhere = files_->keep_state(good, good_step);
+  };
+  keep();  // at once, for the search may take a while
+  std::optional<Divergence> found;
+  if (!stop_requested()) {
+    means_ = snapshot_means_;  // the steps since are run again
+    means_step_ = snapshot_step_;
+    found = find_divergence(compilation_, *runner_, plan_, loss_, graphs_, data_, *trainer_, [&](const StepRecord& r) { add_to_means(r); });
+  }
+  if (stop_requested()) found.reset();
+  if (found) {
+    runner_->set_persistent_block(found->state);
+    good_step = found->step;
+    keep();
+  }
+  Diagnostic d = describe_divergence(*runner_, *trainer_, found ? &*found : nullptr, good_step, elsewhere.empty() ? good : "", compilation_.module->train().span);
+  if (!elsewhere.empty()) d.notes.push_back(elsewhere);
+  return d;
+}
+
+/// After a fault in the middle of a run, which may have left the runner between two steps: back to the last snapshot, and that is kept. A sentence for the user.
+std::string TrainingRun::keep_snapshot() {
+  int64_t step = trainer_->last_finite_step();
+  if (trainer_->last_finite_state().size() != runner_->persistent_block().size() || step <= plan_.first_step)
+    return "that was before the first step that could be kept; nothing was written";
+  runner_->set_persistent_block(trainer_->last_finite_state());
+  if (!files_->are_wanted()) return fmt::format("the run's values are those after step {}", step);
+  std::string elsewhere = files_->keep_state(files_->checkpoint_path(), step);
+  if (!elsewhere.empty()) return elsewhere;
+  return fmt::format("the state after step {} is saved: go on with --resume {}", step, files_->checkpoint_path());
+}
+
+}  // namespace nnc
