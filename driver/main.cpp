@@ -17,7 +17,7 @@
 #include "base/check.h"
 #include "driver/commands.h"
 #include "driver/outputs.h"
-#include "runtime/data/file_bytes.h"
+#include "engine/host.h"
 
 #ifndef NNC_VERSION
 #define NNC_VERSION "0.1.0"

@@ -8,8 +8,7 @@
 #include <csignal>
 
 #include "driver/session.h"
-#include "runtime/data/atomic_file.h"
-#include "runtime/data/file_bytes.h"
+#include "engine/host.h"
 
 namespace nnc {
 namespace {

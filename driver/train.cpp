@@ -10,8 +10,8 @@
 #include "driver/outputs.h"
 #include "driver/signals.h"
 #include "driver/train_view.h"
+#include "engine/host.h"
 #include "engine/weights.h"
-#include "runtime/data/atomic_file.h"
 
 namespace nnc {
 namespace {
