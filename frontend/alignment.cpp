@@ -6,37 +6,36 @@
 #include <algorithm>
 #include <numeric>
 
-#include "base/check.h"
-#include "frontend/lowering.h"
+#include "frontend/tensors.h"
 
 namespace nnc {
 
-int Lowering::row_axis(const Dims& dims) {
+int row_axis(const Dims& dims) {
   for (size_t i = 0; i < dims.size(); ++i)
     if (dims[i].extent.rows) return int(i);
   return -1;
 }
 
 // The row dimension stands first in the graph; those before it move up by one.
-int Lowering::axis_of(const Dims& dims, int index) {
+int axis_of(const Dims& dims, int index) {
   int row = row_axis(dims);
   if (index == row) return 0;
   return index < row ? index + 1 : index;
 }
 
-Dims Lowering::graph_order(const Dims& dims) const {
+Dims graph_order(const Dims& dims) {
   Dims ordered = dims;
   if (int row = row_axis(dims); row > 0) std::rotate(ordered.begin(), ordered.begin() + row, ordered.begin() + row + 1);
   return ordered;
 }
 
-Shape Lowering::shape_of(const Dims& dims) {
+Shape shape_of(const Dims& dims) {
   Shape shape(dims.size());
   for (size_t i = 0; i < dims.size(); ++i) shape[size_t(axis_of(dims, int(i)))] = dims[i].extent;
   return shape;
 }
 
-bool Lowering::check_rows(const Dims& dims, Span span) {
+bool TensorBuilder::check_rows(const Dims& dims, Span span) {
   constexpr int64_t most = int64_t(1) << 40;
   int64_t elements = 1;
   for (const Dim& d : dims) {
@@ -44,30 +43,30 @@ bool Lowering::check_rows(const Dims& dims, Span span) {
       elements *= std::max<int64_t>(d.extent.size, 1);
       continue;
     }
-    error(Code::E0111, span, fmt::format("{} would have more than 2^40 elements", dims_.show(dims)));
+    ctx_.error(Code::E0111, span, fmt::format("{} would have more than 2^40 elements", ctx_.dims.show(dims)));
     return false;
   }
   if (std::count_if(dims.begin(), dims.end(), [](const Dim& d) { return d.extent.rows; }) < 2) return true;
-  error(Code::E0113, span, fmt::format("{} would pair the rows of a batch with each other", dims_.show(dims)))
+  ctx_.error(Code::E0113, span, fmt::format("{} would pair the rows of a batch with each other", ctx_.dims.show(dims)))
       .notes.push_back("the number of rows is known only at run time, and only one dimension of a value can count them");
   return false;
 }
 
-bool Lowering::check_distinct(const TensorValue& t, std::string_view what, Span span) {
+bool TensorBuilder::check_distinct(const TensorValue& t, std::string_view what, Span span) {
   for (size_t i = 0; i < t.dims.size(); ++i)
     for (size_t j = i + 1; j < t.dims.size(); ++j)
       if (t.dims[i].named() && t.dims[i].id == t.dims[j].id) {
-        std::string name = dims_.show(t.dims[i]);
-        Diagnostic& d = error(Code::E0103, span,
-                              fmt::format("{} cannot align {}: dimension `{}` appears twice", what, dims_.show(t.dims), name));
+        std::string name = ctx_.dims.show(t.dims[i]);
+        Diagnostic& d = ctx_.error(Code::E0103, span,
+                                   fmt::format("{} cannot align {}: dimension `{}` appears twice", what, ctx_.dims.show(t.dims), name));
         d.help.push_back(fmt::format("give one its own name: `dim S = {}`", name));
         return false;
       }
   return true;
 }
 
-std::optional<std::vector<int>> Lowering::pair_dimensions(const TensorValue& a, const TensorValue& b, std::string_view what,
-                                                          Span span, Span a_span, Span b_span) {
+std::optional<std::vector<int>> TensorBuilder::pair_dimensions(const TensorValue& a, const TensorValue& b, std::string_view what,
+                                                               Span span, Span a_span, Span b_span) {
   std::vector<int> pairs(b.dims.size(), -1);
   if (a.dims.empty() || b.dims.empty()) return pairs;
   if (!check_distinct(a, what, a_span) || !check_distinct(b, what, b_span)) return std::nullopt;
@@ -86,13 +85,13 @@ std::optional<std::vector<int>> Lowering::pair_dimensions(const TensorValue& a, 
       pairs[j] = int(i);
       taken[i] = true;
     } else if (!a.free && !b.free) {
-      auto text = [&](const Dim& d) { return d.named() ? fmt::format("{} ({})", dims_.show(d), d.extent.size) : dims_.show(d); };
-      Diagnostic& d = error(Code::E0101, span,
-                            fmt::format("{} cannot align {} with {}: {} against {}", what, dims_.show(a.dims), dims_.show(b.dims),
-                                        text(x), text(y)));
-      d.labels.push_back({place(a_span), describe_dims_with_origin(a)});
-      d.labels.push_back({place(b_span), describe_dims_with_origin(b)});
-      settle(d, {x.extent.size, y.extent.size});
+      auto text = [&](const Dim& d) { return d.named() ? fmt::format("{} ({})", ctx_.dims.show(d), d.extent.size) : ctx_.dims.show(d); };
+      Diagnostic& d = ctx_.error(Code::E0101, span,
+                                 fmt::format("{} cannot align {} with {}: {} against {}", what, ctx_.dims.show(a.dims), ctx_.dims.show(b.dims),
+                                             text(x), text(y)));
+      d.labels.push_back({ctx_.place(a_span), ctx_.describe_dims_with_origin(a)});
+      d.labels.push_back({ctx_.place(b_span), ctx_.describe_dims_with_origin(b)});
+      ctx_.settle(d, {x.extent.size, y.extent.size});
       if (x.extent.size == 1 || y.extent.size == 1) d.notes.push_back("a dimension of size 1 is never stretched");
       return std::nullopt;
     }
@@ -100,8 +99,8 @@ std::optional<std::vector<int>> Lowering::pair_dimensions(const TensorValue& a, 
   return pairs;
 }
 
-std::optional<Lowering::Alignment> Lowering::find_alignment(const TensorValue& a, const TensorValue& b, std::string_view what,
-                                                            Span span, Span a_span, Span b_span, bool pairs_freely) {
+std::optional<Alignment> TensorBuilder::find_alignment(const TensorValue& a, const TensorValue& b, std::string_view what,
+                                                       Span span, Span a_span, Span b_span, bool pairs_freely) {
   std::optional<std::vector<int>> pairs = pair_dimensions(a, b, what, span, a_span, b_span);
   if (!pairs) return std::nullopt;
   std::vector<int> inverse(a.dims.size(), -1);
@@ -133,25 +132,25 @@ std::optional<Lowering::Alignment> Lowering::find_alignment(const TensorValue& a
     const Dim *nameless_a = nullptr, *nameless_b = nullptr;
     for (size_t i = 0; i < inverse.size(); ++i)
       if (inverse[i] < 0) {
-        only_a += (only_a.empty() ? "" : ", ") + dims_.show(a.dims[i]);
+        only_a += (only_a.empty() ? "" : ", ") + ctx_.dims.show(a.dims[i]);
         if (!a.dims[i].named()) nameless_a = &a.dims[i];
       }
     for (size_t j = 0; j < pairs->size(); ++j)
       if ((*pairs)[j] < 0) {
-        only_b += (only_b.empty() ? "" : ", ") + dims_.show(b.dims[j]);
+        only_b += (only_b.empty() ? "" : ", ") + ctx_.dims.show(b.dims[j]);
         if (!b.dims[j].named()) nameless_b = &b.dims[j];
       }
-    Diagnostic& d = error(Code::E0106, span, fmt::format("{} would pair every {} with every {}", what, only_a, only_b));
-    d.labels.push_back({place(a_span), describe_dims_with_origin(a)});
-    d.labels.push_back({place(b_span), describe_dims_with_origin(b)});
+    Diagnostic& d = ctx_.error(Code::E0106, span, fmt::format("{} would pair every {} with every {}", what, only_a, only_b));
+    d.labels.push_back({ctx_.place(a_span), ctx_.describe_dims_with_origin(a)});
+    d.labels.push_back({ctx_.place(b_span), ctx_.describe_dims_with_origin(b)});
     // Only a dimension with a name can be spread over.
     if (nameless_a && nameless_b) {
       d.notes.push_back("dimensions without a name align only in the same place, counted from the right");
       d.help.push_back(
-          fmt::format("give each of them a name, as in `dim D = {}`; equal names align in any order", dims_.show(*nameless_a)));
+          fmt::format("give each of them a name, as in `dim D = {}`; equal names align in any order", ctx_.dims.show(*nameless_a)));
       return std::nullopt;
     }
-    std::string text = nameless_a ? quote(place(a_span), "`x`") : quote(place(b_span), "`y`");
+    std::string text = nameless_a ? ctx_.quote(ctx_.place(a_span), "`x`") : ctx_.quote(ctx_.place(b_span), "`y`");
     const std::string& over = nameless_a ? only_b : only_a;
     bool many = over.find(',') != std::string::npos;
     d.help.push_back(fmt::format("if that is meant, write `spread({}, over: {}{}{})`", text.substr(1, text.size() - 2),
@@ -161,8 +160,8 @@ std::optional<Lowering::Alignment> Lowering::find_alignment(const TensorValue& a
   return result;
 }
 
-std::optional<Lowering::Aligned> Lowering::align(const TensorValue& a, const TensorValue& b, std::string_view what, Span span,
-                                                 Span a_span, Span b_span, bool pairs_freely) {
+std::optional<Aligned> TensorBuilder::align(const TensorValue& a, const TensorValue& b, std::string_view what, Span span,
+                                            Span a_span, Span b_span, bool pairs_freely) {
   std::optional<Alignment> found = find_alignment(a, b, what, span, a_span, b_span, pairs_freely);
   if (!found || !check_rows(found->dims, span)) return std::nullopt;
   auto brought = [&](const TensorValue& t, const std::vector<int>& from) {
@@ -171,23 +170,23 @@ std::optional<Lowering::Aligned> Lowering::align(const TensorValue& a, const Ten
   return Aligned{brought(a, found->from_a), brought(b, found->from_b), found->dims};
 }
 
-NodeId Lowering::expand(const TensorValue& t, const std::vector<int>& from, const Dims& dims, Span span) {
+NodeId TensorBuilder::expand(const TensorValue& t, const std::vector<int>& from, const Dims& dims, Span span) {
   std::vector<int> axes(t.dims.size());
   for (size_t i = 0; i < t.dims.size(); ++i) axes[size_t(axis_of(t.dims, int(i)))] = axis_of(dims, from[i]);
   std::vector<int> order(axes.size());
   std::iota(order.begin(), order.end(), 0);
   std::sort(order.begin(), order.end(), [&](int x, int y) { return axes[size_t(x)] < axes[size_t(y)]; });
   std::sort(axes.begin(), axes.end());
-  Builder b = builder(span);
+  Builder b = ctx_.builder(span);
   return b.broadcast(b.transpose(t.node, order), shape_of(dims), axes);
 }
 
-TensorValue Lowering::reorder(const TensorValue& t, const std::vector<int>& order, Span span) {
+TensorValue TensorBuilder::reorder(const TensorValue& t, const std::vector<int>& order, Span span) {
   TensorValue result = t;
   for (size_t i = 0; i < order.size(); ++i) result.dims[i] = t.dims[size_t(order[i])];
   std::vector<int> axes(order.size());
   for (size_t i = 0; i < order.size(); ++i) axes[size_t(axis_of(result.dims, int(i)))] = axis_of(t.dims, order[i]);
-  result.node = builder(span).transpose(t.node, axes);
+  result.node = ctx_.builder(span).transpose(t.node, axes);
   return result;
 }
 

@@ -1,63 +1,24 @@
-// Functions of the compiler: those that std.nn cannot be written without. Each takes evaluated arguments and adds nodes.
+// Functions of the compiler. Each sorts its evaluated arguments with `read`, then adds nodes.
+#include "frontend/builtins.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <numeric>
 
 #include "base/check.h"
 #include "frontend/builtin_names.h"
-#include "frontend/lowering.h"
+#include "frontend/evaluator.h"
+#include "frontend/test_scope.h"
 
 namespace nnc {
 
-const std::unordered_map<std::string_view, Lowering::Builtin>& Lowering::builtins() {
-  static const std::unordered_map<std::string_view, Builtin> table = [] {
-    std::unordered_map<std::string_view, Builtin> t;
-    for (const char* n : {"exp", "expm1", "log", "log1p", "sqrt", "abs", "sign", "floor", "ceil", "round", "sin", "cos", "tanh",
-                          "sigmoid", "erf"})
-      t[n] = &Lowering::builtin_unary;
-    for (const char* n : {"maximum", "minimum", "pow"}) t[n] = &Lowering::builtin_pairwise;
-    for (const char* n : {"sum", "mean", "max", "min", "logsumexp", "argmax"}) t[n] = &Lowering::builtin_reduce;
-    for (const char* n : {"softmax", "log_softmax"}) t[n] = &Lowering::builtin_softmax;
-    for (const char* n : {"f32", "f64", "i32", "i64", "bool"}) t[n] = &Lowering::builtin_cast;
-    for (const char* n : {"zeros", "ones"}) t[n] = &Lowering::builtin_fill;
-    for (const char* n : {"normal", "uniform", "truncated_normal", "orthogonal"}) t[n] = &Lowering::builtin_distribution;
-    for (const char* n :
-         {"Conv2d", "Conv1d", "BatchNorm1d", "BatchNorm2d", "Dropout", "maxpool2d", "avgpool2d", "global_avgpool2d",
-          "normal_like", "uniform_like", "bernoulli_like", "Lstm", "Gru", "Rnn", "GroupNorm", "InstanceNorm2d", "dropout"})
-      t[n] = &Lowering::builtin_later;
-    t["where"] = &Lowering::builtin_where;
-    t["index"] = &Lowering::builtin_index;
-    t["spread"] = &Lowering::builtin_spread;
-    t["stop_gradient"] = &Lowering::builtin_stop_gradient;
-    t["moments"] = &Lowering::builtin_moments;
-    t["classes"] = &Lowering::builtin_classes;
-    t["shape"] = &Lowering::builtin_shape;
-    t["stack"] = &Lowering::builtin_stack;
-    t["gradient"] = &Lowering::builtin_gradient;
-    return t;
-  }();
-  return table;
-}
+namespace {
 
-bool is_builtin_name(std::string_view name) { return std::binary_search(builtin_names().begin(), builtin_names().end(), name); }
-
-const std::vector<std::string_view>& builtin_names() {
-  static const std::vector<std::string_view> names = Lowering::builtin_name_list();
-  return names;
-}
-
-std::vector<std::string_view> Lowering::builtin_name_list() {
-  std::vector<std::string_view> names;
-  for (const auto& [name, f] : builtins()) names.push_back(name);
-  std::sort(names.begin(), names.end());
-  return names;
-}
-
-std::optional<std::vector<const CallArgument*>> Lowering::read(const BuiltinCall& call,
-                                                               std::initializer_list<std::string_view> names, size_t required) {
+std::optional<std::vector<const CallArgument*>> read(SymbolicEvaluator& eval, const BuiltinCall& call,
+                                                     std::initializer_list<std::string_view> names, size_t required) {
+  EvaluationContext& ctx = eval.ctx;
   std::vector<const CallArgument*> sorted(names.size(), nullptr);
   size_t position = 0;
   bool is_poisoned = false;
@@ -67,23 +28,23 @@ std::optional<std::vector<const CallArgument*>> Lowering::read(const BuiltinCall
     if (a.name.empty()) {
       i = position++;
       if (i >= names.size()) {
-        error(Code::E0204, a.span,
-              fmt::format("`{}` takes {} argument{}, not {}", call.name, names.size(), names.size() == 1 ? "" : "s",
-                          call.arguments.size()));
+        ctx.error(Code::E0204, a.span,
+                  fmt::format("`{}` takes {} argument{}, not {}", call.name, names.size(), names.size() == 1 ? "" : "s",
+                              call.arguments.size()));
         return std::nullopt;
       }
     } else {
       while (i < names.size() && names.begin()[i] != a.name) ++i;
       if (i == names.size()) {
         std::string similar = nearest(a.name, std::vector<std::string>(names.begin(), names.end()));
-        error(Code::E0204, a.name_span,
-              fmt::format("`{}` has no option `{}`{}", call.name, a.name,
-                          similar.empty() ? "" : fmt::format("; a similar one is `{}`", similar)));
+        ctx.error(Code::E0204, a.name_span,
+                  fmt::format("`{}` has no option `{}`{}", call.name, a.name,
+                              similar.empty() ? "" : fmt::format("; a similar one is `{}`", similar)));
         return std::nullopt;
       }
     }
     if (sorted[i]) {
-      error(Code::E0204, a.span, fmt::format("`{}` of `{}` is given twice", names.begin()[i], call.name));
+      ctx.error(Code::E0204, a.span, fmt::format("`{}` of `{}` is given twice", names.begin()[i], call.name));
       return std::nullopt;
     }
     sorted[i] = &a;
@@ -91,26 +52,27 @@ std::optional<std::vector<const CallArgument*>> Lowering::read(const BuiltinCall
   if (is_poisoned) return std::nullopt;
   for (size_t i = 0; i < required; ++i)
     if (!sorted[i]) {
-      error(Code::E0202, call.span, fmt::format("`{}` needs `{}`", call.name, names.begin()[i]));
+      ctx.error(Code::E0202, call.span, fmt::format("`{}` needs `{}`", call.name, names.begin()[i]));
       return std::nullopt;
     }
   return sorted;
 }
 
-std::optional<std::vector<uint32_t>> Lowering::over_ids(std::string_view what, const Value& over, Span span) {
+std::optional<std::vector<uint32_t>> over_ids(SymbolicEvaluator& eval, std::string_view what, const Value& over, Span span) {
+  EvaluationContext& ctx = eval.ctx;
   std::vector<uint32_t> ids;
   std::vector<Value> items = over.is(ValueKind::tuple) ? over.items : std::vector<Value>{over};
   for (const Value& v : items) {
     if (is_poison(v)) return std::nullopt;
     if (!v.is(ValueKind::number) || !v.is_size) {
-      error(Code::E0206, span, fmt::format("`{}` needs the name of a dimension", what == "index" ? what : "over"));
+      ctx.error(Code::E0206, span, fmt::format("`{}` needs the name of a dimension", what == "index" ? what : "over"));
       return std::nullopt;
     }
-    Dim d = dims_.to_dim(v.sum);
+    Dim d = ctx.dims.to_dim(v.sum);
     if (!d.named()) {
       bool makes = what == "index" || what == "spread";  // a dimension, rather than finding it
-      error(Code::E0110, span,
-            makes ? fmt::format("`{}` needs a dimension with a name, and {} has none", what, d.extent.size)
+      ctx.error(Code::E0110, span,
+                makes ? fmt::format("`{}` needs a dimension with a name, and {} has none", what, d.extent.size)
                   : fmt::format("a dimension without a name cannot be reduced: `over: {}`", d.extent.size))
           .help.push_back(fmt::format("give it a name: `dim Classes = {}`", d.extent.size));
       return std::nullopt;
@@ -120,39 +82,43 @@ std::optional<std::vector<uint32_t>> Lowering::over_ids(std::string_view what, c
   return ids;
 }
 
-bool Lowering::read_over(const BuiltinCall& call, const CallArgument* over, const TensorValue& x, Span x_span,
-                         std::vector<int>& indices) {
+}  // namespace
+
+bool read_over(SymbolicEvaluator& eval, const BuiltinCall& call, const CallArgument* over, const TensorValue& x, Span x_span,
+               std::vector<int>& indices) {
+  EvaluationContext& ctx = eval.ctx;
+  TensorBuilder& tensors = eval.tensors;
   indices.clear();
   if (!over) {
     indices.resize(x.dims.size());
     std::iota(indices.begin(), indices.end(), 0);
     return true;
   }
-  std::optional<std::vector<uint32_t>> ids = over_ids(call.name, over->value, over->span);
+  std::optional<std::vector<uint32_t>> ids = over_ids(eval, call.name, over->value, over->span);
   if (!ids) return false;
   for (uint32_t id : *ids) {
     int found = -1;
     for (size_t i = 0; i < x.dims.size(); ++i)
       if (x.dims[i].id == id) {
         if (found >= 0) {
-          check_distinct(x, "`over`", x_span);
+          tensors.check_distinct(x, "`over`", x_span);
           return false;
         }
         found = int(i);
       }
     if (found < 0) {
-      Diagnostic& d = error(Code::E0107, over->span,
-                            fmt::format("{} has no dimension `{}`", dims_.show(x.dims), dims_.show(Dim{id, {}, {}})));
-      if (x_span.valid() && place(x_span) != place(over->span)) d.labels.push_back({place(x_span), describe_dims_with_origin(x)});
+      Diagnostic& d = ctx.error(Code::E0107, over->span,
+                                fmt::format("{} has no dimension `{}`", ctx.dims.show(x.dims), ctx.dims.show(Dim{id, {}, {}})));
+      if (x_span.valid() && ctx.place(x_span) != ctx.place(over->span)) d.labels.push_back({ctx.place(x_span), ctx.describe_dims_with_origin(x)});
       for (const Dim& dim : x.dims)
-        if (!dim.named() && dim.extent == dims_.extent(id))
+        if (!dim.named() && dim.extent == ctx.dims.extent(id))
           d.help.push_back(
               fmt::format("the dimension of size {} has no name here; declare its size with a name: `dim Classes = {}`",
                           dim.extent.size, dim.extent.size));
       return false;
     }
     if (std::find(indices.begin(), indices.end(), found) != indices.end()) {
-      error(Code::E0103, over->span, fmt::format("dimension `{}` appears twice in `over`", dims_.show(Dim{id, {}, {}})));
+      ctx.error(Code::E0103, over->span, fmt::format("dimension `{}` appears twice in `over`", ctx.dims.show(Dim{id, {}, {}})));
       return false;
     }
     indices.push_back(found);
@@ -161,11 +127,15 @@ bool Lowering::read_over(const BuiltinCall& call, const CallArgument* over, cons
   return true;
 }
 
-Value Lowering::builtin_unary(const BuiltinCall& call) {
-  auto a = read(call, {"x"}, 1);
+namespace {
+
+Value builtin_unary(SymbolicEvaluator& eval, const BuiltinCall& call) {
+  EvaluationContext& ctx = eval.ctx;
+  TensorBuilder& tensors = eval.tensors;
+  auto a = read(eval, call, {"x"}, 1);
   if (!a) return poison();
   const Value& v = (*a)[0]->value;
-  if (std::optional<double> x = number_of(v)) {
+  if (std::optional<double> x = ctx.number_of(v)) {
     // Known at compile time: the interpreter's definition on a single number.
     static const std::unordered_map<std::string_view, double (*)(double)> functions{
         {"exp", [](double y) { return std::exp(y); }},
@@ -183,63 +153,67 @@ Value Lowering::builtin_unary(const BuiltinCall& call) {
         {"round", [](double y) { return std::nearbyint(y); }},
         {"sign", [](double y) { return y > 0   ? 1.0
                                        : y < 0 ? -1.0
-                                               : y; }},
+                                                   : y; }},
         {"sigmoid", [](double y) { return 1 / (1 + std::exp(-y)); }}};
     double y = functions.at(call.name)(*x);
     return v.is_size && std::floor(y) == y && is_constant(v.sum) ? Value::of_size(int64_t(y)) : Value::of_number(y);
   }
-  std::optional<TensorValue> t = as_tensor(v, (*a)[0]->span);
+  std::optional<TensorValue> t = tensors.as_tensor(v, (*a)[0]->span);
   if (!t) return poison();
   std::optional<Op> op = parse_op(call.name);
   NNC_CHECK(op.has_value(), call.name);
-  return Value::of(unary(*op, to_float(*t, call.span), call.span));
+  return Value::of(tensors.unary(*op, tensors.to_float(*t, call.span), call.span));
 }
 
-Value Lowering::builtin_pairwise(const BuiltinCall& call) {
-  auto a = read(call, {"a", "b"}, 2);
+Value builtin_pairwise(SymbolicEvaluator& eval, const BuiltinCall& call) {
+  EvaluationContext& ctx = eval.ctx;
+  TensorBuilder& tensors = eval.tensors;
+  auto a = read(eval, call, {"a", "b"}, 2);
   if (!a) return poison();
   const CallArgument &left = *(*a)[0], &right = *(*a)[1];
-  if (call.name == "pow") return power(left.value, right.value, call.span, left.span, right.span);
+  if (call.name == "pow") return eval.operators.power(left.value, right.value, call.span, left.span, right.span);
   bool is_max = call.name == "maximum" || call.name == "max";
-  std::optional<double> m = number_of(left.value), n = number_of(right.value);
+  std::optional<double> m = ctx.number_of(left.value), n = ctx.number_of(right.value);
   if (m && n) return is_max == (*m >= *n) ? left.value : right.value;
   DType hint = DType::f32;
-  std::optional<TensorValue> x = as_tensor(left.value, left.span, hint), y = as_tensor(right.value, right.span, hint);
+  std::optional<TensorValue> x = tensors.as_tensor(left.value, left.span, hint), y = tensors.as_tensor(right.value, right.span, hint);
   if (!x || !y) return poison();
   DType dtype = common_type(*x, *y, false);
-  std::optional<Aligned> aligned = align(cast(*x, dtype, call.span), cast(*y, dtype, call.span), fmt::format("`{}`", call.name),
-                                         call.span, left.span, right.span);
+  std::optional<Aligned> aligned = tensors.align(tensors.cast(*x, dtype, call.span), tensors.cast(*y, dtype, call.span),
+                                                 fmt::format("`{}`", call.name), call.span, left.span, right.span);
   if (!aligned) return poison();
   TensorValue t;
-  t.node = builder(call.span).binary(is_max ? Op::maximum : Op::minimum, aligned->a, aligned->b);
+  t.node = ctx.builder(call.span).binary(is_max ? Op::maximum : Op::minimum, aligned->a, aligned->b);
   t.dims = aligned->dims;
   t.dtype = dtype;
-  t.span = place(call.span);
+  t.span = ctx.place(call.span);
   return Value::of(t);
 }
 
-Value Lowering::builtin_where(const BuiltinCall& call) {
-  auto a = read(call, {"condition", "a", "b"}, 3);
+Value builtin_where(SymbolicEvaluator& eval, const BuiltinCall& call) {
+  EvaluationContext& ctx = eval.ctx;
+  TensorBuilder& tensors = eval.tensors;
+  auto a = read(eval, call, {"condition", "a", "b"}, 3);
   if (!a) return poison();
   const CallArgument &c = *(*a)[0], &left = *(*a)[1], &right = *(*a)[2];
   if (c.value.is(ValueKind::boolean)) return c.value.boolean ? left.value : right.value;
-  if (!check_truth(c.value, "the condition of `where`", c.span)) return poison();
+  if (!eval.operators.check_truth(c.value, "the condition of `where`", c.span)) return poison();
   const TensorValue& condition = c.value.tensor;
-  std::optional<TensorValue> x = as_tensor(left.value, left.span), y = as_tensor(right.value, right.span);
+  std::optional<TensorValue> x = tensors.as_tensor(left.value, left.span), y = tensors.as_tensor(right.value, right.span);
   if (!x || !y) return poison();
   DType dtype = x->dtype == DType::boolean && y->dtype == DType::boolean ? DType::boolean : common_type(*x, *y, false);
-  *x = cast(*x, dtype, call.span);
-  *y = cast(*y, dtype, call.span);
+  *x = tensors.cast(*x, dtype, call.span);
+  *y = tensors.cast(*y, dtype, call.span);
   // The common dimensions of all three: of the branches first, then with the condition.
-  std::optional<Alignment> branches = find_alignment(*x, *y, "`where`", call.span, left.span, right.span);
+  std::optional<Alignment> branches = tensors.find_alignment(*x, *y, "`where`", call.span, left.span, right.span);
   if (!branches) return poison();
   TensorValue both = *x;
   both.dims = branches->dims;
   both.free = x->free && y->free;
-  std::optional<Alignment> all = find_alignment(both, condition, "`where`", call.span, join(left.span, right.span), c.span);
-  if (!all || !check_rows(all->dims, call.span)) return poison();
+  std::optional<Alignment> all = tensors.find_alignment(both, condition, "`where`", call.span, join(left.span, right.span), c.span);
+  if (!all || !tensors.check_rows(all->dims, call.span)) return poison();
   auto fit = [&](const TensorValue& t, const std::vector<int>& from) {
-    return t.dims.empty() ? t.node : expand(t, from, all->dims, call.span);
+    return t.dims.empty() ? t.node : tensors.expand(t, from, all->dims, call.span);
   };
   auto fit_branch = [&](const TensorValue& t, const std::vector<int>& from) {
     std::vector<int> places;
@@ -247,204 +221,164 @@ Value Lowering::builtin_where(const BuiltinCall& call) {
     return fit(t, places);
   };
   TensorValue t;
-  t.node = builder(call.span).select(fit(condition, all->from_b), fit_branch(*x, branches->from_a),
-                                      fit_branch(*y, branches->from_b));
+  t.node = ctx.builder(call.span).select(fit(condition, all->from_b), fit_branch(*x, branches->from_a),
+                                         fit_branch(*y, branches->from_b));
   t.dims = all->dims;
   t.dtype = dtype;
-  t.span = place(call.span);
+  t.span = ctx.place(call.span);
   return Value::of(t);
 }
 
-Value Lowering::builtin_index(const BuiltinCall& call) {
-  auto a = read(call, {"dimension"}, 1);
+Value builtin_index(SymbolicEvaluator& eval, const BuiltinCall& call) {
+  EvaluationContext& ctx = eval.ctx;
+  auto a = read(eval, call, {"dimension"}, 1);
   if (!a) return poison();
-  std::optional<std::vector<uint32_t>> ids = over_ids(call.name, (*a)[0]->value, (*a)[0]->span);
+  std::optional<std::vector<uint32_t>> ids = over_ids(eval, call.name, (*a)[0]->value, (*a)[0]->span);
   if (!ids) return poison();
   if (ids->size() != 1) {
-    error(Code::E0206, (*a)[0]->span, fmt::format("`index` takes one dimension, not {}", ids->size()));
+    ctx.error(Code::E0206, (*a)[0]->span, fmt::format("`index` takes one dimension, not {}", ids->size()));
     return poison();
   }
   TensorValue t;
-  t.dims = {{(*ids)[0], dims_.extent((*ids)[0]), dims_.origin((*ids)[0])}};
-  t.node = builder(call.span).iota(shape_of(t.dims), 0);
+  t.dims = {{(*ids)[0], ctx.dims.extent((*ids)[0]), ctx.dims.origin((*ids)[0])}};
+  t.node = ctx.builder(call.span).iota(shape_of(t.dims), 0);
   t.dtype = DType::i32;
   t.free = true;
-  t.span = place(call.span);
+  t.span = ctx.place(call.span);
   return Value::of(t);
 }
 
-Value Lowering::builtin_spread(const BuiltinCall& call) {
-  auto a = read(call, {"x", "over"}, 2);
+Value builtin_spread(SymbolicEvaluator& eval, const BuiltinCall& call) {
+  EvaluationContext& ctx = eval.ctx;
+  TensorBuilder& tensors = eval.tensors;
+  auto a = read(eval, call, {"x", "over"}, 2);
   if (!a) return poison();
-  std::optional<TensorValue> x = as_tensor((*a)[0]->value, (*a)[0]->span);
-  std::optional<std::vector<uint32_t>> ids = over_ids(call.name, (*a)[1]->value, (*a)[1]->span);
+  std::optional<TensorValue> x = tensors.as_tensor((*a)[0]->value, (*a)[0]->span);
+  std::optional<std::vector<uint32_t>> ids = over_ids(eval, call.name, (*a)[1]->value, (*a)[1]->span);
   if (!x || !ids) return poison();
   Dims dims = x->dims;
   std::vector<int> from(x->dims.size());
   std::iota(from.begin(), from.end(), 0);
-  for (uint32_t id : *ids) dims.push_back({id, dims_.extent(id), dims_.origin(id)});
+  for (uint32_t id : *ids) dims.push_back({id, ctx.dims.extent(id), ctx.dims.origin(id)});
   TensorValue t = *x;
   t.dims = dims;
-  if (!check_distinct(t, "`spread`", call.span) || !check_rows(dims, call.span)) return poison();
-  t.node = expand(*x, from, dims, call.span);
-  t.span = place(call.span);
+  if (!tensors.check_distinct(t, "`spread`", call.span) || !tensors.check_rows(dims, call.span)) return poison();
+  t.node = tensors.expand(*x, from, dims, call.span);
+  t.span = ctx.place(call.span);
   return Value::of(t);
 }
 
-Value Lowering::builtin_stop_gradient(const BuiltinCall& call) {
-  auto a = read(call, {"x"}, 1);
+Value builtin_stop_gradient(SymbolicEvaluator& eval, const BuiltinCall& call) {
+  TensorBuilder& tensors = eval.tensors;
+  auto a = read(eval, call, {"x"}, 1);
   if (!a) return poison();
-  std::optional<TensorValue> x = as_tensor((*a)[0]->value, (*a)[0]->span);
+  std::optional<TensorValue> x = tensors.as_tensor((*a)[0]->value, (*a)[0]->span);
   if (!x) return poison();
-  return Value::of(unary(Op::stop_gradient, to_float(*x, call.span), call.span));
+  return Value::of(tensors.unary(Op::stop_gradient, tensors.to_float(*x, call.span), call.span));
 }
 
-Value Lowering::builtin_cast(const BuiltinCall& call) {
-  auto a = read(call, {"x"}, 1);
+Value builtin_cast(SymbolicEvaluator& eval, const BuiltinCall& call) {
+  EvaluationContext& ctx = eval.ctx;
+  TensorBuilder& tensors = eval.tensors;
+  auto a = read(eval, call, {"x"}, 1);
   if (!a) return poison();
-  std::optional<TensorValue> x = as_tensor((*a)[0]->value, (*a)[0]->span);
+  std::optional<TensorValue> x = tensors.as_tensor((*a)[0]->value, (*a)[0]->span);
   if (!x) return poison();
-  TensorValue t = cast(*x, *parse_dtype(call.name), call.span);
+  TensorValue t = tensors.cast(*x, *parse_dtype(call.name), call.span);
   t.is_class = false;
   t.free = x->free;
-  t.span = place(call.span);
+  t.span = ctx.place(call.span);
   return Value::of(t);
 }
 
-TensorValue Lowering::reduce(Op op, const TensorValue& x, const std::vector<int>& indices, Span span) {
-  std::vector<int> axes;
-  for (int i : indices) axes.push_back(axis_of(x.dims, i));
-  std::sort(axes.begin(), axes.end());
-  TensorValue t = x;
-  t.node = builder(span).reduce(op, x.node, axes);
-  t.dims.clear();
-  for (size_t i = 0; i < x.dims.size(); ++i)
-    if (std::find(indices.begin(), indices.end(), int(i)) == indices.end()) t.dims.push_back(x.dims[i]);
-  t.dtype = graph_.type(t.node).dtype;
-  t.is_class = false;
-  t.free = false;
-  t.span = place(span);
-  return t;
-}
-
-TensorValue Lowering::mean(const TensorValue& x, const std::vector<int>& indices, Span span) {
-  std::vector<int> axes;
-  for (int i : indices) axes.push_back(axis_of(x.dims, i));
-  std::sort(axes.begin(), axes.end());
-  TensorValue t = x;
-  t.node = builder(span).mean(x.node, axes);
-  t.dims.clear();
-  for (size_t i = 0; i < x.dims.size(); ++i)
-    if (std::find(indices.begin(), indices.end(), int(i)) == indices.end()) t.dims.push_back(x.dims[i]);
-  t.free = false;
-  t.span = place(span);
-  return t;
-}
-
-TensorValue Lowering::back(const TensorValue& reduced, const std::vector<int>& indices, const TensorValue& like, Span span) {
-  std::vector<int> axes;
-  for (int i : indices) axes.push_back(axis_of(like.dims, i));
-  std::sort(axes.begin(), axes.end());
-  TensorValue t = like;
-  t.dtype = reduced.dtype;
-  t.node = indices.empty() ? reduced.node : builder(span).expand(reduced.node, axes, like.node);
-  return t;
-}
-
-// log(sum(exp(x))), shifted by the largest so that nothing overflows; the shift takes no part in the gradient. The shift itself is kept
-// finite: with an infinite one, infinity - infinity would make a NaN of the -inf that nothing but -inf has, and of the inf of a +inf.
-TensorValue Lowering::logsumexp(const TensorValue& x, const std::vector<int>& indices, Span span) {
-  TensorValue largest = unary(Op::stop_gradient, reduce(Op::reduce_max, x, indices, span), span);
-  double limit = x.dtype == DType::f64 ? std::numeric_limits<double>::max() : double(std::numeric_limits<float>::max());
-  largest = binary(Op::maximum, largest, constant(-limit, largest.dtype, largest.dims, span), span);
-  largest = binary(Op::minimum, largest, constant(limit, largest.dtype, largest.dims, span), span);
-  TensorValue shifted = binary(Op::sub, x, back(largest, indices, x, span), span);
-  TensorValue sum = reduce(Op::reduce_sum, unary(Op::exp, shifted, span), indices, span);
-  return binary(Op::add, largest, unary(Op::log, sum, span), span);
-}
-
-Value Lowering::builtin_reduce(const BuiltinCall& call) {
+Value builtin_reduce(SymbolicEvaluator& eval, const BuiltinCall& call) {
+  EvaluationContext& ctx = eval.ctx;
+  TensorBuilder& tensors = eval.tensors;
   if ((call.name == "max" || call.name == "min") && call.arguments.size() == 2 && call.arguments[1].name.empty())
-    return builtin_pairwise(call);
-  auto a = read(call, {"x", "over"}, 1);
+    return builtin_pairwise(eval, call);
+  auto a = read(eval, call, {"x", "over"}, 1);
   if (!a) return poison();
   Span x_span = (*a)[0]->span;
-  std::optional<TensorValue> given = as_tensor((*a)[0]->value, x_span);
+  std::optional<TensorValue> given = tensors.as_tensor((*a)[0]->value, x_span);
   if (!given) return poison();
   TensorValue x = *given;
   std::vector<int> indices;
-  if (!read_over(call, (*a)[1], x, x_span, indices)) return poison();
+  if (!read_over(eval, call, (*a)[1], x, x_span, indices)) return poison();
   if (call.name == "argmax") {
     if (indices.size() != 1) {
-      error(Code::E0202, call.span, "`argmax` needs one dimension").help.push_back("write `argmax(x, over: D)`");
+      ctx.error(Code::E0202, call.span, "`argmax` needs one dimension").help.push_back("write `argmax(x, over: D)`");
       return poison();
     }
-    if (x.dtype == DType::boolean) x = to_float(x, call.span);
+    if (x.dtype == DType::boolean) x = tensors.to_float(x, call.span);
     Dim classes = x.dims[size_t(indices[0])];
     if (classes.extent.size == 0) {
-      error(Code::E0111, x_span, fmt::format("`argmax` over `{}`, which is 0: there is no largest among no elements", dims_.show(classes)));
+      ctx.error(Code::E0111, x_span, fmt::format("`argmax` over `{}`, which is 0: there is no largest among no elements", ctx.dims.show(classes)));
       return poison();
     }
-    TensorValue t = reduce(Op::argmax, x, indices, call.span);
+    TensorValue t = tensors.reduce(Op::argmax, x, indices, call.span);
     t.is_class = true;
     t.classes = classes;
     return Value::of(t);
   }
   bool keeps_integers = call.name == "max" || call.name == "min";
   bool was_class = x.is_class;
-  x = cast(x, keeps_integers && x.dtype == DType::i32 ? DType::i32 : arithmetic_type(x), call.span);
+  x = tensors.cast(x, keeps_integers && x.dtype == DType::i32 ? DType::i32 : arithmetic_type(x), call.span);
   if (x.dtype != DType::f32 && x.dtype != DType::f64 && (call.name == "mean" || call.name == "logsumexp"))
-    x = to_float(x, call.span);
-  if (was_class && !keeps_integers) x = to_float(x, call.span);
+    x = tensors.to_float(x, call.span);
+  if (was_class && !keeps_integers) x = tensors.to_float(x, call.span);
   if (indices.empty()) {
     TensorValue t = x;
-    t.span = place(call.span);
+    t.span = ctx.place(call.span);
     return Value::of(t);
   }
-  if (call.name == "sum") return Value::of(reduce(Op::reduce_sum, x, indices, call.span));
-  if (call.name == "max") return Value::of(reduce(Op::reduce_max, x, indices, call.span));
-  if (call.name == "min") return Value::of(reduce(Op::reduce_min, x, indices, call.span));
-  if (call.name == "mean") return Value::of(mean(x, indices, call.span));
-  return Value::of(logsumexp(x, indices, call.span));
+  if (call.name == "sum") return Value::of(tensors.reduce(Op::reduce_sum, x, indices, call.span));
+  if (call.name == "max") return Value::of(tensors.reduce(Op::reduce_max, x, indices, call.span));
+  if (call.name == "min") return Value::of(tensors.reduce(Op::reduce_min, x, indices, call.span));
+  if (call.name == "mean") return Value::of(tensors.mean(x, indices, call.span));
+  return Value::of(tensors.logsumexp(x, indices, call.span));
 }
 
-Value Lowering::builtin_softmax(const BuiltinCall& call) {
-  auto a = read(call, {"x", "over"}, 1);
+Value builtin_softmax(SymbolicEvaluator& eval, const BuiltinCall& call) {
+  TensorBuilder& tensors = eval.tensors;
+  auto a = read(eval, call, {"x", "over"}, 1);
   if (!a) return poison();
-  std::optional<TensorValue> given = as_tensor((*a)[0]->value, (*a)[0]->span);
+  std::optional<TensorValue> given = tensors.as_tensor((*a)[0]->value, (*a)[0]->span);
   if (!given) return poison();
-  TensorValue x = to_float(*given, call.span);
+  TensorValue x = tensors.to_float(*given, call.span);
   std::vector<int> indices;
-  if (!read_over(call, (*a)[1], x, (*a)[0]->span, indices)) return poison();
-  TensorValue largest = unary(Op::stop_gradient, reduce(Op::reduce_max, x, indices, call.span), call.span);
-  TensorValue shifted = binary(Op::sub, x, back(largest, indices, x, call.span), call.span);
-  TensorValue e = unary(Op::exp, shifted, call.span);
-  TensorValue sum = reduce(Op::reduce_sum, e, indices, call.span);
-  if (call.name == "softmax") return Value::of(binary(Op::div, e, back(sum, indices, x, call.span), call.span));
-  return Value::of(binary(Op::sub, shifted, back(unary(Op::log, sum, call.span), indices, x, call.span), call.span));
+  if (!read_over(eval, call, (*a)[1], x, (*a)[0]->span, indices)) return poison();
+  TensorValue largest = tensors.unary(Op::stop_gradient, tensors.reduce(Op::reduce_max, x, indices, call.span), call.span);
+  TensorValue shifted = tensors.binary(Op::sub, x, tensors.back(largest, indices, x, call.span), call.span);
+  TensorValue e = tensors.unary(Op::exp, shifted, call.span);
+  TensorValue sum = tensors.reduce(Op::reduce_sum, e, indices, call.span);
+  if (call.name == "softmax") return Value::of(tensors.binary(Op::div, e, tensors.back(sum, indices, x, call.span), call.span));
+  return Value::of(tensors.binary(Op::sub, shifted, tensors.back(tensors.unary(Op::log, sum, call.span), indices, x, call.span), call.span));
 }
 
 // Mean and variance (the mean of the squared distances).
-Value Lowering::builtin_moments(const BuiltinCall& call) {
-  auto a = read(call, {"x", "over"}, 1);
+Value builtin_moments(SymbolicEvaluator& eval, const BuiltinCall& call) {
+  TensorBuilder& tensors = eval.tensors;
+  auto a = read(eval, call, {"x", "over"}, 1);
   if (!a) return poison();
-  std::optional<TensorValue> given = as_tensor((*a)[0]->value, (*a)[0]->span);
+  std::optional<TensorValue> given = tensors.as_tensor((*a)[0]->value, (*a)[0]->span);
   if (!given) return poison();
-  TensorValue x = to_float(*given, call.span);
+  TensorValue x = tensors.to_float(*given, call.span);
   std::vector<int> indices;
-  if (!read_over(call, (*a)[1], x, (*a)[0]->span, indices)) return poison();
-  TensorValue centre = mean(x, indices, call.span);
-  TensorValue distance = binary(Op::sub, x, back(centre, indices, x, call.span), call.span);
-  TensorValue variance = mean(binary(Op::mul, distance, distance, call.span), indices, call.span);
+  if (!read_over(eval, call, (*a)[1], x, (*a)[0]->span, indices)) return poison();
+  TensorValue centre = tensors.mean(x, indices, call.span);
+  TensorValue distance = tensors.binary(Op::sub, x, tensors.back(centre, indices, x, call.span), call.span);
+  TensorValue variance = tensors.mean(tensors.binary(Op::mul, distance, distance, call.span), indices, call.span);
   return Value::of_items(ValueKind::tuple, {Value::of(centre), Value::of(variance)});
 }
 
-Value Lowering::builtin_fill(const BuiltinCall& call) {
-  auto a = read(call, {"dimensions"}, 1);
+Value builtin_fill(SymbolicEvaluator& eval, const BuiltinCall& call) {
+  EvaluationContext& ctx = eval.ctx;
+  TensorBuilder& tensors = eval.tensors;
+  auto a = read(eval, call, {"dimensions"}, 1);
   if (!a) return poison();
   const Value& v = (*a)[0]->value;
   if (!v.is(ValueKind::array)) {
-    error(Code::E0206, (*a)[0]->span, fmt::format("`{}` needs dimensions", call.name))
+    ctx.error(Code::E0206, (*a)[0]->span, fmt::format("`{}` needs dimensions", call.name))
         .help.push_back(fmt::format("write `{}([4, 10]{})`", call.name, call.name == "classes" ? ", of: 3" : ""));
     return poison();
   }
@@ -452,61 +386,66 @@ Value Lowering::builtin_fill(const BuiltinCall& call) {
   const ast::Expr* written = (*a)[0]->expr;
   for (size_t i = 0; i < v.items.size(); ++i) {
     Span at = written && written->kind == ast::ExprKind::array ? written->operands[i]->span : (*a)[0]->span;
-    std::optional<DimSum> sum = size_sum(v.items[i], at, program_.sources->text(at));
+    std::optional<DimSum> sum = ctx.size_sum(v.items[i], at, ctx.program.sources->text(at));
     if (!sum) return poison();
-    dims.push_back(dims_.to_dim(*sum, {place(call.span), fmt::format("from {}", quote(place(call.span), "here"))}));
+    dims.push_back(ctx.dims.to_dim(*sum, {ctx.place(call.span), fmt::format("from {}", ctx.quote(ctx.place(call.span), "here"))}));
   }
-  if (!check_rows(dims, call.span)) return poison();
-  return Value::of(constant(call.name == "ones", DType::f32, dims, call.span));
+  if (!tensors.check_rows(dims, call.span)) return poison();
+  return Value::of(tensors.constant(call.name == "ones", DType::f32, dims, call.span));
 }
 
-Value Lowering::builtin_classes(const BuiltinCall& call) {
-  auto a = read(call, {"dimensions", "of"}, 2);
+Value builtin_classes(SymbolicEvaluator& eval, const BuiltinCall& call) {
+  EvaluationContext& ctx = eval.ctx;
+  TensorBuilder& tensors = eval.tensors;
+  auto a = read(eval, call, {"dimensions", "of"}, 2);
   if (!a) return poison();
   BuiltinCall fill{call.name, call.span, call.name_span, {*(*a)[0]}};
   fill.arguments[0].name.clear();
-  Value zeros = builtin_fill(fill);
-  std::optional<DimSum> count = size_sum((*a)[1]->value, (*a)[1]->span, program_.sources->text((*a)[1]->span));
+  Value zeros = builtin_fill(eval, fill);
+  std::optional<DimSum> count = ctx.size_sum((*a)[1]->value, (*a)[1]->span, ctx.program.sources->text((*a)[1]->span));
   if (!zeros.is(ValueKind::tensor) || !count) return poison();
-  TensorValue t = constant(0, DType::i32, zeros.tensor.dims, call.span);
+  TensorValue t = tensors.constant(0, DType::i32, zeros.tensor.dims, call.span);
   t.is_class = true;
-  t.classes = dims_.to_dim(*count, {place(call.span), fmt::format("from {}", quote(place(call.span), "here"))});
+  t.classes = ctx.dims.to_dim(*count, {ctx.place(call.span), fmt::format("from {}", ctx.quote(ctx.place(call.span), "here"))});
   return Value::of(t);
 }
 
-Value Lowering::builtin_shape(const BuiltinCall& call) {
-  auto a = read(call, {"x"}, 1);
+Value builtin_shape(SymbolicEvaluator& eval, const BuiltinCall& call) {
+  EvaluationContext& ctx = eval.ctx;
+  TensorBuilder& tensors = eval.tensors;
+  auto a = read(eval, call, {"x"}, 1);
   if (!a) return poison();
-  std::optional<TensorValue> x = as_tensor((*a)[0]->value, (*a)[0]->span);
+  std::optional<TensorValue> x = tensors.as_tensor((*a)[0]->value, (*a)[0]->span);
   if (!x) return poison();
   std::vector<Value> sizes;
   for (const Dim& d : x->dims) {
     Value v = Value::of_number(double(d.extent.size));
     v.is_size = true;
-    v.sum = dims_.to_sum(d);
+    v.sum = ctx.dims.to_sum(d);
     sizes.push_back(std::move(v));
   }
   return Value::of_items(ValueKind::array, std::move(sizes));
 }
 
-Value Lowering::builtin_stack(const BuiltinCall& call) {
-  auto a = read(call, {"count", "layer"}, 2);
+Value builtin_stack(SymbolicEvaluator& eval, const BuiltinCall& call) {
+  EvaluationContext& ctx = eval.ctx;
+  auto a = read(eval, call, {"count", "layer"}, 2);
   if (!a) return poison();
-  std::optional<int64_t> count = integer_of((*a)[0]->value);
+  std::optional<int64_t> count = ctx.integer_of((*a)[0]->value);
   if (!count || *count < 0 || *count > 10000) {
-    error(Code::E0304, (*a)[0]->span,
-          "the count of `stack` must be a whole number from 0 to 10000 that is known at compile time");
+    ctx.error(Code::E0304, (*a)[0]->span,
+              "the count of `stack` must be a whole number from 0 to 10000 that is known at compile time");
     return poison();
   }
   Value inner = (*a)[1]->value;
-  if (inner.is(ValueKind::callable) && inner.overloads[0]->is_layer()) inner = make_template(inner, {}, (*a)[1]->span);
+  if (inner.is(ValueKind::callable) && inner.overloads[0]->is_layer()) inner = eval.calls.make_template(inner, {}, (*a)[1]->span);
   if (!inner.is(ValueKind::layer) || inner.layer->is_instance) {
-    std::string name = quote((*a)[1]->span, "this");
+    std::string name = ctx.quote((*a)[1]->span, "this");
     if (inner.is(ValueKind::layer))
-      error(Code::E0207, (*a)[1]->span, fmt::format("`stack` makes instances of its own, and {} is one already", name))
+      ctx.error(Code::E0207, (*a)[1]->span, fmt::format("`stack` makes instances of its own, and {} is one already", name))
           .help.push_back("write the layer with its sizes instead: `stack(2, Dense(64))`");
     else
-      error(Code::E0207, (*a)[1]->span, fmt::format("`stack` needs a layer, and {} is none", name));
+      ctx.error(Code::E0207, (*a)[1]->span, fmt::format("`stack` needs a layer, and {} is none", name));
     return poison();
   }
   auto layer = std::make_shared<LayerTemplate>();
@@ -519,22 +458,23 @@ Value Lowering::builtin_stack(const BuiltinCall& call) {
   return v;
 }
 
-Value Lowering::builtin_distribution(const BuiltinCall& call) {
+Value builtin_distribution(SymbolicEvaluator& eval, const BuiltinCall& call) {
+  EvaluationContext& ctx = eval.ctx;
   bool is_uniform = call.name == "uniform", is_orthogonal = call.name == "orthogonal";
-  auto a = is_uniform      ? read(call, {"bound", "high"}, 1)
-           : is_orthogonal ? read(call, {"gain"}, 0)
-                           : read(call, {"deviation", "mean"}, 1);
+  auto a = is_uniform      ? read(eval, call, {"bound", "high"}, 1)
+           : is_orthogonal ? read(eval, call, {"gain"}, 0)
+                           : read(eval, call, {"deviation", "mean"}, 1);
   if (!a) return poison();
   double numbers[2] = {is_orthogonal ? 1.0 : 0.0, 0};
   for (size_t i = 0; i < a->size(); ++i) {
     if (!(*a)[i]) continue;
-    std::optional<double> x = number_of((*a)[i]->value);
+    std::optional<double> x = ctx.number_of((*a)[i]->value);
     if (!x) {
-      error(Code::E0212, (*a)[i]->span, fmt::format("`{}` needs numbers that are known at compile time", call.name));
+      ctx.error(Code::E0212, (*a)[i]->span, fmt::format("`{}` needs numbers that are known at compile time", call.name));
       return poison();
     }
     if (!std::isfinite(*x)) {
-      error(Code::E0304, (*a)[i]->span, fmt::format("`{}` needs finite numbers, found {}", call.name, *x));
+      ctx.error(Code::E0304, (*a)[i]->span, fmt::format("`{}` needs finite numbers, found {}", call.name, *x));
       return poison();
     }
     numbers[i] = *x;
@@ -543,22 +483,77 @@ Value Lowering::builtin_distribution(const BuiltinCall& call) {
   if (is_uniform) {
     double low = (*a)[1] ? numbers[0] : -numbers[0], high = (*a)[1] ? numbers[1] : numbers[0];
     if (low > high) {
-      error(Code::E0304, (*a)[0]->span, fmt::format("`uniform` from {} to {} is empty", low, high))
+      ctx.error(Code::E0304, (*a)[0]->span, fmt::format("`uniform` from {} to {} is empty", low, high))
           .help.push_back("write `uniform(0.1)` for -0.1 to 0.1, or `uniform(low, high)`");
       return poison();
     }
     return Value::of_distribution({Initializer::Kind::uniform, low, high});
   }
   if (numbers[0] < 0) {
-    error(Code::E0304, (*a)[0]->span, "a standard deviation cannot be negative");
+    ctx.error(Code::E0304, (*a)[0]->span, "a standard deviation cannot be negative");
     return poison();
   }
   return Value::of_distribution(
       {call.name == "normal" ? Initializer::Kind::normal : Initializer::Kind::truncated_normal, numbers[1], numbers[0]});
 }
 
-Value Lowering::builtin_later(const BuiltinCall& call) {
-  return not_in_this_version(call.name_span, fmt::format("`{}` is", call.name));
+Value builtin_later(SymbolicEvaluator& eval, const BuiltinCall& call) {
+  EvaluationContext& ctx = eval.ctx;
+  return ctx.not_in_this_version(call.name_span, fmt::format("`{}` is", call.name));
 }
+
+Value builtin_gradient(SymbolicEvaluator& eval, const BuiltinCall& call) {
+  if (eval.ctx.test) return eval.ctx.test->gradient(call);
+  eval.ctx.error(Code::E0208, call.span, "`gradient` stands in tests only").help.push_back("training differentiates by itself");
+  return poison();
+}
+
+}  // namespace
+
+const std::unordered_map<std::string_view, Builtin>& builtins() {
+  static const std::unordered_map<std::string_view, Builtin> table = [] {
+    std::unordered_map<std::string_view, Builtin> t;
+    for (const char* n : {"exp", "expm1", "log", "log1p", "sqrt", "abs", "sign", "floor", "ceil", "round", "sin", "cos", "tanh",
+                          "sigmoid", "erf"})
+      t[n] = builtin_unary;
+    for (const char* n : {"maximum", "minimum", "pow"}) t[n] = builtin_pairwise;
+    for (const char* n : {"sum", "mean", "max", "min", "logsumexp", "argmax"}) t[n] = builtin_reduce;
+    for (const char* n : {"softmax", "log_softmax"}) t[n] = builtin_softmax;
+    for (const char* n : {"f32", "f64", "i32", "i64", "bool"}) t[n] = builtin_cast;
+    for (const char* n : {"zeros", "ones"}) t[n] = builtin_fill;
+    for (const char* n : {"normal", "uniform", "truncated_normal", "orthogonal"}) t[n] = builtin_distribution;
+    for (const char* n :
+         {"Conv2d", "Conv1d", "BatchNorm1d", "BatchNorm2d", "Dropout", "maxpool2d", "avgpool2d", "global_avgpool2d",
+          "normal_like", "uniform_like", "bernoulli_like", "Lstm", "Gru", "Rnn", "GroupNorm", "InstanceNorm2d", "dropout"})
+      t[n] = builtin_later;
+    t["where"] = builtin_where;
+    t["index"] = builtin_index;
+    t["spread"] = builtin_spread;
+    t["stop_gradient"] = builtin_stop_gradient;
+    t["moments"] = builtin_moments;
+    t["classes"] = builtin_classes;
+    t["shape"] = builtin_shape;
+    t["stack"] = builtin_stack;
+    t["gradient"] = builtin_gradient;
+    return t;
+  }();
+  return table;
+}
+
+bool is_builtin_name(std::string_view name) { return std::binary_search(builtin_names().begin(), builtin_names().end(), name); }
+
+const std::vector<std::string_view>& builtin_names() {
+  static const std::vector<std::string_view> names = [] {
+    std::vector<std::string_view> sorted;
+    for (const auto& [name, f] : builtins()) sorted.push_back(name);
+    std::sort(sorted.begin(), sorted.end());
+    return sorted;
+  }();
+  return names;
+}
+
+bool gives_distribution(std::string_view builtin) { return builtins().at(builtin) == &builtin_distribution; }
+
+bool comes_later(std::string_view builtin) { return builtins().at(builtin) == &builtin_later; }
 
 }  // namespace nnc

@@ -3,12 +3,17 @@
 // other's dimensions. But the product is never made: every factor's dimensions are known by their places in the whole product,
 // factors are folded from the left, and a dimension is summed away as soon as no later factor has it. Single numbers multiply
 // the sum.
+#include "frontend/contraction.h"
+
 #include <algorithm>
 #include <numeric>
 
-#include "frontend/lowering.h"
+#include "frontend/builtins.h"
+#include "frontend/evaluator.h"
 
 namespace nnc {
+
+namespace {
 
 /// A factor or a product in the tree of a product.
 struct ProductPart {
@@ -21,8 +26,6 @@ struct ProductPart {
   std::vector<int> from_left{}, from_right{};  ///< of a product: where the dimensions of `left` and `right` stand in it
   std::vector<int> places{};  ///< of each dimension in the whole product; empty where nothing multiplies it into that
 };
-
-namespace {
 
 void flatten_product(const ast::Expr& e, std::vector<ProductPart>& parts) {
   ProductPart part{&e};
@@ -45,25 +48,81 @@ bool has_dim(const Dims& dims, uint32_t id) {
   return std::any_of(dims.begin(), dims.end(), [&](const Dim& d) { return d.id == id; });
 }
 
+std::optional<TensorValue> contract(SymbolicEvaluator& eval, const std::vector<ProductPart>& parts, const std::vector<bool>& is_summed,
+                                    Span span) {
+  EvaluationContext& ctx = eval.ctx;
+  TensorBuilder& tensors = eval.tensors;
+  const TensorValue& whole = parts.back().type;
+  std::vector<const ProductPart*> factors;
+  for (const ProductPart& part : parts)
+    if (!part.is_product && !part.places.empty()) factors.push_back(&part);
+  auto labels = [](const Dims& dims, const std::vector<int>& places) {
+    std::vector<int> result(dims.size());
+    for (size_t i = 0; i < dims.size(); ++i) result[size_t(axis_of(dims, int(i)))] = places[i];
+    return result;
+  };
+  auto among = [](const std::vector<int>& places, const std::vector<int>& all) {
+    std::vector<int> result;
+    for (int p : places) result.push_back(int(std::find(all.begin(), all.end(), p) - all.begin()));
+    return result;
+  };
+  TensorValue result = tensors.cast(factors[0]->type, whole.dtype, span);
+  std::vector<int> places = factors[0]->places;
+  for (size_t i = 1; i < factors.size(); ++i) {
+    TensorValue next = tensors.cast(factors[i]->type, whole.dtype, span);
+    auto stays = [&](int place) {
+      return !is_summed[size_t(place)] || std::any_of(factors.begin() + int64_t(i) + 1, factors.end(), [&](const ProductPart* f) {
+        return std::find(f->places.begin(), f->places.end(), place) != f->places.end();
+      });
+    };
+    std::vector<int> all = places, kept;
+    for (int p : factors[i]->places)
+      if (std::find(all.begin(), all.end(), p) == all.end()) all.push_back(p);
+    std::copy_if(all.begin(), all.end(), std::back_inserter(kept), stays);
+    bool sums = kept.size() < all.size();
+    bool nested = !sums && (all.size() == places.size() || all.size() == factors[i]->places.size());
+    if (i + 1 == factors.size()) std::sort(kept.begin(), kept.end());  // the order of the whole product
+    Dims dims;
+    for (int p : kept) dims.push_back(whole.dims[size_t(p)]);
+    if (!tensors.check_rows(dims, span)) return std::nullopt;
+    if (nested) {  // an ordinary product of aligned operands
+      NodeId x = places.empty() ? result.node : tensors.expand(result, among(places, kept), dims, span);
+      result.node = ctx.builder(span).mul(x, tensors.expand(next, among(factors[i]->places, kept), dims, span));
+    } else {
+      result.node = ctx.builder(span).contract(result.node, next.node, labels(result.dims, places),
+                                               labels(next.dims, factors[i]->places), labels(dims, kept));
+    }
+    result.dims = std::move(dims);
+    places = std::move(kept);
+  }
+  result.dtype = whole.dtype;
+  result.is_class = false;
+  result.free = false;
+  result.span = ctx.place(span);
+  return result;
+}
+
 }  // namespace
 
-Value Lowering::sum_of_product(const ast::Expr& e, Span name_span) {
+Value sum_of_product(SymbolicEvaluator& eval, const ast::Expr& e, Span name_span) {
+  EvaluationContext& ctx = eval.ctx;
+  TensorBuilder& tensors = eval.tensors;
   std::vector<ProductPart> parts;
   flatten_product(*e.arguments[0].value, parts);
   bool is_poisoned = false;
   for (ProductPart& part : parts)
     if (!part.is_product) {
-      part.value = evaluate(*part.e);
+      part.value = eval.evaluate(*part.e);
       is_poisoned = is_poisoned || is_poison(part.value);
     }
   const ast::Argument& named = e.arguments[1];
-  CallArgument over{"over", named.name->span, evaluate(*named.value), named.value.get(), named.value->span};
+  CallArgument over{"over", named.name->span, eval.evaluate(*named.value), named.value.get(), named.value->span};
   if (is_poisoned || is_poison(over.value)) return poison();
 
   bool is_contraction = false;
   for (const Value& v : over.value.is(ValueKind::tuple) ? over.value.items : std::vector<Value>{over.value}) {
     if (!v.is(ValueKind::number) || !v.is_size) continue;
-    Dim d = dims_.to_dim(v.sum);
+    Dim d = ctx.dims.to_dim(v.sum);
     auto stands = std::count_if(parts.begin(), parts.end(), [&](const ProductPart& p) {
       return !p.is_product && p.value.is(ValueKind::tensor) && has_dim(p.value.tensor.dims, d.id);
     });
@@ -77,7 +136,7 @@ Value Lowering::sum_of_product(const ast::Expr& e, Span name_span) {
     if (!is_uniform) break;
     if (!part.is_product) {
       if (part.value.is(ValueKind::array)) {
-        std::optional<TensorValue> t = as_tensor(part.value, part.e->span);
+        std::optional<TensorValue> t = tensors.as_tensor(part.value, part.e->span);
         is_uniform = t.has_value();
         if (!t) break;
         part.value = Value::of(*t);
@@ -88,7 +147,7 @@ Value Lowering::sum_of_product(const ast::Expr& e, Span name_span) {
     }
     const ProductPart &a = parts[part.left], &b = parts[part.right];
     if (is_single(a) && is_single(b)) {
-      part.value = combine(ast::BinaryOp::multiply, a.value, b.value, part.e->span, a.e->span, b.e->span);
+      part.value = eval.operators.combine(ast::BinaryOp::multiply, a.value, b.value, part.e->span, a.e->span, b.e->span);
       is_uniform = !is_poison(part.value);
       part.is_product = !is_uniform;
       if (part.value.is(ValueKind::tensor)) part.type = part.value.tensor;
@@ -110,13 +169,13 @@ Value Lowering::sum_of_product(const ast::Expr& e, Span name_span) {
       part.value = poison();
       if (is_poison(a.value) || is_poison(b.value)) continue;  // errors of other parts are reported too
       bool numbers = a.value.is(ValueKind::number) && b.value.is(ValueKind::number);
-      part.value = numbers ? combine(ast::BinaryOp::multiply, a.value, b.value, part.e->span, a.e->span, b.e->span)
-                           : combine_tensors(ast::BinaryOp::multiply, a.value, b.value, part.e->span, a.e->span, b.e->span,
-                                             is_contraction);
+      part.value = numbers ? eval.operators.combine(ast::BinaryOp::multiply, a.value, b.value, part.e->span, a.e->span, b.e->span)
+                           : eval.operators.combine_tensors(ast::BinaryOp::multiply, a.value, b.value, part.e->span, a.e->span, b.e->span,
+                                                            is_contraction);
     }
     if (is_poison(parts.back().value)) return poison();
     call.arguments[0].value = std::move(parts.back().value);
-    return builtin_reduce(call);
+    return builtins().at("sum")(eval, call);
   }
 
   for (ProductPart& part : parts) {
@@ -124,18 +183,18 @@ Value Lowering::sum_of_product(const ast::Expr& e, Span name_span) {
     const ProductPart &a = parts[part.left], &b = parts[part.right];
     part.is_bad = a.is_bad || b.is_bad;
     if (part.is_bad) continue;
-    std::optional<Alignment> found = find_alignment(a.type, b.type, "`*`", part.e->span, a.e->span, b.e->span, true);
+    std::optional<Alignment> found = tensors.find_alignment(a.type, b.type, "`*`", part.e->span, a.e->span, b.e->span, true);
     part.is_bad = !found;
     if (part.is_bad) continue;
     part.from_left = std::move(found->from_a);
     part.from_right = std::move(found->from_b);
     part.type.dims = std::move(found->dims);
     part.type.free = (is_single(a) || a.type.free) && (is_single(b) || b.type.free);
-    part.type.span = place(part.e->span);
+    part.type.span = ctx.place(part.e->span);
   }
   if (parts.back().is_bad) return poison();
   std::vector<int> indices;
-  if (!read_over(call, &over, parts.back().type, parts.back().e->span, indices)) return poison();
+  if (!read_over(eval, call, &over, parts.back().type, parts.back().e->span, indices)) return poison();
   std::vector<bool> is_summed(parts.back().type.dims.size(), false);
   for (int i : indices) is_summed[size_t(i)] = true;
 
@@ -150,72 +209,20 @@ Value Lowering::sum_of_product(const ast::Expr& e, Span name_span) {
     for (size_t factor : {part->right, part->left})
       if (is_single(parts[factor])) numbers.push_back(&parts[factor]);
   }
-  std::optional<TensorValue> sum = contract(parts, is_summed, e.span);
+  std::optional<TensorValue> sum = contract(eval, parts, is_summed, e.span);
   if (!sum) return poison();
   if (numbers.empty()) return Value::of(*sum);
   std::reverse(numbers.begin(), numbers.end());
   Value scale;
   Span scale_span;
   for (const ProductPart* n : numbers) {
-    Value v = n->value.is(ValueKind::tensor) ? Value::of(cast(n->type, dtype, n->e->span)) : n->value;
-    scale = scale_span.valid() ? combine(ast::BinaryOp::multiply, scale, v, e.span, scale_span, n->e->span) : v;
+    Value v = n->value.is(ValueKind::tensor) ? Value::of(tensors.cast(n->type, dtype, n->e->span)) : n->value;
+    scale = scale_span.valid() ? eval.operators.combine(ast::BinaryOp::multiply, scale, v, e.span, scale_span, n->e->span) : v;
     scale_span = scale_span.valid() ? join(scale_span, n->e->span) : n->e->span;
     if (is_poison(scale)) return poison();
   }
-  Value result = combine(ast::BinaryOp::multiply, Value::of(*sum), scale, e.span, e.span, scale_span);
-  if (result.is(ValueKind::tensor)) result.tensor.span = place(e.span);
-  return result;
-}
-
-std::optional<TensorValue> Lowering::contract(const std::vector<ProductPart>& parts, const std::vector<bool>& is_summed,
-                                              Span span) {
-  const TensorValue& whole = parts.back().type;
-  std::vector<const ProductPart*> factors;
-  for (const ProductPart& part : parts)
-    if (!part.is_product && !part.places.empty()) factors.push_back(&part);
-  auto labels = [](const Dims& dims, const std::vector<int>& places) {
-    std::vector<int> result(dims.size());
-    for (size_t i = 0; i < dims.size(); ++i) result[size_t(axis_of(dims, int(i)))] = places[i];
-    return result;
-  };
-  auto among = [](const std::vector<int>& places, const std::vector<int>& all) {
-    std::vector<int> result;
-    for (int p : places) result.push_back(int(std::find(all.begin(), all.end(), p) - all.begin()));
-    return result;
-  };
-  TensorValue result = cast(factors[0]->type, whole.dtype, span);
-  std::vector<int> places = factors[0]->places;
-  for (size_t i = 1; i < factors.size(); ++i) {
-    TensorValue next = cast(factors[i]->type, whole.dtype, span);
-    auto stays = [&](int place) {
-      return !is_summed[size_t(place)] || std::any_of(factors.begin() + int64_t(i) + 1, factors.end(), [&](const ProductPart* f) {
-        return std::find(f->places.begin(), f->places.end(), place) != f->places.end();
-      });
-    };
-    std::vector<int> all = places, kept;
-    for (int p : factors[i]->places)
-      if (std::find(all.begin(), all.end(), p) == all.end()) all.push_back(p);
-    std::copy_if(all.begin(), all.end(), std::back_inserter(kept), stays);
-    bool sums = kept.size() < all.size();
-    bool nested = !sums && (all.size() == places.size() || all.size() == factors[i]->places.size());
-    if (i + 1 == factors.size()) std::sort(kept.begin(), kept.end());  // the order of the whole product
-    Dims dims;
-    for (int p : kept) dims.push_back(whole.dims[size_t(p)]);
-    if (!check_rows(dims, span)) return std::nullopt;
-    if (nested) {  // an ordinary product of aligned operands
-      NodeId x = places.empty() ? result.node : expand(result, among(places, kept), dims, span);
-      result.node = builder(span).mul(x, expand(next, among(factors[i]->places, kept), dims, span));
-    } else {
-      result.node = builder(span).contract(result.node, next.node, labels(result.dims, places),
-                                           labels(next.dims, factors[i]->places), labels(dims, kept));
-    }
-    result.dims = std::move(dims);
-    places = std::move(kept);
-  }
-  result.dtype = whole.dtype;
-  result.is_class = false;
-  result.free = false;
-  result.span = place(span);
+  Value result = eval.operators.combine(ast::BinaryOp::multiply, Value::of(*sum), scale, e.span, e.span, scale_span);
+  if (result.is(ValueKind::tensor)) result.tensor.span = ctx.place(e.span);
   return result;
 }
 

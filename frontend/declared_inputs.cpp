@@ -2,13 +2,13 @@
 // `model Mlp(image[B, 784]: u8)`. The sizes there are evaluated as everywhere, in a frame that knows what a call would bind:
 // static arguments, the sizes given on the command line, those of inputs that were described, and `B`, the rows of a batch. What
 // is open even then is asked for.
+#include "frontend/declared_inputs.h"
+
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>
 #include <set>
-
-#include "frontend/lowering.h"
 
 namespace nnc {
 
@@ -55,13 +55,13 @@ std::string description(const ast::Parameter& p) {
 
 }  // namespace
 
-void Lowering::report_missing_size(const Definition& d, const ast::Parameter& p) {
-  error(Code::E0202, p.span, fmt::format("`{}` needs `{}`", d.name(), p.name.text))
+void report_missing_size(EvaluationContext& ctx, const Definition& d, const ast::Parameter& p) {
+  ctx.error(Code::E0202, p.span, fmt::format("`{}` needs `{}`", d.name(), p.name.text))
       .help.push_back(fmt::format("add `--dim {}=64`", p.name.text));
 }
 
 // A size given for a name that is no size of the definition would change nothing.
-bool Lowering::check_given_sizes(const Definition& d, const std::map<std::string, int64_t>& dims) {
+bool check_given_sizes(EvaluationContext& ctx, const Definition& d, const std::map<std::string, int64_t>& dims) {
   std::vector<const ast::Expr*> in_head;
   std::vector<std::string> names;
   auto add = [&](const std::string& name) {
@@ -75,29 +75,29 @@ bool Lowering::check_given_sizes(const Definition& d, const std::map<std::string
     if (p.type && p.type->size) collect_names(*p.type->size, in_head);
   }
   for (const ast::Expr* e : in_head)
-    if (!program_.find(*d.file, e->text)) add(e->text);
+    if (!ctx.program.find(*d.file, e->text)) add(e->text);
   bool is_good = true;
   for (const auto& [name, size] : dims) {
     if (std::find(names.begin(), names.end(), name) != names.end()) continue;
     is_good = false;
-    if (const Global* g = program_.find(*program_.main, name); g && g->dim) {
-      Diagnostic& e = error(Code::E0204, g->span, fmt::format("`--dim {}={}`: `{}` is a dim of the file", name, size, name));
-      if (std::vector<const Global*> meant = program_.settable_dims(name); meant.size() == 1 && meant[0]->dim == g->dim)
+    if (const Global* g = ctx.program.find(*ctx.program.main, name); g && g->dim) {
+      Diagnostic& e = ctx.error(Code::E0204, g->span, fmt::format("`--dim {}={}`: `{}` is a dim of the file", name, size, name));
+      if (std::vector<const Global*> meant = ctx.program.settable_dims(name); meant.size() == 1 && meant[0]->dim == g->dim)
         e.help.push_back(fmt::format("`--set {}={}` changes it", name, size));
       continue;
     }
     std::string similar = nearest(name, names);
-    error(Code::E0204, d.ast->head_span,
-          fmt::format("`{}` has no size `{}`{}", d.name(), name,
-                      similar.empty() ? "" : fmt::format("; a similar one is `{}`", similar)))
+    ctx.error(Code::E0204, d.ast->head_span,
+              fmt::format("`{}` has no size `{}`{}", d.name(), name,
+                          similar.empty() ? "" : fmt::format("; a similar one is `{}`", similar)))
         .help.push_back(names.empty() ? "all its sizes are known" : fmt::format("its sizes are {}", fmt::join(names, ", ")));
   }
   return is_good;
 }
 
 // A size given by hand and the same size of an input must be one.
-bool Lowering::check_sizes_agree(const Definition& d, const std::vector<ArgumentSpec>& inputs,
-                                 const std::map<std::string, int64_t>& dims) {
+bool check_sizes_agree(EvaluationContext& ctx, const Definition& d, const std::vector<ArgumentSpec>& inputs,
+                       const std::map<std::string, int64_t>& dims) {
   bool is_good = true;
   std::set<std::string> reported;
   for (const ast::Parameter& p : d.ast->arguments) {
@@ -112,9 +112,9 @@ bool Lowering::check_sizes_agree(const Definition& d, const std::vector<Argument
       if (actual == Extent{given->second, false} || !reported.insert(given->first).second) continue;
       is_good = false;
       std::string option = fmt::format("--dim {}={}", given->first, given->second);
-      Diagnostic& e = error(Code::E0102, entries[i]->span,
-                            fmt::format("dimension `{}` has two sizes: {} by `{}`, {} in `{}`", given->first, given->second,
-                                        option, actual.rows ? "the rows of a batch" : std::to_string(actual.size), a->name));
+      Diagnostic& e = ctx.error(Code::E0102, entries[i]->span,
+                                fmt::format("dimension `{}` has two sizes: {} by `{}`, {} in `{}`", given->first, given->second,
+                                            option, actual.rows ? "the rows of a batch" : std::to_string(actual.size), a->name));
       e.help.push_back(fmt::format("leave `{}` out: `{}` gives this size", option, a->name));
     }
   }
@@ -122,7 +122,7 @@ bool Lowering::check_sizes_agree(const Definition& d, const std::vector<Argument
 }
 
 // Of several definitions of one name, described inputs decide, as arguments do at a call.
-const Definition* Lowering::choose_declared(const Global& g, const std::vector<ArgumentSpec>& described) {
+const Definition* choose_declared(EvaluationContext& ctx, const Global& g, const std::vector<ArgumentSpec>& described) {
   std::vector<const Definition*> possible;
   for (const Definition* d : g.definitions)
     if (std::all_of(d->ast->arguments.begin(), d->ast->arguments.end(), [&](const ast::Parameter& p) {
@@ -137,35 +137,37 @@ const Definition* Lowering::choose_declared(const Global& g, const std::vector<A
   for (const ast::Parameter& p : first.ast->arguments)
     if (!is_plain(p) && !find_input(described, p.name.text)) inputs.push_back(description(p));
   Diagnostic& e =
-      error(Code::E0202, first.ast->head_span,
-            fmt::format("`{}` is defined {} times, and its inputs decide which is meant", first.name(), possible.size()));
+      ctx.error(Code::E0202, first.ast->head_span,
+                fmt::format("`{}` is defined {} times, and its inputs decide which is meant", first.name(), possible.size()));
   e.labels.push_back({possible[1]->ast->head_span, "the other"});
   e.help.push_back(fmt::format("describe them: `{}`", fmt::join(inputs, " ")));
   return nullptr;
 }
 
-std::optional<std::vector<ArgumentSpec>> Lowering::declared_inputs(const Definition& d, std::vector<ArgumentSpec> described,
-                                                                   const std::map<std::string, int64_t>& dims) {
-  size_t errors_before = diagnostics_->items().size();
+std::optional<std::vector<ArgumentSpec>> declared_inputs(SymbolicEvaluator& eval, const Definition& d, std::vector<ArgumentSpec> described,
+                                                         const std::map<std::string, int64_t>& dims) {
+  EvaluationContext& ctx = eval.ctx;
+  TensorBuilder& tensors = eval.tensors;
+  size_t errors_before = ctx.error_count();
   Frame head;
   head.file = d.file;
-  head.id = next_frame_++;
-  FrameScope scope(*this, head);
-  auto is_open = [&](const std::string& name) { return !find_local(name) && !program_.find(*d.file, name); };
+  head.id = ctx.next_frame();
+  FrameScope scope(ctx, head);
+  auto is_open = [&](const std::string& name) { return !ctx.frame->find(name) && !ctx.program.find(*d.file, name); };
   auto bind_size = [&](const std::string& name, Extent extent, Span span) {
     Value v = Value::of_size(extent.size);
-    if (extent.rows) v.sum = multiply(number_sum(extent.size), atom_sum(rows_));
-    bind(name, std::move(v), span, Local::Kind::dimension);
+    if (extent.rows) v.sum = multiply(number_sum(extent.size), atom_sum(ctx.rows));
+    ctx.frame->bind(name, std::move(v), span, Local::Kind::dimension);
   };
   auto bind_argument = [&](const ast::Parameter& p) {  // one that a number stands for
     auto given = dims.find(p.name.text);
     if (given != dims.end()) {
       bind_size(p.name.text, {given->second, false}, p.span);
     } else if (p.default_value) {
-      bind(p.name.text, evaluate(*p.default_value), p.name.span);
+      ctx.frame->bind(p.name.text, eval.evaluate(*p.default_value), p.name.span);
     } else {
-      report_missing_size(d, p);
-      bind(p.name.text, poison(), p.name.span);
+      report_missing_size(ctx, d, p);
+      ctx.frame->bind(p.name.text, poison(), p.name.span);
     }
   };
   for (const ast::Parameter& p : d.ast->static_arguments) bind_argument(p);
@@ -182,7 +184,7 @@ std::optional<std::vector<ArgumentSpec>> Lowering::declared_inputs(const Definit
           at && entries[i]->kind == ast::ExprKind::name && is_open(entries[i]->text))
         bind_size(entries[i]->text, a->type.shape[*at], entries[i]->span);
   }
-  if (is_open("B")) bind_dimension("B", rows_, d.ast->head_span);
+  if (is_open("B")) eval.bind_dimension("B", ctx.rows, d.ast->head_span);
 
   std::vector<ArgumentSpec> inputs = described;
   for (const ast::Parameter& p : d.ast->arguments) {
@@ -194,11 +196,11 @@ std::optional<std::vector<ArgumentSpec>> Lowering::declared_inputs(const Definit
       collect_names(e, names);
       for (const ast::Expr* n : names) {
         if (!is_open(n->text)) continue;
-        error(Code::E0202, n->span, fmt::format("`{}` needs `{}`, {} `{}`", d.name(), n->text, what, p.name.text))
+        ctx.error(Code::E0202, n->span, fmt::format("`{}` needs `{}`, {} `{}`", d.name(), n->text, what, p.name.text))
             .help.push_back(fmt::format("add `--dim {}={}", n->text, help));
-        bind(n->text, poison(), n->span);
+        ctx.frame->bind(n->text, poison(), n->span);
       }
-      return evaluate_dim(e);
+      return eval.evaluate_dim(e);
     };
     ArgumentSpec spec;
     spec.name = p.name.text;
@@ -207,38 +209,29 @@ std::optional<std::vector<ArgumentSpec>> Lowering::declared_inputs(const Definit
       if (const ast::Expr* size = p.type->size.get(); size && size->kind != ast::ExprKind::underscore)
         if (std::optional<Dim> classes = size_of(*size, "the number of classes of", "10`")) spec.classes = classes->extent.size;
     } else if (p.type) {
-      spec.type.dtype = declared_type(*p.type).value_or(DType::f32);
+      spec.type.dtype = ctx.declared_type(*p.type).value_or(DType::f32);
     }
     Dims shape;
     if (p.dims)
       for (const ast::ExprPtr& e : p.dims->entries) {
         if (e->kind == ast::ExprKind::ellipsis || e->kind == ast::ExprKind::underscore) {
           bool is_one = e->kind == ast::ExprKind::underscore;
-          error(Code::E0202, e->span,
-                fmt::format("`{}` needs the size{} that `{}` stands for in `{}`", d.name(), is_one ? "" : "s",
-                            is_one ? "_" : "...", p.name.text))
+          ctx.error(Code::E0202, e->span,
+                    fmt::format("`{}` needs the size{} that `{}` stands for in `{}`", d.name(), is_one ? "" : "s",
+                                is_one ? "_" : "...", p.name.text))
               .help.push_back(fmt::format("describe the input: `{}`", description(p)));
           break;  // its description says the other sizes as well
         }
         if (std::optional<Dim> size = size_of(*e, "a size of", fmt::format("64`, or describe the input: `{}`", description(p))))
           shape.push_back(*size);
       }
-    check_rows(shape, p.span);
+    tensors.check_rows(shape, p.span);
     for (const Dim& dim : shape) spec.type.shape.push_back(dim.extent);
     spec.dimension_names.resize(shape.size());
     inputs.push_back(std::move(spec));
   }
-  if (diagnostics_->items().size() != errors_before) return std::nullopt;
+  if (ctx.error_count() != errors_before) return std::nullopt;
   return inputs;
-}
-
-std::optional<BuiltGraph> Lowering::build_declared(const std::string& name, const std::vector<ArgumentSpec>& described,
-                                                   const std::map<std::string, int64_t>& dims) {
-  const Global* g = find_evaluated(name);
-  const Definition* d = g ? choose_declared(*g, described) : nullptr;
-  if (!d || !check_given_sizes(*d, dims) || !check_sizes_agree(*d, described, dims)) return std::nullopt;
-  std::optional<std::vector<ArgumentSpec>> inputs = declared_inputs(*d, described, dims);
-  return inputs ? build_call(*d, *inputs, dims) : std::nullopt;
 }
 
 }  // namespace nnc

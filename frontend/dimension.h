@@ -48,7 +48,7 @@ struct Dim {
 };
 using Dims = std::vector<Dim>;
 
-/// All dimensions of one lowering. Ids are indices; 0 is "no name".
+/// All dimensions of one evaluation. Ids are indices; 0 is "no name".
 class DimTable {
  public:
   DimTable();

@@ -8,8 +8,8 @@
 #include <map>
 
 #include "frontend/argument_places.h"
-#include "frontend/syntax/ast_walk.h"
 #include "frontend/builtin_names.h"
+#include "frontend/syntax/ast_walk.h"
 
 namespace nnc {
 

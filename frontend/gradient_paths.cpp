@@ -2,6 +2,8 @@
 // parameters: one along all operands (E0203), one along those that carry a gradient (E0302). The path that is reported is the
 // shortest one. What does not reach the loss is one error for all parameters that meet on their ways to nowhere, or begin
 // at one place of the text: they are lost with one value.
+#include "frontend/gradient_paths.h"
+
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -9,7 +11,6 @@
 #include <map>
 #include <numeric>
 
-#include "frontend/lowering.h"
 #include "ir/gradient_flow.h"
 
 namespace nnc {
@@ -35,20 +36,19 @@ std::string_view blocking_name(Op op) {
   }
 }
 
-}  // namespace
-
-void Lowering::report_lost_parameters(const std::vector<bool>& reaches) {
-  if (program_.loses_values) return;  // which has been reported, and is why
+void report_lost_parameters(SymbolicEvaluator& eval, const std::vector<bool>& reaches) {
+  EvaluationContext& ctx = eval.ctx;
+  if (ctx.program.loses_values) return;  // which has been reported, and is why
   // The parts of the graph that lead to nowhere, each known by its first node. Data and constants join nothing.
-  std::vector<uint32_t> part(graph_.size());
+  std::vector<uint32_t> part(ctx.graph.size());
   std::iota(part.begin(), part.end(), 0);
   auto first_of = [&](uint32_t i) {
     while (part[i] != i) i = part[i] = part[part[i]];
     return i;
   };
-  for (uint32_t i = 0; i < graph_.size(); ++i)
-    for (NodeId o : graph_[NodeId{i}].operands) {
-      bool joins = graph_[o].op == Op::parameter || !graph_[o].operands.empty();
+  for (uint32_t i = 0; i < ctx.graph.size(); ++i)
+    for (NodeId o : ctx.graph[NodeId{i}].operands) {
+      bool joins = ctx.graph[o].op == Op::parameter || !ctx.graph[o].operands.empty();
       if (reaches[i] || reaches[o.value] || !joins) continue;
       uint32_t a = first_of(i), b = first_of(o.value);
       part[std::max(a, b)] = std::min(a, b);
@@ -56,8 +56,8 @@ void Lowering::report_lost_parameters(const std::vector<bool>& reaches) {
   // The rounds of a `repeat` and calls of one layer lose theirs at one place.
   std::map<uint32_t, size_t> group_of;  // by the first node of the part
   std::vector<std::vector<const ParameterSpec*>> groups;
-  for (const ParameterSpec& p : parameters_) {
-    uint32_t node = known_.at(p.persistent.name).node.value;
+  for (const ParameterSpec& p : eval.stored.parameters()) {
+    uint32_t node = eval.stored.node_of(p.persistent.name).value;
     if (p.persistent.kind != PersistentKind::parameter || reaches[node]) continue;
     auto [it, is_new] = group_of.try_emplace(first_of(node), groups.size());
     for (size_t i = 0; is_new && i < groups.size(); ++i)
@@ -72,7 +72,7 @@ void Lowering::report_lost_parameters(const std::vector<bool>& reaches) {
     if (others > 0)
       message = fmt::format("`{}` and {} other parameter{} never reach the loss, so they cannot train", p.name, others,
                             others == 1 ? "" : "s");
-    Diagnostic& d = error(Code::E0203, p.span, message);
+    Diagnostic& d = ctx.error(Code::E0203, p.span, message);
     constexpr size_t most = 7;
     if (others > 0) {
       std::vector<std::string> names;
@@ -86,26 +86,28 @@ void Lowering::report_lost_parameters(const std::vector<bool>& reaches) {
   }
 }
 
-void Lowering::check_gradient_paths(NodeId loss) {
-  std::vector<bool> reaches(graph_.size(), false), carries(graph_.size(), false);
-  std::vector<NodeId> toward(graph_.size());  // the next node on a way to the loss
+}  // namespace
+
+void check_gradient_paths(SymbolicEvaluator& eval, NodeId loss) {
+  EvaluationContext& ctx = eval.ctx;
+  std::vector<bool> reaches(ctx.graph.size(), false), carries(ctx.graph.size(), false);
+  std::vector<NodeId> toward(ctx.graph.size());  // the next node on a way to the loss
   reaches[loss.value] = carries[loss.value] = true;
   // Operands precede users, so one walk from the end sees every user before its operands.
   for (uint32_t i = loss.value + 1; i-- > 0;) {
-    const Node& n = graph_[NodeId{i}];
+    const Node& n = ctx.graph[NodeId{i}];
     if (!reaches[i]) continue;
     for (size_t k = 0; k < n.operands.size(); ++k) {
       uint32_t o = n.operands[k].value;
       if (!reaches[o]) toward[o] = NodeId{i};
       reaches[o] = true;
-      if (carries[i] && !blocks_gradient(graph_, NodeId{i}, int(k))) carries[o] = true;
+      if (carries[i] && !blocks_gradient(ctx.graph, NodeId{i}, int(k))) carries[o] = true;
     }
   }
-  report_lost_parameters(reaches);
-  for (const ParameterSpec& p : parameters_) {
+  report_lost_parameters(eval, reaches);
+  for (const ParameterSpec& p : eval.stored.parameters()) {
     if (p.persistent.kind != PersistentKind::parameter) continue;
-    const Known& known = known_.at(p.persistent.name);
-    NodeId node = known.node;
+    NodeId node = eval.stored.node_of(p.persistent.name);
     if (carries[node.value] || !reaches[node.value]) continue;
     // Walk toward the loss; the blocking operation is the last one without a gradient before the part of the way that has one.
     std::string path = p.persistent.name;
@@ -114,23 +116,23 @@ void Lowering::check_gradient_paths(NodeId loss) {
     while (at != loss) {
       NodeId next = toward[at.value];
       way.push_back(next);
-      const Node& n = graph_[next];
+      const Node& n = ctx.graph[next];
       for (size_t k = 0; k < n.operands.size(); ++k)
-        if (n.operands[k] == at && blocks_gradient(graph_, next, int(k)) && blocking == node) blocking = next;
+        if (n.operands[k] == at && blocks_gradient(ctx.graph, next, int(k)) && blocking == node) blocking = next;
       at = next;
     }
     for (NodeId n : way) {
       if (n == loss) break;
       if (n == blocking)
-        path += fmt::format(" -> {}", blocking_name(graph_[n].op));
-      else if (auto name = node_names_.find(n.value); name != node_names_.end())
+        path += fmt::format(" -> {}", blocking_name(ctx.graph[n].op));
+      else if (auto name = ctx.node_names.find(n.value); name != ctx.node_names.end())
         path += fmt::format(" -> {}", name->second);
     }
     path += " -> loss";
-    const Node& b = graph_[blocking];
+    const Node& b = ctx.graph[blocking];
     Diagnostic& d =
-        error(Code::E0302, b.span.valid() ? b.span : p.persistent.span,
-              fmt::format("`{}` has no gradient, so `{}` cannot train ({})", blocking_name(b.op), p.persistent.name, path));
+        ctx.error(Code::E0302, b.span.valid() ? b.span : p.persistent.span,
+                  fmt::format("`{}` has no gradient, so `{}` cannot train ({})", blocking_name(b.op), p.persistent.name, path));
     if (p.persistent.span.valid()) d.labels.push_back({p.persistent.span, fmt::format("`{}`", p.persistent.name)});
     d.help.push_back(fmt::format("let `{}` reach the loss in another way, or mark it `frozen`", p.persistent.name));
   }

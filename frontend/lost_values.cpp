@@ -8,8 +8,8 @@
 #include <variant>
 #include <vector>
 
-#include "frontend/syntax/ast_walk.h"
 #include "frontend/program.h"
+#include "frontend/syntax/ast_walk.h"
 
 namespace nnc {
 

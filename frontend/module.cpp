@@ -5,8 +5,12 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "frontend/data_blocks.h"
+#include "frontend/definition_builder.h"
 #include "frontend/frontend.h"
-#include "frontend/lowering.h"
+#include "frontend/test_builder.h"
+#include "frontend/train_builder.h"
+#include "frontend/trial.h"
 #include "frontend/update_rules.h"
 
 namespace nnc {
@@ -63,20 +67,20 @@ class ProgramModule : public Module {
   }
   std::optional<BuiltGraph> build_eval_graph(Diagnostics& diagnostics) const override {
     if (!has_train()) return std::nullopt;
-    return Lowering(program, diagnostics, {false}).build_train(spec);
+    return TrainBuilder(program, diagnostics, false).build(spec);
   }
   std::optional<BuiltGraph> build_predict_graph(Diagnostics& diagnostics) const override {
     if (!has_train()) return std::nullopt;
-    return Lowering(program, diagnostics, {false}).build_predict(spec);
+    return DefinitionBuilder(program, diagnostics).build_predict(spec);
   }
   std::optional<BuiltGraph> build_definition(const std::string& name, const std::vector<ArgumentSpec>& actual,
                                              const std::map<std::string, int64_t>& dims,
                                              Diagnostics& diagnostics) const override {
-    return Lowering(program, diagnostics, {false}).build_definition(name, actual, dims);
+    return DefinitionBuilder(program, diagnostics).build(name, actual, dims);
   }
   std::optional<BuiltGraph> build_declared(const std::string& name, const std::vector<ArgumentSpec>& described,
                                            const std::map<std::string, int64_t>& dims, Diagnostics& diagnostics) const override {
-    return Lowering(program, diagnostics, {false}).build_declared(name, described, dims);
+    return DefinitionBuilder(program, diagnostics).build_declared(name, described, dims);
   }
   std::vector<std::string> model_names() const override {
     std::vector<std::string> names;
@@ -92,7 +96,7 @@ class ProgramModule : public Module {
   }
   std::vector<Test> build_tests(Diagnostics& diagnostics) const override {
     std::vector<Test> tests;
-    for (const ast::Test* t : program.main->tests) tests.push_back(Lowering(program, diagnostics, {false}).build_test(*t));
+    for (const ast::Test* t : program.main->tests) tests.push_back(TestBuilder(program, diagnostics).build(*t));
     return tests;
   }
 };
@@ -117,14 +121,14 @@ std::unique_ptr<Module> load_module(SourceMap& sources, FileId file, const LoadO
   if (!check([&](Diagnostics& d) { check_overrides(program, d); })) return nullptr;
   check([&](Diagnostics& d) { check_names(program, d); });
   program.loses_values = !check([&](Diagnostics& d) { check_lost_values(program, d); });
-  check([&](Diagnostics& d) { Lowering(program, d, {true}).check_globals(); });
+  check([&](Diagnostics& d) { check_globals(program, d); });
   std::set<const Definition*> finished;
   if (module->has_train()) {
-    check([&](Diagnostics& d) { module->spec = Lowering(program, d, {true}).evaluate_train_spec(); });
+    check([&](Diagnostics& d) { module->spec = TrainBuilder(program, d, true).evaluate_spec(); });
     check([&](Diagnostics& d) {
-      Lowering lowering(program, d, {true});
-      module->train_graph = lowering.build_train(module->spec);
-      finished.insert(lowering.finished().begin(), lowering.finished().end());
+      TrainBuilder builder(program, d, true);
+      module->train_graph = builder.build(module->spec);
+      finished = builder.evaluator().calls.finished();
     });
     std::vector<ParameterSpec> none;
     check([&](Diagnostics& d) {
@@ -140,19 +144,15 @@ std::unique_ptr<Module> load_module(SourceMap& sources, FileId file, const LoadO
   }
   check([&](Diagnostics& d) {
     for (const ast::Test* t : program.main->tests) {
-      Lowering lowering(program, d, {false});
-      lowering.build_test(*t);
-      finished.insert(lowering.finished().begin(), lowering.finished().end());
+      TestBuilder test(program, d);
+      test.build(*t);
+      finished.insert(test.finished().begin(), test.finished().end());
     }
   });
   for (const Definition* d : program.main->definitions)
     if (d->ast->kind != ast::CallableKind::optimizer && !finished.count(d)) {
       bool too_large = false;
-      check([&](Diagnostics& found) {
-        Lowering lowering(program, found, {true});
-        lowering.try_definition(*d);
-        too_large = lowering.is_too_large();
-      });
+      check([&](Diagnostics& found) { too_large = !try_definition(program, *d, found); });
       if (too_large) break;  // each of the others may take as long before it is given up
     }
   if (diagnostics.has_errors()) {

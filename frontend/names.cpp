@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "base/check.h"
-#include "frontend/syntax/ast_walk.h"
 #include "frontend/builtin_names.h"
 #include "frontend/program.h"
+#include "frontend/syntax/ast_walk.h"
 
 namespace nnc {
 

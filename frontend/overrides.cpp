@@ -10,6 +10,7 @@
 #include <optional>
 #include <set>
 
+#include "base/check.h"
 #include "frontend/argument_places.h"
 #include "frontend/program.h"
 
@@ -184,6 +185,17 @@ void check_overrides(Program& program, Diagnostics& diagnostics) {
     d.place = "the command line";
     d.help.push_back("give one of them; it replaces the length that the file gives");
   }
+}
+
+Value override_value(const std::string& text) {
+  if (text == "true" || text == "false") return Value::of_bool(text == "true");
+  if (text == "all" || text == "none" || text == "same") return Value::of_text(ValueKind::symbol, text);
+  char* end = nullptr;
+  double number = std::strtod(text.c_str(), &end);
+  NNC_CHECK(!text.empty() && end == text.c_str() + text.size(), "an override that check_overrides let pass: " + text);
+  if (std::floor(number) == number && std::abs(number) < 1e15 && text.find_first_of(".eE") == std::string::npos)
+    return Value::of_size(int64_t(number));
+  return Value::of_number(number);
 }
 
 }  // namespace nnc

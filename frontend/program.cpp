@@ -8,8 +8,8 @@
 #include <filesystem>
 #include <system_error>
 
-#include "frontend/syntax/parser.h"
 #include "frontend/std_text.h"
+#include "frontend/syntax/parser.h"
 
 namespace nnc {
 
@@ -208,6 +208,12 @@ void load_program(Program& program, FileId file, const LoadOptions& options, Dia
   Loader loader(program, options, diagnostics);
   loader.add(program.sources->add("<std>", std::string(std_nn_text, std_nn_size)), true);
   program.main = loader.add(file, false);
+}
+
+bool is_train_partial(const Program& program) {
+  return std::any_of(program.main->tree->items.begin(), program.main->tree->items.end(), [&](const ast::Item& item) {
+    return std::get_if<ast::Train>(&item.node) == program.main->train && item.has_errors;
+  });
 }
 
 }  // namespace nnc

@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "base/diagnostics.h"
-#include "frontend/syntax/ast.h"
 #include "frontend/frontend.h"
+#include "frontend/syntax/ast.h"
 #include "frontend/value.h"
 
 namespace nnc {
@@ -58,6 +58,12 @@ using source::Program;
 
 /// Parses std, the file and what it uses, and fills `program`; reports syntax errors, unknown files and names defined twice.
 void load_program(Program& program, FileId file, const LoadOptions& options, Diagnostics& diagnostics);
+
+/// The value of an override that check_overrides let pass.
+Value override_value(const std::string& text);
+
+/// Whether parts of the train block could not be read: what it seems to lack may stand there.
+bool is_train_partial(const Program& program);
 
 /// Brings the paths of overrides to their normal form and reports those that name nothing (E0610), listing what exists.
 void check_overrides(Program& program, Diagnostics& diagnostics);

@@ -1,125 +1,51 @@
 // Selection by name (`x[T: 3]`, `x[T: 0..16]`, `table[Vocab: tokens]`) and views (`x as [B, T, Heads, D]`).
+#include "frontend/selection.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <numeric>
 
-#include "frontend/lowering.h"
+#include "frontend/evaluator.h"
 
 namespace nnc {
 
-Value Lowering::select(const TensorValue& t, const ast::Expr& e) {
-  TensorValue result = t;
-  for (const ast::Selector& s : e.selectors) {
-    std::optional<TensorValue> next = select_one(result, s, e.span, e.operands[0]->span);
-    if (!next) return poison();
-    result = *next;
-    result.span = place(e.span);
-  }
-  return Value::of(result);
-}
+namespace {
 
-std::optional<TensorValue> Lowering::drop_unit(const TensorValue& t, int index, Span span) {
+std::optional<TensorValue> drop_unit(SymbolicEvaluator& eval, const TensorValue& t, int index, Span span) {
+  EvaluationContext& ctx = eval.ctx;
   TensorValue result = t;
   result.dims.erase(result.dims.begin() + index);
-  result.node = builder(span).reshape(t.node, shape_of(result.dims));
+  result.node = ctx.builder(span).reshape(t.node, shape_of(result.dims));
   return result;
 }
 
-std::optional<TensorValue> Lowering::select_one(const TensorValue& t, const ast::Selector& s, Span span, Span value_span) {
-  std::optional<Dim> dim = evaluate_dim(*s.dim);
-  Value by = evaluate(*s.value);
-  if (!dim || is_poison(by)) return std::nullopt;
-  std::string name(program_.sources->text(s.dim->span));
-  if (!dim->named()) {
-    error(Code::E0110, s.dim->span, fmt::format("selection is by name, and `{}` is a number", name))
-        .help.push_back(fmt::format("give the dimension a name: `dim Classes = {}`", name));
-    return std::nullopt;
-  }
-  int index = -1;
-  for (size_t i = 0; i < t.dims.size(); ++i) {
-    if (t.dims[i].id != dim->id) continue;
-    if (index >= 0) {
-      check_distinct(t, "selection", value_span);
-      return std::nullopt;
-    }
-    index = int(i);
-  }
-  if (index < 0) {
-    error(Code::E0107, s.dim->span, fmt::format("{} has no dimension `{}`", dims_.show(t.dims), name))
-        .labels.push_back({place(value_span), describe_dims_with_origin(t)});
-    return std::nullopt;
-  }
-  const Dim d = t.dims[size_t(index)];
-  if (by.is(ValueKind::tensor)) return gather(t, index, by.tensor, span, s.value->span);
-  Span at = s.value->span;
-  if (d.extent.rows) {
-    error(Code::E0113, at,
-          fmt::format("`{}` counts the rows of a batch, whose number is known only at run time: it has no fixed places", name));
-    return std::nullopt;
-  }
-  auto out_of_range = [&](int64_t first, int64_t end) {
-    Diagnostic& e =
-        error(Code::E0114, at,
-              fmt::format("{} lies outside of `{}`, which has {} entries",
-                          end == first + 1 ? std::to_string(first) : fmt::format("{}..{}", first, end), name, d.extent.size));
-    settle(e, {first, end, d.extent.size});
-    return std::nullopt;
-  };
-  TensorValue result = t;
-  if (by.is(ValueKind::range)) {
-    std::optional<int64_t> first = integer_of(by.items[0]), end = integer_of(by.items[1]);
-    if (!first || !end) {
-      error(Code::E0212, at, "the bounds of a range must be whole numbers that are known at compile time");
-      return std::nullopt;
-    }
-    if (*first >= *end) {
-      settle(error(Code::E0114, at, fmt::format("{}..{} selects nothing: a range ends before its end", *first, *end)),
-             {*first, *end});
-      return std::nullopt;
-    }
-    if (*first < 0 || *end > d.extent.size) return out_of_range(*first, *end);
-    result.node = builder(span).slice(t.node, axis_of(t.dims, index), *first, {*end - *first, false});
-    DimSum length =
-        by.items[0].is_size && by.items[1].is_size ? add(by.items[1].sum, by.items[0].sum, -1) : number_sum(*end - *first);
-    result.dims[size_t(index)] = dims_.to_dim(length, {place(at), "selected"});
-    return result;
-  }
-  std::optional<int64_t> at_index = integer_of(by);
-  if (!at_index) {
-    error(Code::E0206, at, "a place is selected by a whole number, a range or a tensor of integers");
-    return std::nullopt;
-  }
-  if (*at_index < 0 || *at_index >= d.extent.size) return out_of_range(*at_index, *at_index + 1);
-  result.node = builder(span).slice(t.node, axis_of(t.dims, index), *at_index, {1, false});
-  result.dims[size_t(index)].extent = {1, false};
-  return drop_unit(result, index, span);
-}
-
 // The index's own dimensions take the place of the selected one; names that both have are aligned.
-std::optional<TensorValue> Lowering::gather(const TensorValue& t, int index, const TensorValue& by, Span span,
-                                            Span selector_span) {
+std::optional<TensorValue> gather(SymbolicEvaluator& eval, const TensorValue& t, int index, const TensorValue& by, Span span,
+                                  Span selector_span) {
+  EvaluationContext& ctx = eval.ctx;
+  TensorBuilder& tensors = eval.tensors;
   const Dim d = t.dims[size_t(index)];
   if (is_float(by.dtype) || by.dtype == DType::boolean) {
-    error(Code::E0206, selector_span, fmt::format("an index must be integers, found {}", dtype_name(by.dtype)))
+    ctx.error(Code::E0206, selector_span, fmt::format("an index must be integers, found {}", dtype_name(by.dtype)))
         .help.push_back("declare it as `class(N)` or `i32`");
     return std::nullopt;
   }
   if (d.extent.rows) {
-    error(Code::E0113, selector_span, "rows of a batch cannot be selected: their number is known only at run time");
+    ctx.error(Code::E0113, selector_span, "rows of a batch cannot be selected: their number is known only at run time");
     return std::nullopt;
   }
   if (by.is_class && by.classes.extent.size > d.extent.size) {
-    Diagnostic& e = error(Code::E0101, selector_span,
-                          fmt::format("{} has {} classes, but `{}` has {} entries", quote(selector_span, "the index"),
-                                      by.classes.extent.size, dims_.show(d), d.extent.size));
-    if (std::string origin = describe_origin(by.classes.origin); !origin.empty())
+    Diagnostic& e = ctx.error(Code::E0101, selector_span,
+                              fmt::format("{} has {} classes, but `{}` has {} entries", ctx.quote(selector_span, "the index"),
+                                          by.classes.extent.size, ctx.dims.show(d), d.extent.size));
+    if (std::string origin = ctx.describe_origin(by.classes.origin); !origin.empty())
       e.notes.push_back(fmt::format("class({}), {}", by.classes.extent.size, origin));
-    if (std::string origin = describe_origin(d.origin); !origin.empty())
-      e.notes.push_back(fmt::format("{} = {}, {}", dims_.show(d), d.extent.size, origin));
+    if (std::string origin = ctx.describe_origin(d.origin); !origin.empty())
+      e.notes.push_back(fmt::format("{} = {}, {}", ctx.dims.show(d), d.extent.size, origin));
     return std::nullopt;
   }
-  if (!check_distinct(t, "selection", span) || !check_distinct(by, "selection", selector_span)) return std::nullopt;
+  if (!tensors.check_distinct(t, "selection", span) || !tensors.check_distinct(by, "selection", selector_span)) return std::nullopt;
   std::vector<int> lhs(t.dims.size()), rhs(by.dims.size());
   for (size_t i = 0; i < t.dims.size(); ++i) lhs[size_t(axis_of(t.dims, int(i)))] = int(i);
   std::vector<int> labels(by.dims.size());
@@ -130,8 +56,8 @@ std::optional<TensorValue> Lowering::gather(const TensorValue& t, int index, con
     for (size_t i = 0; i < t.dims.size(); ++i)
       if (by.dims[j].named() && t.dims[i].id == by.dims[j].id) labels[j] = int(i);
     if (labels[j] == index) {
-      error(Code::E0103, selector_span, fmt::format("the index has the selected dimension `{}` itself", dims_.show(d)))
-          .help.push_back(fmt::format("give one its own name: `dim S = {}`", dims_.show(d)));
+      ctx.error(Code::E0103, selector_span, fmt::format("the index has the selected dimension `{}` itself", ctx.dims.show(d)))
+          .help.push_back(fmt::format("give one its own name: `dim S = {}`", ctx.dims.show(d)));
       return std::nullopt;
     }
     rhs[size_t(axis_of(by.dims, int(j)))] = labels[j];
@@ -148,7 +74,7 @@ std::optional<TensorValue> Lowering::gather(const TensorValue& t, int index, con
         result_labels.push_back(labels[j]);
       }
   }
-  if (!check_rows(result.dims, span)) return std::nullopt;
+  if (!tensors.check_rows(result.dims, span)) return std::nullopt;
   Attributes a;
   a.axes = {axis_of(t.dims, index)};
   a.lhs = lhs;
@@ -156,13 +82,101 @@ std::optional<TensorValue> Lowering::gather(const TensorValue& t, int index, con
   a.out.resize(result.dims.size());
   for (size_t k = 0; k < result.dims.size(); ++k) a.out[size_t(axis_of(result.dims, int(k)))] = result_labels[k];
   result.dtype = t.dtype;
-  result.node = graph_.add(Op::gather, {t.node, by.node}, std::move(a), place(span), frame_->path);
+  result.node = ctx.graph.add(Op::gather, {t.node, by.node}, std::move(a), ctx.place(span), ctx.frame->path);
   return result;
 }
 
+std::optional<TensorValue> select_one(SymbolicEvaluator& eval, const TensorValue& t, const ast::Selector& s, Span span, Span value_span) {
+  EvaluationContext& ctx = eval.ctx;
+  TensorBuilder& tensors = eval.tensors;
+  std::optional<Dim> dim = eval.evaluate_dim(*s.dim);
+  Value by = eval.evaluate(*s.value);
+  if (!dim || is_poison(by)) return std::nullopt;
+  std::string name(ctx.program.sources->text(s.dim->span));
+  if (!dim->named()) {
+    ctx.error(Code::E0110, s.dim->span, fmt::format("selection is by name, and `{}` is a number", name))
+        .help.push_back(fmt::format("give the dimension a name: `dim Classes = {}`", name));
+    return std::nullopt;
+  }
+  int index = -1;
+  for (size_t i = 0; i < t.dims.size(); ++i) {
+    if (t.dims[i].id != dim->id) continue;
+    if (index >= 0) {
+      tensors.check_distinct(t, "selection", value_span);
+      return std::nullopt;
+    }
+    index = int(i);
+  }
+  if (index < 0) {
+    ctx.error(Code::E0107, s.dim->span, fmt::format("{} has no dimension `{}`", ctx.dims.show(t.dims), name))
+        .labels.push_back({ctx.place(value_span), ctx.describe_dims_with_origin(t)});
+    return std::nullopt;
+  }
+  const Dim d = t.dims[size_t(index)];
+  if (by.is(ValueKind::tensor)) return gather(eval, t, index, by.tensor, span, s.value->span);
+  Span at = s.value->span;
+  if (d.extent.rows) {
+    ctx.error(Code::E0113, at,
+              fmt::format("`{}` counts the rows of a batch, whose number is known only at run time: it has no fixed places", name));
+    return std::nullopt;
+  }
+  auto out_of_range = [&](int64_t first, int64_t end) {
+    Diagnostic& e =
+        ctx.error(Code::E0114, at,
+                  fmt::format("{} lies outside of `{}`, which has {} entries",
+                              end == first + 1 ? std::to_string(first) : fmt::format("{}..{}", first, end), name, d.extent.size));
+    ctx.settle(e, {first, end, d.extent.size});
+    return std::nullopt;
+  };
+  TensorValue result = t;
+  if (by.is(ValueKind::range)) {
+    std::optional<int64_t> first = ctx.integer_of(by.items[0]), end = ctx.integer_of(by.items[1]);
+    if (!first || !end) {
+      ctx.error(Code::E0212, at, "the bounds of a range must be whole numbers that are known at compile time");
+      return std::nullopt;
+    }
+    if (*first >= *end) {
+      ctx.settle(ctx.error(Code::E0114, at, fmt::format("{}..{} selects nothing: a range ends before its end", *first, *end)),
+                 {*first, *end});
+      return std::nullopt;
+    }
+    if (*first < 0 || *end > d.extent.size) return out_of_range(*first, *end);
+    result.node = ctx.builder(span).slice(t.node, axis_of(t.dims, index), *first, {*end - *first, false});
+    DimSum length =
+        by.items[0].is_size && by.items[1].is_size ? add(by.items[1].sum, by.items[0].sum, -1) : number_sum(*end - *first);
+    result.dims[size_t(index)] = ctx.dims.to_dim(length, {ctx.place(at), "selected"});
+    return result;
+  }
+  std::optional<int64_t> at_index = ctx.integer_of(by);
+  if (!at_index) {
+    ctx.error(Code::E0206, at, "a place is selected by a whole number, a range or a tensor of integers");
+    return std::nullopt;
+  }
+  if (*at_index < 0 || *at_index >= d.extent.size) return out_of_range(*at_index, *at_index + 1);
+  result.node = ctx.builder(span).slice(t.node, axis_of(t.dims, index), *at_index, {1, false});
+  result.dims[size_t(index)].extent = {1, false};
+  return drop_unit(eval, result, index, span);
+}
+
+}  // namespace
+
+Value select(SymbolicEvaluator& eval, const TensorValue& t, const ast::Expr& e) {
+  EvaluationContext& ctx = eval.ctx;
+  TensorValue result = t;
+  for (const ast::Selector& s : e.selectors) {
+    std::optional<TensorValue> next = select_one(eval, result, s, e.span, e.operands[0]->span);
+    if (!next) return poison();
+    result = *next;
+    result.span = ctx.place(e.span);
+  }
+  return Value::of(result);
+}
+
 // Names on both sides stay; the rest of the value, in order, is read row-major as the rest of the target.
-Value Lowering::view(const TensorValue& t, const ast::Expr& e) {
-  if (!check_distinct(t, "`as`", e.operands[0]->span)) return poison();
+Value view(SymbolicEvaluator& eval, const TensorValue& t, const ast::Expr& e) {
+  EvaluationContext& ctx = eval.ctx;
+  TensorBuilder& tensors = eval.tensors;
+  if (!tensors.check_distinct(t, "`as`", e.operands[0]->span)) return poison();
   struct Entry {
     Dim dim;
     bool is_unknown = false;
@@ -173,12 +187,12 @@ Value Lowering::view(const TensorValue& t, const ast::Expr& e) {
     if (entry->kind == ast::ExprKind::underscore) {
       entries.push_back({{}, true, -1});
     } else if (entry->kind == ast::ExprKind::ellipsis) {
-      if (!frame_->ellipsis) {
-        error(Code::E0201, entry->span, "`...` stands for nothing here: no argument of this definition has it");
+      if (!ctx.frame->ellipsis) {
+        ctx.error(Code::E0201, entry->span, "`...` stands for nothing here: no argument of this definition has it");
         return poison();
       }
-      for (const Dim& d : *frame_->ellipsis) entries.push_back({d, false, -1});
-    } else if (std::optional<Dim> d = evaluate_dim(*entry)) {
+      for (const Dim& d : *ctx.frame->ellipsis) entries.push_back({d, false, -1});
+    } else if (std::optional<Dim> d = eval.evaluate_dim(*entry)) {
       entries.push_back({*d, false, -1});
     } else {
       return poison();
@@ -189,7 +203,7 @@ Value Lowering::view(const TensorValue& t, const ast::Expr& e) {
     for (size_t i = 0; i < t.dims.size(); ++i)
       if (!entry.is_unknown && entry.dim.named() && t.dims[i].id == entry.dim.id) {
         if (stays[i]) {
-          error(Code::E0103, e.dims.span, fmt::format("dimension `{}` appears twice", dims_.show(entry.dim)));
+          ctx.error(Code::E0103, e.dims.span, fmt::format("dimension `{}` appears twice", ctx.dims.show(entry.dim)));
           return poison();
         }
         entry.source = int(i);
@@ -202,38 +216,38 @@ Value Lowering::view(const TensorValue& t, const ast::Expr& e) {
     if (!stays[i]) {
       rest.push_back(t.dims[i]);
       rest_indices.push_back(int(i));
-      before = multiply(before, dims_.to_sum(t.dims[i]));
+      before = multiply(before, ctx.dims.to_sum(t.dims[i]));
     }
   Entry* unknown = nullptr;
   for (Entry& entry : entries) {
     if (entry.is_unknown) {
       if (unknown) {
-        error(Code::E0105, e.dims.span, "only one `_` can be worked out");
+        ctx.error(Code::E0105, e.dims.span, "only one `_` can be worked out");
         return poison();
       }
       unknown = &entry;
     } else if (entry.source < 0) {
-      after = multiply(after, dims_.to_sum(entry.dim));
+      after = multiply(after, ctx.dims.to_sum(entry.dim));
     }
   }
-  auto target_text = [&] { return std::string(program_.sources->text(e.dims.span)); };
-  std::optional<Extent> have = dims_.evaluate(before), want = dims_.evaluate(after);
+  auto target_text = [&] { return std::string(ctx.program.sources->text(e.dims.span)); };
+  std::optional<Extent> have = ctx.dims.evaluate(before), want = ctx.dims.evaluate(after);
   if (!have || !want) {
-    error(Code::E0113, e.dims.span, "a view may have the number of rows in one dimension only");
+    ctx.error(Code::E0113, e.dims.span, "a view may have the number of rows in one dimension only");
     return poison();
   }
   if (unknown) {
     // A fixed size has no name unless the quotient is one name.
-    std::optional<DimSum> quotient = dims_.divide(before, after, false);
+    std::optional<DimSum> quotient = ctx.dims.divide(before, after, false);
     bool is_name = quotient && quotient->size() == 1 && (*quotient)[0].atoms.size() == 1 && (*quotient)[0].factor == 1;
     if (quotient && (is_name || have->rows != want->rows))
-      unknown->dim = dims_.to_dim(*quotient, {place(e.span), "worked out"});
+      unknown->dim = ctx.dims.to_dim(*quotient, {ctx.place(e.span), "worked out"});
     else if (want->size > 0 && have->size % want->size == 0 && have->rows == want->rows)
-      unknown->dim = {0, {have->size / want->size, false}, {place(e.span), "worked out"}};
+      unknown->dim = {0, {have->size / want->size, false}, {ctx.place(e.span), "worked out"}};
     else {
-      error(Code::E0105, e.span,
-            fmt::format("cannot view {} as {}: {} values do not divide into groups of {}", dims_.show(t.dims), target_text(),
-                        have->size, want->size));
+      ctx.error(Code::E0105, e.span,
+                fmt::format("cannot view {} as {}: {} values do not divide into groups of {}", ctx.dims.show(t.dims), target_text(),
+                            have->size, want->size));
       return poison();
     }
   } else if (*have != *want) {
@@ -251,26 +265,26 @@ Value Lowering::view(const TensorValue& t, const ast::Expr& e) {
       Dims staying;
       for (size_t i = 0; i < stays.size(); ++i)
         if (stays[i]) staying.push_back(t.dims[i]);
-      each = fmt::format(" for each {}", staying.size() == 1 ? dims_.show(staying[0]) : dims_.show(staying));
+      each = fmt::format(" for each {}", staying.size() == 1 ? ctx.dims.show(staying[0]) : ctx.dims.show(staying));
     }
-    Diagnostic& d = error(Code::E0105, e.span,
-                          fmt::format("cannot view {} as {}: {} value{}{}, {} requested", dims_.show(sizes),
-                                      dims_.show(target_sizes), to_string(*have), *have == Extent{1, false} ? "" : "s", each,
-                                      to_string(*want)));
-    settle(d, {have->size, want->size});
-    if (dims_.show(sizes) != dims_.show(t.dims)) d.notes.push_back(fmt::format("the value is {}", describe_dims_with_origin(t)));
+    Diagnostic& d = ctx.error(Code::E0105, e.span,
+                              fmt::format("cannot view {} as {}: {} value{}{}, {} requested", ctx.dims.show(sizes),
+                                          ctx.dims.show(target_sizes), to_string(*have), *have == Extent{1, false} ? "" : "s", each,
+                                          to_string(*want)));
+    ctx.settle(d, {have->size, want->size});
+    if (ctx.dims.show(sizes) != ctx.dims.show(t.dims)) d.notes.push_back(fmt::format("the value is {}", ctx.describe_dims_with_origin(t)));
     return poison();
   }
   TensorValue result = t;
   result.dims.clear();
   for (const Entry& entry : entries) result.dims.push_back(entry.dim);
-  result.span = place(e.span);
-  if (!check_rows(result.dims, e.span)) return poison();
+  result.span = ctx.place(e.span);
+  if (!tensors.check_rows(result.dims, e.span)) return poison();
   if (rest.empty()) {  // a permutation
     if (entries.size() == t.dims.size()) {
       std::vector<int> order;
       for (const Entry& entry : entries) order.push_back(entry.source);
-      TensorValue moved = reorder(t, order, e.span);
+      TensorValue moved = tensors.reorder(t, order, e.span);
       moved.span = result.span;
       return Value::of(moved);
     }
@@ -324,18 +338,18 @@ Value Lowering::view(const TensorValue& t, const ast::Expr& e) {
       middle.push_back(entries[i].dim);
     }
   put_kept(start, int(kept.size()));
-  TensorValue moved = reorder(t, order, e.span);
+  TensorValue moved = tensors.reorder(t, order, e.span);
   Dims new_rest;
   for (const Entry& entry : entries)
     if (entry.source < 0) new_rest.push_back(entry.dim);
   if (rows_in_rest && (row_axis(rest) > 0 || row_axis(new_rest) > 0)) {
-    error(Code::E0113, e.span,
-          fmt::format("the row dimension must come first among the dimensions that {} merges", target_text()));
+    ctx.error(Code::E0113, e.span,
+              fmt::format("the row dimension must come first among the dimensions that {} merges", target_text()));
     return poison();
   }
-  moved.node = builder(e.span).reshape(moved.node, shape_of(middle));
+  moved.node = ctx.builder(e.span).reshape(moved.node, shape_of(middle));
   moved.dims = middle;
-  TensorValue final_value = reorder(moved, final_order, e.span);
+  TensorValue final_value = tensors.reorder(moved, final_order, e.span);
   final_value.span = result.span;
   return Value::of(final_value);
 }

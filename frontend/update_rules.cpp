@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "frontend/lowering.h"
+#include "frontend/update_rule_builder.h"
 
 namespace nnc {
 
@@ -96,7 +96,7 @@ std::vector<UpdateRule> make_update_rules(const Program& program, const std::vec
   auto build = [&](Group& g, const ParameterSpec& p) {
     g.names.push_back(p.persistent.name);
     Diagnostics found;
-    std::optional<UpdateRule> rule = Lowering(program, found, {true}).build_update_rule(*g.item, g.prefix, p, scalars);
+    std::optional<UpdateRule> rule = UpdateRuleBuilder(program, found, p, scalars).build(*g.item, g.prefix);
     for (const Diagnostic& d : found.items()) {
       bool is_known = std::any_of(diagnostics.items().begin(), diagnostics.items().end(),
                                   [&](const Diagnostic& k) { return k.code == d.code && k.span == d.span; });

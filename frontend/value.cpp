@@ -1,4 +1,4 @@
-// What values are as arguments: whether two of them are the same, and what of them can leave the lowering that they were
+// What values are as arguments: whether two of them are the same, and what of them can leave the evaluation that they were
 // evaluated in.
 #include "frontend/value.h"
 
@@ -22,6 +22,12 @@ bool same_template(const LayerTemplate* a, const LayerTemplate* b) {
 }
 
 }  // namespace
+
+bool is_poison(const Value& v) {
+  if (v.is(ValueKind::poison)) return true;
+  if (v.is(ValueKind::tuple) || v.is(ValueKind::array) || v.is(ValueKind::range)) return std::any_of(v.items.begin(), v.items.end(), is_poison);
+  return false;
+}
 
 bool same_value(const Value& a, const Value& b) {
   if (a.kind != b.kind) return false;

@@ -3,12 +3,13 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
-#include "frontend/syntax/ast.h"
 #include "frontend/dimension.h"
 #include "frontend/frontend.h"
+#include "frontend/syntax/ast.h"
 #include "ir/graph.h"
 
 namespace nnc {
@@ -112,6 +113,11 @@ struct Value {
   }
 };
 
+/// What stands where an error has been reported.
+inline Value poison() { return {}; }
+/// Whether it is, or holds, poison.
+bool is_poison(const Value& v);
+
 /// An evaluated argument of a call.
 struct CallArgument {
   std::string name;  ///< "" if positional
@@ -135,7 +141,7 @@ struct LayerTemplate {
 
 /// Whether a call cannot tell them apart: the same node under the same names, equal numbers, choices, layers.
 bool same_value(const Value& a, const Value& b);
-/// The value for another lowering, where nodes and names of dimensions mean something else: sizes become plain numbers. Nothing
+/// The value for another evaluation, where nodes and names of dimensions mean something else: sizes become plain numbers. Nothing
 /// if it is or holds a tensor, or a size that varies with the rows.
 std::optional<Value> constant_value(Value v, const DimTable& dims);
 

@@ -1,11 +1,11 @@
 // The syntax tree of one .nn file: what was written, with the place of every piece, and nothing more. Names are not resolved,
-// sizes are not computed, defaults are not filled in; that is the resolver's work. Invariants:
+// sizes are not computed, defaults are not filled in; that is the evaluator's work. Invariants:
 //  * Trees own their children (unique_ptr, vector); nothing points upwards or sideways. The text itself stays in the SourceMap.
 //  * Every node has a span, every name a span of its own.
 //  * A pointer documented as present is never null, not even after syntax errors: what could not be read is an Expr of kind
 //    `error`. The parser has already reported it; whoever meets one stays silent and treats the value as unknown.
 //  * A tree is at most max_tree_depth deep (expressions plus blocks), so recursion over it is safe.
-// Grammar and precedence: frontend/README.md, "Syntax".
+// Grammar and precedence: frontend/syntax/README.md.
 #pragma once
 
 #include <cstdint>
@@ -54,7 +54,7 @@ struct Dims {
   Span span;  ///< with the brackets
 };
 
-/// `f32`, `u8`, `class(Vocab)`: `name` is any identifier (the resolver knows which exist); `size` stands for class(...) alone.
+/// `f32`, `u8`, `class(Vocab)`: `name` is any identifier (the evaluator knows which exist); `size` stands for class(...) alone.
 struct Type {
   Name name;
   ExprPtr size;  ///< null unless `class(N)`
@@ -112,7 +112,7 @@ struct Carried {
 enum class ExprKind : uint8_t {
   error,    ///< could not be read; already reported; stay silent
   number,   ///< `number`; `is_integer` and `integer` if written without point and exponent (1_000; at most 2^63-1)
-  percent,  ///< `20%`: `number` is 20. Stands only where a share is expected (clauses); elsewhere the resolver rejects it
+  percent,  ///< `20%`: `number` is 20. Stands only where a share is expected (clauses); elsewhere the evaluator rejects it
   string,   ///< `text` (escapes replaced)
   name,  ///< `text`: any identifier, including the plain names true false inf none all same mean training step epoch value grad
   ellipsis,    ///< `...`, in Dims only
@@ -193,10 +193,10 @@ enum class StmtKind : uint8_t {
   let,    ///< `bindings`, one or more
   instance,      ///< `mix: Dense(64)`, `frozen fc1: Dense(64)`: `name`, `frozen`, `value` (as Stage::callee)
   update,        ///< `update h = ...`: `name`, `value`
-  yield,         ///< `yield h`, `yield a, b`: `values`; the resolver checks that it stands in a scan
+  yield,         ///< `yield h`, `yield a, b`: `values`; the evaluator checks that it stands in a scan
   repeat,        ///< `repeat N as i { ... }`: `value` the count, `name` (empty without `as`), `body`
   if_,           ///< `value` is an Expr of kind if_ none of whose blocks has results
-  expression,    ///< `value`: an expression that is not the block's result (the resolver warns or rejects; `error` after syntax
+  expression,    ///< `value`: an expression that is not the block's result (the evaluator warns or rejects; `error` after syntax
                  ///< errors)
   clause,        ///< train block: `name` the word, `arguments` items, `options`
   expect,        ///< test block: `expect a == b, tolerance: 1e-6`: `value`, `options`

@@ -157,5 +157,16 @@ TEST_CASE("an expected error", "[frontend][test_blocks]") {
        {"expect error \"E0102\" in { foo }", {"expected an error with \"E0102\", found: E0201 unknown name `foo`"}}});
 }
 
+TEST_CASE("a definition that is tried in an expected error leaves nothing behind", "[frontend][test_blocks]") {
+  Loaded l = load(
+      "fn half(x[N]) where N % 2 == 0 { sum(x, over: N) }\n"
+      "test \"t\" {\n"
+      "  expect error \"E0201\" in { fn f(y[M]) { y + nothere } }\n"
+      "  expect half(zeros([3])) == 1\n"
+      "}\n");
+  CHECK(!l.module);
+  CHECK(l.errors().find("E0104") != std::string::npos);
+}
+
 }  // namespace
 }  // namespace nnc::frontend_tests

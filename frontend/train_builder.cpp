@@ -1,89 +1,60 @@
 // The train block: what a run needs beside graphs (TrainSpec), and the forward graph with loss and reports.
+#include "frontend/train_builder.h"
+
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <set>
 
-#include "base/check.h"
-#include "frontend/lowering.h"
+#include "frontend/clause_options.h"
+#include "frontend/data_blocks.h"
+#include "frontend/gradient_paths.h"
 
 namespace nnc {
 
-bool Lowering::is_train_partial() const {
-  return std::any_of(program_.main->tree->items.begin(), program_.main->tree->items.end(), [&](const ast::Item& item) {
-    return std::get_if<ast::Train>(&item.node) == program_.main->train && item.has_errors;
-  });
+Value TrainBuilder::option_value(const ast::Argument& a, const std::string& path) {
+  if (const std::string* text = ctx_.program.override_of(path)) return override_value(*text);
+  return eval_.evaluate(*a.value);
 }
 
-// --- options ---
-
-/// Whether no option stands twice; each that does is reported where it comes again.
-bool Lowering::check_options_once(const std::vector<ast::Argument>& options, std::string_view of) {
-  bool is_good = true;
-  for (auto a = options.begin(); a != options.end(); ++a) {
-    if (!a->name) continue;
-    auto first =
-        std::find_if(options.begin(), a, [&](const ast::Argument& o) { return o.name && o.name->text == a->name->text; });
-    if (first == a) continue;
-    error(Code::E0204, a->span, fmt::format("`{}` of `{}` is given twice", a->name->text, of))
-        .labels.push_back({first->span, "the first"});
-    is_good = false;
-  }
-  return is_good;
-}
-
-Value Lowering::evaluate_override(const std::string& text, Span) {
-  if (text == "true" || text == "false") return Value::of_bool(text == "true");
-  if (text == "all" || text == "none" || text == "same") return Value::of_text(ValueKind::symbol, text);
-  char* end = nullptr;
-  double number = std::strtod(text.c_str(), &end);
-  NNC_CHECK(!text.empty() && end == text.c_str() + text.size(), "an override that check_overrides let pass: " + text);
-  if (std::floor(number) == number && std::abs(number) < 1e15 && text.find_first_of(".eE") == std::string::npos)
-    return Value::of_size(int64_t(number));
-  return Value::of_number(number);
-}
-
-Value Lowering::option_value(const ast::Argument& a, const std::string& path) {
-  if (const std::string* text = program_.override_of(path)) return evaluate_override(*text, a.value->span);
-  return evaluate(*a.value);
-}
-
-TrainSpec Lowering::evaluate_train_spec() {
+TrainSpec TrainBuilder::evaluate_spec() {
   TrainSpec spec;
-  const ast::Train& train = *program_.main->train;
+  const ast::Train& train = *ctx_.program.main->train;
   spec.span = train.keyword_span;
   Frame frame;
-  frame.file = program_.main;
-  frame.id = next_frame_++;
-  FrameScope scope(*this, frame);
-  bind_dimension("B", rows_, train.keyword_span);
-  if (const Global* block = find_data()) {
-    spec.data = evaluate_data(*block);
-    read_split_data(*block, spec);
+  frame.file = ctx_.program.main;
+  frame.id = ctx_.next_frame();
+  FrameScope scope(ctx_, frame);
+  eval_.bind_dimension("B", ctx_.rows, train.keyword_span);
+  DataBlocks blocks(eval_);
+  if (const Global* block = blocks.find_of_train()) {
+    spec.data = blocks.evaluate(*block);
+    blocks.read_split_data(*block, spec);
   }
   auto count = [&](const Value& v, Span span, std::string_view what, int64_t least) -> std::optional<int64_t> {
     if (is_poison(v)) return std::nullopt;
     constexpr int64_t most = 1'000'000'000'000;
-    std::optional<int64_t> n = integer_of(v);
+    std::optional<int64_t> n = ctx_.integer_of(v);
     if (n && *n >= least && *n <= most) return n;
     if (v.is(ValueKind::number) && v.number > double(most))  // also one that is no size any more
-      error(Code::E0304, span, fmt::format("{} must be at most {}", what, most));
+      ctx_.error(Code::E0304, span, fmt::format("{} must be at most {}", what, most));
     else
-      error(Code::E0304, span, fmt::format("{} must be a whole number, at least {}", what, least));
+      ctx_.error(Code::E0304, span, fmt::format("{} must be a whole number, at least {}", what, least));
     return std::nullopt;
   };
   std::map<std::string, Span> seen;
   bool has_using = false, has_minimize = false;
   for (const ast::StmtPtr& statement : train.statements) {
     const ast::Stmt& s = *statement;
-    if (s.kind == ast::StmtKind::dim) execute(s);
+    if (s.kind == ast::StmtKind::dim) eval_.execute(s);
     if (s.kind != ast::StmtKind::clause) continue;
     const std::string& word = s.name.text;
     if (word == "epochs" || word == "steps" || word == "seed" || word == "save") {
       if (auto [it, is_new] = seen.emplace(word == "steps" ? "epochs" : word, s.span); !is_new) {
-        error(
+        ctx_.error(
             Code::E0303, s.span,
             word == "epochs" || word == "steps" ? "`train` has a second length" : fmt::format("`train` has a second `{}`", word))
             .labels.push_back({it->second, "the first"});
@@ -97,13 +68,13 @@ TrainSpec Lowering::evaluate_train_spec() {
       return found;
     };
     auto allow = [&](std::initializer_list<std::string_view> names) {
-      check_options_once(s.options, word);
+      check_options_once(ctx_, s.options, word);
       for (const ast::Argument& a : s.options) {
         if (std::find(names.begin(), names.end(), a.name->text) != names.end()) continue;
         std::string similar = nearest(a.name->text, std::vector<std::string>(names.begin(), names.end()));
-        Diagnostic& d = error(Code::E0204, a.name->span,
-                              fmt::format("`{}` has no option `{}`{}", word, a.name->text,
-                                          similar.empty() ? "" : fmt::format("; a similar one is `{}`", similar)));
+        Diagnostic& d = ctx_.error(Code::E0204, a.name->span,
+                                   fmt::format("`{}` has no option `{}`{}", word, a.name->text,
+                                               similar.empty() ? "" : fmt::format("; a similar one is `{}`", similar)));
         if (word == "using")
           d.help.push_back("it has `clip_norm`; hyperparameters stand in the optimizer's brackets: `sgd(lr: 0.01)`");
         else if (similar.empty() && names.size() > 0)
@@ -112,7 +83,7 @@ TrainSpec Lowering::evaluate_train_spec() {
     };
     auto single = [&](int64_t least) -> std::optional<int64_t> {
       if (s.arguments.size() != 1) {
-        error(Code::E0303, s.span, fmt::format("`{}` needs one number", word));
+        ctx_.error(Code::E0303, s.span, fmt::format("`{}` needs one number", word));
         return std::nullopt;
       }
       return count(option_value(s.arguments[0], word), s.arguments[0].value->span, fmt::format("`{}`", word), least);
@@ -134,11 +105,11 @@ TrainSpec Lowering::evaluate_train_spec() {
       allow({"clip_norm"});
       if (const ast::Argument* clip = option("clip_norm")) {
         Value v = option_value(*clip, "using.clip_norm");
-        std::optional<double> x = number_of(v);
+        std::optional<double> x = ctx_.number_of(v);
         if (x && *x > 0)
           spec.clip_norm = *x;
         else if (!is_poison(v) && !(v.is(ValueKind::symbol) && v.text == "none"))
-          error(Code::E0304, clip->value->span, "`clip_norm` must be a number above 0 or `none`");
+          ctx_.error(Code::E0304, clip->value->span, "`clip_norm` must be a number above 0 or `none`");
       }
     } else if (word == "epochs") {
       allow({});
@@ -153,7 +124,8 @@ TrainSpec Lowering::evaluate_train_spec() {
       allow({"every"});
       for (const ast::Argument& a : s.arguments)
         if (a.value->kind != ast::ExprKind::error)
-          error(Code::E0303, a.value->span, "`save` takes no file").help.push_back("write `save every: 250`; `--out FILE.safetensors` names the file");
+          ctx_.error(Code::E0303, a.value->span, "`save` takes no file")
+              .help.push_back("write `save every: 250`; `--out FILE.safetensors` names the file");
       if (const ast::Argument* every = option("every"))
         if (std::optional<int64_t> n = count(option_value(*every, "save.every"), every->value->span, "`every`", 1))
           spec.save_every = *n;
@@ -166,11 +138,11 @@ TrainSpec Lowering::evaluate_train_spec() {
   }
   // What is not written may still be set.
   auto set = [&](std::string_view path, int64_t least) -> std::optional<int64_t> {
-    const std::string* text = program_.override_of(path);
+    const std::string* text = ctx_.program.override_of(path);
     if (!text) return std::nullopt;
-    return count(evaluate_override(*text, spec.span), spec.span, fmt::format("`{}`", path), least);
+    return count(override_value(*text), spec.span, fmt::format("`{}`", path), least);
   };
-  if (const std::string* batch = program_.override_of("data.batch"); batch && *batch == "all")
+  if (const std::string* batch = ctx_.program.override_of("data.batch"); batch && *batch == "all")
     spec.batch = 0;
   else if (std::optional<int64_t> n = set("data.batch", 1))
     spec.batch = *n;
@@ -184,34 +156,34 @@ TrainSpec Lowering::evaluate_train_spec() {
     spec.steps = *m;
     spec.epochs = 0;
   }
-  if (const std::string* clip = program_.override_of("using.clip_norm")) {
-    spec.clip_norm = number_of(evaluate_override(*clip, spec.span));  // or `none`
+  if (const std::string* clip = ctx_.program.override_of("using.clip_norm")) {
+    spec.clip_norm = ctx_.number_of(override_value(*clip));  // or `none`
   }
-  if (is_train_partial()) return spec;
+  if (is_train_partial(ctx_.program)) return spec;
   if (!has_minimize)
-    error(Code::E0303, train.keyword_span, "`train` has nothing to minimize")
+    ctx_.error(Code::E0303, train.keyword_span, "`train` has nothing to minimize")
         .help.push_back("add a line such as `minimize cross_entropy(Net(image), label)`");
   if (!has_using)
-    error(Code::E0303, train.keyword_span, "`train` has no optimizer").help.push_back("add a line such as `using sgd(lr: 0.01)`");
-  if (!seen.count("epochs") && !program_.override_of("epochs") && !program_.override_of("steps"))
-    error(Code::E0303, train.keyword_span, "`train` does not say how long")
+    ctx_.error(Code::E0303, train.keyword_span, "`train` has no optimizer").help.push_back("add a line such as `using sgd(lr: 0.01)`");
+  if (!seen.count("epochs") && !ctx_.program.override_of("epochs") && !ctx_.program.override_of("steps"))
+    ctx_.error(Code::E0303, train.keyword_span, "`train` does not say how long")
         .help.push_back("add a line such as `epochs 10` or `steps 1000`");
   return spec;
 }
 
 // --- the forward graph ---
 
-std::optional<BuiltGraph> Lowering::build_train(const TrainSpec& spec) {
-  size_t errors_before = diagnostics_->items().size();
-  const ast::Train& train = *program_.main->train;
-  if (is_train_partial()) return std::nullopt;  // what misses may be what the rest is about
+std::optional<BuiltGraph> TrainBuilder::build(const TrainSpec& spec) {
+  size_t errors_before = ctx_.error_count();
+  const ast::Train& train = *ctx_.program.main->train;
+  if (is_train_partial(ctx_.program)) return std::nullopt;  // what misses may be what the rest is about
   Frame frame;
-  frame.file = program_.main;
-  frame.id = next_frame_++;
-  FrameScope scope(*this, frame);
+  frame.file = ctx_.program.main;
+  frame.id = ctx_.next_frame();
+  FrameScope scope(ctx_, frame);
   if (spec.data.name.empty()) return std::nullopt;
-  bind_data(spec.data);
-  graph_.name = options_.training ? "train" : "eval";
+  DataBlocks(eval_).bind(spec.data);
+  ctx_.graph.name = ctx_.training ? "train" : "eval";
   std::optional<TensorValue> loss;
   Span loss_span;
   bool failed = false;
@@ -220,31 +192,31 @@ std::optional<BuiltGraph> Lowering::build_train(const TrainSpec& spec) {
   for (const ast::StmtPtr& statement : train.statements) {
     const ast::Stmt& s = *statement;
     if (s.kind != ast::StmtKind::clause) {
-      execute(s);
+      eval_.execute(s);
       continue;
     }
     if (s.name.text == "minimize") {
       for (const ast::Argument& a : s.arguments) {
-        Value v = evaluate(*a.value);
-        std::optional<TensorValue> t = as_tensor(v, a.value->span);
+        Value v = eval_.evaluate(*a.value);
+        std::optional<TensorValue> t = tensors_.as_tensor(v, a.value->span);
         if (!t) {
           failed = true;
           continue;
         }
         if (!t->dims.empty()) {
           Diagnostic& d =
-              error(Code::E0301, a.value->span, fmt::format("the loss must be a single number, found {}", dims_.show(t->dims)));
+              ctx_.error(Code::E0301, a.value->span, fmt::format("the loss must be a single number, found {}", ctx_.dims.show(t->dims)));
           d.help.push_back("wrap it in `mean(...)`");
           failed = true;
           continue;
         }
-        TensorValue term = to_float(*t, a.value->span);
-        loss = loss ? binary(Op::add, *loss, term, join(loss_span, a.value->span)) : term;
+        TensorValue term = tensors_.to_float(*t, a.value->span);
+        loss = loss ? tensors_.binary(Op::add, *loss, term, join(loss_span, a.value->span)) : term;
         loss_span = join(loss_span, a.value->span);
       }
     } else if (s.name.text == "report") {
       for (const ast::Argument& a : s.arguments) {
-        Value v = evaluate(*a.value);
+        Value v = eval_.evaluate(*a.value);
         std::string name;
         const ast::Expr* e = a.value.get();
         if (a.name)
@@ -258,44 +230,46 @@ std::optional<BuiltGraph> Lowering::build_train(const TrainSpec& spec) {
         else if (e->kind == ast::ExprKind::pipe && e->stages.back().callee->kind == ast::ExprKind::call &&
                  e->stages.back().callee->operands[0]->kind == ast::ExprKind::name)
           name = e->stages.back().callee->operands[0]->text;
-        std::optional<TensorValue> t = as_tensor(v, a.value->span);
+        std::optional<TensorValue> t = tensors_.as_tensor(v, a.value->span);
         if (!t) continue;
         if (name.empty()) {
-          error(Code::E0305, a.value->span, "this report has no name").help.push_back("write `report name: ...`");
+          ctx_.error(Code::E0305, a.value->span, "this report has no name").help.push_back("write `report name: ...`");
           continue;
         }
         static const std::set<std::string> taken{"epoch", "loss", "rate", "seconds", "step", "test", "valid"};
         if (taken.count(name)) {
-          Diagnostic& d = error(Code::E0305, a.span, fmt::format("a report cannot be called `{}`", name));
+          Diagnostic& d = ctx_.error(Code::E0305, a.span, fmt::format("a report cannot be called `{}`", name));
           d.notes.push_back(fmt::format("`--log` and `--json` have keys of their own called {}", fmt::join(taken, ", ")));
           if (name == "loss") d.notes.push_back("what is minimized is reported as `loss` in any case");
           d.help.push_back(a.name ? "choose another name" : "give it a name of its own: `report name: ...`");
           continue;
         }
         if (auto [it, is_new] = report_names.emplace(name, a.span); !is_new) {
-          error(Code::E0305, a.span, fmt::format("two reports are called `{}`", name))
+          ctx_.error(Code::E0305, a.span, fmt::format("two reports are called `{}`", name))
               .help.push_back("give one another name: `report name: ...`");
           continue;
         }
         if (row_axis(t->dims) >= 0) {
-          error(Code::E0305, a.value->span,
-                fmt::format("a report cannot have a value for every row, found {}", dims_.show(t->dims)))
+          ctx_.error(Code::E0305, a.value->span,
+                     fmt::format("a report cannot have a value for every row, found {}", ctx_.dims.show(t->dims)))
               .help.push_back("wrap it in `mean(...)`");
           continue;
         }
         // A step's scalars are f32; over a split a number keeps its type, and with it all its digits.
-        bool keeps_type = !options_.training && t->dtype != DType::boolean;
-        reports.push_back({name, keeps_type ? *t : to_float(*t, a.value->span)});
+        bool keeps_type = !ctx_.training && t->dtype != DType::boolean;
+        reports.push_back({name, keeps_type ? *t : tensors_.to_float(*t, a.value->span)});
       }
     }
   }
-  if (!loss || failed || diagnostics_->items().size() != errors_before) return std::nullopt;
-  graph_.outputs.push_back({"loss", loss->node});
-  for (const auto& [name, t] : reports) graph_.outputs.push_back({name, t.node});
-  finish_graph();
-  if (options_.training) check_gradient_paths(loss->node);
-  if (diagnostics_->items().size() != errors_before) return std::nullopt;
-  BuiltGraph built = take_built();
+  if (!loss || failed || ctx_.error_count() != errors_before) return std::nullopt;
+  ctx_.graph.outputs.push_back({"loss", loss->node});
+  for (const auto& [name, t] : reports) ctx_.graph.outputs.push_back({name, t.node});
+  if (ctx_.training) {
+    eval_.stored.add_updates();
+    check_gradient_paths(eval_, loss->node);
+  }
+  if (ctx_.error_count() != errors_before) return std::nullopt;
+  BuiltGraph built = eval_.built();
   for (const FieldSpec& f : spec.data.fields) {
     ArgumentSpec a;
     a.name = f.name;
@@ -307,14 +281,6 @@ std::optional<BuiltGraph> Lowering::build_train(const TrainSpec& spec) {
     a.dimension_names.insert(a.dimension_names.end(), f.dimension_names.begin(), f.dimension_names.end());
     built.inputs.push_back(std::move(a));
   }
-  return built;
-}
-
-BuiltGraph Lowering::take_built() {
-  BuiltGraph built;
-  built.graph = graph_;
-  built.parameters = parameters_;
-  built.layers = layers_;
   return built;
 }
 

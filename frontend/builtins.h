@@ -1,0 +1,34 @@
+// Functions of the compiler: those that std.nn cannot be written without.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "frontend/value.h"
+
+namespace nnc {
+
+class SymbolicEvaluator;
+
+/// Positional and named arguments as they are given.
+struct BuiltinCall {
+  std::string name;
+  Span span, name_span;
+  std::vector<CallArgument> arguments;
+};
+
+/// Takes evaluated arguments, adds nodes to the evaluator's graph; poison after an error.
+using Builtin = Value (*)(SymbolicEvaluator&, const BuiltinCall&);
+
+/// By name.
+const std::unordered_map<std::string_view, Builtin>& builtins();
+bool gives_distribution(std::string_view builtin);
+bool comes_later(std::string_view builtin);  ///< a name that is kept for a later version (E0210)
+
+/// The indices in `x` of the dimensions that `over` names, of all without one, ascending. False after an error.
+bool read_over(SymbolicEvaluator& eval, const BuiltinCall& call, const CallArgument* over, const TensorValue& x, Span x_span,
+               std::vector<int>& indices);
+
+}  // namespace nnc

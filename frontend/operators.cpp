@@ -1,0 +1,268 @@
+// Operators. A size is a number that also knows its normal form over dimensions, so that arithmetic on sizes needs no rules of its own.
+#include "frontend/operators.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "base/check.h"
+
+namespace nnc {
+
+namespace {
+
+std::string_view symbol(ast::BinaryOp op) {
+  static constexpr std::string_view names[] = {"`+`",  "`-`", "`*`",  "`/`", "`//`", "`%`",   "`^`", "`==`",
+                                               "`!=`", "`<`", "`<=`", "`>`", "`>=`", "`and`", "`or`"};
+  return names[size_t(op)];
+}
+
+bool is_comparison(ast::BinaryOp op) { return op >= ast::BinaryOp::equal && op <= ast::BinaryOp::greater_equal; }
+
+}  // namespace
+
+bool is_logical(ast::BinaryOp op) { return op == ast::BinaryOp::and_ || op == ast::BinaryOp::or_; }
+
+std::optional<bool> same_choice(const Value& a, const Value& b) {
+  auto has_name = [](const Value& v) {
+    return v.is(ValueKind::symbol) || v.is(ValueKind::builtin) || v.is(ValueKind::string) || v.is(ValueKind::callable);
+  };
+  auto is_choice = [&](const Value& v) { return has_name(v) || v.is(ValueKind::boolean); };
+  if (!is_choice(a) && !is_choice(b)) return std::nullopt;
+  if (a.is(ValueKind::tensor) || b.is(ValueKind::tensor)) return std::nullopt;
+  if (has_name(a) && has_name(b)) return a.text == b.text;
+  return a.is(ValueKind::boolean) && b.is(ValueKind::boolean) && a.boolean == b.boolean;
+}
+
+Value Operators::combine(ast::BinaryOp op, const Value& a, const Value& b, Span span, Span a_span, Span b_span) {
+  if (op == ast::BinaryOp::equal || op == ast::BinaryOp::not_equal)
+    if (std::optional<bool> same = same_choice(a, b)) return Value::of_bool(*same == (op == ast::BinaryOp::equal));
+  if (is_logical(op)) {
+    if (!check_truth(a, symbol(op), a_span) || !check_truth(b, symbol(op), b_span)) return poison();
+    if (a.is(ValueKind::boolean) && b.is(ValueKind::boolean))
+      return Value::of_bool(op == ast::BinaryOp::and_ ? a.boolean && b.boolean : a.boolean || b.boolean);
+  }
+  if (a.is(ValueKind::number) && b.is(ValueKind::number)) {
+    bool sizes = a.is_size && b.is_size;
+    if (!ctx_.varies(a) && !ctx_.varies(b)) return combine_numbers(op, a, b, span);
+    if (sizes && op <= ast::BinaryOp::floor_divide) {  // a size that grows with the rows stays a size where it can
+      DimSum sum;
+      std::optional<DimSum> quotient;
+      switch (op) {
+        case ast::BinaryOp::add:
+          sum = add(a.sum, b.sum);
+          break;
+        case ast::BinaryOp::subtract:
+          sum = add(a.sum, b.sum, -1);
+          break;
+        case ast::BinaryOp::multiply:
+          sum = multiply(a.sum, b.sum);
+          break;
+        default:
+          quotient = ctx_.dims.divide(a.sum, b.sum, op == ast::BinaryOp::floor_divide);
+          if (quotient) sum = *quotient;
+      }
+      if ((op < ast::BinaryOp::divide || quotient) && ctx_.dims.evaluate(sum)) {
+        double number = 0;  // what it is where the rows cancel; where they do not, nobody asks
+        for (const DimTerm& t : sum) {
+          double product = double(t.factor);
+          for (uint32_t atom : t.atoms) product *= double(ctx_.dims.extent(atom).size);
+          number += product;
+        }
+        Value v = Value::of_number(number);
+        v.is_size = true;
+        v.sum = sum;
+        return v;
+      }
+    }
+    if (is_comparison(op) && sizes && a.sum == b.sum)
+      return Value::of_bool(op == ast::BinaryOp::equal || op == ast::BinaryOp::less_equal || op == ast::BinaryOp::greater_equal);
+  }
+  return combine_tensors(op, a, b, span, a_span, b_span);
+}
+
+bool Operators::check_truth(const Value& v, std::string_view what, Span span) {
+  if (v.is(ValueKind::boolean) || (v.is(ValueKind::tensor) && v.tensor.dtype == DType::boolean)) return true;
+  if (v.is(ValueKind::tensor))
+    ctx_.error(Code::E0206, span, fmt::format("{} needs true or false, found {}", what, dtype_name(v.tensor.dtype)));
+  else if (v.is(ValueKind::number))
+    ctx_.error(Code::E0206, span, fmt::format("{} needs true or false, found a number", what));
+  else
+    tensors_.as_tensor(v, span);  // says what it is instead
+  return false;
+}
+
+Value Operators::combine_numbers(ast::BinaryOp op, const Value& a, const Value& b, Span span) {
+  using B = ast::BinaryOp;
+  double x = a.number, y = b.number;
+  auto size = [&](double number, std::optional<DimSum> sum) {
+    Value v = Value::of_number(number);
+    if (a.is_size && b.is_size && sum) {
+      v.is_size = true;
+      v.sum = std::move(*sum);
+    }
+    return v;
+  };
+  bool integers = a.is_size && b.is_size;
+  switch (op) {
+    case B::add:
+      return size(x + y, integers ? std::optional(add(a.sum, b.sum)) : std::nullopt);
+    case B::subtract:
+      return size(x - y, integers ? std::optional(add(a.sum, b.sum, -1)) : std::nullopt);
+    case B::multiply:
+      return size(x * y, integers ? std::optional(multiply(a.sum, b.sum)) : std::nullopt);
+    case B::divide:
+      return size(x / y, integers ? ctx_.dims.divide(a.sum, b.sum, false) : std::nullopt);
+    case B::floor_divide:
+    case B::remainder:
+      if (y == 0) {
+        ctx_.error(Code::E0111, span, fmt::format("`{}` divides by zero", ctx_.program.sources->text(span)));
+        return poison();
+      }
+      if (op == B::floor_divide) return size(std::floor(x / y), integers ? ctx_.dims.divide(a.sum, b.sum, true) : std::nullopt);
+      return size(x - std::floor(x / y) * y,
+                  integers ? std::optional(number_sum(int64_t(x - std::floor(x / y) * y))) : std::nullopt);
+    case B::power: {
+      double z = std::pow(x, y);
+      bool exact = integers && y >= 0 && std::abs(z) < 1e15;
+      return size(z, exact ? std::optional(number_sum(int64_t(z))) : std::nullopt);
+    }
+    case B::equal:
+      return Value::of_bool(x == y);
+    case B::not_equal:
+      return Value::of_bool(x != y);
+    case B::less:
+      return Value::of_bool(x < y);
+    case B::less_equal:
+      return Value::of_bool(x <= y);
+    case B::greater:
+      return Value::of_bool(x > y);
+    case B::greater_equal:
+      return Value::of_bool(x >= y);
+    case B::and_:
+    case B::or_:
+      break;  // numbers are neither true nor false
+  }
+  NNC_UNREACHABLE("operator on numbers");
+}
+
+Value Operators::combine_tensors(ast::BinaryOp op, const Value& a, const Value& b, Span span, Span a_span, Span b_span,
+                                 bool pairs_freely) {
+  using B = ast::BinaryOp;
+  if (op == B::power) return power(a, b, span, a_span, b_span);
+  // A number takes the type of the tensor beside it.
+  DType hint = DType::f32;
+  for (const Value* v : {&a, &b})
+    if (v->is(ValueKind::tensor))
+      hint = is_comparison(op) && !is_float(v->tensor.dtype) && v->tensor.dtype != DType::boolean ? v->tensor.dtype
+                                                                                                  : arithmetic_type(v->tensor);
+  if (hint == DType::u8) hint = DType::i32;
+  std::optional<TensorValue> x = tensors_.as_tensor(a, a_span, hint), y = tensors_.as_tensor(b, b_span, hint);
+  if (!x || !y) return poison();
+  DType dtype = is_logical(op) ? DType::boolean : common_type(*x, *y, is_comparison(op));
+  if ((op == B::divide || op == B::floor_divide || op == B::remainder) && !is_float(dtype)) dtype = DType::f32;
+  bool free = (x->free || x->dims.empty()) && (y->free || y->dims.empty()) && (x->free || y->free);
+  TensorValue left = tensors_.cast(*x, dtype, span), right = tensors_.cast(*y, dtype, span);
+  left.free = x->free;
+  right.free = y->free;
+  std::optional<Aligned> aligned = tensors_.align(left, right, symbol(op), span, a_span, b_span, pairs_freely);
+  if (!aligned) return poison();
+  Builder builder_here = ctx_.builder(span);
+  auto make = [&](Op o) { return builder_here.binary(o, aligned->a, aligned->b); };
+  TensorValue t;
+  switch (op) {
+    case B::add:
+      t.node = make(Op::add);
+      break;
+    case B::subtract:
+      t.node = make(Op::sub);
+      break;
+    case B::multiply:
+      t.node = make(Op::mul);
+      break;
+    case B::divide:
+      t.node = make(Op::div);
+      break;
+    case B::floor_divide:
+      t.node = builder_here.unary(Op::floor, make(Op::div));
+      break;
+    case B::remainder: {
+      NodeId floor = builder_here.unary(Op::floor, make(Op::div));
+      t.node = builder_here.sub(aligned->a, builder_here.mul(floor, aligned->b));
+      break;
+    }
+    case B::equal:
+      t.node = make(Op::equal);
+      break;
+    case B::not_equal:
+      t.node = make(Op::not_equal);
+      break;
+    case B::less:
+      t.node = make(Op::less);
+      break;
+    case B::less_equal:
+      t.node = make(Op::less_equal);
+      break;
+    case B::greater:
+      t.node = make(Op::greater);
+      break;
+    case B::greater_equal:
+      t.node = make(Op::greater_equal);
+      break;
+    case B::and_:
+      t.node = make(Op::logical_and);
+      break;
+    case B::or_:
+      t.node = make(Op::logical_or);
+      break;
+    case B::power:
+      NNC_UNREACHABLE("power has its own function");
+  }
+  t.dims = aligned->dims;
+  t.dtype = ctx_.graph.type(t.node).dtype;
+  t.free = free;
+  t.span = ctx_.place(span);
+  return Value::of(t);
+}
+
+// Small whole exponents are products, which are exact and cheap.
+Value Operators::power(const Value& a, const Value& b, Span span, Span a_span, Span b_span) {
+  std::optional<double> exponent = ctx_.number_of(b);
+  if (exponent && a.is(ValueKind::tensor) && (*exponent == 1 || *exponent == 2 || *exponent == 3 || *exponent == -1)) {
+    TensorValue x = tensors_.to_float(a.tensor, span);
+    if (*exponent == 1) return Value::of(x);
+    if (*exponent == -1) return Value::of(tensors_.binary(Op::div, tensors_.constant(1, x.dtype, x.dims, span), x, span));
+    TensorValue square = tensors_.binary(Op::mul, x, x, span);
+    return Value::of(*exponent == 2 ? square : tensors_.binary(Op::mul, square, x, span));
+  }
+  std::optional<TensorValue> x = tensors_.as_tensor(a, a_span), y = tensors_.as_tensor(b, b_span);
+  if (!x || !y) return poison();
+  DType dtype = x->dtype == DType::f64 || y->dtype == DType::f64 ? DType::f64 : DType::f32;
+  TensorValue left = tensors_.cast(*x, dtype, span), right = tensors_.cast(*y, dtype, span);
+  std::optional<Aligned> aligned = tensors_.align(left, right, symbol(ast::BinaryOp::power), span, a_span, b_span);
+  if (!aligned) return poison();
+  TensorValue t;
+  t.node = ctx_.builder(span).binary(Op::pow, aligned->a, aligned->b);
+  t.dims = aligned->dims;
+  t.dtype = dtype;
+  t.span = ctx_.place(span);
+  return Value::of(t);
+}
+
+Value Operators::negate(const Value& v, Span span) {
+  if (v.is(ValueKind::number) && !ctx_.varies(v)) {
+    Value n = Value::of_number(-v.number);
+    n.is_size = v.is_size;
+    n.sum = multiply(v.sum, number_sum(-1));
+    return n;
+  }
+  std::optional<TensorValue> t = tensors_.as_tensor(v, span);
+  if (!t) return poison();
+  TensorValue x = tensors_.cast(*t, arithmetic_type(*t), span);
+  bool free = t->free;
+  TensorValue result = tensors_.unary(Op::neg, x, span);
+  result.free = free;
+  return Value::of(result);
+}
+
+}  // namespace nnc

@@ -1,0 +1,221 @@
+// Values brought into the graph, and what is computed on tensors of equal dimensions.
+#include "frontend/tensors.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <limits>
+
+#include "frontend/test_scope.h"
+
+namespace nnc {
+
+DType arithmetic_type(const TensorValue& t) {
+  return t.is_class || t.dtype == DType::u8 || t.dtype == DType::boolean ? DType::f32 : t.dtype;
+}
+
+DType common_type(const TensorValue& a, const TensorValue& b, bool compare) {
+  auto is_integer = [](DType t) { return t == DType::i32 || t == DType::i64 || t == DType::u8; };
+  if (compare && is_integer(a.dtype) && is_integer(b.dtype))
+    return a.dtype == b.dtype ? a.dtype : a.dtype == DType::i64 || b.dtype == DType::i64 ? DType::i64 : DType::i32;
+  DType x = arithmetic_type(a), y = arithmetic_type(b);
+  if (x == DType::f64 || y == DType::f64) return DType::f64;
+  if (x == DType::f32 || y == DType::f32) return DType::f32;
+  return x == DType::i64 || y == DType::i64 ? DType::i64 : DType::i32;
+}
+
+TensorValue TensorBuilder::constant(double value, DType dtype, Dims dims, Span span) {
+  TensorValue t;
+  t.node = ctx_.builder(span).constant(value, Type{dtype, shape_of(dims)});
+  t.dims = std::move(dims);
+  t.dtype = dtype;
+  t.span = ctx_.place(span);
+  return t;
+}
+
+std::optional<TensorValue> TensorBuilder::as_tensor(const Value& v, Span span, DType number_type) {
+  switch (v.kind) {
+    case ValueKind::tensor:
+      return v.tensor;
+    case ValueKind::number: {
+      if (ctx_.varies(v)) {
+        std::optional<Extent> extent = ctx_.dims.evaluate(v.sum);
+        if (!extent) {
+          ctx_.error(Code::E0113, span, fmt::format("`{}` does not grow in proportion to the number of rows", ctx_.dims.show(v.sum)));
+          return std::nullopt;
+        }
+        TensorValue t;
+        t.node = ctx_.builder(span).extent(*extent);
+        t.span = ctx_.place(span);
+        return t;
+      }
+      bool is_whole = std::floor(v.number) == v.number && std::abs(v.number) <= std::numeric_limits<int32_t>::max();
+      if (!is_float(number_type) && !is_whole) number_type = DType::f32;
+      return constant(v.number, number_type, {}, span);
+    }
+    case ValueKind::boolean:
+      return constant(v.boolean, DType::boolean, {}, span);
+    case ValueKind::array: {
+      std::vector<double> values;
+      std::vector<int64_t> shape;
+      size_t innermost = 0;  // where the numbers stand: the depth of the first
+      bool is_regular = true;
+      std::function<void(const Value&, size_t)> visit = [&](const Value& item, size_t depth) {
+        if (item.is(ValueKind::array)) {
+          if (!values.empty() && depth >= innermost) is_regular = false;
+          if (shape.size() == depth) shape.push_back(int64_t(item.items.size()));
+          is_regular = is_regular && shape[depth] == int64_t(item.items.size());
+          for (const Value& inner : item.items) visit(inner, depth + 1);
+        } else if (std::optional<double> x = ctx_.number_of(item); x && (values.empty() || depth == innermost)) {
+          innermost = depth;
+          values.push_back(*x);
+        } else {
+          is_regular = false;
+        }
+      };
+      visit(v, 0);
+      int64_t count = 1;
+      for (int64_t n : shape) count *= n;
+      if (!is_regular || count != int64_t(values.size())) {
+        ctx_.error(Code::E0115, span, "an array needs numbers that are known at compile time, in rows of equal length");
+        return std::nullopt;
+      }
+      return constant_array(values, shape, span);
+    }
+    case ValueKind::poison:
+      return std::nullopt;
+    case ValueKind::tuple:
+      if (!is_poison(v))
+        ctx_.error(Code::E0213, span, fmt::format("one value is needed here, found {}", v.items.size()))
+            .help.push_back("take it apart with `let a, b = ...`");
+      return std::nullopt;
+    default:
+      break;
+  }
+  static const char* const names[] = {"",
+                                      "a tensor",
+                                      "a number",
+                                      "true or false",
+                                      "a text",
+                                      "a choice",
+                                      "a function",
+                                      "a definition",
+                                      "a layer without an input",
+                                      "several values",
+                                      "an array",
+                                      "a range",
+                                      "a distribution"};
+  ctx_.error(Code::E0206, span, fmt::format("a tensor is needed here, found {}", names[size_t(v.kind)]));
+  return std::nullopt;
+}
+
+// Numbers of an array, as a graph: every distinct value is put at its places by comparing the index.
+TensorValue TensorBuilder::constant_array(const std::vector<double>& values, std::vector<int64_t> shape, Span span) {
+  Dims dims;
+  for (int64_t n : shape) dims.push_back({0, {n, false}, {ctx_.place(span), "written"}});
+  if (ctx_.test) return ctx_.test->input(values, std::move(dims), span);
+  if (values.empty() || std::all_of(values.begin(), values.end(), [&](double x) { return x == values[0]; }))
+    return constant(values.empty() ? 0 : values[0], DType::f32, dims, span);
+  Builder b = ctx_.builder(span);
+  Shape flat{{int64_t(values.size()), false}};
+  NodeId index = b.iota(flat, 0), result = b.constant(values[0], Type{DType::f32, flat});
+  for (size_t i = 1; i < values.size(); ++i) {
+    if (values[i] == values[0]) continue;
+    NodeId here = b.binary(Op::equal, index, b.constant(double(i), Type{DType::i32, flat}));
+    result = b.select(here, b.constant(values[i], Type{DType::f32, flat}), result);
+  }
+  TensorValue t;
+  t.node = b.reshape(result, shape_of(dims));
+  t.dims = std::move(dims);
+  t.span = ctx_.place(span);
+  return t;
+}
+
+TensorValue TensorBuilder::cast(TensorValue t, DType dtype, Span span) {
+  if (t.dtype != dtype) t.node = ctx_.builder(span).cast(t.node, dtype);
+  t.dtype = dtype;
+  t.is_class = t.is_class && dtype == DType::i32;
+  return t;
+}
+
+TensorValue TensorBuilder::to_float(TensorValue t, Span span) {
+  DType dtype = t.dtype == DType::f64 ? DType::f64 : DType::f32;
+  t = cast(std::move(t), dtype, span);
+  t.is_class = false;
+  return t;
+}
+
+TensorValue TensorBuilder::unary(Op op, const TensorValue& x, Span span) {
+  TensorValue t = x;
+  t.node = ctx_.builder(span).unary(op, x.node);
+  t.dtype = ctx_.graph.type(t.node).dtype;
+  t.is_class = false;
+  t.span = ctx_.place(span);
+  return t;
+}
+
+TensorValue TensorBuilder::binary(Op op, const TensorValue& a, const TensorValue& b, Span span) {
+  TensorValue t = a.dims.empty() ? b : a;
+  t.node = ctx_.builder(span).binary(op, a.node, b.node);
+  t.dtype = ctx_.graph.type(t.node).dtype;
+  t.is_class = false;
+  t.free = false;
+  t.span = ctx_.place(span);
+  return t;
+}
+
+TensorValue TensorBuilder::reduce(Op op, const TensorValue& x, const std::vector<int>& indices, Span span) {
+  std::vector<int> axes;
+  for (int i : indices) axes.push_back(axis_of(x.dims, i));
+  std::sort(axes.begin(), axes.end());
+  TensorValue t = x;
+  t.node = ctx_.builder(span).reduce(op, x.node, axes);
+  t.dims.clear();
+  for (size_t i = 0; i < x.dims.size(); ++i)
+    if (std::find(indices.begin(), indices.end(), int(i)) == indices.end()) t.dims.push_back(x.dims[i]);
+  t.dtype = ctx_.graph.type(t.node).dtype;
+  t.is_class = false;
+  t.free = false;
+  t.span = ctx_.place(span);
+  return t;
+}
+
+TensorValue TensorBuilder::mean(const TensorValue& x, const std::vector<int>& indices, Span span) {
+  std::vector<int> axes;
+  for (int i : indices) axes.push_back(axis_of(x.dims, i));
+  std::sort(axes.begin(), axes.end());
+  TensorValue t = x;
+  t.node = ctx_.builder(span).mean(x.node, axes);
+  t.dims.clear();
+  for (size_t i = 0; i < x.dims.size(); ++i)
+    if (std::find(indices.begin(), indices.end(), int(i)) == indices.end()) t.dims.push_back(x.dims[i]);
+  t.free = false;
+  t.span = ctx_.place(span);
+  return t;
+}
+
+TensorValue TensorBuilder::back(const TensorValue& reduced, const std::vector<int>& indices, const TensorValue& like, Span span) {
+  std::vector<int> axes;
+  for (int i : indices) axes.push_back(axis_of(like.dims, i));
+  std::sort(axes.begin(), axes.end());
+  TensorValue t = like;
+  t.dtype = reduced.dtype;
+  t.node = indices.empty() ? reduced.node : ctx_.builder(span).expand(reduced.node, axes, like.node);
+  return t;
+}
+
+// log(sum(exp(x))), shifted by the largest so that nothing overflows; the shift takes no part in the gradient. The shift itself is kept
+// finite: with an infinite one, infinity - infinity would make a NaN of the -inf that nothing but -inf has, and of the inf of a +inf.
+TensorValue TensorBuilder::logsumexp(const TensorValue& x, const std::vector<int>& indices, Span span) {
+  TensorValue largest = unary(Op::stop_gradient, reduce(Op::reduce_max, x, indices, span), span);
+  double limit = x.dtype == DType::f64 ? std::numeric_limits<double>::max() : double(std::numeric_limits<float>::max());
+  largest = binary(Op::maximum, largest, constant(-limit, largest.dtype, largest.dims, span), span);
+  largest = binary(Op::minimum, largest, constant(limit, largest.dtype, largest.dims, span), span);
+  TensorValue shifted = binary(Op::sub, x, back(largest, indices, x, span), span);
+  TensorValue sum = reduce(Op::reduce_sum, unary(Op::exp, shifted, span), indices, span);
+  return binary(Op::add, largest, unary(Op::log, sum, span), span);
+}
+
+}  // namespace nnc

@@ -1,0 +1,69 @@
+// Tensors of the graph, by the names of their dimensions: values brought into it, alignment of operands, reductions. What a function here is given
+// has been checked as far as its comment does not say what it reports.
+#pragma once
+
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "frontend/context.h"
+
+namespace nnc {
+
+int row_axis(const Dims& dims);             ///< index of the row dimension, -1
+int axis_of(const Dims& dims, int index);   ///< where the dimension stands in the graph: the row dimension first, the others in order
+Shape shape_of(const Dims& dims);           ///< in the graph
+Dims graph_order(const Dims& dims);
+DType arithmetic_type(const TensorValue& t);
+DType common_type(const TensorValue& a, const TensorValue& b, bool compare);
+
+/// Common dimensions of two operands, and where each of theirs stands among them.
+struct Alignment {
+  Dims dims;
+  std::vector<int> from_a, from_b;
+};
+
+/// The same with the operands brought into them; a single number stays one.
+struct Aligned {
+  NodeId a, b;
+  Dims dims;
+};
+
+class TensorBuilder {
+ public:
+  explicit TensorBuilder(EvaluationContext& ctx) : ctx_(ctx) {}
+
+  // --- values (tensors.cpp) ---
+  std::optional<TensorValue> as_tensor(const Value& v, Span span, DType number_type = DType::f32);  ///< or an error: E0206 and others
+  TensorValue constant(double value, DType dtype, Dims dims, Span span);
+  TensorValue to_float(TensorValue t, Span span);
+  TensorValue cast(TensorValue t, DType dtype, Span span);
+  TensorValue unary(Op op, const TensorValue& x, Span span);
+  TensorValue binary(Op op, const TensorValue& a, const TensorValue& b, Span span);  ///< equal dims
+  TensorValue reduce(Op op, const TensorValue& x, const std::vector<int>& indices, Span span);
+  TensorValue mean(const TensorValue& x, const std::vector<int>& indices, Span span);
+  TensorValue back(const TensorValue& reduced, const std::vector<int>& indices, const TensorValue& like, Span span);
+  TensorValue logsumexp(const TensorValue& x, const std::vector<int>& indices, Span span);
+
+  // --- dimensions (alignment.cpp) ---
+  bool check_rows(const Dims& dims, Span span);  ///< E0111, E0113: not too many elements, the rows of a batch at most once
+  bool check_distinct(const TensorValue& t, std::string_view what, Span span);  ///< E0103
+  /// E0101, E0103; E0106 if neither operand has all dimensions, unless they pair freely.
+  std::optional<Alignment> find_alignment(const TensorValue& a, const TensorValue& b, std::string_view what, Span span, Span a_span,
+                                          Span b_span, bool pairs_freely = false);
+  std::optional<Aligned> align(const TensorValue& a, const TensorValue& b, std::string_view what, Span span, Span a_span, Span b_span,
+                               bool pairs_freely = false);
+  /// `t` repeated over `dims`; from[i] is the index in dims of t's dimension i.
+  NodeId expand(const TensorValue& t, const std::vector<int>& from, const Dims& dims, Span span);
+  TensorValue reorder(const TensorValue& t, const std::vector<int>& order, Span span);  ///< new index i is old index order[i]
+
+ private:
+  TensorValue constant_array(const std::vector<double>& values, std::vector<int64_t> shape, Span span);
+  /// pairs[i]: index in a of b's dimension i, -1 where it has none. Reports E0101, E0103.
+  std::optional<std::vector<int>> pair_dimensions(const TensorValue& a, const TensorValue& b, std::string_view what, Span span,
+                                                  Span a_span, Span b_span);
+
+  EvaluationContext& ctx_;
+};
+
+}  // namespace nnc
