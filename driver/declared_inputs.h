@@ -1,11 +1,13 @@
-// A definition as a graph where nothing calls it: what its inputs look like is said on the command line or by its own head.
+// A definition in place of the training step: which one, and what its inputs look like, as the command line says it.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "driver/session.h"
+#include "engine/definition.h"
 
 namespace nnc {
 
@@ -17,9 +19,8 @@ struct DefinitionOptions {
   int64_t rows = 32;                ///< of a batch that kernels are planned for
 };
 
-/// The definition's graph; without a name that of the file's one model. An input that is not described has the type and the sizes
-/// of its declaration, where `B` is the rows of a batch and other names are the file's dims or --dim. Prints what is wrong and
-/// throws CommandFailed, or throws UserError.
-BuiltGraph build_declared(Session&, const DefinitionOptions&);
+/// What a command works on: nothing is the training step, the subject of a file with a train block unless a definition was named; without both it is the file's one
+/// model. UserError E0601 for what does not say which, or does not describe an input.
+std::optional<DefinitionRequest> asked_definition(const Session&, const DefinitionOptions&);
 
 }  // namespace nnc

@@ -9,11 +9,10 @@
 
 #include <fmt/format.h>
 
+#include "base/system_error.h"
 #include "driver/commands.h"
 #include "driver/outputs.h"
 #include "frontend/syntax/format.h"
-#include "runtime/data/atomic_file.h"
-#include "runtime/data/file_bytes.h"
 
 namespace nnc {
 namespace {
@@ -106,7 +105,7 @@ bool format_one(const std::string& path, const FmtOptions& o) {
   }
   if (changed) {
     require_replaceable(path);
-    write_file_atomically(path, std::as_bytes(std::span(formatted->data(), formatted->size())));
+    write_text_file(path, *formatted);
   }
   if (o.json)
     print_json_line({{"file", name}, {"changed", changed}});

@@ -2,20 +2,19 @@
 
 #include "driver/graph_file.h"
 
-#include <algorithm>
 #include <charconv>
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
+
+#include "engine/stages.h"
 
 namespace nnc {
 namespace {
 
-std::string trim(std::string_view text) {
-  while (!text.empty() && text.front() == ' ') text.remove_prefix(1);
-  while (!text.empty() && text.back() == ' ') text.remove_suffix(1);
-  return std::string(text);
-}
+std::string shown_name(const std::string& path) { return path == "-" ? "<standard input>" : path; }
+std::string text_of(const std::string& path) { return path == "-" ? read_standard_input() : read_text_file(path); }
+
+}  // namespace
 
 std::optional<int64_t> parse_size(const std::string& text) {
   int64_t n = 0;
@@ -24,23 +23,14 @@ std::optional<int64_t> parse_size(const std::string& text) {
   return n;
 }
 
-FileId add_text(Session& session, const std::string& path) {
-  bool standard = path == "-";
-  return session.sources.add(standard ? "<standard input>" : path, standard ? read_standard_input() : read_text_file(path));
-}
-
-}  // namespace
-
 bool is_graph_file(const std::string& path) { return path.ends_with(".nnir"); }
 
 Graph load_graph(Session& session, const std::string& path) {
-  return session.require(parse_graph(session.sources, add_text(session, path), session.diagnostics));
+  return read_graph(session, shown_name(path), text_of(path));
 }
 
 std::variant<Graph, Program> load_graph_or_program(Session& session, const std::string& path) {
-  FileId file = add_text(session, path);
-  if (is_program_text(session.sources.text(file))) return session.require(parse_program(session.sources, file, session.diagnostics));
-  return session.require(parse_graph(session.sources, file, session.diagnostics));
+  return read_graph_or_program(session, shown_name(path), text_of(path));
 }
 
 void require_none_given(const std::string& graph_file, std::initializer_list<GivenOption> options) {
@@ -76,46 +66,6 @@ std::map<std::string, int64_t> parse_dims(const std::vector<std::string>& texts)
     dims[name] = *size;
   }
   return dims;
-}
-
-ArgumentSpec parse_described_input(const std::string& text) {
-  auto [name, written] = split_option("--input", text, "x=f32[B, 64]");
-  auto refuse = [&, n = name]() -> UserError {
-    return UserError(Code::E0601, fmt::format("`--input {}` does not describe a tensor", text), "the command line",
-                     fmt::format("write its type and sizes: `--input \"{}=f32[B, 64]\"`", n));
-  };
-  size_t open = written.find('[');
-  if (open == std::string::npos || written.back() != ']') throw refuse();
-  ArgumentSpec spec;
-  spec.name = name;
-  if (open > 0) {
-    std::optional<DType> dtype = parse_dtype(trim(written.substr(0, open)));
-    if (!dtype) throw refuse();
-    spec.type.dtype = *dtype;
-  }
-  std::string_view sizes(written.data() + open + 1, written.size() - open - 2);
-  while (!trim(sizes).empty()) {
-    size_t comma = std::min(sizes.find(','), sizes.size());
-    std::string item = trim(sizes.substr(0, comma));
-    sizes.remove_prefix(std::min(comma + 1, sizes.size()));
-    std::optional<int64_t> size = parse_size(item);
-    if (item == "B")
-      spec.type.shape.push_back({1, true});
-    else if (size)
-      spec.type.shape.push_back({*size, false});
-    else
-      throw refuse();
-  }
-  spec.dimension_names.resize(spec.type.shape.size());
-  return spec;
-}
-
-void require_definition(const Module& module, const std::string& name, const std::string& file) {
-  std::vector<std::string> names = module.definition_names();
-  if (!name.empty()) return;  // the frontend knows the standard library's names too, and says what is near
-  throw UserError(Code::E0601, "which definition is meant? none was named", file,
-                  names.empty() ? "the file has no definitions"
-                                : fmt::format("`--fn {}`; the file has {}", names.front(), fmt::join(names, ", ")));
 }
 
 }  // namespace nnc

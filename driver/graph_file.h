@@ -1,9 +1,9 @@
-// Graphs that come from elsewhere than a train block: .nnir files, and definitions called with inputs of types given on the
-// command line.
+// Graphs that come from elsewhere than a train block, and what the command line says of sizes.
 #pragma once
 
 #include <initializer_list>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <variant>
@@ -14,7 +14,7 @@
 namespace nnc {
 
 bool is_graph_file(const std::string& path);  ///< by its ending, .nnir
-/// Reads a .nnir file ("-": standard input) into the session's sources; prints what is wrong and throws CommandFailed.
+/// The graph of a .nnir file ("-": standard input), whose text goes into the session's sources. ProgramErrors with what is wrong in it, UserError if it cannot be read.
 Graph load_graph(Session&, const std::string& path);
 
 /// The same for a file that may hold a program of kernels instead.
@@ -31,9 +31,7 @@ void require_none_given_with_program(const std::string& program_file, std::initi
 std::pair<std::string, std::string> split_option(const std::string& option, const std::string& text, const char* form);
 /// --dim N=64, each.
 std::map<std::string, int64_t> parse_dims(const std::vector<std::string>&);
-/// "x=f32[B, 64]", "x=[4, 64]": an input that is described, not given.
-ArgumentSpec parse_described_input(const std::string&);
-/// The definition, by name; UserError with what there is if the file has no such one.
-void require_definition(const Module&, const std::string& name, const std::string& file);
+/// A size as written, from 0 to 2^40; nothing for anything else.
+std::optional<int64_t> parse_size(const std::string&);
 
 }  // namespace nnc

@@ -36,7 +36,6 @@ const char* const examples =
     "  nnc ir net.nn --stage kernels                the program at any stage, down to assembly\n"
     "  nnc bench net.nn                             time of a step, share of the machine's peak\n";
 
-/// A fault that no session has printed: places in files are left out, since their text is gone (with_session keeps them).
 int report_usage(const WrongUsage& wrong, bool json) {
   if (json) {
     nlohmann::ordered_json object{{"severity", "error"}, {"message", wrong.message}, {"help", wrong.help}};
@@ -92,6 +91,7 @@ int perform(const CommandLine& line) {
   return exit_done;
 }
 
+/// A fault that comes as far as here is told without places in files, whose text is gone; with_session has told the others.
 int run_main(int argc, char** argv) {
   const std::vector<Command> commands{train_command(), eval_command(),      predict_command(), run_command(), ir_command(),
                                       opt_command(),   check_command(),     explain_command(), fmt_command(), summary_command(),

@@ -13,7 +13,6 @@
 #include "base/diagnostics.h"
 #include "driver/progress.h"
 #include "driver/session.h"
-#include "ir/text.h"
 
 namespace nnc {
 namespace {
@@ -108,7 +107,10 @@ std::string json_line(const Json& line) { return line.dump(-1, ' ', false, Json:
 
 void print_json_line(const Json& line) { std::printf("%s\n", json_line(line).c_str()); }
 
-Json json_number(double v) { return std::isfinite(v) ? Json(v) : Json(number_text(v)); }
+Json json_number(double v) {
+  if (std::isfinite(v)) return v;
+  return std::isnan(v) ? "nan" : v < 0 ? "-inf" : "inf";
+}
 
 Json json_value(const Tensor& t) {
   size_t next = 0;

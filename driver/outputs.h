@@ -8,7 +8,6 @@
 
 #include "base/source.h"
 #include "engine/tensors.h"
-#include "ir/interpreter.h"
 
 namespace nnc {
 

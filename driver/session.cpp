@@ -9,9 +9,8 @@
 
 #include <fmt/format.h>
 
+#include "base/system_error.h"
 #include "driver/terminal.h"
-#include "runtime/cores.h"
-#include "runtime/data/file_bytes.h"
 
 namespace nnc {
 namespace {
@@ -72,7 +71,7 @@ void Session::require_train() {
                   "add one: `train { data ..., minimize ..., using sgd(lr: 0.01), epochs 10 }`");
 }
 
-int Session::thread_count() const { return options.threads ? *options.threads : usable_cores(); }
+int Session::thread_count() const { return options.threads ? *options.threads : default_threads(); }
 
 int with_session(const CommonOptions& o, const std::function<int(Session&)>& work) {
   Session session(o);

@@ -13,7 +13,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/diagnostics.h"
-#include "runtime/data/file_bytes.h"
+#include "base/system_error.h"
 
 namespace nnc {
 namespace {

@@ -1,5 +1,4 @@
-// nnc summary: the layers of the model, what they hold and what a training step costs. Work and memory are those of the kernels
-// as planned, so that a layer's share is what remains after fusion.
+// nnc summary: the layers of the model, what they hold and what a training step costs (engine/model_summary.h).
 #include <algorithm>
 #include <cstdio>
 
@@ -9,12 +8,10 @@
 
 #include "driver/commands.h"
 #include "driver/outputs.h"
-#include "passes/pipeline.h"
+#include "engine/model_summary.h"
 
 namespace nnc {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 std::string output_text(const LayerSummary& layer) {
   std::vector<std::string> parts;
@@ -31,86 +28,60 @@ std::string grouped(int64_t n) {
   return digits;
 }
 
-/// The kernel belongs to the layer or to one inside it.
-bool inside(const std::string& scope, const std::string& layer) {
-  return scope == layer ||
-         (scope.size() > layer.size() && scope.compare(0, layer.size(), layer) == 0 && scope[layer.size()] == '.');
+void print_as_json(const ModelSummary& s) {
+  using Json = nlohmann::ordered_json;
+  Json layers = Json::array();
+  for (const ModelSummary::Layer& l : s.layers)
+    layers.push_back({{"path", l.layer.path},
+                      {"kind", l.layer.kind},
+                      {"output", output_text(l.layer)},
+                      {"parameters", l.layer.parameters},
+                      {"flops", l.flops},
+                      {"bytes", l.bytes}});
+  Json line{{"layers", layers},
+            {"batch", s.batch},
+            {"parameters", s.trainable},
+            {"other_values", s.other},
+            {"optimizer_values", s.optimizer},
+            {"flops", s.flops},
+            {"bytes", s.bytes},
+            {"arena_bytes", s.arena_bytes},
+            {"persistent_bytes", s.persistent_bytes},
+            {"kernels", s.kernels}};
+  print_json_line(line);
+}
+
+void print_as_text(const ModelSummary& s) {
+  size_t widths[3] = {5, 4, 6};
+  for (const ModelSummary::Layer& l : s.layers) {
+    widths[0] = std::max(widths[0], l.layer.path.size());
+    widths[1] = std::max(widths[1], l.layer.kind.size());
+    widths[2] = std::max(widths[2], output_text(l.layer).size());
+  }
+  std::printf("%-*s  %-*s  %-*s %12s %14s %14s\n", int(widths[0]), "layer", int(widths[1]), "kind", int(widths[2]), "output",
+              "parameters", "FLOP / step", "bytes / step");
+  for (const ModelSummary::Layer& l : s.layers)
+    std::printf("%-*s  %-*s  %-*s %12s %14s %14s\n", int(widths[0]), l.layer.path.c_str(), int(widths[1]), l.layer.kind.c_str(),
+                int(widths[2]), output_text(l.layer).c_str(), grouped(l.layer.parameters).c_str(), grouped(int64_t(l.flops)).c_str(),
+                grouped(int64_t(l.bytes)).c_str());
+  std::printf("\n");
+  std::printf("parameters      %s trainable", grouped(s.trainable).c_str());
+  if (s.other) std::printf(", %s frozen or states", grouped(s.other).c_str());
+  if (s.optimizer) std::printf(", %s of the optimiser", grouped(s.optimizer).c_str());
+  std::printf("\na step          %s FLOP, %s bytes, batch %lld, in %zu kernels\n", grouped(int64_t(s.flops)).c_str(),
+              grouped(int64_t(s.bytes)).c_str(), static_cast<long long>(s.batch), s.kernels);
+  std::printf("memory          %s bytes of parameters and states, %s bytes of arena\n", grouped(s.persistent_bytes).c_str(),
+              grouped(s.arena_bytes).c_str());
 }
 
 int summary(Session& session, const CommonOptions& o) {
   session.load();
   session.require_train();
-  TrainingGraphs graphs = make_training_graphs(session);
-  const TrainSpec& spec = session.module->train();
-  int64_t rows = spec.batch > 0 ? spec.batch : 256;
-  Program program = build_program(graphs.optimized, {"train", rows, session.target, {}});
-  int64_t trainable = 0, other = 0, optimizer = 0;
-  for (const Persistent& p : graphs.optimized.persistents)
-    (p.kind == PersistentKind::parameter         ? trainable
-     : p.kind == PersistentKind::optimizer_state ? optimizer
-                                                 : other) += p.type.elements(1);
-  double flops = 0, bytes = 0;
-  for (const Kernel& k : program.kernels) {
-    flops += k.flops;
-    bytes += k.bytes;
-  }
-  struct Row {
-    std::string path, kind, output;
-    int64_t parameters;
-    double flops, bytes;
-  };
-  std::vector<Row> table;
-  for (const LayerSummary& layer : graphs.forward.layers) {
-    Row row{layer.path, layer.kind, output_text(layer), layer.parameters, 0, 0};
-    for (const Kernel& k : program.kernels) {
-      if (layer.path.empty() || !inside(k.scope, layer.path)) continue;
-      row.flops += k.flops;
-      row.bytes += k.bytes;
-    }
-    table.push_back(std::move(row));
-  }
-  if (o.json) {
-    Json layers = Json::array();
-    for (const Row& r : table)
-      layers.push_back({{"path", r.path},
-                        {"kind", r.kind},
-                        {"output", r.output},
-                        {"parameters", r.parameters},
-                        {"flops", r.flops},
-                        {"bytes", r.bytes}});
-    Json line{{"layers", layers},
-              {"batch", rows},
-              {"parameters", trainable},
-              {"other_values", other},
-              {"optimizer_values", optimizer},
-              {"flops", flops},
-              {"bytes", bytes},
-              {"arena_bytes", program.arena_bytes},
-              {"persistent_bytes", program.persistent_bytes},
-              {"kernels", program.kernels.size()}};
-    print_json_line(line);
-    return exit_done;
-  }
-  size_t widths[3] = {5, 4, 6};
-  for (const Row& r : table) {
-    widths[0] = std::max(widths[0], r.path.size());
-    widths[1] = std::max(widths[1], r.kind.size());
-    widths[2] = std::max(widths[2], r.output.size());
-  }
-  std::printf("%-*s  %-*s  %-*s %12s %14s %14s\n", int(widths[0]), "layer", int(widths[1]), "kind", int(widths[2]), "output",
-              "parameters", "FLOP / step", "bytes / step");
-  for (const Row& r : table)
-    std::printf("%-*s  %-*s  %-*s %12s %14s %14s\n", int(widths[0]), r.path.c_str(), int(widths[1]), r.kind.c_str(),
-                int(widths[2]), r.output.c_str(), grouped(r.parameters).c_str(), grouped(int64_t(r.flops)).c_str(),
-                grouped(int64_t(r.bytes)).c_str());
-  std::printf("\n");
-  std::printf("parameters      %s trainable", grouped(trainable).c_str());
-  if (other) std::printf(", %s frozen or states", grouped(other).c_str());
-  if (optimizer) std::printf(", %s of the optimiser", grouped(optimizer).c_str());
-  std::printf("\na step          %s FLOP, %s bytes, batch %lld, in %zu kernels\n", grouped(int64_t(flops)).c_str(),
-              grouped(int64_t(bytes)).c_str(), static_cast<long long>(rows), program.kernels.size());
-  std::printf("memory          %s bytes of parameters and states, %s bytes of arena\n", grouped(program.persistent_bytes).c_str(),
-              grouped(program.arena_bytes).c_str());
+  ModelSummary s = summarize_model(session);
+  if (o.json)
+    print_as_json(s);
+  else
+    print_as_text(s);
   return exit_done;
 }
 

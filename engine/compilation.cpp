@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "passes/pipeline.h"
+#include "runtime/data/atomic_file.h"
 #include "runtime/data/text_file.h"
 
 namespace nnc {
@@ -17,6 +18,8 @@ std::string read_text_file(const std::string& path) {
     throw UserError(std::move(d));
   }
 }
+
+void write_text_file(const std::string& path, std::string_view text) { write_file_atomically(path, std::as_bytes(std::span(text.data(), text.size()))); }
 
 void Compilation::load_file(const std::string& path, std::vector<Override> given) {
   load_text(path, read_text_file(path), std::move(given));
@@ -46,6 +49,8 @@ void Compilation::settle() {
   if (failed) throw ProgramErrors(std::move(said));
   for (const Diagnostic& d : said) warn(d);
 }
+
+int64_t planned_rows(const TrainSpec& train) { return train.batch > 0 ? train.batch : 256; }
 
 Graph make_backward(Compilation& compilation, const BuiltGraph& forward, const std::vector<UpdateRule>& rules) {
   Graph graph = forward.graph;

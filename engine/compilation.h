@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -52,6 +53,11 @@ class Compilation {
 
 /// The text of a program's file; UserError E0602 if it cannot be read.
 std::string read_text_file(const std::string& path);
+/// Replaces it in one step, so that a crash leaves the old text or the new one; UserError E0413 if it cannot be written.
+void write_text_file(const std::string& path, std::string_view text);
+
+/// Rows of a batch that a training step is planned for where no data is read: those of the train block, 256 with `batch: all`.
+int64_t planned_rows(const TrainSpec&);
 
 /// The training graph at each stage of its way.
 struct TrainingGraphs {

@@ -9,6 +9,7 @@
 #include "base/diagnostics.h"
 #include "passes/pipeline.h"
 #include "passes/poison.h"
+#include "runtime/cores.h"
 
 namespace nnc {
 namespace {
@@ -25,6 +26,8 @@ void require_host_runs(const Target& target) {
 }
 
 }  // namespace
+
+int default_threads() { return usable_cores(); }
 
 Program make_program(Graph graph, const std::string& name, int64_t rows, const Target& target, const Layouts& layouts) {
   optimize_graph(graph);

@@ -15,6 +15,9 @@
 
 namespace nnc {
 
+/// Threads that run a step where nobody asks for others: the cores that this process may use.
+int default_threads();
+
 /// Graph (not yet simplified) -> program for `rows` rows, whose scalar results keep their types.
 Program make_program(Graph, const std::string& name, int64_t rows, const Target&, const Layouts& = {});
 

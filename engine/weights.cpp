@@ -14,6 +14,7 @@
 #include <fmt/ranges.h>
 
 #include "base/check.h"
+#include "base/system_error.h"
 #include "engine/tensors.h"
 #include "runtime/initialize.h"
 #include "runtime/data/file_bytes.h"

@@ -16,8 +16,8 @@ ALLOWED = {
     "codegen": ["base", "ir", "runtime/step_abi.h"],
     "runtime": ["base"],
     "runtime/data": ["base"],
-    "engine": ["base", "ir", "frontend", "passes", "codegen", "runtime", "runtime/data"],
-    "verify": ["base", "ir", "frontend", "passes", "codegen", "runtime", "runtime/data", "engine"],
+    "engine": ["base", "ir", "frontend", "frontend/syntax", "passes", "codegen", "runtime", "runtime/data"],
+    "verify": ["base", "ir", "frontend", "frontend/syntax", "passes", "codegen", "runtime", "runtime/data", "engine"],
     "driver": ["base", "ir", "frontend", "frontend/syntax", "passes", "codegen", "runtime", "runtime/data", "engine", "verify"],
 }
 

@@ -25,6 +25,7 @@
 
 #include "base/diagnostics.h"
 #include "base/philox.h"
+#include "base/system_error.h"
 #include "runtime/data/file_bytes.h"
 
 namespace nnc {

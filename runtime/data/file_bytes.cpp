@@ -19,9 +19,9 @@
 #include <mutex>
 #include <new>
 #include <optional>
-#include <system_error>
 
 #include "base/diagnostics.h"
+#include "base/system_error.h"
 #include "runtime/data/atomic_file.h"
 
 namespace nnc {
@@ -261,12 +261,6 @@ void set_lost_file_handler(LostFileHandler handler) { lost_file_handler = handle
 std::string file_name(const std::string& path) {
   size_t slash = path.find_last_of('/');
   return slash == std::string::npos || slash + 1 == path.size() ? path : path.substr(slash + 1);
-}
-
-std::string error_text(int error_number) {
-  std::string text = std::generic_category().message(error_number);
-  if (text.size() > 1 && text[1] >= 'a' && text[0] >= 'A' && text[0] <= 'Z') text[0] += 'a' - 'A';
-  return text;
 }
 
 }  // namespace nnc

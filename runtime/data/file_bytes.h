@@ -53,7 +53,4 @@ bool inflate_raw(std::span<const std::byte> compressed, std::byte* out, size_t s
 /// "digits.csv" of "data/digits.csv": how messages name a file whose path stands in their place.
 std::string file_name(const std::string& path);
 
-/// The system's words for an errno value, lower case: "no such file or directory".
-std::string error_text(int error_number);
-
 }  // namespace nnc

@@ -12,6 +12,7 @@
 #include <cerrno>
 
 #include "base/diagnostics.h"
+#include "base/system_error.h"
 #include "runtime/data/file_bytes.h"
 
 namespace nnc {

@@ -15,6 +15,7 @@
 #include <functional>
 #include <new>
 
+#include "base/system_error.h"
 #include "codegen/codegen.h"
 #include "runtime/data/atomic_file.h"
 #include "runtime/cores.h"

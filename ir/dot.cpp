@@ -1,6 +1,6 @@
 // Graphs as Graphviz text: a node each, edges from operands, kernels as clusters.
 
-#include "driver/dot.h"
+#include "ir/dot.h"
 
 #include <map>
 #include <set>

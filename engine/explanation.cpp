@@ -1,0 +1,190 @@
+// The step is planned once more with the fuser's log; what the log, the graph and the program say is put together for the part that was asked for.
+#include "engine/explanation.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "engine/explained_step.h"
+#include "engine/graph_runner.h"
+#include "engine/model_summary.h"
+#include "ir/kernel_code.h"
+#include "passes/pipeline.h"
+
+namespace nnc {
+namespace {
+
+ExplainedStep plan(Compilation& compilation, const std::optional<DefinitionRequest>& definition) {
+  ExplainedStep step;
+  LowerOptions options{"train", 0, compilation.target};
+  if (definition) {
+    BuiltGraph built = build_declared(compilation, *definition);
+    options.rows = definition->rows;
+    step.graph = runnable_graph(std::move(built.graph), options.rows);
+    step.layers = std::move(built.layers);
+    options.name = step.graph.name;
+    options.typed_scalars = true;
+    step.subject = fmt::format("`{}`", step.graph.name);
+  } else {
+    TrainingGraphs graphs = make_training_graphs(compilation);
+    step.graph = std::move(graphs.backward);
+    step.layers = std::move(graphs.forward.layers);
+    step.subject = training_step;
+    options.rows = planned_rows(compilation.module->train());
+  }
+  FusionLog log;
+  optimize_graph(step.graph, {.log = &log});
+  step.program = build_program(step.graph, options);
+  step.stored = stored_values(step.graph, step.program, log);
+  step.roles = node_roles(step.graph);
+  step.nodes_of = kernel_nodes(step.graph, step.program);
+  step.spaces = group_spaces(step.graph);
+  return step;
+}
+
+std::string kind_of(const Kernel& kernel) {
+  if (kernel.nodes.empty()) return "copy";
+  auto* map = std::get_if<MapKernel>(&kernel.body);
+  if (!map) return "contraction";
+  bool reduces = false;
+  for (const Block& b : map->blocks)
+    for (const Instruction& i : b.code) {
+      if (i.kind == Instruction::Kind::store_add) return "scatter";
+      reduces = reduces || i.kind == Instruction::Kind::reduce;
+    }
+  return reduces ? "row-wise" : "element-wise";
+}
+
+/// Puts an explanation together from a step and the part of it that is asked for.
+class Teller {
+ public:
+  Teller(const Compilation& compilation, const ExplainedStep& step, const ExplainedPart& part, const std::string& name)
+      : compilation_(compilation), step_(step), part_(part), name_(name) {}
+  Explanation tell() const;
+
+ private:
+  const Compilation& compilation_;
+  const ExplainedStep& step_;
+  const ExplainedPart& part_;
+  const std::string& name_;
+
+  Explanation::Node node(NodeId) const;
+  Explanation::Buffer buffer(BufferId b) const { return {step_.program[b].name, step_.program[b].bytes}; }
+  Explanation::Layer layer(const std::string& path, const std::string& kind) const;
+  Explanation::Kernel kernel(size_t k) const;
+  bool concerns(const StoredValue&) const;
+  Explanation::Stored stored(const StoredValue&) const;
+  std::optional<Explanation::Gradient> gradient(const Update&) const;
+};
+
+Explanation::Node Teller::node(NodeId n) const {
+  const Node& of = step_.graph[n];
+  return {n.value, std::string(op_name(of.op)), to_string(of.type), of.scope, size_t(step_.roles[n.value]), of.span, part_.nodes[n.value],
+          node_text(compilation_, step_.graph, n)};
+}
+
+Explanation::Layer Teller::layer(const std::string& path, const std::string& kind) const {
+  Explanation::Layer result{path, kind};
+  auto mine = [&](const std::string& scope) { return path.empty() ? scope.empty() : inside_layer(scope, path); };
+  for (uint32_t i = 0; i < step_.graph.size(); ++i)
+    if (op_class(step_.graph[NodeId{i}].op) != OpClass::leaf && mine(step_.graph[NodeId{i}].scope)) ++result.operations[size_t(step_.roles[i])];
+  for (const Kernel& k : step_.program.kernels)
+    if (mine(k.scope)) result.flops += k.flops, result.bytes += k.bytes, ++result.kernels;
+  return result;
+}
+
+Explanation::Kernel Teller::kernel(size_t k) const {
+  const Kernel& of = step_.program.kernels[k];
+  Explanation::Kernel result{of.name, kind_of(of), of.scope, of.span, of.flops, of.bytes, {}, {}, {}};
+  std::set<BufferId> read, written;
+  for_each_access(of, [&](const Instruction& i) {
+    if (i.kind != Instruction::Kind::store) read.insert(i.access.buffer);
+    if (i.kind != Instruction::Kind::load) written.insert(i.access.buffer);
+  });
+  for (BufferId b : read) result.reads.push_back(buffer(b));
+  for (BufferId b : written) result.writes.push_back(buffer(b));
+  for (NodeId n : step_.nodes_of[k]) result.nodes.push_back(node(n));
+  return result;
+}
+
+/// The value is one of the part's, or an operation of the part reads it.
+bool Teller::concerns(const StoredValue& value) const {
+  if (part_.nodes[value.node.value]) return true;
+  for (const StoredRead& read : value.reads)
+    if (read.reader.valid() && part_.nodes[read.reader.value]) return true;
+  return std::ranges::any_of(value.writers, [&](size_t k) { return step_.program.kernels[k].name == name_; });
+}
+
+Explanation::Stored Teller::stored(const StoredValue& value) const {
+  Explanation::Stored result{buffer(value.buffer), node(value.node), {}, {}};
+  for (size_t k : value.writers) result.writers.push_back(step_.program.kernels[k].name);
+  for (const StoredRead& read : value.reads)
+    result.reads.push_back({step_.program.kernels[read.kernel].name, std::string(reason_name(read.reason)), reason_text(compilation_, step_, value, read)});
+  return result;
+}
+
+std::optional<Explanation::Gradient> Teller::gradient(const Update& update) const {
+  const Graph& graph = step_.graph;
+  if (op_class(graph[update.node].op) == OpClass::leaf) return std::nullopt;
+  // A scalar's gradient cannot be told from the norm that all gradients are clipped by.
+  if (part_.gradients.empty() || (graph.type(update.node).rank() == 0 && part_.gradients.size() > 1)) return std::nullopt;
+  Explanation::Gradient result;
+  for (const StoredValue& v : step_.stored)
+    if (std::ranges::find(part_.gradients, v.node) != part_.gradients.end()) result.stored_in.push_back(step_.program[v.buffer].name);
+  int group = graph[update.node].group;
+  bool here = std::ranges::all_of(part_.gradients, [&](NodeId n) { return graph[n].group == group; });
+  for (const Kernel& k : step_.program.kernels)
+    if (!k.nodes.empty() && graph[k.nodes.front()].group == group) result.kernel = k.name;
+  if (result.stored_in.empty() && !here) return std::nullopt;
+  return result;
+}
+
+Explanation Teller::tell() const {
+  const Program& program = step_.program;
+  Explanation e;
+  e.subject = step_.subject;
+  e.of_training_step = e.subject == training_step;
+  e.rows = program.rows;
+  e.kernel_count = program.kernels.size();
+  for (const Kernel& k : program.kernels) e.flops += k.flops, e.bytes += k.bytes;
+  e.arena_bytes = program.arena_bytes;
+  e.found_as = part_.found_as;
+  for (const LayerSummary& l : step_.layers)
+    if (!l.path.empty()) e.layers.push_back(layer(l.path, l.kind));
+  e.layers.push_back(layer("", ""));
+  for (size_t k : part_.kernels) e.kernels.push_back(kernel(k));
+  for (const StoredValue& v : step_.stored)
+    if (concerns(v)) e.stored.push_back(stored(v));
+  for (const Update& update : step_.graph.updates)
+    if (update.name == name_)
+      if (std::optional<Explanation::Gradient> g = gradient(update)) e.gradients.push_back(std::move(*g));
+  return e;
+}
+
+}  // namespace
+
+Explanation explain(Compilation& compilation, const std::optional<DefinitionRequest>& definition, const std::string& name) {
+  ExplainedStep step = plan(compilation, definition);
+  ExplainedPart part = find_part(compilation, step, name);
+  return Teller(compilation, step, part, name).tell();
+}
+
+std::string short_line(const Compilation& compilation, Span span) {
+  if (!span.valid()) return "";
+  if (compilation.sources.path(span.file) != compilation.name) return compilation.sources.describe_line(span);
+  return fmt::format("line {}", compilation.sources.position(span.file, span.begin).line);
+}
+
+std::string node_text(const Compilation& compilation, const Graph& graph, NodeId n) {
+  std::string line = short_line(compilation, graph[n].span);
+  return fmt::format("%{} {}{}", n.value, op_name(graph[n].op), line.empty() ? "" : fmt::format(" ({})", line));
+}
+
+std::string listed(std::vector<std::string> names, size_t most) {
+  size_t more = names.size() > most + 1 ? names.size() - most : 0;
+  if (more) names.resize(most);
+  return fmt::format("{}{}", fmt::join(names, ", "), more ? fmt::format(" and {} more", more) : "");
+}
+
+}  // namespace nnc

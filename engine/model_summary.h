@@ -1,0 +1,32 @@
+// The layers of a model, what they hold, and what a training step costs: what `nnc summary` shows. Work and memory are those of the kernels as planned, so that a layer's
+// share is what remains after fusion.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "engine/compilation.h"
+
+namespace nnc {
+
+struct ModelSummary {
+  struct Layer {
+    LayerSummary layer;
+    double flops = 0, bytes = 0;  ///< of the kernels of this layer and of those inside it, in one step
+  };
+  std::vector<Layer> layers;  ///< in the order in which they are first called
+  int64_t batch = 0;  ///< rows
+  int64_t trainable = 0, other = 0, optimizer = 0;  ///< values of parameters that train, of frozen ones and states, of the optimiser's states
+  double flops = 0, bytes = 0;  ///< of one step: work and traffic
+  int64_t arena_bytes = 0, persistent_bytes = 0;
+  size_t kernels = 0;
+};
+
+/// The module has a train block. ProgramErrors for parameters that cannot train.
+ModelSummary summarize_model(Compilation&);
+
+/// The scope (a layer's path) is the layer `path` or one inside it.
+bool inside_layer(const std::string& scope, const std::string& path);
+
+}  // namespace nnc
