@@ -6,12 +6,14 @@ from collections import defaultdict
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = ["base", "ir", "frontend", "passes", "codegen", "runtime", "driver", "tests", "examples"]
+CODE = ["base", "ir", "frontend", "passes", "codegen", "runtime", "engine", "verify", "driver"]
+FOLDERS = [*CODE, "tests", "examples"]
+TEXTS = re.compile(r'''"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^'\\\n])\'|//[^\n]*''')  # what is no code: strings, characters, comments
 
 
 def unordered(source, acts, operands=False):
     """Lines where what matches `acts` stands in two arguments of one call; with `operands` also in two operands of one operator."""
-    text = re.sub(r'''"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^'\\\n])\'|//[^\n]*''', lambda m: " " * len(m[0]), source)
+    text = TEXTS.sub(lambda m: " " * len(m[0]), source)
     lines = set()
     opened = [("{", [0], [0])]  # (bracket, where each of its arguments begins, where each operand of the last expression begins)
 
@@ -60,7 +62,7 @@ class Tree(unittest.TestCase):
         """Two classes of one name in one namespace break the one-definition rule: the linker keeps one of two inline destructors, and a build
         without optimisation calls it for the other class."""
         defined = defaultdict(list)
-        for folder in ("base", "ir", "frontend", "passes", "codegen", "runtime", "engine", "verify", "driver"):
+        for folder in CODE:
             for path in sorted((ROOT / folder).rglob("*")):
                 if path.suffix not in (".h", ".cpp"):
                     continue
@@ -74,6 +76,20 @@ class Tree(unittest.TestCase):
                         defined["::".join([*inside, name[1]])].append(f"{path.relative_to(ROOT)}:{number}")
         self.assertGreater(len(defined), 200)
         self.assertEqual({name: places for name, places in defined.items() if len(places) > 1}, {})
+
+    def words_in(self, folders, pattern):
+        """file:line of every match in the code of the folders."""
+        return [f"{path.relative_to(ROOT)}:{number}: {line.strip()}" for folder in folders for path in sorted((ROOT / folder).rglob("*")) if path.suffix in (".cpp", ".h")
+                for number, line in enumerate(TEXTS.sub("", path.read_text()).splitlines(), 1) if re.search(pattern, line)]
+
+    def test_the_library_neither_prints_nor_ends_the_process(self):
+        """Who uses it is told by values and events, and keeps its process: standard streams, exit, signal handlers."""
+        words = r"\b(?:stdout|stderr|cout|cerr|clog|[fvd]?printf|puts|fputs|putchar|fmt::print|print\(std\w+|_?exit|_Exit|quick_exit|abort|terminate|signal|sigaction|raise)\b(?!_)"
+        self.assertEqual(self.words_in(["engine", "verify"], words), [])
+
+    def test_the_command_line_alone_reads_the_environment(self):
+        self.assertEqual(self.words_in([folder for folder in CODE if folder != "driver"], r"\b(?:secure_)?getenv\b|\benviron\b"), [])
+        self.assertGreater(len(self.words_in(["driver"], r"\bgetenv\b")), 0)
 
     def test_no_call_makes_two_nodes_among_its_arguments(self):
         """Arguments are evaluated in an order that each compiler chooses, and a graph's nodes are numbered as they are made."""

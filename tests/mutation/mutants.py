@@ -1,9 +1,11 @@
-"""Reads the lists of mutants (*.mutants) of this folder; README.md says how they are written."""
+"""Reads the lists of mutants (*.mutants) of this folder (README.md says how they are written), and writes and reads the table of what noticed them."""
 
+import re
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
+RESULTS = HERE / "RESULTS.md"
 SUITES = ("unit", "lit", "run", "trajectories", "training", "fuzz")  # what is run on a mutant, the quickest to notice first
 
 
@@ -57,3 +59,17 @@ def read_mutants():
     for mutant in result:
         mutant.edits = [("\n".join(before), "\n".join(after)) for before, after in mutant.edits]
     return result
+
+
+def table(mutants, noticed_by):
+    """The text of RESULTS.md: all mutants, and the suite that noticed each, by name."""
+    rows = [f"| `{m.name}` | {m.what} | {noticed_by.get(m.name, 'not run')} |" for m in mutants]
+    return "\n".join([
+        "# What noticed each mutant", "",
+        f"Written by `tests/mutation/mutate.py --table`. The compiler was broken in {len(mutants)} places, one at a time; the first suite that failed is named.", "",
+        "| mutant | what is wrong | noticed by |", "| --- | --- | --- |", *rows, ""])
+
+
+def read_table(text):
+    """The name of each mutant of a table -> the suite that noticed it."""
+    return dict(re.findall(r"^\| `([^`]+)` \| .* \| (.*) \|$", text, re.M))

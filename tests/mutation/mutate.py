@@ -5,7 +5,7 @@
 
 Works on copies of the tree in FOLDER (default: build/mutation), one per worker, each built once; then, for every mutant (README.md), applies it, builds,
 and runs the suites until one fails. NAMEs, or beginnings of names, choose some. Results are kept in FOLDER/results.json, so that a run can be continued;
---table prints them as the table of tests/README.md. Exit status 1 if a mutant survived.
+a run of all mutants, or --table, writes them to RESULTS.md. Exit status 1 if a mutant survived.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import threading
 import time
 from pathlib import Path
 
-from mutants import ROOT, SUITES, read_mutants
+from mutants import RESULTS, ROOT, SUITES, read_mutants, read_table, table
 
 NOT_CAUGHT = ("nothing", "does not build")
 TIMED_OUT = "timed out"
@@ -38,6 +38,12 @@ def copy_tree(target):
         shutil.copy2(here, there)
     for path in [p for p in target.rglob("*") if p.is_file() and str(p.relative_to(target)) not in wanted]:
         path.unlink()
+
+
+def write_table(results):
+    """What this machine has not run stays as it was noted."""
+    noted = read_table(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    RESULTS.write_text(table(read_mutants(), noted | {name: result["caught"] for name, result in results.items()}), encoding="utf-8")
 
 
 class Tree:
@@ -114,15 +120,13 @@ def main():
     parser.add_argument("--llvm", default="/usr/lib/llvm-19")
     parser.add_argument("--again", action="store_true", help="also mutants that were caught before")
     parser.add_argument("--suites", default="", help="only these, separated by commas")
-    parser.add_argument("--table", action="store_true", help="print the results so far as a table and stop")
+    parser.add_argument("--table", action="store_true", help="write the results so far to RESULTS.md and stop")
     options = parser.parse_args()
     results_path = options.work / "results.json"
     results = json.loads(results_path.read_text()) if results_path.exists() else {}
     mutants = [m for m in read_mutants() if not options.names or any(m.name.startswith(n) for n in options.names)]
     if options.table:
-        print("| mutant | what is wrong | noticed by |\n| --- | --- | --- |")
-        for m in mutants:
-            print(f"| `{m.name}` | {m.what} | {results.get(m.name, {}).get('caught', 'not run')} |")
+        write_table(results)
         return 0
     only = [s for s in options.suites.split(",") if s]
     waiting = [m for m in mutants if options.again or results.get(m.name, {}).get("caught") in (None, *NOT_CAUGHT)]
@@ -161,6 +165,8 @@ def main():
         thread.start()
     for thread in threads:
         thread.join()
+    if not options.names:
+        write_table(results)
     survived, broken = (sum(results.get(m.name, {}).get("caught") == fate for m in mutants) for fate in NOT_CAUGHT)
     print(f"{len(mutants)} mutants, {survived} survived, {broken} did not build")
     return 1 if survived or broken else 0
