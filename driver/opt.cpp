@@ -1,16 +1,14 @@
 // nnc opt: passes on the textual form of a graph, one by one.
 #include <algorithm>
 #include <cstdio>
-#include <iostream>
 #include <sstream>
 
 #include <fmt/format.h>
 
 #include "driver/commands.h"
 #include "driver/graph_file.h"
-#include "engine/graph_runner.h"
-#include "passes/pass_manager.h"
-#include "passes/pipeline.h"
+#include "engine/graph_passes.h"
+#include "engine/stages.h"
 
 namespace nnc {
 namespace {
@@ -24,9 +22,8 @@ struct OptOptions {
 };
 
 int list_passes() {
-  for (const GraphPassInfo& pass : graph_passes())
+  for (const PassDescription& pass : pass_descriptions())
     std::printf("%-20s %s\n", std::string(pass.name).c_str(), std::string(pass.summary).c_str());
-  std::printf("%-20s %s\n", "lower", "the program of kernels; the last pass, it ends the graph");
   return exit_done;
 }
 
@@ -37,72 +34,67 @@ std::string pass_name(std::string word) {
 }
 
 void require_pass(const std::string& name, const char* option) {
-  if (name == "lower" || find_graph_pass(name)) return;
   std::vector<std::string> names = {"lower"};
-  for (const GraphPassInfo& pass : graph_passes()) names.emplace_back(pass.name);
+  for (const PassDescription& pass : pass_descriptions()) names.emplace_back(pass.name);
+  if (std::ranges::find(names, name) != names.end()) return;
   std::string near = nearest(name, names);
   throw UserError(Code::E0601, fmt::format("`{}`: there is no pass `{}`", option, name), "the command line",
                   near.empty() ? "`nnc opt --list-passes` lists them" : fmt::format("did you mean `{}`?", near));
 }
 
+PassRequest read_request(const OptOptions& o) {
+  PassRequest request;
+  std::stringstream words(o.passes);
+  for (std::string word; std::getline(words, word, ',');)
+    if (!word.empty()) request.passes.push_back(pass_name(word));
+  for (size_t i = 0; i < request.passes.size(); ++i) {
+    require_pass(request.passes[i], "--passes");
+    if (request.passes[i] == "lower" && i + 1 != request.passes.size())
+      throw UserError(Code::E0601, "`lower` ends the graph, so it can only be the last pass", "the command line");
+  }
+  request.rows = o.rows;
+  request.verify = o.verify_each;
+  return request;
+}
+
+void read_print_after(PassRequest& request, const OptOptions& o) {
+  for (const std::string& name : o.print_after) {
+    require_pass(pass_name(name), "--print-after");
+    request.print_after.push_back(pass_name(name));
+  }
+  if (o.print_all) request.print_after = {"all"};
+  request.print = [](std::string_view pass, const std::string& graph) {
+    std::fprintf(stderr, "; after %s\n%s\n", std::string(pass).c_str(), graph.c_str());
+  };
+}
+
 /// A program is what is left when the last pass has run: it is read, verified and printed.
-int print_whole(Session& session, const Program& program, const OptOptions& o) {
+int print_whole(Session& session, Program program, const OptOptions& o) {
   require_none_given_with_program(o.common.file, {{"--passes", !o.passes.empty()},
                                                   {"--print-after", !o.print_after.empty()},
                                                   {"--print-after-all", o.print_all},
                                                   {"--time", o.time},
                                                   {"--rows", o.rows != OptOptions{}.rows},
                                                   {"--cpu", !o.common.cpu.empty()}});
-  std::fputs(print_program(program, &session.sources).c_str(), stdout);
+  std::fputs(stage_text(session, std::move(program), Stage::kernels, StageForm::text).c_str(), stdout);
   return exit_done;
 }
 
 int opt(Session& session, const OptOptions& o) {
   if (o.common.file.empty())
     throw UserError(Code::E0601, "`nnc opt` needs a .nnir file", "the command line", "`-` reads standard input");
-  std::vector<std::string> names;
-  std::stringstream words(o.passes);
-  for (std::string word; std::getline(words, word, ',');)
-    if (!word.empty()) names.push_back(pass_name(word));
-  for (size_t i = 0; i < names.size(); ++i) {
-    require_pass(names[i], "--passes");
-    if (names[i] == "lower" && i + 1 != names.size())
-      throw UserError(Code::E0601, "`lower` ends the graph, so it can only be the last pass", "the command line");
-  }
+  PassRequest request = read_request(o);
   std::variant<Graph, Program> loaded = load_graph_or_program(session, o.common.file);
-  if (const Program* program = std::get_if<Program>(&loaded)) return print_whole(session, *program, o);
+  if (Program* program = std::get_if<Program>(&loaded)) return print_whole(session, std::move(*program), o);
   Graph graph = std::get<Graph>(std::move(loaded));
-  bool lowered = !names.empty() && names.back() == "lower";
-  if (lowered) graph = runnable_graph(std::move(graph), o.rows);
-  PassOptions options;
-  std::vector<PassTiming> timings;
-  options.verify = o.verify_each;
-  options.time = &timings;
-  options.print = [&](std::string_view pass, const Graph& g) {
-    std::fprintf(stderr, "; after %s\n%s\n", std::string(pass).c_str(), print_graph(g, &session.sources).c_str());
-  };
-  for (const std::string& name : o.print_after) {
-    require_pass(pass_name(name), "--print-after");
-    options.print_after.push_back(pass_name(name));
-  }
-  if (o.print_all) options.print_after = {"all"};
-  std::vector<NamedPass> passes;
-  for (const std::string& name : names)
-    if (name != "lower") passes.push_back(named_pass(name));
-  run_passes(graph, passes, options);
+  read_print_after(request, o);
+  std::vector<PassTiming> timings = run_passes_by_name(session, graph, request);
   if (o.time) {
     std::fprintf(stderr, "%-20s %10s %7s %7s\n", "pass", "ms", "nodes", "after");
     for (const PassTiming& t : timings)
       std::fprintf(stderr, "%-20s %10.3f %7u %7u\n", t.name.c_str(), t.seconds * 1e3, t.nodes_before, t.nodes_after);
   }
-  if (lowered) {
-    run_passes(graph, {named_pass("finish_groups")}, {.verify = o.verify_each});
-    LowerOptions lowering{graph.name, o.rows, session.target};
-    lowering.typed_scalars = true;
-    std::fputs(print_program(build_program(graph, lowering), &session.sources).c_str(), stdout);
-  } else {
-    std::fputs(print_graph(graph, &session.sources).c_str(), stdout);
-  }
+  std::fputs(text_after_passes(session, std::move(graph), request).c_str(), stdout);
   return exit_done;
 }
 

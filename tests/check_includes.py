@@ -18,8 +18,10 @@ ALLOWED = {
     "runtime/data": ["base"],
     "engine": ["base", "ir", "frontend", "frontend/syntax", "passes", "codegen", "runtime", "runtime/data"],
     "verify": ["base", "ir", "frontend", "frontend/syntax", "passes", "codegen", "runtime", "runtime/data", "engine"],
-    "driver": ["base", "ir", "frontend", "frontend/syntax", "passes", "codegen", "runtime", "runtime/data", "engine", "verify"],
+    "driver": ["base", "frontend/syntax", "engine", "verify"],
 }
+# Files that still reach below engine/ on their way out of the command line.
+LEAVING = {"driver/gradcheck.cpp", "driver/signals.cpp", "driver/signals.h", "driver/test.cpp", "driver/train.cpp", "driver/train_run.h"}
 
 
 def folder_of(path):
@@ -46,7 +48,7 @@ class Includes(unittest.TestCase):
         for folder, allowed in ALLOWED.items():
             for path, number, target in includes(folder):
                 top = folder_of(target)
-                if top in ALLOWED and top != folder and top not in allowed and target not in allowed:
+                if top in ALLOWED and top != folder and top not in allowed and target not in allowed and str(path) not in LEAVING:
                     bad.append(f"{path}:{number}: {folder} may not include {target}")
         self.assertEqual(bad, [])
 
