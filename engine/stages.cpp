@@ -56,6 +56,11 @@ std::string text_of(const Staged& staged, Stage stage, StageForm form, const Sou
   return text_of(build_program(staged.graph, staged.options), stage, form, sources);
 }
 
+FileId add_program_text(Compilation& compilation, const std::string& name, std::string text) {
+  compilation.name = name;
+  return compilation.sources.add(name, std::move(text));
+}
+
 }  // namespace
 
 std::optional<Stage> parse_stage(std::string_view word) {
@@ -90,12 +95,12 @@ std::string stage_text(Compilation& compilation, Program program, Stage stage, S
 }
 
 Graph read_graph(Compilation& compilation, const std::string& name, std::string text) {
-  FileId file = compilation.sources.add(name, std::move(text));
+  FileId file = add_program_text(compilation, name, std::move(text));
   return compilation.require(parse_graph(compilation.sources, file, compilation.diagnostics));
 }
 
 std::variant<Graph, Program> read_graph_or_program(Compilation& compilation, const std::string& name, std::string text) {
-  FileId file = compilation.sources.add(name, std::move(text));
+  FileId file = add_program_text(compilation, name, std::move(text));
   if (is_program_text(compilation.sources.text(file))) return compilation.require(parse_program(compilation.sources, file, compilation.diagnostics));
   return compilation.require(parse_graph(compilation.sources, file, compilation.diagnostics));
 }
