@@ -194,6 +194,8 @@ def files():
     yield "nn", "utf8", b"fn f(x[N]) { \xff }"
     for name, text in GRAPHS.items():
         yield "nnir", name, text.encode()
+    for name in ("sound", "kernels"):  # programs
+        yield "nnir", f"program_{name}", (ROOT / f"tests/lit/ir/inputs/{name}.nnir").read_bytes()
     for name, text in TABLES.items():
         yield "csv", name, text
     yield "idx", "u8", idx(8, [2, 2, 3], bytes(range(12)))
@@ -235,7 +237,10 @@ def dictionaries():
     operations = re.findall(r"^NNC_OP\((\w+),", (ROOT / "ir/ops.def").read_text(), re.M)
     graph = "graph param frozen state optimizer_state output update loc scope group axes axis begin f32 f64 i32 i64 u8 bool B 2*B nan -inf @ % : -> [ ] ( ) { }".split()
     yield "nn", SIGNS + WORDS + names
-    yield "nnir", operations + graph
+    program = """program target any portable avx2 avx512 rows planned arena bytes persistent field temporary scalar result order at slot kernel one thread parallel
+serial not after barrier from FLOP kFLOP GB for inner vector along contract tile x vectors blocks packed each load constant index of sum over k extent the loop row
+<- += < v0 v1 @2 # %1 9223372036854775807 -9223372036854775808""".split()
+    yield "nnir", operations + graph + program
 
 
 def quoted(word):

@@ -1,4 +1,4 @@
-// .nn: parse, print the tree, check, lower every graph; .nnir: parse, verify, print, and parse again to the same text.
+// .nn: parse, print the tree, check, lower every graph; .nnir, a graph or a program: parse, verify, print, and parse again to the same text.
 #include <fmt/format.h>
 
 #include <optional>
@@ -8,6 +8,7 @@
 #include "frontend/frontend.h"
 #include "frontend/syntax/parser.h"
 #include "ir/graph.h"
+#include "ir/program.h"
 #include "tests/fuzz/readers/readers.h"
 
 namespace nnc::fuzz {
@@ -28,6 +29,17 @@ void check_graph(const Graph& graph, const SourceMap& sources) {
   std::vector<std::string> problems = verify_graph(graph);
   if (!problems.empty()) report_finding("a graph breaks an invariant: " + problems[0]);
   require(!print_graph(graph, &sources).empty(), "a graph has no text");
+}
+
+void read_program(SourceMap& sources, FileId file) {
+  Diagnostics diagnostics;
+  std::optional<Program> program = parse_program(sources, file, diagnostics);
+  require(render(diagnostics, sources) == !program, "there is neither a program nor an error, or both");
+  if (!program) return;
+  std::string printed = print_program(*program, &sources);
+  std::optional<Program> again = parse_program(sources, sources.add("copy.nnir", printed), diagnostics);
+  if (!again) report_finding("a printed program cannot be read: " + diagnostics.items().at(0).message);
+  require(print_program(*again, &sources) == printed, "a program that is printed and read is another one");
 }
 
 }  // namespace
@@ -66,6 +78,7 @@ void read_nn(Bytes bytes) {
 void read_nnir(Bytes bytes) {
   SourceMap sources;
   FileId file = sources.add("fuzz.nnir", text_of(bytes));
+  if (is_program_text(sources.text(file))) return read_program(sources, file);
   Diagnostics diagnostics;
   std::optional<Graph> graph = parse_graph(sources, file, diagnostics);
   require(render(diagnostics, sources) == !graph, "there is neither a graph nor an error, or both");
