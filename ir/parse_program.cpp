@@ -440,6 +440,7 @@ class ProgramParser : private KernelLineReader {
       if (!term.span.valid()) return -1;
       auto it = numbers.find(term.axis);
       if (it != numbers.end()) return it->second;
+      if (too_many_faults()) return -1;
       std::vector<std::string> names;
       for (const Axis& axis : *axes) names.push_back(axis.name);
       std::string hint = nearest(term.axis, names);

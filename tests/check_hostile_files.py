@@ -153,6 +153,37 @@ class Depth(Hostile):
             ("far", "E0636", 'graph @g {\n %0 = input @x : f32[] loc("a":9999999:1)\n}\n'),
             ("errors", "E0630", many("?\n"))])
 
+    def test_programs(self):
+        n = DEEP
+        head = "program @g {\n  target any avx2, 8 rows planned\n  arena 64 bytes, persistent 0 bytes\n"
+        output = '  output "y" : f32[100000] slot 0\n  output "z" : f32[100000] slot 1\n'
+        store = lambda i: f"    y[{i}] <- v0 : f32\n"  # noqa: E731
+        one = f"{head}{output}  kernel k  # one thread\n    v0 = constant 1 : f32\n    z[0] <- v0 : f32\n"
+        stores = one + "".join(map(store, range(n))) + "}\n"
+        phases = head + "".join(
+            f'  output "y{i}" : f32[1] slot {i}\n  kernel k{i}  # parallel\n    v0 = constant 1 : f32\n    y{i}[0] <- v0 : f32\n' for i in range(n // 10)) + "}\n"
+
+        def accepted(name, text):
+            run = self.run_limited("opt", self.write(f"{name}.nnir", text))
+            self.assertEqual((run.returncode, run.stderr), (0, ""))
+
+        self.all_at_once(accepted, [("stores", stores), ("phases", phases)])
+        axes = ", ".join(f"a{i} < 1" for i in range(n))
+        self.all_at_once(lambda name, code, text: self.refused(code, "opt", self.write(f"{name}.nnir", text), says=(f"{name}.nnir:",)), [
+            ("axes", "E0636", f"{head}  kernel k\n    for {axes}:\n      v0 = constant 1 : f32\n}}\n"),
+            ("rank", "E0636", f'{head}  temporary "x" : f32[{", ".join("1" * n)}] at 0, 4 bytes\n}}\n'),
+            ("order", "E0636", f'{head}  temporary "x" : f32[1] order [{", ".join("0" * n)}] at 0, 4 bytes\n}}\n'),
+            ("nested", "E0630", f"{head}  kernel k\n" + "".join(" " * (i + 3) + f"for a{i} < 2:\n" for i in range(3000)) + "}\n"),
+            ("terms", "E0637", one + "    y[" + "q + " * n + "0] <- v0 : f32\n}\n"),
+            ("operands", "E0632", one + "    v1 = add(" + "v0, " * n + "v0) : f32\n}\n"),
+            ("meet", "E0639", one + store(0) * 1000 + "}\n"),
+            ("many", "E0007", one + "    v1 = constant 1 : f32\n" * 1_000_001 + "}\n"),
+            ("errors", "E0630", one + "    ?\n" * n + "}\n"),
+            ("slots", "E0639", f'{head}  output "y" : f32[] slot 2147483647\n}}\n'),
+            ("huge", "E0639", f'{head}  output "y" : f32[1099511627776*B, 1099511627776, 0] slot 0\n}}\n'),
+            ("far", "E0636", one.replace("# one", "# from a.nn:9999999, one") + "}\n"),
+            ("cut", "E0630", one)])
+
     def test_headers_of_weights(self):
         for text in (b'{"a":' + b"[" * DEEP + b"]" * DEEP + b"}", b'{"a":{"dtype":' + b"[" * DEEP + b"]" * DEEP + b',"shape":[],"data_offsets":[0,0]}}',
                      b'{"a":' * DEEP + b"1" + b"}" * DEEP, b"{" + b"[" * DEEP):
@@ -171,6 +202,7 @@ class Text(Hostile):
         self.refused("E0003", "check", self.write("string.nn", 'use "' + "a" * long), says=("string.nn:1:5",))
         self.refused("E0630", "opt", self.write("long.nnir", "graph @" + "a" * long + " }"), says=("long.nnir:1",))
         self.refused("E0630", "opt", self.write("text.nnir", 'graph @"' + "a" * long), says=("text.nnir:1",))
+        self.refused("E0630", "opt", self.write("program.nnir", "program @" + "a" * long + " }"), says=("program.nnir:1",))
         self.data_refused("E0407", "cell.csv", b"1,2\n1," + b"9" * long, "line 2, column 2", "...")
         self.data_refused("E0408", "quote.csv", b'1,2\n1,"' + b"9" * long, "line 2", "never closed")
         self.data_refused("E0408", "wide.csv", b"1,2\n" + b"1," * (long // 2) + b"1\n", "5000001 cells")
@@ -187,6 +219,7 @@ class Text(Hostile):
     def test_zeros_marks_and_line_ends(self):
         self.refused("E0002", "check", self.write("zero.nn", b"fn f(x[N]) { x }\n\0"), says=("zero.nn:2:1", "byte 0"))
         self.refused("E0002", "opt", self.write("zero.nnir", b"graph @g {\n}\n\0"), says=("zero.nnir:3:1", "byte 0"))
+        self.refused("E0002", "opt", self.write("program.nnir", b"program @g {\n}\n\0"), says=("program.nnir:3:1", "byte 0"))
         self.data_refused("E0404", "zero.csv", b"1,2\n\0", "zero bytes")
         self.refused("E0002", "check", self.write("wide.nn", "fn f(x[N]) { x }".encode("utf-16")), says=("wide.nn:1",))
         text = "fn f(x[N]) -> [N] {\n  x\n}\n# a comment\nfn g(x[N]) -> [N] { x }\n"

@@ -1,7 +1,10 @@
-// Programs of one contraction, built by hand, with memory to run them in and a plain loop to compare with. Used by the tests of
+// Programs of one contraction, written as text, with memory to run them in and a plain loop to compare with. Used by the tests of
 // contract kernels and by bench/contract_bench.cpp.
 #pragma once
 
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -13,6 +16,7 @@
 #include "codegen/codegen.h"
 #include "ir/program.h"
 #include "runtime/step_abi.h"
+#include "tests/program_text.h"
 
 namespace nnc::test {
 
@@ -35,198 +39,185 @@ struct ContractCase {
   Target target;
 };
 
-/// A program with one kernel. Field rows run along m if m has rows, else along k (which must have rows).
-inline Program contract_program(const ContractCase& c) {
-  Program p;
-  p.name = "case";
-  p.rows = c.planned_rows;
-  p.target = c.target;
-  Kernel kernel;
-  kernel.name = "contract";
-  kernel.parallel = true;
-  ContractKernel k;
-  for (Extent e : c.batch) k.axes.push_back({"b", e});
-  k.batch = int(c.batch.size());
-  k.axes.push_back({"m", c.m});
-  k.axes.push_back({"n", c.n});
-  k.axes.push_back({"k", c.k});
-  const size_t axes = k.axes.size(), m = axes - 3, n = axes - 2, kk = axes - 1;
-  auto round64 = [](int64_t bytes) { return (bytes + 63) / 64 * 64; };
-  auto add_buffer = [&](std::string name, BufferKind kind, DType type, int64_t elements) {
-    Buffer b;
-    b.name = std::move(name);
-    b.kind = kind;
-    b.dtype = type;
-    b.shape = {Extent{elements, false}};
-    b.bytes = elements * int64_t(byte_size(type));
-    int64_t& block = kind == BufferKind::persistent ? p.persistent_bytes : p.arena_bytes;
-    if (kind == BufferKind::persistent || kind == BufferKind::temporary) {
-      b.offset = block;
-      block += round64(b.bytes);
+/// The text of contract_program, put together: buffers get places one after the other, accesses the strides of their layouts.
+class ContractText {
+ public:
+  explicit ContractText(const ContractCase& c) : c_(c) {
+    for (size_t i = 0; i < c.batch.size(); ++i) names_.push_back(fmt::format("g{}", i));
+    extents_ = c.batch;
+    for (auto [name, extent] : {std::pair{"m", c.m}, {"n", c.n}, {"k", c.k}}) {
+      names_.push_back(name);
+      extents_.push_back(extent);
     }
-    p.buffers.push_back(b);
-    return BufferId{uint32_t(p.buffers.size() - 1)};
-  };
-  auto planned = [&](size_t axis) { return k.axes[axis].extent.at(c.planned_rows); };
-  // Strides for axes in the given order, slowest first; `gap` widens the rows of the fastest axis.
-  auto strides_of = [&](std::vector<size_t> order, int64_t gap, int64_t& elements) {
-    std::vector<int64_t> strides(axes, 0);
+    m_ = names_.size() - 3, n_ = m_ + 1, k_ = m_ + 2;
+  }
+
+  std::string text() {
+    std::string batch, loops;
+    for (size_t i = 0; i < names_.size(); ++i) {
+      if (i < m_) batch += names_[i] + ", ";
+      loops += fmt::format("{}{} < {}", i ? ", " : "", names_[i], to_string(extents_[i]));
+    }
+    std::string a = operand("a", c_.a, m_, k_, c_.a_order, c_.a_gap, 0), b = operand("b", c_.b, k_, n_, c_.b_order, c_.b_gap, 10), epilogue = finish();
+    double flops = 2;
+    for (size_t axis = 0; axis < names_.size(); ++axis) flops *= double(planned(axis));
+    return fmt::format(R"(program @case {{
+  target any {}, {} rows planned
+  arena {} bytes, persistent {} bytes
+{}
+  kernel contract  # parallel, after a barrier, {:.0f} FLOP
+    contract {}: tile {} x {} vectors, blocks {} x {} x {}
+      a[{}m, k] = v{}{}:
+{}      b[{}k, n] = v{}{}:
+{}      for each {}m, n:
+{}}}
+)", vector_level_name(c_.target.level), c_.planned_rows, arena_, persistent_, buffers_, flops, loops, c_.mr, c_.nr, c_.mc, c_.nc, c_.kc, batch, a_value_,
+                       c_.pack_a ? ", packed" : "", a, batch, b_value_, c_.pack_b ? ", packed" : "", b, batch, epilogue);
+  }
+
+ private:
+  int64_t planned(size_t axis) const { return extents_[axis].at(c_.planned_rows); }
+
+  void add_placed(const std::string& kind, const std::string& name, int64_t elements) {
+    int64_t& end = kind == "persistent" ? persistent_ : arena_;
+    buffers_ += fmt::format("  {} \"{}\" : f32[{}] at {}, {} bytes\n", kind, name, elements, end, elements * 4);
+    end += (elements * 4 + 63) / 64 * 64;
+  }
+
+  /// The batch axes, then x and y, slowest first; `gap` widens the rows of the fastest.
+  std::string address(size_t x, size_t y, int64_t gap, int64_t& elements) const {
+    std::vector<size_t> order;
+    for (size_t i = 0; i < m_; ++i) order.push_back(i);
+    order.insert(order.end(), {x, y});
+    std::string sum = "0";
     int64_t step = 1;
     for (size_t i = order.size(); i-- > 0;) {
-      strides[order[i]] = step;
+      sum += fmt::format(" + {}*{}", step, names_[order[i]]);
       step *= planned(order[i]);
       if (i + 1 == order.size()) step += gap;
     }
     elements = std::max<int64_t>(step, 1);
-    return strides;
-  };
-  auto batch_then = [&](size_t x, size_t y) {
-    std::vector<size_t> order;
-    for (int i = 0; i < k.batch; ++i) order.push_back(size_t(i));
-    order.push_back(x);
-    order.push_back(y);
-    return order;
-  };
-  int next_id = 0;
-  auto load = [&](std::vector<Instruction>& code, Access access, DType type) {
-    Instruction i;
-    i.kind = Instruction::Kind::load;
-    i.id = next_id++;
-    i.dtype = type;
-    i.access = std::move(access);
-    code.push_back(i);
-    return i.id;
-  };
-  auto constant = [&](std::vector<Instruction>& code, double number) {
-    Instruction i;
-    i.kind = Instruction::Kind::constant;
-    i.id = next_id++;
-    i.number = number;
-    code.push_back(i);
-    return i.id;
-  };
-  auto compute = [&](std::vector<Instruction>& code, Op op, std::vector<int> operands) {
-    Instruction i;
-    i.kind = Instruction::Kind::compute;
-    i.op = op;
-    i.id = next_id++;
-    i.operands = std::move(operands);
-    code.push_back(i);
-    return i.id;
-  };
-  auto store = [&](std::vector<Instruction>& code, Access access, int value) {
-    Instruction i;
-    i.kind = Instruction::Kind::store;
-    i.operands = {value};
-    i.access = std::move(access);
-    code.push_back(i);
-  };
-  auto operand = [&](const char* name, Source source, size_t x, size_t y, const std::vector<int>& order, int64_t gap, bool pack) {
-    Operand o;
-    o.pack = pack;
-    Access access;
-    bool field = source == Source::u8_field || source == Source::f32_field;
-    if (field) {
-      size_t row = k.axes[x].extent.rows ? x : y, other = row == x ? y : x;
-      DType type = source == Source::u8_field ? DType::u8 : DType::f32;
-      access.buffer = add_buffer(name, BufferKind::field, type, planned(other));
-      p[access.buffer].field = uint32_t(p.fields.size());
-      p.fields.push_back(name);
-      access.strides.assign(axes, 0);
-      access.strides[other] = 1;
-      access.row_axis = int(row);
-      o.value = load(o.code, access, type);
-      if (source == Source::u8_field) {
-        Instruction cast;
-        cast.kind = Instruction::Kind::compute;
-        cast.op = Op::cast;
-        cast.id = next_id++;
-        cast.operands = {o.value};
-        o.code.push_back(cast);
-        int scale = constant(o.code, 1.0 / 255);
-        o.value = compute(o.code, Op::mul, {cast.id, scale});
-      }
-    } else {
-      int64_t elements = 0;
-      access.strides = strides_of(order == std::vector<int>{0, 1} ? batch_then(x, y) : batch_then(y, x), gap, elements);
-      access.buffer = add_buffer(name, BufferKind::temporary, DType::f32, elements);
-      o.value = load(o.code, access, DType::f32);
-      if (source == Source::scaled) {
-        int scale = constant(o.code, 0.5);
-        o.value = compute(o.code, Op::mul, {o.value, scale});
-      }
-    }
-    return o;
-  };
-  k.a = operand("a", c.a, m, kk, c.a_order, c.a_gap, c.pack_a);
-  k.b = operand("b", c.b, kk, n, c.b_order, c.b_gap, c.pack_b);
-  auto& e = k.epilogue;
-  Instruction sum;
-  sum.kind = Instruction::Kind::accumulator;
-  sum.id = next_id++;
-  e.push_back(sum);
-  int64_t elements = 0;
-  Access out;
-  out.strides = strides_of(batch_then(m, n), 0, elements);
-  auto same_shape = [&](const char* name, BufferKind kind) {
-    Access access = out;
-    access.buffer = add_buffer(name, kind, DType::f32, elements);
-    return access;
-  };
-  switch (c.finish) {
-    case Finish::store:
-      store(e, same_shape("out", BufferKind::temporary), sum.id);
-      break;
-    case Finish::bias_relu: {
-      Access bias;
-      bias.strides.assign(axes, 0);
-      bias.strides[n] = 1;
-      bias.buffer = add_buffer("bias", BufferKind::persistent, DType::f32, planned(n));
-      int with_bias = compute(e, Op::add, {sum.id, load(e, bias, DType::f32)});
-      int zero = constant(e, 0);
-      store(e, same_shape("out", BufferKind::temporary), compute(e, Op::maximum, {with_bias, zero}));
-      break;
-    }
-    case Finish::update: {
-      Access w = same_shape("w", BufferKind::persistent);
-      int rate = constant(e, 0.01);
-      int old = load(e, w, DType::f32);
-      store(e, w, compute(e, Op::sub, {old, compute(e, Op::mul, {rate, sum.id})}));
-      break;
-    }
-    case Finish::momentum: {
-      Access w = same_shape("w", BufferKind::persistent), v = same_shape("v", BufferKind::persistent);
-      int rate = constant(e, 0.01), beta = constant(e, 0.9);
-      int velocity = compute(e, Op::add, {compute(e, Op::mul, {beta, load(e, v, DType::f32)}), sum.id});
-      store(e, v, velocity);
-      store(e, w, compute(e, Op::sub, {load(e, w, DType::f32), compute(e, Op::mul, {rate, velocity})}));
-      break;
-    }
-    case Finish::adam: {
-      Access w = same_shape("w", BufferKind::persistent), m1 = same_shape("m", BufferKind::persistent),
-             m2 = same_shape("v", BufferKind::persistent);
-      int b1 = constant(e, 0.9), c1 = constant(e, 0.1), b2 = constant(e, 0.999), c2 = constant(e, 0.001);
-      int first = compute(e, Op::add, {compute(e, Op::mul, {b1, load(e, m1, DType::f32)}), compute(e, Op::mul, {c1, sum.id})});
-      int square = compute(e, Op::mul, {sum.id, sum.id});
-      int old = compute(e, Op::abs, {load(e, m2, DType::f32)});
-      int second = compute(e, Op::add, {compute(e, Op::mul, {b2, old}), compute(e, Op::mul, {c2, square})});
-      store(e, m1, first);
-      store(e, m2, second);
-      int step = compute(e, Op::div, {first, compute(e, Op::add, {compute(e, Op::sqrt, {second}), constant(e, 1e-3)})});
-      store(e, w, compute(e, Op::sub, {load(e, w, DType::f32), compute(e, Op::mul, {constant(e, 0.01), step})}));
-      break;
-    }
+    return sum;
   }
-  k.mr = c.mr;
-  k.nr = c.nr;
-  k.mc = c.mc;
-  k.nc = c.nc;
-  k.kc = c.kc;
-  kernel.flops = 2.0 * double(planned(m)) * double(planned(n)) * double(planned(kk));
-  for (int i = 0; i < k.batch; ++i) kernel.flops *= double(planned(size_t(i)));
-  kernel.body = std::move(k);
-  p.kernels.push_back(std::move(kernel));
-  return p;
+
+  /// The operand over axes x and y; its values are numbered from `first`.
+  std::string operand(const std::string& name, Source source, size_t x, size_t y, const std::vector<int>& order, int64_t gap, int first) {
+    int& value = first == 0 ? a_value_ : b_value_;
+    value = first;
+    if (source == Source::u8_field || source == Source::f32_field) {
+      size_t row = extents_[x].rows ? x : y, other = row == x ? y : x;
+      std::string type = source == Source::u8_field ? "u8" : "f32";
+      buffers_ += fmt::format("  field \"{}\" : {}[{}] field {}\n", name, type, planned(other), fields_++);
+      std::string load = fmt::format("        v{} = load {}[row({}), {}] : {}\n", first, name, names_[row], names_[other], type);
+      if (source == Source::f32_field) return load;
+      value = first + 3;
+      return load + fmt::format("        v{} = cast(v{}) : f32\n        v{} = constant {} : f32\n        v{} = mul(v{}, v{}) : f32\n", first + 1, first, first + 2,
+                                1.0 / 255, first + 3, first + 1, first + 2);
+    }
+    int64_t elements = 0;
+    std::string at = order == std::vector<int>{0, 1} ? address(x, y, gap, elements) : address(y, x, gap, elements);
+    add_placed("temporary", name, elements);
+    std::string load = fmt::format("        v{} = load {}[{}] : f32\n", first, name, at);
+    if (source == Source::plain) return load;
+    value = first + 2;
+    return load + fmt::format("        v{} = constant 0.5 : f32\n        v{} = mul(v{}, v{}) : f32\n", first + 1, first + 2, first, first + 1);
+  }
+
+  std::string finish() {
+    int64_t elements = 0;
+    std::string at = address(m_, n_, 0, elements);
+    auto same_shape = [&](const std::string& kind, std::initializer_list<const char*> names) {
+      for (const char* name : names) add_placed(kind, name, elements);
+    };
+    std::string code;
+    switch (c_.finish) {
+      case Finish::store:
+        same_shape("temporary", {"out"});
+        code = "out[AT] <- v20";
+        break;
+      case Finish::bias_relu:
+        add_placed("persistent", "bias", planned(n_));
+        same_shape("temporary", {"out"});
+        code = R"(v21 = load bias[n]
+v22 = add(v20, v21)
+v23 = constant 0
+v24 = maximum(v22, v23)
+out[AT] <- v24)";
+        break;
+      case Finish::update:
+        same_shape("persistent", {"w"});
+        code = R"(v21 = constant 0.01
+v22 = load w[AT]
+v23 = mul(v21, v20)
+v24 = sub(v22, v23)
+w[AT] <- v24)";
+        break;
+      case Finish::momentum:
+        same_shape("persistent", {"w", "v"});
+        code = R"(v21 = constant 0.01
+v22 = constant 0.9
+v23 = load v[AT]
+v24 = mul(v22, v23)
+v25 = add(v24, v20)
+v[AT] <- v25
+v26 = mul(v21, v25)
+v27 = load w[AT]
+v28 = sub(v27, v26)
+w[AT] <- v28)";
+        break;
+      case Finish::adam:
+        same_shape("persistent", {"w", "m", "v"});
+        code = R"(v21 = constant 0.9
+v22 = constant 0.1
+v23 = constant 0.999
+v24 = constant 0.001
+v25 = mul(v22, v20)
+v26 = load m[AT]
+v27 = mul(v21, v26)
+v28 = add(v27, v25)
+v29 = mul(v20, v20)
+v30 = load v[AT]
+v31 = abs(v30)
+v32 = mul(v24, v29)
+v33 = mul(v23, v31)
+v34 = add(v33, v32)
+m[AT] <- v28
+v[AT] <- v34
+v35 = constant 0.001
+v36 = sqrt(v34)
+v37 = add(v36, v35)
+v38 = div(v28, v37)
+v39 = constant 0.01
+v40 = mul(v39, v38)
+v41 = load w[AT]
+v42 = sub(v41, v40)
+w[AT] <- v42)";
+        break;
+    }
+    std::string lines = "        v20 = sum over k of a * b : f32\n        ";
+    for (size_t i = 0; i < code.size(); ++i) {
+      bool here = code.compare(i, 2, "AT") == 0;
+      lines += here ? at : code[i] == '\n' ? " : f32\n        " : std::string(1, code[i]);
+      i += here;
+    }
+    return lines + " : f32\n";
+  }
+
+  const ContractCase& c_;
+  std::vector<std::string> names_;  ///< of the axes
+  std::vector<Extent> extents_;
+  size_t m_ = 0, n_ = 0, k_ = 0;
+  std::string buffers_;
+  int64_t arena_ = 0, persistent_ = 0;
+  int fields_ = 0, a_value_ = -1, b_value_ = -1;
+};
+
+/// A program with one kernel. Field rows run along m if m has rows, else along k (which must have rows). Its buffers are as large as they must be, whatever
+/// the rules for programs say.
+inline Program contract_program(const ContractCase& c) {
+  Program program = program_of(ContractText(c).text(), false);
+  program.target = c.target;
+  return program;
 }
 
 struct AlignedBytes {

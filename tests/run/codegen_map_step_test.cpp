@@ -19,53 +19,53 @@ namespace {
 struct Relay {
   int64_t n;
   ProgramFixture f;
-  BufferId w, x, y, z, sum;
+  BufferId w, x, sum;
 
   Relay(VectorLevel level, int64_t n) : n(n), f(level) {
     w = f.buffer("w", BufferKind::persistent, DType::f32, {{n}});
     x = f.buffer("x", BufferKind::persistent, DType::f32, {{n}});
-    y = f.buffer("y", BufferKind::temporary, DType::f32, {{n}});
-    z = f.buffer("z", BufferKind::temporary, DType::f32, {{n}});
+    f.buffer("y", BufferKind::temporary, DType::f32, {{n}});
+    f.buffer("z", BufferKind::temporary, DType::f32, {{n}});
     sum = f.buffer("sum", BufferKind::results, DType::f32, {});
-    {
-      MapKernel map{{{"i", {n}}}, 1, 0, {{false, {}}}, false};
-      int next = 0;
-      BlockCode code(map.blocks[0].code, next);
-      int v = code.load({w, n - 1, {-1}}, DType::f32);
-      v = code.compute(Op::add, DType::f32, {code.compute(Op::mul, DType::f32, {v, code.constant(0.25)}), code.constant(1)});
-      code.store({y, 0, {1}}, DType::f32, v);
-      f.kernel("turn", map).flops = double(n) * 400;
-    }
-    {
-      MapKernel map{{{"i", {n}}}, 1, 0, {{false, {}}}, false};
-      int next = 0;
-      BlockCode code(map.blocks[0].code, next);
-      int v = code.load({x, 0, {1}}, DType::f32);
-      code.store({z, 0, {1}}, DType::f32, code.compute(Op::mul, DType::f32, {v, code.constant(2)}));
-      Kernel& k = f.kernel("double", map);
-      k.barrier_before = false;
-      k.flops = double(n) * 100;
-    }
-    {
-      MapKernel map{{{"i", {n}}}, 0, 0, {{true, {}}, {false, {}}}, true};
-      int next = 0;
-      BlockCode inner(map.blocks[0].code, next);
-      int s = inner.reduce(Op::reduce_sum, DType::f32, inner.load({y, 0, {1}}, DType::f32));
-      BlockCode after(map.blocks[1].code, next);
-      after.store({sum, 0, {0}}, DType::f32, s);
-      f.kernel("sum", map, false);
-    }
-    {
-      MapKernel map{{{"i", {n}}}, 1, 0, {{false, {}}}, false};
-      int next = 0;
-      BlockCode code(map.blocks[0].code, next);
-      int a = code.compute(Op::mul, DType::f32, {code.load({y, 0, {1}}, DType::f32), code.constant(0.5)});
-      int b = code.compute(Op::mul, DType::f32, {code.load({z, 0, {1}}, DType::f32), code.constant(0.125)});
-      int c = code.compute(Op::mul, DType::f32, {code.load({sum, 0, {0}}, DType::f32), code.constant(0.25 / double(n))});
-      int v = code.compute(Op::add, DType::f32, {code.compute(Op::add, DType::f32, {a, b}), c});
-      code.store({w, 0, {1}}, DType::f32, v);
-      f.kernel("join", map).flops = double(n) * 300;
-    }
+    f.kernels(fmt::format(R"(
+  kernel turn  # parallel, after a barrier
+    for i < {0}  (vector along i):
+      v0 = load w[-1*i + {1}] : f32
+      v1 = constant 0.25 : f32
+      v2 = mul(v0, v1) : f32
+      v3 = constant 1 : f32
+      v4 = add(v2, v3) : f32
+      y[i] <- v4 : f32
+
+  kernel double  # parallel
+    for i < {0}  (vector along i):
+      v0 = load x[i] : f32
+      v1 = constant 2 : f32
+      v2 = mul(v0, v1) : f32
+      z[i] <- v2 : f32
+
+  kernel sum  # one thread, after a barrier
+    for i < {0}  (vector along i):
+      v0 = load y[i] : f32
+      v1 = reduce_sum(v0) over the inner loop : f32
+    sum[0] <- v1 : f32
+
+  kernel join  # parallel, after a barrier
+    for i < {0}  (vector along i):
+      v0 = load y[i] : f32
+      v1 = constant 0.5 : f32
+      v2 = mul(v0, v1) : f32
+      v3 = load z[i] : f32
+      v4 = constant 0.125 : f32
+      v5 = mul(v3, v4) : f32
+      v6 = load sum[0] : f32
+      v7 = constant {2} : f32
+      v8 = mul(v6, v7) : f32
+      v9 = add(v2, v5) : f32
+      v10 = add(v9, v8) : f32
+      w[i] <- v10 : f32
+)", n, n - 1, 0.25 / double(n)));
+    for (auto [kernel, flops] : {std::pair{0, 400}, {1, 100}, {3, 300}}) f.program.kernels[size_t(kernel)].flops = double(n) * flops;
   }
   void fill(StepMemory& m) const {
     m.fill(w, [](int64_t i) { return double(i % 17) / 16; });
@@ -141,25 +141,37 @@ TEST_CASE("generated code calls nothing outside itself, not even to clear or cop
     ProgramFixture f(VectorLevel::portable);
     f.program.target = target_by_name(cpu);
     int64_t n = 100000;
-    BufferId a = f.buffer("a", BufferKind::temporary, DType::f32, {{n}}),
-             b = f.buffer("b", BufferKind::output, DType::f32, {{n}});
-    for (int vector_axis : {-1, 0}) {
-      MapKernel map{{{"i", {n}}}, 1, vector_axis, {{false, {}}}, false};
-      int next = 0;
-      BlockCode code(map.blocks[0].code, next);
-      int v = code.load({a, 0, {1}}, DType::f32);
-      code.store({b, 0, {1}}, DType::f32, v);
-      code.store({a, 0, {1}}, DType::f32, code.constant(0));
-      for (Op op : {Op::floor, Op::round, Op::pow, Op::sin, Op::erf, Op::tanh, Op::sqrt}) {
-        std::vector<int> operands{v};
-        if (op == Op::pow) operands.push_back(v);
-        code.store({b, 0, {1}}, DType::f32, code.compute(op, DType::f32, operands));
-      }
-      int integer = code.compute(Op::cast, DType::i64, {v});
-      integer = code.compute(Op::div, DType::i64, {integer, code.compute(Op::cast, DType::i64, {code.axis_index(0)})});
-      code.store({b, 0, {1}}, DType::f32, code.compute(Op::cast, DType::f32, {integer}));
-      f.kernel(vector_axis < 0 ? "scalar" : "vector", map);
-    }
+    f.buffer("a", BufferKind::temporary, DType::f32, {{n}});
+    f.buffer("b", BufferKind::output, DType::f32, {{n}});
+    for (bool vector : {false, true})
+      f.kernels(fmt::format(R"(
+  kernel {0}  # parallel, after a barrier
+    for i < {1}{2}:
+      v0 = load a[i] : f32
+      b[i] <- v0 : f32
+      v1 = constant 0 : f32
+      a[i] <- v1 : f32
+      v2 = floor(v0) : f32
+      b[i] <- v2 : f32
+      v3 = round(v0) : f32
+      b[i] <- v3 : f32
+      v4 = pow(v0, v0) : f32
+      b[i] <- v4 : f32
+      v5 = sin(v0) : f32
+      b[i] <- v5 : f32
+      v6 = erf(v0) : f32
+      b[i] <- v6 : f32
+      v7 = tanh(v0) : f32
+      b[i] <- v7 : f32
+      v8 = sqrt(v0) : f32
+      b[i] <- v8 : f32
+      v9 = cast(v0) : i64
+      v10 = index of i : i32
+      v11 = cast(v10) : i64
+      v12 = div(v9, v11) : i64
+      v13 = cast(v12) : f32
+      b[i] <- v13 : f32
+)", vector ? "vector" : "scalar", n, along("i", vector)));
     std::string text = emit_text(f.program, nullptr, CodeStage::assembly);
     INFO(cpu);
     CHECK(text.find("@PLT") == std::string::npos);
@@ -180,12 +192,14 @@ TEST_CASE("code is made for the CPU that is named, and unknown names are the use
   auto text_for = [](const char* cpu) {
     ProgramFixture f(VectorLevel::portable);
     f.program.target = target_by_name(cpu);
-    BufferId a = f.buffer("a", BufferKind::temporary, DType::f32, {{640}});
-    MapKernel map{{{"i", {640}}}, 1, 0, {{false, {}}}, false};
-    int next = 0;
-    BlockCode code(map.blocks[0].code, next);
-    code.store({a, 0, {1}}, DType::f32, code.compute(Op::exp, DType::f32, {code.load({a, 0, {1}}, DType::f32)}));
-    f.kernel("exp", map);
+    f.buffer("a", BufferKind::temporary, DType::f32, {{640}});
+    f.kernels(R"(
+  kernel exp  # parallel, after a barrier
+    for i < 640  (vector along i):
+      v0 = load a[i] : f32
+      v1 = exp(v0) : f32
+      a[i] <- v1 : f32
+)");
     return emit_text(f.program, nullptr, CodeStage::assembly);
   };
   CHECK_THAT(text_for("znver4"), contains("zmm"));
@@ -219,12 +233,17 @@ TEST_CASE("a program compiled in parts by several threads, its kernels named aft
   int64_t n = 37;
   BufferId w = f.buffer("w", BufferKind::persistent, DType::f32, {{n}});
   for (int k = 0; k < count; ++k) {
-    MapKernel map{{{"i", {n}}}, 1, 0, {{false, {}}}, false};
-    int next = 0;
-    BlockCode code(map.blocks[0].code, next);
-    int v = code.compute(Op::mul, DType::f32, {code.load({w, 0, {1}}, DType::f32), code.constant(1 + k % 3 * 0.25)});
-    code.store({w, 0, {1}}, DType::f32, code.compute(Op::add, DType::f32, {v, code.constant(k)}));
-    f.kernel("k" + std::to_string(k), map).span = {file, 4, 7};
+    f.kernels(fmt::format(R"(
+  kernel k{0}  # parallel, after a barrier
+    for i < {1}  (vector along i):
+      v0 = load w[i] : f32
+      v1 = constant {2} : f32
+      v2 = mul(v0, v1) : f32
+      v3 = constant {0} : f32
+      v4 = add(v2, v3) : f32
+      w[i] <- v4 : f32
+)", k, n, 1 + k % 3 * 0.25));
+    f.program.kernels.back().span = {file, 4, 7};
   }
   auto run = [&](int threads) {
     CompileOptions options;

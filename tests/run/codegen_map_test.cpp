@@ -51,11 +51,21 @@ TEST_CASE("every element-wise operation in every type, around the vector width")
       for (int64_t n : {int64_t(1), int64_t(lanes + 1), int64_t(3 * lanes)}) {
         ProgramFixture f(level);
         BufferId a = f.buffer("a", BufferKind::temporary, type, {{n}}), b = f.buffer("b", BufferKind::temporary, type, {{n}});
-        Access at_a{a, 0, {1}}, at_b{b, 0, {1}};
-        MapKernel map{{{"i", {n}}}, 1, 0, {{false, {}}}, false};
-        int next = 0;
-        BlockCode code(map.blocks[0].code, next);
-        int x = code.load(at_a, type), y = code.load(at_b, type);
+        std::string code = fmt::format(R"(
+  kernel all  # parallel, after a barrier
+    for i < {0}  (vector along i):
+      v0 = load a[i] : {1}
+      v1 = load b[i] : {1}
+)", n, dtype_name(type));
+        int next = 2;
+        auto compute = [&](Op op, DType result, const std::string& operands) {
+          code += fmt::format("      v{} = {}({}) : {}\n", next, op_name(op), operands, dtype_name(result));
+          return fmt::format("v{}", next++);
+        };
+        auto store = [&](const std::string& name, DType result, const std::string& value) {
+          f.buffer(name, BufferKind::output, result, {{n}});
+          code += fmt::format("      {}[i] <- {} : {}\n", name, value, dtype_name(result));
+        };
         for (int o = 0; o < op_count; ++o) {
           Op op = Op(o);
           if (!is_elementwise(op) || op == Op::cast) continue;
@@ -66,24 +76,16 @@ TEST_CASE("every element-wise operation in every type, around the vector width")
           if (type == DType::u8 && (op == Op::neg || op == Op::sub || op == Op::mul)) continue;  // out of a byte's range
           bool compares = op_class(op) == OpClass::compare;
           DType result = compares ? DType::boolean : type;
-          std::vector<int> operands{x};
-          if (op_arity(op) == 2) operands.push_back(y);
-          if (op == Op::log || op == Op::sqrt || op == Op::log1p || op == Op::pow)  // where they have values
-            operands[0] = code.compute(Op::abs, type, {x});
-          if (op == Op::select) {
-            int condition = code.compute(Op::less, DType::boolean, {x, y});
-            operands = std::vector<int>{condition, x, y};  // assigning the list itself makes GCC 16 warn of a copy that cannot be
-          }
-          int value = code.compute(op, result, operands);
-          BufferId out = f.buffer(std::string(op_name(op)), BufferKind::output, result, {{n}});
-          code.store({out, 0, {1}}, result, value);
+          std::string first = "v0", condition;
+          if (op == Op::log || op == Op::sqrt || op == Op::log1p || op == Op::pow) first = compute(Op::abs, type, "v0");  // where they have values
+          if (op == Op::select) condition = compute(Op::less, DType::boolean, "v0, v1") + ", ";
+          store(std::string(op_name(op)), result, compute(op, result, condition + first + (op_arity(op) >= 2 ? ", v1" : "")));
         }
         for (DType to : types) {
-          BufferId out = f.buffer("to_" + std::string(dtype_name(to)), BufferKind::output, to, {{n}});
-          int source = to == DType::u8 && type != DType::boolean ? code.compute(Op::abs, type, {x}) : x;
-          code.store({out, 0, {1}}, to, code.compute(Op::cast, to, {source}));
+          std::string source = to == DType::u8 && type != DType::boolean ? compute(Op::abs, type, "v0") : "v0";
+          store("to_" + std::string(dtype_name(to)), to, compute(Op::cast, to, source));
         }
-        f.kernel("all", map);
+        f.kernels(code);
         check_program(f.program, [&](StepMemory& m) {
           auto value = [&](int64_t i, int64_t phase) {
             double v = wave(i + phase);
@@ -106,13 +108,15 @@ TEST_CASE("a tail of one lane stores one element and needs no mask") {
                                                         {DType::f64, DType::f32},
                                                         {DType::f32, DType::u8}};
   auto build = [](ProgramFixture& f, DType from, DType to, int64_t n) {
-    BufferId wide = f.buffer("wide", BufferKind::temporary, from, {{n}}),
-             narrow = f.buffer("narrow", BufferKind::output, to, {{n}});
-    MapKernel map{{{"i", {n}}}, 1, 0, {{false, {}}}, false};
-    int next = 0;
-    BlockCode code(map.blocks[0].code, next);
-    code.store({narrow, 0, {1}}, to, code.compute(Op::cast, to, {code.load({wide, 0, {1}}, from)}));
-    f.kernel("narrow", map);
+    BufferId wide = f.buffer("wide", BufferKind::temporary, from, {{n}});
+    f.buffer("narrow", BufferKind::output, to, {{n}});
+    f.kernels(fmt::format(R"(
+  kernel narrow  # parallel, after a barrier
+    for i < {0}  (vector along i):
+      v0 = load wide[i] : {1}
+      v1 = cast(v0) : {2}
+      narrow[i] <- v1 : {2}
+)", n, dtype_name(from), dtype_name(to)));
     return wide;
   };
   for (auto [from, to] : narrowings) {
@@ -147,32 +151,40 @@ TEST_CASE("two outer axes with strides, broadcasts, index and extent, run-time r
         BufferId bias = f.buffer("bias", BufferKind::persistent, DType::f32, {{n}});
         BufferId column = f.buffer("column", BufferKind::temporary, DType::f32, {{1, true}});
         BufferId rate = f.buffer("rate", BufferKind::scalars, DType::f32, {});
-        BufferId y = f.buffer("y", BufferKind::output, DType::f32, {{1, true}, {n}});
-        BufferId turned = f.buffer("turned", BufferKind::temporary, DType::f32, {{n}, {1, true}});
-        BufferId flag = f.buffer("flag", BufferKind::output, DType::boolean, {{1, true}, {n}});
-        MapKernel map{{{"b", {1, true}}, {"n", {n}}}, 2, vector_axis, {{false, {}}}, false};
-        int next = 0;
-        BlockCode code(map.blocks[0].code, next);
-        int v = code.load({x, 0, {n, 1}}, DType::f32);
-        v = code.compute(Op::add, DType::f32, {v, code.load({bias, 0, {0, 1}}, DType::f32)});
-        v = code.compute(Op::mul, DType::f32, {v, code.load({column, 0, {1, 0}}, DType::f32)});
-        v = code.compute(Op::mul, DType::f32, {v, code.load({rate, 0, {0, 0}}, DType::f32)});
-        int i = code.compute(Op::cast, DType::f32, {code.axis_index(1)});
-        v = code.compute(Op::add, DType::f32, {v, i});
-        v = code.compute(Op::div, DType::f32, {v, code.extent({2, true})});
-        code.store({y, 0, {n, 1}}, DType::f32, v);
-        code.store({turned, 0, {1, capacity}}, DType::f32, v);
-        code.store({flag, 0, {n, 1}}, DType::boolean, code.compute(Op::greater, DType::boolean, {v, code.constant(0.5)}));
-        f.kernel("first", map);
-        // Reads across: a strided load.
-        MapKernel back{{{"b", {1, true}}, {"n", {n}}}, 2, vector_axis, {{false, {}}}, false};
-        int next2 = 0;
-        BlockCode code2(back.blocks[0].code, next2);
-        BufferId z = f.buffer("z", BufferKind::temporary, DType::f32, {{1, true}, {n}});
-        int t = code2.load({turned, 0, {1, capacity}}, DType::f32);
-        int held = code2.load({flag, 0, {n, 1}}, DType::boolean);
-        code2.store({z, 0, {n, 1}}, DType::f32, code2.compute(Op::select, DType::f32, {held, t, code2.constant(-1)}));
-        f.kernel("second", back);
+        f.buffer("y", BufferKind::output, DType::f32, {{1, true}, {n}});
+        f.buffer("turned", BufferKind::temporary, DType::f32, {{n}, {1, true}});
+        f.buffer("flag", BufferKind::output, DType::boolean, {{1, true}, {n}});
+        f.buffer("z", BufferKind::temporary, DType::f32, {{1, true}, {n}});
+        // The second kernel reads across: a strided load.
+        f.kernels(fmt::format(R"(
+  kernel first  # parallel, after a barrier
+    for b < B, n < {0}{2}:
+      v0 = load x[{0}*b + n] : f32
+      v1 = load bias[n] : f32
+      v2 = add(v0, v1) : f32
+      v3 = load column[b] : f32
+      v4 = mul(v2, v3) : f32
+      v5 = load rate[0] : f32
+      v6 = mul(v4, v5) : f32
+      v7 = index of n : i32
+      v8 = cast(v7) : f32
+      v9 = add(v6, v8) : f32
+      v10 = extent 2*B : f32
+      v11 = div(v9, v10) : f32
+      y[{0}*b + n] <- v11 : f32
+      turned[b + {1}*n] <- v11 : f32
+      v12 = constant 0.5 : f32
+      v13 = greater(v11, v12) : bool
+      flag[{0}*b + n] <- v13 : bool
+
+  kernel second  # parallel, after a barrier
+    for b < B, n < {0}{2}:
+      v0 = load turned[b + {1}*n] : f32
+      v1 = load flag[{0}*b + n] : bool
+      v2 = constant -1 : f32
+      v3 = select(v1, v0, v2) : f32
+      z[{0}*b + n] <- v3 : f32
+)", n, capacity, along("n", vector_axis == 1)));
         check_program(
             f.program,
             [&](StepMemory& m) {
@@ -193,21 +205,22 @@ TEST_CASE("lanes along the rows, with fields looked up by row") {
     for (DType type : {DType::u8, DType::f32, DType::i64}) {
       ProgramFixture f(level, capacity);
       BufferId image = f.buffer("image", BufferKind::field, type, {{1, true}, {n}});
-      BufferId y = f.buffer("y", BufferKind::temporary, DType::f32, {{n}, {1, true}});
-      MapKernel map{{{"n", {n}}, {"b", {1, true}}}, 2, 1, {{false, {}}}, false};
-      int next = 0;
-      BlockCode code(map.blocks[0].code, next);
-      Access pixel{image, 0, {1, 0}, 1};
-      int v = code.compute(Op::cast, DType::f32, {code.load(pixel, type)});
-      code.store({y, 0, {capacity, 1}}, DType::f32, v);
-      f.kernel("turn", map);
-      // The other way round: lanes along the pixels.
-      MapKernel straight{{{"b", {1, true}}, {"n", {n}}}, 2, 1, {{false, {}}}, false};
-      int next2 = 0;
-      BlockCode code2(straight.blocks[0].code, next2);
-      BufferId z = f.buffer("z", BufferKind::temporary, DType::f32, {{1, true}, {n}});
-      code2.store({z, 0, {n, 1}}, DType::f32, code2.compute(Op::cast, DType::f32, {code2.load({image, 0, {0, 1}, 0}, type)}));
-      f.kernel("straight", straight);
+      f.buffer("y", BufferKind::temporary, DType::f32, {{n}, {1, true}});
+      f.buffer("z", BufferKind::temporary, DType::f32, {{1, true}, {n}});
+      // The second kernel is the other way round: lanes along the pixels.
+      f.kernels(fmt::format(R"(
+  kernel turn  # parallel, after a barrier
+    for n < {0}, b < B  (vector along b):
+      v0 = load image[row(b), n] : {2}
+      v1 = cast(v0) : f32
+      y[{1}*n + b] <- v1 : f32
+
+  kernel straight  # parallel, after a barrier
+    for b < B, n < {0}  (vector along n):
+      v0 = load image[row(b), n] : {2}
+      v1 = cast(v0) : f32
+      z[{0}*b + n] <- v1 : f32
+)", n, capacity, dtype_name(type)));
       check_program(
           f.program, [&](StepMemory& m) { m.fill(image, [](int64_t i) { return double(i * 37 % 251); }); },
           std::vector<int64_t>{int64_t(1), int64_t(lanes), int64_t(lanes + 1), capacity}, 0, 2 * capacity);
@@ -225,25 +238,29 @@ TEST_CASE("reductions along inner axes: sum, max, min, argmax, both vector axes 
           int64_t rows = 2 * lanes + 1;
           ProgramFixture f(level);
           BufferId x = f.buffer("x", BufferKind::temporary, type, {{rows}, {n}});
-          MapKernel map{{{"i", {rows}}, {"k", {n}}}, 1, vector_axis, {{true, {}}, {false, {}}, {true, {}}}, false};
-          int next = 0;
-          BlockCode reduce(map.blocks[0].code, next);
-          int v = reduce.load({x, 0, {n, 1}}, type);
-          int sum = reduce.reduce(Op::reduce_sum, type, v), largest = reduce.reduce(Op::reduce_max, type, v);
-          int smallest = reduce.reduce(Op::reduce_min, type, v), where = reduce.reduce(Op::argmax, DType::i32, v);
-          BlockCode after(map.blocks[1].code, next);
-          int id = 0;
-          for (auto [value, out_type] : {std::pair{sum, type}, {largest, type}, {smallest, type}, {where, DType::i32}}) {
-            BufferId out = f.buffer("out" + std::to_string(id++), BufferKind::output, out_type, {{rows}});
-            after.store({out, 0, {1, 0}}, out_type, value);
-          }
-          int range = after.compute(Op::sub, type, {largest, smallest});
-          BlockCode again(map.blocks[2].code, next);
-          BufferId y = f.buffer("y", BufferKind::temporary, type, {{rows}, {n}});
-          int w = again.load({x, 0, {n, 1}}, type);
-          w = again.compute(Op::add, type, {again.compute(Op::sub, type, {w, largest}), range});
-          again.store({y, 0, {n, 1}}, type, w);
-          f.kernel("rows", map);
+          for (const char* name : {"sum", "largest", "smallest"}) f.buffer(name, BufferKind::output, type, {{rows}});
+          f.buffer("where", BufferKind::output, DType::i32, {{rows}});
+          f.buffer("y", BufferKind::temporary, type, {{rows}, {n}});
+          f.kernels(fmt::format(R"(
+  kernel rows  # parallel, after a barrier
+    for i < {0}{3}:
+      for k < {1}{4}:
+        v0 = load x[{1}*i + k] : {2}
+        v1 = reduce_sum(v0) over the inner loop : {2}
+        v2 = reduce_max(v0) over the inner loop : {2}
+        v3 = reduce_min(v0) over the inner loop : {2}
+        v4 = argmax(v0) over the inner loop : i32
+      sum[i] <- v1 : {2}
+      largest[i] <- v2 : {2}
+      smallest[i] <- v3 : {2}
+      where[i] <- v4 : i32
+      v5 = sub(v2, v3) : {2}
+      for k < {1}{4}:
+        v6 = load x[{1}*i + k] : {2}
+        v7 = sub(v6, v2) : {2}
+        v8 = add(v7, v5) : {2}
+        y[{1}*i + k] <- v8 : {2}
+)", rows, n, dtype_name(type), along("i", vector_axis == 0), along("k", vector_axis == 1)));
           check_program(f.program, [&](StepMemory& m) {
             m.fill(x, [&](int64_t i) {
               double value = std::round(wave(i) * 4) / 4;  // ties
@@ -265,15 +282,25 @@ TEST_CASE("a lone sum over several axes, with and without outer axes, over run-t
           int64_t capacity = 4, m = 3;
           ProgramFixture f(level, capacity);
           BufferId x = f.buffer("x", BufferKind::temporary, DType::f32, {{m}, {1, true}, {n}});
-          BufferId out = outer ? f.buffer("out", BufferKind::output, DType::f32, {{m}})
-                               : f.buffer("out", BufferKind::results, DType::f32, {});
-          MapKernel map{{{"m", {m}}, {"b", {1, true}}, {"n", {n}}}, outer, vector_axis, {{true, {}}, {false, {}}}, outer == 0};
-          int next = 0;
-          BlockCode inner(map.blocks[0].code, next);
-          int sum = inner.reduce(Op::reduce_sum, DType::f32, inner.load({x, 0, {capacity * n, n, 1}}, DType::f32));
-          BlockCode after(map.blocks[1].code, next);
-          after.store({out, 0, {outer ? 1 : 0, 0, 0}}, DType::f32, sum);
-          f.kernel("sum", map);
+          f.buffer("out", outer ? BufferKind::output : BufferKind::results, DType::f32, outer ? Shape{{m}} : Shape{});
+          std::string vector = along("n", vector_axis == 2), load = fmt::format("load x[{}*m + {}*b + n]", capacity * n, n);
+          if (outer)
+            f.kernels(fmt::format(R"(
+  kernel sum  # parallel, after a barrier
+    for m < {}:
+      for b < B, n < {}{}:
+        v0 = {} : f32
+        v1 = reduce_sum(v0) over the inner loop : f32
+      out[m] <- v1 : f32
+)", m, n, vector, load));
+          else
+            f.kernels(fmt::format(R"(
+  kernel sum  # one thread, after a barrier
+    for m < {}, b < B, n < {}{}:
+      v0 = {} : f32
+      v1 = reduce_sum(v0) over the inner loop : f32
+    out[0] <- v1 : f32
+)", m, n, vector, load));
           check_program(
               f.program, [&](StepMemory& memory) { memory.fill(x, wave); },
               std::vector<int64_t>{int64_t(1), int64_t(3), capacity}, 1e-4);
@@ -291,18 +318,19 @@ TEST_CASE("gather and scatter by index values, repeated indices adding up") {
         BufferId table = f.buffer("table", BufferKind::persistent, DType::f32, {{table_rows}, {3}});
         BufferId bytes = f.buffer("bytes", BufferKind::persistent, DType::u8, {{table_rows}});
         BufferId index = f.buffer("index", BufferKind::temporary, DType::i32, {{n}});
-        BufferId out = f.buffer("out", BufferKind::output, DType::f32, {{n}});
+        f.buffer("out", BufferKind::output, DType::f32, {{n}});
         BufferId sums = f.buffer("sums", BufferKind::persistent, DType::f32, {{table_rows}});
-        MapKernel map{{{"i", {n}}}, 1, vector_axis, {{false, {}}}, true};
-        int next = 0;
-        BlockCode code(map.blocks[0].code, next);
-        int i = code.load({index, 0, {1}}, DType::i32);
-        int v = code.load({table, 1, {0}, -1, i, 3}, DType::f32);
-        int u = code.compute(Op::cast, DType::f32, {code.load({bytes, 0, {0}, -1, i, 1}, DType::u8)});
-        v = code.compute(Op::add, DType::f32, {v, u});
-        code.store({out, 0, {1}}, DType::f32, v);
-        code.store({sums, 0, {0}, -1, i, 1}, DType::f32, v, true);
-        f.kernel("look", map, false);
+        f.kernels(fmt::format(R"(
+  kernel look  # one thread, after a barrier
+    for i < {0}{1}:
+      v0 = load index[i] : i32
+      v1 = load table[3*v0 + 1] : f32
+      v2 = load bytes[v0] : u8
+      v3 = cast(v2) : f32
+      v4 = add(v1, v3) : f32
+      out[i] <- v4 : f32
+      sums[v0] += v4 : f32
+)", n, along("i", vector_axis == 0)));
         check_program(f.program, [&](StepMemory& m) {
           m.fill(table, wave);
           m.fill(bytes, [](int64_t k) { return double(k * 23 % 256); });
@@ -321,37 +349,47 @@ TEST_CASE("softmax and its loss in one kernel, row-wise, over a field of labels"
         ProgramFixture f(level, capacity);
         BufferId logits = f.buffer("logits", BufferKind::temporary, DType::f32, {{1, true}, {classes}});
         BufferId label = f.buffer("label", BufferKind::field, DType::u8, {{1, true}});
-        BufferId gradient = f.buffer("gradient", BufferKind::temporary, DType::f32, {{1, true}, {classes}});
-        BufferId losses = f.buffer("losses", BufferKind::temporary, DType::f32, {{1, true}});
-        BufferId loss = f.buffer("loss", BufferKind::results, DType::f32, {});
-        MapKernel map{
-            {{"b", {1, true}}, {"c", {classes}}}, 1, vector_axis, {{true, {}}, {true, {}}, {false, {}}, {true, {}}}, false};
-        int next = 0;
-        Access at{logits, 0, {classes, 1}};
-        BlockCode one(map.blocks[0].code, next);
-        int top = one.reduce(Op::reduce_max, DType::f32, one.load(at, DType::f32));
-        BlockCode two(map.blocks[1].code, next);
-        int e = two.compute(Op::exp, DType::f32, {two.compute(Op::sub, DType::f32, {two.load(at, DType::f32), top})});
-        int sum = two.reduce(Op::reduce_sum, DType::f32, e);
-        BlockCode three(map.blocks[2].code, next);
-        int l = three.load({label, 0, {0, 0}, 0}, DType::u8);
-        int l32 = three.compute(Op::cast, DType::i32, {l});
-        int picked = three.load({logits, 0, {classes, 0}, -1, l32, 1}, DType::f32);
-        int log_sum = three.compute(Op::add, DType::f32, {three.compute(Op::log, DType::f32, {sum}), top});
-        three.store({losses, 0, {1, 0}}, DType::f32, three.compute(Op::sub, DType::f32, {log_sum, picked}));
-        BlockCode four(map.blocks[3].code, next);
-        int p = four.compute(Op::exp, DType::f32, {four.compute(Op::sub, DType::f32, {four.load(at, DType::f32), log_sum})});
-        int hit = four.compute(Op::cast, DType::f32, {four.compute(Op::equal, DType::boolean, {four.axis_index(1), l32})});
-        int g = four.compute(Op::div, DType::f32, {four.compute(Op::sub, DType::f32, {p, hit}), four.extent({1, true})});
-        four.store({gradient, 0, {classes, 1}}, DType::f32, g);
-        f.kernel("loss.rows", map);
-        MapKernel mean{{{"b", {1, true}}}, 0, 0, {{true, {}}, {false, {}}}, true};
-        int next2 = 0;
-        BlockCode sum_code(mean.blocks[0].code, next2);
-        int total = sum_code.reduce(Op::reduce_sum, DType::f32, sum_code.load({losses, 0, {1}}, DType::f32));
-        BlockCode mean_code(mean.blocks[1].code, next2);
-        mean_code.store({loss, 0, {0}}, DType::f32, mean_code.compute(Op::div, DType::f32, {total, mean_code.extent({1, true})}));
-        f.kernel("loss.mean", mean, false);
+        f.buffer("gradient", BufferKind::temporary, DType::f32, {{1, true}, {classes}});
+        f.buffer("losses", BufferKind::temporary, DType::f32, {{1, true}});
+        f.buffer("loss", BufferKind::results, DType::f32, {});
+        f.kernels(fmt::format(R"(
+  kernel loss.rows  # parallel, after a barrier
+    for b < B{1}:
+      for c < {0}{2}:
+        v0 = load logits[{0}*b + c] : f32
+        v1 = reduce_max(v0) over the inner loop : f32
+      for c < {0}{2}:
+        v2 = load logits[{0}*b + c] : f32
+        v3 = sub(v2, v1) : f32
+        v4 = exp(v3) : f32
+        v5 = reduce_sum(v4) over the inner loop : f32
+      v6 = load label[row(b), 0] : u8
+      v7 = cast(v6) : i32
+      v8 = load logits[{0}*b + v7] : f32
+      v9 = log(v5) : f32
+      v10 = add(v9, v1) : f32
+      v11 = sub(v10, v8) : f32
+      losses[b] <- v11 : f32
+      for c < {0}{2}:
+        v12 = load logits[{0}*b + c] : f32
+        v13 = sub(v12, v10) : f32
+        v14 = exp(v13) : f32
+        v15 = index of c : i32
+        v16 = equal(v15, v7) : bool
+        v17 = cast(v16) : f32
+        v18 = sub(v14, v17) : f32
+        v19 = extent B : f32
+        v20 = div(v18, v19) : f32
+        gradient[{0}*b + c] <- v20 : f32
+
+  kernel loss.mean  # one thread, after a barrier
+    for b < B  (vector along b):
+      v0 = load losses[b] : f32
+      v1 = reduce_sum(v0) over the inner loop : f32
+    v2 = extent B : f32
+    v3 = div(v1, v2) : f32
+    loss[0] <- v3 : f32
+)", classes, along("b", vector_axis == 0), along("c", vector_axis == 1)));
         check_program(
             f.program,
             [&](StepMemory& m) {
@@ -366,23 +404,24 @@ TEST_CASE("sizes of zero") {
   for (VectorLevel level : host_levels())
     for (int vector_axis : {-1, 0, 1}) {
       ProgramFixture f(level);
-      BufferId x = f.buffer("x", BufferKind::temporary, DType::f32, {{0}});
-      BufferId sums = f.buffer("sums", BufferKind::output, DType::f32, {{3}});
-      BufferId tops = f.buffer("tops", BufferKind::output, DType::f32, {{3}});
-      MapKernel map{{{"i", {3}}, {"k", {0}}}, 1, vector_axis, {{true, {}}, {false, {}}}, false};
-      int next = 0;
-      BlockCode inner(map.blocks[0].code, next);
-      int v = inner.load({x, 0, {0, 1}}, DType::f32);
-      int sum = inner.reduce(Op::reduce_sum, DType::f32, v), top = inner.reduce(Op::reduce_max, DType::f32, v);
-      BlockCode after(map.blocks[1].code, next);
-      after.store({sums, 0, {1, 0}}, DType::f32, sum);
-      after.store({tops, 0, {1, 0}}, DType::f32, top);
-      f.kernel("empty", map);
-      MapKernel nothing{{{"i", {0}}, {"j", {4}}}, 2, vector_axis == 0 ? -1 : vector_axis, {{false, {}}}, false};
-      int next2 = 0;
-      BlockCode code(nothing.blocks[0].code, next2);
-      code.store({sums, 0, {1, 0}}, DType::f32, code.constant(9));
-      f.kernel("nothing", nothing);
+      f.buffer("x", BufferKind::temporary, DType::f32, {{0}});
+      f.buffer("sums", BufferKind::output, DType::f32, {{3}});
+      f.buffer("tops", BufferKind::output, DType::f32, {{3}});
+      f.kernels(fmt::format(R"(
+  kernel empty  # parallel, after a barrier
+    for i < 3{0}:
+      for k < 0{1}:
+        v0 = load x[k] : f32
+        v1 = reduce_sum(v0) over the inner loop : f32
+        v2 = reduce_max(v0) over the inner loop : f32
+      sums[i] <- v1 : f32
+      tops[i] <- v2 : f32
+
+  kernel nothing  # parallel, after a barrier
+    for i < 0, j < 4{2}:
+      v0 = constant 9 : f32
+      sums[i] <- v0 : f32
+)", along("i", vector_axis == 0), along("k", vector_axis == 1), along("j", vector_axis == 1)));
       check_program(f.program, [](StepMemory&) {});
     }
 }

@@ -62,29 +62,15 @@ Program stray_program(VectorLevel level, BufferKind kind, int64_t past, bool wri
   Shape shape{Extent{37}};
   if (kind == BufferKind::field) shape = {Extent{1, true}, Extent{37}};
   BufferId from = f.buffer("from", kind, DType::f32, shape);
-  BufferId to = f.buffer("to", BufferKind::output, DType::f32, {Extent{37}});
-  MapKernel map;
-  map.axes = {Axis{"i", Extent{37}}};
-  map.outer = 1;
-  map.vector_axis = 0;
-  map.blocks.resize(1);
-  int next = 0;
-  BlockCode code(map.blocks[0].code, next);
-  Access stray{from, past, {1}}, sound{to, 0, {1}};
-  if (kind == BufferKind::field) {
-    map.axes.insert(map.axes.begin(), Axis{"b", Extent{1, true}});
-    map.outer = 2;
-    map.vector_axis = 1;
-    stray.strides = {0, 1};
-    stray.row_axis = 0;
-    sound.strides = {0, 1};
-  }
-  if (write) {
-    code.store(stray, DType::f32, code.constant(1));
-  } else {
-    code.store(sound, DType::f32, code.load(stray, DType::f32));
-  }
-  f.kernel("stray", std::move(map), false);
+  f.buffer("to", BufferKind::output, DType::f32, {Extent{37}});
+  bool field = kind == BufferKind::field;
+  std::string stray = fmt::format("from[{}i + {}]", field ? "row(b), " : "", past);
+  f.kernels(fmt::format(R"(
+  kernel stray  # one thread, after a barrier
+    for {}i < 37  (vector along i):
+      v0 = {} : f32
+      {} <- v0 : f32
+)", field ? "b < B, " : "", write ? "constant 1" : "load " + stray, write ? stray : "to[i]"));
   if (kind == BufferKind::persistent) f.program.persistents.push_back({{"from", {DType::f32, shape}, PersistentKind::parameter, {}}, from});
   return f.program;
 }

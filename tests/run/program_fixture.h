@@ -1,5 +1,5 @@
-// Programs built by hand, run by compiled code and by a plain evaluator in double precision: what the tests of code generation
-// compare.
+// Programs whose kernels are written as text, run by compiled code and by a plain evaluator in double precision: what the tests of code
+// generation compare.
 #pragma once
 
 #include <algorithm>
@@ -11,9 +11,12 @@
 #include <memory>
 #include <thread>
 
+#include <fmt/format.h>
+
 #include "codegen/codegen.h"
 #include "ir/program.h"
 #include "runtime/step_abi.h"
+#include "tests/program_text.h"
 
 namespace nnc::test {
 
@@ -25,55 +28,10 @@ inline std::vector<VectorLevel> host_levels() {
   return levels;
 }
 
+/// `  (vector along i)` for the head of a loop, or nothing.
+inline std::string along(const std::string& axis, bool vector = true) { return vector ? fmt::format("  (vector along {})", axis) : ""; }
+
 inline Target level_target(VectorLevel level) { return target_by_name(std::string(vector_level_name(level))); }
-
-/// Adds instructions to a block and numbers their values.
-class BlockCode {
- public:
-  BlockCode(std::vector<Instruction>& code, int& next) : code_(code), next_(next) {}
-  int load(const Access& access, DType type) {
-    return add(Instruction::Kind::load, type, [&](Instruction& i) { i.access = access; });
-  }
-  int constant(double number, DType type = DType::f32) {
-    return add(Instruction::Kind::constant, type, [&](Instruction& i) { i.number = number; });
-  }
-  int axis_index(int axis) {
-    return add(Instruction::Kind::axis_index, DType::i32, [&](Instruction& i) { i.axis = axis; });
-  }
-  int extent(Extent e) {
-    return add(Instruction::Kind::extent, DType::f32, [&](Instruction& i) { i.extent = e; });
-  }
-  int compute(Op op, DType type, std::vector<int> operands) {
-    return add(Instruction::Kind::compute, type, [&](Instruction& i) { i.op = op, i.operands = operands; });
-  }
-  int reduce(Op op, DType type, int operand) {
-    return add(Instruction::Kind::reduce, type, [&](Instruction& i) { i.op = op, i.operands = {operand}; });
-  }
-  int accumulator() {
-    return add(Instruction::Kind::accumulator, DType::f32, [](Instruction&) {});
-  }
-  void store(const Access& access, DType type, int value, bool add_to = false) {
-    Instruction i;
-    i.kind = add_to ? Instruction::Kind::store_add : Instruction::Kind::store;
-    i.dtype = type;
-    i.access = access;
-    i.operands = {value};
-    code_.push_back(i);
-  }
-
- private:
-  int add(Instruction::Kind kind, DType type, const std::function<void(Instruction&)>& fill) {
-    Instruction i;
-    i.kind = kind;
-    i.dtype = type;
-    i.id = next_++;
-    fill(i);
-    code_.push_back(i);
-    return i.id;
-  }
-  std::vector<Instruction>& code_;
-  int& next_;
-};
 
 /// A program under construction.
 class ProgramFixture {
@@ -126,13 +84,13 @@ class ProgramFixture {
     return BufferId{uint32_t(program.buffers.size() - 1)};
   }
 
-  Kernel& kernel(const std::string& name, MapKernel body, bool parallel = true) {
-    Kernel k;
-    k.name = name;
-    k.body = std::move(body);
-    k.parallel = parallel;
-    program.kernels.push_back(std::move(k));
-    return program.kernels.back();
+  /// Adds kernels, written as text over the buffers that there are by now.
+  void kernels(const std::string& text) {
+    Program frame = program;
+    frame.kernels.clear();
+    std::string head = print_program(frame, nullptr);
+    head.resize(head.size() - 2);  // the closing brace
+    for (Kernel& k : program_of(head + text + "}\n", false).kernels) program.kernels.push_back(std::move(k));
   }
 };
 

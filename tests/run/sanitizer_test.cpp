@@ -25,22 +25,16 @@ Program stray_program(VectorLevel level, BufferKind kind, bool write, int64_t pa
   ProgramFixture f(level, 4);
   Shape shape{Extent{count}};
   if (kind == BufferKind::field) shape.insert(shape.begin(), Extent{1, true});
-  BufferId from = f.buffer("from", kind, DType::f32, shape), to = f.buffer("to", BufferKind::output, DType::f32, {Extent{count}});
+  BufferId from = f.buffer("from", kind, DType::f32, shape);
+  f.buffer("to", BufferKind::output, DType::f32, {Extent{count}});
   f.buffer("neighbour", BufferKind::temporary, DType::f32, {Extent{count}});
-  MapKernel map;
-  map.axes = {Axis{"b", Extent{1, true}}, Axis{"i", Extent{count}}};
-  map.outer = 2;
-  map.vector_axis = 1;
-  map.blocks.resize(1);
-  int next = 0;
-  BlockCode code(map.blocks[0].code, next);
-  Access stray{from, past, {0, 1}}, sound{to, 0, {0, 1}};
-  if (kind == BufferKind::field) stray.row_axis = 0;
-  if (write)
-    code.store(stray, DType::f32, code.constant(1));
-  else
-    code.store(sound, DType::f32, code.load(stray, DType::f32));
-  f.kernel("stray", std::move(map), false);
+  std::string stray = fmt::format("from[{}i + {}]", kind == BufferKind::field ? "row(b), " : "", past);
+  f.kernels(fmt::format(R"(
+  kernel stray  # one thread, after a barrier
+    for b < B, i < {}  (vector along i):
+      v0 = {} : f32
+      {} <- v0 : f32
+)", count, write ? "constant 1" : "load " + stray, write ? stray : "to[i]"));
   if (kind == BufferKind::persistent) f.program.persistents.push_back({{"from", {DType::f32, shape}, PersistentKind::parameter, {}}, from});
   return f.program;
 }
@@ -62,24 +56,19 @@ Program racing_program(VectorLevel level, bool barrier) {
   constexpr int64_t size = 64;
   ProgramFixture f(level, 32);
   Shape shape{Extent{1, true}, Extent{size}};
-  BufferId middle = f.buffer("middle", BufferKind::temporary, DType::f32, shape), to = f.buffer("to", BufferKind::output, DType::f32, shape);
-  auto copy = [&](const char* name, bool store_middle) {
-    MapKernel map;
-    map.axes = {Axis{"b", Extent{1, true}}, Axis{"i", Extent{size}}};
-    map.outer = 2;
-    map.vector_axis = 1;
-    map.blocks.resize(1);
-    int next = 0;
-    BlockCode code(map.blocks[0].code, next);
-    Access backwards{middle, 31 * size, {-size, 1}}, forwards{middle, 0, {size, 1}}, out{to, 0, {size, 1}};
-    if (store_middle)
-      code.store(backwards, DType::f32, code.constant(1));
-    else
-      code.store(out, DType::f32, code.load(forwards, DType::f32));
-    f.kernel(name, std::move(map)).barrier_before = store_middle || barrier;
-  };
-  copy("writes", true);
-  copy("reads", false);
+  f.buffer("middle", BufferKind::temporary, DType::f32, shape);
+  f.buffer("to", BufferKind::output, DType::f32, shape);
+  f.kernels(fmt::format(R"(
+  kernel writes  # parallel, after a barrier
+    for b < B, i < {0}  (vector along i):
+      v0 = constant 1 : f32
+      middle[-{0}*b + i + {1}] <- v0 : f32
+
+  kernel reads  # parallel{2}
+    for b < B, i < {0}  (vector along i):
+      v0 = load middle[{0}*b + i] : f32
+      to[{0}*b + i] <- v0 : f32
+)", size, 31 * size, barrier ? ", after a barrier" : ""));
   return f.program;
 }
 

@@ -61,15 +61,16 @@ inline const MathBound& math_bound(Op op) {
 /// output.
 inline ProgramFixture math_program(VectorLevel level, Op op, DType type, int64_t n, bool two_operands = false) {
   ProgramFixture f(level);
-  BufferId x = f.buffer("x", BufferKind::persistent, type, {{n}});
-  BufferId z = f.buffer("z", BufferKind::output, type, {{n}});
-  MapKernel map{{{"i", {n}}}, 1, 0, {{false, {}}}, false};
-  int next = 0;
-  BlockCode code(map.blocks[0].code, next);
-  std::vector<int> operands{code.load({x, 0, {1}}, type)};
-  if (two_operands) operands.push_back(code.load({f.buffer("y", BufferKind::temporary, type, {{n}}), 0, {1}}, type));
-  code.store({z, 0, {1}}, type, code.compute(op, type, operands));
-  f.kernel("f", map);
+  f.buffer("x", BufferKind::persistent, type, {{n}});
+  f.buffer("z", BufferKind::output, type, {{n}});
+  if (two_operands) f.buffer("y", BufferKind::temporary, type, {{n}});
+  f.kernels(fmt::format(R"(
+  kernel f  # parallel, after a barrier
+    for i < {0}  (vector along i):
+      v0 = load x[i] : {1}
+{2}      v2 = {3}({4}) : {1}
+      z[i] <- v2 : {1}
+)", n, dtype_name(type), two_operands ? fmt::format("      v1 = load y[i] : {}\n", dtype_name(type)) : "", op_name(op), two_operands ? "v0, v1" : "v0"));
   return f;
 }
 

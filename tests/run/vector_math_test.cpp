@@ -160,12 +160,14 @@ TEST_CASE("pow: all combinations of special arguments, and a sample") {
       int64_t n = int64_t(x.size());
       BufferId bx = f.buffer("x", BufferKind::temporary, type, {{n}}), by = f.buffer("y", BufferKind::temporary, type, {{n}});
       BufferId bz = f.buffer("z", BufferKind::output, type, {{n}});
-      MapKernel map{{{"i", {n}}}, 1, 0, {{false, {}}}, false};
-      int next = 0;
-      BlockCode code(map.blocks[0].code, next);
-      int a = code.load({bx, 0, {1}}, type), b = code.load({by, 0, {1}}, type);
-      code.store({bz, 0, {1}}, type, code.compute(Op::pow, type, {a, b}));
-      f.kernel("pow", map);
+      f.kernels(fmt::format(R"(
+  kernel pow  # parallel, after a barrier
+    for i < {0}  (vector along i):
+      v0 = load x[i] : {1}
+      v1 = load y[i] : {1}
+      v2 = pow(v0, v1) : {1}
+      z[i] <- v2 : {1}
+)", n, dtype_name(type)));
       StepMemory memory(f.program);
       memory.fill(bx, [&](int64_t i) { return double(x[size_t(i)]); });
       memory.fill(by, [&](int64_t i) { return double(y[size_t(i)]); });
@@ -197,12 +199,14 @@ TEST_CASE("constant exponents that become products agree with pow") {
       int64_t n = 100;
       BufferId x = f.buffer("x", BufferKind::temporary, DType::f32, {{n}}),
                y = f.buffer("y", BufferKind::output, DType::f32, {{n}});
-      MapKernel map{{{"i", {n}}}, 1, 0, {{false, {}}}, false};
-      int next = 0;
-      BlockCode code(map.blocks[0].code, next);
-      int v = code.load({x, 0, {1}}, DType::f32);
-      code.store({y, 0, {1}}, DType::f32, code.compute(Op::pow, DType::f32, {v, code.constant(exponent)}));
-      f.kernel("pow", map);
+      f.kernels(fmt::format(R"(
+  kernel pow  # parallel, after a barrier
+    for i < {}  (vector along i):
+      v0 = load x[i] : f32
+      v1 = constant {} : f32
+      v2 = pow(v0, v1) : f32
+      y[i] <- v2 : f32
+)", n, exponent));
       StepMemory memory(f.program);
       memory.fill(x, [](int64_t i) { return double(i) / 7; });
       CompiledRunner(f.program).run(memory);

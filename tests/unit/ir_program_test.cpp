@@ -1,16 +1,21 @@
 // Programs: layouts, text, and the verifier on a small sound program that is broken in one place at a time.
 #include <cmath>
+#include <fstream>
 #include <functional>
 #include <limits>
+
+#include <fmt/format.h>
 
 #include "base/check.h"
 #include "base/diagnostics.h"
 #include "ir/program.h"
 #include "ir/program_interpreter.h"
+#include "tests/program_text.h"
 #include "tests/unit/catch.h"
 
 using namespace nnc;
 using nnc::test::contains;
+using nnc::test::program_of;
 using Kind = Instruction::Kind;
 
 namespace {
@@ -57,71 +62,15 @@ Access at(BufferId buffer, std::vector<int64_t> strides, int64_t offset = 0, int
   return a;
 }
 
+std::string sound_text() {
+  std::ifstream in(NNC_SOURCE_DIR "/tests/lit/ir/inputs/sound.nnir");
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
 // x: u8 field [B, 3]; h = cast(x) * w [3, 2]; loss = sum over h^2; w <- w - x^T (2 h) * lr. Four rows are planned.
 struct Example {
-  Program p;
+  Program p = program_of(sound_text());
   BufferId x{0}, w{1}, h{2}, lr{3}, loss{4}, partial{5}, moment{6};
-
-  Example() {
-    p.name = "train";
-    p.rows = 4;
-    p.fields = {"x"};
-    p.scalars = {"using.lr"};
-    p.results = {"loss"};
-    add("x", BufferKind::field, DType::u8, {rows, n(3)}, 0);
-    add("w", BufferKind::persistent, DType::f32, {n(3), n(2)}, 0);
-    add("h", BufferKind::temporary, DType::f32, {rows, n(2)}, 0);
-    add("using.lr", BufferKind::scalars, DType::f32, {}, 0);
-    add("loss", BufferKind::results, DType::f32, {}, 0);
-    add("partial", BufferKind::temporary, DType::f32, {rows}, 64);
-    add("moment", BufferKind::persistent, DType::f32, {n(3), n(2)}, 64);
-    p.arena_bytes = 128;
-    p.persistent_bytes = 128;
-    Persistent first{"w", {DType::f32, {n(3), n(2)}}, PersistentKind::parameter, {}};
-    Persistent second{"moment", {DType::f32, {n(3), n(2)}}, PersistentKind::optimizer_state, {}};
-    p.persistents = {{first, w}, {second, moment}};
-
-    ContractKernel forward;
-    forward.axes = {{"b", rows}, {"n", n(2)}, {"k", n(3)}};
-    forward.a.code = {load(0, DType::u8, at(x, {0, 0, 1}, 0, 0)), compute(1, Op::cast, {0})};
-    forward.a.value = 1;
-    forward.a.pack = true;
-    forward.b.code = {load(2, DType::f32, at(w, {0, 1, 2}))};
-    forward.b.value = 2;
-    forward.epilogue = {simple(Kind::accumulator, 3), store(3, at(h, {2, 1, 0}))};
-    p.kernels.push_back({"forward", "fc", {}, forward, true, true, 48, 100, {}});
-
-    MapKernel squares;
-    squares.axes = {{"b", rows}, {"n", n(2)}};
-    squares.outer = 1;
-    squares.vector_axis = 1;
-    Instruction sum = simple(Kind::reduce, 2);
-    sum.op = Op::reduce_sum;
-    sum.operands = {1};
-    squares.blocks = {{true, {load(0, DType::f32, at(h, {2, 1})), compute(1, Op::mul, {0, 0}), sum}}, {false, {store(2, at(partial, {1, 0}))}}};
-    p.kernels.push_back({"squares", "", {}, squares, true, true, 16, 40, {}});
-
-    MapKernel total;
-    total.axes = {{"b", rows}};
-    total.outer = 0;
-    total.vector_axis = 0;
-    total.serial = true;
-    Instruction all = simple(Kind::reduce, 1);
-    all.op = Op::reduce_sum;
-    all.operands = {0};
-    total.blocks = {{true, {load(0, DType::f32, at(partial, {1})), all}}, {false, {store(1, at(loss, {0}))}}};
-    p.kernels.push_back({"total", "", {}, total, false, true, 4, 16, {}});
-
-    ContractKernel update;
-    update.axes = {{"in", n(3)}, {"out", n(2)}, {"b", rows}};
-    update.a.code = {load(0, DType::u8, at(x, {1, 0, 0}, 0, 2)), compute(1, Op::cast, {0})};
-    update.a.value = 1;
-    update.b.code = {load(2, DType::f32, at(h, {0, 1, 2})), compute(3, Op::add, {2, 2})};
-    update.b.value = 3;
-    update.epilogue = {simple(Kind::accumulator, 4), load(5, DType::f32, at(lr, {0, 0, 0})), compute(6, Op::mul, {4, 5}),
-                       load(7, DType::f32, at(w, {2, 1, 0})), compute(8, Op::sub, {7, 6}), store(8, at(w, {2, 1, 0}))};
-    p.kernels.push_back({"update", "fc", {}, update, true, true, 48, 100, {}});
-  }
 
   void add(std::string name, BufferKind kind, DType dtype, Shape shape, int64_t offset) {
     Buffer b;
@@ -132,6 +81,21 @@ struct Example {
     b.offset = offset;
     b.bytes = buffer_bytes(b, p.rows);
     p.buffers.push_back(b);
+  }
+  /// One more kernel, after the others: element 0 of a buffer becomes 0.
+  void add_store(const std::string& name, bool parallel, BufferId buffer) {
+    Program one = program_of(fmt::format(R"(program @one {{
+  target any portable, 1 row planned
+  arena 0 bytes, persistent 0 bytes
+  output "to" : f32[] slot 0
+  kernel {}  # {}
+    for i < 1:
+      v0 = constant 0 : f32
+      to[0] <- v0 : f32
+}}
+)", name, parallel ? "parallel" : "one thread, after a barrier"));
+    std::get<MapKernel>(one.kernels[0].body).blocks[0].code[1].access.buffer = buffer;
+    p.kernels.push_back(std::move(one.kernels[0]));
   }
   ContractKernel& contract(size_t i) { return std::get<ContractKernel>(p.kernels[i].body); }
   MapKernel& map(size_t i) { return std::get<MapKernel>(p.kernels[i].body); }
@@ -363,12 +327,7 @@ TEST_CASE("the verifier of programs names each broken invariant", "[ir]") {
   SECTION("P11 a temporary in the place of a dead one is sound") {
     e.p.kernels.erase(e.p.kernels.begin() + 3);
     e.add("late", BufferKind::temporary, DType::f32, {n(1)}, 0);
-    BufferId late{7};
-    MapKernel after;
-    after.axes = {{"i", n(1)}};
-    after.outer = 1;
-    after.blocks = {{false, {simple(Kind::constant, 0), store(0, at(late, {0}))}}};
-    e.p.kernels.push_back({"after", "", {}, after, false, true, 0, 0, {}});
+    e.add_store("after", false, BufferId{7});
     CHECK(verify_program(e.p).empty());
   }
   SECTION("P12 missing barrier") {
@@ -404,51 +363,31 @@ TEST_CASE("the interpreter of programs computes the step, for fewer rows than pl
 }
 
 TEST_CASE("the interpreter of programs reduces, gathers and scatters", "[ir]") {
-  Program p;
-  p.rows = 1;
-  p.outputs = {"first", "added", "largest"};
-  auto add = [&](std::string name, BufferKind kind, DType dtype, Shape shape, int64_t offset) {
-    Buffer b;
-    b.name = std::move(name);
-    b.kind = kind;
-    b.dtype = dtype;
-    b.shape = std::move(shape);
-    b.offset = offset;
-    b.bytes = buffer_bytes(b, p.rows);
-    p.buffers.push_back(b);
-    return BufferId{uint32_t(p.buffers.size() - 1)};
-  };
-  BufferId table = add("table", BufferKind::persistent, DType::f32, {n(2), n(4)}, 0);
-  BufferId first = add("first", BufferKind::output, DType::i32, {n(2)}, 0), added = add("added", BufferKind::output, DType::f32, {n(4)}, 1);
-  BufferId largest = add("largest", BufferKind::output, DType::f32, {n(2)}, 2);
-  p.persistent_bytes = 64;
-  p.persistents = {{{"table", {DType::f32, {n(2), n(4)}}, PersistentKind::parameter, {}}, table}};
-  MapKernel fill;
-  fill.axes = {{"i", n(4)}};
-  fill.outer = 1;
-  fill.blocks = {{false, {simple(Kind::constant, 0), store(0, at(added, {1}))}}};
-  p.kernels.push_back({"fill", "", {}, fill, false, true, 0, 0, {}});
-  MapKernel map;
-  map.axes = {{"r", n(2)}, {"c", n(4)}};
-  map.outer = 1;
-  map.serial = true;
-  Instruction arg = simple(Kind::reduce, 1);
-  arg.op = Op::argmax;
-  arg.dtype = DType::i32;
-  arg.operands = {0};
-  Instruction gathered = load(2, DType::f32, at(table, {4, 0}));
-  gathered.access.index_value = 1;
-  gathered.access.index_stride = 1;
-  Instruction scattered = store(2, at(added, {0, 0}), Kind::store_add);
-  scattered.access.index_value = 1;
-  scattered.access.index_stride = 1;
-  Instruction index_store = store(1, at(first, {1, 0}));
-  index_store.dtype = DType::i32;
-  map.blocks = {{true, {load(0, DType::f32, at(table, {4, 1})), arg}}, {false, {gathered, index_store, store(2, at(largest, {1, 0})), scattered}}};
-  p.kernels.push_back({"rows", "", {}, map, false, true, 0, 0, {}});
-  std::vector<std::string> problems = verify_program(p);
-  if (!problems.empty()) UNSCOPED_INFO(problems[0]);
-  REQUIRE(problems.empty());
+  Program p = program_of(R"(program @main {
+  target any portable, 1 row planned
+  arena 0 bytes, persistent 64 bytes
+
+  persistent "table" : f32[2, 4] at 0, 32 bytes
+  output "first" : i32[2] slot 0
+  output "added" : f32[4] slot 1
+  output "largest" : f32[2] slot 2
+
+  kernel fill  # one thread, after a barrier
+    for i < 4:
+      v0 = constant 0 : f32
+      added[i] <- v0 : f32
+
+  kernel rows  # one thread, after a barrier
+    for r < 2:
+      for c < 4:
+        v0 = load table[4*r + c] : f32
+        v1 = argmax(v0) over the inner loop : i32
+      v2 = load table[4*r + v1] : f32
+      first[r] <- v1 : i32
+      largest[r] <- v2 : f32
+      added[v1] += v2 : f32
+}
+)");
   Bindings bindings;
   bindings.persistents["table"] = {DType::f32, {2, 4}, {1, 5, 9, 2, 3, 4, 7, 7}};
   Results r = interpret_program(p, bindings);
@@ -619,11 +558,7 @@ TEST_CASE("the verifier of programs proves stores and lifetimes in corners, too"
   CHECK(first_problem([](Example& e) {
           e.p.results.push_back("second");
           e.add("second", BufferKind::results, DType::f32, {}, 0);
-          MapKernel map;
-          map.axes = {{"i", n(1)}};
-          map.outer = 1;
-          map.blocks = {{false, {simple(Kind::constant, 0), store(0, at(BufferId{7}, {0}))}}};
-          e.p.kernels.push_back({"second", "", {}, map, true, false, 0, 0, {}});
+          e.add_store("second", true, BufferId{7});
         }) == "sound");  // after the barrier before `update`: `total`, which writes the same slot, is over
 }
 
@@ -655,30 +590,21 @@ TEST_CASE("the interpreter of programs refuses values that are missing or of ano
 
 TEST_CASE("the interpreter of programs reduces nothing to what the operation has for it, and keeps a NaN", "[ir]") {
   auto reduced = [](Op op, DType dtype, std::vector<double> values) {
-    Program p;
-    p.outputs = {"y"};
-    auto add = [&](std::string name, BufferKind kind, Shape shape) {
-      Buffer b;
-      b.name = std::move(name);
-      b.kind = kind;
-      b.dtype = dtype;
-      b.shape = std::move(shape);
-      b.bytes = buffer_bytes(b, p.rows);
-      p.buffers.push_back(b);
-      return BufferId{uint32_t(p.buffers.size() - 1)};
-    };
     int64_t size = int64_t(values.size());
-    BufferId x = add("x", BufferKind::persistent, {n(size)}), y = add("y", BufferKind::output, {});
-    p.persistent_bytes = 64;
-    p.persistents = {{{"x", {dtype, {n(size)}}, PersistentKind::parameter, {}}, x}};
-    MapKernel map;
-    map.axes = {{"i", n(size)}};
-    map.serial = true;
-    map.blocks = {{true, {load(0, dtype, at(x, {1})), reduction(1, op, {0}, dtype)}}, {false, {of_type(store(1, at(y, {0})), dtype)}}};
-    p.kernels.push_back({"all", "", {}, map, false, true, 0, 0, {}});
-    std::vector<std::string> problems = verify_program(p);
-    if (!problems.empty()) UNSCOPED_INFO(problems[0]);
-    REQUIRE(problems.empty());
+    Program p = program_of(fmt::format(R"(program @main {{
+  target any portable, 1 row planned
+  arena 0 bytes, persistent 64 bytes
+
+  persistent "x" : {0}[{1}] at 0, {2} bytes
+  output "y" : {0}[] slot 0
+
+  kernel all  # one thread, after a barrier
+    for i < {1}:
+      v0 = load x[i] : {0}
+      v1 = {3}(v0) over the inner loop : {0}
+    y[0] <- v1 : {0}
+}}
+)", dtype_name(dtype), size, size * int64_t(byte_size(dtype)), op_name(op)));
     Bindings bindings;
     bindings.persistents["x"] = {dtype, {size}, std::move(values)};
     return interpret_program(p, bindings).outputs.at("y").values.at(0);
