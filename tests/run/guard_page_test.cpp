@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include "engine/step.h"
 #include "passes/fuse.h"
 #include "passes/pipeline.h"
 #include "runtime/data/file_bytes.h"

@@ -6,8 +6,10 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <span>
 
 #include "engine/step.h"
+#include "runtime/step_runner.h"
 #include "runtime/team.h"
 #include "tests/run/guarded_step.h"
 #include "tests/run/program_fixture.h"
