@@ -152,7 +152,7 @@ TEST_CASE("two outer axes with strides, broadcasts, index and extent, run-time r
         BufferId column = f.buffer("column", BufferKind::temporary, DType::f32, {{1, true}});
         BufferId rate = f.buffer("rate", BufferKind::scalars, DType::f32, {});
         f.buffer("y", BufferKind::output, DType::f32, {{1, true}, {n}});
-        f.buffer("turned", BufferKind::temporary, DType::f32, {{n}, {1, true}});
+        f.buffer("turned", BufferKind::temporary, DType::f32, {{n}, {capacity}});
         f.buffer("flag", BufferKind::output, DType::boolean, {{1, true}, {n}});
         f.buffer("z", BufferKind::temporary, DType::f32, {{1, true}, {n}});
         // The second kernel reads across: a strided load.
@@ -205,7 +205,7 @@ TEST_CASE("lanes along the rows, with fields looked up by row") {
     for (DType type : {DType::u8, DType::f32, DType::i64}) {
       ProgramFixture f(level, capacity);
       BufferId image = f.buffer("image", BufferKind::field, type, {{1, true}, {n}});
-      f.buffer("y", BufferKind::temporary, DType::f32, {{n}, {1, true}});
+      f.buffer("y", BufferKind::temporary, DType::f32, {{n}, {capacity}});
       f.buffer("z", BufferKind::temporary, DType::f32, {{1, true}, {n}});
       // The second kernel is the other way round: lanes along the pixels.
       f.kernels(fmt::format(R"(
@@ -281,7 +281,7 @@ TEST_CASE("a lone sum over several axes, with and without outer axes, over run-t
         for (int vector_axis : {-1, 2}) {
           int64_t capacity = 4, m = 3;
           ProgramFixture f(level, capacity);
-          BufferId x = f.buffer("x", BufferKind::temporary, DType::f32, {{m}, {1, true}, {n}});
+          BufferId x = f.buffer("x", BufferKind::temporary, DType::f32, {{m}, {capacity}, {n}});
           f.buffer("out", outer ? BufferKind::output : BufferKind::results, DType::f32, outer ? Shape{{m}} : Shape{});
           std::string vector = along("n", vector_axis == 2), load = fmt::format("load x[{}*m + {}*b + n]", capacity * n, n);
           if (outer)
