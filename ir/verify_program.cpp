@@ -313,6 +313,12 @@ class ProgramVerifier {
         } else if (inst.dtype != types[0].dtype) {
           fail("P5: {} reduces {} to {}", at(inst), dtype_name(types[0].dtype), dtype_name(inst.dtype));
         }
+        if (op_class(inst.op) == OpClass::reduce) {
+          Attributes attributes;
+          attributes.axes = {0};
+          std::string error;
+          if (!infer_type(inst.op, {{types[0].dtype, {Extent{1}}}}, attributes, error)) fail("P5: {}: {} {}", at(inst), op_name(inst.op), error);
+        }
         break;
       case Kind::accumulator:
         if (code.place != CodePlace::epilogue || inst.dtype != DType::f32) fail("P5: {} is no f32 accumulator of an epilogue", at(inst));
