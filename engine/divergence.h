@@ -46,6 +46,4 @@ ValuePlace find_origin(const Graph&, const std::vector<Tensor>& values, ValuePla
 /// "`log` in the gradient at net.nn:9 received 0 at [17, 3]"; `part` (" in the gradient") stands after the operation.
 std::string describe_origin(const Graph&, const std::vector<Tensor>& values, ValuePlace, const SourceMap&, const std::string& part);
 
-std::vector<int64_t> index_of(size_t element, const std::vector<int64_t>& shape);
-
 }  // namespace nnc

@@ -168,15 +168,6 @@ class OriginSearch {
 
 }  // namespace
 
-std::vector<int64_t> index_of(size_t element, const std::vector<int64_t>& shape) {
-  std::vector<int64_t> index(shape.size());
-  for (size_t a = shape.size(); a-- > 0;) {
-    index[a] = int64_t(element) % shape[a];
-    element /= size_t(shape[a]);
-  }
-  return index;
-}
-
 ValuePlace find_origin(const Graph& graph, const std::vector<Tensor>& values, ValuePlace from) { return OriginSearch(graph, values).search(from); }
 
 std::string describe_origin(const Graph& graph, const std::vector<Tensor>& values, ValuePlace at, const SourceMap& sources, const std::string& part) {

@@ -111,6 +111,15 @@ Tensor to_tensor(const StoredTensor& t) {
   return {t.dtype, t.shape, to_numbers(t.bytes.data(), size_t(element_count(t.shape)), t.dtype)};
 }
 
+std::vector<int64_t> index_of(size_t element, const std::vector<int64_t>& shape) {
+  std::vector<int64_t> index(shape.size());
+  for (size_t a = shape.size(); a-- > 0;) {
+    index[a] = int64_t(element) % shape[a];
+    element /= size_t(shape[a]);
+  }
+  return index;
+}
+
 std::string shape_text(const std::vector<int64_t>& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
 
 }  // namespace nnc

@@ -37,6 +37,8 @@ StoredTensor to_stored(std::string name, const Tensor&);
 /// An i64 that a double does not hold is rounded.
 Tensor to_tensor(const StoredTensor&);
 
+/// Of a row-major element.
+std::vector<int64_t> index_of(size_t element, const std::vector<int64_t>& shape);
 std::string shape_text(const std::vector<int64_t>&);  ///< "[32, 10]"
 
 }  // namespace nnc

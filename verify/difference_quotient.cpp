@@ -4,8 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include <fmt/format.h>
-#include <fmt/ranges.h>
+#include "engine/tensors.h"
 
 namespace nnc {
 namespace {
@@ -36,10 +35,7 @@ double relative_error(double rule, const Quotient& q, double tolerance) {
 }
 
 std::string index_text(size_t element, const std::vector<int64_t>& shape) {
-  if (shape.empty()) return "";
-  std::vector<int64_t> index(shape.size());
-  for (size_t a = shape.size(); a-- > 0; element /= size_t(shape[a])) index[a] = int64_t(element % size_t(shape[a]));
-  return fmt::format(" at [{}]", fmt::join(index, ", "));
+  return shape.empty() ? "" : " at " + shape_text(index_of(element, shape));
 }
 
 void note_worst(WorstGradient& worst, bool& failed, double tolerance, WorstGradient candidate) {

@@ -74,17 +74,6 @@ struct LossReport {
   bool is_loss_finite() const { return not_finite.empty() || not_finite[0].is_gradient; }
 };
 
-/// What does not follow the leaves: values of stop_gradient; decisions (comparisons, roundings, the winners of max and abs).
-struct Held {
-  bool stopped = false, branches = false;
-};
-
-/// The graph with what is held as further inputs, whose values are those that it has at `bindings`. Outputs "0", "1", ... for
-/// `results`.
-GraphCase hold(const Graph&, const Bindings&, const std::vector<NodeId>& results, Held);
-/// Whether it makes decisions.
-bool has_branches(const Graph&);
-
 /// The gradient of one scalar result, or of the sum with random weights of all elements of float results, with respect to float
 /// leaves (parameters, or inputs): random directions through all leaves and through each, and single elements.
 LossReport check_loss(const Graph&, const Bindings&, const std::vector<NodeId>& results, const std::vector<NodeId>& leaves,

@@ -7,7 +7,7 @@
 // A loss has kinks, and a model may begin on one: zeros under relu or max. There the rules' number need not be a slope of the
 // loss to either side, nor lie between the two. relu(x) - relu(-x) is x, of slope 1, but each relu has slope 0 at 0 by its rule,
 // so 0 is what the rules give; v1 relu(x) + v2 relu(-x) has the slopes v1 and -v2, and 0 may lie outside of them. What the rules
-// must give, to the last digit, is the slope of the loss with every decision held as it is at the point (hold_branches.cpp): the
+// must give, to the last digit, is the slope of the loss with every decision held as it is at the point (engine/hold_branches.h): the
 // smooth piece whose slopes the rules have chosen, one by one (that each choice is a slope of its operation is for
 // gradient_check_rules.cpp to say). So a difference quotient of the loss itself that settles, without a corner, and agrees is
 // taken for what it is; any other direction is compared with the loss of held decisions, and counted as a kink if that has
@@ -24,6 +24,7 @@
 #include <fmt/format.h>
 
 #include "base/philox.h"
+#include "engine/hold_branches.h"
 #include "verify/difference_quotient.h"
 #include "verify/gradient_check.h"
 #include "passes/costs.h"

@@ -8,16 +8,9 @@
 
 #include <functional>
 
-#include "ir/graph.h"
-#include "ir/interpreter.h"
+#include "engine/graph_case.h"
 
 namespace nnc {
-
-/// A graph together with the values it is run on.
-struct GraphCase {
-  Graph graph;
-  Bindings bindings;
-};
 
 struct ReduceOptions {
   int evaluations = 2000;  ///< calls of `fails`, at most

@@ -2,9 +2,10 @@
 // one point, whatever the leaves do. That is the function that differentiation differentiates. Where no decision changes nearby
 // it is the graph's own; at a kink or a jump it is the smooth piece that the gradient rules have chosen (gradient_rules.cpp): the
 // slope of |x| at 0 is 0, ties share.
+#include "engine/hold_branches.h"
+
 #include <cmath>
 
-#include "verify/gradient_check.h"
 #include "ir/interpreter_ops.h"
 #include "passes/rewrite.h"
 
