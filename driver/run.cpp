@@ -8,6 +8,7 @@
 #include "driver/commands.h"
 #include "driver/graph_file.h"
 #include "driver/outputs.h"
+#include "engine/definition.h"
 #include "engine/run_definition.h"
 
 namespace nnc {
