@@ -106,17 +106,30 @@ Predictor::Predictor(Compilation& compilation) : compilation_(compilation) {
   for (const Output& o : graph_.outputs) results_.push_back({o.name, graph_.type(o.node)});
 }
 
-DataField Predictor::request(const ArgumentSpec& input, const std::string& path) const {
+DataField Predictor::request(const ArgumentSpec& input) const {
   if (!goes_by_rows(input.type)) throw no_rows(input, compilation_);
-  const TrainSpec& spec = compilation_.module->train();
   DataField r;
   r.name = input.name;
-  r.source.path = path;
-  auto field = std::ranges::find(spec.data.fields, input.field, &FieldSpec::name);
-  r.source.kind = field == spec.data.fields.end() ? guess_source_kind(path) : guess_source_kind(path, declared_kind(*field));
   r.dtype = input.type.dtype;
   r.classes = input.classes;
   r.row_shape = row_shape(input);
+  return r;
+}
+
+DataField Predictor::request(const ArgumentSpec& input, const HostArray& array) const {
+  DataField r = request(input);
+  r.source.kind = SourceKind::memory;
+  r.source.path = "memory";
+  r.source.array = array;
+  return r;
+}
+
+DataField Predictor::request(const ArgumentSpec& input, const std::string& path) const {
+  const TrainSpec& spec = compilation_.module->train();
+  DataField r = request(input);
+  r.source.path = path;
+  auto field = std::ranges::find(spec.data.fields, input.field, &FieldSpec::name);
+  r.source.kind = field == spec.data.fields.end() ? guess_source_kind(path) : guess_source_kind(path, declared_kind(*field));
   if (r.source.kind == SourceKind::npz || r.source.kind == SourceKind::safetensors) {
     TensorFile file = read_tensors(path, r.source.kind);
     r.source.key = !file.find(input.name) && file.tensors.size() == 1 ? file.tensors[0].name : input.name;

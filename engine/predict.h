@@ -44,6 +44,8 @@ class Predictor {
   /// What is asked of the file given for an input: any file for the data field that training gives it, or one that holds these values alone. Reads the heads of files
   /// whose layout decides it. UserError E0506 for an input without rows, E04xx for a file that cannot be read.
   DataField request(const ArgumentSpec& input, const std::string& path) const;
+  /// An array in the host's memory for an input, to be read with read_fields.
+  DataField request(const ArgumentSpec& input, const HostArray&) const;
 
   /// The results for all rows of `fields`, which stand in the order of inputs(): of the input's element type, a row of its shape, and as many rows each (else UserError
   /// E0511). `weights` holds every parameter and state of the model; `scalars` are the values of `step` and `epoch`, 0 without (weights.h, trained_so_far).
@@ -54,6 +56,8 @@ class Predictor {
   bool gives_probabilities() const;
 
  private:
+  DataField request(const ArgumentSpec& input) const;  ///< of a source that is open yet
+
   Compilation& compilation_;
   Graph graph_;
   std::vector<ArgumentSpec> inputs_;
