@@ -111,7 +111,7 @@ TEST_CASE("the train block", "[frontend][module]") {
   CHECK(s.scalars[0].name == "using.lr");
   CHECK(s.scalars[0].value == 0.5);
   REQUIRE(s.data.fields.size() == 2);
-  CHECK(s.data.fields[0].shape == std::vector<int64_t>{4});
+  CHECK(s.data.fields[0].row_shape == std::vector<int64_t>{4});
   CHECK(s.data.fields[1].classes == 3);
   CHECK(s.data.fields[1].dtype == DType::i32);
 }

@@ -82,8 +82,8 @@ TEST_CASE("a data block means what its own file says, whichever file trains on i
     CHECK(trained.source.path == "sub/v.csv");
     CHECK(tested.source.path == "sub/t.csv");
     CHECK(spec.other_data[0].fields.at(1).source.path == "/t.csv");
-    CHECK(trained.shape == std::vector<int64_t>{n});
-    CHECK(tested.shape == trained.shape);
+    CHECK(trained.row_shape == std::vector<int64_t>{n});
+    CHECK(tested.row_shape == trained.row_shape);
     CHECK(spec.data.fields.at(1).classes == 5);
     Diagnostics d;
     std::optional<BuiltGraph> built = l.module->build_train_graph(d);
