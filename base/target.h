@@ -6,6 +6,8 @@
 #include <string>
 #include <string_view>
 
+#include "base/types.h"
+
 namespace nnc {
 
 /// Vector level that kernels are generated for.
@@ -23,7 +25,7 @@ struct Target {
   int64_t l2_bytes = 512 << 10;  ///< per core
   int64_t l3_bytes = 8 << 20;    ///< shared
   bool operator==(const Target&) const = default;
-  int f32_lanes() const { return vector_bytes / 4; }
+  int f32_lanes() const { return vector_bytes / int(byte_size(DType::f32)); }
 };
 
 /// The host, from cpuid and the system's cache description; never wider than what the host can run.

@@ -1,42 +1,26 @@
-// The one table of element types: size as stored and name in the language.
+// Questions about element types that take more than a look at the table.
 #include "base/types.h"
 
-#include <array>
-
-#include "base/check.h"
+#include <cmath>
 
 namespace nnc {
-namespace {
-
-struct TypeInfo {
-  DType type;
-  size_t bytes;
-  std::string_view name;
-};
-
-constexpr std::array<TypeInfo, 6> types{{{DType::f32, 4, "f32"},
-                                         {DType::f64, 8, "f64"},
-                                         {DType::i32, 4, "i32"},
-                                         {DType::i64, 8, "i64"},
-                                         {DType::u8, 1, "u8"},
-                                         {DType::boolean, 1, "bool"}}};
-
-const TypeInfo& info(DType type) {
-  for (const TypeInfo& t : types)
-    if (t.type == type) return t;
-  NNC_UNREACHABLE("element type without an entry");
-}
-
-}  // namespace
-
-size_t byte_size(DType type) { return info(type).bytes; }
-
-std::string_view dtype_name(DType type) { return info(type).name; }
 
 std::optional<DType> parse_dtype(std::string_view name) {
-  for (const TypeInfo& t : types)
-    if (t.name == name) return t.type;
+  for (size_t i = 0; i < element_traits.size(); ++i)
+    if (element_traits[i].name == name) return DType(i);
   return std::nullopt;
+}
+
+bool is_value_of(DType type, double number) {
+  if (is_float(type)) return true;
+  constexpr double exact = 0x1p53;  // beyond it a double stands for several whole numbers
+  return number >= std::fmax(traits(type).lowest, -exact) && number <= std::fmin(traits(type).highest, exact) && number == std::trunc(number);
+}
+
+bool holds_every(DType to, DType from) {
+  if (from == to || traits(from).kind == ElementKind::boolean) return true;
+  if (traits(to).kind == ElementKind::boolean || (is_float(from) && !is_float(to))) return false;
+  return traits(from).value_bits <= traits(to).value_bits;
 }
 
 }  // namespace nnc

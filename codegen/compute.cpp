@@ -203,7 +203,7 @@ void Emitter::emit(const Instruction& i, Point& point) {
         for (int l = 0; l < point.width; ++l) lane.push_back(ir.getInt32(uint32_t(l)));
         index = ir.CreateAdd(splat(index, point.width), llvm::ConstantVector::get(lane));
       }
-      point.value(i.id) = i.dtype == DType::i32 ? index : cast(index, i.dtype);
+      point.value(i.id) = i.dtype == index_type ? index : cast(index, i.dtype);
       return;
     }
     case Instruction::Kind::compute: {

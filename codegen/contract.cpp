@@ -86,12 +86,12 @@ Plan make_plan(const Program& program, const ContractKernel& kernel) {
   // Packing writes one vector to each panel in turn: panels a power of two apart would meet in a few sets of the first-level
   // cache.
   auto panel_bytes = [&](int64_t width) {
-    int64_t bytes = round_up(width * p.kc * 4, 64);
+    int64_t bytes = round_up(width * p.kc * contraction_bytes, 64);
     return bytes % 512 == 0 ? bytes + 64 : bytes;
   };
   p.a_panel = panel_bytes(p.mr);
   p.b_panel = panel_bytes(p.width);
-  p.c_tile = p.mr * p.width * 4;
+  p.c_tile = p.mr * p.width * contraction_bytes;
   if (p.pack_a) p.a_offset = reserve(p.mc / p.mr * p.a_panel);
   if (p.pack_b) p.b_offset = reserve(p.nc / p.width * p.b_panel);
   p.c_offset = reserve(p.split_k ? p.mc / p.mr * (p.nc / p.width) * p.c_tile : p.c_tile);
@@ -102,12 +102,12 @@ class ContractEmitter {
  public:
   ContractEmitter(Emitter& e, const ContractKernel& kernel)
       : e_(e), ir_(e.ir), kernel_(kernel), plan_(make_plan(e.program, kernel)) {
-    const int64_t vector_bytes = int64_t(e.lanes) * 4;
+    const int64_t vector_bytes = int64_t(e.lanes) * contraction_bytes;
     shape_.rows = plan_.mr;
     shape_.vectors = plan_.nr;
-    shape_.a_row = plan_.pack_a ? 4 : stride(kernel.a, plan_.m_axis);
-    shape_.a_k = plan_.pack_a ? plan_.mr * 4 : stride(kernel.a, plan_.k_axis);
-    shape_.b_k = plan_.pack_b ? plan_.width * 4 : stride(kernel.b, plan_.k_axis);
+    shape_.a_row = plan_.pack_a ? contraction_bytes : stride(kernel.a, plan_.m_axis);
+    shape_.a_k = plan_.pack_a ? plan_.mr * contraction_bytes : stride(kernel.a, plan_.k_axis);
+    shape_.b_k = plan_.pack_b ? plan_.width * contraction_bytes : stride(kernel.b, plan_.k_axis);
     shape_.c_row = plan_.nr * vector_bytes;
   }
 
@@ -150,7 +150,7 @@ class ContractEmitter {
 
   /// Bytes between neighbours along an axis of an operand that is read in place.
   int64_t stride(const Operand& operand, size_t axis) {
-    return plan_.planned_k > 0 ? operand.code[0].access.strides[axis] * 4 : 4;
+    return plan_.planned_k > 0 ? operand.code[0].access.strides[axis] * contraction_bytes : contraction_bytes;
   }
 
   /// One block of k for the current piece.
@@ -287,7 +287,7 @@ class ContractEmitter {
     });
     when(ir_.CreateNot(finished), [&] {
       each([&](int row, int v, llvm::Value* sum) {
-        llvm::Value* saved = e_.offset_pointer(place.c, row * shape_.c_row + int64_t(v) * e_.lanes * 4);
+        llvm::Value* saved = e_.offset_pointer(place.c, row * shape_.c_row + int64_t(v) * e_.lanes * contraction_bytes);
         e_.annotate(ir_.CreateAlignedStore(sum, saved, vector_align()), BufferId{});
       });
     });
@@ -350,7 +350,7 @@ class ContractEmitter {
   }
 
   llvm::FixedVectorType* vector_type() { return llvm::FixedVectorType::get(ir_.getFloatTy(), unsigned(e_.lanes)); }
-  llvm::Align vector_align() { return llvm::Align(uint64_t(e_.lanes) * 4); }
+  llvm::Align vector_align() { return llvm::Align(uint64_t(e_.lanes) * contraction_bytes); }
 
   void call_tile(int height, int vectors, llvm::Value* row, llvm::Value* column, llvm::Value* active, const TilePlace& place) {
     TileShape shape = shape_;

@@ -43,7 +43,7 @@ int scattered_loads(const std::vector<Instruction>& code, int axis) {
 }
 
 llvm::Value* as_floats(Emitter& e, Point& point, int value, int width) {
-  return e.splat(e.cast(point.value(value), DType::f32), width);
+  return e.splat(e.cast(point.value(value), contraction_type), width);
 }
 
 class Packer {
@@ -67,7 +67,7 @@ class Packer {
     // Narrow panels: one vector is evaluated for several of them.
     const int group = parts_.size() == 1 && job_.width > 1 ? e_.lanes / job_.width : 1;
     e_.loop(e_.i64(0), job_.k_count, 1, [&](llvm::Value* k) {
-      llvm::Value* row = e_.offset_pointer(job_.panels, ir.CreateMul(k, e_.i64(int64_t(job_.width) * 4)));
+      llvm::Value* row = e_.offset_pointer(job_.panels, ir.CreateMul(k, e_.i64(int64_t(job_.width) * contraction_bytes)));
       auto store_part = [&](llvm::Value* panel, llvm::Value* begin, Part part, llvm::Value* active) {
         Point point = point_at(ir.CreateAdd(job_.first, begin), ir.CreateAdd(job_.k_first, k));
         point.lane_axis = part.size > 1 ? job_.across_axis : -1;
@@ -79,7 +79,7 @@ class Packer {
         if (!active) prefetch_ahead(point);
         e_.emit(job_.operand->code, point);
         llvm::Value* place =
-            e_.offset_pointer(e_.offset_pointer(row, ir.CreateMul(panel, e_.i64(job_.panel_bytes))), int64_t(part.offset) * 4);
+            e_.offset_pointer(e_.offset_pointer(row, ir.CreateMul(panel, e_.i64(job_.panel_bytes))), int64_t(part.offset) * contraction_bytes);
         keep(as_floats(e_, point, job_.operand->value, part.size), place);
       };
       auto begin_of = [&](llvm::Value* panel, Part part) {
@@ -125,7 +125,7 @@ class Packer {
       llvm::Value* place = e_.offset_pointer(job_.panels, ir.CreateMul(panel, e_.i64(job_.panel_bytes)));
       auto part_at = [&](llvm::Value* offset, int size) {
         llvm::Value* row = ir.CreateAdd(begin, offset);
-        auto body = [&] { transpose_part(row, size, e_.offset_pointer(place, ir.CreateMul(offset, e_.i64(4)))); };
+        auto body = [&] { transpose_part(row, size, e_.offset_pointer(place, ir.CreateMul(offset, e_.i64(contraction_bytes)))); };
         if (job_.whole_panels || parts_.size() == 1)
           body();
         else
@@ -188,10 +188,10 @@ class Packer {
         }
       }
       // result, one after the other: [lanes of k][size]
-      llvm::Value* target = e_.offset_pointer(place, ir.CreateMul(k, e_.i64(int64_t(job_.width) * 4)));
+      llvm::Value* target = e_.offset_pointer(place, ir.CreateMul(k, e_.i64(int64_t(job_.width) * contraction_bytes)));
       for (int r = 0; r < size; ++r) {
         if (size == job_.width) {
-          keep(result[size_t(r)], e_.offset_pointer(target, int64_t(r) * lanes * 4));
+          keep(result[size_t(r)], e_.offset_pointer(target, int64_t(r) * lanes * contraction_bytes));
           continue;
         }
         for (int j = 0; j < lanes / size; ++j) {
@@ -204,7 +204,7 @@ class Packer {
             piece = ir.CreateShuffleVector(piece, pick);
           }
           int64_t k_offset = int64_t(r) * (lanes / size) + j;
-          keep(piece, e_.offset_pointer(target, k_offset * job_.width * 4));
+          keep(piece, e_.offset_pointer(target, k_offset * job_.width * contraction_bytes));
         }
       }
     });
@@ -226,7 +226,7 @@ class Packer {
   }
 
   void keep(llvm::Value* value, llvm::Value* place) {
-    e_.annotate(e_.ir.CreateAlignedStore(value, place, llvm::Align(4)), BufferId{});
+    e_.annotate(e_.ir.CreateAlignedStore(value, place, llvm::Align(contraction_bytes)), BufferId{});
   }
 
   Point point_at(llvm::Value* across, llvm::Value* k) {
@@ -282,10 +282,10 @@ void emit_prefetch_rows(Emitter& e, const PackJob& job, llvm::Value* first, llvm
 bool directly_readable(const Program& program, const ContractKernel& kernel, const Operand& operand) {
   if (operand.code.size() != 1) return false;
   const Instruction& i = operand.code[0];
-  if (i.kind != Instruction::Kind::load || i.id != operand.value || i.dtype != DType::f32 || i.access.index_value >= 0)
+  if (i.kind != Instruction::Kind::load || i.id != operand.value || i.dtype != contraction_type || i.access.index_value >= 0)
     return false;
   if (i.access.row_axis >= kernel.batch) return false;
-  if (program[i.access.buffer].dtype != DType::f32) return false;
+  if (program[i.access.buffer].dtype != contraction_type) return false;
   const size_t n = size_t(kernel.batch) + 1;
   bool reads_n = &operand == &kernel.b;
   return !reads_n || i.access.strides[n] == 1 || kernel.axes[n].extent == Extent{1, false};

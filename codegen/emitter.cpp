@@ -95,7 +95,7 @@ Value* Emitter::at_entry(llvm::function_ref<Value*()> make) {
 namespace {
 
 bool may_overlap(const Buffer& a, const Buffer& b) {
-  if (a.kind != b.kind) return false;
+  if (a.kind != b.kind || a.kind == BufferKind::literal) return false;
   if (a.kind == BufferKind::field) return a.field == b.field;
   if (a.kind == BufferKind::output) return a.offset == b.offset;
   return a.offset < b.offset + std::max<int64_t>(b.bytes, 1) && b.offset < a.offset + std::max<int64_t>(a.bytes, 1);
@@ -155,6 +155,8 @@ Value* Emitter::base_pointer(BufferId id) {
         return offset_pointer(arguments.scalars, buffer.offset);
       case BufferKind::results:
         return offset_pointer(arguments.results, buffer.offset);
+      case BufferKind::literal:
+        return literal_table(buffer);
       case BufferKind::output:
         return ir.CreateLoad(pointer,
                              offset_pointer(from_context(offsetof(NncContext, outputs)), buffer.offset * int64_t(sizeof(void*))));
@@ -164,8 +166,23 @@ Value* Emitter::base_pointer(BufferId id) {
     }
     NNC_UNREACHABLE("buffer kind");
   });
-  base->setName(buffer.name);
+  if (!llvm::isa<llvm::Constant>(base)) base->setName(buffer.name);
   return bases_[id] = base;
+}
+
+llvm::Constant* Emitter::literal_table(const Buffer& buffer) {
+  std::string name = fmt::format("nnc.{}.{}", program.name, buffer.name);
+  if (llvm::GlobalVariable* known = module.getNamedGlobal(name)) return known;
+  llvm::Type* element = memory_type(buffer.dtype);
+  std::vector<llvm::Constant*> values;
+  for (double v : buffer.values)
+    values.push_back(is_float(buffer.dtype)         ? llvm::ConstantFP::get(element, v)
+                     : byte_size(buffer.dtype) == 1 ? llvm::ConstantInt::get(element, uint64_t(v))
+                                                    : llvm::ConstantInt::getSigned(element, int64_t(v)));
+  auto* type = llvm::ArrayType::get(element, values.size());
+  auto* table = new llvm::GlobalVariable(module, type, true, llvm::GlobalValue::InternalLinkage, llvm::ConstantArray::get(type, values), name);
+  table->setAlignment(llvm::Align(64));
+  return table;
 }
 
 Value* Emitter::field_base(BufferId id) {

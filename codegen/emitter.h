@@ -130,6 +130,7 @@ class Emitter {
   llvm::AllocaInst* slot(llvm::Type*, const char* name = "");
 
  private:
+  llvm::Constant* literal_table(const Buffer&);  ///< its numbers, in this module
   bool varies(const Access&, Point&);
   bool consecutive(const Access&, Point&);
   bool can_mask(DType) const;

@@ -249,7 +249,7 @@ class MapEmitter {
       Value* best = e.ir.CreateLoad(index_type, r.index[chain]);
       Instruction where;
       where.kind = Instruction::Kind::axis_index;
-      where.dtype = DType::i32;
+      where.dtype = nnc::index_type;
       where.axis = map.outer;
       where.id = int(point.values.size());
       e.emit(where, point);
@@ -292,7 +292,7 @@ class MapEmitter {
         r.value.push_back(e.slot(type, "accumulator"));
         e.ir.CreateStore(identity(r.instruction->op == Op::argmax ? Op::reduce_max : r.instruction->op, type), r.value.back());
         if (r.instruction->op != Op::argmax) continue;
-        llvm::Type* index_type = e.register_type(DType::i32, width);
+        llvm::Type* index_type = e.register_type(nnc::index_type, width);
         r.index.push_back(e.slot(index_type, "position"));
         e.ir.CreateStore(llvm::Constant::getNullValue(index_type), r.index.back());
       }

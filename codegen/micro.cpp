@@ -28,7 +28,7 @@ llvm::MDNode* keep_rolled(llvm::LLVMContext& context) {
 std::vector<llvm::Value*> emit_tile(Emitter& e, const TileShape& shape, const TilePlace& place) {
   auto& ir = e.ir;
   const int count = shape.rows * shape.vectors;
-  const int64_t vector_bytes = int64_t(e.lanes) * 4;
+  const int64_t vector_bytes = int64_t(e.lanes) * contraction_bytes;
   auto* vector_type = llvm::FixedVectorType::get(ir.getFloatTy(), unsigned(e.lanes));
   llvm::Value* zero = llvm::ConstantAggregateZero::get(vector_type);
   llvm::Function* function = ir.GetInsertBlock()->getParent();
@@ -129,7 +129,7 @@ llvm::Function* tile_function(Emitter& e, const TileShape& shape, bool aligned_b
   place.active = function->getArg(5);
   place.aligned_b = aligned_b;
   std::vector<llvm::Value*> sums = emit_tile(e, shape, place);
-  const int64_t vector_bytes = int64_t(e.lanes) * 4;
+  const int64_t vector_bytes = int64_t(e.lanes) * contraction_bytes;
   for (int row = 0; row < shape.rows; ++row)
     for (int v = 0; v < shape.vectors; ++v)
       ir.CreateAlignedStore(sums[size_t(row * shape.vectors + v)],

@@ -150,7 +150,7 @@ std::map<std::string, StoredTensor> run_step(StepRunner& runner, const Bindings&
   NNC_CHECK(done == 1, "a step was not done");
   std::map<std::string, StoredTensor> outputs;
   for (size_t i = 0; i < results.size(); ++i) {
-    StoredTensor t{program.results[i], DType::f32, {}, std::vector<std::byte>(sizeof results[i])};
+    StoredTensor t{program.results[i], scalar_type, {}, std::vector<std::byte>(sizeof results[i])};
     std::memcpy(t.bytes.data(), &results[i], sizeof results[i]);
     outputs[t.name] = std::move(t);
   }

@@ -59,6 +59,7 @@ class Piece {
       for (int v : *list) text_ += fmt::format("{},", v);
     }
     text_ += operands + roles + '\n';
+    if (n.op == Op::literal) text_ += fmt::format("{}\n", fmt::join(a.values, ","));
     if (n.op != Op::constant) return;
     if (numbers_.size() < most_numbers)
       numbers_.push_back(fmt::format("{}", a.number));

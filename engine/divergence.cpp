@@ -47,8 +47,7 @@ Bindings bind_step(const StepRunner& runner, const TrainPlan& plan, const RunDat
 
 /// What an f32 makes of a number.
 void round_to_f32(Tensor& t) {
-  if (t.dtype != DType::f32) return;
-  for (double& v : t.values) v = double(float(v));
+  for (double& v : t.values) v = rounded_to(t.dtype, v);
 }
 
 /// What an f32 cannot hold is infinite; all else is as exact as it can be.

@@ -87,7 +87,7 @@ class OriginSearch {
     std::optional<ValuePlace> made_nan, computed;  // the last on the way that made NaN of infinities; that computed anything
     while (true) {
       const Node& n = graph_[at.node];
-      if (n.op == Op::constant) return made_nan ? *made_nan : computed ? *computed : at;
+      if (n.op == Op::constant || n.op == Op::literal) return made_nan ? *made_nan : computed ? *computed : at;
       if (op_class(n.op) != OpClass::shape) computed = at;
       std::optional<ValuePlace> next = find_operand(at, true);
       if (!next) {

@@ -65,9 +65,7 @@ void check_indices(const Graph& graph, const std::vector<FieldData>& fields, con
     auto it = std::ranges::find(names, name);
     if (it == names.end()) continue;
     const FieldData& field = fields[size_t(it - names.begin())];
-    if (field.dtype == DType::u8) check_rows<uint8_t>(field, name, bound);
-    if (field.dtype == DType::i32) check_rows<int32_t>(field, name, bound);
-    if (field.dtype == DType::i64) check_rows<int64_t>(field, name, bound);
+    if (is_integer(field.dtype)) with_element(field.dtype, [&](auto zero) { check_rows<decltype(zero)>(field, name, bound); });
   }
 }
 

@@ -14,25 +14,6 @@
 namespace nnc {
 namespace {
 
-/// Calls `use` with a zero of the element type of C++ that stores `dtype`.
-template <class Use>
-auto with_element(DType dtype, Use&& use) {
-  switch (dtype) {
-    case DType::f32:
-      return use(float{});
-    case DType::f64:
-      return use(double{});
-    case DType::i32:
-      return use(int32_t{});
-    case DType::i64:
-      return use(int64_t{});
-    case DType::u8:
-    case DType::boolean:
-      return use(uint8_t{});
-  }
-  NNC_UNREACHABLE("a dtype");
-}
-
 /// What the type holds: C++ leaves open what an integer that is too large for its type becomes.
 double stored_number(double value, DType dtype) {
   return is_float(dtype) || dtype == DType::boolean ? value : convert_number(value, DType::f64, dtype);

@@ -323,7 +323,7 @@ Value builtin_reduce(SymbolicEvaluator& eval, const BuiltinCall& call) {
   bool keeps_integers = call.name == "max" || call.name == "min";
   bool was_class = x.is_class;
   x = tensors.cast(x, keeps_integers && x.dtype == DType::i32 ? DType::i32 : arithmetic_type(x), call.span);
-  if (x.dtype != DType::f32 && x.dtype != DType::f64 && (call.name == "mean" || call.name == "logsumexp"))
+  if (!is_float(x.dtype) && (call.name == "mean" || call.name == "logsumexp"))
     x = tensors.to_float(x, call.span);
   if (was_class && !keeps_integers) x = tensors.to_float(x, call.span);
   if (indices.empty()) {

@@ -237,7 +237,7 @@ Value Operators::power(const Value& a, const Value& b, Span span, Span a_span, S
   }
   std::optional<TensorValue> x = tensors_.as_tensor(a, a_span), y = tensors_.as_tensor(b, b_span);
   if (!x || !y) return poison();
-  DType dtype = x->dtype == DType::f64 || y->dtype == DType::f64 ? DType::f64 : DType::f32;
+  DType dtype = float_type(x->dtype, y->dtype);
   TensorValue left = tensors_.cast(*x, dtype, span), right = tensors_.cast(*y, dtype, span);
   std::optional<Aligned> aligned = tensors_.align(left, right, symbol(ast::BinaryOp::power), span, a_span, b_span);
   if (!aligned) return poison();

@@ -13,16 +13,14 @@
 namespace nnc {
 
 DType arithmetic_type(const TensorValue& t) {
-  return t.is_class || t.dtype == DType::u8 || t.dtype == DType::boolean ? DType::f32 : t.dtype;
+  return t.is_class || !is_arithmetic(t.dtype) ? DType::f32 : t.dtype;
 }
 
 DType common_type(const TensorValue& a, const TensorValue& b, bool compare) {
-  auto is_integer = [](DType t) { return t == DType::i32 || t == DType::i64 || t == DType::u8; };
   if (compare && is_integer(a.dtype) && is_integer(b.dtype))
     return a.dtype == b.dtype ? a.dtype : a.dtype == DType::i64 || b.dtype == DType::i64 ? DType::i64 : DType::i32;
   DType x = arithmetic_type(a), y = arithmetic_type(b);
-  if (x == DType::f64 || y == DType::f64) return DType::f64;
-  if (x == DType::f32 || y == DType::f32) return DType::f32;
+  if (is_float(x) || is_float(y)) return float_type(x, y);
   return x == DType::i64 || y == DType::i64 ? DType::i64 : DType::i32;
 }
 
@@ -111,23 +109,15 @@ std::optional<TensorValue> TensorBuilder::as_tensor(const Value& v, Span span, D
   return std::nullopt;
 }
 
-// Numbers of an array, as a graph: every distinct value is put at its places by comparing the index.
+// Numbers of an array: a literal, or a constant where all are one number.
 TensorValue TensorBuilder::constant_array(const std::vector<double>& values, std::vector<int64_t> shape, Span span) {
   Dims dims;
   for (int64_t n : shape) dims.push_back({0, {n, false}, {ctx_.place(span), "written"}});
   if (ctx_.test) return ctx_.test->input(values, std::move(dims), span);
   if (values.empty() || std::all_of(values.begin(), values.end(), [&](double x) { return x == values[0]; }))
     return constant(values.empty() ? 0 : values[0], DType::f32, dims, span);
-  Builder b = ctx_.builder(span);
-  Shape flat{{int64_t(values.size()), false}};
-  NodeId index = b.iota(flat, 0), result = b.constant(values[0], Type{DType::f32, flat});
-  for (size_t i = 1; i < values.size(); ++i) {
-    if (values[i] == values[0]) continue;
-    NodeId here = b.binary(Op::equal, index, b.constant(double(i), Type{DType::i32, flat}));
-    result = b.select(here, b.constant(values[i], Type{DType::f32, flat}), result);
-  }
   TensorValue t;
-  t.node = b.reshape(result, shape_of(dims));
+  t.node = ctx_.builder(span).literal(values, Type{DType::f32, shape_of(dims)});
   t.dims = std::move(dims);
   t.span = ctx_.place(span);
   return t;
@@ -141,7 +131,7 @@ TensorValue TensorBuilder::cast(TensorValue t, DType dtype, Span span) {
 }
 
 TensorValue TensorBuilder::to_float(TensorValue t, Span span) {
-  DType dtype = t.dtype == DType::f64 ? DType::f64 : DType::f32;
+  DType dtype = float_type(t.dtype);
   t = cast(std::move(t), dtype, span);
   t.is_class = false;
   return t;

@@ -43,6 +43,14 @@ NodeId Builder::constant(double value, Type type) {
 
 NodeId Builder::constant_like(double value, NodeId other) { return constant(value, graph.type(other)); }
 
+NodeId Builder::literal(std::vector<double> values, Type type) {
+  Attributes a;
+  a.values = std::move(values);
+  a.dtype = type.dtype;
+  a.extents = std::move(type.shape);
+  return graph.add(Op::literal, {}, std::move(a), span, scope);
+}
+
 NodeId Builder::iota(Shape shape, int axis) {
   Attributes a;
   a.extents = std::move(shape);

@@ -71,9 +71,10 @@ struct NodeId {
 /// What an operation needs beside operands; ops.def says which are used. Unused ones stay empty.
 struct Attributes {
   std::vector<int> axes;
-  Shape extents;                  ///< broadcast, reshape: the result's shape; slice, pad, extent: one; constant, iota: the result's shape
+  Shape extents;                  ///< broadcast, reshape: the result's shape; slice, pad, extent: one; constant, literal, iota: the result's shape
   int64_t begin = 0;
   double number = 0;
+  std::vector<double> values;     ///< literal
   std::string text;
   std::vector<int> lhs, rhs, out;  ///< labels (small non-negative ints; printed a, b, c ...) of contract, gather, scatter_add
   DType dtype = DType::f32;       ///< cast, and leaves
@@ -156,6 +157,7 @@ class Builder {
   NodeId scalar(std::string name);                ///< f32 []
   NodeId constant(double value, Type type);       ///< splat
   NodeId constant_like(double value, NodeId other);
+  NodeId literal(std::vector<double> values, Type type);  ///< row-major
   NodeId iota(Shape shape, int axis);             ///< i32
   NodeId extent(Extent);                          ///< f32 []
   NodeId unary(Op, NodeId);

@@ -68,6 +68,8 @@ void interpret_constant(InterpreterCall& call) {
   for (double& value : call.result.values) value = call.node.attributes.number;
 }
 
+void interpret_literal(InterpreterCall& call) { call.result.values = call.node.attributes.values; }
+
 void interpret_iota(InterpreterCall& call) {
   std::vector<int64_t> strides = row_major_strides(call.result.shape);
   size_t axis = size_t(call.node.attributes.axes[0]);

@@ -44,11 +44,7 @@ double convert_number(double value, DType from, DType to) {
   if (to == DType::boolean) return value != 0 ? 1 : 0;
   if (is_float(to)) return value;
   if (!is_float(from)) return wrap_integer(integer_bits(value), to);
-  switch (to) {
-    case DType::i32: return truncate_to(value, -2147483648.0, 2147483647.0);
-    case DType::u8: return truncate_to(value, 0, 255);
-    default: return truncate_to(value, -0x1p63, 0x1.fffffffffffffp62);
-  }
+  return truncate_to(value, traits(to).lowest, traits(to).highest);
 }
 
 // element_NAME and interpret_NAME from one expression in x, y, z (and e for the types).

@@ -95,17 +95,6 @@ void reduce_into(InterpreterCall& call, double initial, Combine combine) {
   });
 }
 
-// The values that every other value replaces; for integers the ends of their range.
-double lowest(DType t) {
-  if (is_float(t)) return -std::numeric_limits<double>::infinity();
-  return t == DType::i32 ? -0x1p31 : -0x1p63;
-}
-
-double highest(DType t) {
-  if (is_float(t)) return std::numeric_limits<double>::infinity();
-  return t == DType::i32 ? 0x1p31 - 1 : 0x1.fffffffffffffp62;
-}
-
 }  // namespace
 
 void interpret_reduce_sum(InterpreterCall& call) {
@@ -113,11 +102,11 @@ void interpret_reduce_sum(InterpreterCall& call) {
 }
 
 void interpret_reduce_max(InterpreterCall& call) {
-  reduce_into(call, lowest(call.result.dtype), [](double x, double y) { return std::isnan(x) || x > y ? x : y; });
+  reduce_into(call, traits(call.result.dtype).lowest, [](double x, double y) { return std::isnan(x) || x > y ? x : y; });
 }
 
 void interpret_reduce_min(InterpreterCall& call) {
-  reduce_into(call, highest(call.result.dtype), [](double x, double y) { return std::isnan(x) || x < y ? x : y; });
+  reduce_into(call, traits(call.result.dtype).highest, [](double x, double y) { return std::isnan(x) || x < y ? x : y; });
 }
 
 void interpret_argmax(InterpreterCall& call) {

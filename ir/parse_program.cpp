@@ -134,7 +134,7 @@ class ProgramParser : private KernelLineReader {
     std::vector<std::string> words{"kernel"};
     for (BufferKind kind : all_buffer_kinds) words.emplace_back(buffer_keyword(kind));
     std::string hint = nearest(word, words);
-    fail(Code::E0630, word.empty() ? here() : since(begin), "expected a buffer (field, persistent, temporary, scalar, result, output), kernel or `}`",
+    fail(Code::E0630, word.empty() ? here() : since(begin), "expected a buffer (field, persistent, temporary, scalar, result, literal, output), kernel or `}`",
          hint.empty() ? "" : fmt::format("did you mean `{}`?", hint));
   }
 
@@ -168,15 +168,20 @@ class ProgramParser : private KernelLineReader {
         b.bytes = parse_integer(max_place, "a number of bytes");
         expect_word("bytes");
         if (kind == BufferKind::persistent && accept(",")) persistent = parse_persistent_kind();
-        if (kind == BufferKind::temporary && is_node_name(b.name)) std::from_chars(b.name.data() + 1, b.name.data() + b.name.size(), b.node.value);
+        break;
+      case BufferKind::literal:
+        expect_word("values");
+        b.values = parse_numbers();
         break;
       case BufferKind::scalars:
       case BufferKind::results:
       case BufferKind::output:
         expect_word("slot");
-        b.offset = parse_integer(INT32_MAX, "a slot") * (kind == BufferKind::output ? 1 : 4);
+        b.offset = parse_integer(INT32_MAX, "a slot") * (kind == BufferKind::output ? 1 : scalar_bytes);
         break;
     }
+    bool of_node = kind == BufferKind::temporary || kind == BufferKind::literal;
+    if (of_node && is_node_name(b.name)) std::from_chars(b.name.data() + 1, b.name.data() + b.name.size(), b.node.value);
     buffer_spans_.push_back(since(begin));
     if (kind == BufferKind::persistent) program_.persistents.push_back({{b.name, {b.dtype, b.shape}, persistent, {}}, id});
     program_.buffers.push_back(std::move(b));
@@ -209,8 +214,8 @@ class ProgramParser : private KernelLineReader {
     for (Buffer& b : program_.buffers) {
       if (b.kind != BufferKind::persistent && b.kind != BufferKind::temporary) b.bytes = counted_bytes(b);
       bool scalar = b.kind == BufferKind::scalars || b.kind == BufferKind::results;
-      if (b.kind == BufferKind::persistent || b.kind == BufferKind::temporary) continue;
-      named[b.kind].try_emplace(b.kind == BufferKind::field ? b.field : scalar ? b.offset / 4 : b.offset, b.name);
+      if (b.kind == BufferKind::persistent || b.kind == BufferKind::temporary || b.kind == BufferKind::literal) continue;
+      named[b.kind].try_emplace(b.kind == BufferKind::field ? b.field : scalar ? scalar_slot(b) : b.offset, b.name);
     }
     auto list = [&](BufferKind kind, std::vector<std::string>& names) {
       names.resize(named[kind].size());  // a slot beyond them is a violation of P1

@@ -43,6 +43,12 @@ std::string number_text(double value) {
   return fmt::format("{}", value);
 }
 
+std::string numbers_text(const std::vector<double>& values) {
+  std::string out = "[";
+  for (double v : values) out += (out.size() > 1 ? ", " : "") + number_text(v);
+  return out + "]";
+}
+
 std::string labels_text(const std::vector<int>& labels) {
   std::string out;
   for (int label : labels) out += label >= 0 && label < 26 ? char('a' + label) : label >= 26 && label < 52 ? char('A' + (label - 26)) : '?';
@@ -76,6 +82,7 @@ std::string attributes_text(const Node& node) {
     case Op::parameter:
     case Op::scalar: return " " + at_name(a.text);
     case Op::constant: return " " + number_text(a.number);
+    case Op::literal: return " " + numbers_text(a.values);
     case Op::extent: return " " + (a.extents.empty() ? std::string("?") : to_string(a.extents[0]));
     case Op::broadcast:
     case Op::transpose:

@@ -21,6 +21,7 @@ std::string_view buffer_keyword(BufferKind kind) {
     case BufferKind::temporary: return "temporary";
     case BufferKind::scalars: return "scalar";
     case BufferKind::results: return "result";
+    case BufferKind::literal: return "literal";
     case BufferKind::output: return "output";
   }
   return "?";
@@ -116,7 +117,8 @@ class Printer {
       case BufferKind::persistent:
       case BufferKind::temporary: text += fmt::format(" at {}, {} bytes", buffer.offset, buffer.bytes); break;
       case BufferKind::scalars:
-      case BufferKind::results: text += fmt::format(" slot {}", buffer.offset / 4); break;
+      case BufferKind::results: text += fmt::format(" slot {}", scalar_slot(buffer)); break;
+      case BufferKind::literal: text += " values " + numbers_text(buffer.values); break;
       case BufferKind::output: text += fmt::format(" slot {}", buffer.offset); break;
     }
     if (auto it = kinds_.find(id); it != kinds_.end() && it->second != PersistentKind::parameter)

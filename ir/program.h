@@ -33,10 +33,13 @@ enum class BufferKind : uint8_t {
   field,       ///< rows of a data field: element [r, ...] stands at base + row_index[r] * row_stride + ... ; read only
   persistent,  ///< parameters and states, in the persistent block at `offset`
   temporary,   ///< in the arena at `offset`; alive between its first store and last load within one step
-  scalars,     ///< the step's run-time scalars, f32, one element; element `offset / 4` of the step's scalars
-  results,     ///< scalar outputs (loss, reports), f32, one element; element `offset / 4` of the step's results
+  scalars,     ///< the step's run-time scalars, scalar_type, one element; element scalar_slot() of the step's scalars
+  results,     ///< scalar outputs (loss, reports), scalar_type, one element; element scalar_slot() of the step's results
+  literal,     ///< numbers written in the source (`values`), part of the generated code: row-major, read only
   output,      ///< a tensor output (prediction, accumulator) or a scalar that keeps another type: caller's memory, outputs[offset], row-major, planned rows
 };
+
+inline bool is_read_only(BufferKind kind) { return kind == BufferKind::field || kind == BufferKind::scalars || kind == BufferKind::literal; }
 
 struct Buffer {
   std::string name;           ///< "fc1.weight", "image", "%12", "using.lr"
@@ -47,7 +50,8 @@ struct Buffer {
   int64_t offset = 0;         ///< bytes in its block, see kind; multiples of 64 for persistent and temporary
   int64_t bytes = 0;          ///< for the planned rows
   uint32_t field = 0;         ///< field: index into the context's fields
-  NodeId node;                ///< temporary: the graph node whose value it holds (a copy of a leaf's old value: the node that is stored)
+  std::vector<double> values; ///< literal: one for each element
+  NodeId node;                ///< temporary, literal: the graph node whose value it holds (a copy of a leaf's old value: the node that is stored)
   Span span;
 };
 
@@ -164,6 +168,8 @@ struct Program {
 
 /// Strides in elements of each logical axis of a buffer, for the program's planned rows (field: axis 0 has stride 0, rows are looked up).
 std::vector<int64_t> buffer_strides(const Buffer&, int64_t rows);
+/// Of a buffer of kind scalars or results: its place among the step's.
+inline int64_t scalar_slot(const Buffer& buffer) { return buffer.offset / scalar_bytes; }
 /// Bytes of a buffer for the planned rows.
 int64_t buffer_bytes(const Buffer&, int64_t rows);
 

@@ -69,11 +69,12 @@ class ProgramInterpreter {
 
   std::vector<double> load_buffer(const Buffer& buffer) {
     if (buffer.kind == BufferKind::scalars) {
-      const std::string& name = program_.scalars[size_t(buffer.offset / 4)];
+      const std::string& name = program_.scalars[size_t(scalar_slot(buffer))];
       auto it = bindings_.scalars.find(name);
       if (it == bindings_.scalars.end()) fail_binding(fmt::format("no value is given for scalar `{}`", name));
       return {it->second};
     }
+    if (buffer.kind == BufferKind::literal) return buffer.values;
     if (buffer.kind == BufferKind::field) {
       const std::string& name = program_.fields[buffer.field];
       auto it = bindings_.inputs.find(name);
@@ -117,7 +118,7 @@ class ProgramInterpreter {
     }
     for (uint32_t b = 0; b < program_.buffers.size(); ++b) {
       const Buffer& buffer = program_.buffers[b];
-      if (buffer.kind == BufferKind::results) results.outputs[program_.results[size_t(buffer.offset / 4)]] = {buffer.dtype, {}, memory_[b]};
+      if (buffer.kind == BufferKind::results) results.outputs[program_.results[size_t(scalar_slot(buffer))]] = {buffer.dtype, {}, memory_[b]};
       if (buffer.kind != BufferKind::output) continue;
       Tensor t = make_tensor(buffer.dtype, shape_at({buffer.dtype, buffer.shape}, bindings_.rows));
       // Rows are outermost: fewer of them are a prefix.
@@ -198,9 +199,8 @@ class ProgramInterpreter {
 
   // What a reduction over nothing gives.
   static double empty_reduction(const Instruction& inst) {
-    double infinity = std::numeric_limits<double>::infinity();
-    if (inst.op == Op::reduce_max) return is_float(inst.dtype) ? -infinity : inst.dtype == DType::i32 ? -0x1p31 : -0x1p63;
-    if (inst.op == Op::reduce_min) return is_float(inst.dtype) ? infinity : inst.dtype == DType::i32 ? 0x1p31 - 1 : 0x1.fffffffffffffp62;
+    if (inst.op == Op::reduce_max) return traits(inst.dtype).lowest;
+    if (inst.op == Op::reduce_min) return traits(inst.dtype).highest;
     return 0;
   }
 

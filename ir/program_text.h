@@ -10,8 +10,9 @@
 namespace nnc {
 
 inline constexpr BufferKind all_buffer_kinds[] = {BufferKind::field,   BufferKind::persistent, BufferKind::temporary,
-                                                  BufferKind::scalars, BufferKind::results,    BufferKind::output};
-/// field, persistent, temporary, scalar, result, output.
+                                                  BufferKind::scalars, BufferKind::results,    BufferKind::literal,
+                                                  BufferKind::output};
+/// field, persistent, temporary, scalar, result, literal, output.
 std::string_view buffer_keyword(BufferKind);
 /// v12: what values are called, and axes therefore cannot be.
 bool is_value_name(std::string_view);

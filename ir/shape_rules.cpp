@@ -24,11 +24,11 @@ enum class Takes { any, numeric, floating, boolean, ordered, index };
 bool accepts(Takes takes, DType t) {
   switch (takes) {
     case Takes::any: return true;
-    case Takes::numeric: return t == DType::f32 || t == DType::f64 || t == DType::i32 || t == DType::i64;
+    case Takes::numeric: return is_arithmetic(t);
     case Takes::floating: return is_float(t);
     case Takes::boolean: return t == DType::boolean;
     case Takes::ordered: return t != DType::boolean;
-    case Takes::index: return t == DType::i32 || t == DType::i64 || t == DType::u8;
+    case Takes::index: return is_integer(t);
   }
   return false;
 }
@@ -215,34 +215,35 @@ RULE(parameter) {
   return type;
 }
 
-RULE(scalar) { return a.text.empty() ? misfit(error, "needs a name") : Type{DType::f32, {}}; }
+RULE(scalar) { return a.text.empty() ? misfit(error, "needs a name") : Type{scalar_type, {}}; }
 
 RULE(constant) {
-  auto integer_in = [&](double low, double high) { return a.number >= low && a.number <= high && a.number == double(int64_t(a.number)); };
-  bool fits = true;
-  switch (a.dtype) {
-    case DType::f32:
-    case DType::f64: break;
-    case DType::i32: fits = integer_in(-2147483648.0, 2147483647.0); break;
-    case DType::i64: fits = integer_in(-9007199254740992.0, 9007199254740992.0); break;  // what a double holds exactly
-    case DType::u8: fits = integer_in(0, 255); break;
-    case DType::boolean: fits = integer_in(0, 1); break;
-  }
-  if (!fits) return misfit(error, fmt::format("{} is not a value of {}", a.number, dtype_name(a.dtype)));
+  if (!is_value_of(a.dtype, a.number)) return misfit(error, fmt::format("{} is not a value of {}", a.number, dtype_name(a.dtype)));
   return leaf(a, a.dtype);
+}
+
+RULE(literal) {
+  Type type{a.dtype, a.extents};
+  if (type.has_rows()) return misfit(error, fmt::format("written numbers have no row dimension, got {}", to_string(type)));
+  std::optional<int64_t> count = product(type.shape);
+  if (!count) return misfit(error, fmt::format("{} has a negative size or more than 2^40 elements", to_string(type)));
+  if (*count != int64_t(a.values.size())) return misfit(error, fmt::format("{} needs {} numbers, got {}", to_string(type), *count, a.values.size()));
+  for (double v : a.values)
+    if (!is_value_of(a.dtype, v)) return misfit(error, fmt::format("{} is not a value of {}", v, dtype_name(a.dtype)));
+  return type;
 }
 
 RULE(iota) {
   if (!check_one_axis(a.axes, int(a.extents.size()), error)) return std::nullopt;
   if (a.extents[size_t(a.axes[0])].size > INT32_MAX)
     return misfit(error, fmt::format("an index along {} does not fit i32", to_string(a.extents[size_t(a.axes[0])])));
-  return leaf(a, DType::i32);
+  return leaf(a, index_type);
 }
 
 RULE(extent) {
   if (!check_one_extent(a, error)) return std::nullopt;
   if (a.extents[0].size < 0) return misfit(error, fmt::format("negative size {}", a.extents[0].size));
-  return Type{DType::f32, {}};
+  return Type{scalar_type, {}};
 }
 
 // --- element-wise ---
@@ -377,7 +378,7 @@ RULE(argmax) {
   Extent along = in[0].shape[size_t(a.axes[0])];
   if (along.size == 0) return misfit(error, "there is no largest among no elements");
   if (along.size > INT32_MAX) return misfit(error, fmt::format("an index along {} does not fit i32", to_string(along)));
-  return reduce(in, a, DType::i32, error);
+  return reduce(in, a, index_type, error);
 }
 
 // --- contraction and indexing ---

@@ -16,6 +16,7 @@ std::string at_name(std::string_view);
 bool is_plain_name(std::string_view);
 /// Shortest decimal that reads back as the same number; inf, -inf, nan.
 std::string number_text(double);
+std::string numbers_text(const std::vector<double>&);  ///< [1, -0.5, inf, nan]
 /// {0, 1} -> "ab".
 std::string labels_text(const std::vector<int>&);
 /// param, frozen, state, optimizer_state.

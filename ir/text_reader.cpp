@@ -204,6 +204,19 @@ double TextReader::parse_number() {
   return value;
 }
 
+std::vector<double> TextReader::parse_numbers() {
+  std::vector<double> numbers;
+  number_spans_.clear();
+  expect("[");
+  if (accept("]")) return numbers;
+  do {
+    numbers.push_back(parse_number());
+    number_spans_.push_back(number_span_);
+  } while (accept(","));
+  expect("]");
+  return numbers;
+}
+
 Extent TextReader::parse_extent() {
   if (accept_word("B")) return {1, true};
   Extent e{parse_integer(max_elements, "a size"), false};

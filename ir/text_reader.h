@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/diagnostics.h"
 #include "ir/graph.h"
@@ -48,6 +49,7 @@ class TextReader {
   int64_t parse_integer(int64_t limit, std::string_view what);  ///< 0 to limit
   int64_t parse_signed(std::string_view what);
   double parse_number();               ///< its place is then number_span_
+  std::vector<double> parse_numbers();  ///< [1, -0.5, inf]; their places are then number_spans_
   Extent parse_extent();
   Type parse_type();
 
@@ -57,6 +59,7 @@ class TextReader {
   size_t at_ = 0;
   bool faulty_ = false;
   Span number_span_;
+  std::vector<Span> number_spans_;
 
  private:
   Diagnostics& diagnostics_;

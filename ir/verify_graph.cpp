@@ -21,7 +21,7 @@ namespace nnc {
 namespace {
 
 // The attributes of an operation, as a set of bits.
-enum Used : unsigned { none = 0, axes = 1, extents = 2, begin = 4, number = 8, text = 16, labels = 32, dtype = 64 };
+enum Used : unsigned { none = 0, axes = 1, extents = 2, begin = 4, number = 8, text = 16, labels = 32, dtype = 64, values = 128 };
 
 unsigned used_attributes(Op op) {
   switch (op) {
@@ -29,6 +29,7 @@ unsigned used_attributes(Op op) {
     case Op::parameter: return text | extents | dtype;
     case Op::scalar: return text;
     case Op::constant: return number | extents | dtype;
+    case Op::literal: return values | extents | dtype;
     case Op::iota: return axes | extents;
     case Op::extent: return extents;
     case Op::cast: return dtype;
@@ -52,7 +53,8 @@ bool has_stray_attribute(Op op, const Attributes& a) {
   unsigned used = used_attributes(op);
   return (!(used & axes) && !a.axes.empty()) || (!(used & extents) && !a.extents.empty()) || (!(used & begin) && a.begin != 0) ||
          (!(used & number) && a.number != 0) || (!(used & text) && !a.text.empty()) ||
-         (!(used & labels) && (!a.lhs.empty() || !a.rhs.empty() || !a.out.empty())) || (!(used & dtype) && a.dtype != DType::f32);
+         (!(used & labels) && (!a.lhs.empty() || !a.rhs.empty() || !a.out.empty())) || (!(used & dtype) && a.dtype != DType::f32) ||
+         (!(used & values) && !a.values.empty());
 }
 
 class Verifier {
@@ -94,15 +96,16 @@ class Verifier {
   void check_node(uint32_t i) {
     const Node& node = graph_[NodeId{i}];
     if (size_t(node.op) >= size_t(op_count)) return fail("G2: {} has no operation", node_text(i));
-    std::vector<Type> types;
-    for (NodeId operand : node.operands) {
+    types_.resize(node.operands.size());
+    for (size_t k = 0; k < types_.size(); ++k) {
+      NodeId operand = node.operands[k];
       if (operand.value >= i) return fail("G1: {} uses %{}, which does not precede it", node_text(i), operand.value);
-      types.push_back(graph_.type(operand));
+      types_[k] = graph_.type(operand);
     }
     for (size_t axis = 1; axis < node.type.shape.size(); ++axis)
       if (node.type.shape[axis].rows) fail("G4: {} has the row dimension at axis {}: {}", node_text(i), axis, to_string(node.type));
     std::string error;
-    std::optional<Type> type = infer_type(node.op, types, node.attributes, error);
+    std::optional<Type> type = infer_type(node.op, types_, node.attributes, error);
     if (!type)
       fail("G2: {}: {}", node_text(i), error);
     else if (*type != node.type)
@@ -148,6 +151,7 @@ class Verifier {
   const Graph& graph_;
   std::map<std::string_view, const Persistent*> persistents_;  // Graph::find_persistent searches a list
   std::map<std::string_view, const Type*> inputs_;
+  std::vector<Type> types_;  // of a node's operands; kept, so that their memory is used again
   std::vector<std::string> problems_;
 };
 

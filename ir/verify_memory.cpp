@@ -300,8 +300,9 @@ class MemoryChecker {
   }
 
   // What kernels since the last barrier have touched, by kind of buffer.
+  static constexpr size_t kinds = size_t(BufferKind::output) + 1;  // the last one
   struct Phase {
-    ByteSet touched[6], stored[6];
+    ByteSet touched[kinds], stored[kinds];
 
     bool conflicts(const Region& r) const {
       auto [begin, end] = bytes_of(*r.buffer);
@@ -333,7 +334,7 @@ class MemoryChecker {
                       [&](const Region& r) { return parallel.conflicts(r) || (kernel.parallel && serial.conflicts(r)); }))
         name_conflicts(regions, begin, k);
       for (const Region& r : regions[k])
-        if (r.buffer->kind != BufferKind::field && r.buffer->kind != BufferKind::scalars) (kernel.parallel ? parallel : serial).add(r);
+        if (!is_read_only(r.buffer->kind)) (kernel.parallel ? parallel : serial).add(r);
     }
   }
 

@@ -2,7 +2,8 @@
 // alone, never what the passes that made them believed.
 //
 //   P1  Buffers: their sizes are numbers of bytes, memory order is a permutation (persistents and temporaries only), byte count as buffer_bytes says,
-//       temporaries and persistents aligned to 64 bytes and inside arena and persistent block, slots of fields, scalars, results and outputs exist.
+//       temporaries and persistents aligned to 64 bytes and inside arena and persistent block, slots of fields, scalars, results and outputs exist, a literal
+//       has one number of its type for each element.
 //   P2  Persistents do not overlap; each has one buffer of its type. Nothing is declared twice.
 //   P3  Kernels: names unique, axes and vector axis in range, points countable, tiles positive, inner blocks only where there are inner axes.
 //   P4  Values: ids unique in a kernel; defined before use, in the same block or in one whose values are visible there (an outer block, or a reduction
@@ -10,7 +11,7 @@
 //   P5  Instructions stand where their kind is allowed, and types agree: with the buffer, and with infer_type for arithmetic and constants.
 //   P6  Accesses stay within their buffer for the planned number of rows; a field is read by rows; operand a does not depend on n, b not on m,
 //       an epilogue not on k, an outer block not on inner axes.
-//   P7  Fields and scalars are only read.
+//   P7  Fields, scalars and literals are only read.
 //   P8  A kernel writes no element twice: each store is one-to-one over its axes, two stores of one kernel to one buffer are disjoint (looked at
 //       element by element, in buffers of up to 2^24 elements and for 2^28 elements in all). store_add, and a store at an index that is data, only in serial kernels.
 //   P9  A persistent is never read after its update: no later kernel loads it, and the kernel that stores it loads it only at the very element
@@ -132,8 +133,14 @@ class ProgramVerifier {
         case BufferKind::field: slot(program_.fields, b.field, "field"); break;
         case BufferKind::scalars:
         case BufferKind::results:
-          if (b.offset % 4 != 0 || b.dtype != DType::f32 || b.bytes != 4) fail("P1: {} is no f32 scalar of its block", b.name);
-          slot(b.kind == BufferKind::scalars ? program_.scalars : program_.results, b.offset / 4, "slot");
+          if (b.offset % scalar_bytes != 0 || b.dtype != scalar_type || b.bytes != scalar_bytes) fail("P1: {} is no {} scalar of its block", b.name, dtype_name(scalar_type));
+          slot(b.kind == BufferKind::scalars ? program_.scalars : program_.results, scalar_slot(b), "slot");
+          break;
+        case BufferKind::literal:
+          if (int64_t(b.values.size()) != Type{b.dtype, b.shape}.elements(program_.rows) || Type{b.dtype, b.shape}.has_rows())
+            fail("P1: {} has {} numbers for {}", b.name, b.values.size(), to_string(Type{b.dtype, b.shape}));
+          for (double v : b.values)
+            if (!is_value_of(b.dtype, v)) fail("P1: {} holds {}, which is not a value of {}", b.name, v, dtype_name(b.dtype));
           break;
         case BufferKind::output: slot(program_.outputs, b.offset, "output"); break;
       }
@@ -227,8 +234,8 @@ class ProgramVerifier {
       auto it = values_.find(operand.value);
       if (it == values_.end())
         fail("P4: operand {} of {} ends with v{}, which it does not define", which, kernel_->name, operand.value);
-      else if (it->second != DType::f32)
-        fail("P5: operand {} of {} is {}, not f32", which, kernel_->name, dtype_name(it->second));
+      else if (it->second != contraction_type)
+        fail("P5: operand {} of {} is {}, not {}", which, kernel_->name, dtype_name(it->second), dtype_name(contraction_type));
     };
     check_operand(contract.a, CodePlace::operand_a, n, "a");
     check_operand(contract.b, CodePlace::operand_b, m, "b");
@@ -289,7 +296,7 @@ class ProgramVerifier {
       case Kind::axis_index:
         if (inst.axis < 0 || size_t(inst.axis) >= code.axes->size() || !code.loops[size_t(inst.axis)])
           fail("P6: {} is the index of axis {}, over which it does not run", at(inst), inst.axis);
-        if (inst.dtype != DType::i32) fail("P5: {} is an index of type {}", at(inst), dtype_name(inst.dtype));
+        if (inst.dtype != index_type) fail("P5: {} is an index of type {}", at(inst), dtype_name(inst.dtype));
         break;
       case Kind::compute: {
         Attributes attributes;
@@ -307,7 +314,7 @@ class ProgramVerifier {
         if (code.place != CodePlace::inner_block) fail("P5: {} reduces outside an inner block", at(inst));
         if (types.size() != 1) return fail("P5: {} reduces {} values", at(inst), types.size());
         if (inst.op == Op::argmax) {
-          if (inst.dtype != DType::i32 || code.inner_axes != 1) fail("P5: {} is an argmax that is not i32 over one axis", at(inst));
+          if (inst.dtype != index_type || code.inner_axes != 1) fail("P5: {} is an argmax that is not i32 over one axis", at(inst));
         } else if (inst.op != Op::reduce_sum && inst.op != Op::reduce_max && inst.op != Op::reduce_min) {
           fail("P5: {} reduces by {}", at(inst), op_name(inst.op));
         } else if (inst.dtype != types[0].dtype) {
@@ -321,10 +328,10 @@ class ProgramVerifier {
         }
         break;
       case Kind::accumulator:
-        if (code.place != CodePlace::epilogue || inst.dtype != DType::f32) fail("P5: {} is no f32 accumulator of an epilogue", at(inst));
+        if (code.place != CodePlace::epilogue || inst.dtype != contraction_type) fail("P5: {} is no f32 accumulator of an epilogue", at(inst));
         break;
       case Kind::extent:
-        if (inst.dtype != DType::f32) fail("P5: {} is an extent of type {}", at(inst), dtype_name(inst.dtype));
+        if (inst.dtype != scalar_type) fail("P5: {} is an extent of type {}", at(inst), dtype_name(inst.dtype));
         break;
     }
     define(inst);
@@ -346,7 +353,7 @@ class ProgramVerifier {
     if (access.buffer.value >= program_.buffers.size()) return fail("P6: {} touches no buffer", at(inst));
     const Buffer& b = program_[access.buffer];
     if (inst.dtype != b.dtype) fail("P5: {} is {}, but {} holds {}", at(inst), dtype_name(inst.dtype), b.name, dtype_name(b.dtype));
-    if (!load && (b.kind == BufferKind::field || b.kind == BufferKind::scalars)) fail("P7: {} writes {}, which is read only", at(inst), b.name);
+    if (!load && is_read_only(b.kind)) fail("P7: {} writes {}, which is read only", at(inst), b.name);
     if (access.strides.size() != code.axes->size())
       return fail("P6: {} has {} strides for {} axes", at(inst), access.strides.size(), code.axes->size());
     for (size_t i = 0; i < access.strides.size(); ++i)
@@ -371,7 +378,7 @@ class ProgramVerifier {
       auto it = values_.find(access.index_value);
       if (it == values_.end())
         fail("P4: {} uses index v{}, which is not defined there", at(inst), access.index_value);
-      else if (it->second != DType::i32 && it->second != DType::i64 && it->second != DType::u8)
+      else if (!is_integer(it->second))
         fail("P4: {} uses index v{} of type {}", at(inst), access.index_value, dtype_name(it->second));
     }
     int64_t low = access.offset, high = access.offset;

@@ -1,7 +1,9 @@
-// An element-wise operation over constants gives one number in every element, which the interpreter computes on a graph of that
+// A literal of one number is a constant. An element-wise operation over constants gives one number in every element, which the interpreter computes on a graph of that
 // single operation: folding cannot disagree with evaluation. Repeating or moving equal elements changes none of them.
 #include "passes/fold.h"
 
+#include <algorithm>
+#include <bit>
 #include <cfloat>
 #include <cmath>
 
@@ -36,6 +38,11 @@ std::optional<double> evaluate(const Graph& graph, const Node& node, const std::
 
 std::optional<double> fold_node(const Graph& graph, const Node& node) {
   if (node.op == Op::extent && !node.attributes.extents[0].rows) return double(node.attributes.extents[0].size);
+  if (node.op == Op::literal) {
+    const std::vector<double>& v = node.attributes.values;
+    auto is_first = [&](double x) { return std::bit_cast<uint64_t>(x) == std::bit_cast<uint64_t>(v[0]); };
+    return !v.empty() && std::ranges::all_of(v, is_first) ? std::optional(v[0]) : std::nullopt;
+  }
   if (node.operands.empty() || node.op == Op::stop_gradient) return std::nullopt;
   std::vector<double> values;
   auto read_operands = [&] {

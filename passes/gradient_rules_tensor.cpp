@@ -77,7 +77,7 @@ RULE(gather) {
     return;
   }
   NodeId here = a.b.iota(table, n.axes[0]);
-  NodeId there = align_labels(a.b, a.b.cast(index, DType::i32), n.rhs, n.lhs, table);
+  NodeId there = align_labels(a.b, a.b.cast(index, index_type), n.rhs, n.lhs, table);
   NodeId g = align_labels(a.b, a.g, n.out, n.lhs, table);
   NodeId zero = a.b.constant_like(0, g);
   a.give(0, a.b.select(a.b.binary(Op::equal, here, there), g, zero));

@@ -96,7 +96,7 @@ std::vector<bool> transparent_nodes(const Graph& graph) {
 
 namespace {
 
-bool is_memory_leaf(Op op) { return op == Op::input || op == Op::parameter; }
+bool is_memory_leaf(Op op) { return op == Op::input || op == Op::parameter || op == Op::literal; }
 
 // A chain of views that ends in memory.
 bool reads_memory(const Graph& graph, NodeId n) {

@@ -110,13 +110,13 @@ int KernelBuilder::index_of(const IndexTerm& term) {
     Instruction code;
     code.kind = Instruction::Kind::axis_index;
     code.axis = term.axis;
-    code.dtype = DType::i32;
+    code.dtype = index_type;
     int index = emit(code, inner_axes_[term.axis]);
-    id = id < 0 ? index : compute(Op::add, DType::i32, {id, index}, NodeId{});
+    id = id < 0 ? index : compute(Op::add, index_type, {id, index}, NodeId{});
   }
-  if (id < 0) return constant(double(term.offset), DType::i32);
+  if (id < 0) return constant(double(term.offset), index_type);
   if (term.offset == 0) return id;
-  return compute(Op::add, DType::i32, {id, constant(double(term.offset), DType::i32)}, NodeId{});
+  return compute(Op::add, index_type, {id, constant(double(term.offset), index_type)}, NodeId{});
 }
 
 int KernelBuilder::value(NodeId n, const IndexMap& map) {
@@ -132,7 +132,7 @@ int KernelBuilder::evaluate(NodeId n, const IndexMap& map) {
   const Graph& graph = lowering_.graph;
   const Node& node = graph[n];
   bool member = node.group >= 0 && node.group == group_;
-  bool leaf = node.op == Op::input || node.op == Op::parameter || node.op == Op::scalar;
+  bool leaf = node.op == Op::input || node.op == Op::parameter || node.op == Op::scalar || node.op == Op::literal;
   if (!member || leaf || spilled_[n]) {
     if (BufferId memory = lowering_.buffer_of[n.value]; memory.valid()) return load(memory, node.type.shape, map, n);
     NNC_CHECK(node.group < 0, "a value of another kernel does not stand in memory: " + std::string(op_name(node.op)));
@@ -145,7 +145,7 @@ int KernelBuilder::evaluate(NodeId n, const IndexMap& map) {
       Instruction code;
       code.kind = Instruction::Kind::extent;
       code.extent = attributes.extents[0];
-      code.dtype = DType::f32;
+      code.dtype = scalar_type;
       code.node = n;
       return emit(code, false);
     }
@@ -177,8 +177,8 @@ int KernelBuilder::evaluate(NodeId n, const IndexMap& map) {
       if (length.size == 0) return constant(0, node.type.dtype);
       IndexTerm moved = map[axis];
       moved.offset -= attributes.begin;
-      int index = index_of(moved), zero = constant(0, DType::i32), last = constant(double(length.size - 1), DType::i32);
-      int clamped = compute(Op::maximum, DType::i32, {compute(Op::minimum, DType::i32, {index, last}, n), zero}, n);
+      int index = index_of(moved), zero = constant(0, index_type), last = constant(double(length.size - 1), index_type);
+      int clamped = compute(Op::maximum, index_type, {compute(Op::minimum, index_type, {index, last}, n), zero}, n);
       int inside = compute(Op::equal, DType::boolean, {index, clamped}, n);
       IndexMap from = map;
       from[axis] = IndexTerm{-1, 0, clamped};
@@ -195,10 +195,10 @@ int KernelBuilder::evaluate(NodeId n, const IndexMap& map) {
       int axis = attributes.axes[0];
       const Shape& table = graph.type(node.operands[0]).shape;
       int index = value(node.operands[1], index_map);
-      if (graph.type(node.operands[1]).dtype != DType::i32) index = compute(Op::cast, DType::i32, {index}, n);
+      if (graph.type(node.operands[1]).dtype != index_type) index = compute(Op::cast, index_type, {index}, n);
       // Indices were checked where they came in; a clamp keeps computed ones inside memory.
-      int last = constant(double(table[axis].size - 1), DType::i32);
-      index = compute(Op::maximum, DType::i32, {compute(Op::minimum, DType::i32, {index, last}, n), constant(0, DType::i32)}, n);
+      int last = constant(double(table[axis].size - 1), index_type);
+      index = compute(Op::maximum, index_type, {compute(Op::minimum, index_type, {index, last}, n), constant(0, index_type)}, n);
       for (size_t i = 0; i < table.size(); ++i)
         table_map.push_back(int(i) == axis ? IndexTerm{-1, 0, index} : at(attributes.lhs[i]));
       return value(node.operands[0], table_map);

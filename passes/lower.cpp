@@ -172,13 +172,23 @@ void ProgramLowering::add_leaves() {
         it->second = add_buffer(std::move(b));
       }
       lowering_.buffer_of[i] = it->second;
+    } else if (node.op == Op::literal) {
+      Buffer b;
+      b.name = fmt::format("%{}", i);
+      b.kind = BufferKind::literal;
+      b.dtype = node.type.dtype;
+      b.shape = node.type.shape;
+      b.values = node.attributes.values;
+      b.node = NodeId{i};
+      b.span = node.span;
+      lowering_.buffer_of[i] = add_buffer(std::move(b));
     } else if (node.op == Op::scalar) {
       auto [it, fresh] = scalars.try_emplace(node.attributes.text);
       if (fresh) {
         Buffer b;
         b.name = node.attributes.text;
         b.kind = BufferKind::scalars;
-        b.offset = int64_t(program_.scalars.size()) * 4;
+        b.offset = int64_t(program_.scalars.size()) * scalar_bytes;
         program_.scalars.push_back(b.name);
         it->second = add_buffer(std::move(b));
       }
@@ -277,10 +287,10 @@ void ProgramLowering::plan_stores() {
     Buffer b;
     b.name = output.name;
     b.span = graph_[output.node].span;
-    if (type.rank() == 0 && (type.dtype == DType::f32 || !options_.typed_scalars)) {
+    if (type.rank() == 0 && (type.dtype == scalar_type || !options_.typed_scalars)) {
       b.kind = BufferKind::results;
-      b.dtype = DType::f32;
-      b.offset = int64_t(program_.results.size()) * 4;
+      b.dtype = scalar_type;
+      b.offset = int64_t(program_.results.size()) * scalar_bytes;
       program_.results.push_back(output.name);
     } else {
       b.kind = BufferKind::output;

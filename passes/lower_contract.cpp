@@ -33,7 +33,7 @@ int64_t stored_stride(const std::vector<Instruction>& code, const Program& progr
 }
 
 bool single_load(const Operand& operand) {
-  return operand.code.size() == 1 && operand.code[0].kind == Instruction::Kind::load && operand.code[0].dtype == DType::f32;
+  return operand.code.size() == 1 && operand.code[0].kind == Instruction::Kind::load && operand.code[0].dtype == contraction_type;
 }
 
 // Values of a kernel's code lists are numbered apart: adds `shift` to every id.
@@ -76,7 +76,7 @@ MapKernel as_map_kernel(const std::vector<Axis>& axes, size_t k_axes, Operand& a
   product.op = Op::mul;
   product.operands = {a.value, b.value};
   product.id = next_id++;
-  product.dtype = DType::f32;
+  product.dtype = contraction_type;
   for (const auto* block : {&inner, &before})
     for (const Instruction& i : block->code)
       if (i.id == product.operands[0]) product.dtype = i.dtype;
@@ -227,8 +227,8 @@ void lower_contract_group(const GroupContext& context, Kernel& result) {
   for (size_t i = 0; i < roles.size(); ++i) joined[size_t(where[i])] = roles[i];
 
   size_t k_axes = size_t(std::count(joined.begin(), joined.end(), Role::k));
-  bool f32 = node.type.dtype == DType::f32;
-  if (k_axes > 1 || !f32) {
+  bool fits_kernel = node.type.dtype == contraction_type;
+  if (k_axes > 1 || !fits_kernel) {
     if (k_axes == 0) {  // nothing is summed: a sum of one term
       kernel_axes.push_back({"k", Extent{1, false}});
       for (Access* access : accesses_of(code)) access->strides.push_back(0);

@@ -208,32 +208,11 @@ RULE(logic) {
 
 RULE(extreme_of_same) { return (c.op() == Op::maximum || c.op() == Op::minimum) && c.x(0) == c.x(1) ? c.x(0) : NodeId{}; }
 
-namespace {
-
-// Every value of `from` is a value of `to`.
-bool lossless(DType from, DType to) {
-  if (from == to) return true;
-  switch (from) {
-    case DType::boolean:
-      return true;
-    case DType::u8:
-      return to != DType::boolean;
-    case DType::i32:
-      return to == DType::i64 || to == DType::f64;
-    case DType::f32:
-      return to == DType::f64;
-    default:
-      return false;
-  }
-}
-
-}  // namespace
-
 RULE(cast_chain) {
   if (c.op() != Op::cast) return {};
   if (c.type(c.x(0)) == c.node.type) return c.x(0);
   Node inner = c.def(0);
-  if (inner.op != Op::cast || !lossless(c.type(inner.operands[0]).dtype, inner.type.dtype)) return {};
+  if (inner.op != Op::cast || !holds_every(inner.type.dtype, c.type(inner.operands[0]).dtype)) return {};
   return c.b.cast(inner.operands[0], c.node.type.dtype);
 }
 

@@ -69,7 +69,7 @@ TileChoice choose_tiles(const Target& target, const TileRequest& r) {
 
   // Blocks of k: as few and as even as possible.
   const int64_t most_k = target.l1_bytes >= (48 << 10) ? 384 : 256;
-  const bool l2_holds_all = (m * k + k * n) * 4 <= target.l2_bytes / 2;
+  const bool l2_holds_all = (m * k + k * n) * contraction_bytes <= target.l2_bytes / 2;
   if (k <= most_k * 2 || l2_holds_all)
     choice.kc = k;
   else
@@ -77,14 +77,14 @@ TileChoice choose_tiles(const Target& target, const TileRequest& r) {
 
   // Packing. In place costs nothing but strides: elements far apart, and most of all multiples of 1 KB apart, meet in few sets of
   // the cache and in as many pages as there are rows, so blocks of some size are packed.
-  auto far = [&](int64_t stride) { return stride * 4 >= 2048; };
+  auto far = [&](int64_t stride) { return stride * contraction_bytes >= 2048; };
   const int64_t b_reads = blocks(m, choice.mr);
   choice.pack_a = !r.a.readable || ((far(r.a.across_stride) || far(r.a.k_stride)) && choice.mr > 2 && m * k >= 16384);
   choice.pack_b = !r.b.readable || (b_reads >= 4 && far(r.b.k_stride) && k * n >= 16384) ||
                   (target.level == VectorLevel::portable && n % lanes != 0 && b_reads >= 2);
 
   // Blocks of m and n: the packed block of a in half of the second-level cache.
-  const int64_t a_rows = std::max<int64_t>(choice.mr, target.l2_bytes / 4 / (choice.kc * 4));
+  const int64_t a_rows = std::max<int64_t>(choice.mr, target.l2_bytes / 4 / (choice.kc * contraction_bytes));
   choice.mc =
       std::min(round_up(m, choice.mr), std::max<int64_t>(choice.mr, std::min<int64_t>(a_rows, 256) / choice.mr * choice.mr));
   choice.nc = std::min(round_up(n, width), std::max(width, int64_t(512) / width * width));
@@ -129,7 +129,7 @@ TileRequest tile_request(const Program& program, const ContractKernel& kernel) {
       l.across_stride = i.access.strides[across];
       l.k_stride = i.access.strides[k];
       bool rows_apart = i.access.row_axis >= kernel.batch;
-      l.readable = operand.code.size() == 1 && i.id == operand.value && i.dtype == DType::f32 && !rows_apart &&
+      l.readable = operand.code.size() == 1 && i.id == operand.value && i.dtype == contraction_type && !rows_apart &&
                    i.access.index_value < 0 &&
                    (!lanes_across || l.across_stride == 1 || kernel.axes[across].extent == Extent{1, false});
       break;

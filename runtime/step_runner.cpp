@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
+#include <type_traits>
 #include <utility>
 
 #include "base/check.h"
@@ -149,14 +150,14 @@ int StepRunner::find_non_finite(const std::vector<bool>& ignored) const {
 bool StepRunner::holds_nan(size_t index) const {
   const PersistentSlot& slot = program_.persistents[index];
   const std::byte* values = persistent_.data() + slot.offset;
-  for (int64_t i = 0; i < slot.elements(); ++i) {
-    float narrow = 0;
-    double wide = 0;
-    if (slot.dtype == DType::f32) std::memcpy(&narrow, values + size_t(i) * sizeof narrow, sizeof narrow);
-    if (slot.dtype == DType::f64) std::memcpy(&wide, values + size_t(i) * sizeof wide, sizeof wide);
-    if (std::isnan(narrow) || std::isnan(wide)) return true;
-  }
-  return false;
+  return with_element(slot.dtype, [&](auto element) {
+    if constexpr (std::is_floating_point_v<decltype(element)>)
+      for (int64_t i = 0; i < slot.elements(); ++i) {
+        std::memcpy(&element, values + size_t(i) * sizeof element, sizeof element);
+        if (std::isnan(element)) return true;
+      }
+    return false;
+  });
 }
 
 void StepRunner::copy_persistents(const StepRunner& from) {

@@ -238,8 +238,7 @@ class Reducer {
       }
       any = true;
       Tensor value = values_[i];
-      if (n.type.dtype == DType::f32)
-        for (double& v : value.values) v = double(float(v));
+      for (double& v : value.values) v = rounded_to(n.type.dtype, v);
       c.graph.persistents = rebuild.result.persistents;
       std::string name = fresh_name(c, n.op);
       Builder b(rebuild.result, n.span, n.scope);

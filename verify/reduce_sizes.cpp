@@ -36,7 +36,7 @@ Tensor cut(const Tensor& t, const std::vector<int64_t>& sizes, bool tail) {
 }
 
 bool shape_in_attributes(Op op) {
-  return op == Op::input || op == Op::parameter || op == Op::constant || op == Op::iota || op == Op::broadcast ||
+  return op == Op::input || op == Op::parameter || op == Op::constant || op == Op::literal || op == Op::iota || op == Op::broadcast ||
          op == Op::reshape || op == Op::scatter_add;
 }
 
@@ -224,6 +224,8 @@ std::optional<GraphCase> DimensionClasses::shrink(const GraphCase& c, int id, in
     auto new_size = [&](NodeId of_node, size_t axis) { return sizes[size_t(of(of_node, axis))]; };
     if (shape_in_attributes(n.op))
       for (size_t a = 0; a < n.attributes.extents.size(); ++a) n.attributes.extents[a].size = new_size(node, a);
+    if (n.op == Op::literal)
+      n.attributes.values = cut({n.type.dtype, shape_at(n.type, 1), n.attributes.values}, shape_at({n.type.dtype, n.attributes.extents}, 1), tail).values;
     if (n.op == Op::slice || n.op == Op::pad) {
       size_t axis = size_t(n.attributes.axes[0]);
       int64_t other = new_size(n.operands[0], axis), own = new_size(node, axis);

@@ -19,7 +19,7 @@ constexpr double infinity = std::numeric_limits<double>::infinity();
 
 /// Half of the distance from 1 to the next number: what one rounding may change, relative to its result.
 double unit_of(DType dtype, Precision precision) {
-  return dtype == DType::f32 && precision == Precision::f32 ? 0x1p-24 : 0x1p-53;
+  return unit_roundoff(precision == Precision::f32 ? dtype : DType::f64);
 }
 
 /// Few bits, small: sums and products of two such numbers are exact, in every order.
@@ -58,6 +58,9 @@ class Displacement {
       displace_binary(call, unit);
     else if (call.node.op == Op::constant && in_f32(t) && !t.values.empty() && double(float(t.values[0])) != t.values[0])
       scale_all(t, 1 + unit * sign());
+    else if (call.node.op == Op::literal && in_f32(t))
+      for (double& v : t.values)
+        if (rounded_to(t.dtype, v) != v) v *= 1 + unit * sign();
     if (in_f32(t)) hold_in_f32(t);
   }
 

@@ -98,23 +98,10 @@ decltype(auto) with_stored_type(StoredType type, F&& f) {
   NNC_UNREACHABLE("stored type");
 }
 
+/// As with_element, but a bool is one: only 0 and 1 become it.
 template <class F>
 decltype(auto) with_dtype(DType type, F&& f) {
-  switch (type) {
-    case DType::f32:
-      return f(float{});
-    case DType::f64:
-      return f(double{});
-    case DType::i32:
-      return f(int32_t{});
-    case DType::i64:
-      return f(int64_t{});
-    case DType::u8:
-      return f(uint8_t{});
-    case DType::boolean:
-      return f(bool{});
-  }
-  NNC_UNREACHABLE("element type");
+  return type == DType::boolean ? f(bool{}) : with_element(type, f);
 }
 
 template <class T>

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <map>
 #include <new>
+#include <type_traits>
 
 #include "base/check.h"
 #include "base/diagnostics.h"
@@ -120,16 +121,14 @@ FieldData make_field(const StoredArray& array, const DataField& r) {
     std::memcpy(copy.data.get(), elements.data, elements.size);
     elements = {copy.data.get(), copy.size, copy.data, false};
   }
-  auto with_values = [&](auto type, auto check) {
-    check(reinterpret_cast<const decltype(type)*>(elements.data), array.count, r, per_row);
-  };
-  if (r.dtype == DType::f32) with_values(float{}, check_not_nan<float>);
-  if (r.dtype == DType::f64) with_values(double{}, check_not_nan<double>);
-  if (r.classes > 0 && array.count > 0) {
-    if (r.dtype == DType::i32) with_values(int32_t{}, check_classes<int32_t>);
-    if (r.dtype == DType::i64) with_values(int64_t{}, check_classes<int64_t>);
-    if (r.dtype == DType::u8) with_values(uint8_t{}, check_classes<uint8_t>);
-  }
+  with_element(r.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    const T* values = reinterpret_cast<const T*>(elements.data);
+    if constexpr (std::is_floating_point_v<T>)
+      check_not_nan<T>(values, array.count, r, per_row);
+    else if (r.classes > 0 && array.count > 0 && is_integer(r.dtype))
+      check_classes<T>(values, array.count, r, per_row);
+  });
   std::optional<uint64_t> row_bytes = checked_product(r.row_shape, byte_size(r.dtype));
   NNC_CHECK(row_bytes, "row shape of a field overflows");
   return {r.dtype, r.row_shape, array.shape[0], static_cast<int64_t>(*row_bytes), elements.data, elements.owner, elements.mapped};

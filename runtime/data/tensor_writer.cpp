@@ -91,19 +91,7 @@ void append_element(std::string& out, const TensorView& t, size_t index) {
       if (std::isnan(value)) value = std::numeric_limits<decltype(value)>::quiet_NaN();  // its sign means nothing
     fmt::format_to(std::back_inserter(out), "{}", value);
   };
-  switch (t.dtype) {
-    case DType::f32:
-      return append(float{});
-    case DType::f64:
-      return append(double{});
-    case DType::i32:
-      return append(int32_t{});
-    case DType::i64:
-      return append(int64_t{});
-    case DType::u8:
-    case DType::boolean:
-      return append(uint8_t{});
-  }
+  with_element(t.dtype, append);
 }
 
 }  // namespace

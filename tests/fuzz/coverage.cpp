@@ -33,6 +33,7 @@ bool is_legal(Op op, DType dtype) {
   a.dtype = dtype;
   a.text = "x";
   a.extents = vector;
+  a.values = {0, 1};
   a.axes = {0};
   a.lhs = a.rhs = a.out = {0};
   switch (op) {

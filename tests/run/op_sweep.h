@@ -142,6 +142,20 @@ SWEEP(constant) {
   a.number = 1;
   s.use(Op::constant, {}, a);
 }
+SWEEP(literal) {
+  Attributes a = shaped({}, {{3}, {s.n}});
+  a.dtype = s.dtype;
+  for (int64_t i = 0; i < 3 * s.n; ++i) a.values.push_back(s.dtype == DType::boolean ? double(i % 2) : double(i % 100));
+  s.use(Op::literal, {}, a);
+  if (is_float(s.dtype)) {  // read by a contraction and by other operations, as a parameter is
+    NodeId table = s.b.literal(a.values, {s.dtype, a.extents}), x = s.field({{s.n}}, Domain::summed);
+    s.graph.outputs.push_back({"literal.contract", s.b.contract(x, table, {0, 1}, {2, 1}, {0, 2})});
+    s.graph.outputs.push_back({"literal.added", s.b.add(x, s.b.broadcast(s.b.reduce(Op::reduce_max, table, {0}), s.graph.type(x).shape, {1}))});
+  }
+  a.extents = {{s.n}};
+  a.values.resize(size_t(s.n));
+  s.use(Op::literal, {}, a);
+}
 SWEEP(iota) {
   s.use(Op::iota, {}, shaped({1}, {rows, {s.n}}));
   s.use(Op::iota, {}, shaped({0}, {rows, {s.n}}));

@@ -75,6 +75,8 @@ class ProgramFixture {
         b.offset = int64_t(program.results.size()) * 4;
         program.results.push_back(name);
         break;
+      case BufferKind::literal:
+        break;
       case BufferKind::output:
         b.offset = int64_t(program.outputs.size());
         program.outputs.push_back(name);

@@ -123,6 +123,12 @@ SPECIAL(constant) {
     s.graph.outputs.push_back({fmt::format("c{}", s.graph.outputs.size()), s.b.constant(v, {s.dtype, {{19}}})});
   s.made.insert(Op::constant);
 }
+SPECIAL(literal) {
+  std::vector<double> numbers(19);
+  for (size_t i = 0; i < numbers.size(); ++i) numbers[i] = every(i);
+  s.graph.outputs.push_back({"literal", s.b.literal(numbers, {s.dtype, {{19}}})});
+  s.made.insert(Op::literal);
+}
 SPECIAL(iota) { s.use(Op::iota, {}, shaped({1}, {rows, {19}})); }
 SPECIAL(extent) { s.use(Op::extent, {}, shaped({}, {rows})); }
 

@@ -133,6 +133,10 @@ TEST_CASE("shape rules give the right type", "[ir]") {
   Attributes scatter = labels({2, 3, 1}, {2, 3}, {0, 1}, {0});
   scatter.extents = {n(10), n(4)};
   CHECK(gives(Op::scatter_add, {f32({rows, n(5), n(4)}), i32({rows, n(5)})}, scatter) == "f32[10, 4]");
+  Attributes written = shaped({n(2), n(1)});
+  written.values = {1, std::numeric_limits<double>::quiet_NaN()};
+  CHECK(gives(Op::literal, {}, written) == "f32[2, 1]");
+  CHECK(gives(Op::literal, {}, shaped({n(0), n(3)})) == "f32[0, 3]");
   CHECK(gives(Op::iota, {}, shaped({rows, n(4)}, {0})) == "i32[B, 4]");
   CHECK(gives(Op::extent, {}, shaped({rows})) == "f32[]");
 }
@@ -168,6 +172,14 @@ TEST_CASE("shape rules say what does not fit", "[ir]") {
   CHECK_THAT(misfit(Op::constant, {}, shaped({n(-1)})), contains("negative size"));
   CHECK_THAT(misfit(Op::constant, {}, shaped({n(1 << 30), n(1 << 30)})), contains("more than 2^40"));
   CHECK_THAT(misfit(Op::constant, {}, shaped({n(0), n(INT64_MAX), n(INT64_MAX)})), contains("more than 2^40"));
+  Attributes written = shaped({n(3)});
+  written.values = {1, 2};
+  CHECK_THAT(misfit(Op::literal, {}, written), contains("f32[3] needs 3 numbers, got 2"));
+  written.values = {1, 2, 0.5};
+  written.dtype = DType::i64;
+  CHECK_THAT(misfit(Op::literal, {}, written), contains("0.5 is not a value of i64"));
+  CHECK_THAT(misfit(Op::literal, {}, shaped({rows})), contains("no row dimension, got f32[B]"));
+  CHECK_THAT(misfit(Op::literal, {}, shaped({n(1 << 30), n(1 << 30)})), contains("more than 2^40"));
   CHECK_THAT(misfit(Op::iota, {}, shaped({n(4)}, {1})), contains("axis 1 of a tensor of rank 1"));
   CHECK_THAT(misfit(Op::iota, {}, shaped({n(4)})), contains("exactly one axis"));
   CHECK_THAT(misfit(Op::extent, {}), contains("exactly one extent"));

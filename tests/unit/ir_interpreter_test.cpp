@@ -234,7 +234,7 @@ TEST_CASE("interpreter: gather and scatter_add", "[ir]") {
 }
 
 TEST_CASE("interpreter: leaves, rows, updates and kept values", "[ir]") {
-  for (Op op : {Op::input, Op::parameter, Op::scalar, Op::constant, Op::iota, Op::extent}) tested().insert(op);
+  for (Op op : {Op::input, Op::parameter, Op::scalar, Op::constant, Op::literal, Op::iota, Op::extent}) tested().insert(op);
   Graph g;
   Builder b(g);
   Extent rows{1, true};
@@ -246,6 +246,7 @@ TEST_CASE("interpreter: leaves, rows, updates and kept values", "[ir]") {
   g.outputs.push_back({"iota", b.iota({rows, n(2)}, 0)});
   g.outputs.push_back({"iota1", b.iota({rows, n(2)}, 1)});
   g.outputs.push_back({"rows", b.extent({2, true})});
+  g.outputs.push_back({"literal", b.literal({1, -2, 0.5, 4}, {DType::f32, {n(2), n(2)}})});
   g.updates.push_back({"w", b.sub(w, b.mul(b.scalar("lr"), mean))});
   REQUIRE(verify_graph(g).empty());
   Bindings bindings;
@@ -259,6 +260,7 @@ TEST_CASE("interpreter: leaves, rows, updates and kept values", "[ir]") {
   check_values(r.outputs.at("iota"), {0, 0, 1, 1, 2, 2});
   check_values(r.outputs.at("iota1"), {0, 1, 0, 1, 0, 1});
   check_values(r.outputs.at("rows"), {6});
+  check_values(r.outputs.at("literal"), {1, -2, 0.5, 4});
   check_values(r.updates.at("w"), {8.5, 18});
   REQUIRE(r.values.size() == g.size());
   check_values(r.values[x.value], {1, 2, 3, 4, 5, 6});
