@@ -94,6 +94,6 @@ class Fuzz(unittest.TestCase):
             # An index that leaves its table: no road may answer.
             case.write_text("#= rows 1\n#= input @i 3\n#= persistent @t 1 2\ngraph @wrong {\n  param @t : f32[2]\n  %0 = parameter @t : f32[2]\n"
                             "  %1 = input @i : i32[B]\n  %2 = gather(%0, %1) axis 0 a,b->b : f32[B]\n  output \"y\" %2\n}\n")
-            status, output = run_fuzz("--replay", case, "--route", "carrier=graph")
+            status, output = run_fuzz("--replay", case, "--route", "executor=graph")
         self.assertEqual(status, 1, output)
         self.assertIn("index 3", output)

@@ -20,17 +20,17 @@
 namespace nnc {
 namespace {
 
-Precision precision_of(Carrier carrier) { return carrier == Carrier::compiled ? Precision::f32 : Precision::f64; }
+Precision precision_of(Executor executor) { return executor == Executor::compiled ? Precision::f32 : Precision::f64; }
 
 /// One stage held against the interpreter.
-std::optional<Culprit> compare_stage(const CompilerUnderTest& compiler, const GraphCase& c, size_t count, Carrier carrier,
+std::optional<Culprit> compare_stage(const CompilerUnderTest& compiler, const GraphCase& c, size_t count, Executor executor,
                                      RoundingModel& model) {
   Culprit culprit;
-  culprit.carrier = carrier;
+  culprit.executor = executor;
   culprit.passes = count;
   culprit.pass = count > 0 ? compiler.passes[count - 1].name : "";
   try {
-    Comparison compared = model.compare(compiler.run(c.graph, c.bindings, count, carrier), precision_of(carrier));
+    Comparison compared = model.compare(compiler.run(c.graph, c.bindings, count, executor), precision_of(executor));
     if (!compared.difference) return std::nullopt;
     culprit.difference = *compared.difference;
     culprit.allowed = compared.allowed;
@@ -63,13 +63,13 @@ CompilerUnderTest CompilerUnderTest::product(VectorLevel level, int threads) {
   return c;
 }
 
-Results CompilerUnderTest::run(const Graph& graph, const Bindings& bindings, size_t count, Carrier carrier) const {
+Results CompilerUnderTest::run(const Graph& graph, const Bindings& bindings, size_t count, Executor executor) const {
   Graph g = graph;
   run_passes(g, {passes.begin(), passes.begin() + long(count)});
-  if (carrier == Carrier::graph_interpreter) return interpret(g, bindings);
-  if (carry) return carry(g, bindings, carrier);
+  if (executor == Executor::graph_interpreter) return interpret(g, bindings);
+  if (execute) return execute(g, bindings, executor);
   Route route;
-  route.carrier = carrier;
+  route.executor = executor;
   route.level = level;
   route.threads = threads;
   return run_route(std::move(g), bindings, route);
@@ -78,12 +78,12 @@ Results CompilerUnderTest::run(const Graph& graph, const Bindings& bindings, siz
 std::string Culprit::text() const {
   std::string after =
       pass.empty() ? "with no pass run" : fmt::format("after the pass `{}` ({} of the pipeline)", pass, ordinal(passes));
-  switch (carrier) {
-    case Carrier::graph_interpreter:
+  switch (executor) {
+    case Executor::graph_interpreter:
       return fmt::format("the pass `{}` ({} of the pipeline)", pass, ordinal(passes));
-    case Carrier::program_interpreter:
+    case Executor::program_interpreter:
       return fmt::format("lowering (kernels, schedule or memory plan) {}", after);
-    case Carrier::compiled:
+    case Executor::compiled:
       break;
   }
   return fmt::format("code generation {}", after);
@@ -97,18 +97,18 @@ std::optional<Culprit> find_culprit(const CompilerUnderTest& compiler, const Gra
   RoundingModel model(c.graph, c.bindings);
   for (size_t count = 1; count <= all; ++count) {
     poll();
-    if (auto culprit = compare_stage(compiler, c, count, Carrier::graph_interpreter, model)) return culprit;
+    if (auto culprit = compare_stage(compiler, c, count, Executor::graph_interpreter, model)) return culprit;
   }
-  for (Carrier carrier : {Carrier::program_interpreter, Carrier::compiled}) {
+  for (Executor executor : {Executor::program_interpreter, Executor::compiled}) {
     // Without any pass too: that is a way of its own, and simplification may remove what is wrong.
     poll();
-    std::optional<Culprit> whole = compare_stage(compiler, c, all, carrier, model);
-    std::optional<Culprit> plain = compare_stage(compiler, c, 0, carrier, model);
+    std::optional<Culprit> whole = compare_stage(compiler, c, all, executor, model);
+    std::optional<Culprit> plain = compare_stage(compiler, c, 0, executor, model);
     if (plain) return plain;
     if (!whole) continue;
     for (size_t count = 1; count < all; ++count) {
       poll();
-      if (auto culprit = compare_stage(compiler, c, count, carrier, model)) return culprit;
+      if (auto culprit = compare_stage(compiler, c, count, executor, model)) return culprit;
     }
     return whole;
   }
@@ -117,7 +117,7 @@ std::optional<Culprit> find_culprit(const CompilerUnderTest& compiler, const Gra
 
 std::optional<Culprit> check_stage(const CompilerUnderTest& compiler, const GraphCase& c, const Culprit& culprit) {
   RoundingModel model(c.graph, c.bindings);
-  return compare_stage(compiler, c, culprit.passes, culprit.carrier, model);
+  return compare_stage(compiler, c, culprit.passes, culprit.executor, model);
 }
 
 GraphCase reduce_culprit(const CompilerUnderTest& compiler, const GraphCase& c, const Culprit& culprit,
@@ -136,15 +136,15 @@ GraphCase reduce_culprit(const CompilerUnderTest& compiler, const GraphCase& c, 
     RoundingModel model(candidate.graph, candidate.bindings);
     if (finite && !all_finite(model.expected())) return false;
     // What was right before this stage has to be right still: another fault is another case.
-    if (culprit.carrier == Carrier::graph_interpreter &&
-        compare_stage(compiler, candidate, culprit.passes - 1, culprit.carrier, model))
+    if (culprit.executor == Executor::graph_interpreter &&
+        compare_stage(compiler, candidate, culprit.passes - 1, culprit.executor, model))
       return false;
-    std::optional<Culprit> found = compare_stage(compiler, candidate, culprit.passes, culprit.carrier, model);
+    std::optional<Culprit> found = compare_stage(compiler, candidate, culprit.passes, culprit.executor, model);
     if (!found || found->crash.empty() != culprit.crash.empty()) return false;
-    if (culprit.carrier != Carrier::graph_interpreter) {
-      if (compare_stage(compiler, candidate, culprit.passes, Carrier::graph_interpreter, model)) return false;
-      if (culprit.carrier == Carrier::compiled && !compiler.carry &&
-          compare_stage(compiler, candidate, culprit.passes, Carrier::program_interpreter, model))
+    if (culprit.executor != Executor::graph_interpreter) {
+      if (compare_stage(compiler, candidate, culprit.passes, Executor::graph_interpreter, model)) return false;
+      if (culprit.executor == Executor::compiled && !compiler.execute &&
+          compare_stage(compiler, candidate, culprit.passes, Executor::program_interpreter, model))
         return false;
     }
     return true;

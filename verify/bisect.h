@@ -19,16 +19,16 @@ struct CompilerUnderTest {
   VectorLevel level = host_target().level;
   int threads = 1;
   /// Carries out a graph after passes; run_route by default.
-  std::function<Results(const Graph&, const Bindings&, Carrier)> carry;
+  std::function<Results(const Graph&, const Bindings&, Executor)> execute;
 
   static CompilerUnderTest product(VectorLevel, int threads);
   /// Results after the first `count` passes.
-  Results run(const Graph&, const Bindings&, size_t count, Carrier) const;
+  Results run(const Graph&, const Bindings&, size_t count, Executor) const;
 };
 
 /// The first stage that changes a value, everything before it being right.
 struct Culprit {
-  Carrier carrier = Carrier::compiled;  ///< graph_interpreter: a pass; program_interpreter: lowering; compiled: code generation
+  Executor executor = Executor::compiled;  ///< graph_interpreter: a pass; program_interpreter: lowering; compiled: code generation
   size_t passes = 0;                    ///< run before or up to it, among CompilerUnderTest::passes
   std::string pass;                     ///< the last of these; "" for none
   Difference difference;                ///< error is |found - expected|

@@ -65,18 +65,18 @@ class ModelCheck {
     for (const auto& [name, graph] : s_.compiled) {
       GraphCase c{graph, s_.steps[0]};
       RoundingModel model(c.graph, c.bindings);
-      bool agrees = check_stage_of(c, model, name + ", passes, in 64 bits", all, Carrier::graph_interpreter) &&
-                    check_stage_of(c, model, name + ", kernels, in 64 bits", all, Carrier::program_interpreter) &&
-                    check_stage_of(c, model, name + ", machine code", all, Carrier::compiled) &&
-                    check_stage_of(c, model, name + ", machine code, no passes", 0, Carrier::compiled);
+      bool agrees = check_stage_of(c, model, name + ", passes, in 64 bits", all, Executor::graph_interpreter) &&
+                    check_stage_of(c, model, name + ", kernels, in 64 bits", all, Executor::program_interpreter) &&
+                    check_stage_of(c, model, name + ", machine code", all, Executor::compiled) &&
+                    check_stage_of(c, model, name + ", machine code, no passes", 0, Executor::compiled);
       if (!agrees) return fail(faults_.of_compiler(compiler_, c, name));
     }
   }
 
-  bool check_stage_of(const GraphCase& c, RoundingModel& model, const std::string& what, size_t passes, Carrier carrier) {
+  bool check_stage_of(const GraphCase& c, RoundingModel& model, const std::string& what, size_t passes, Executor executor) {
     Comparison compared;
     try {
-      compared = model.compare(compiler_.run(c.graph, c.bindings, passes, carrier), carrier == Carrier::compiled ? Precision::f32 : Precision::f64);
+      compared = model.compare(compiler_.run(c.graph, c.bindings, passes, executor), executor == Executor::compiled ? Precision::f32 : Precision::f64);
     } catch (const InternalError&) {
       compared.difference = Difference{};
       compared.worst = compared.worst_error = INFINITY;

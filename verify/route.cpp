@@ -25,13 +25,13 @@ Target target_of(VectorLevel level) {
   return level == target.level ? target : target_by_name(std::string(vector_level_name(level)));
 }
 
-std::string_view carrier_name(Carrier carrier) {
-  switch (carrier) {
-    case Carrier::graph_interpreter:
+std::string_view executor_name(Executor executor) {
+  switch (executor) {
+    case Executor::graph_interpreter:
       return "graph interpreter";
-    case Carrier::program_interpreter:
+    case Executor::program_interpreter:
       return "program interpreter";
-    case Carrier::compiled:
+    case Executor::compiled:
       break;
   }
   return "compiled";
@@ -49,8 +49,8 @@ Route Route::plain() { return {}; }
 
 std::string Route::text() const {
   std::string text =
-      fmt::format("{}: {}", passes.empty() ? "no passes" : fmt::format("{}", fmt::join(passes, ",")), carrier_name(carrier));
-  if (carrier == Carrier::compiled) {
+      fmt::format("{}: {}", passes.empty() ? "no passes" : fmt::format("{}", fmt::join(passes, ",")), executor_name(executor));
+  if (executor == Executor::compiled) {
     text += fmt::format(", {}, {} thread{}", vector_level_name(level), threads, threads == 1 ? "" : "s");
     if (split_all) text += ", all kernels split";
   }
@@ -60,7 +60,7 @@ std::string Route::text() const {
 
 struct RoutedGraph::State {
   Graph graph;
-  Carrier carrier = Carrier::compiled;
+  Executor executor = Executor::compiled;
   std::vector<Update> updates;
   SourceMap sources;
   CompiledStep compiled;  ///< its program alone, for the program interpreter
@@ -75,15 +75,15 @@ RoutedGraph::RoutedGraph(RoutedGraph&&) noexcept = default;
 RoutedGraph& RoutedGraph::operator=(RoutedGraph&&) noexcept = default;
 
 RoutedGraph::RoutedGraph(Graph graph, const Route& route, int64_t rows) : state_(std::make_unique<State>()) {
-  if (route.carrier != Carrier::graph_interpreter) hold_inputs(graph);
+  if (route.executor != Executor::graph_interpreter) hold_inputs(graph);
   std::vector<NamedPass> passes;
   for (const std::string& name : route.passes) passes.push_back(named_pass(name));
-  bool needs_groups = route.carrier != Carrier::graph_interpreter && (passes.empty() || passes.back().name != "finish_groups");
+  bool needs_groups = route.executor != Executor::graph_interpreter && (passes.empty() || passes.back().name != "finish_groups");
   if (needs_groups) passes.push_back(named_pass("finish_groups"));
   run_passes(graph, passes);
-  state_->carrier = route.carrier;
+  state_->executor = route.executor;
   state_->updates = graph.updates;
-  if (route.carrier == Carrier::graph_interpreter) {
+  if (route.executor == Executor::graph_interpreter) {
     state_->graph = std::move(graph);
     return;
   }
@@ -105,7 +105,7 @@ RoutedGraph::RoutedGraph(Graph graph, const Route& route, int64_t rows) : state_
     NNC_CHECK(violations.empty(), "the program is not sound: " + violations.front());
   }
   state_->graph = std::move(graph);
-  if (route.carrier == Carrier::program_interpreter) {
+  if (route.executor == Executor::program_interpreter) {
     state_->compiled.program = std::move(program);
     return;
   }
@@ -114,7 +114,7 @@ RoutedGraph::RoutedGraph(Graph graph, const Route& route, int64_t rows) : state_
 }
 
 void RoutedGraph::use_threads(int threads) {
-  if (state_->carrier != Carrier::compiled) return;
+  if (state_->executor != Executor::compiled) return;
   state_->runner.reset();
   state_->team = std::make_unique<Team>(threads);
   state_->runner = std::make_unique<StepRunner>(state_->compiled.step, *state_->team);
@@ -122,13 +122,13 @@ void RoutedGraph::use_threads(int threads) {
 
 const Graph& RoutedGraph::graph() const { return state_->graph; }
 const Program* RoutedGraph::program() const {
-  return state_->carrier == Carrier::graph_interpreter ? nullptr : &state_->compiled.program;
+  return state_->executor == Executor::graph_interpreter ? nullptr : &state_->compiled.program;
 }
 
 Results RoutedGraph::run(const Bindings& given) {
-  if (state_->carrier == Carrier::graph_interpreter) return interpret(state_->graph, given);
+  if (state_->executor == Executor::graph_interpreter) return interpret(state_->graph, given);
   const Bindings bindings = bind_held_inputs(state_->graph, given);
-  Results results = state_->carrier == Carrier::compiled ? state_->run_compiled(bindings)
+  Results results = state_->executor == Executor::compiled ? state_->run_compiled(bindings)
                                                          : interpret_program(state_->compiled.program, bindings);
   std::erase_if(results.updates, [&](const auto& entry) {
     return std::none_of(state_->updates.begin(), state_->updates.end(), [&](const Update& u) { return u.name == entry.first; });

@@ -18,7 +18,7 @@
 
 namespace nnc {
 
-enum class Carrier : uint8_t {
+enum class Executor : uint8_t {
   graph_interpreter,    ///< 64 bits, after the passes: shows what they changed
   program_interpreter,  ///< 64 bits, after lowering, scheduling and memory planning: shows what those changed
   compiled,             ///< machine code: shows what code generation changed
@@ -27,7 +27,7 @@ enum class Carrier : uint8_t {
 struct Route {
   std::vector<std::string>
       passes;  ///< by their names in passes.def, in this order; finish_groups is added where a program needs it
-  Carrier carrier = Carrier::compiled;
+  Executor executor = Executor::compiled;
   VectorLevel level = host_target().level;
   int64_t capacity = 0;  ///< planned rows; 0: as many as the bindings have
   int threads = 1;

@@ -40,10 +40,10 @@ std::vector<std::string> shuffled_passes(Random& random) {
   return passes;
 }
 
-Check with(std::vector<std::string> passes, Carrier carrier) {
+Check with(std::vector<std::string> passes, Executor executor) {
   Check c;
   c.route.passes = std::move(passes);
-  c.route.carrier = carrier;
+  c.route.executor = executor;
   return c;
 }
 
@@ -60,8 +60,8 @@ Layouts random_layouts(Random& random, const Graph& graph) {
   return layouts;
 }
 
-std::string carrier_word(Carrier c) {
-  return c == Carrier::graph_interpreter ? "graph" : c == Carrier::program_interpreter ? "program" : "compiled";
+std::string executor_word(Executor c) {
+  return c == Executor::graph_interpreter ? "graph" : c == Executor::program_interpreter ? "program" : "compiled";
 }
 
 }  // namespace
@@ -79,21 +79,21 @@ std::vector<Check> checks_for(Random& random, const Graph& graph) {
   text.text = true;
   checks.push_back(text);
   // 64 bits: each rewrite alone, every rule alone (a few at a time), orders; lowering with and without passes.
-  for (const std::string& p : graph_rewrites()) checks.push_back(with({p}, Carrier::graph_interpreter));
-  Check rules = with({}, Carrier::graph_interpreter);
+  for (const std::string& p : graph_rewrites()) checks.push_back(with({p}, Executor::graph_interpreter));
+  Check rules = with({}, Executor::graph_interpreter);
   for (int i = 0; i < 4; ++i) rules.rules.emplace_back(simplify_rules()[size_t(random.below(int(simplify_rules().size())))].name);
   checks.push_back(rules);
-  checks.push_back(with(shuffled_passes(random), Carrier::graph_interpreter));
-  checks.push_back(with({}, Carrier::program_interpreter));
-  checks.push_back(with({random.pick(fusions())}, Carrier::program_interpreter));
-  checks.push_back(with(shuffled_passes(random), Carrier::program_interpreter));
-  checks.push_back(with(Route::optimized().passes, Carrier::program_interpreter));
+  checks.push_back(with(shuffled_passes(random), Executor::graph_interpreter));
+  checks.push_back(with({}, Executor::program_interpreter));
+  checks.push_back(with({random.pick(fusions())}, Executor::program_interpreter));
+  checks.push_back(with(shuffled_passes(random), Executor::program_interpreter));
+  checks.push_back(with(Route::optimized().passes, Executor::program_interpreter));
   Check ordered = checks.back();
   ordered.route.layouts = random_layouts(random, graph);
   checks.push_back(ordered);
   // Compiled: the default passes always, one more road, and often threads.
   auto decorate = [&](Check c) {
-    c.route.carrier = Carrier::compiled;
+    c.route.executor = Executor::compiled;
     c.route.level = random.pick(host_levels());
     if (random.chance(50)) c.route.capacity = -random.pick({0, 1, 3, 13, 40});  // more than the rows: see run_checks
     c.fewer_rows = random.chance(50);
@@ -102,9 +102,9 @@ std::vector<Check> checks_for(Random& random, const Graph& graph) {
     if (random.chance(15)) c.route.layouts = random_layouts(random, graph);
     return c;
   };
-  checks.push_back(decorate(with(Route::optimized().passes, Carrier::compiled)));
-  if (random.chance(70)) checks.push_back(decorate(with(random.chance(50) ? std::vector<std::string>{} : shuffled_passes(random), Carrier::compiled)));
-  if (random.chance(30)) checks.push_back(decorate(with({random.chance(50) ? random.pick(graph_rewrites()) : random.pick(fusions())}, Carrier::compiled)));
+  checks.push_back(decorate(with(Route::optimized().passes, Executor::compiled)));
+  if (random.chance(70)) checks.push_back(decorate(with(random.chance(50) ? std::vector<std::string>{} : shuffled_passes(random), Executor::compiled)));
+  if (random.chance(30)) checks.push_back(decorate(with({random.chance(50) ? random.pick(graph_rewrites()) : random.pick(fusions())}, Executor::compiled)));
   return checks;
 }
 
@@ -113,9 +113,9 @@ std::vector<Check> every_check(const Graph& graph) {
   Check text;
   text.text = true;
   checks.push_back(text);
-  for (const std::string& p : graph_rewrites()) checks.push_back(with({p}, Carrier::graph_interpreter));
+  for (const std::string& p : graph_rewrites()) checks.push_back(with({p}, Executor::graph_interpreter));
   for (const SimplifyRule& rule : simplify_rules()) {
-    Check c = with({}, Carrier::graph_interpreter);
+    Check c = with({}, Executor::graph_interpreter);
     c.rules = {std::string(rule.name)};
     checks.push_back(c);
   }
@@ -126,19 +126,19 @@ std::vector<Check> every_check(const Graph& graph) {
   roads.push_back({"sink_updates", "fuse_rows", "fuse_contractions"});
   Random random(1, "every check");
   for (int i = 0; i < 6; ++i) roads.push_back(shuffled_passes(random));
-  for (const auto& road : roads) checks.push_back(with(road, Carrier::program_interpreter));
+  for (const auto& road : roads) checks.push_back(with(road, Executor::program_interpreter));
   for (const auto& road : roads) {
-    checks.push_back(with(road, Carrier::compiled));
+    checks.push_back(with(road, Executor::compiled));
     checks.back().route.level = host_levels().back();
   }
   // Persistents back to front, as another program may have laid them out.
-  Check ordered = with(Route::optimized().passes, Carrier::program_interpreter);
+  Check ordered = with(Route::optimized().passes, Executor::program_interpreter);
   for (const Persistent& p : graph.persistents)
     for (int axis = p.type.rank(); axis-- > 0;) ordered.route.layouts[p.name].push_back(axis);
   checks.push_back(ordered);
-  ordered.route.carrier = Carrier::compiled;
+  ordered.route.executor = Executor::compiled;
   checks.push_back(ordered);
-  checks.push_back(with(Route::optimized().passes, Carrier::compiled));
+  checks.push_back(with(Route::optimized().passes, Executor::compiled));
   for (VectorLevel level : host_levels()) {
     Check c = checks.back();
     c.route.level = level;
@@ -153,10 +153,10 @@ std::vector<Check> every_check(const Graph& graph) {
 
 std::string Check::encode() const {
   if (text) return "text";
-  std::string s = "carrier=" + carrier_word(route.carrier);
+  std::string s = "executor=" + executor_word(route.executor);
   if (!rules.empty()) s += fmt::format(" rules={}", fmt::join(rules, ","));
   if (!route.passes.empty()) s += fmt::format(" passes={}", fmt::join(route.passes, ","));
-  if (route.carrier == Carrier::compiled) s += fmt::format(" level={}", vector_level_name(route.level));
+  if (route.executor == Executor::compiled) s += fmt::format(" level={}", vector_level_name(route.level));
   if (route.capacity != 0) s += fmt::format(" capacity={}", route.capacity);
   if (route.split_all) s += " split_all";
   if (route.threads != 1) s += fmt::format(" threads={}", route.threads);
@@ -179,9 +179,9 @@ Check Check::decode(const std::string& encoded) {
     size_t equals = word.find('=');
     std::string key = word.substr(0, equals), value = equals == std::string::npos ? "" : word.substr(equals + 1);
     if (key == "text") c.text = true;
-    else if (key == "carrier" && value == "graph") c.route.carrier = Carrier::graph_interpreter;
-    else if (key == "carrier" && value == "program") c.route.carrier = Carrier::program_interpreter;
-    else if (key == "carrier" && value == "compiled") c.route.carrier = Carrier::compiled;
+    else if (key == "executor" && value == "graph") c.route.executor = Executor::graph_interpreter;
+    else if (key == "executor" && value == "program") c.route.executor = Executor::program_interpreter;
+    else if (key == "executor" && value == "compiled") c.route.executor = Executor::compiled;
     else if (key == "rules") c.rules = list(value);
     else if (key == "passes") c.route.passes = list(value);
     else if (key == "level" && parse_vector_level(value)) c.route.level = *parse_vector_level(value);
@@ -277,7 +277,7 @@ class Runner {
     route.capacity = std::max(route.capacity, rows);
     RoutedGraph routed(std::move(graph), route, rows);
     if (coverage_ && routed.program()) coverage_->add_program(*routed.program());
-    Precision precision = route.carrier == Carrier::compiled ? Precision::f32 : Precision::f64;
+    Precision precision = route.executor == Executor::compiled ? Precision::f32 : Precision::f64;
     Results found = routed.run(case_.bindings);
     if (auto d = model_.compare(found, precision).difference) return difference(f, *d, "");
     if (check.fewer_rows && rows > 1) {

@@ -1,5 +1,5 @@
 // A check takes a graph along one route (verify/route.h) and holds what comes out against the interpreter within the error model; checks_for draws
-// the routes of a case, so that over many cases every pass, order of passes, carrier, vector level, number of threads and capacity comes up.
+// the routes of a case, so that over many cases every pass, order of passes, executor, vector level, number of threads and capacity comes up.
 #pragma once
 
 #include <optional>
@@ -19,7 +19,7 @@ struct Check {
   int other_threads = 0;           ///< so many threads must give the same bits as the route's; 0: not asked
   bool fewer_rows = false;         ///< the same code on fewer rows as well
   bool text = false;               ///< print, parse and print again instead of running
-  std::string encode() const;      ///< for --route: "carrier=compiled level=avx2 passes=simplify,cse"
+  std::string encode() const;      ///< for --route: "executor=compiled level=avx2 passes=simplify,cse"
   static Check decode(const std::string&);  ///< std::runtime_error on what encode does not write
 };
 

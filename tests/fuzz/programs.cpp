@@ -179,7 +179,7 @@ class ProgramCase {
       if (random_.chance(70)) check.route.layouts = layouts_;
       check.fewer_rows = random_.chance(50);
       std::vector<Check> checks{check};
-      check.route.carrier = Carrier::program_interpreter;
+      check.route.executor = Executor::program_interpreter;
       checks.push_back(check);
       if (auto f = run_checks(c, checks, coverage_)) {
         f->detail = name + ": " + f->detail;

@@ -107,7 +107,7 @@ TEST_CASE("a wrong pass is named, wherever it stands, and left with its operatio
     };
     std::optional<Culprit> culprit = find_culprit(compiler, c);
     REQUIRE(culprit);
-    CHECK(culprit->carrier == Carrier::graph_interpreter);
+    CHECK(culprit->executor == Executor::graph_interpreter);
     CHECK(culprit->passes == at + 1);
     CHECK(culprit->pass == compiler.passes[at].name);
     CHECK(culprit->text().find("the pass `" + compiler.passes[at].name + "`") == 0);
@@ -127,19 +127,19 @@ TEST_CASE("lowering that is wrong for fused kernels is told from passes and from
   CompilerUnderTest compiler = product();
   // Wrong where a tanh shares its kernel with what it is applied to, which fuse_contractions brings about.
   auto fused = [](const Graph& g, NodeId id) { return g[id].group >= 0 && g[g[id].operands[0]].group == g[id].group; };
-  for (Carrier broken : {Carrier::program_interpreter, Carrier::compiled}) {
-    compiler.carry = [=](const Graph& g, const Bindings& b, Carrier carrier) {
+  for (Executor broken : {Executor::program_interpreter, Executor::compiled}) {
+    compiler.execute = [=](const Graph& g, const Bindings& b, Executor executor) {
       Graph wrong = g;
-      if (carrier == broken || carrier == Carrier::compiled) spoil(wrong, Op::tanh, fused);
+      if (executor == broken || executor == Executor::compiled) spoil(wrong, Op::tanh, fused);
       Route route;
-      route.carrier = carrier;
+      route.executor = executor;
       return run_route(wrong, b, route);
     };
     std::optional<Culprit> culprit = find_culprit(compiler, c);
     REQUIRE(culprit);
-    CHECK(culprit->carrier == broken);
+    CHECK(culprit->executor == broken);
     CHECK(culprit->pass == "fuse_contractions");
-    CHECK(culprit->text().find(broken == Carrier::compiled ? "code generation" : "lowering") == 0);
+    CHECK(culprit->text().find(broken == Executor::compiled ? "code generation" : "lowering") == 0);
     ReduceOptions few;
     few.evaluations = 150;
     GraphCase small = reduce_culprit(compiler, c, *culprit, {}, few);
