@@ -71,7 +71,7 @@ class Collected {
       by_row_.push_back(program.outputs[o].row_axis == 0);
       tensors_.push_back(output_tensor(program, o, rows));
     }
-    for (const std::string& name : program.results) tensors_.push_back({name, DType::f32, {}, std::vector<std::byte>(4)});
+    for (const std::string& name : program.results) tensors_.push_back({name, scalar_type, {}, std::vector<std::byte>(scalar_bytes)});
     by_row_.resize(tensors_.size(), false);
   }
   void take(const StepRunner& runner, const std::vector<float>& results, int64_t first, int64_t count) {

@@ -25,7 +25,7 @@ Tensor converted(Tensor value, DType to, const std::string& name, bool typeless 
     throw UserError(Code::E0406, fmt::format("`{}` holds {}, but {} is needed", name, dtype_name(value.dtype), dtype_name(to)),
                     "the command line", "save integers");
   for (double& v : value.values) {
-    double stored = to == DType::f32 ? double(float(v)) : v;
+    double stored = rounded_to(to, v);
     if (!is_float(to) && convert_number(v, DType::f64, to) != v)
       throw UserError(Code::E0410, fmt::format("the value {} of `{}` does not fit {}", v, name, dtype_name(to)), "the command line");
     v = stored;
@@ -83,8 +83,7 @@ std::vector<std::string> sorted_names(const std::vector<NamedArray>& arrays) {
 /// The value that a run begins with, as stored.
 Tensor stored_initial_value(const ParameterSpec& spec, DType dtype, uint64_t seed) {
   Tensor start = initial_value(spec, seed);
-  if (dtype == DType::f32)
-    for (double& v : start.values) v = double(float(v));
+  for (double& v : start.values) v = rounded_to(dtype, v);
   return start;
 }
 

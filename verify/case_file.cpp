@@ -16,7 +16,7 @@ namespace {
 
 constexpr std::string_view mark = "#= ";
 
-std::string numbers_text(const std::vector<double>& values) {
+std::string spaced_numbers(const std::vector<double>& values) {
   std::string text;
   for (double v : values) text += ' ' + number_text(v);
   return text;
@@ -68,10 +68,10 @@ std::string print_case(const GraphCase& c, const SourceMap* sources, const std::
   }
   text += fmt::format("{}rows {}\n", mark, c.bindings.rows);
   for (const auto& [name, t] : c.bindings.inputs)
-    text += fmt::format("{}input {}{}\n", mark, at_name(name), numbers_text(t.values));
+    text += fmt::format("{}input {}{}\n", mark, at_name(name), spaced_numbers(t.values));
   for (const auto& [name, v] : c.bindings.scalars) text += fmt::format("{}scalar {} {}\n", mark, at_name(name), number_text(v));
   for (const auto& [name, t] : c.bindings.persistents)
-    text += fmt::format("{}persistent {}{}\n", mark, at_name(name), numbers_text(t.values));
+    text += fmt::format("{}persistent {}{}\n", mark, at_name(name), spaced_numbers(t.values));
   return text + print_graph(c.graph, sources);
 }
 
