@@ -1,12 +1,10 @@
 // Prediction on rows that a host has in memory, and what is asked of a file that holds them.
 #include "tests/unit/catch.h"
 
-#include <cstring>
-
 #include "base/diagnostics.h"
 #include "engine/predict.h"
 #include "engine/weights.h"
-#include "runtime/data/file_bytes.h"
+#include "runtime/data/table.h"
 
 using namespace nnc;
 
@@ -27,17 +25,11 @@ train {
 )";
 
 /// x = (r, 2) in row r.
-struct Rows {
+FieldData rows_of(const Predictor& predictor, int64_t rows) {
   std::vector<float> values;
-  FieldData field;
-  explicit Rows(int64_t rows) : values(size_t(rows) * 2 + FileBytes::readable_past_end / sizeof(float)) {
-    for (int64_t r = 0; r < rows; ++r) values[size_t(r) * 2] = float(r), values[size_t(r) * 2 + 1] = 2;
-    field.row_shape = {2};
-    field.rows = rows;
-    field.row_stride_bytes = 2 * sizeof(float);
-    field.data = reinterpret_cast<const std::byte*>(values.data());
-  }
-};
+  for (int64_t r = 0; r < rows; ++r) values.insert(values.end(), {float(r), 2});
+  return read_field(predictor.request(predictor.inputs()[0], HostArray{DType::f32, {rows, 2}, values.data()}));
+}
 
 struct Line {
   Compilation compilation{host_target()};
@@ -75,9 +67,8 @@ TEST_CASE("a model predicts rows of memory, batch by batch", "[engine]") {
   CHECK(predictor.inputs()[0].name == "x");
   REQUIRE(predictor.results().size() == 1);
   CHECK_FALSE(predictor.gives_probabilities());
-  for (int64_t count : {0, 3, 600, 3}) {
-    Rows rows(count);
-    Prediction p = predictor.predict({rows.field}, *line.weights, {}, line.team);
+  for (int64_t count : {3, 600, 3}) {
+    Prediction p = predictor.predict({rows_of(predictor, count)}, *line.weights, {}, line.team);
     CHECK(p.rows == count);
     REQUIRE(p.results.size() == 1);
     CHECK(p.by_row[0]);
@@ -89,10 +80,10 @@ TEST_CASE("a model predicts rows of memory, batch by batch", "[engine]") {
 TEST_CASE("a prediction follows the weights that it is given", "[engine]") {
   Line line;
   Predictor predictor(line.compilation);
-  Rows rows(2);
-  predictor.predict({rows.field}, *line.weights, {}, line.team);
+  FieldData rows = rows_of(predictor, 2);
+  predictor.predict({rows}, *line.weights, {}, line.team);
   line.set("dense.bias", {DType::f32, {1}, {-10}});
-  Prediction p = predictor.predict({rows.field}, *line.weights, {}, line.team);
+  Prediction p = predictor.predict({rows}, *line.weights, {}, line.team);
   CHECK(read_element(p.results[0].bytes.data(), DType::f32) == 0);
   CHECK(read_element(p.results[0].bytes.data() + 4, DType::f32) == 3);
 }
@@ -100,12 +91,12 @@ TEST_CASE("a prediction follows the weights that it is given", "[engine]") {
 TEST_CASE("rows of another form than the model's input are refused", "[engine]") {
   Line line;
   Predictor predictor(line.compilation);
-  Rows rows(2);
-  rows.field.row_shape = {3};
-  CHECK(code_of([&] { predictor.predict({rows.field}, *line.weights, {}, line.team); }) == Code::E0511);
-  rows.field.row_shape = {2};
-  rows.field.dtype = DType::i32;
-  CHECK(code_of([&] { predictor.predict({rows.field}, *line.weights, {}, line.team); }) == Code::E0511);
+  FieldData rows = rows_of(predictor, 2);
+  rows.row_shape = {3};
+  CHECK(code_of([&] { predictor.predict({rows}, *line.weights, {}, line.team); }) == Code::E0511);
+  rows.row_shape = {2};
+  rows.dtype = DType::i32;
+  CHECK(code_of([&] { predictor.predict({rows}, *line.weights, {}, line.team); }) == Code::E0511);
 }
 
 TEST_CASE("the likeliest class of scores, of probabilities and of one score", "[engine]") {
