@@ -6,6 +6,7 @@
 #include <cstring>
 #include <limits>
 
+#include "runtime/data/file_bytes.h"
 #include "runtime/data/table.h"
 #include "tests/unit/temp_folder.h"
 
