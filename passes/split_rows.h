@@ -6,11 +6,10 @@
 // needs the mean first), and so on; the final graph computes the outputs from the accumulators, once.
 //
 // Requires:   a verified graph without updates, no output with a row dimension, and no operation that mixes rows other than sum,
-// max, min, a contraction
-//             that sums rows, and scatter_add from rows into a table without; otherwise split_rows says what stands in the way.
+//             max, min, a contraction that sums rows, and scatter_add from rows into a table without; otherwise split_rows says
+//             what stands in the way.
 // Guarantees: batch and final graphs are verified and free of dead code. In all of them the number of rows of the whole split is
-// the scalar "rows".
-//             Accumulators are persistents "accumulated.N" of kind state, read by later levels and the final graph.
+//             the scalar "rows". Accumulators are persistents "accumulated.N" of kind state, read by later levels and the final graph.
 #pragma once
 
 #include <optional>

@@ -25,8 +25,7 @@ enum class Executor : uint8_t {
 };
 
 struct Route {
-  std::vector<std::string>
-      passes;  ///< by their names in passes.def, in this order; finish_groups is added where a program needs it
+  std::vector<std::string> passes;  ///< by their names in passes.def, in this order; finish_groups is added where a program needs it
   Executor executor = Executor::compiled;
   VectorLevel level = host_target().level;
   int64_t capacity = 0;  ///< planned rows; 0: as many as the bindings have
@@ -68,8 +67,7 @@ struct Difference {
   bool update = false;  ///< of an update
   size_t index = 0;     ///< row-major
   double found = 0, expected = 0;
-  double error =
-      0;  ///< |found - expected| / max(1, largest finite magnitude of the expected tensor); infinity for NaN against a number
+  double error = 0;  ///< |found - expected| / max(1, largest finite magnitude of the expected tensor); infinity for NaN against a number
 };
 /// Empty if every output and update of `expected` is in `found` within `tolerance` (of error). NaN equals NaN, infinities equal
 /// themselves.
