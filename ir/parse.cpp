@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "ir/op_rules.h"
+#include "ir/program.h"
 #include "ir/text.h"
 #include "ir/text_reader.h"
 #include "ir/written_places.h"
@@ -23,6 +24,7 @@ class GraphParser : private TextReader {
     if (!check_text()) return std::nullopt;
     try {
       skip_blank_lines();
+      if (is_program_text(text_)) fail(Code::E0630, here(), "this is a program of kernels, and a graph is needed", "`nnc opt` and `nnc ir` take programs");
       if (!accept_word("graph")) fail(Code::E0630, here(), "expected `graph @name {`");
       graph_.name = parse_name();
       expect("{");
