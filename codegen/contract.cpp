@@ -1,7 +1,8 @@
 // A contraction as nested blocks (K. Goto, R. van de Geijn, 2008): a piece of work is mc x nc outputs; for each block of kc the
 // operands that need it are packed, then register tiles of mr x nr vectors run over the block, columns outside, rows inside, so
-// that the panel of b stays in the first-level cache. Every output is one ascending chain of FMAs over all of k: between blocks
-// of k accumulators wait in memory. So neither tiles nor pieces nor threads change a bit of the result.
+// that the panel of b stays in the first-level cache. Every output is a sum of chains of FMAs, ascending within a chain, joined by a tree
+// (ir/sum_order.h): between blocks of k accumulators wait in memory, and so do the partial tiles of the tree, one place a level. So
+// neither tiles nor blocks nor threads change a bit of the result.
 //
 // Compile time follows the size of straight-line code, so there is one tile written out in each kernel. Its epilogue is inline on
 // the accumulators where it is short and k is not long; elsewhere, and at the edges, accumulators go to memory and one rolled
@@ -9,11 +10,15 @@
 // number) and drop the surplus; other parts of tiles are done by small functions that all kernels of the same strides share.
 #include "codegen/contract.h"
 
+#include <llvm/IR/Intrinsics.h>
+
 #include <algorithm>
+#include <bit>
 
 #include "base/check.h"
 #include "codegen/contract_pack.h"
 #include "codegen/micro.h"
+#include "codegen/partial_sums.h"
 
 namespace nnc {
 namespace {
@@ -32,14 +37,32 @@ struct Plan {
   int mr, nr;
   int64_t width;  ///< columns of a tile: nr vectors
   int64_t mc, nc, kc;
+  SumOrder order;       ///< along k
+  int64_t block_chains; ///< chains of a block of k; 1 where a block is a part of a chain
   bool pack_a, pack_b, split_k;
   bool rows_left, columns_left;  ///< there may be rows, columns that fill no whole tile
   bool masked;                   ///< every tile is masked: n is smaller than a tile's width and no multiple of a vector
   bool inline_epilogue;
   bool surplus_rows, surplus_columns;            ///< a tile at the edge may compute rows, columns that do not exist
   int64_t a_panel = 0, b_panel = 0, c_tile = 0;  ///< bytes
-  int64_t a_offset = 0, b_offset = 0, c_offset = 0, scratch = 0;
+  int64_t a_offset = 0, b_offset = 0, c_offset = 0, waiting_offset = 0, scratch = 0;
+  int inner_levels = 0;  ///< levels of the tree that end within a block: tiles share their places
+  int outer_levels = 0;  ///< the others: every tile has its own, behind its accumulators
+  bool cuts() const { return inner_levels + outer_levels > 0; }
+  bool parts() const { return kc < order.chain; }  ///< a chain goes over several blocks
+  int64_t tile_places() const { return (1 + outer_levels) * c_tile; }
 };
+
+/// Of the planned blocks of k, the shortest.
+int64_t shortest_block(const SumOrder& order, int64_t block) {
+  int64_t shortest = block;
+  for (int64_t number = 0; number < order.chains(order.length); ++number) {
+    int64_t begin = number * order.chain, length = std::min(order.chain, order.length - begin);
+    if (block < order.chain) shortest = std::min(shortest, length - (length - 1) / block * block);
+    else if (block == order.chain) shortest = std::min(shortest, length);
+  }
+  return shortest;
+}
 
 bool reads_masked(const Plan& plan, int lanes) { return !plan.pack_b && plan.n.size % lanes != 0; }
 
@@ -66,14 +89,20 @@ Plan make_plan(const Program& program, const ContractKernel& kernel) {
   p.width = int64_t(p.nr) * lanes;
   p.mc = round_up(std::clamp<int64_t>(kernel.mc, 1, p.planned_m), p.mr);
   p.nc = round_up(std::clamp<int64_t>(kernel.nc, 1, p.planned_n), p.width);
-  p.kc = std::clamp<int64_t>(kernel.kc, 1, std::max<int64_t>(1, p.planned_k));
+  p.order = sum_order(p.k, program.rows, contraction_chain);
+  p.kc = chain_block(p.order, std::max<int64_t>(kernel.kc, 1));
   p.split_k = p.kc < p.planned_k;
+  p.block_chains = std::max<int64_t>(1, p.split_k ? p.kc / p.order.chain : p.order.chains(p.planned_k));
+  const int levels = p.order.chain_levels() + p.order.piece_levels();
+  p.inner_levels = p.split_k ? std::min(levels, int(std::bit_width(uint64_t(p.block_chains - 1)))) : levels;
+  p.outer_levels = levels - p.inner_levels;
   p.pack_a = p.planned_k > 0 && (kernel.a.pack || !directly_readable(program, kernel, kernel.a));
   p.pack_b = p.planned_k > 0 && (kernel.b.pack || !directly_readable(program, kernel, kernel.b));
   p.rows_left = p.m.size % p.mr != 0;
   p.masked = !p.n.rows && p.n.size < p.width;
   p.columns_left = !p.masked && p.n.size % p.width != 0;
-  p.inline_epilogue = int(kernel.epilogue.size()) * p.mr * p.nr <= inline_epilogue_limit && p.planned_k <= inline_epilogue_k;
+  p.inline_epilogue = int(kernel.epilogue.size()) * p.mr * p.nr <= inline_epilogue_limit && p.planned_k <= inline_epilogue_k &&
+                      !(p.cuts() && p.parts());  // those are joined in memory
   p.surplus_rows = p.planned_k == 0 || p.pack_a || (p.m.rows && p.planned_m % p.mr == 0);
   int64_t lost_columns = p.n.rows ? 0 : (p.width - p.n.size % p.width) % p.width / lanes * lanes;
   p.surplus_columns = p.planned_k == 0 || (p.pack_b && lost_columns * 8 <= p.planned_n);
@@ -94,7 +123,8 @@ Plan make_plan(const Program& program, const ContractKernel& kernel) {
   p.c_tile = p.mr * p.width * contraction_bytes;
   if (p.pack_a) p.a_offset = reserve(p.mc / p.mr * p.a_panel);
   if (p.pack_b) p.b_offset = reserve(p.nc / p.width * p.b_panel);
-  p.c_offset = reserve(p.split_k ? p.mc / p.mr * (p.nc / p.width) * p.c_tile : p.c_tile);
+  p.c_offset = reserve(p.split_k ? p.mc / p.mr * (p.nc / p.width) * p.tile_places() : p.c_tile);
+  p.waiting_offset = reserve(p.inner_levels * p.c_tile);
   return p;
 }
 
@@ -136,10 +166,7 @@ class ContractEmitter {
         index_[size_t(axis)] = take(e_.extent(kernel_.axes[size_t(axis)].extent));
       m_count_ = e_.minimum_index(e_.i64(plan_.mc), ir_.CreateSub(m_, m_begin_));
       n_count_ = e_.minimum_index(e_.i64(plan_.nc), ir_.CreateSub(n_, n_begin_));
-      if (plan_.split_k)
-        e_.loop(e_.i64(0), k_, plan_.kc, [&](llvm::Value* k) { emit_block(k); }, true);
-      else
-        emit_block(e_.i64(0));
+      emit_blocks();
     });
   }
 
@@ -153,16 +180,147 @@ class ContractEmitter {
     return plan_.planned_k > 0 ? operand.code[0].access.strides[axis] * contraction_bytes : contraction_bytes;
   }
 
-  /// One block of k for the current piece.
-  void emit_block(llvm::Value* k_begin) {
-    k_begin_ = k_begin;
-    k_count_ = k_;
-    resume_ = last_ = nullptr;
-    if (plan_.split_k) {
-      k_count_ = e_.minimum_index(e_.i64(plan_.kc), ir_.CreateSub(k_, k_begin));
-      resume_ = ir_.CreateICmpNE(k_begin, e_.i64(0));
-      last_ = ir_.CreateICmpEQ(ir_.CreateAdd(k_begin, k_count_), k_);
+  /// All blocks of k for the current piece of work.
+  void emit_blocks() {
+    const int64_t chains = plan_.order.chains(plan_.planned_k);
+    last_chain_ = ir_.CreateSub(chains_of(k_), e_.i64(1));
+    chain_ends_ = ir_.getTrue();
+    resume_ = nullptr;
+    if (!plan_.split_k) {
+      first_chain_ = e_.i64(0);
+      end_chain_ = chains_of(k_);
+      return emit_block(e_.i64(0), k_);
     }
+    auto from_chain = [&](llvm::Value* first) {
+      first_chain_ = first;
+      end_chain_ = e_.minimum_index(ir_.CreateAdd(first, e_.i64(plan_.block_chains)), ir_.CreateAdd(last_chain_, e_.i64(1)));
+      llvm::Value* begin = chain_begin(first);
+      llvm::Value* end = chain_end(ir_.CreateSub(end_chain_, e_.i64(1)));
+      if (!plan_.parts()) return emit_block(begin, ir_.CreateSub(end, begin));
+      e_.loop(
+          begin, end, plan_.kc,
+          [&](llvm::Value* k) {
+            llvm::Value* count = e_.minimum_index(e_.i64(plan_.kc), ir_.CreateSub(end, k));
+            resume_ = ir_.CreateICmpNE(k, begin);
+            chain_ends_ = ir_.CreateICmpEQ(ir_.CreateAdd(k, count), end);
+            emit_block(k, count);
+          },
+          true);
+    };
+    if (chains == 1)
+      from_chain(e_.i64(0));
+    else
+      e_.loop(e_.i64(0), ir_.CreateAdd(last_chain_, e_.i64(1)), plan_.block_chains, from_chain, true);
+  }
+
+  /// How many chains the first `count` indices of k have (count >= 1).
+  llvm::Value* chains_of(llvm::Value* count) {
+    const SumOrder& order = plan_.order;
+    if (order.chains(plan_.planned_k) <= 1) return e_.i64(1);
+    llvm::Value* before = ir_.CreateSub(count, e_.i64(1));
+    if (order.piece_levels() == 0) return ir_.CreateAdd(ir_.CreateUDiv(before, e_.i64(order.chain)), e_.i64(1));
+    llvm::Value* whole = ir_.CreateMul(ir_.CreateUDiv(before, e_.i64(order.piece)), e_.i64(order.per_piece));
+    llvm::Value* rest = ir_.CreateUDiv(ir_.CreateURem(before, e_.i64(order.piece)), e_.i64(order.chain));
+    return ir_.CreateAdd(ir_.CreateAdd(whole, rest), e_.i64(1));
+  }
+
+  llvm::Value* chain_begin(llvm::Value* number) {
+    const SumOrder& order = plan_.order;
+    if (order.piece_levels() == 0 || order.per_piece == 1) return ir_.CreateMul(number, e_.i64(order.chain));
+    llvm::Value* piece = ir_.CreateMul(ir_.CreateUDiv(number, e_.i64(order.per_piece)), e_.i64(order.piece));
+    return ir_.CreateAdd(piece, ir_.CreateMul(ir_.CreateURem(number, e_.i64(order.per_piece)), e_.i64(order.chain)));
+  }
+
+  llvm::Value* chain_end(llvm::Value* number) {
+    llvm::Value* next = ir_.CreateAdd(number, e_.i64(1));
+    return ir_.CreateSelect(ir_.CreateICmpEQ(number, last_chain_), k_, chain_begin(next));
+  }
+
+  /// What a finished chain takes up, and where it waits then.
+  struct Join {
+    llvm::Value *mask, *level;  ///< i64
+  };
+  Join join_of(llvm::Value* number, llvm::Value* last) {
+    const SumOrder& order = plan_.order;
+    auto count = [&](llvm::Value* mask) -> llvm::Value* {
+      return ir_.CreateIntrinsic(llvm::Intrinsic::ctpop, {ir_.getInt64Ty()}, {mask});
+    };
+    llvm::Value* all = number;
+    llvm::Value* mask = trailing_ones(e_, number);
+    llvm::Value* level = count(mask);
+    if (order.chain_levels() > 0 && order.piece_levels() > 0) {
+      // The bits of the chain within its piece, and above them those of the piece.
+      const int bits = order.chain_levels();
+      llvm::Value *chain = ir_.CreateURem(number, e_.i64(order.per_piece)), *piece = ir_.CreateUDiv(number, e_.i64(order.per_piece));
+      llvm::Value *of_chain = trailing_ones(e_, chain), *of_piece = trailing_ones(e_, piece);
+      llvm::Value* ends_piece = ir_.CreateICmpEQ(chain, e_.i64(order.per_piece - 1));
+      all = ir_.CreateOr(chain, ir_.CreateShl(piece, uint64_t(bits)));
+      mask = ir_.CreateSelect(ends_piece, ir_.CreateOr(chain, ir_.CreateShl(of_piece, uint64_t(bits))), of_chain);
+      level = ir_.CreateSelect(ends_piece, ir_.CreateAdd(count(of_piece), e_.i64(bits)), count(of_chain));
+    }
+    return {ir_.CreateSelect(last, all, mask), level};
+  }
+
+  /// The place of a tile's partial sums that wait at `level`; `c`: its accumulators.
+  llvm::Value* waiting_place(llvm::Value* c, llvm::Value* level) {
+    llvm::Value* at = ir_.CreateMul(level, e_.i64(plan_.c_tile));
+    llvm::Value* shared = e_.offset_pointer(e_.offset_pointer(e_.arguments.scratch, plan_.waiting_offset), at);
+    if (plan_.outer_levels == 0) return shared;
+    llvm::Value* own = e_.offset_pointer(e_.offset_pointer(c, (1 - plan_.inner_levels) * plan_.c_tile), at);
+    if (plan_.inner_levels == 0) return own;
+    return ir_.CreateSelect(ir_.CreateICmpSLT(level, e_.i64(plan_.inner_levels)), shared, own);
+  }
+
+  /// A vector of scratch memory.
+  llvm::Value* read(llvm::Value* address) {
+    llvm::LoadInst* value = ir_.CreateAlignedLoad(vector_type(), address, vector_align());
+    e_.annotate(value, BufferId{});
+    return value;
+  }
+  void write(llvm::Value* value, llvm::Value* address) {
+    e_.annotate(ir_.CreateAlignedStore(value, address, vector_align()), BufferId{});
+  }
+
+  /// A chain's sums take up what waits for them; then they wait in turn, but for the last.
+  std::vector<llvm::Value*> join_registers(std::vector<llvm::Value*> sums, llvm::Value* c, llvm::Value* number, llvm::Value* last) {
+    Join join = join_of(number, last);
+    std::vector<llvm::AllocaInst*> slots;
+    for (llvm::Value* sum : sums) ir_.CreateStore(sum, slots.emplace_back(e_.slot(vector_type(), "sum")));
+    auto each = [&](llvm::Value* place, auto body) {
+      for (size_t i = 0; i < slots.size(); ++i)
+        body(e_.offset_pointer(place, int64_t(i) * e_.lanes * contraction_bytes), slots[i]);
+    };
+    for_each_level(e_, join.mask, [&](llvm::Value* level) {
+      each(waiting_place(c, level), [&](llvm::Value* at, llvm::AllocaInst* slot) {
+        ir_.CreateStore(ir_.CreateFAdd(read(at), ir_.CreateLoad(vector_type(), slot)), slot);
+      });
+    });
+    when(ir_.CreateNot(last), [&] {
+      each(waiting_place(c, join.level), [&](llvm::Value* at, llvm::AllocaInst* slot) { write(ir_.CreateLoad(vector_type(), slot), at); });
+    });
+    for (size_t i = 0; i < slots.size(); ++i) sums[i] = ir_.CreateLoad(vector_type(), slots[i]);
+    return sums;
+  }
+
+  /// The same for sums that stand in memory at c.
+  void join_memory(llvm::Value* c, llvm::Value* number, llvm::Value* last) {
+    Join join = join_of(number, last);
+    auto each = [&](llvm::Value* place, auto body) {
+      e_.loop(e_.i64(0), e_.i64(plan_.c_tile), int64_t(e_.lanes) * contraction_bytes,
+              [&](llvm::Value* at) { body(e_.offset_pointer(place, at), e_.offset_pointer(c, at)); });
+    };
+    for_each_level(e_, join.mask, [&](llvm::Value* level) {
+      each(waiting_place(c, level), [&](llvm::Value* at, llvm::Value* sum) { write(ir_.CreateFAdd(read(at), read(sum)), sum); });
+    });
+    when(ir_.CreateNot(last), [&] {
+      each(waiting_place(c, join.level), [&](llvm::Value* at, llvm::Value* sum) { write(read(sum), at); });
+    });
+  }
+
+  /// One block of k for the current piece: whole chains, or a part of one.
+  void emit_block(llvm::Value* k_begin, llvm::Value* k_count) {
+    k_begin_ = k_begin;
+    k_count_ = k_count;
     if (plan_.pack_b) emit_pack(e_, job(kernel_.b, plan_.n_axis));
     if (plan_.pack_a) {
       PackJob a = job(kernel_.a, plan_.m_axis);
@@ -199,7 +357,7 @@ class ContractEmitter {
     if (plan_.k.rows)  // rows >= 1; the last block may have any length
       job.k_min = plan_.split_k ? 1 : plan_.k.size;
     else
-      job.k_min = plan_.split_k ? plan_.planned_k - (plan_.planned_k - 1) / plan_.kc * plan_.kc : plan_.planned_k;
+      job.k_min = plan_.split_k ? shortest_block(plan_.order, plan_.kc) : plan_.planned_k;
     job.width = is_a ? plan_.mr : int(plan_.width);
     job.whole_panels = (is_a ? plan_.m : plan_.n).size % job.width == 0;
     job.panel_bytes = is_a ? plan_.a_panel : plan_.b_panel;
@@ -225,7 +383,7 @@ class ContractEmitter {
     place.c = accumulators_;
     if (plan_.split_k) {
       llvm::Value* tile = ir_.CreateAdd(ir_.CreateMul(column_tile, e_.i64(plan_.mc / plan_.mr)), row_tile);
-      place.c = e_.offset_pointer(accumulators_, ir_.CreateMul(tile, e_.i64(plan_.c_tile)));
+      place.c = e_.offset_pointer(accumulators_, ir_.CreateMul(tile, e_.i64(plan_.tile_places())));
     }
     llvm::Value *rows = e_.i64(plan_.mr), *columns = e_.i64(plan_.masked ? plan_.n.size : plan_.width);
     llvm::Value *all_rows = ir_.getTrue(), *all_columns = ir_.getTrue();
@@ -240,12 +398,29 @@ class ContractEmitter {
     llvm::Value* whole = ir_.CreateAnd(all_rows, all_columns);
     llvm::Value* computable =
         ir_.CreateAnd(plan_.surplus_rows ? ir_.getTrue() : all_rows, plan_.surplus_columns ? ir_.getTrue() : all_columns);
-    llvm::Value* last = last_ ? last_ : ir_.getTrue();
-    llvm::Value* finished = plan_.inline_epilogue ? ir_.CreateAnd(last, whole) : ir_.getFalse();
-
-    when(computable, [&] { emit_whole(i, j, place, finished); });
-    when(ir_.CreateNot(computable), [&] { emit_parts(rows, columns, place); });
-    when(ir_.CreateAnd(last, ir_.CreateNot(finished)), [&] { emit_epilogue_loop(i, j, rows, columns, place.c); });
+    auto emit_chain = [&](const TilePlace& at, llvm::Value* number) {
+      llvm::Value* last = ir_.CreateAnd(chain_ends_, ir_.CreateICmpEQ(number, last_chain_));
+      llvm::Value* finished = plan_.inline_epilogue ? ir_.CreateAnd(whole, last) : ir_.getFalse();
+      when(computable, [&] { emit_whole(i, j, at, number, last, finished); });
+      when(ir_.CreateNot(computable), [&] {
+        emit_parts(rows, columns, at);
+        if (plan_.cuts()) when(chain_ends_, [&] { join_memory(at.c, number, last); });
+      });
+      when(ir_.CreateAnd(last, ir_.CreateNot(finished)), [&] { emit_epilogue_loop(i, j, rows, columns, at.c); });
+    };
+    if (plan_.block_chains == 1) return emit_chain(place, first_chain_);
+    e_.loop(
+        first_chain_, end_chain_, 1,
+        [&](llvm::Value* number) {
+          llvm::Value* begin = chain_begin(number);
+          llvm::Value* offset = ir_.CreateSub(begin, k_begin_);
+          TilePlace at = place;
+          at.a = e_.offset_pointer(place.a, ir_.CreateMul(offset, e_.i64(shape_.a_k)));
+          at.b = e_.offset_pointer(place.b, ir_.CreateMul(offset, e_.i64(shape_.b_k)));
+          at.k = ir_.CreateSub(chain_end(number), begin);
+          emit_chain(at, number);
+        },
+        true);
   }
 
   /// Emitter::when that knows constants.
@@ -266,8 +441,8 @@ class ContractEmitter {
     return e_.address(operand.code[0].access, point);
   }
 
-  /// A whole tile; with its epilogue if `finished`, else the accumulators go to memory.
-  void emit_whole(llvm::Value* i, llvm::Value* j, TilePlace place, llvm::Value* finished) {
+  /// A whole tile of a chain or a part of one; with its epilogue if `finished`, else the accumulators go to memory.
+  void emit_whole(llvm::Value* i, llvm::Value* j, TilePlace place, llvm::Value* number, llvm::Value* last, llvm::Value* finished) {
     TileShape shape = shape_;
     shape.masked = plan_.masked && reads_masked(plan_, e_.lanes);
     llvm::Value* active = nullptr;
@@ -275,6 +450,11 @@ class ContractEmitter {
     place.active = active;
     std::vector<llvm::Value*> sums(size_t(plan_.mr * plan_.nr), llvm::ConstantAggregateZero::get(vector_type()));
     if (plan_.planned_k > 0) sums = emit_tile(e_, shape, place);
+    llvm::Value* kept = ir_.CreateNot(finished);
+    if (plan_.cuts() && !plan_.parts()) {
+      sums = join_registers(std::move(sums), place.c, number, last);
+      kept = ir_.CreateAnd(kept, last);
+    }
     auto each = [&](auto body) {
       for (int row = 0; row < plan_.mr; ++row)
         for (int v = 0; v < plan_.nr; ++v) body(row, v, sums[size_t(row * plan_.nr + v)]);
@@ -285,12 +465,12 @@ class ContractEmitter {
                       v == plan_.nr - 1 ? active : nullptr);
       });
     });
-    when(ir_.CreateNot(finished), [&] {
+    when(kept, [&] {
       each([&](int row, int v, llvm::Value* sum) {
-        llvm::Value* saved = e_.offset_pointer(place.c, row * shape_.c_row + int64_t(v) * e_.lanes * contraction_bytes);
-        e_.annotate(ir_.CreateAlignedStore(sum, saved, vector_align()), BufferId{});
+        write(sum, e_.offset_pointer(place.c, row * shape_.c_row + int64_t(v) * e_.lanes * contraction_bytes));
       });
     });
+    if (plan_.cuts() && plan_.parts()) when(chain_ends_, [&] { join_memory(place.c, number, last); });
   }
 
   /// Any part of a tile, by functions that leave the accumulators in memory.
@@ -336,9 +516,7 @@ class ContractEmitter {
           llvm::Value* saved = e_.offset_pointer(c, ir_.CreateMul(row, e_.i64(shape_.c_row)));
           auto at = [&](llvm::Value* column, llvm::Value* active) {
             llvm::Value* address = e_.offset_pointer(saved, ir_.CreateMul(column, e_.i64(4)));
-            llvm::LoadInst* sum = ir_.CreateAlignedLoad(vector_type(), address, vector_align());
-            e_.annotate(sum, BufferId{});
-            emit_epilogue(ir_.CreateAdd(i, row), ir_.CreateAdd(j, column), sum, active);
+            emit_epilogue(ir_.CreateAdd(i, row), ir_.CreateAdd(j, column), read(address), active);
           };
           llvm::Value* left = ir_.CreateURem(columns, e_.i64(e_.lanes));
           llvm::Value* end = ir_.CreateSub(columns, left);
@@ -396,7 +574,10 @@ class ContractEmitter {
   std::vector<llvm::Value*> index_;  ///< batch axes of the current piece
   llvm::Value *m_begin_ = nullptr, *m_count_ = nullptr, *n_begin_ = nullptr, *n_count_ = nullptr;
   llvm::Value *k_begin_ = nullptr, *k_count_ = nullptr;
-  llvm::Value *resume_ = nullptr, *last_ = nullptr;  ///< i1, with split_k: not the first, the last block of k
+  llvm::Value *first_chain_ = nullptr, *end_chain_ = nullptr;  ///< chains of the block
+  llvm::Value* last_chain_ = nullptr;                          ///< number of the last of all
+  llvm::Value* resume_ = nullptr;      ///< i1: the block goes on with a chain; null: it never does
+  llvm::Value* chain_ends_ = nullptr;  ///< i1: the block ends a chain
 };
 
 }  // namespace

@@ -1,21 +1,27 @@
 // MapKernels as loops. The outer axes are one linear sequence of iterations that pieces cut; what stands in an iteration depends
 // on the vector axis:
-//   last outer axis   an iteration is `lanes` consecutive indices of it; every value is a vector, reductions are one serial chain
-//   per lane last inner axis   outer blocks are scalar, the innermost loop of inner blocks takes `lanes` indices at a time; a
-//   reduction keeps one vector (small
-//                     bodies: four, to hide the latency of the addition), combined by halving at the end
+//   last outer axis   an iteration is `lanes` consecutive indices of it; every value is a vector, reductions run serially,
+//                     per lane
+//   last inner axis   outer blocks are scalar, the innermost loop of inner blocks takes `lanes` indices at a time; a reduction keeps one
+//                     vector (small bodies: four, to hide the latency of the addition), combined by halving at the end
 //   none              scalar code
-// Where an extent is no multiple of the lanes, the code is emitted a second time for the tail, with a mask. The order of every
-// reduction depends on the shape and the target alone.
+// Where an extent is no multiple of the lanes, the code is emitted a second time for the tail, with a mask.
+//
+// The order of every reduction depends on the shape and the target alone. A sum of floats is cut into chains and, along rows, pieces
+// (ir/sum_order.h): the accumulators of a chain become one and wait in a tree (partial_sums.h). So lanes and side-by-side
+// accumulators are within a chain; the lanes meet at the very end.
 #include "codegen/map.h"
 
 #include <llvm/IR/Module.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
+#include <optional>
 
 #include "base/check.h"
+#include "codegen/partial_sums.h"
 
 namespace nnc {
 
@@ -274,20 +280,69 @@ class MapEmitter {
     }
   }
 
+  /// The inner axes of a block as they are walked: what one iteration adds to an accumulator, and where chains and pieces of sums are cut.
+  struct Walk {
+    int accumulators = 1;       ///< of each reduction, side by side along the last axis
+    int chain_axis = -1;        ///< -1: no sum has more than one chain
+    SumOrder chains;            ///< along chain_axis; pieces in it only where it is the first inner axis
+    bool pieces = false;        ///< the first inner axis has the rows, and they are cut
+    std::vector<Reduction>* reductions = nullptr;
+    PartialSums *chain_sums = nullptr, *piece_sums = nullptr;
+  };
+
+  Extent extent_of(int axis) const { return map.axes[size_t(axis)].extent; }
+
+  Walk plan_walk(const Block& block, bool reduces, bool sums) {
+    Walk walk;
+    const int first = map.outer, last = int(map.axes.size()) - 1;
+    const int64_t rows = e.program.rows;
+    if (!reduces || first > last) return walk;
+    const SumOrder by_piece = piece_order(extent_of(first), rows);  // a chain is a piece
+    int64_t walked = first == last ? by_piece.chain : extent_of(last).at(rows);
+    if (shape.lanes_inner() && is_cheap(block.code) && walked >= 8 * e.lanes) walk.accumulators = 4;
+    if (!sums) return walk;
+    const int64_t side_by_side = shape.lanes_inner() ? int64_t(walk.accumulators) * e.lanes : 1;
+    // The outermost axis one iteration of which has no more terms than a chain may have.
+    int64_t terms = 1;  // of one accumulator, in one iteration of `axis`
+    int axis = last;
+    for (; axis > first; --axis) {
+      int64_t more = extent_of(axis).at(rows);
+      if (axis == last) more = (more + side_by_side - 1) / side_by_side;
+      if (terms * more > reduction_chain) break;
+      terms *= std::max<int64_t>(more, 1);
+    }
+    const int64_t step = axis == last ? side_by_side : 1;
+    SumOrder order = sum_order(axis == first ? extent_of(first) : Extent{extent_of(axis).at(rows), false}, rows, reduction_chain / terms * step, step);
+    walk.pieces = by_piece.piece_levels() > 0;
+    if (order.chain_levels() == 0 && axis == first) return walk;
+    walk.chain_axis = axis;
+    walk.chains = order;
+    return walk;
+  }
+
+  /// Levels of the tree that joins the chains of a piece.
+  int chain_levels(const Walk& walk) {
+    int64_t chains = walk.chains.per_piece;
+    for (int axis = map.outer; axis < walk.chain_axis; ++axis)
+      chains *= axis == map.outer ? piece_order(extent_of(axis), e.program.rows).piece : extent_of(axis).at(e.program.rows);
+    return int(std::bit_width(uint64_t(std::max<int64_t>(chains, 1))));
+  }
+
   void emit_inner(const Block& block, Point& outer) {
     int width = shape.lanes_inner() ? e.lanes : outer.width;
     std::vector<Reduction> reductions;
+    bool sums = false;
     for (const Instruction& i : block.code)
       if (i.kind == Instruction::Kind::reduce) {
         NNC_CHECK(i.op != Op::argmax || int(map.axes.size()) == map.outer + 1,
                   "argmax over more than one axis in kernel " + kernel.name);
         reductions.push_back({&i, reduced_type(block, i), {}, {}});
+        sums = sums || is_rounded_sum(reductions.back());
       }
-    const Extent last = map.axes.empty() ? Extent{} : map.axes.back().extent;
-    bool four = shape.lanes_inner() && !reductions.empty() && is_cheap(block.code) && last.at(e.program.rows) >= 8 * e.lanes;
-    size_t chains = four ? 4 : 1;
+    Walk walk = plan_walk(block, !reductions.empty(), sums);
+    walk.reductions = &reductions;
     for (Reduction& r : reductions)
-      for (size_t c = 0; c < chains; ++c) {
+      for (int c = 0; c < walk.accumulators; ++c) {
         llvm::Type* type = e.register_type(r.type, width);
         r.value.push_back(e.slot(type, "accumulator"));
         e.ir.CreateStore(identity(r.instruction->op == Op::argmax ? Op::reduce_max : r.instruction->op, type), r.value.back());
@@ -296,45 +351,111 @@ class MapEmitter {
         r.index.push_back(e.slot(index_type, "position"));
         e.ir.CreateStore(llvm::Constant::getNullValue(index_type), r.index.back());
       }
+    std::vector<llvm::AllocaInst*> summed;
+    for (const Reduction& r : reductions)
+      if (is_rounded_sum(r)) summed.push_back(r.value[0]);
+    std::optional<PartialSums> chain_sums, piece_sums;
+    if (walk.chain_axis >= 0) walk.chain_sums = &chain_sums.emplace(e, summed, chain_levels(walk));
     Point point = outer;
-    emit_nest(block, point, map.outer, reductions, chains);
+    if (walk.pieces) {
+      const SumOrder by_piece = piece_order(extent_of(map.outer), e.program.rows);
+      walk.piece_sums = &piece_sums.emplace(e, summed, by_piece.piece_levels());
+      piece_sums->clear();
+      Value* all = e.extent(extent_of(map.outer));
+      e.loop(e.i64(0), all, by_piece.piece, [&](Value* begin) {
+        emit_piece(block, point, walk, begin, e.minimum_index(e.ir.CreateAdd(begin, e.i64(by_piece.piece)), all));
+        add_up_accumulators(walk);
+        piece_sums->push();
+        clear_sums(walk);
+      });
+      piece_sums->close();
+    } else if (!map.axes.empty() && map.outer < int(map.axes.size())) {
+      emit_piece(block, point, walk, e.i64(0), e.extent(extent_of(map.outer)));
+    } else {
+      emit_body(block, point, reductions, 0);
+    }
     for (Reduction& r : reductions) outer.value(r.instruction->id) = finish(r, width);
   }
 
-  void emit_nest(const Block& block, Point& point, int axis, std::vector<Reduction>& reductions, size_t chains) {
-    if (axis == int(map.axes.size())) {
-      emit_body(block, point, reductions, 0);
-      return;
+  /// Sums whose order decides their bits.
+  static bool is_rounded_sum(const Reduction& r) { return r.instruction->op == Op::reduce_sum && is_float(r.type); }
+
+  /// Indices begin .. end - 1 of the first inner axis, all of the others; afterwards sums stand in the accumulators.
+  void emit_piece(const Block& block, Point& point, Walk& walk, Value* begin, Value* end) {
+    if (walk.chain_sums) walk.chain_sums->clear();
+    emit_nest(block, point, map.outer, walk, begin, end);
+    if (walk.chain_sums) walk.chain_sums->close();
+  }
+
+  /// The accumulators of a sum, side by side, become one; the others are 0.
+  void add_up_accumulators(Walk& walk) {
+    for (Reduction& r : *walk.reductions) {
+      if (!is_rounded_sum(r) || r.value.size() == 1) continue;
+      e.ir.CreateStore(join(r), r.value[0]);
+      for (size_t c = 1; c < r.value.size(); ++c)
+        e.ir.CreateStore(llvm::Constant::getNullValue(r.value[c]->getAllocatedType()), r.value[c]);
     }
-    Extent extent = map.axes[size_t(axis)].extent;
+  }
+
+  void clear_sums(Walk& walk) {
+    for (Reduction& r : *walk.reductions)
+      if (is_rounded_sum(r)) e.ir.CreateStore(llvm::Constant::getNullValue(r.value[0]->getAllocatedType()), r.value[0]);
+  }
+
+  /// Indices begin .. end - 1 of `axis`, all of the axes inside it, cut into chains where it is the axis for that.
+  void emit_nest(const Block& block, Point& point, int axis, Walk& walk, Value* begin, Value* end) {
+    if (axis != walk.chain_axis) return emit_range(block, point, axis, walk, begin, end);
+    e.loop(begin, end, walk.chains.chain, [&](Value* from) {
+      emit_range(block, point, axis, walk, from, e.minimum_index(e.ir.CreateAdd(from, e.i64(walk.chains.chain)), end));
+      add_up_accumulators(walk);
+      walk.chain_sums->push();
+      clear_sums(walk);
+    });
+  }
+
+  void emit_range(const Block& block, Point& point, int axis, Walk& walk, Value* begin, Value* end) {
     bool innermost = axis + 1 == int(map.axes.size());
     if (!innermost || !shape.lanes_inner()) {
-      e.loop(e.i64(0), e.extent(extent), 1, [&](Value* i) {
+      e.loop(begin, end, 1, [&](Value* i) {
         Point p = point;
         p.index[size_t(axis)] = i;
-        emit_nest(block, p, axis + 1, reductions, chains);
+        if (innermost)
+          emit_body(block, p, *walk.reductions, 0);
+        else
+          emit_nest(block, p, axis + 1, walk, e.i64(0), e.extent(extent_of(axis + 1)));
       });
       return;
     }
-    auto body = [&](Value* first, Value* active, size_t chain) {
+    auto body = [&](Value* first, Value* active, size_t accumulator) {
       Point p = point;
       p.lane_axis = axis;
       p.width = e.lanes;
       p.index[size_t(axis)] = first;
       p.active = active;
       p.mask = active ? e.lane_mask(active, e.lanes) : nullptr;
-      emit_body(block, p, reductions, chain);
+      emit_body(block, p, *walk.reductions, accumulator);
     };
-    Value* from = nullptr;
-    if (chains > 1) {
-      int64_t together = int64_t(chains);
-      from = e.ir.CreateMul(e.ir.CreateUDiv(e.extent(extent), e.i64(together * e.lanes)), e.i64(together));
-      e.loop(e.i64(0), from, together, [&](Value* v) {
-        Value* first = e.ir.CreateMul(v, e.i64(e.lanes));
-        for (size_t c = 0; c < chains; ++c) body(e.ir.CreateAdd(first, e.i64(int64_t(c) * e.lanes)), nullptr, c);
+    Value* count = e.ir.CreateSub(end, begin);
+    Value* done = e.i64(0);
+    if (walk.accumulators > 1) {
+      const int64_t together = int64_t(walk.accumulators) * e.lanes;
+      done = e.ir.CreateMul(e.ir.CreateUDiv(count, e.i64(together)), e.i64(together));
+      e.loop(e.i64(0), done, together, [&](Value* at) {
+        for (size_t c = 0; c < size_t(walk.accumulators); ++c)
+          body(e.ir.CreateAdd(begin, e.ir.CreateAdd(at, e.i64(int64_t(c) * e.lanes))), nullptr, c);
       });
     }
-    for_lanes(extent, from, nullptr, [&](Value* first, Value* active) { body(first, active, 0); });
+    Value* whole = e.ir.CreateMul(e.ir.CreateUDiv(count, e.i64(e.lanes)), e.i64(e.lanes));
+    e.loop(done, whole, e.lanes, [&](Value* at) { body(e.ir.CreateAdd(begin, at), nullptr, 0); });
+    if (extent_of(axis).size % e.lanes == 0 && steps_by_lanes(walk, axis)) return;  // so is every multiple of it
+    Value* tail = e.ir.CreateSub(count, whole);
+    e.when(e.ir.CreateICmpNE(tail, e.i64(0)), [&] { body(e.ir.CreateAdd(begin, whole), tail, 0); });
+  }
+
+  /// Chains and pieces along the last axis begin at multiples of the lanes.
+  bool steps_by_lanes(const Walk& walk, int axis) {
+    bool by_piece = !walk.pieces || axis != map.outer || piece_order(extent_of(axis), e.program.rows).piece % e.lanes == 0;
+    return by_piece && (walk.chain_axis != axis || walk.chains.chain % e.lanes == 0);
   }
 
   /// The lower or upper half of the first 2 * width lanes of v. Below four lanes the vector stays one of four, whose other lanes
@@ -353,7 +474,16 @@ class MapEmitter {
     return e.ir.CreateSelect(op == Op::reduce_max ? e.ir.CreateFCmpOGT(a, b) : e.ir.CreateFCmpOLT(a, b), a, b);
   }
 
-  /// The reduction's value for the outer iteration: chains, then (lanes along an inner axis) lanes combined by halving.
+  /// The accumulators of a reduction, side by side, combined by halving.
+  Value* join(Reduction& r) {
+    std::vector<Value*> parts;
+    for (llvm::AllocaInst* slot : r.value) parts.push_back(e.ir.CreateLoad(slot->getAllocatedType(), slot));
+    for (size_t n = parts.size(); n > 1; n /= 2)
+      for (size_t i = 0; i < n / 2; ++i) parts[i] = combine(r.instruction->op, parts[i], parts[i + n / 2]);
+    return parts[0];
+  }
+
+  /// The reduction's value for the outer iteration: accumulators, then (lanes along an inner axis) lanes combined by halving.
   Value* finish(Reduction& r, int width) {
     Op op = r.instruction->op;
     auto read = [&](llvm::AllocaInst* slot) -> Value* { return e.ir.CreateLoad(slot->getAllocatedType(), slot); };
@@ -369,11 +499,7 @@ class MapEmitter {
       }
       return e.ir.CreateExtractElement(index, uint64_t(0));
     }
-    std::vector<Value*> parts;
-    for (auto* slot : r.value) parts.push_back(read(slot));
-    for (size_t n = parts.size(); n > 1; n /= 2)
-      for (size_t i = 0; i < n / 2; ++i) parts[i] = combine(op, parts[i], parts[i + n / 2]);
-    Value* value = parts[0];
+    Value* value = join(r);
     if (!shape.lanes_inner()) return value;
     Value* any_nan = nullptr;
     if (op != Op::reduce_sum && value->getType()->isFPOrFPVectorTy()) {

@@ -355,7 +355,8 @@ Value builtin_softmax(SymbolicEvaluator& eval, const BuiltinCall& call) {
   return Value::of(tensors.binary(Op::sub, shifted, tensors.back(tensors.unary(Op::log, sum, call.span), indices, x, call.span), call.span));
 }
 
-// Mean and variance (the mean of the squared distances).
+// Mean and variance (the mean of the squared distances). The mean is corrected by the mean distance from it, which rounding alone makes other than 0 (so it takes
+// no part in the gradient): equal numbers then have exactly their value as mean, and no variance.
 Value builtin_moments(SymbolicEvaluator& eval, const BuiltinCall& call) {
   TensorBuilder& tensors = eval.tensors;
   auto a = read(eval, call, {"x", "over"}, 1);
@@ -365,7 +366,10 @@ Value builtin_moments(SymbolicEvaluator& eval, const BuiltinCall& call) {
   TensorValue x = tensors.to_float(*given, call.span);
   std::vector<int> indices;
   if (!read_over(eval, call, (*a)[1], x, (*a)[0]->span, indices)) return poison();
-  TensorValue centre = tensors.mean(x, indices, call.span);
+  TensorValue first = tensors.mean(x, indices, call.span);
+  TensorValue fixed = tensors.unary(Op::stop_gradient, first, call.span);
+  TensorValue error = tensors.mean(tensors.binary(Op::sub, x, tensors.back(fixed, indices, x, call.span), call.span), indices, call.span);
+  TensorValue centre = tensors.binary(Op::add, first, tensors.unary(Op::stop_gradient, error, call.span), call.span);
   TensorValue distance = tensors.binary(Op::sub, x, tensors.back(centre, indices, x, call.span), call.span);
   TensorValue variance = tensors.mean(tensors.binary(Op::mul, distance, distance, call.span), indices, call.span);
   return Value::of_items(ValueKind::tuple, {Value::of(centre), Value::of(variance)});

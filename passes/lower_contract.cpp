@@ -198,7 +198,7 @@ void lower_contract_group(const GroupContext& context, Kernel& result) {
       if (axis.role == Role::m || axis.role == Role::n) axis.role = axis.role == Role::m ? Role::n : Role::m;
   }
 
-  // Order: batch, m, n by falling stride of the result; k by the strides of b.
+  // Order: batch, m, n by falling stride of the result; k by the strides of b, rows first, along which sums are cut into pieces.
   std::vector<int> sorted(axes.size());
   for (size_t i = 0; i < sorted.size(); ++i) sorted[i] = int(i);
   std::vector<int64_t> weight(axes.size(), 0);
@@ -206,7 +206,7 @@ void lower_contract_group(const GroupContext& context, Kernel& result) {
     weight[i] = stored_stride(epilogue, program, i);
     if (axes[i].role == Role::k)
       for (const Instruction& c : b.code)
-        if (c.access.buffer.valid()) weight[i] = std::max(weight[i], c.access.row_axis == int(i) ? INT64_MAX : c.access.strides[i]);
+        if (c.access.buffer.valid()) weight[i] = std::max(weight[i], axes[i].extent.rows ? INT64_MAX : c.access.strides[i]);
   }
   std::stable_sort(sorted.begin(), sorted.end(), [&](int x, int y) {
     if (axes[size_t(x)].role != axes[size_t(y)].role) return axes[size_t(x)].role < axes[size_t(y)].role;

@@ -23,7 +23,7 @@ struct GroupContext {
 
 void lower_map_group(const GroupContext&, Kernel&);
 void lower_contract_group(const GroupContext&, Kernel&);
-/// Two kernels: zeros, then the additions.
+/// Zeros, the additions and, where they are made in a wider type, the rounding: a kernel each.
 void lower_scatter_group(const GroupContext&, std::vector<Kernel>&);
 
 /// Nodes that compute (have a group), reached from a node's operands through views and released operations; the node's own group included.

@@ -27,7 +27,8 @@ IndexMap map_of(const std::vector<int>& axes, const std::vector<int>& kernel_axi
   return map;
 }
 
-/// Outer axes first, each part by falling stride, so that the innermost loops walk memory; then neighbours are joined.
+/// Outer axes first, each part by falling stride, so that the innermost loops walk memory; then neighbours are joined. Of the inner axes rows come first:
+/// along them sums are cut into pieces (ir/sum_order.h).
 void settle_axes(const Program& program, MapKernel& kernel) {
   std::vector<std::vector<Instruction>*> lists;
   for (Block& b : kernel.blocks) lists.push_back(&b.code);
@@ -43,7 +44,10 @@ void settle_axes(const Program& program, MapKernel& kernel) {
   }
   std::vector<int> sorted(kernel.axes.size());
   for (size_t i = 0; i < sorted.size(); ++i) sorted[i] = int(i);
-  auto heavier = [&](int a, int b) { return weight[size_t(a)] > weight[size_t(b)]; };
+  auto heavier = [&](int a, int b) {
+    bool rows_a = a >= kernel.outer && kernel.axes[size_t(a)].extent.rows, rows_b = b >= kernel.outer && kernel.axes[size_t(b)].extent.rows;
+    return rows_a != rows_b ? rows_a : weight[size_t(a)] > weight[size_t(b)];
+  };
   std::stable_sort(sorted.begin(), sorted.begin() + kernel.outer, heavier);
   std::stable_sort(sorted.begin() + kernel.outer, sorted.end(), heavier);
   std::vector<int> position(sorted.size());
@@ -243,27 +247,40 @@ void lower_map_group(const GroupContext& context, Kernel& result) {
 
 void lower_scatter_group(const GroupContext& context, std::vector<Kernel>& kernels) {
   const Graph& graph = context.lowering.graph;
-  const Program& program = context.lowering.program;
+  Program& program = context.lowering.program;
   NNC_CHECK(context.space.members.size() == 1, "a scatter shares its kernel");
   NodeId n = context.space.members[0];
   const Node& node = graph[n];
-  BufferId target = context.lowering.buffer_of[n.value];
+  const BufferId result = context.lowering.buffer_of[n.value];
+  BufferId target = result;
+  // A destination may get any number of updates, one after the other: floats add up in f64, and are rounded once.
+  const DType sum_type = is_float(node.type.dtype) ? DType::f64 : node.type.dtype;
+  if (program[result].dtype != sum_type) {
+    Buffer sums = program[result];
+    sums.kind = BufferKind::temporary;
+    sums.dtype = sum_type;
+    sums.bytes = buffer_bytes(sums, program.rows);
+    program.buffers.push_back(std::move(sums));
+    target = BufferId{uint32_t(program.buffers.size() - 1)};
+  }
   auto axis_name = [](size_t i) { return std::string(1, char('i' + i)); };
-  {
-    MapKernel zero;
+  // A kernel over all elements of the result.
+  auto add_elementwise = [&](auto value_at) {
+    MapKernel kernel;
     IndexMap map;
     for (const Extent& e : node.type.shape) {
-      map.push_back({int(zero.axes.size()), 0, -1});
-      zero.axes.push_back({axis_name(zero.axes.size()), e});
+      map.push_back({int(kernel.axes.size()), 0, -1});
+      kernel.axes.push_back({axis_name(kernel.axes.size()), e});
     }
-    zero.outer = int(zero.axes.size());
-    KernelBuilder builder(context.lowering, context.group, std::vector<bool>(zero.axes.size(), false));
-    builder.store(target, map, builder.constant(0, node.type.dtype), n);
-    zero.blocks.push_back({false, std::move(builder.outer)});
-    settle_axes(program, zero);
-    zero.vector_axis = zero.outer - 1;
-    kernels.emplace_back().body = std::move(zero);
-  }
+    kernel.outer = int(kernel.axes.size());
+    KernelBuilder builder(context.lowering, context.group, std::vector<bool>(kernel.axes.size(), false));
+    value_at(builder, map);
+    kernel.blocks.push_back({false, std::move(builder.outer)});
+    settle_axes(program, kernel);
+    kernel.vector_axis = kernel.outer - 1;
+    kernels.emplace_back().body = std::move(kernel);
+  };
+  add_elementwise([&](KernelBuilder& builder, const IndexMap& map) { builder.store(target, map, builder.constant(0, sum_type), n); });
   const Attributes& attributes = node.attributes;
   MapKernel kernel;
   std::map<int, int> axis_of_label;
@@ -293,12 +310,19 @@ void lower_scatter_group(const GroupContext& context, std::vector<Kernel>& kerne
       contiguous = contiguous || (axis == kernel.outer - 1 && !in_index);
     }
   }
-  builder.store(target, result_map, builder.value(node.operands[0], update_map), n, true);
+  int update = builder.value(node.operands[0], update_map);
+  if (node.type.dtype != sum_type) update = builder.compute(Op::cast, sum_type, {update}, n);
+  builder.store(target, result_map, update, n, true);
   kernel.blocks.push_back({false, std::move(builder.outer)});
   // Lanes must not collide: they run along an axis that the index does not depend on, or there is only one.
   kernel.vector_axis = contiguous ? kernel.outer - 1 : -1;
   kernel.serial = true;
   kernels.emplace_back().body = std::move(kernel);
+  if (target == result) return;
+  add_elementwise([&](KernelBuilder& builder, const IndexMap& map) {
+    int sum = builder.load(target, node.type.shape, map, n);
+    builder.store(result, map, builder.compute(Op::cast, node.type.dtype, {sum}, n), n);
+  });
 }
 
 }  // namespace nnc

@@ -9,6 +9,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "ir/sum_order.h"
+
 namespace nnc {
 namespace {
 
@@ -147,7 +149,7 @@ void choose_tiles(const Program& program, ContractKernel& kernel) {
   kernel.nr = choice.nr;
   kernel.mc = choice.mc;
   kernel.nc = choice.nc;
-  kernel.kc = choice.kc;
+  kernel.kc = chain_block(sum_order(kernel.axes[size_t(kernel.batch) + 2].extent, program.rows, contraction_chain), choice.kc);
   kernel.a.pack = choice.pack_a;
   kernel.b.pack = choice.pack_b;
 }

@@ -2,7 +2,7 @@
 //
 // Requires: axes, operands' code and epilogue of the kernel are final; buffers of the program have their kinds and types.
 // Guarantees: mr * nr accumulators and the vectors of b fit the target's registers; operands that a register tile cannot read in
-// place are packed. None of it changes a bit of any result: every output is one ascending chain over k.
+// place are packed. None of it changes a bit of any result: the order over k follows from the shape alone (ir/sum_order.h).
 #pragma once
 
 #include "ir/program.h"

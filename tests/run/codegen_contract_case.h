@@ -376,7 +376,24 @@ inline const std::vector<float>& evaluate(Memory& memory, const std::vector<Inst
   return value;
 }
 
-/// The program's contraction by plain loops: for every output one ascending chain, with fused steps or not.
+/// The tree over sums that are finished one after the other: the largest power of two of them that leaves some, and the rest.
+inline float join_in_a_tree(const std::vector<float>& sums, size_t begin, size_t end) {
+  if (end - begin == 1) return sums[begin];
+  size_t half = 1;
+  while (half * 2 < end - begin) half *= 2;
+  return join_in_a_tree(sums, begin, begin + half) + join_in_a_tree(sums, begin + half, end);
+}
+
+/// Of a planned extent: the indices of a piece (at least 128 rows, at most 64 pieces, their number a power of two) and of a chain (at most 1024, all about as long).
+inline std::pair<int64_t, int64_t> piece_and_chain(Extent extent, int64_t planned_rows) {
+  int64_t pieces = 1;
+  while (extent.rows && pieces * 2 * 128 <= planned_rows && pieces < 64) pieces *= 2;
+  int64_t piece = extent.rows ? (planned_rows + pieces - 1) / pieces * extent.size : extent.size;
+  int64_t chains = (piece + 1023) / 1024;
+  return {piece, chains == 0 ? 1 : (piece + chains - 1) / chains};
+}
+
+/// The program's contraction by plain loops, with fused steps or not: for every output ascending chains, joined in a tree over the chains of a piece and one over pieces.
 inline void run_plainly(Memory& memory, int64_t rows, bool fused) {
   const auto& k = std::get<ContractKernel>(memory.program.kernels[0].body);
   const size_t axes = k.axes.size();
@@ -390,17 +407,28 @@ inline void run_plainly(Memory& memory, int64_t rows, bool fused) {
       index[i] = rest % size[i];
       rest /= size[i];
     }
-    float sum = 0;
-    for (int64_t x = 0; x < size[axes - 1]; ++x) {
-      index[axes - 1] = x;
-      float a = evaluate(memory, k.a.code, index)[size_t(k.a.value)], b = evaluate(memory, k.b.code, index)[size_t(k.b.value)];
-      if (fused) {
-        sum = std::fma(a, b, sum);
-      } else {
-        volatile float product = a * b;
-        sum += product;
+    const auto [piece, chain] = piece_and_chain(k.axes[axes - 1].extent, memory.program.rows);
+    std::vector<float> pieces;
+    for (int64_t first = 0; first < size[axes - 1]; first += piece) {
+      const int64_t piece_end = std::min(first + piece, size[axes - 1]);
+      std::vector<float> chains;
+      for (int64_t begin = first; begin < piece_end; begin += chain) {
+        float sum = 0;
+        for (int64_t x = begin; x < std::min(begin + chain, piece_end); ++x) {
+          index[axes - 1] = x;
+          float a = evaluate(memory, k.a.code, index)[size_t(k.a.value)], b = evaluate(memory, k.b.code, index)[size_t(k.b.value)];
+          if (fused) {
+            sum = std::fma(a, b, sum);
+          } else {
+            volatile float product = a * b;
+            sum += product;
+          }
+        }
+        chains.push_back(sum);
       }
+      pieces.push_back(join_in_a_tree(chains, 0, chains.size()));
     }
+    float sum = pieces.empty() ? 0 : join_in_a_tree(pieces, 0, pieces.size());
     evaluate(memory, k.epilogue, index, sum);
   }
 }

@@ -1,5 +1,5 @@
-// Contract kernels against plain loops, to the bit where the epilogue only stores: a contraction is one ascending chain of FMAs
-// for each output, whatever the tiles, blocks, packing and threads.
+// Contract kernels against plain loops, to the bit where the epilogue only stores: a contraction is a sum of ascending chains of FMAs
+// for each output, in an order that the shape alone decides, whatever the tiles, blocks, packing and threads.
 #include <fmt/format.h>
 
 #include "tests/run/codegen_contract_case.h"
@@ -145,6 +145,55 @@ TEST_CASE("contraction: blocks of m, n and k change no bit, nor do threads") {
           check_case(c, {1}, {1, 2, 3, 7});
           c.finish = Finish::adam;
           check_case(c, {1}, {1, 2});
+        }
+  }
+}
+
+TEST_CASE("contraction: a long k is cut into chains, whatever the blocks") {
+  for (const Target& target : runnable_targets()) {
+    const int64_t v = target.f32_lanes();
+    for (int64_t k : {1024, 1025, 2049, 3100, 5003})
+      for (int64_t kc : {96, 1024, 100000})
+        for (bool pack : {false, true}) {
+          ContractCase c;
+          c.target = target;
+          c.m = fixed(7);
+          c.n = fixed(v + 3);
+          c.k = fixed(k);
+          c.mr = 4;
+          c.mc = 8;
+          c.nc = v;
+          c.kc = kc;
+          c.b_order = pack ? std::vector<int>{1, 0} : std::vector<int>{0, 1};
+          c.pack_a = c.pack_b = pack;
+          check_case(c, {1}, {1, 3});
+        }
+  }
+}
+
+TEST_CASE("contraction: a sum over rows is cut into pieces, and pieces into chains") {
+  for (const Target& target : runnable_targets()) {
+    const int64_t v = target.f32_lanes();
+    for (auto [rows, each] : std::vector<std::pair<int64_t, int64_t>>{{255, 1}, {256, 1}, {300, 1}, {1100, 1}, {520, 3}, {300, 20}})
+      for (int64_t kc : {48, 300, 640, 100000})
+        for (bool pack : {false, true}) {
+          ContractCase c;
+          c.target = target;
+          c.planned_rows = rows;
+          c.m = fixed(5);
+          c.n = fixed(v + 1);
+          c.k = rows_of(each);
+          c.mr = 4;
+          c.mc = 4;
+          c.nc = 2 * v;
+          c.kc = kc;
+          c.b_order = pack ? std::vector<int>{1, 0} : std::vector<int>{0, 1};
+          c.pack_a = c.pack_b = pack;
+          const int64_t piece = piece_and_chain(c.k, rows).first / each;
+          check_case(c, {1, piece - 1, piece, std::min(piece + 1, rows), rows - 1, rows});
+          if (rows != 256) continue;
+          c.finish = Finish::adam;  // short enough for an epilogue in the tile
+          check_case(c, {100, rows}, {1, 2});
         }
   }
 }

@@ -1,0 +1,72 @@
+#include "codegen/partial_sums.h"
+
+#include <llvm/IR/Intrinsics.h>
+
+#include "codegen/llvm_versions.h"
+
+namespace nnc {
+
+using llvm::Value;
+
+Value* trailing_ones(Emitter& e, Value* number) {
+  Value* next = e.ir.CreateAdd(number, e.i64(1));
+  return e.ir.CreateAnd(number, e.ir.CreateNot(next));
+}
+
+void for_each_level(Emitter& e, Value* mask, llvm::function_ref<void(Value*)> body) {
+  llvm::AllocaInst* left = e.slot(e.ir.getInt64Ty(), "levels");
+  e.ir.CreateStore(mask, left);
+  e.when(e.ir.CreateICmpNE(mask, e.i64(0)), [&] {
+    llvm::Function* f = e.ir.GetInsertBlock()->getParent();
+    auto* head = llvm::BasicBlock::Create(e.context, "level", f);
+    auto* done = llvm::BasicBlock::Create(e.context, "levels.done", f);
+    e.ir.CreateBr(head);
+    e.ir.SetInsertPoint(head);
+    Value* now = e.ir.CreateLoad(e.ir.getInt64Ty(), left);
+    body(e.ir.CreateIntrinsic(llvm::Intrinsic::cttz, {e.ir.getInt64Ty()}, {now, e.ir.getTrue()}));
+    Value* rest = e.ir.CreateAnd(now, e.ir.CreateSub(now, e.i64(1)));
+    e.ir.CreateStore(rest, left);
+    e.ir.CreateCondBr(e.ir.CreateICmpNE(rest, e.i64(0)), head, done);
+    done->moveAfter(e.ir.GetInsertBlock());
+    e.ir.SetInsertPoint(done);
+  });
+}
+
+PartialSums::PartialSums(Emitter& e, std::vector<llvm::AllocaInst*> values, int levels) : e_(e), values_(std::move(values)) {
+  for (llvm::AllocaInst* value : values_)
+    waiting_.push_back(e.slot(llvm::ArrayType::get(value->getAllocatedType(), uint64_t(levels)), "waiting"));
+  pushed_ = e.slot(e.ir.getInt64Ty(), "pushed");
+}
+
+void PartialSums::clear() { e_.ir.CreateStore(e_.i64(0), pushed_); }
+
+void PartialSums::push() {
+  Value* number = e_.ir.CreateLoad(e_.ir.getInt64Ty(), pushed_);
+  Value* mask = trailing_ones(e_, number);
+  take_up(mask);
+  Value* level = e_.ir.CreateIntrinsic(llvm::Intrinsic::ctpop, {e_.ir.getInt64Ty()}, {mask});
+  for (size_t i = 0; i < values_.size(); ++i)
+    e_.ir.CreateStore(e_.ir.CreateLoad(values_[i]->getAllocatedType(), values_[i]), place(i, level));
+  e_.ir.CreateStore(e_.ir.CreateAdd(number, e_.i64(1)), pushed_);
+}
+
+void PartialSums::close() {
+  for (llvm::AllocaInst* value : values_) e_.ir.CreateStore(llvm::Constant::getNullValue(value->getAllocatedType()), value);
+  take_up(e_.ir.CreateLoad(e_.ir.getInt64Ty(), pushed_));
+}
+
+void PartialSums::take_up(Value* mask) {
+  for_each_level(e_, mask, [&](Value* level) {
+    for (size_t i = 0; i < values_.size(); ++i) {
+      llvm::Type* type = values_[i]->getAllocatedType();
+      Value* sum = e_.ir.CreateFAdd(e_.ir.CreateLoad(type, place(i, level)), e_.ir.CreateLoad(type, values_[i]));
+      e_.ir.CreateStore(sum, values_[i]);
+    }
+  });
+}
+
+Value* PartialSums::place(size_t value, Value* level) {
+  return e_.ir.CreateInBoundsGEP(values_[value]->getAllocatedType(), waiting_[value], level);
+}
+
+}  // namespace nnc

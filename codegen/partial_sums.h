@@ -1,0 +1,33 @@
+// The trees that join chains and pieces of a sum (ir/sum_order.h), in generated code: partial sums wait in memory, one place a level.
+#pragma once
+
+#include "codegen/emitter.h"
+#include "ir/sum_order.h"
+
+namespace nnc {
+
+/// i64: the trailing one bits of an i64. Their number is the level at which what is finished as `number` waits.
+llvm::Value* trailing_ones(Emitter&, llvm::Value* number);
+
+/// body(level), rolled, for each bit that is set in `mask` (i64), lowest first.
+void for_each_level(Emitter&, llvm::Value* mask, llvm::function_ref<void(llvm::Value* level)> body);
+
+/// One tree over values of one kind in stack memory of the kernel's function. All values of a tree are pushed and closed together.
+class PartialSums {
+ public:
+  /// `values`: the slots that hold what is summed; at most `levels` of each wait.
+  PartialSums(Emitter&, std::vector<llvm::AllocaInst*> values, int levels);
+  void clear();  ///< nothing has been pushed
+  void push();   ///< the values of the slots are finished; what the slots hold afterwards is of no use
+  void close();  ///< sets the slots to the sums of all that was pushed, 0 if nothing was
+
+ private:
+  llvm::Value* place(size_t value, llvm::Value* level);
+  void take_up(llvm::Value* mask);
+  Emitter& e_;
+  std::vector<llvm::AllocaInst*> values_;
+  std::vector<llvm::AllocaInst*> waiting_;
+  llvm::AllocaInst* pushed_;
+};
+
+}  // namespace nnc
