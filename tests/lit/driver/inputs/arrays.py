@@ -60,4 +60,5 @@ def main(command, *rest):
         print("equal:", " ".join(n or "-" for n in a))
 
 
-main(*sys.argv[1:])
+if __name__ == "__main__":
+    main(*sys.argv[1:])
