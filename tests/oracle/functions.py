@@ -212,6 +212,6 @@ ACTIVATIONS = [
     Function("mish", "mish(x)", ("ulp 8 least 128", "ulp 8 least 1024"), mish, {"0": "0", "-0": "-0", "inf": "inf", "-inf": "?"}, mish_slope, slope_bound=64),
     Function("gelu", "gelu(x)", ("ulp 8 least 128", "ulp 8 least 1024"), gelu, {"0": "0", "-0": "-0", "inf": "inf", "-inf": "?"},
              lambda x: step(x) if huge(x) else normal_share(x) + x * density(x)),
-    Function("gelu of tanh", "gelu(x, approximate: tanh)", ("near 4",) * 2, gelu_tanh, {"0": "0", "-0": "-0", "inf": "inf", "-inf": "?"}, gelu_tanh_slope),
+    Function("gelu of tanh", "gelu(x, approximate: tanh)", ("near 4",) * 2, gelu_tanh, {"0": "0", "-0": "-0", "inf": "inf", "-inf": "?"}, gelu_tanh_slope, slope_bound=128),
     Function("hardtanh", "hardtanh(x)", ("exact",) * 2, lambda x: min(max(x, -ONE), ONE), {"0": "0", "-0": "-0", "inf": ONE, "-inf": -ONE}, lambda x: mpf(-1 < x < 1), high=False),
 ]

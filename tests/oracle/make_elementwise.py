@@ -112,11 +112,11 @@ def divide(x, y):
 
 
 def floor_divide(x, y):
-    """Python's x // y, where that is defined; the floor of the exact quotient."""
-    if "nan" in (x, y) or is_infinite(x):
-        return "nan"
+    """Python's x // y, the floor of the exact quotient; by zero it is the quotient, as in NumPy."""
     if is_zero(y):
         return divide(x, y)
+    if "nan" in (x, y) or is_infinite(x):
+        return "nan"
     if is_infinite(y):
         return Fraction(-1) if not is_zero(x) and is_negative(x) != is_negative(y) else signed_zero(is_negative(x) != is_negative(y))
     return Fraction(math.floor(fraction(x) / fraction(y))) or signed_zero(is_zero(x) and is_negative(x) != is_negative(y))
