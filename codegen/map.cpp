@@ -359,7 +359,7 @@ class MapEmitter {
     Point point = outer;
     if (walk.pieces) {
       const SumOrder by_piece = piece_order(extent_of(map.outer), e.program.rows);
-      walk.piece_sums = &piece_sums.emplace(e, summed, by_piece.piece_levels());
+      walk.piece_sums = &piece_sums.emplace(e, summed, by_piece.piece_levels() + 1);  // the last is pushed as well
       piece_sums->clear();
       Value* all = e.extent(extent_of(map.outer));
       e.loop(e.i64(0), all, by_piece.piece, [&](Value* begin) {

@@ -43,7 +43,8 @@ class Training:
         self.name, self.note, self.code, self.files, self.options = name, "", [], {}, []
         self.start = 0     # updates that count as done before the first one
         self.steps = 1
-        self.results = []  # (name, dtype, shape, [(value, allowed)]); `report NAME` or the weight's name
+        self.repeat = 1    # how often the lines of its files stand there
+        self.results = []  # (name, dtype, shape, [(value, allowed)]); `report:NAME` or the weight's name
 
 
 def words_of(values):
@@ -80,6 +81,7 @@ def write_cases(path, cases, head):
                 lines += [f"line {row}" for row in rows]
             lines.append(f"start {case.start}")
             lines.append(f"steps {case.steps}")
+            lines.append(f"repeat {case.repeat}")
         if case.kind != "table":
             for name, dtype, shape, values in case.results:
                 lines.append(f"out {name} {dtype} {','.join(map(str, shape)) or '-'} {' '.join(words_of(values))}")
@@ -121,7 +123,7 @@ def read_cases(path):
             file = case.files.setdefault(rest, [])
         elif word == "line":
             file.append(rest)
-        elif word in ("start", "steps"):
+        elif word in ("start", "steps", "repeat"):
             setattr(case, word, int(rest))
         elif word == "in" and case.kind == "table":
             case.inputs.append(Column(*rest.split()))

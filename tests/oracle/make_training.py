@@ -191,7 +191,29 @@ def schedule_cases():
         yield case
 
 
+# --- one step over many rows ---
+
+
+def long_batch(batch, rows):
+    """The gradient of a mean over many rows, by one batch of all of them or the last of many; sums and means of a split of as many."""
+    case = Training(f"rows_{rows}_batch_{batch}")
+    values = [rounded(Fraction(v), F32) for v in ("0.1", "0.3")]
+    case.code = ["data rows {", '  x : f32 = csv("rows.csv")', "  test last 50%", "}", "model Line(x[B]) -> [B] {", "  param w = 0", "  param b = 0", "  x * w + b", "}",
+                 "train {", f"  data rows, batch: {batch}", "  minimize mean(Line(x))", "  using sgd(lr: 1)", "  epochs 1",
+                 "  report total: sum(x)", "  report average: mean(x)", "  report largest: max(x)", "  report squares: sum(x^2)", "}"]
+    case.files, case.repeat = {"rows.csv": ["0.1", "0.3"]}, rows
+    size = rows if batch == "all" else batch
+    case.steps = 1
+    mean = sum(values) / 2
+    allowed = (min(size, 1024) + 66) * power(-24)
+    case.results = [("w", "f32", (), [(-mean, mean * allowed)]), ("b", "f32", (), [(Fraction(-1), allowed)]), ("report:total", "f64", (), [(mean * rows, mean * rows * 1090 * power(-24))]),
+                    ("report:average", "f64", (), [(mean, mean * 1090 * power(-24))]), ("report:largest", "f64", (), [(values[1], 0)]),
+                    ("report:squares", "f64", (), [(sum(v * v for v in values) / 2 * rows, rows * 1090 * power(-24) / 16)])]
+    return case
+
+
 def files():
+    yield "long_batches", [long_batch("all", 100002), long_batch(1000, 100000), long_batch(10**5, 10**5)]
     yield "optimizers", list(optimizer_cases())
     yield "schedules", list(schedule_cases())
 

@@ -96,11 +96,12 @@ def move_to(path, step, rows):
 
 def run_training(nnc, case, folder, failures):
     """(route, name -> numbers): the weights after `steps` updates that follow `start` ones. Of those only the first was done; the rest is a number in
-    the checkpoint."""
+    the checkpoint. `report:NAME` is a report of the test split afterwards."""
     for name, rows in case.files.items():
-        (folder / name).write_text("\n".join(rows) + "\n")
+        (folder / name).write_text(("\n".join(rows) + "\n") * case.repeat)
     (folder / "case.nn").write_text("\n".join(case.code) + "\n")
-    rows = len(next(iter(case.files.values())))
+    rows = len(next(iter(case.files.values()))) * case.repeat
+    reports = [name for name, *_ in case.results if name.startswith("report:")]
     routes = {"portable": ["--cpu", "portable", "--threads", "1"], "threads": ["--threads", "2"]}
     if case.name.startswith("schedules"):
         routes.pop("portable")  # scalars are computed by one code on every level
@@ -117,6 +118,13 @@ def run_training(nnc, case, folder, failures):
             failures.trouble.append(f"[{route}] {trouble}")
             return
         tensors, _, _ = read_weights(folder / "w.safetensors")
+        if reports:
+            output, trouble = run(nnc, folder, ["eval", "case.nn", "--weights", "w.safetensors", "--json", *options])
+            if trouble:
+                failures.trouble.append(f"[{route}] {trouble}")
+                return
+            found = json.loads(output.splitlines()[-1])
+            tensors |= {name: [float(found[name.removeprefix("report:")])] for name in reports}
         yield route, tensors
 
 
