@@ -381,6 +381,29 @@ def divisor_arguments(c, form):
     return list(dict.fromkeys(numbers))
 
 
+def literal_table(dtype):
+    """A number of the program is the number of the type that it meets: in compiled code, in the interpreter and in reports alike."""
+    form = FORMATS[dtype]
+    c = lambda text: rounded(Fraction(text), form)  # noqa: E731
+    same = lambda x, y: x != "nan" and order(x) == order(y)  # noqa: E731
+    above = lambda x, y: x != "nan" and order(x) > order(y)  # noqa: E731
+    third = rounded(Fraction(1 / 3), form)
+    single = [("x + 0.1", lambda x: add(x, c("0.1"))), ("0.1 - x", lambda x: subtract(c("0.1"), x)), ("x * 0.7", lambda x: multiply(x, c("0.7"))), ("x * (1 / 3)", lambda x: multiply(x, third)),
+              ("x + 16777217", lambda x: add(x, c("16777217"))), ("x - 9007199254740993", lambda x: subtract(x, c("9007199254740993"))), ("x + 1e-45", lambda x: add(x, c("1e-45"))),
+              ("x / 1000000007", lambda x: divide(x, c("1000000007"))), ("41 / x", lambda x: divide(Fraction(41), x)), ("maximum(x, 0.1)", lambda x: larger(x, c("0.1"))),
+              ("minimum(x, 16777217)", lambda x: smaller(x, c("16777217"))), ("where(x > 0.1, 0.1, x)", lambda x: c("0.1") if above(x, c("0.1")) else x),
+              ("x == 0.1", lambda x: Fraction(same(x, c("0.1")))), ("x > 0.1", lambda x: Fraction(above(x, c("0.1")))), ("x <= 0.7", lambda x: Fraction(x != "nan" and not above(x, c("0.7")))),
+              ("x == 16777217", lambda x: Fraction(same(x, c("16777217"))))]
+    case = Table(f"literals_{dtype}")
+    case.engines.append("report")
+    case.code = [f"fn f(x[N]: {dtype}) {{", "  " + ", ".join(t for t, _ in single), "}"]
+    case.inputs = [Column("x", dtype)]
+    case.results = [Column(f"result.{i}", dtype, "exact", t) for i, (t, _) in enumerate(single)]
+    neighbours = [fraction(c(t)) + d * form.ulp(fraction(c(t))) for t in ("0.1", "0.7", "16777217", "41", "1000000007") for d in (-1, 0, 1)]
+    case.rows = [[write(x), *(word(g(x), dtype, "exact") for _, g in single)] for x in few(form) + neighbours]
+    return case
+
+
 def floor_of(x):
     if isinstance(x, str):
         return x
@@ -412,5 +435,5 @@ def files():
                                   element_table(f"activation_slopes_{dtype}", dtype, ACTIVATIONS, many(form), True)]
         yield f"pairs_{dtype}", [pair_table(f"arithmetic_{dtype}", dtype, ARITHMETIC, few(form)), pair_table(f"whole_{dtype}", dtype, WHOLE, few(form)),
                                  pair_table(f"order_{dtype}", dtype, EXTREMES + COMPARISONS, few(form)), power_table(dtype), pair_slopes(dtype), no_contraction_table(dtype)]
-        yield f"divisors_{dtype}", [divisor_table(dtype)]
+        yield f"divisors_{dtype}", [divisor_table(dtype), literal_table(dtype)]
     yield "integers", [case for dtype in ("i32", "i64") for case in integer_tables(dtype)] + [small_integer_table(d) for d in ("u8", "bool", "class")]

@@ -159,6 +159,23 @@ def contraction(count):
                    [("result", "f32", (2, 3), [(t, bound(s, terms=count)) for t, s in values])])
 
 
+def whole_contraction(rows, length, columns, dtype="f32", batch=None):
+    """Products of small whole numbers add up exactly in any order: tiles, edges and tails of awkward sizes, forward and in both gradients."""
+    outer = (batch,) if batch else ()
+    x, y, g = (Data(n, dtype, outer + shape, "steps", a, b, m, 0) for n, shape, a, b, m in
+               (("x", (rows, length), 7, 2, 11), ("y", (columns, length), 5, 1, 13), ("g", (rows, columns), 3, 1, 7)))
+    places = range(batch or 1)
+    at = lambda t, b, i, j: int(t[(b, i, j) if batch else (i, j)])  # noqa: E731
+    dot = lambda f, n: Fraction(sum(f(k) for k in range(n)))  # noqa: E731
+    values = [dot(lambda k: at(x, b, i, k) * at(y, b, j, k), length) * at(g, b, i, j) for b in places for i in range(rows) for j in range(columns)]
+    of_x = [dot(lambda j: at(g, b, i, j) * at(y, b, j, k), columns) for b in places for i in range(rows) for k in range(length)]
+    of_y = [dot(lambda i: at(g, b, i, j) * at(x, b, i, k), rows) for b in places for j in range(columns) for k in range(length)]
+    form = lambda numbers: [("?" if v == 0 else v, 0) for v in numbers]  # noqa: E731
+    dims = "H, " if batch else ""
+    return case_of(f"whole_{batch or 1}_{rows}_{length}_{columns}_{dtype}", [f"fn f(x[{dims}M, K]: {dtype}, y[{dims}P, K]: {dtype}, g[{dims}M, P]: {dtype}) {{ sum(x * y, over: K) * g }}"], [x, y, g],
+                   [("result", dtype, outer + (rows, columns), form(values)), ("grad.x", dtype, outer + (rows, length), form(of_x)), ("grad.y", dtype, outer + (columns, length), form(of_y))], ["--grad ones"])
+
+
 def gathered(count, rows, step, name):
     """The gradient of a gather adds up whatever was read from one row of the table."""
     width = 3
@@ -315,6 +332,7 @@ def files():
                    by_size(), column_sums(100003, 4, "cycle", TENTH), column_sums(1000003, 3, *steps), column_sums(1025, 17, *steps)]
     yield "sums_of_products", [layer_gradients(100003, "layer_equal", ("cycle", TENTH), ("cycle", "3p-1")), layer_gradients(1000003, "layer_long", ("cycle", TENTH), ("cycle", TENTH)),
                                layer_gradients(4097, "layer_steps", ("steps", 91, 2, 127, -7), ("steps", 5, 2, 31, -3)),
+                               *(whole_contraction(*sizes) for sizes in ((1, 1, 1), (3, 41, 7), (17, 33, 65), (31, 127, 5), (2, 1025, 3), (65, 7, 17), (5, 3, 2, "f64"), (17, 41, 9, "f64"), (7, 9, 3, "f32", 5), (1, 17, 33, "f32", 3))),
                                contraction(1), contraction(17), contraction(1025), contraction(4097), contraction(100003),
                                gathered(1000003, 1, 1, "gather_one_row"), gathered(100003, 7, 3, "gather_seven_rows"), gathered(4097, 41, 5, "gather_41_rows")]
     ramp = [Fraction(v) for v in (0, 3, -2, 88, -104, 1)]
