@@ -131,8 +131,8 @@ DataField Predictor::request(const ArgumentSpec& input, const std::string& path)
   auto field = std::ranges::find(spec.data.fields, input.field, &FieldSpec::name);
   r.source.kind = field == spec.data.fields.end() ? guess_source_kind(path) : guess_source_kind(path, declared_kind(*field));
   if (r.source.kind == SourceKind::npz || r.source.kind == SourceKind::safetensors) {
-    TensorFile file = read_tensors(path, r.source.kind);
-    r.source.key = !file.find(input.name) && file.tensors.size() == 1 ? file.tensors[0].name : input.name;
+    const std::vector<std::string> names = tensor_names(path, r.source.kind);
+    r.source.key = names.size() == 1 ? names[0] : input.name;
   }
   if (r.source.kind == SourceKind::csv) request_columns(r, input.field, spec);
   return r;

@@ -1,5 +1,5 @@
 // NPZ is a zip archive of .npy members. The central directory at the archive's end is the truth; local headers are read only to
-// skip them. Source: APPNOTE.TXT of PKWARE, version 6.3, sections 4.3 to 4.5 (with its 64-bit extensions, which numpy may write).
+// skip them. What else an archive holds (a readme, folders, what macOS puts beside every file) is passed over unless it is asked for by its name. Source: APPNOTE.TXT of PKWARE, version 6.3, sections 4.3 to 4.5 (with its 64-bit extensions, which numpy may write).
 #include <fmt/format.h>
 #include <zlib.h>
 
@@ -23,6 +23,7 @@ struct Member {
   uint16_t flags = 0, method = 0;
   uint32_t crc = 0;
   uint64_t compressed = 0, size = 0, local_offset = 0;
+  bool is_array() const { return name.ends_with(".npy") && !name.starts_with("__MACOSX/"); }
 };
 
 class ZipReader {
@@ -69,10 +70,10 @@ class ZipReader {
 
   /// Names are unique, and no byte belongs to two members: an archive whose members share their data unpacks to any size.
   void check_members(const std::vector<Member>& members) const {
-    std::set<std::string_view> keys;
+    std::set<std::string_view> names;
     std::vector<const Member*> in_order;
     for (const Member& m : members) {
-      if (!keys.insert(m.key).second) refuse_damaged(path_, fmt::format("holds two arrays named `{}`", m.key));
+      if (!names.insert(m.name).second) refuse_damaged(path_, fmt::format("holds two arrays named `{}`", m.key));
       in_order.push_back(&m);
     }
     std::sort(in_order.begin(), in_order.end(), [](const Member* a, const Member* b) { return a->local_offset < b->local_offset; });
@@ -175,18 +176,33 @@ class ZipReader {
 std::vector<std::pair<std::string, StoredArray>> parse_npz(const FileBytes& file, const std::string& path) {
   ZipReader zip(file, path);
   std::vector<std::pair<std::string, StoredArray>> arrays;
-  for (const Member& m : zip.members()) arrays.emplace_back(m.key, zip.read_array(m));
+  for (const Member& m : zip.members())
+    if (m.is_array()) arrays.emplace_back(m.key, zip.read_array(m));
   return arrays;
+}
+
+std::vector<std::string> npz_keys(const FileBytes& file, const std::string& path) {
+  ZipReader zip(file, path);
+  std::vector<std::string> keys;
+  for (const Member& m : zip.members())
+    if (m.is_array()) keys.push_back(m.key);
+  return keys;
 }
 
 StoredArray parse_npz_member(const FileBytes& file, const std::string& path, const std::string& key) {
   ZipReader zip(file, path);
   std::vector<std::string> keys;
-  for (const Member& m : zip.members()) keys.push_back(m.key);
-  if (keys.empty()) throw UserError(Code::E0403, fmt::format("`{}` holds no arrays", file_name(path)), path);
-  size_t chosen = key.empty() && keys.size() == 1 ? 0 : std::find(keys.begin(), keys.end(), key) - keys.begin();
-  if (chosen == keys.size()) refuse_key(path, key, keys);
-  return zip.read_array(zip.members()[chosen]);
+  const Member *chosen = nullptr, *other = nullptr;
+  for (const Member& m : zip.members()) {
+    if (m.is_array()) keys.push_back(m.key);
+    if (m.is_array() && (m.key == key || key.empty())) chosen = &m;
+    if (m.name == key) other = &m;
+  }
+  if (key.empty() && keys.size() > 1) chosen = nullptr;
+  if (!chosen) chosen = other;
+  if (!chosen && keys.empty()) throw UserError(Code::E0403, fmt::format("`{}` holds no arrays", file_name(path)), path);
+  if (!chosen) refuse_key(path, key, keys);
+  return zip.read_array(*chosen);
 }
 
 }  // namespace nnc

@@ -19,9 +19,10 @@ StoredArray parse_idx(const FileBytes&, const std::string& path);
 /// NPY format 1 to 3 (numpy.lib.format).
 StoredArray parse_npy(const FileBytes&, const std::string& path);
 
-/// The arrays of an NPZ archive by name, without ".npy": all of them, or one (the only one, if `key` is empty), and then only
+/// The arrays of an NPZ archive by name, without ".npy" (other members count only where one is asked for by its whole name): all of them, or one (the only one, if `key` is empty), and then only
 /// that is decompressed. Members are stored or deflated.
 std::vector<std::pair<std::string, StoredArray>> parse_npz(const FileBytes&, const std::string& path);
+std::vector<std::string> npz_keys(const FileBytes&, const std::string& path);  ///< likewise, nothing decompressed
 StoredArray parse_npz_member(const FileBytes&, const std::string& path, const std::string& key);
 
 /// A safetensors file: names in the file's order, elements, and the string pairs of __metadata__.

@@ -97,8 +97,10 @@ SafetensorsContent parse_safetensors(const FileBytes& file, const std::string& p
   for (const std::string& name : order) {
     const Json& entry = header.at(name);
     if (name == "__metadata__") {
+      if (entry.is_null()) continue;  // as some writers say that there is none; a null entry likewise
       if (!entry.is_object()) refuse_damaged(path, "has __metadata__ that is not an object");
       for (const auto& [key, value] : entry.items()) {
+        if (value.is_null()) continue;
         if (!value.is_string()) refuse_damaged(path, fmt::format("has metadata `{}` that is not a string", key));
         content.metadata[key] = value.get<std::string>();
       }

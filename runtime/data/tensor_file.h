@@ -40,6 +40,12 @@ TensorFile read_safetensors(const std::string& path);
 TensorFile read_npy(const std::string& path);  ///< one tensor, its name is ""
 TensorFile read_npz(const std::string& path);
 TensorFile read_tensors(const std::string& path, SourceKind);  ///< any kind; csv gives one [rows, columns] tensor of f64
+/// A csv file as one [rows, columns] tensor of the type, each cell a value of it (E0408, E0410 otherwise).
+TensorFile read_csv(const std::string& path, DType);
+/// Of any kind, the tensor of that name, or the only one; nothing else in the file is read as far as its format allows. E0411 if the name chooses none.
+TensorFile read_one_tensor(const std::string& path, SourceKind, const std::string& name);
+/// Names of the arrays in an npz archive or a safetensors file, in the file's order; of any other kind none.
+std::vector<std::string> tensor_names(const std::string& path, SourceKind);
 /// Elements as another type, with the rules of read_field (E0406, E0410). `place` is the path that messages show.
 struct ConvertedTensor {
   TensorView view;

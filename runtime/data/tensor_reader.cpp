@@ -32,22 +32,6 @@ TensorFile read_guarded(const std::string& path, F&& read) {
   }
 }
 
-TensorFile read_csv(const std::string& path) {
-  // A table of numbers of any width: the width is that of its first row, and parse_csv holds every other row to it.
-  FileBytes file = load_file(path);
-  DataField request;
-  request.name = "input";
-  request.source.path = path;
-  request.dtype = DType::f64;
-  request.row_shape = {read_csv_head(file, path, {}).columns};
-  const DataField* pointer = &request;
-  FieldData field = parse_csv(file, path, {&pointer, 1}).front();
-  TensorFile result;
-  result.tensors.push_back({"", DType::f64, {field.rows, request.row_shape[0]}, field.data});
-  result.owners.push_back(field.owner);
-  return result;
-}
-
 }  // namespace
 
 size_t TensorView::element_count() const {
@@ -89,6 +73,54 @@ TensorFile read_npz(const std::string& path) {
   });
 }
 
+TensorFile read_csv(const std::string& path, DType dtype) {
+  return read_guarded(path, [&] {
+    // A table of numbers of any width: the width is that of its first row, and parse_csv holds every other row to it.
+    FileBytes file = load_file(path);
+    DataField request;
+    request.name = "input";
+    request.source.path = path;
+    request.dtype = dtype;
+    request.row_shape = {read_csv_head(file, path, {}).columns};
+    const DataField* pointer = &request;
+    FieldData field = parse_csv(file, path, {&pointer, 1}).front();
+    TensorFile result;
+    result.tensors.push_back({"", dtype, {field.rows, request.row_shape[0]}, field.data});
+    result.owners.push_back(field.owner);
+    return result;
+  });
+}
+
+std::vector<std::string> tensor_names(const std::string& path, SourceKind kind) {
+  if (kind == SourceKind::npz) return npz_keys(load_file(path), path);
+  std::vector<std::string> names;
+  if (kind == SourceKind::safetensors)
+    for (const auto& [name, array] : parse_safetensors(load_file(path), path).tensors) names.push_back(name);
+  return names;
+}
+
+TensorFile read_one_tensor(const std::string& path, SourceKind kind, const std::string& name) {
+  if (kind != SourceKind::npz && kind != SourceKind::safetensors) return read_tensors(path, kind);
+  return read_guarded(path, [&] {
+    std::vector<std::string> names = tensor_names(path, kind);
+    if (names.empty() && kind == SourceKind::safetensors) throw UserError(Code::E0403, fmt::format("`{}` holds no arrays", file_name(path)), path);
+    const bool takes_only = names.size() == 1 && names[0] != name;
+    const std::string& key = takes_only ? names[0] : name;
+    TensorFile result;
+    StoredArray array;
+    if (kind == SourceKind::npz) {
+      array = parse_npz_member(load_file(path), path, key);
+    } else {
+      SafetensorsContent content = parse_safetensors(load_file(path), path);
+      auto it = std::find_if(content.tensors.begin(), content.tensors.end(), [&](const auto& t) { return t.first == key; });
+      if (it == content.tensors.end()) refuse_key(path, key, names);
+      array = std::move(it->second);
+    }
+    add_tensor(result, key, array, widened(array.type), path);
+    return result;
+  });
+}
+
 TensorFile read_tensors(const std::string& path, SourceKind kind) {
   switch (kind) {
     case SourceKind::npy:
@@ -98,7 +130,7 @@ TensorFile read_tensors(const std::string& path, SourceKind kind) {
     case SourceKind::safetensors:
       return read_safetensors(path);
     case SourceKind::csv:
-      return read_guarded(path, [&] { return read_csv(path); });
+      return read_csv(path, DType::f64);
     case SourceKind::idx:
       return read_guarded(path, [&] {
         TensorFile result;

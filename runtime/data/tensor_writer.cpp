@@ -81,6 +81,7 @@ void check_unique_names(std::span<const TensorView> tensors) {
 }
 
 uint32_t checksum(uint32_t so_far, std::span<const std::byte> bytes) {
+  if (bytes.empty()) return so_far;  // zlib takes a null pointer for the request to begin anew
   return static_cast<uint32_t>(crc32_z(so_far, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size()));
 }
 

@@ -230,7 +230,61 @@ std::string deflated_npz(const std::string& content, bool wide) {
          little(static_cast<uint32_t>(central.size())) + little(static_cast<uint32_t>(local.size())) + little<uint16_t>(0);
 }
 
+uint32_t check_sum(const std::string& content) {
+  return static_cast<uint32_t>(crc32(0, reinterpret_cast<const Bytef*>(content.data()), static_cast<uInt>(content.size())));
+}
+
+/// A zip archive of stored members.
+std::string stored_zip(const std::vector<std::pair<std::string, std::string>>& members) {
+  std::string file, directory;
+  for (const auto& [name, content] : members) {
+    std::string fields = little<uint16_t>(20) + little<uint16_t>(0) + little<uint16_t>(0) + little<uint32_t>(0) + little(check_sum(content)) +
+                         little(static_cast<uint32_t>(content.size())) + little(static_cast<uint32_t>(content.size())) +
+                         little(static_cast<uint16_t>(name.size())) + little<uint16_t>(0);
+    directory += "PK\x01\x02" + little<uint16_t>(20) + fields + std::string(10, '\0') + little(static_cast<uint32_t>(file.size())) + name;
+    file += "PK\x03\x04" + fields + name + content;
+  }
+  auto count = little(static_cast<uint16_t>(members.size()));
+  return file + directory + "PK\x05\x06" + little<uint32_t>(0) + count + count + little(static_cast<uint32_t>(directory.size())) +
+         little(static_cast<uint32_t>(file.size())) + little<uint16_t>(0);
+}
+
 }  // namespace
+
+TEST_CASE("npz: what else an archive holds is passed over, unless it is asked for by its name") {
+  TempFolder folder;
+  std::string one = npy("<f4", "(1,)", little(1.0f)), two = npy("<f4", "(1,)", little(2.0f));
+  std::string path = folder.write("x.npz", stored_zip({{"readme.txt", "text"}, {"data/", ""}, {"x.npy", one}, {"__MACOSX/._x.npy", "junk"}, {"x", "no array"}}));
+  TensorFile read = read_npz(path);
+  REQUIRE(read.tensors.size() == 1);
+  CHECK(read.tensors[0].name == "x");
+  CHECK(values<float>(read.tensors[0]) == std::vector<float>{1});
+  CHECK(tensor_names(path, SourceKind::npz) == std::vector<std::string>{"x"});
+  CHECK(read_field(request(path, {}, DType::f32)).rows == 1);
+  CHECK(read_field(request(path, {}, DType::f32, "x")).rows == 1);
+  CHECK_THAT(error_of([&] { read_field(request(path, {}, DType::f32, "readme.txt")); }), starts_with("E0404"));
+  CHECK(error_of([&] { read_field(request(path, {}, DType::f32, "y")); }) == "E0411 `x.npz` holds no array `y` | it holds `x`");
+  // An array under another name, and one that cannot be read beside one that can.
+  path = folder.write("y.npz", stored_zip({{"bare", two}, {"x.npy", one}, {"names.npy", npy("|O", "(1,)", "pickled")}}));
+  CHECK(values<float>(read_one_tensor(path, SourceKind::npz, "bare").tensors.at(0)) == std::vector<float>{2});
+  CHECK(values<float>(read_one_tensor(path, SourceKind::npz, "x").tensors.at(0)) == std::vector<float>{1});
+  CHECK_THAT(error_of([&] { read_one_tensor(path, SourceKind::npz, "z"); }), starts_with("E0411 `y.npz` holds no array `z`"));
+  path = folder.write("z.npz", stored_zip({{"readme.txt", "text"}}));
+  CHECK_THAT(error_of([&] { read_field(request(path, {}, DType::f32, "x")); }), starts_with("E0403 `z.npz` holds no arrays"));
+  CHECK_THAT(error_of([&] { read_npz(folder.write("d.npz", stored_zip({{"x.npy", one}, {"x.npy", two}}))); }), starts_with("E0405"));
+}
+
+TEST_CASE("npz: an array without elements has the check sum of its header") {
+  TempFolder folder;
+  std::vector<float> none;
+  std::vector<TensorView> arrays = {{"empty", DType::f32, {0, 3}, nullptr}, {"also", DType::i64, {2, 0}, reinterpret_cast<const std::byte*>(none.data())}};
+  write_npz(folder.path("e.npz"), arrays);
+  TensorFile read = read_npz(folder.path("e.npz"));
+  REQUIRE(read.tensors.size() == 2);
+  CHECK(read.tensors[0].shape == std::vector<int64_t>{0, 3});
+  CHECK(read.tensors[1].shape == std::vector<int64_t>{2, 0});
+  CHECK(read.tensors[1].dtype == DType::i64);
+}
 
 TEST_CASE("npz: compressed members, with 32-bit and 64-bit sizes") {
   TempFolder folder;

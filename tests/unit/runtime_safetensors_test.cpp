@@ -126,6 +126,13 @@ TEST_CASE("safetensors: as a data field") {
              starts_with("E0401 d.safetensors holds rows of 2 (shape (2, 2) in its header); `label` is declared one value"));
 }
 
+TEST_CASE("safetensors: metadata that is null is none") {
+  TempFolder folder;
+  auto metadata = [&](const std::string& text) { return read_safetensors(folder.write("n.safetensors", file_of(text, ""))).metadata; };
+  CHECK(metadata(R"({"__metadata__":null})").empty());
+  CHECK(metadata(R"({"__metadata__":{"format":"pt","note":null}})") == std::map<std::string, std::string>{{"format", "pt"}});
+}
+
 TEST_CASE("safetensors: damaged files") {
   TempFolder folder;
   auto problem = [&](const std::string& bytes) {
