@@ -24,7 +24,7 @@ struct ElementTraits {
   ElementKind kind;
   int value_bits;         ///< floats: of the significand, the hidden one included; others: without the sign. Whole numbers below 2^value_bits are exact
   double lowest;          ///< smallest value: -inf for floats
-  double highest;         ///< largest value: inf for floats; i64: the largest of the doubles below 2^63
+  double highest;         ///< largest value: inf for floats; i64: the largest of the doubles below 2^63 (highest_of knows it exactly)
 };
 
 inline constexpr std::array<ElementTraits, 6> element_traits{{
@@ -47,8 +47,6 @@ constexpr DType float_type(DType a, DType b = DType::f32) { return a == DType::f
 
 /// Whether arithmetic takes the type: floats and the wide integers. u8 and bool are storage, and are cast first.
 constexpr bool is_arithmetic(DType type) { return is_float(type) || (is_integer(type) && traits(type).bytes >= 4); }
-/// Whether a number held in 64 bits as a float is a value of the type: any for floats, whole ones in range for the others (i64 up to 2^53).
-bool is_value_of(DType, double number);
 /// Whether every value of `from` is one of `to`.
 bool holds_every(DType to, DType from);
 /// What a float type makes of a number: the nearest of its values; the number itself for all other types.

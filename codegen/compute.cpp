@@ -191,7 +191,7 @@ void Emitter::emit(const Instruction& i, Point& point) {
       return;
     case Instruction::Kind::constant: {
       llvm::Type* type = register_type(i.dtype);
-      point.value(i.id) = is_float(i.dtype) ? static_cast<Value*>(llvm::ConstantFP::get(type, i.number))
+      point.value(i.id) = is_float(i.dtype) ? static_cast<Value*>(llvm::ConstantFP::get(type, double(i.number)))
                                             : llvm::ConstantInt::getSigned(
                                                   type, i.dtype == DType::boolean ? (i.number != 0 ? -1 : 0) : int64_t(i.number));
       return;

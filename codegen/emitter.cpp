@@ -175,9 +175,9 @@ llvm::Constant* Emitter::literal_table(const Buffer& buffer) {
   if (llvm::GlobalVariable* known = module.getNamedGlobal(name)) return known;
   llvm::Type* element = memory_type(buffer.dtype);
   std::vector<llvm::Constant*> values;
-  for (double v : buffer.values)
-    values.push_back(is_float(buffer.dtype)         ? llvm::ConstantFP::get(element, v)
-                     : byte_size(buffer.dtype) == 1 ? llvm::ConstantInt::get(element, uint64_t(v))
+  for (Number v : buffer.values)
+    values.push_back(is_float(buffer.dtype)         ? llvm::ConstantFP::get(element, double(v))
+                     : byte_size(buffer.dtype) == 1 ? llvm::ConstantInt::get(element, uint64_t(int64_t(v)))
                                                     : llvm::ConstantInt::getSigned(element, int64_t(v)));
   auto* type = llvm::ArrayType::get(element, values.size());
   auto* table = new llvm::GlobalVariable(module, type, true, llvm::GlobalValue::InternalLinkage, llvm::ConstantArray::get(type, values), name);

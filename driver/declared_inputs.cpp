@@ -16,7 +16,13 @@ std::string trim(std::string_view text) {
   return std::string(text);
 }
 
-/// "x=f32[B, 64]", "x=[4, 64]": an input that is described, not given.
+/// "class(10)" of the language; nothing if the text is none.
+std::optional<int64_t> parse_classes(std::string_view text) {
+  if (!text.starts_with("class(") || text.back() != ')') return std::nullopt;
+  return parse_size(trim(text.substr(6, text.size() - 7)));
+}
+
+/// "x=f32[B, 64]", "x=[4, 64]", "label=class(10)[B]": an input that is described, not given.
 ArgumentSpec parse_described_input(const std::string& text) {
   auto [name, written] = split_option("--input", text, "x=f32[B, 64]");
   auto refuse = [&, n = name]() -> UserError {
@@ -28,9 +34,12 @@ ArgumentSpec parse_described_input(const std::string& text) {
   ArgumentSpec spec;
   spec.name = name;
   if (open > 0) {
-    std::optional<DType> dtype = parse_dtype(trim(written.substr(0, open)));
+    const std::string type = trim(written.substr(0, open));
+    std::optional<int64_t> classes = parse_classes(type);
+    std::optional<DType> dtype = classes ? DType::i32 : parse_dtype(type);
     if (!dtype) throw refuse();
     spec.type.dtype = *dtype;
+    spec.classes = classes.value_or(0);
   }
   std::string_view sizes(written.data() + open + 1, written.size() - open - 2);
   while (!trim(sizes).empty()) {

@@ -31,15 +31,10 @@ Json nested_lists(const std::vector<int64_t>& shape, size_t axis, size_t& next, 
 Json stored_lists(const StoredTensor& t, size_t axis, size_t next) {
   return nested_lists(t.shape, axis, next, [&](size_t i) -> Json {
     const std::byte* at = t.bytes.data() + i * byte_size(t.dtype);
-    if (t.dtype == DType::i64) {
-      int64_t v = 0;
-      std::memcpy(&v, at, sizeof v);
-      return v;
-    }
-    double v = read_element(at, t.dtype);
+    Number v = read_element(at, t.dtype);
     if (t.dtype == DType::boolean) return v != 0;
     if (!is_float(t.dtype)) return int64_t(v);
-    return json_number(t.dtype == DType::f32 && std::isfinite(v) ? std::strtod(fmt::format("{}", float(v)).c_str(), nullptr) : v);
+    return json_number(t.dtype == DType::f32 && std::isfinite(double(v)) ? std::strtod(fmt::format("{}", float(double(v))).c_str(), nullptr) : double(v));
   });
 }
 
@@ -115,7 +110,7 @@ Json json_number(double v) {
 Json json_value(const Tensor& t) {
   size_t next = 0;
   return nested_lists(t.shape, 0, next,
-                      [&](size_t i) { return is_float(t.dtype) ? json_number(t.values[i]) : Json(int64_t(t.values[i])); });
+                      [&](size_t i) { return is_float(t.dtype) ? json_number(t.values[i]) : Json(int64_t(t.at(i))); });
 }
 
 Json json_value(const StoredTensor& t) { return stored_lists(t, 0, 0); }
@@ -128,14 +123,17 @@ Json json_row(const StoredTensor& t, int64_t row) {
 
 void print_report(const std::string& name, const Tensor& t) {
   if (t.shape.empty()) {
-    std::printf("%s: %s\n", name.c_str(), is_float(t.dtype) ? format_metric(t.values[0]).c_str() : fmt::format("{:.0f}", t.values[0]).c_str());
+    std::printf("%s: %s\n", name.c_str(), is_float(t.dtype) ? format_metric(t.values[0]).c_str() : fmt::format("{}", int64_t(t.at(0))).c_str());
     return;
   }
   std::printf("%s %s:\n", name.c_str(), shape_text(t.shape).c_str());
   std::vector<std::string> cells;
   size_t width = 1;
-  for (double v : t.values) {
-    cells.push_back(v == std::floor(v) && std::abs(v) < 1e15 ? fmt::format("{:.0f}", v) : format_metric(v));
+  for (size_t i = 0; i < t.values.size(); ++i) {
+    const double v = t.values[i];
+    cells.push_back(!is_float(t.dtype)                             ? fmt::format("{}", int64_t(t.at(i)))
+                    : v == std::floor(v) && std::abs(v) < 1e15 ? fmt::format("{:.0f}", v)
+                                                               : format_metric(v));
     width = std::max(width, cells.back().size());
   }
   size_t columns = size_t(std::max<int64_t>(t.shape.back(), 1));

@@ -36,7 +36,7 @@ void add_planned_rows(Command& command, int64_t& rows, const std::string& help) 
 
 void add_definition(Command& command, DefinitionOptions& o, const std::string& rows_help) {
   command.option("--fn", o.fn, "a definition instead of the training step");
-  command.option("--input", o.inputs, "with --fn, NAME=TYPE: \"x=f32[B, 64]\", where B is the rows of a batch");
+  command.option("--input", o.inputs, "with --fn, NAME=TYPE: \"x=f32[B, 64]\" or \"label=class(10)[B]\", where B is the rows of a batch");
   command.option("--dim", o.dims, "with --fn, N=64: a size that no input gives");
   add_planned_rows(command, o.rows, rows_help);
 }

@@ -38,7 +38,7 @@ class HeldFields {
     for (size_t i = 0; i < names.size(); ++i) {
       const Tensor& t = given(inputs, names[i], "the input ");
       NNC_CHECK(!t.shape.empty(), "an input without rows has not been held: " + names[i]);
-      bytes_.push_back(to_bytes(t.values, t.dtype));
+      bytes_.push_back(to_bytes(t));
       int64_t stride = t.shape[0] > 0 ? int64_t(bytes_.back().size()) / t.shape[0] : 0;
       bytes_.back().resize(bytes_.back().size() + FileBytes::readable_past_end);
       runner.bind_field(i, bytes_.back().data(), stride);
@@ -86,12 +86,11 @@ Bindings bind_rows(const Graph& graph, const RunData& data, std::span<const int6
   for (const Node& n : graph.nodes()) {
     if (n.op != Op::input || bindings.inputs.count(n.attributes.text)) continue;
     const FieldData& field = field_named(n.attributes.text, data.fields, data.names);
-    size_t width = size_t(element_count(field.row_shape));
-    Tensor t{n.type.dtype, shape_at(n.type, bindings.rows), {}};
-    for (int64_t row : rows) {
-      std::vector<double> values = to_numbers(field.data + row * field.row_stride_bytes, width, field.dtype);
-      t.values.insert(t.values.end(), values.begin(), values.end());
-    }
+    const size_t width = size_t(element_count(field.row_shape)), bytes = byte_size(field.dtype);
+    Tensor t = make_tensor(n.type.dtype, shape_at(n.type, bindings.rows));
+    for (size_t r = 0; r < rows.size(); ++r)
+      for (size_t i = 0; i < width; ++i)
+        t.set(r * width + i, read_element(field.data + rows[r] * field.row_stride_bytes + int64_t(i * bytes), field.dtype));
     bindings.inputs[n.attributes.text] = std::move(t);
   }
   return bindings;

@@ -16,6 +16,7 @@
 #include "base/philox.h"
 #include "engine/tensors.h"
 #include "engine/weights.h"
+#include "ir/text.h"
 
 #ifndef NNC_VERSION
 #define NNC_VERSION "0.1.0"
@@ -59,12 +60,12 @@ class Piece {
       for (int v : *list) text_ += fmt::format("{},", v);
     }
     text_ += operands + roles + '\n';
-    if (n.op == Op::literal) text_ += fmt::format("{}\n", fmt::join(a.values, ","));
+    if (n.op == Op::literal) text_ += fmt::format("{}\n", numbers_text(a.values, a.dtype));
     if (n.op != Op::constant) return;
     if (numbers_.size() < most_numbers)
-      numbers_.push_back(fmt::format("{}", a.number));
+      numbers_.push_back(number_text(a.number, a.dtype));
     else
-      text_ += fmt::format("{}\n", a.number);
+      text_ += number_text(a.number, a.dtype) + "\n";
   }
   std::string value() const { return fmt::format("{}({})", hash_text(stable_hash(text_)), fmt::join(numbers_, ",")); }
 

@@ -76,7 +76,7 @@ void check_indices(const Graph& graph, const Bindings& bindings) {
     const Tensor& t = it->second;
     int64_t width = t.shape.empty() || t.shape[0] == 0 ? 1 : int64_t(t.values.size()) / t.shape[0];
     for (size_t i = 0; i < t.values.size(); ++i)
-      if (!(t.values[i] >= 0 && t.values[i] < double(bound.entries))) fail(name, int64_t(t.values[i]), int64_t(i) / width, bound);
+      if (!(t.values[i] >= 0 && t.values[i] < double(bound.entries))) fail(name, int64_t(t.at(i)), int64_t(i) / width, bound);
   }
 }
 

@@ -3,6 +3,7 @@
 #include "engine/run_definition.h"
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 
 #include <fmt/format.h>
@@ -19,19 +20,25 @@ namespace {
 constexpr const char* seed_name = "gradient of the result";  // no name in a program has a space
 
 /// As the graph takes it.
-Tensor converted(Tensor value, DType to, const std::string& name, bool typeless = false) {
+Tensor converted(Tensor value, DType to, const std::string& name) {
   if (value.dtype == to) return value;
-  if (is_float(value.dtype) && !is_float(to) && !typeless)
+  if (is_float(value.dtype) && !is_float(to))
     throw UserError(Code::E0406, fmt::format("`{}` holds {}, but {} is needed", name, dtype_name(value.dtype), dtype_name(to)),
                     "the command line", "save integers");
-  for (double& v : value.values) {
-    double stored = rounded_to(to, v);
-    if (!is_float(to) && convert_number(v, DType::f64, to) != v)
-      throw UserError(Code::E0410, fmt::format("the value {} of `{}` does not fit {}", v, name, dtype_name(to)), "the command line");
-    v = stored;
+  Tensor result = make_tensor(to, value.shape);
+  for (size_t i = 0; i < value.values.size(); ++i) {
+    const Number v = value.at(i), stored = rounded_to(to, v);
+    if (is_float(to) ? std::isfinite(v) && !std::isfinite(stored) : !is_value_of(to, v))
+      throw UserError(Code::E0410, fmt::format("the value {} of `{}` does not fit {}", number_text(v), name, dtype_name(to)), "the command line");
+    result.set(i, stored);
   }
-  value.dtype = to;
-  return value;
+  return result;
+}
+
+/// Likewise. A table is read as every reader reads one of that type: each cell must be a value of it.
+Tensor converted(const NamedArray& given, DType to) {
+  if (given.table.empty() || given.value.dtype == to) return converted(given.value, to, given.name);
+  return to_tensor(read_csv(given.table, to).tensors[0]);
 }
 
 void check_classes(const Tensor& value, int64_t classes, const std::string& name) {
@@ -39,7 +46,7 @@ void check_classes(const Tensor& value, int64_t classes, const std::string& name
   for (size_t i = 0; i < value.values.size(); ++i)
     if (value.values[i] < 0 || value.values[i] >= double(classes))
       throw UserError(Code::E0410,
-                      fmt::format("element {} of `{}` is {}, which is not a class of class({})", i, name, value.values[i], classes),
+                      fmt::format("element {} of `{}` is {}, which is not a class of class({})", i, name, number_text(value.at(i)), classes),
                       "the command line", fmt::format("classes are 0 to {}", classes - 1));
 }
 
@@ -80,31 +87,11 @@ std::vector<std::string> sorted_names(const std::vector<NamedArray>& arrays) {
   return names;
 }
 
-/// The value that a run begins with, as stored.
-Tensor stored_initial_value(const ParameterSpec& spec, DType dtype, uint64_t seed) {
-  Tensor start = initial_value(spec, seed);
-  for (double& v : start.values) v = rounded_to(dtype, v);
-  return start;
-}
-
 }  // namespace
 
 NamedArray read_array(const std::string& name, const std::string& path) {
   const SourceKind kind = guess_source_kind(path);
-  TensorFile file = read_tensors(path, kind);
-  NamedArray array{name, {}, kind == SourceKind::csv};
-  if (const TensorView* view = file.find(name)) {
-    array.value = to_tensor(*view, path);
-    return array;
-  }
-  if (file.tensors.size() == 1) {
-    array.value = to_tensor(file.tensors[0], path);
-    return array;
-  }
-  std::vector<std::string> names;
-  for (const TensorView& t : file.tensors) names.push_back(t.name);
-  throw UserError(Code::E0411, fmt::format("{} holds {} arrays, none of them `{}`", path, names.size(), name), path,
-                  names.empty() ? "" : fmt::format("it has {}", fmt::join(names, ", ")));
+  return {name, to_tensor(read_one_tensor(path, kind, name).tensors.at(0)), kind == SourceKind::csv ? path : ""};
 }
 
 DefinitionRun::DefinitionRun(Compilation& compilation, const std::string& definition, std::vector<NamedArray> arrays,
@@ -147,7 +134,7 @@ void DefinitionRun::add_gradients() { add_gradients_by(""); }
 void DefinitionRun::add_gradients(Tensor seed, std::string place) {
   NNC_CHECK(built_.graph.outputs.size() == 1, "a seed is the gradient of one result");
   add_gradients_by(seed_name);
-  arrays_.push_back({seed_name, std::move(seed)});
+  arrays_.push_back({seed_name, std::move(seed), ""});
   seed_place_ = std::move(place);
 }
 
@@ -171,7 +158,7 @@ void DefinitionRun::bind_inputs() {
       throw UserError(Code::E0511,
                       fmt::format("`{}` is {} in the file, {} is needed", name, shape_text(given->value.shape), to_string(n.type)),
                       name == seed_name ? seed_place_ : file_);
-    bindings_.inputs[name] = converted(given->value, n.type.dtype, name, given->typeless);
+    bindings_.inputs[name] = converted(*given, n.type.dtype);
   }
   bindings_.rows = std::max<int64_t>(rows, rows == 0 ? 0 : 1);
   for (const std::string& name : sorted_names(arrays_))
@@ -205,7 +192,7 @@ void DefinitionRun::bind_scalars_and_weights(const std::string& weights, uint64_
       if (given->value.shape != shape)
         note_shape(p, given->value.shape, shape);
       else
-        bindings_.persistents[p.name] = converted(given->value, p.type.dtype, p.name, given->typeless);
+        bindings_.persistents[p.name] = converted(*given, p.type.dtype);
     } else if (!weights.empty()) {
       const TensorView* view = file.find(p.name);
       if (!view)
@@ -213,14 +200,14 @@ void DefinitionRun::bind_scalars_and_weights(const std::string& weights, uint64_
       else if (view->shape != shape)
         note_shape(p, view->shape, shape);
       else
-        bindings_.persistents[p.name] = converted(to_tensor(*view, weights), p.type.dtype, p.name);
+        bindings_.persistents[p.name] = converted(to_tensor(*view), p.type.dtype, p.name);
     } else {
       auto spec = std::find_if(built_.parameters.begin(), built_.parameters.end(),
                                [&](const ParameterSpec& s) { return s.persistent.name == p.name; });
       if (spec == built_.parameters.end())
         problem.notes.push_back(fmt::format("missing: `{}` {} (give --weights, or --input {}=FILE)", p.name, shape_text(shape), p.name));
       else
-        bindings_.persistents[p.name] = stored_initial_value(*spec, p.type.dtype, seed);
+        bindings_.persistents[p.name] = initial_value(*spec, seed);
     }
   }
   if (problem.notes.empty()) return;

@@ -16,7 +16,7 @@ namespace nnc {
 struct NamedArray {
   std::string name;
   Tensor value;
-  bool typeless = false;  ///< numbers of a csv: whole ones may stand for integers
+  std::string table;  ///< the csv file that it was read from: its numbers are of no type until it is known what takes them
 };
 
 /// The array in a file (.npy, .npz, .csv, idx, .safetensors); of several the one of that name. UserError if there is none.

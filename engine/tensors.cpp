@@ -3,34 +3,37 @@
 #include "engine/tensors.h"
 
 #include <cstring>
+#include <type_traits>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include "base/check.h"
-#include "base/diagnostics.h"
-#include "runtime/data/file_bytes.h"
 
 namespace nnc {
 namespace {
 
-/// What the type holds: C++ leaves open what an integer that is too large for its type becomes.
-double stored_number(double value, DType dtype) {
-  return is_float(dtype) || dtype == DType::boolean ? value : convert_number(value, DType::f64, dtype);
+/// What is stored: C++ leaves open what an integer that is too large for its type becomes.
+Number stored_number(Number value, DType dtype) { return is_float(dtype) || dtype == DType::boolean ? value : convert_number(value, DType::f64, dtype); }
+
+template <class T>
+T element_of(Number value, DType dtype) {
+  if constexpr (std::is_same_v<T, int64_t>) return int64_t(value.rest() != 0 ? value : stored_number(value, dtype));
+  return T(double(rounded_to(dtype, stored_number(value, dtype))));
 }
 
 }  // namespace
 
-double read_element(const std::byte* at, DType dtype) {
-  return with_element(dtype, [&](auto v) {
+Number read_element(const std::byte* at, DType dtype) {
+  return with_element(dtype, [&](auto v) -> Number {
     std::memcpy(&v, at, sizeof v);
-    return double(v);
+    return v;
   });
 }
 
-void write_element(std::byte* at, DType dtype, double value) {
+void write_element(std::byte* at, DType dtype, Number value) {
   with_element(dtype, [&](auto zero) {
-    auto v = decltype(zero)(stored_number(value, dtype));
+    auto v = element_of<decltype(zero)>(value, dtype);
     std::memcpy(at, &v, sizeof v);
   });
 }
@@ -39,10 +42,17 @@ std::vector<std::byte> to_bytes(const std::vector<double>& values, DType dtype) 
   std::vector<std::byte> bytes(values.size() * byte_size(dtype));
   with_element(dtype, [&](auto zero) {
     for (size_t i = 0; i < values.size(); ++i) {
-      auto v = decltype(zero)(stored_number(values[i], dtype));
+      auto v = element_of<decltype(zero)>(values[i], dtype);
       std::memcpy(bytes.data() + i * sizeof v, &v, sizeof v);
     }
   });
+  return bytes;
+}
+
+std::vector<std::byte> to_bytes(const Tensor& t) {
+  std::vector<std::byte> bytes = to_bytes(t.values, t.dtype);
+  for (size_t i = 0; i < t.rests.size(); ++i)
+    if (t.rests[i] != 0) write_element(bytes.data() + i * byte_size(t.dtype), t.dtype, t.at(i));
   return bytes;
 }
 
@@ -57,39 +67,33 @@ std::vector<double> to_numbers(const std::byte* elements, size_t count, DType dt
   return values;
 }
 
-Tensor to_tensor(const TensorView& view, const std::string& path) {
-  if (view.dtype == DType::i64)
-    for (size_t i = 0; i < view.element_count(); ++i) {
-      int64_t v = 0;
-      std::memcpy(&v, view.data + i * sizeof v, sizeof v);
-      if (double held = double(v); held < 0x1p63 && int64_t(held) == v) continue;
-      throw UserError(Code::E0410, fmt::format("element {} of `{}` is {}, which 64 bits of float do not hold", i,
-                                               view.name.empty() ? file_name(path) : view.name, v),
-                      path, "whole numbers beyond 2^53 are taken only where a 64-bit float equals them");
-    }
-  return {view.dtype, view.shape, to_numbers(view.data, view.element_count(), view.dtype)};
+Tensor to_tensor(DType dtype, std::vector<int64_t> shape, const std::byte* elements) {
+  const size_t count = size_t(element_count(shape));
+  Tensor t{dtype, std::move(shape), to_numbers(elements, count, dtype)};
+  if (dtype != DType::i64) return t;
+  for (size_t i = 0; i < count; ++i) t.set(i, read_element(elements + i * sizeof(int64_t), dtype));
+  return t;
 }
+
+Tensor to_tensor(const TensorView& view) { return to_tensor(view.dtype, view.shape, view.data); }
+Tensor to_tensor(const StoredTensor& t) { return to_tensor(t.dtype, t.shape, t.bytes.data()); }
 
 Tensor read_persistent(const StepRunner& runner, size_t index) {
   const PersistentSlot& slot = runner.program().persistents[index];
   std::vector<std::byte> bytes(byte_size(slot.dtype) * size_t(slot.elements()));
   runner.get_persistent(index, bytes.data());
-  return {slot.dtype, slot.shape, to_numbers(bytes.data(), size_t(slot.elements()), slot.dtype)};
+  return to_tensor(slot.dtype, slot.shape, bytes.data());
 }
 
 void write_persistent(StepRunner& runner, size_t index, const Tensor& value) {
   const PersistentSlot& slot = runner.program().persistents[index];
   NNC_CHECK(value.shape == slot.shape, "a value of another shape than " + slot.name);
-  std::vector<std::byte> bytes = to_bytes(value.values, slot.dtype);
+  std::vector<std::byte> bytes = value.dtype == slot.dtype ? to_bytes(value) : to_bytes(value.values, slot.dtype);
   runner.set_persistent(index, bytes.data());
 }
 
 StoredTensor to_stored(std::string name, const Tensor& t) {
-  return {std::move(name), t.dtype, t.shape, to_bytes(t.values, t.dtype)};
-}
-
-Tensor to_tensor(const StoredTensor& t) {
-  return {t.dtype, t.shape, to_numbers(t.bytes.data(), size_t(element_count(t.shape)), t.dtype)};
+  return {std::move(name), t.dtype, t.shape, to_bytes(t)};
 }
 
 std::vector<int64_t> index_of(size_t element, const std::vector<int64_t>& shape) {

@@ -12,15 +12,18 @@
 namespace nnc {
 
 /// One element as stored at `at`.
-double read_element(const std::byte* at, DType);
-void write_element(std::byte* at, DType, double value);
+Number read_element(const std::byte* at, DType);
+void write_element(std::byte* at, DType, Number value);
 
 /// Elements as stored; f32 is rounded, integers are cut off, and those too large are the type's largest.
 std::vector<std::byte> to_bytes(const std::vector<double>& values, DType);
+std::vector<std::byte> to_bytes(const Tensor&);
+/// An i64 that a double does not hold is rounded.
 std::vector<double> to_numbers(const std::byte* elements, size_t count, DType);
 
-/// UserError E0410 for an i64 that a double does not hold; `path` for the message.
-Tensor to_tensor(const TensorView&, const std::string& path);
+/// Exactly.
+Tensor to_tensor(DType, std::vector<int64_t> shape, const std::byte* elements);
+Tensor to_tensor(const TensorView&);
 Tensor read_persistent(const StepRunner&, size_t index);
 /// The value must have the slot's shape.
 void write_persistent(StepRunner&, size_t index, const Tensor&);
@@ -34,7 +37,6 @@ struct StoredTensor {
   TensorView view() const { return {name, dtype, shape, bytes.data()}; }
 };
 StoredTensor to_stored(std::string name, const Tensor&);
-/// An i64 that a double does not hold is rounded.
 Tensor to_tensor(const StoredTensor&);
 
 /// Of a row-major element.

@@ -22,7 +22,11 @@ namespace {
 using Expectation = Module::Expectation;
 using Values = std::map<std::string, Tensor>;
 
-bool same(double a, double b) { return a == b || (std::isnan(a) && std::isnan(b)); }
+bool same(Number a, Number b) { return a == b || (std::isnan(a) && std::isnan(b)); }
+
+double distance(Number a, Number b) { return std::abs((double(a) - double(b)) + double(a.rest() - b.rest())); }
+
+std::string value_text(const Tensor& t, size_t i) { return is_float(t.dtype) ? fmt::format("{:.9g}", t.values[i]) : number_text(t.at(i)); }
 
 /// "element [0, 2]"; of a scalar "it".
 std::string element_text(const Tensor& t, size_t i) { return t.shape.empty() ? "it" : "element " + shape_text(index_of(i, t.shape)); }
@@ -31,14 +35,15 @@ std::string element_text(const Tensor& t, size_t i) { return t.shape.empty() ? "
 std::string compare_sides(const Expectation& x, const Values& exact) {
   const Tensor &left = exact.at("left"), &right = exact.at("right");
   for (size_t i = 0; i < left.values.size(); ++i) {
-    double a = left.values[i], b = right.values[i];
-    if (same(a, b) || std::abs(a - b) <= x.tolerance * std::max(1.0, std::abs(b))) continue;
+    const Number a = left.at(i), b = right.at(i);
+    if (same(a, b) || distance(a, b) <= x.tolerance * std::max(1.0, std::abs(double(b)))) continue;
     if (auto first = exact.find("first"); first != exact.end()) {
       std::string place = left.shape.empty() ? "" : element_text(left, i) + ": ";
-      return fmt::format("{}{:.9g} {} {:.9g} is false", place, first->second.values[i], x.message, exact.at("second").values[i]);
+      return fmt::format("{}{} {} {} is false", place, value_text(first->second, i), x.message, value_text(exact.at("second"), i));
     }
     if (!x.message.empty()) return fmt::format("{} is false", element_text(left, i));
-    return fmt::format("{} is {:.9g}, expected {:.9g} (tolerance {:g})", element_text(left, i), a, b, x.tolerance);
+    std::string tolerance = x.tolerance > 0 ? fmt::format(" (tolerance {:g})", x.tolerance) : "";
+    return fmt::format("{} is {}, expected {}{}", element_text(left, i), value_text(left, i), value_text(right, i), tolerance);
   }
   return "";
 }
@@ -50,9 +55,10 @@ std::string compare_engines(const Values& exact, const Values& compiled) {
     for (double v : exact.at(side).values)
       if (std::isfinite(v)) scale = std::max(scale, std::abs(v));
     for (size_t i = 0; i < left.values.size(); ++i) {
-      double a = exact.at(side).values[i], b = compiled.at(side).values[i];
-      if (same(a, b) || std::abs(a - b) <= 1e-4 * scale) continue;
-      return fmt::format("compiled code and interpreter differ: {} of the {} side is {:.9g}, and {:.9g} in 64 bits", element_text(left, i), side, b, a);
+      const Tensor &held = exact.at(side), &stored = compiled.at(side);
+      if (same(held.at(i), stored.at(i)) || (is_float(held.dtype) && distance(held.at(i), stored.at(i)) <= 1e-4 * scale)) continue;
+      return fmt::format("compiled code and interpreter differ: {} of the {} side is {}, and {} in 64 bits", element_text(left, i), side,
+                         value_text(stored, i), value_text(held, i));
     }
   }
   return "";

@@ -231,7 +231,7 @@ void TrainingRun::add_to_means(const StepRecord& r) {
   for (size_t i = 0; i < r.results.size(); ++i) means_.add(i, r.results.subspan(i, 1), double(r.rows));
   for (size_t o = 0; o < outputs_.size(); ++o) {
     Tensor& t = outputs_[o];
-    t.values = to_numbers(runner_->output(o), t.values.size(), t.dtype);
+    t = to_tensor(t.dtype, t.shape, runner_->output(o));
     means_.add(reports().size() + o, std::span<const double>(t.values), double(r.rows));
   }
   means_step_ = r.step;

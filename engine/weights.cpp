@@ -27,7 +27,7 @@ int64_t find_non_finite(const TensorView& view) {
   if (!is_float(view.dtype)) return -1;
   size_t size = byte_size(view.dtype);
   for (size_t i = 0; i < view.element_count(); ++i)
-    if (!std::isfinite(read_element(view.data + i * size, view.dtype))) return int64_t(i);
+    if (!std::isfinite(double(read_element(view.data + i * size, view.dtype)))) return int64_t(i);
   return -1;
 }
 
@@ -52,6 +52,7 @@ std::string list_states(const std::set<std::string>& names) {
 Tensor initial_value(const ParameterSpec& spec, uint64_t seed) {
   Tensor t{spec.persistent.type.dtype, shape_at(spec.persistent.type, 1), {}};
   t.values = draw(spec.initializer, t.shape, seed, spec.persistent.name);
+  for (double& v : t.values) v = rounded_to(t.dtype, v);
   return t;
 }
 

@@ -135,6 +135,11 @@ Value builtin_unary(SymbolicEvaluator& eval, const BuiltinCall& call) {
   auto a = read(eval, call, {"x"}, 1);
   if (!a) return poison();
   const Value& v = (*a)[0]->value;
+  const bool rounds = call.name == "floor" || call.name == "ceil" || call.name == "round", keeps_type = rounds || call.name == "abs" || call.name == "sign";
+  if (std::optional<int64_t> whole = whole_number(v); whole && keeps_type) {
+    if (call.name == "sign") return Value::of_size(*whole > 0 ? 1 : *whole < 0 ? -1 : 0);
+    return rounds || *whole >= 0 ? v : eval.operators.negate(v, call.span);
+  }
   if (std::optional<double> x = ctx.number_of(v)) {
     // Known at compile time: the interpreter's definition on a single number.
     static const std::unordered_map<std::string_view, double (*)(double)> functions{
@@ -156,12 +161,16 @@ Value builtin_unary(SymbolicEvaluator& eval, const BuiltinCall& call) {
                                                    : y; }},
         {"sigmoid", [](double y) { return 1 / (1 + std::exp(-y)); }}};
     double y = functions.at(call.name)(*x);
-    return v.is_size && std::floor(y) == y && is_constant(v.sum) ? Value::of_size(int64_t(y)) : Value::of_number(y);
+    return v.is_size && std::floor(y) == y && std::abs(y) < 0x1p53 && is_constant(v.sum) ? Value::of_size(int64_t(y)) : Value::of_number(y);
   }
   std::optional<TensorValue> t = tensors.as_tensor(v, (*a)[0]->span);
   if (!t) return poison();
   std::optional<Op> op = parse_op(call.name);
   NNC_CHECK(op.has_value(), call.name);
+  if (DType dtype = arithmetic_type(*t); keeps_type && is_integer(dtype)) {
+    if (rounds) return Value::of(*t);
+    return Value::of(tensors.unary(*op, tensors.cast(*t, dtype, call.span), call.span));
+  }
   return Value::of(tensors.unary(*op, tensors.to_float(*t, call.span), call.span));
 }
 
@@ -174,9 +183,9 @@ Value builtin_pairwise(SymbolicEvaluator& eval, const BuiltinCall& call) {
   if (call.name == "pow") return eval.operators.power(left.value, right.value, call.span, left.span, right.span);
   bool is_max = call.name == "maximum" || call.name == "max";
   std::optional<double> m = ctx.number_of(left.value), n = ctx.number_of(right.value);
-  if (m && n) return is_max == (*m >= *n) ? left.value : right.value;
-  DType hint = DType::f32;
-  std::optional<TensorValue> x = tensors.as_tensor(left.value, left.span, hint), y = tensors.as_tensor(right.value, right.span, hint);
+  if (m && n) return is_max == (exact_number(left.value) >= exact_number(right.value)) ? left.value : right.value;
+  const DType met = met_type({&left.value, &right.value});
+  std::optional<TensorValue> x = tensors.as_tensor(left.value, left.span, met), y = tensors.as_tensor(right.value, right.span, met);
   if (!x || !y) return poison();
   DType dtype = common_type(*x, *y, false);
   std::optional<Aligned> aligned = tensors.align(tensors.cast(*x, dtype, call.span), tensors.cast(*y, dtype, call.span),
@@ -199,7 +208,8 @@ Value builtin_where(SymbolicEvaluator& eval, const BuiltinCall& call) {
   if (c.value.is(ValueKind::boolean)) return c.value.boolean ? left.value : right.value;
   if (!eval.operators.check_truth(c.value, "the condition of `where`", c.span)) return poison();
   const TensorValue& condition = c.value.tensor;
-  std::optional<TensorValue> x = tensors.as_tensor(left.value, left.span), y = tensors.as_tensor(right.value, right.span);
+  const DType met = met_type({&left.value, &right.value});
+  std::optional<TensorValue> x = tensors.as_tensor(left.value, left.span, met), y = tensors.as_tensor(right.value, right.span, met);
   if (!x || !y) return poison();
   DType dtype = x->dtype == DType::boolean && y->dtype == DType::boolean ? DType::boolean : common_type(*x, *y, false);
   *x = tensors.cast(*x, dtype, call.span);
@@ -274,6 +284,7 @@ Value builtin_stop_gradient(SymbolicEvaluator& eval, const BuiltinCall& call) {
   if (!a) return poison();
   std::optional<TensorValue> x = tensors.as_tensor((*a)[0]->value, (*a)[0]->span);
   if (!x) return poison();
+  if (is_integer(arithmetic_type(*x))) return Value::of(*x);  // nothing flows back through integers
   return Value::of(tensors.unary(Op::stop_gradient, tensors.to_float(*x, call.span), call.span));
 }
 
@@ -282,9 +293,14 @@ Value builtin_cast(SymbolicEvaluator& eval, const BuiltinCall& call) {
   TensorBuilder& tensors = eval.tensors;
   auto a = read(eval, call, {"x"}, 1);
   if (!a) return poison();
-  std::optional<TensorValue> x = tensors.as_tensor((*a)[0]->value, (*a)[0]->span);
+  // A whole number is one of the type at once; a fraction is f64 on its way to an integer, so that it loses its fraction alone.
+  const Value& v = (*a)[0]->value;
+  const DType to = *parse_dtype(call.name);
+  DType met = to == DType::boolean ? DType::f64 : to;
+  if (std::optional<double> x = ctx.number_of(v); x && !is_float(to) && !v.is_size) met = DType::f64;
+  std::optional<TensorValue> x = tensors.as_tensor(v, (*a)[0]->span, met);
   if (!x) return poison();
-  TensorValue t = tensors.cast(*x, *parse_dtype(call.name), call.span);
+  TensorValue t = tensors.cast(*x, to, call.span);
   t.is_class = false;
   t.free = x->free;
   t.span = ctx.place(call.span);
@@ -311,10 +327,6 @@ Value builtin_reduce(SymbolicEvaluator& eval, const BuiltinCall& call) {
     }
     if (x.dtype == DType::boolean) x = tensors.to_float(x, call.span);
     Dim classes = x.dims[size_t(indices[0])];
-    if (classes.extent.size == 0) {
-      ctx.error(Code::E0111, x_span, fmt::format("`argmax` over `{}`, which is 0: there is no largest among no elements", ctx.dims.show(classes)));
-      return poison();
-    }
     TensorValue t = tensors.reduce(Op::argmax, x, indices, call.span);
     t.is_class = true;
     t.classes = classes;

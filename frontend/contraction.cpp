@@ -130,13 +130,18 @@ Value sum_of_product(SymbolicEvaluator& eval, const ast::Expr& e, Span name_span
   }
 
   // The type of every product. Only products of one floating type are a contraction: in others each product rounds or wraps.
-  DType dtype = DType::f32;
+  DType dtype = DType::f32, met = DType::f32;
+  for (const ProductPart& part : parts)
+    if (part.value.is(ValueKind::tensor)) {
+      met = met_type({&part.value});
+      break;
+    }
   bool is_uniform = is_contraction;
   for (ProductPart& part : parts) {
     if (!is_uniform) break;
     if (!part.is_product) {
       if (part.value.is(ValueKind::array)) {
-        std::optional<TensorValue> t = tensors.as_tensor(part.value, part.e->span);
+        std::optional<TensorValue> t = tensors.as_tensor(part.value, part.e->span, met);
         is_uniform = t.has_value();
         if (!t) break;
         part.value = Value::of(*t);

@@ -184,18 +184,25 @@ std::optional<BuiltGraph> DefinitionBuilder::build_call(const Definition& d, con
       const ast::Expr* size = p->type->size.get();
       if (classes == 0 && size && size->kind == ast::ExprKind::number && size->is_integer) classes = size->integer;
       if (classes == 0 && size && size->kind == ast::ExprKind::name) classes = given_dim(size->text).value_or(0);
+      const bool is_named = size && size->kind == ast::ExprKind::name;
+      std::optional<Dim> known;
       if (classes > 0)
-        t.classes = {0, {classes, false}, {}};
-      else if (size && size->kind == ast::ExprKind::name)
-        t.classes = class_size_from_others(d, size->text, actual);
-      if (classes == 0 && t.classes.extent.size <= 1 && size && size->kind == ast::ExprKind::name) {
+        known = Dim{0, {classes, false}, {}};
+      else if (is_named)
+        known = class_size_from_others(d, size->text, actual);
+      if (known) t.classes = *known;
+      if (!known && is_named) {
         ctx_.error(Code::E0202, p->span, fmt::format("`{}` needs `{}`, the number of classes of `{}`", d.name(), size->text, a.name))
             .help.push_back(fmt::format("add `--dim {}=10`", size->text));
         continue;
       }
-      if (t.classes.extent.size <= 1 && classes == 0) t.is_class = false;
+      t.is_class = known.has_value();
     }
     t.span = p->span;
+    if (std::ranges::any_of(type.shape, [](const Extent& e) { return e.size == 0; })) {
+      ctx_.error(Code::E0111, p->span, fmt::format("`{}` is given as {}, and a size must be at least 1", a.name, ctx_.dims.show(t.dims)));
+      continue;
+    }
     if (!tensors_.check_rows(t.dims, p->span)) continue;
     type.shape = shape_of(t.dims);  // the rows of a batch come first
     t.node = ctx_.builder(p->span).input(a.name, type);
@@ -244,7 +251,7 @@ std::optional<BuiltGraph> DefinitionBuilder::build_call(const Definition& d, con
 }
 
 // class(C) where another argument's dimensions bind C: its size is read off that argument.
-Dim DefinitionBuilder::class_size_from_others(const Definition& d, const std::string& name, const std::vector<ArgumentSpec>& actual) {
+std::optional<Dim> DefinitionBuilder::class_size_from_others(const Definition& d, const std::string& name, const std::vector<ArgumentSpec>& actual) {
   for (const ast::Parameter& p : d.ast->arguments) {
     if (!p.dims) continue;
     for (const ArgumentSpec& a : actual) {
@@ -256,18 +263,18 @@ Dim DefinitionBuilder::class_size_from_others(const Definition& d, const std::st
         if (entries[i]->kind != ast::ExprKind::name || entries[i]->text != name) continue;
         size_t from_right = entries.size() - i;
         size_t at = after_ellipsis ? a.type.shape.size() - from_right : i;
-        if (at < a.type.shape.size()) return {0, a.type.shape[at], {}};
+        if (at < a.type.shape.size()) return Dim{0, a.type.shape[at], {}};
       }
     }
   }
   for (const ast::Parameter& p : d.ast->static_arguments)
-    if (p.name.text == name) return {0, {int64_t(1) << 31, false}, {}};
+    if (p.name.text == name) return Dim{0, {int64_t(1) << 31, false}, {}};
   if (const Global* g = ctx_.program.find(*d.file, name); g && g->dim) {
     bool found = false;
     Value v = eval_.global_value(*d.file, name, d.ast->name.span, found);
     if (v.is(ValueKind::number)) return ctx_.dims.to_dim(v.sum);
   }
-  return {};
+  return std::nullopt;
 }
 
 }  // namespace nnc

@@ -26,7 +26,7 @@ class DefinitionBuilder {
                                        const std::map<std::string, int64_t>& dims, std::vector<CallArgument> statics = {},
                                        const std::vector<CallArgument>& others = {}, const std::string& path = {});
   const Global* find_evaluated(const std::string& name);  ///< a layer, fn or model by name, or an error
-  Dim class_size_from_others(const Definition& d, const std::string& name, const std::vector<ArgumentSpec>& actual);
+  std::optional<Dim> class_size_from_others(const Definition& d, const std::string& name, const std::vector<ArgumentSpec>& actual);
 
   SymbolicEvaluator eval_;
   EvaluationContext& ctx_ = eval_.ctx;

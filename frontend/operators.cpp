@@ -92,8 +92,60 @@ bool Operators::check_truth(const Value& v, std::string_view what, Span span) {
   return false;
 }
 
+// Whole numbers exactly; what 64 bits do not hold is a float from then on.
+Value Operators::combine_whole(ast::BinaryOp op, int64_t x, int64_t y, Span span) {
+  using B = ast::BinaryOp;
+  int64_t r = 0;
+  auto checked = [&](bool overflows, double nearest) { return Value::of_whole(overflows ? std::nullopt : std::optional(r), nearest); };
+  switch (op) {
+    case B::add:
+      return checked(__builtin_add_overflow(x, y, &r), double(x) + double(y));
+    case B::subtract:
+      return checked(__builtin_sub_overflow(x, y, &r), double(x) - double(y));
+    case B::multiply:
+      return checked(__builtin_mul_overflow(x, y, &r), double(x) * double(y));
+    case B::divide:
+      if (y == 0 || (y == -1 && x == INT64_MIN) || x % y != 0) return Value::of_number(double(x) / double(y));
+      return Value::of_size(x / y);
+    case B::floor_divide:
+    case B::remainder:
+      if (y == 0) {
+        ctx_.error(Code::E0111, span, fmt::format("`{}` divides by zero", ctx_.program.sources->text(span)));
+        return poison();
+      }
+      if (y == -1) return op == B::remainder ? Value::of_size(0) : combine_whole(B::subtract, 0, x, span);
+      r = x % y != 0 && (x < 0) != (y < 0) ? 1 : 0;  // rounded down, not towards zero
+      return Value::of_size(op == B::floor_divide ? x / y - r : x % y + r * y);
+    case B::power: {
+      const double nearest = std::pow(double(x), double(y));
+      if (y < 0) return Value::of_number(nearest);
+      r = 1;
+      for (int64_t i = 0; i < y && r != 0 && (x != 1 || i == 0) && (x != -1 || i < 2 - y % 2); ++i)
+        if (__builtin_mul_overflow(r, x, &r)) return Value::of_number(nearest);
+      return Value::of_size(r);
+    }
+    case B::equal:
+      return Value::of_bool(x == y);
+    case B::not_equal:
+      return Value::of_bool(x != y);
+    case B::less:
+      return Value::of_bool(x < y);
+    case B::less_equal:
+      return Value::of_bool(x <= y);
+    case B::greater:
+      return Value::of_bool(x > y);
+    case B::greater_equal:
+      return Value::of_bool(x >= y);
+    case B::and_:
+    case B::or_:
+      break;  // numbers are neither true nor false
+  }
+  NNC_UNREACHABLE("operator on numbers");
+}
+
 Value Operators::combine_numbers(ast::BinaryOp op, const Value& a, const Value& b, Span span) {
   using B = ast::BinaryOp;
+  if (std::optional<int64_t> m = whole_number(a), n = whole_number(b); m && n) return combine_whole(op, *m, *n, span);
   double x = a.number, y = b.number;
   auto size = [&](double number, std::optional<DimSum> sum) {
     Value v = Value::of_number(number);
@@ -150,14 +202,8 @@ Value Operators::combine_tensors(ast::BinaryOp op, const Value& a, const Value& 
                                  bool pairs_freely) {
   using B = ast::BinaryOp;
   if (op == B::power) return power(a, b, span, a_span, b_span);
-  // A number takes the type of the tensor beside it.
-  DType hint = DType::f32;
-  for (const Value* v : {&a, &b})
-    if (v->is(ValueKind::tensor))
-      hint = is_comparison(op) && !is_float(v->tensor.dtype) && v->tensor.dtype != DType::boolean ? v->tensor.dtype
-                                                                                                  : arithmetic_type(v->tensor);
-  if (hint == DType::u8) hint = DType::i32;
-  std::optional<TensorValue> x = tensors_.as_tensor(a, a_span, hint), y = tensors_.as_tensor(b, b_span, hint);
+  const DType met = met_type({&a, &b}, is_comparison(op));  // a number takes the type of the tensor beside it
+  std::optional<TensorValue> x = tensors_.as_tensor(a, a_span, met), y = tensors_.as_tensor(b, b_span, met);
   if (!x || !y) return poison();
   DType dtype = is_logical(op) ? DType::boolean : common_type(*x, *y, is_comparison(op));
   if ((op == B::divide || op == B::floor_divide || op == B::remainder) && !is_float(dtype)) dtype = DType::f32;
@@ -225,9 +271,18 @@ Value Operators::combine_tensors(ast::BinaryOp op, const Value& a, const Value& 
   return Value::of(t);
 }
 
-// Small whole exponents are products, which are exact and cheap.
+// Small whole exponents are products, which are exact and cheap. Those of integers are integers for every whole exponent from 0 on.
 Value Operators::power(const Value& a, const Value& b, Span span, Span a_span, Span b_span) {
   std::optional<double> exponent = ctx_.number_of(b);
+  if (std::optional<int64_t> whole = whole_number(b); whole && *whole >= 0 && a.is(ValueKind::tensor) && is_integer(arithmetic_type(a.tensor))) {
+    TensorValue factor = tensors_.cast(a.tensor, arithmetic_type(a.tensor), span);
+    std::optional<TensorValue> result;
+    for (int64_t rest = *whole; rest > 0; rest /= 2) {
+      if (rest % 2 == 1) result = result ? tensors_.binary(Op::mul, *result, factor, span) : factor;
+      if (rest > 1) factor = tensors_.binary(Op::mul, factor, factor, span);
+    }
+    return Value::of(result ? *result : tensors_.constant(1, factor.dtype, factor.dims, span));
+  }
   if (exponent && a.is(ValueKind::tensor) && (*exponent == 1 || *exponent == 2 || *exponent == 3 || *exponent == -1)) {
     TensorValue x = tensors_.to_float(a.tensor, span);
     if (*exponent == 1) return Value::of(x);
@@ -235,7 +290,8 @@ Value Operators::power(const Value& a, const Value& b, Span span, Span a_span, S
     TensorValue square = tensors_.binary(Op::mul, x, x, span);
     return Value::of(*exponent == 2 ? square : tensors_.binary(Op::mul, square, x, span));
   }
-  std::optional<TensorValue> x = tensors_.as_tensor(a, a_span), y = tensors_.as_tensor(b, b_span);
+  const DType met = float_type(met_type({&a, &b}));
+  std::optional<TensorValue> x = tensors_.as_tensor(a, a_span, met), y = tensors_.as_tensor(b, b_span, met);
   if (!x || !y) return poison();
   DType dtype = float_type(x->dtype, y->dtype);
   TensorValue left = tensors_.cast(*x, dtype, span), right = tensors_.cast(*y, dtype, span);
@@ -251,6 +307,7 @@ Value Operators::power(const Value& a, const Value& b, Span span, Span a_span, S
 
 Value Operators::negate(const Value& v, Span span) {
   if (v.is(ValueKind::number) && !ctx_.varies(v)) {
+    if (std::optional<int64_t> whole = whole_number(v)) return combine_whole(ast::BinaryOp::subtract, 0, *whole, span);
     Value n = Value::of_number(-v.number);
     n.is_size = v.is_size;
     n.sum = multiply(v.sum, number_sum(-1));

@@ -28,6 +28,7 @@ class Operators {
   bool check_truth(const Value& v, std::string_view what, Span span);
 
  private:
+  Value combine_whole(ast::BinaryOp op, int64_t x, int64_t y, Span span);
   Value combine_numbers(ast::BinaryOp op, const Value& a, const Value& b, Span span);
 
   EvaluationContext& ctx_;

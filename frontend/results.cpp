@@ -143,7 +143,8 @@ std::optional<Value> finish_results(SymbolicEvaluator& eval, const Definition& d
     }
     for (size_t i = 0; i < values.size(); ++i) {
       Span span = ast.body.results.size() == values.size() ? ast.body.results[i]->span : body_span;
-      std::optional<TensorValue> t = tensors.as_tensor(values[i], span);
+      std::optional<DType> declared = ast.results[i].type ? parse_dtype(ast.results[i].type->name.text) : std::nullopt;
+      std::optional<TensorValue> t = tensors.as_tensor(values[i], span, declared.value_or(DType::f32));
       if (!t) return std::nullopt;
       std::optional<TensorValue> matched = match_result(eval, d, ast.results[i], *t, span);
       if (!matched) return std::nullopt;

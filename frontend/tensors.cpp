@@ -24,7 +24,17 @@ DType common_type(const TensorValue& a, const TensorValue& b, bool compare) {
   return x == DType::i64 || y == DType::i64 ? DType::i64 : DType::i32;
 }
 
-TensorValue TensorBuilder::constant(double value, DType dtype, Dims dims, Span span) {
+DType met_type(std::initializer_list<const Value*> values, bool compare) {
+  for (const Value* v : values) {
+    if (!v->is(ValueKind::tensor)) continue;
+    const TensorValue& t = v->tensor;
+    if (compare && is_integer(t.dtype)) return t.dtype == DType::u8 ? DType::i32 : t.dtype;
+    return arithmetic_type(t);
+  }
+  return DType::f32;
+}
+
+TensorValue TensorBuilder::constant(Number value, DType dtype, Dims dims, Span span) {
   TensorValue t;
   t.node = ctx_.builder(span).constant(value, Type{dtype, shape_of(dims)});
   t.dims = std::move(dims);
@@ -49,14 +59,15 @@ std::optional<TensorValue> TensorBuilder::as_tensor(const Value& v, Span span, D
         t.span = ctx_.place(span);
         return t;
       }
-      bool is_whole = std::floor(v.number) == v.number && std::abs(v.number) <= std::numeric_limits<int32_t>::max();
-      if (!is_float(number_type) && !is_whole) number_type = DType::f32;
-      return constant(v.number, number_type, {}, span);
+      if (!v.is_size) number_type = float_type(number_type);
+      Number number = exact_number(v);
+      if (!check_fits(number, number_type, span)) return std::nullopt;
+      return constant(number, number_type, {}, span);
     }
     case ValueKind::boolean:
       return constant(v.boolean, DType::boolean, {}, span);
     case ValueKind::array: {
-      std::vector<double> values;
+      std::vector<Number> values;
       std::vector<int64_t> shape;
       size_t innermost = 0;  // where the numbers stand: the depth of the first
       bool is_regular = true;
@@ -66,9 +77,10 @@ std::optional<TensorValue> TensorBuilder::as_tensor(const Value& v, Span span, D
           if (shape.size() == depth) shape.push_back(int64_t(item.items.size()));
           is_regular = is_regular && shape[depth] == int64_t(item.items.size());
           for (const Value& inner : item.items) visit(inner, depth + 1);
-        } else if (std::optional<double> x = ctx_.number_of(item); x && (values.empty() || depth == innermost)) {
+        } else if (ctx_.number_of(item) && (values.empty() || depth == innermost)) {
           innermost = depth;
-          values.push_back(*x);
+          values.push_back(exact_number(item));
+          if (!item.is_size) number_type = float_type(number_type);
         } else {
           is_regular = false;
         }
@@ -80,7 +92,13 @@ std::optional<TensorValue> TensorBuilder::as_tensor(const Value& v, Span span, D
         ctx_.error(Code::E0115, span, "an array needs numbers that are known at compile time, in rows of equal length");
         return std::nullopt;
       }
-      return constant_array(values, shape, span);
+      if (count == 0) {
+        ctx_.settle(ctx_.error(Code::E0111, span, "an array without numbers has no size, and a size must be at least 1"), {count});
+        return std::nullopt;
+      }
+      for (Number x : values)
+        if (!check_fits(x, number_type, span)) return std::nullopt;
+      return constant_array(values, number_type, shape, span);
     }
     case ValueKind::poison:
       return std::nullopt;
@@ -109,15 +127,29 @@ std::optional<TensorValue> TensorBuilder::as_tensor(const Value& v, Span span, D
   return std::nullopt;
 }
 
+// Nothing silent: a number that the type cannot hold would become another one, or infinity.
+bool TensorBuilder::check_fits(Number number, DType type, Span span) {
+  bool fits = is_float(type) ? !std::isfinite(number) || std::isfinite(rounded_to(type, number)) : is_value_of(type, number);
+  if (fits) return true;
+  Diagnostic& d = ctx_.error(Code::E0116, span, fmt::format("{} does not fit {}, the type that it meets", number_text(number), dtype_name(type)));
+  if (!is_float(type)) ctx_.settle(d, {int64_t(number)});  // an integer was declared; what is f32 while nobody calls may be f64 in a call
+  if (type == DType::f32)
+    d.help.push_back("the largest f32 is about 3.4e38; `f64(x)` gives the value beside it the wider type");
+  else if (is_value_of(DType::i64, number))
+    d.help.push_back(fmt::format("{} goes from {} to {}; `i64(x)` gives the value beside it the wider type", dtype_name(type),
+                                 number_text(lowest_of(type)), number_text(highest_of(type))));
+  return false;
+}
+
 // Numbers of an array: a literal, or a constant where all are one number.
-TensorValue TensorBuilder::constant_array(const std::vector<double>& values, std::vector<int64_t> shape, Span span) {
+TensorValue TensorBuilder::constant_array(const std::vector<Number>& values, DType dtype, std::vector<int64_t> shape, Span span) {
   Dims dims;
   for (int64_t n : shape) dims.push_back({0, {n, false}, {ctx_.place(span), "written"}});
-  if (ctx_.test) return ctx_.test->input(values, std::move(dims), span);
-  if (values.empty() || std::all_of(values.begin(), values.end(), [&](double x) { return x == values[0]; }))
-    return constant(values.empty() ? 0 : values[0], DType::f32, dims, span);
+  if (ctx_.test && is_float(dtype)) return ctx_.test->input(std::vector<double>(values.begin(), values.end()), dtype, std::move(dims), span);
+  if (std::all_of(values.begin(), values.end(), [&](Number x) { return x == values[0]; })) return constant(values[0], dtype, dims, span);
   TensorValue t;
-  t.node = ctx_.builder(span).literal(values, Type{DType::f32, shape_of(dims)});
+  t.node = ctx_.builder(span).literal(values, Type{dtype, shape_of(dims)});
+  t.dtype = dtype;
   t.dims = std::move(dims);
   t.span = ctx_.place(span);
   return t;

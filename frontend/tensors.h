@@ -2,6 +2,7 @@
 // has been checked as far as its comment does not say what it reports.
 #pragma once
 
+#include <initializer_list>
 #include <optional>
 #include <string_view>
 #include <vector>
@@ -16,6 +17,8 @@ Shape shape_of(const Dims& dims);           ///< in the graph
 Dims graph_order(const Dims& dims);
 DType arithmetic_type(const TensorValue& t);
 DType common_type(const TensorValue& a, const TensorValue& b, bool compare);
+/// The type that a number takes which meets one of these values, f32 if none is a tensor. In a comparison integers stay what they are, u8 as i32.
+DType met_type(std::initializer_list<const Value*> values, bool compare = false);
 
 /// Common dimensions of two operands, and where each of theirs stands among them.
 struct Alignment {
@@ -34,8 +37,9 @@ class TensorBuilder {
   explicit TensorBuilder(EvaluationContext& ctx) : ctx_(ctx) {}
 
   // --- values (tensors.cpp) ---
-  std::optional<TensorValue> as_tensor(const Value& v, Span span, DType number_type = DType::f32);  ///< or an error: E0206 and others
-  TensorValue constant(double value, DType dtype, Dims dims, Span span);
+  /// Or an error: E0206 and others. A number, or those of an array, become `number_type`; a fraction beside integers becomes f32. E0116 if it does not fit.
+  std::optional<TensorValue> as_tensor(const Value& v, Span span, DType number_type = DType::f32);
+  TensorValue constant(Number value, DType dtype, Dims dims, Span span);
   TensorValue to_float(TensorValue t, Span span);
   TensorValue cast(TensorValue t, DType dtype, Span span);
   TensorValue unary(Op op, const TensorValue& x, Span span);
@@ -58,7 +62,8 @@ class TensorBuilder {
   TensorValue reorder(const TensorValue& t, const std::vector<int>& order, Span span);  ///< new index i is old index order[i]
 
  private:
-  TensorValue constant_array(const std::vector<double>& values, std::vector<int64_t> shape, Span span);
+  bool check_fits(Number, DType, Span);  ///< E0116
+  TensorValue constant_array(const std::vector<Number>& values, DType, std::vector<int64_t> shape, Span span);
   /// pairs[i]: index in a of b's dimension i, -1 where it has none. Reports E0101, E0103.
   std::optional<std::vector<int>> pair_dimensions(const TensorValue& a, const TensorValue& b, std::string_view what, Span span,
                                                   Span a_span, Span b_span);

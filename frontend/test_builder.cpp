@@ -57,18 +57,20 @@ void TestBuilder::read_tolerance(const ast::Stmt& s, std::string_view word, doub
   }
 }
 
-TensorValue TestBuilder::input(std::vector<double> values, Dims dims, Span span) {
+TensorValue TestBuilder::input(std::vector<double> values, DType dtype, Dims dims, Span span) {
   TensorValue t;
   std::string name = fmt::format("x{}", inputs_.size());
-  t.node = ctx_.builder(span).input(name, Type{DType::f32, shape_of(dims)});
+  t.node = ctx_.builder(span).input(name, Type{dtype, shape_of(dims)});
   t.dims = std::move(dims);
+  t.dtype = dtype;
   t.span = ctx_.place(span);
+  for (double& v : values) v = rounded_to(dtype, v);  // as a constant is
   inputs_.emplace_back(std::move(name), std::move(values));
   return t;
 }
 
 Value TestBuilder::as_input(const Value& v, Span span) {
-  if (std::optional<double> x = ctx_.number_of(v)) return Value::of(input({*x}, {}, span));
+  if (std::optional<double> x = ctx_.number_of(v)) return Value::of(input({*x}, DType::f32, {}, span));
   if (!becomes_tensor(v)) return v;
   std::optional<TensorValue> t = tensors_.as_tensor(v, span);
   return t ? Value::of(*t) : poison();
@@ -149,11 +151,12 @@ void TestBuilder::expect_comparison(const ast::Stmt& s, Module::Expectation x) {
     std::string message = has_numbers ? fmt::format("{} {} {} is false", show(a), x.message, show(b)) : "it is false";
     return decide(std::move(x), v.boolean, std::move(message));
   }
-  std::optional<TensorValue> first = tensors_.as_tensor(a, left.span), second = tensors_.as_tensor(b, right.span);
+  const DType met = met_type({&a, &b}, true);
+  std::optional<TensorValue> first = tensors_.as_tensor(a, left.span, met), second = tensors_.as_tensor(b, right.span, met);
   if (is_poison(v) || !first || !second) return;
-  TensorValue first_float = tensors_.to_float(*first, left.span), second_float = tensors_.to_float(*second, right.span);
+  const DType common = common_type(*first, *second, true);
   std::optional<Aligned> sides =
-      tensors_.align(first_float, second_float, fmt::format("`{}`", x.message), e.span, left.span, right.span);
+      tensors_.align(tensors_.cast(*first, common, left.span), tensors_.cast(*second, common, right.span), fmt::format("`{}`", x.message), e.span, left.span, right.span);
   NNC_CHECK(sides, "sides that were compared do not align");
   for (auto [tensor, side] : {std::pair{&*first, &sides->a}, std::pair{&*second, &sides->b}})
     if (tensor->dims.empty() && !sides->dims.empty()) *side = ctx_.builder(e.span).broadcast(*side, shape_of(sides->dims), {});
@@ -240,8 +243,9 @@ void TestBuilder::keep_needed(Module::Expectation& x, const std::vector<Output>&
 }
 
 void TestBuilder::compare(const Value& a, const Value& b, const ast::Expr& e, Module::Expectation x) {
-  std::optional<TensorValue> left = tensors_.as_tensor(a, e.operands.empty() ? e.span : e.operands[0]->span),
-                             right = tensors_.as_tensor(b, e.operands.size() < 2 ? e.span : e.operands[1]->span);
+  const DType met = met_type({&a, &b}, true);
+  std::optional<TensorValue> left = tensors_.as_tensor(a, e.operands.empty() ? e.span : e.operands[0]->span, met),
+                             right = tensors_.as_tensor(b, e.operands.size() < 2 ? e.span : e.operands[1]->span, met);
   if (!left || !right) return;
   bool same = left->dims.size() == right->dims.size();
   std::vector<int> order;
@@ -264,6 +268,8 @@ void TestBuilder::compare(const Value& a, const Value& b, const ast::Expr& e, Mo
     return;
   }
   x.kind = Module::Expectation::Kind::equal;
+  // The tolerance that nobody wrote is for roundings, which integers have none of.
+  if (!is_float(left->dtype) && !is_float(right->dtype) && x.tolerance == Module::Expectation{}.tolerance) x.tolerance = 0;
   keep_needed(x, {{"left", left->node}, {"right", right->node}});
   test_.expectations.push_back(std::move(x));
 }

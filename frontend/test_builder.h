@@ -22,7 +22,7 @@ class TestBuilder : private TestScope {
   const std::set<const Definition*>& finished() const { return eval_.calls.finished(); }
 
  private:
-  TensorValue input(std::vector<double> values, Dims dims, Span span) override;
+  TensorValue input(std::vector<double> values, DType dtype, Dims dims, Span span) override;
   Value gradient(const BuiltinCall& call) override;
 
   void execute_expect(const ast::Stmt& s);

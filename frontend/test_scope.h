@@ -11,8 +11,8 @@ namespace nnc {
 class TestScope {
  public:
   virtual ~TestScope() = default;
-  /// Numbers of a written array, row-major, as an input of the test's graph.
-  virtual TensorValue input(std::vector<double> values, Dims dims, Span span) = 0;
+  /// Numbers of a written array of a float type, row-major, as an input of the test's graph.
+  virtual TensorValue input(std::vector<double> values, DType dtype, Dims dims, Span span) = 0;
   /// `gradient(f)(x, ...)`: the first argument is the function.
   virtual Value gradient(const BuiltinCall& call) = 0;
 };

@@ -87,6 +87,8 @@ struct Value {
     v.sum = number_sum(x);
     return v;
   }
+  /// A whole number where 64 bits hold the result, else its nearest double.
+  static Value of_whole(std::optional<int64_t> x, double nearest) { return x ? of_size(*x) : of_number(nearest); }
   static Value of_bool(bool x) {
     Value v;
     v.kind = ValueKind::boolean;
@@ -117,6 +119,15 @@ struct Value {
 inline Value poison() { return {}; }
 /// Whether it is, or holds, poison.
 bool is_poison(const Value& v);
+/// A number that is written, or computed from such, as a whole one: exactly.
+inline std::optional<int64_t> whole_number(const Value& v) {
+  return v.is(ValueKind::number) && v.is_size && is_constant(v.sum) ? std::optional(constant_of(v.sum)) : std::nullopt;
+}
+/// Of a number: its value, exactly.
+inline Number exact_number(const Value& v) {
+  std::optional<int64_t> whole = whole_number(v);
+  return whole ? Number(*whole) : Number(v.number);
+}
 
 /// An evaluated argument of a call.
 struct CallArgument {

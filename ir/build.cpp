@@ -33,7 +33,7 @@ NodeId Builder::scalar(std::string name) {
   return graph.add(Op::scalar, {}, std::move(a), span, scope);
 }
 
-NodeId Builder::constant(double value, Type type) {
+NodeId Builder::constant(Number value, Type type) {
   Attributes a;
   a.number = value;
   a.extents = std::move(type.shape);
@@ -41,9 +41,9 @@ NodeId Builder::constant(double value, Type type) {
   return graph.add(Op::constant, {}, std::move(a), span, scope);
 }
 
-NodeId Builder::constant_like(double value, NodeId other) { return constant(value, graph.type(other)); }
+NodeId Builder::constant_like(Number value, NodeId other) { return constant(value, graph.type(other)); }
 
-NodeId Builder::literal(std::vector<double> values, Type type) {
+NodeId Builder::literal(std::vector<Number> values, Type type) {
   Attributes a;
   a.values = std::move(values);
   a.dtype = type.dtype;

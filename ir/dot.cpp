@@ -25,7 +25,7 @@ std::string label_of(const Graph& graph, uint32_t i) {
   const Node& n = graph[NodeId{i}];
   std::string label = fmt::format("%{} {}", i, op_name(n.op));
   if (!n.attributes.text.empty()) label += " " + n.attributes.text;
-  if (n.op == Op::constant) label += " " + number_text(n.attributes.number);
+  if (n.op == Op::constant) label += " " + number_text(n.attributes.number, n.attributes.dtype);
   return escape(label) + "\\n" + escape(to_string(n.type));
 }
 

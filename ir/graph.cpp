@@ -81,6 +81,8 @@ NodeId Graph::add(Op op, std::vector<NodeId> operands, Attributes attributes, Sp
     NNC_CHECK(id.value < size(), fmt::format("{}: operand %{} does not exist in graph {} of {} nodes", op_name(op), id.value, name, size()));
     types.push_back(type(id));
   }
+  if (op == Op::constant) attributes.number = rounded_to(attributes.dtype, attributes.number);
+  for (Number& v : attributes.values) v = rounded_to(attributes.dtype, v);
   std::string error;
   std::optional<Type> inferred = infer_type(op, types, attributes, error);
   NNC_CHECK(inferred.has_value(), fmt::format("{} in graph {}{}{}: {}", op_name(op), name, scope.empty() ? "" : ", scope ", scope, error));

@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/number.h"
 #include "base/source.h"
 #include "base/types.h"
 
@@ -73,8 +74,8 @@ struct Attributes {
   std::vector<int> axes;
   Shape extents;                  ///< broadcast, reshape: the result's shape; slice, pad, extent: one; constant, literal, iota: the result's shape
   int64_t begin = 0;
-  double number = 0;
-  std::vector<double> values;     ///< literal
+  Number number;                  ///< constant; a float's is a value of its type
+  std::vector<Number> values;     ///< literal; likewise
   std::string text;
   std::vector<int> lhs, rhs, out;  ///< labels (small non-negative ints; printed a, b, c ...) of contract, gather, scatter_add
   DType dtype = DType::f32;       ///< cast, and leaves
@@ -155,9 +156,9 @@ class Builder {
   NodeId input(std::string name, Type);
   NodeId parameter(const Persistent&);            ///< adds the persistent too
   NodeId scalar(std::string name);                ///< f32 []
-  NodeId constant(double value, Type type);       ///< splat
-  NodeId constant_like(double value, NodeId other);
-  NodeId literal(std::vector<double> values, Type type);  ///< row-major
+  NodeId constant(Number value, Type type);       ///< splat; rounded to a float's type, which any other type must hold
+  NodeId constant_like(Number value, NodeId other);
+  NodeId literal(std::vector<Number> values, Type type);  ///< row-major; likewise
   NodeId iota(Shape shape, int axis);             ///< i32
   NodeId extent(Extent);                          ///< f32 []
   NodeId unary(Op, NodeId);
@@ -167,8 +168,8 @@ class Builder {
   NodeId mul(NodeId a, NodeId b) { return binary(Op::mul, a, b); }
   NodeId div(NodeId a, NodeId b) { return binary(Op::div, a, b); }
   NodeId neg(NodeId a) { return unary(Op::neg, a); }
-  NodeId add(NodeId a, double b) { return add(a, constant_like(b, a)); }
-  NodeId mul(NodeId a, double b) { return mul(a, constant_like(b, a)); }
+  NodeId add(NodeId a, Number b) { return add(a, constant_like(b, a)); }
+  NodeId mul(NodeId a, Number b) { return mul(a, constant_like(b, a)); }
   NodeId select(NodeId condition, NodeId a, NodeId b);
   NodeId cast(NodeId, DType);                     ///< the node itself if it has that dtype
   NodeId broadcast(NodeId, Shape shape, std::vector<int> axes);   ///< the node itself if nothing changes

@@ -84,6 +84,8 @@ void KernelLineReader::parse_instruction(std::vector<Instruction>& code) {
   std::optional<DType> dtype = parse_dtype(parse_word());
   if (!dtype) fail(Code::E0630, since(type_begin), "expected an element type: f32, f64, i32, i64, u8 or bool");
   i.dtype = *dtype;
+  if (i.kind == Instruction::Kind::constant) require_exact(*dtype, i.number, number_span_);
+  i.number = rounded_to(*dtype, i.number);
   written.span = since(begin);
   parse_node(i);
   end_line();

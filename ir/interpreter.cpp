@@ -2,6 +2,8 @@
 // interpreter_elementwise.cpp, those that move or combine elements in interpreter_tensor.cpp.
 #include "ir/interpreter.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -15,6 +17,27 @@ int64_t element_count(const std::vector<int64_t>& shape) {
   int64_t n = 1;
   for (int64_t size : shape) n *= size;
   return n;
+}
+
+std::vector<Number> Tensor::numbers() const {
+  std::vector<Number> all(values.size());
+  for (size_t i = 0; i < all.size(); ++i) all[i] = at(i);
+  return all;
+}
+
+void Tensor::set_numbers(const std::vector<Number>& all) {
+  values.resize(all.size());
+  rests.clear();
+  for (size_t i = 0; i < all.size(); ++i) set(i, all[i]);
+}
+
+bool Tensor::operator==(const Tensor& other) const {
+  auto zero = [](int16_t rest) { return rest == 0; };
+  auto same_rests = [&] {
+    if (rests.empty() || other.rests.empty()) return std::ranges::all_of(rests, zero) && std::ranges::all_of(other.rests, zero);
+    return rests == other.rests;
+  };
+  return dtype == other.dtype && shape == other.shape && values == other.values && same_rests();
 }
 
 Tensor make_tensor(DType dtype, std::vector<int64_t> shape) {
@@ -49,6 +72,7 @@ void copy_binding(InterpreterCall& call, const std::map<std::string, Tensor>& bo
   if (value.dtype != call.result.dtype || value.shape != call.result.shape || value.values.size() != call.result.values.size())
     fail_binding(call.node, fmt::format("{} `{}` is {}, but the value given is {}", what, name, shape_text(call.result), shape_text(value)));
   call.result.values = value.values;
+  call.result.rests = value.rests;
 }
 
 }  // namespace
@@ -65,10 +89,10 @@ void interpret_scalar(InterpreterCall& call) {
 }
 
 void interpret_constant(InterpreterCall& call) {
-  for (double& value : call.result.values) value = call.node.attributes.number;
+  call.result.set_numbers(std::vector<Number>(call.result.values.size(), call.node.attributes.number));
 }
 
-void interpret_literal(InterpreterCall& call) { call.result.values = call.node.attributes.values; }
+void interpret_literal(InterpreterCall& call) { call.result.set_numbers(call.node.attributes.values); }
 
 void interpret_iota(InterpreterCall& call) {
   std::vector<int64_t> strides = row_major_strides(call.result.shape);

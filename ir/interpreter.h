@@ -1,9 +1,9 @@
 // The interpreter of tensor graphs: slow, obvious, in 64 bits. The oracle for passes, generated code and fuzzers, and the engine of
 // `nnc run --engine interpreter`. Nothing here is clever: one function per operation, one tensor per node.
 //
-// Numbers: every element is held as a double. Values of f32 are not rounded to 32 bits (this is the mathematics that compiled code
-// approximates). Integers are exact: i32 and u8 wrap around as in C++20; i64 is exact up to 2^53. A float that does not fit an integer type
-// saturates, NaN becomes 0. bool is 0 or 1.
+// Numbers: every element is held as a double, and what an i64 beyond 2^53 has more than the nearest double beside it (base/number.h). Values of f32 are
+// not rounded to 32 bits (this is the mathematics that compiled code approximates), but constants are: a constant of f32 is a number of f32. Integers
+// are exact and wrap around as in C++20. A float that does not fit an integer type saturates, NaN becomes 0. bool is 0 or 1.
 #pragma once
 
 #include <cstdint>
@@ -20,8 +20,19 @@ namespace nnc {
 struct Tensor {
   DType dtype = DType::f32;
   std::vector<int64_t> shape;
-  std::vector<double> values;
-  bool operator==(const Tensor&) const = default;
+  std::vector<double> values{};  ///< of an i64: the nearest double
+  std::vector<int16_t> rests{};  ///< what an element is more than that; empty if all are 0, as they are for every other type
+
+  Number at(size_t i) const { return rests.empty() ? Number(values[i]) : Number::of_parts(values[i], rests[i]); }
+  void set(size_t i, Number number) {
+    values[i] = number;
+    if (rests.empty() && number.rest() == 0) return;
+    rests.resize(values.size());
+    rests[i] = int16_t(number.rest());
+  }
+  std::vector<Number> numbers() const;
+  void set_numbers(const std::vector<Number>&);
+  bool operator==(const Tensor&) const;
 };
 
 int64_t element_count(const std::vector<int64_t>& shape);
@@ -29,8 +40,6 @@ int64_t element_count(const std::vector<int64_t>& shape);
 Tensor make_tensor(DType, std::vector<int64_t> shape);
 /// Of a type, for a number of rows.
 std::vector<int64_t> shape_at(const Type&, int64_t rows);
-/// What storing a value of type `from` as `to` gives, by the rules above.
-double convert_number(double value, DType from, DType to);
 
 struct Bindings {
   int64_t rows = 1;                          ///< B

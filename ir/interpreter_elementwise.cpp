@@ -9,14 +9,9 @@
 namespace nnc {
 namespace {
 
-// Float to integer: towards zero, saturating.
-double truncate_to(double value, double low, double high) {
-  if (std::isnan(value)) return 0;
-  return std::trunc(std::fmin(std::fmax(value, low), high)) + 0.0;  // + 0.0: no negative zero among integers
-}
-
-double larger(double x, double y) { return std::isnan(x) || std::isnan(y) ? std::numeric_limits<double>::quiet_NaN() : x < y ? y : x; }
-double smaller(double x, double y) { return std::isnan(x) || std::isnan(y) ? std::numeric_limits<double>::quiet_NaN() : y < x ? y : x; }
+Number larger(Number x, Number y) { return std::isnan(x) || std::isnan(y) ? Number(std::numeric_limits<double>::quiet_NaN()) : x < y ? y : x; }
+Number smaller(Number x, Number y) { return std::isnan(x) || std::isnan(y) ? Number(std::numeric_limits<double>::quiet_NaN()) : y < x ? y : x; }
+Number negated(Number x, DType type) { return is_float(type) ? Number(-double(x)) : wrap_integer(0 - x.bits(), type); }
 
 double stable_sigmoid(double x) {
   if (x >= 0) return 1 / (1 + std::exp(-x));
@@ -31,36 +26,29 @@ void map_elements(InterpreterCall& call, F f) {
   e.to = call.result.dtype;
   size_t arity = call.operands.size();
   for (size_t i = 0; i < call.result.values.size(); ++i) {
-    e.x = call.operand(0).values[i];
-    if (arity > 1) e.y = call.operand(1).values[i];
-    if (arity > 2) e.z = call.operand(2).values[i];
-    call.result.values[i] = f(e);
+    e.x = call.operand(0).at(i);
+    if (arity > 1) e.y = call.operand(1).at(i);
+    if (arity > 2) e.z = call.operand(2).at(i);
+    call.result.set(i, f(e));
   }
 }
 
 }  // namespace
 
-double convert_number(double value, DType from, DType to) {
-  if (to == DType::boolean) return value != 0 ? 1 : 0;
-  if (is_float(to)) return value;
-  if (!is_float(from)) return wrap_integer(integer_bits(value), to);
-  return truncate_to(value, traits(to).lowest, traits(to).highest);
-}
-
-// element_NAME and interpret_NAME from one expression in x, y, z (and e for the types).
+// element_NAME and interpret_NAME from one expression in x, y, z as doubles, and e for the types and the exact numbers.
 #define ELEMENTWISE(name, expression)                                                 \
-  static double element_##name(const Element& e) {                                    \
+  static Number element_##name(const Element& e) {                                    \
     [[maybe_unused]] double x = e.x, y = e.y, z = e.z;                                \
     return expression;                                                                \
   }                                                                                   \
   void interpret_##name(InterpreterCall& call) { map_elements(call, [](const Element& e) { return element_##name(e); }); }
 
-ELEMENTWISE(neg, is_float(e.to) ? -x : wrap_integer(0 - integer_bits(x), e.to))
-ELEMENTWISE(abs, is_float(e.to) ? std::fabs(x) : x < 0 ? wrap_integer(0 - integer_bits(x), e.to) : x)
-ELEMENTWISE(sign, x > 0 ? 1 : x < 0 ? -1 : x)  // NaN and zeros stay, with their sign
-ELEMENTWISE(floor, std::floor(x))
-ELEMENTWISE(ceil, std::ceil(x))
-ELEMENTWISE(round, std::nearbyint(x))
+ELEMENTWISE(neg, negated(e.x, e.to))
+ELEMENTWISE(abs, is_float(e.to) ? Number(std::fabs(x)) : x < 0 ? negated(e.x, e.to) : e.x)
+ELEMENTWISE(sign, x > 0 ? 1.0 : x < 0 ? -1.0 : x)  // NaN and zeros stay, with their sign
+ELEMENTWISE(floor, is_float(e.to) ? Number(std::floor(x)) : e.x)
+ELEMENTWISE(ceil, is_float(e.to) ? Number(std::ceil(x)) : e.x)
+ELEMENTWISE(round, is_float(e.to) ? Number(std::nearbyint(x)) : e.x)
 ELEMENTWISE(sqrt, std::sqrt(x))
 ELEMENTWISE(exp, std::exp(x))
 ELEMENTWISE(expm1, std::expm1(x))
@@ -72,24 +60,24 @@ ELEMENTWISE(tanh, std::tanh(x))
 ELEMENTWISE(sigmoid, stable_sigmoid(x))
 ELEMENTWISE(erf, std::erf(x))
 ELEMENTWISE(logical_not, x == 0)
-ELEMENTWISE(stop_gradient, x)
-ELEMENTWISE(add, add_numbers(x, y, e.to))
-ELEMENTWISE(sub, is_float(e.to) ? x - y : wrap_integer(integer_bits(x) - integer_bits(y), e.to))
-ELEMENTWISE(mul, multiply_numbers(x, y, e.to))
+ELEMENTWISE(stop_gradient, e.x)
+ELEMENTWISE(add, add_numbers(e.x, e.y, e.to))
+ELEMENTWISE(sub, is_float(e.to) ? Number(x - y) : wrap_integer(e.x.bits() - e.y.bits(), e.to))
+ELEMENTWISE(mul, multiply_numbers(e.x, e.y, e.to))
 ELEMENTWISE(div, x / y)
 ELEMENTWISE(pow, std::pow(x, y))
-ELEMENTWISE(maximum, larger(x, y))
-ELEMENTWISE(minimum, smaller(x, y))
-ELEMENTWISE(equal, x == y)
-ELEMENTWISE(not_equal, x != y)
-ELEMENTWISE(less, x < y)
-ELEMENTWISE(less_equal, x <= y)
-ELEMENTWISE(greater, x > y)
-ELEMENTWISE(greater_equal, x >= y)
+ELEMENTWISE(maximum, larger(e.x, e.y))
+ELEMENTWISE(minimum, smaller(e.x, e.y))
+ELEMENTWISE(equal, e.x == e.y)
+ELEMENTWISE(not_equal, e.x != e.y)
+ELEMENTWISE(less, e.x < e.y)
+ELEMENTWISE(less_equal, e.x <= e.y)
+ELEMENTWISE(greater, e.x > e.y)
+ELEMENTWISE(greater_equal, e.x >= e.y)
 ELEMENTWISE(logical_and, x != 0 && y != 0)
 ELEMENTWISE(logical_or, x != 0 || y != 0)
-ELEMENTWISE(select, x != 0 ? y : z)
-ELEMENTWISE(cast, convert_number(x, e.from, e.to))
+ELEMENTWISE(select, x != 0 ? e.y : e.z)
+ELEMENTWISE(cast, convert_number(e.x, e.from, e.to))
 
 ElementFunction element_function(Op op) {
 #define FUNCTION_leaf(name) nullptr

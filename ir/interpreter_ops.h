@@ -24,33 +24,28 @@ struct InterpreterCall {
 
 /// One element's operands and types, for element-wise operations.
 struct Element {
-  double x = 0, y = 0, z = 0;
+  Number x, y, z;
   DType from = DType::f32;  ///< of operand 0
   DType to = DType::f32;    ///< of the result
 };
-using ElementFunction = double (*)(const Element&);
+using ElementFunction = Number (*)(const Element&);
 /// The scalar function of an element-wise operation; null for all others.
 ElementFunction element_function(Op);
 
 /// Integers are computed in two's complement through uint64_t and wrapped to their width.
-inline double wrap_integer(uint64_t bits, DType dtype) {
+inline Number wrap_integer(uint64_t bits, DType dtype) {
   switch (dtype) {
-    case DType::i32:
-      return double(int32_t(uint32_t(bits)));
-    case DType::u8:
-      return double(uint8_t(bits));
-    default:
-      return double(int64_t(bits));
+    case DType::i32: return int32_t(uint32_t(bits));
+    case DType::u8: return uint8_t(bits);
+    default: return int64_t(bits);
   }
 }
-/// The largest i64 is 2^63 as a double.
-inline uint64_t integer_bits(double integer) { return integer >= 0x1p63 ? uint64_t(integer) : uint64_t(int64_t(integer)); }
 /// x + y and x * y of a type.
-inline double add_numbers(double x, double y, DType dtype) {
-  return is_float(dtype) ? x + y : wrap_integer(integer_bits(x) + integer_bits(y), dtype);
+inline Number add_numbers(Number x, Number y, DType dtype) {
+  return is_float(dtype) ? Number(double(x) + double(y)) : wrap_integer(x.bits() + y.bits(), dtype);
 }
-inline double multiply_numbers(double x, double y, DType dtype) {
-  return is_float(dtype) ? x * y : wrap_integer(integer_bits(x) * integer_bits(y), dtype);
+inline Number multiply_numbers(Number x, Number y, DType dtype) {
+  return is_float(dtype) ? Number(double(x) * double(y)) : wrap_integer(x.bits() * y.bits(), dtype);
 }
 
 /// Elements between neighbours along each axis, row-major.

@@ -22,13 +22,15 @@ std::vector<int64_t> row_major_strides(const std::vector<int64_t>& shape) {
 
 // --- shape ---
 
+static void copy_element(const Tensor& from, int64_t i, Tensor& to, int64_t j) { to.set(size_t(j), from.at(size_t(i))); }
+
 void interpret_broadcast(InterpreterCall& call) {
   const std::vector<int>& axes = call.node.attributes.axes;
   const Tensor& x = call.operand(0);
   std::vector<int64_t> own = row_major_strides(x.shape), source(call.result.shape.size(), 0);
   for (size_t i = 0; i < axes.size(); ++i) source[size_t(axes[i])] = own[i];
   for_each_run<2>(call.result.shape, {source, row_major_strides(call.result.shape)}, [&](auto offsets, auto steps, int64_t count) {
-    for (int64_t i = 0; i < count; ++i) call.result.values[size_t(offsets[1] + i)] = x.values[size_t(offsets[0] + i * steps[0])];
+    for (int64_t i = 0; i < count; ++i) copy_element(x, offsets[0] + i * steps[0], call.result, offsets[1] + i);
   });
 }
 
@@ -37,11 +39,14 @@ void interpret_transpose(InterpreterCall& call) {
   std::vector<int64_t> own = row_major_strides(x.shape), source;
   for (int axis : call.node.attributes.axes) source.push_back(own[size_t(axis)]);
   for_each_run<2>(call.result.shape, {source, row_major_strides(call.result.shape)}, [&](auto offsets, auto steps, int64_t count) {
-    for (int64_t i = 0; i < count; ++i) call.result.values[size_t(offsets[1] + i)] = x.values[size_t(offsets[0] + i * steps[0])];
+    for (int64_t i = 0; i < count; ++i) copy_element(x, offsets[0] + i * steps[0], call.result, offsets[1] + i);
   });
 }
 
-void interpret_reshape(InterpreterCall& call) { call.result.values = call.operand(0).values; }
+void interpret_reshape(InterpreterCall& call) {
+  call.result.values = call.operand(0).values;
+  call.result.rests = call.operand(0).rests;
+}
 
 namespace {
 
@@ -51,7 +56,7 @@ void copy_window(const Tensor& from, int64_t from_begin, Tensor& to, int64_t to_
   int64_t from_base = from_begin * source[axis], to_base = to_begin * target[axis];
   for_each_run<2>(sizes, {source, target}, [&](auto offsets, auto steps, int64_t count) {
     for (int64_t i = 0; i < count; ++i)
-      to.values[size_t(to_base + offsets[1] + i * steps[1])] = from.values[size_t(from_base + offsets[0] + i * steps[0])];
+      copy_element(from, from_base + offsets[0] + i * steps[0], to, to_base + offsets[1] + i * steps[1]);
   });
 }
 
@@ -72,41 +77,41 @@ void interpret_pad(InterpreterCall& call) {
 namespace {
 
 template <class Combine>
-void reduce_into(InterpreterCall& call, double initial, Combine combine) {
+void reduce_into(InterpreterCall& call, Number initial, Combine combine) {
   const Tensor& x = call.operand(0);
   const std::vector<int>& axes = call.node.attributes.axes;
   std::vector<int64_t> kept = row_major_strides(call.result.shape), target(x.shape.size(), 0);
   size_t next = 0;
   for (size_t i = 0; i < x.shape.size(); ++i)
     if (!std::binary_search(axes.begin(), axes.end(), int(i))) target[i] = kept[next++];
-  std::vector<double>& result = call.result.values;
-  std::fill(result.begin(), result.end(), initial);
+  std::vector<Number> result(call.result.values.size(), initial);
   for_each_run<2>(x.shape, {row_major_strides(x.shape), target}, [&](auto offsets, auto steps, int64_t count) {
     if (steps[1] == 0) {
-      double total = result[size_t(offsets[1])];
-      for (int64_t i = 0; i < count; ++i) total = combine(total, x.values[size_t(offsets[0] + i)]);
+      Number total = result[size_t(offsets[1])];
+      for (int64_t i = 0; i < count; ++i) total = combine(total, x.at(size_t(offsets[0] + i)));
       result[size_t(offsets[1])] = total;
       return;
     }
     for (int64_t i = 0; i < count; ++i) {
-      double& cell = result[size_t(offsets[1] + i * steps[1])];
-      cell = combine(cell, x.values[size_t(offsets[0] + i)]);
+      Number& cell = result[size_t(offsets[1] + i * steps[1])];
+      cell = combine(cell, x.at(size_t(offsets[0] + i)));
     }
   });
+  call.result.set_numbers(result);
 }
 
 }  // namespace
 
 void interpret_reduce_sum(InterpreterCall& call) {
-  reduce_into(call, 0, [dtype = call.result.dtype](double x, double y) { return add_numbers(x, y, dtype); });
+  reduce_into(call, 0, [dtype = call.result.dtype](Number x, Number y) { return add_numbers(x, y, dtype); });
 }
 
 void interpret_reduce_max(InterpreterCall& call) {
-  reduce_into(call, traits(call.result.dtype).lowest, [](double x, double y) { return std::isnan(x) || x > y ? x : y; });
+  reduce_into(call, lowest_of(call.result.dtype), [](Number x, Number y) { return std::isnan(x) || x > y ? x : y; });
 }
 
 void interpret_reduce_min(InterpreterCall& call) {
-  reduce_into(call, traits(call.result.dtype).highest, [](double x, double y) { return std::isnan(x) || x < y ? x : y; });
+  reduce_into(call, highest_of(call.result.dtype), [](Number x, Number y) { return std::isnan(x) || x < y ? x : y; });
 }
 
 void interpret_argmax(InterpreterCall& call) {
@@ -118,10 +123,10 @@ void interpret_argmax(InterpreterCall& call) {
   if (length == 0) return;  // no rows along the row dimension: index 0
   for (int64_t o = 0; o < outer; ++o)
     for (int64_t i = 0; i < inner; ++i) {
-      const double* run = x.values.data() + o * length * inner + i;
+      auto run = [&](int64_t k) { return x.at(size_t(o * length * inner + i + k * inner)); };
       int64_t best = 0;
-      for (int64_t k = 1; k < length && !std::isnan(run[best * inner]); ++k)
-        if (run[k * inner] > run[best * inner] || std::isnan(run[k * inner])) best = k;
+      for (int64_t k = 1; k < length && !std::isnan(run(best)); ++k)
+        if (run(k) > run(best) || std::isnan(run(k))) best = k;
       call.result.values[size_t(o * inner + i)] = double(best);
     }
 }
@@ -168,7 +173,7 @@ void walk_labels(const std::vector<LabelAxis>& axes, Visit visit) {
   for (size_t i = 0; i < index.shape.size(); ++i) place.push_back(offset / strides[i] % index.shape[i]);
   Diagnostic d;
   d.code = Code::E0510;
-  d.message = fmt::format("index {} at [{}] is out of range: the table has {} entries (0..{})", index.values[size_t(offset)],
+  d.message = fmt::format("index {} at [{}] is out of range: the table has {} entries (0..{})", number_text(index.at(size_t(offset))),
                           fmt::join(place, ", "), length, length - 1);
   d.span = call.node.span;
   throw UserError(std::move(d));
@@ -190,13 +195,15 @@ void interpret_contract(InterpreterCall& call) {
   auto best = std::find_if(axes.begin(), axes.end(), contiguous);
   if (best != axes.end()) std::rotate(best, best + 1, axes.end());
   bool integers = !is_float(result.dtype);
+  std::vector<Number> sums(integers ? result.values.size() : 0);
   walk_labels(axes, [&](auto offsets, auto steps, int64_t count) {
     const double *p = x.values.data() + offsets[0], *q = y.values.data() + offsets[1];
     double* r = result.values.data() + offsets[2];
     if (integers) {
       for (int64_t i = 0; i < count; ++i) {
-        double& cell = r[i * steps[2]];
-        cell = add_numbers(cell, multiply_numbers(p[i * steps[0]], q[i * steps[1]], result.dtype), result.dtype);
+        Number& cell = sums[size_t(offsets[2] + i * steps[2])];
+        Number product = multiply_numbers(x.at(size_t(offsets[0] + i * steps[0])), y.at(size_t(offsets[1] + i * steps[1])), result.dtype);
+        cell = add_numbers(cell, product, result.dtype);
       }
     } else if (steps[2] == 0) {
       double total = *r;
@@ -210,6 +217,7 @@ void interpret_contract(InterpreterCall& call) {
       for (int64_t i = 0; i < count; ++i) r[i * steps[2]] += p[i * steps[0]] * q[i * steps[1]];
     }
   });
+  if (integers) result.set_numbers(sums);
 }
 
 void interpret_gather(InterpreterCall& call) {
@@ -222,7 +230,7 @@ void interpret_gather(InterpreterCall& call) {
       int64_t at = offsets[1] + i * steps[1];
       double entry = index.values[size_t(at)];
       if (!(entry >= 0 && entry < double(length))) fail_index(call, index, at, length);
-      call.result.values[size_t(offsets[2] + i * steps[2])] = table.values[size_t(offsets[0] + i * steps[0] + int64_t(entry) * stride)];
+      copy_element(table, offsets[0] + i * steps[0] + int64_t(entry) * stride, call.result, offsets[2] + i * steps[2]);
     }
   });
 }
@@ -237,8 +245,8 @@ void interpret_scatter_add(InterpreterCall& call) {
       int64_t at = offsets[1] + i * steps[1];
       double entry = index.values[size_t(at)];
       if (!(entry >= 0 && entry < double(length))) fail_index(call, index, at, length);
-      double& cell = call.result.values[size_t(offsets[2] + i * steps[2] + int64_t(entry) * stride)];
-      cell = add_numbers(cell, updates.values[size_t(offsets[0] + i * steps[0])], call.result.dtype);
+      size_t cell = size_t(offsets[2] + i * steps[2] + int64_t(entry) * stride);
+      call.result.set(cell, add_numbers(call.result.at(cell), updates.at(size_t(offsets[0] + i * steps[0])), call.result.dtype));
     }
   });
 }

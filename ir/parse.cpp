@@ -62,16 +62,6 @@ class GraphParser : private TextReader {
   }
 
  private:
-  /// A constant is held as a 64-bit float: a whole number beyond 2^53 would become another one.
-  void check_exact(DType dtype, double number, Span span) {
-    constexpr double most = 9007199254740992.0;
-    if (dtype != DType::i64 || !std::isfinite(number) || std::abs(number) < most) return;
-    std::string_view word = text_.substr(span.begin, span.end - span.begin);
-    if (word == number_text(number) && std::abs(number) == most) return;
-    fail(Code::E0636, span, fmt::format("{} is beyond 2^53, up to which constants of i64 are exact", word),
-         "larger values come in by an input or a parameter");
-  }
-
   // --- parts of a line ---
 
   uint32_t parse_value_number() {
@@ -280,8 +270,8 @@ class GraphParser : private TextReader {
     Type written = parse_type();
     Span type_span = since(begin);
     take_from_type(*op, written, a);
-    if (*op == Op::constant) check_exact(a.dtype, a.number, number_span_);
-    for (size_t i = 0; i < a.values.size(); ++i) check_exact(a.dtype, a.values[i], number_spans_[i]);
+    if (*op == Op::constant) require_exact(a.dtype, a.number, number_span_);
+    for (size_t i = 0; i < a.values.size(); ++i) require_exact(a.dtype, a.values[i], number_spans_[i]);
     std::string error;
     std::optional<Type> type = infer_type(*op, operand_types, a, error);
     if (!type) fail(Code::E0635, op_span, fmt::format("{}: {}", word, error));

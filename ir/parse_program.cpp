@@ -172,6 +172,10 @@ class ProgramParser : private KernelLineReader {
       case BufferKind::literal:
         expect_word("values");
         b.values = parse_numbers();
+        for (size_t i = 0; i < b.values.size(); ++i) {
+          require_exact(b.dtype, b.values[i], number_spans_[i]);
+          b.values[i] = rounded_to(b.dtype, b.values[i]);
+        }
         break;
       case BufferKind::scalars:
       case BufferKind::results:

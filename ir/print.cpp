@@ -37,15 +37,9 @@ bool is_plain_name(std::string_view name) {
 
 std::string at_name(std::string_view name) { return is_plain_name(name) ? fmt::format("@{}", name) : "@" + quote(name); }
 
-std::string number_text(double value) {
-  if (std::isnan(value)) return "nan";
-  if (std::isinf(value)) return value < 0 ? "-inf" : "inf";
-  return fmt::format("{}", value);
-}
-
-std::string numbers_text(const std::vector<double>& values) {
+std::string numbers_text(const std::vector<Number>& values, DType type) {
   std::string out = "[";
-  for (double v : values) out += (out.size() > 1 ? ", " : "") + number_text(v);
+  for (Number v : values) out += (out.size() > 1 ? ", " : "") + number_text(v, type);
   return out + "]";
 }
 
@@ -81,8 +75,8 @@ std::string attributes_text(const Node& node) {
     case Op::input:
     case Op::parameter:
     case Op::scalar: return " " + at_name(a.text);
-    case Op::constant: return " " + number_text(a.number);
-    case Op::literal: return " " + numbers_text(a.values);
+    case Op::constant: return " " + number_text(a.number, a.dtype);
+    case Op::literal: return " " + numbers_text(a.values, a.dtype);
     case Op::extent: return " " + (a.extents.empty() ? std::string("?") : to_string(a.extents[0]));
     case Op::broadcast:
     case Op::transpose:

@@ -118,7 +118,7 @@ class Printer {
       case BufferKind::temporary: text += fmt::format(" at {}, {} bytes", buffer.offset, buffer.bytes); break;
       case BufferKind::scalars:
       case BufferKind::results: text += fmt::format(" slot {}", scalar_slot(buffer)); break;
-      case BufferKind::literal: text += " values " + numbers_text(buffer.values); break;
+      case BufferKind::literal: text += " values " + numbers_text(buffer.values, buffer.dtype); break;
       case BufferKind::output: text += fmt::format(" slot {}", buffer.offset); break;
     }
     if (auto it = kinds_.find(id); it != kinds_.end() && it->second != PersistentKind::parameter)
@@ -146,7 +146,7 @@ class Printer {
   }
 
   /// Bits of a NaN's sign reach the memory that it is stored to.
-  static std::string constant_text(double number) { return std::isnan(number) && std::signbit(number) ? "-nan" : number_text(number); }
+  static std::string constant_text(Number number, DType type) { return std::isnan(number) && std::signbit(number) ? "-nan" : number_text(number, type); }
 
   std::string values(const std::vector<int>& ids) const {
     std::string out;
@@ -162,7 +162,7 @@ class Printer {
       case Kind::load: return line(depth, "{}load {} : {}{}", define, access_text(i.access), type, origin);
       case Kind::store: return line(depth, "{} <- {} : {}{}", access_text(i.access), values(i.operands), type, origin);
       case Kind::store_add: return line(depth, "{} += {} : {}{}", access_text(i.access), values(i.operands), type, origin);
-      case Kind::constant: return line(depth, "{}constant {} : {}{}", define, constant_text(i.number), type, origin);
+      case Kind::constant: return line(depth, "{}constant {} : {}{}", define, constant_text(i.number, i.dtype), type, origin);
       case Kind::axis_index: return line(depth, "{}index of {} : {}{}", define, axis_name(i.axis), type, origin);
       case Kind::compute: return line(depth, "{}{}({}) : {}{}", define, op_name(i.op), values(i.operands), type, origin);
       case Kind::reduce: return line(depth, "{}{}({}) over the inner loop : {}{}", define, op_name(i.op), values(i.operands), type, origin);

@@ -50,7 +50,7 @@ struct Buffer {
   int64_t offset = 0;         ///< bytes in its block, see kind; multiples of 64 for persistent and temporary
   int64_t bytes = 0;          ///< for the planned rows
   uint32_t field = 0;         ///< field: index into the context's fields
-  std::vector<double> values; ///< literal: one for each element
+  std::vector<Number> values; ///< literal: one for each element
   NodeId node;                ///< temporary, literal: the graph node whose value it holds (a copy of a leaf's old value: the node that is stored)
   Span span;
 };
@@ -92,7 +92,7 @@ struct Instruction {
   DType dtype = DType::f32;    ///< of the value defined; of the stored value for stores
   std::vector<int> operands;   ///< value ids
   Access access;               ///< load, store, store_add
-  double number = 0;           ///< constant
+  Number number;               ///< constant; a float's is a value of its type
   int axis = -1;               ///< axis_index
   Extent extent;               ///< extent
   NodeId node;                 ///< graph node it came from, for reading and for NaN provenance

@@ -59,7 +59,7 @@ class ProgramInterpreter {
 
  private:
   struct Value {
-    double number = 0;
+    Number number;
     DType dtype = DType::f32;
   };
 
@@ -67,7 +67,7 @@ class ProgramInterpreter {
 
   [[noreturn]] void fail_binding(std::string message) { throw UserError(Code::E0511, std::move(message)); }
 
-  std::vector<double> load_buffer(const Buffer& buffer) {
+  std::vector<Number> load_buffer(const Buffer& buffer) {
     if (buffer.kind == BufferKind::scalars) {
       const std::string& name = program_.scalars[size_t(scalar_slot(buffer))];
       auto it = bindings_.scalars.find(name);
@@ -82,9 +82,9 @@ class ProgramInterpreter {
       if (it->second.shape != shape_at({buffer.dtype, buffer.shape}, bindings_.rows) || it->second.dtype != buffer.dtype)
         fail_binding(fmt::format("input `{}` is {}, but the value given is {}[{}]", name, to_string(Type{buffer.dtype, buffer.shape}),
                                  dtype_name(it->second.dtype), fmt::join(it->second.shape, ", ")));
-      return it->second.values;
+      return it->second.numbers();
     }
-    return std::vector<double>(size_t(Type{buffer.dtype, buffer.shape}.elements(program_.rows)), unwritten);
+    return std::vector<Number>(size_t(Type{buffer.dtype, buffer.shape}.elements(program_.rows)), unwritten);
   }
 
   // Visits a buffer's elements in logical row-major order: visit(place in memory, number).
@@ -106,23 +106,23 @@ class ProgramInterpreter {
     if (it->second.shape != shape || it->second.dtype != buffer.dtype)
       fail_binding(fmt::format("parameter `{}` is {}, but the value given is {}[{}]", name, to_string(place.persistent.type),
                                dtype_name(it->second.dtype), fmt::join(it->second.shape, ", ")));
-    for_each_element(buffer, shape, [&](size_t at, size_t number) { memory_[place.buffer.value][at] = it->second.values[number]; });
+    for_each_element(buffer, shape, [&](size_t at, size_t number) { memory_[place.buffer.value][at] = it->second.at(number); });
   }
 
   Results collect() {
     Results results;
     for (const PersistentPlace& place : program_.persistents) {
       Tensor t = make_tensor(place.persistent.type.dtype, shape_at(place.persistent.type, program_.rows));
-      for_each_element(program_[place.buffer], t.shape, [&](size_t at, size_t number) { t.values[number] = memory_[place.buffer.value][at]; });
+      for_each_element(program_[place.buffer], t.shape, [&](size_t at, size_t number) { t.set(number, memory_[place.buffer.value][at]); });
       results.updates[place.persistent.name] = std::move(t);
     }
     for (uint32_t b = 0; b < program_.buffers.size(); ++b) {
       const Buffer& buffer = program_.buffers[b];
-      if (buffer.kind == BufferKind::results) results.outputs[program_.results[size_t(scalar_slot(buffer))]] = {buffer.dtype, {}, memory_[b]};
+      if (buffer.kind == BufferKind::results) results.outputs[program_.results[size_t(scalar_slot(buffer))]] = {buffer.dtype, {}, {memory_[b][0]}};
       if (buffer.kind != BufferKind::output) continue;
       Tensor t = make_tensor(buffer.dtype, shape_at({buffer.dtype, buffer.shape}, bindings_.rows));
       // Rows are outermost: fewer of them are a prefix.
-      std::copy_n(memory_[b].begin(), t.values.size(), t.values.begin());
+      for (size_t i = 0; i < t.values.size(); ++i) t.set(i, memory_[b][i]);
       results.outputs[program_.outputs[size_t(buffer.offset)]] = std::move(t);
     }
     return results;
@@ -130,10 +130,10 @@ class ProgramInterpreter {
 
   // --- instructions ---
 
-  double value(int id) const { return values_.at(id).number; }
+  Number value(int id) const { return values_.at(id).number; }
 
-  double& element(const Access& access) {
-    std::vector<double>& memory = memory_[access.buffer.value];
+  Number& element(const Access& access) {
+    std::vector<Number>& memory = memory_[access.buffer.value];
     int64_t at = access.offset;
     for (size_t i = 0; i < access.strides.size(); ++i) at += access.strides[i] * index_[i];
     if (access.index_value >= 0) at += access.index_stride * int64_t(value(access.index_value));
@@ -150,14 +150,18 @@ class ProgramInterpreter {
 
   void execute(const Instruction& inst) {
     using Kind = Instruction::Kind;
-    double number = 0;
+    Number number;
     switch (inst.kind) {
       case Kind::store: element(inst.access) = value(inst.operands[0]); return;
-      case Kind::store_add: element(inst.access) += value(inst.operands[0]); return;
+      case Kind::store_add: {
+        Number& cell = element(inst.access);
+        cell = add_numbers(cell, value(inst.operands[0]), inst.dtype);
+        return;
+      }
       case Kind::reduce: return reduce(inst);
       case Kind::load: number = element(inst.access); break;
       case Kind::constant: number = inst.number; break;
-      case Kind::axis_index: number = double(index_[size_t(inst.axis)]); break;
+      case Kind::axis_index: number = index_[size_t(inst.axis)]; break;
       case Kind::accumulator: number = accumulator_; break;
       case Kind::extent: number = double(inst.extent.at(bindings_.rows)); break;
       case Kind::compute: {
@@ -179,12 +183,12 @@ class ProgramInterpreter {
   // --- map kernels ---
 
   struct Reduction {
-    double number = 0;
+    Number number;
     int64_t count = 0, best = 0;
   };
 
   void reduce(const Instruction& inst) {
-    double x = value(inst.operands[0]);
+    Number x = value(inst.operands[0]);
     Reduction& r = reductions_[inst.id];
     if (inst.op == Op::reduce_sum) {
       r.number = add_numbers(r.number, x, inst.dtype);
@@ -198,9 +202,9 @@ class ProgramInterpreter {
   }
 
   // What a reduction over nothing gives.
-  static double empty_reduction(const Instruction& inst) {
-    if (inst.op == Op::reduce_max) return traits(inst.dtype).lowest;
-    if (inst.op == Op::reduce_min) return traits(inst.dtype).highest;
+  static Number empty_reduction(const Instruction& inst) {
+    if (inst.op == Op::reduce_max) return lowest_of(inst.dtype);
+    if (inst.op == Op::reduce_min) return highest_of(inst.dtype);
     return 0;
   }
 
@@ -221,7 +225,7 @@ class ProgramInterpreter {
         for (const Instruction& inst : block.code) {
           if (inst.kind != Instruction::Kind::reduce) continue;
           auto it = reductions_.find(inst.id);
-          double number = it == reductions_.end() ? empty_reduction(inst) : inst.op == Op::argmax ? double(it->second.best) : it->second.number;
+          Number number = it == reductions_.end() ? empty_reduction(inst) : inst.op == Op::argmax ? Number(it->second.best) : it->second.number;
           values_[inst.id] = {number, inst.dtype};
         }
       }
@@ -270,7 +274,7 @@ class ProgramInterpreter {
 
   const Program& program_;
   const Bindings& bindings_;
-  std::vector<std::vector<double>> memory_;  ///< by buffer
+  std::vector<std::vector<Number>> memory_;  ///< by buffer
   const Kernel* kernel_ = nullptr;
   std::vector<int64_t> index_;               ///< of every axis of the kernel
   std::map<int, Value> values_;

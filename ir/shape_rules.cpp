@@ -218,7 +218,7 @@ RULE(parameter) {
 RULE(scalar) { return a.text.empty() ? misfit(error, "needs a name") : Type{scalar_type, {}}; }
 
 RULE(constant) {
-  if (!is_value_of(a.dtype, a.number)) return misfit(error, fmt::format("{} is not a value of {}", a.number, dtype_name(a.dtype)));
+  if (!is_value_of(a.dtype, a.number)) return misfit(error, fmt::format("{} is not a value of {}", number_text(a.number), dtype_name(a.dtype)));
   return leaf(a, a.dtype);
 }
 
@@ -228,8 +228,8 @@ RULE(literal) {
   std::optional<int64_t> count = product(type.shape);
   if (!count) return misfit(error, fmt::format("{} has a negative size or more than 2^40 elements", to_string(type)));
   if (*count != int64_t(a.values.size())) return misfit(error, fmt::format("{} needs {} numbers, got {}", to_string(type), *count, a.values.size()));
-  for (double v : a.values)
-    if (!is_value_of(a.dtype, v)) return misfit(error, fmt::format("{} is not a value of {}", v, dtype_name(a.dtype)));
+  for (Number v : a.values)
+    if (!is_value_of(a.dtype, v)) return misfit(error, fmt::format("{} is not a value of {}", number_text(v), dtype_name(a.dtype)));
   return type;
 }
 

@@ -14,9 +14,7 @@ std::string quote(std::string_view);
 /// @fc1.weight, or @"..." where the name is not made of letters, digits, _ and dots.
 std::string at_name(std::string_view);
 bool is_plain_name(std::string_view);
-/// Shortest decimal that reads back as the same number; inf, -inf, nan.
-std::string number_text(double);
-std::string numbers_text(const std::vector<double>&);  ///< [1, -0.5, inf, nan]
+std::string numbers_text(const std::vector<Number>&, DType);  ///< [1, -0.5, inf, nan], each as number_text writes it
 /// {0, 1} -> "ab".
 std::string labels_text(const std::vector<int>&);
 /// param, frozen, state, optimizer_state.

@@ -187,12 +187,16 @@ int64_t TextReader::parse_signed(std::string_view what) {
   return value;
 }
 
-double TextReader::parse_number() {
+Number TextReader::parse_number() {
   skip_spaces();
   size_t begin = at_;
   while (is_word(peek()) || peek() == '.' || peek() == '-' || peek() == '+') ++at_;
   std::string_view word = text_.substr(begin, at_ - begin);
   number_span_ = since(begin);
+  int64_t whole = 0;
+  if (auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), whole);
+      !word.empty() && error == std::errc() && end == word.data() + word.size() && whole != 0)  // 0 may be -0
+    return whole;
   double value = 0;
   auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), value);
   if (error == std::errc::result_out_of_range) {  // too large, or so small that it is 0
@@ -204,8 +208,8 @@ double TextReader::parse_number() {
   return value;
 }
 
-std::vector<double> TextReader::parse_numbers() {
-  std::vector<double> numbers;
+std::vector<Number> TextReader::parse_numbers() {
+  std::vector<Number> numbers;
   number_spans_.clear();
   expect("[");
   if (accept("]")) return numbers;
@@ -215,6 +219,12 @@ std::vector<double> TextReader::parse_numbers() {
   } while (accept(","));
   expect("]");
   return numbers;
+}
+
+void TextReader::require_exact(DType dtype, Number number, Span written) {
+  std::string_view word = text_.substr(written.begin, written.end - written.begin);
+  if (is_float(dtype) || !is_value_of(dtype, number) || std::abs(double(number)) < 0x1p53 || word.find_first_of(".eE") == std::string_view::npos) return;
+  fail(Code::E0636, written, fmt::format("{} is beyond 2^53, up to which a number with a point or an exponent is exact", word), "write all its digits");
 }
 
 Extent TextReader::parse_extent() {

@@ -48,8 +48,10 @@ class TextReader {
   std::string parse_name();            ///< @fc1.weight, @"..."
   int64_t parse_integer(int64_t limit, std::string_view what);  ///< 0 to limit
   int64_t parse_signed(std::string_view what);
-  double parse_number();               ///< its place is then number_span_
-  std::vector<double> parse_numbers();  ///< [1, -0.5, inf]; their places are then number_spans_
+  Number parse_number();               ///< its place is then number_span_
+  std::vector<Number> parse_numbers();  ///< [1, -0.5, inf]; their places are then number_spans_
+  /// A fault where a whole number was written as a float that may stand for several.
+  void require_exact(DType, Number, Span written);
   Extent parse_extent();
   Type parse_type();
 

@@ -139,8 +139,8 @@ class ProgramVerifier {
         case BufferKind::literal:
           if (int64_t(b.values.size()) != Type{b.dtype, b.shape}.elements(program_.rows) || Type{b.dtype, b.shape}.has_rows())
             fail("P1: {} has {} numbers for {}", b.name, b.values.size(), to_string(Type{b.dtype, b.shape}));
-          for (double v : b.values)
-            if (!is_value_of(b.dtype, v)) fail("P1: {} holds {}, which is not a value of {}", b.name, v, dtype_name(b.dtype));
+          for (Number v : b.values)
+            if (!is_value_of(b.dtype, v)) fail("P1: {} holds {}, which is not a value of {}", b.name, number_text(v), dtype_name(b.dtype));
           break;
         case BufferKind::output: slot(program_.outputs, b.offset, "output"); break;
       }

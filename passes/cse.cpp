@@ -28,12 +28,13 @@ bool commutes(Op op) {
   }
 }
 
-// Of numbers: NaN is itself, and -0 is not 0.
-bool same_bits(double x, double y) { return std::bit_cast<uint64_t>(x) == std::bit_cast<uint64_t>(y); }
-
 struct Hash {
   uint64_t value = 0xcbf29ce484222325;
   void mix(uint64_t x) { value = (value ^ x) * 0x100000001b3 + (value >> 29); }
+  void mix(Number number) {
+    mix(std::bit_cast<uint64_t>(double(number)));
+    mix(uint64_t(number.rest()));
+  }
   void mix(const std::vector<int>& list) {
     mix(list.size());
     for (int x : list) mix(uint64_t(x));
@@ -48,9 +49,9 @@ uint64_t hash_of(const Node& node) {
   h.mix(a.axes);
   for (const Extent& e : a.extents) h.mix(uint64_t(e.size) * 2 + e.rows);
   h.mix(uint64_t(a.begin));
-  h.mix(std::bit_cast<uint64_t>(a.number));
+  h.mix(a.number);
   h.mix(a.values.size());
-  for (double v : a.values) h.mix(std::bit_cast<uint64_t>(v));
+  for (Number v : a.values) h.mix(v);
   for (char c : a.text) h.mix(uint64_t(c));
   h.mix(a.lhs);
   h.mix(a.rhs);
@@ -63,8 +64,8 @@ bool same(const Node& x, const Node& y) {
   if (x.op != y.op || x.operands != y.operands) return false;
   const Attributes &a = x.attributes, &b = y.attributes;
   return a.axes == b.axes && a.extents == b.extents && a.begin == b.begin &&
-         std::bit_cast<uint64_t>(a.number) == std::bit_cast<uint64_t>(b.number) && a.text == b.text && a.lhs == b.lhs &&
-         a.rhs == b.rhs && a.out == b.out && a.dtype == b.dtype && std::ranges::equal(a.values, b.values, same_bits);
+         same_bits(a.number, b.number) && a.text == b.text && a.lhs == b.lhs &&
+         a.rhs == b.rhs && a.out == b.out && a.dtype == b.dtype && std::ranges::equal(a.values, b.values, [](Number p, Number q) { return same_bits(p, q); });
 }
 
 }  // namespace

@@ -7,7 +7,7 @@
 #include <cfloat>
 #include <cmath>
 
-#include "ir/interpreter.h"
+#include "ir/interpreter_ops.h"
 #include "passes/dead_code.h"
 #include "passes/rewrite.h"
 
@@ -17,18 +17,17 @@ namespace {
 // The value in f32 is the value in f64 but for rounding: neither overflowed nor denormal.
 bool keeps_as_f32(double v) { return v == 0 || (std::fabs(v) <= FLT_MAX && std::fabs(v) >= FLT_MIN); }
 
-std::optional<double> evaluate(const Graph& graph, const Node& node, const std::vector<double>& values) {
+std::optional<Number> evaluate(const Graph& graph, const Node& node, const std::vector<Number>& values) {
   Graph single;
   std::vector<NodeId> operands;
   for (size_t i = 0; i < values.size(); ++i)
     operands.push_back(Builder(single).constant(values[i], {graph.type(node.operands[i]).dtype, {}}));
   NodeId result = single.add(node.op, operands, node.attributes);
   single.outputs.push_back({"result", result});
-  double value = interpret(single, {}).outputs.at("result").values[0];
+  Number value = interpret(single, {}).outputs.at("result").at(0);
   if (std::isnan(value)) return std::nullopt;
-  if (single.type(result).dtype == DType::i64 && std::fabs(value) > 0x1p53) return std::nullopt;
   if (single.type(result).dtype == DType::f32 && !keeps_as_f32(value)) {
-    for (double v : values)
+    for (Number v : values)
       if (keeps_as_f32(v)) return std::nullopt;
   }
   return value;
@@ -36,15 +35,15 @@ std::optional<double> evaluate(const Graph& graph, const Node& node, const std::
 
 }  // namespace
 
-std::optional<double> fold_node(const Graph& graph, const Node& node) {
-  if (node.op == Op::extent && !node.attributes.extents[0].rows) return double(node.attributes.extents[0].size);
+std::optional<Number> fold_node(const Graph& graph, const Node& node) {
+  if (node.op == Op::extent && !node.attributes.extents[0].rows) return Number(double(node.attributes.extents[0].size));
   if (node.op == Op::literal) {
-    const std::vector<double>& v = node.attributes.values;
-    auto is_first = [&](double x) { return std::bit_cast<uint64_t>(x) == std::bit_cast<uint64_t>(v[0]); };
+    const std::vector<Number>& v = node.attributes.values;
+    auto is_first = [&](Number x) { return same_bits(x, v[0]); };
     return !v.empty() && std::ranges::all_of(v, is_first) ? std::optional(v[0]) : std::nullopt;
   }
   if (node.operands.empty() || node.op == Op::stop_gradient) return std::nullopt;
-  std::vector<double> values;
+  std::vector<Number> values;
   auto read_operands = [&] {
     for (NodeId operand : node.operands) {
       if (graph[operand].op != Op::constant) return false;
@@ -59,21 +58,21 @@ std::optional<double> fold_node(const Graph& graph, const Node& node) {
     case Op::slice:
       return read_operands() ? std::optional(values[0]) : std::nullopt;
     case Op::pad:
-      return read_operands() && values[0] == 0 && !std::signbit(values[0]) ? std::optional(0.0) : std::nullopt;
+      return read_operands() && values[0] == 0 && !std::signbit(values[0]) ? std::optional(Number(0)) : std::nullopt;
     case Op::reduce_max:
     case Op::reduce_min:
     case Op::reduce_sum: {
       if (!read_operands()) return std::nullopt;
-      double count = 1;
+      int64_t count = 1;
       for (int axis : node.attributes.axes) {
         Extent e = graph.type(node.operands[0]).shape[size_t(axis)];
         if (e.rows || e.size == 0) return std::nullopt;
-        count *= double(e.size);
+        count *= e.size;
       }
       if (node.op != Op::reduce_sum) return values[0];
-      double sum = values[0] * count;
-      bool exact = is_float(node.type.dtype) ? keeps_as_f32(sum) : std::fabs(sum) < 2147483648.0;
-      return exact ? std::optional(sum) : std::nullopt;
+      if (!is_float(node.type.dtype)) return multiply_numbers(values[0], count, node.type.dtype);
+      double sum = values[0] * double(count);
+      return keeps_as_f32(sum) ? std::optional(Number(sum)) : std::nullopt;
     }
     default:
       return is_elementwise(node.op) && read_operands() ? evaluate(graph, node, values) : std::nullopt;
@@ -86,7 +85,7 @@ void fold_constants(Graph& graph) {
   for (uint32_t i = 0; i < graph.size(); ++i) {
     if (!live[i]) continue;
     Node node = rebuild.translated({i});
-    if (std::optional<double> value = fold_node(rebuild.result, node)) {
+    if (std::optional<Number> value = fold_node(rebuild.result, node)) {
       rebuild.to[i] = Builder(rebuild.result, node.span, node.scope).constant(*value, node.type);
     } else {
       rebuild.to[i] = add_node(rebuild.result, node);

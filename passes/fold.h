@@ -14,7 +14,7 @@
 namespace nnc {
 
 /// The number in every element of the node, which is not in the graph but whose operands are, if it is computed from constants.
-std::optional<double> fold_node(const Graph&, const Node&);
+std::optional<Number> fold_node(const Graph&, const Node&);
 
 void fold_constants(Graph&);
 

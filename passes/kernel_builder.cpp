@@ -30,8 +30,9 @@ int KernelBuilder::emit(Instruction instruction, bool is_inner) {
   return id;
 }
 
-int KernelBuilder::constant(double number, DType dtype) {
-  auto [it, fresh] = constants_.try_emplace({std::bit_cast<uint64_t>(number), dtype}, -1);
+int KernelBuilder::constant(Number number, DType dtype) {
+  number = rounded_to(dtype, number);
+  auto [it, fresh] = constants_.try_emplace({std::bit_cast<uint64_t>(double(number)), number.rest(), dtype}, -1);
   if (fresh) {
     Instruction code;
     code.kind = Instruction::Kind::constant;

@@ -50,7 +50,7 @@ class KernelBuilder {
   int emit(Instruction, bool is_inner);
   bool is_inner(int id) const { return inner_values_[id]; }
   int load(BufferId, const Shape& shape, const IndexMap&, NodeId node);
-  int constant(double number, DType);
+  int constant(Number number, DType);
   int compute(Op, DType, std::vector<int> operands, NodeId node);
   Access access(BufferId, const Shape& shape, const IndexMap&) const;
 
@@ -64,7 +64,7 @@ class KernelBuilder {
   std::map<NodeId, int> fixed_;
   std::map<NodeId, bool> spilled_;
   std::map<std::pair<NodeId, IndexMap>, int> memo_;
-  std::map<std::pair<uint64_t, DType>, int> constants_;  // by their bits: NaN has no place in an order, and -0 is not 0
+  std::map<std::tuple<uint64_t, int64_t, DType>, int> constants_;  // by their bits: NaN has no place in an order, and -0 is not 0
 };
 
 }  // namespace nnc

@@ -18,7 +18,7 @@ std::vector<bool> live_nodes(const Graph& graph) {
   return live;
 }
 
-std::optional<double> splat_value(const Graph& graph, NodeId id) {
+std::optional<Number> splat_value(const Graph& graph, NodeId id) {
   while (true) {
     const Node& node = graph[id];
     switch (node.op) {

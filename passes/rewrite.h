@@ -13,7 +13,7 @@ namespace nnc {
 std::vector<bool> live_nodes(const Graph&);
 
 /// The number that every element of the node holds, if it is a constant seen through broadcast, transpose, reshape and slice.
-std::optional<double> splat_value(const Graph&, NodeId);
+std::optional<Number> splat_value(const Graph&, NodeId);
 
 /// 0, 1, ..., n-1
 std::vector<int> identity_axes(int n);

@@ -112,7 +112,7 @@ void erase_stop_gradient(Graph& graph) {
 
 // --- what rules share ---
 
-std::optional<double> Candidate::number(NodeId id) const {
+std::optional<Number> Candidate::number(NodeId id) const {
   if (def(id).op != Op::constant) return std::nullopt;
   return def(id).attributes.number;
 }

@@ -29,7 +29,7 @@ bool is_one_number(const Candidate& c, NodeId id) {
 }  // namespace
 
 RULE(constants) {
-  std::optional<double> value = fold_node(c.b.graph, c.node);
+  std::optional<Number> value = fold_node(c.b.graph, c.node);
   return value ? c.b.constant(*value, c.node.type) : NodeId{};
 }
 

@@ -23,7 +23,7 @@ struct Candidate {
   /// The node's users when the round began; a node made by a rule since has one.
   uint32_t uses(NodeId id) const { return id.value < uses_by_id.size() && uses_by_id[id.value] ? uses_by_id[id.value] : 1; }
   /// The number a constant holds (constants under views have become constants themselves).
-  std::optional<double> number(NodeId id) const;
+  std::optional<Number> number(NodeId id) const;
   bool is_float_node() const { return is_float(node.type.dtype); }
   /// The same operation and attributes over other operands.
   NodeId same_op(std::vector<NodeId> operands) {
@@ -35,7 +35,7 @@ struct Candidate {
 struct Repeated {
   std::vector<int> axes;  ///< the smaller value's axis i is axis axes[i]
   NodeId source;          ///< invalid for a constant
-  double number = 0;
+  Number number;
 };
 std::optional<Repeated> as_repeated(const Candidate&, NodeId);
 /// The smaller value; makes the number if it is a constant.

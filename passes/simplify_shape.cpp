@@ -110,7 +110,7 @@ RULE(sink_into_transpose) {
     if (!c.number(x)) shape = c.type(c.def(x).operands[0]).shape;
   std::vector<NodeId> sources;
   for (NodeId x : c.node.operands) {
-    std::optional<double> number = c.number(x);
+    std::optional<Number> number = c.number(x);
     sources.push_back(number ? c.b.constant(*number, {c.type(x).dtype, shape}) : c.def(x).operands[0]);
   }
   return c.b.transpose(c.same_op(sources), order);

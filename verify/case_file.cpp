@@ -16,9 +16,9 @@ namespace {
 
 constexpr std::string_view mark = "#= ";
 
-std::string spaced_numbers(const std::vector<double>& values) {
+std::string spaced_numbers(const Tensor& t) {
   std::string text;
-  for (double v : values) text += ' ' + number_text(v);
+  for (size_t i = 0; i < t.values.size(); ++i) text += ' ' + number_text(t.at(i));
   return text;
 }
 
@@ -27,7 +27,11 @@ UserError misfit(const std::string& path, std::string message) {
                    "the values stand in lines `#= input @NAME numbers`; without such lines values are drawn from `--seed`");
 }
 
-std::optional<double> parse_number(std::string_view word) {
+std::optional<Number> parse_number(std::string_view word) {
+  int64_t whole = 0;
+  if (auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), whole);
+      error == std::errc() && end == word.data() + word.size() && whole != 0)  // 0 may be -0
+    return whole;
   bool negative = word.starts_with('-');
   if (negative) word.remove_prefix(1);
   double v = 0;
@@ -39,7 +43,7 @@ std::optional<double> parse_number(std::string_view word) {
     auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), v);
     if (error != std::errc() || end != word.data() + word.size()) return std::nullopt;
   }
-  return negative ? -v : v;
+  return Number(negative ? -v : v);
 }
 
 /// The name that `line` begins with, cut off.
@@ -68,15 +72,15 @@ std::string print_case(const GraphCase& c, const SourceMap* sources, const std::
   }
   text += fmt::format("{}rows {}\n", mark, c.bindings.rows);
   for (const auto& [name, t] : c.bindings.inputs)
-    text += fmt::format("{}input {}{}\n", mark, at_name(name), spaced_numbers(t.values));
+    text += fmt::format("{}input {}{}\n", mark, at_name(name), spaced_numbers(t));
   for (const auto& [name, v] : c.bindings.scalars) text += fmt::format("{}scalar {} {}\n", mark, at_name(name), number_text(v));
   for (const auto& [name, t] : c.bindings.persistents)
-    text += fmt::format("{}persistent {}{}\n", mark, at_name(name), spaced_numbers(t.values));
+    text += fmt::format("{}persistent {}{}\n", mark, at_name(name), spaced_numbers(t));
   return text + print_graph(c.graph, sources);
 }
 
 std::optional<Bindings> parse_case_values(std::string_view text, const Graph& graph, const std::string& path) {
-  std::map<std::string, std::vector<double>> values;  // "input @x"
+  std::map<std::string, std::vector<Number>> values;  // "input @x"
   bool any = false;
   Bindings bindings;
   while (!text.empty()) {
@@ -91,20 +95,20 @@ std::optional<Bindings> parse_case_values(std::string_view text, const Graph& gr
     std::string key(line.substr(0, space));
     line.remove_prefix(std::min(space + 1, line.size()));
     if (key == "rows") {
-      std::optional<double> rows = parse_number(line);
-      if (!rows || *rows < 1 || *rows > 1e9 || *rows != double(int64_t(*rows)))
+      std::optional<Number> rows = parse_number(line);
+      if (!rows || *rows < 1 || *rows > 1e9 || *rows != int64_t(*rows))
         throw misfit(path, fmt::format("`{}` does not give a number of rows", whole));
       bindings.rows = int64_t(*rows);
       continue;
     }
-    std::vector<double>& list = values[key + " " + take_name(line)];
+    std::vector<Number>& list = values[key + " " + take_name(line)];
     while (!line.empty()) {
       if (line.front() == ' ') {
         line.remove_prefix(1);
         continue;
       }
       size_t stop = std::min(line.find(' '), line.size());
-      std::optional<double> v = parse_number(line.substr(0, stop));
+      std::optional<Number> v = parse_number(line.substr(0, stop));
       if (!v) throw misfit(path, fmt::format("`{}` is not a number in the values of {}", line.substr(0, stop), key));
       list.push_back(*v);
       line.remove_prefix(stop);
@@ -118,7 +122,7 @@ std::optional<Bindings> parse_case_values(std::string_view text, const Graph& gr
     if (t.values.size() != it->second.size())
       throw misfit(path, fmt::format("{} numbers are given for the {} `{}`, which has {} elements", it->second.size(), kind, name,
                                      t.values.size()));
-    t.values = it->second;
+    t.set_numbers(it->second);
     return t;
   };
   for (const Node& n : graph.nodes()) {

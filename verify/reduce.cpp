@@ -400,11 +400,11 @@ class Reducer {
         auto edit = [&](auto&& plainer) {
           GraphCase c = best_;
           bool any = false;
-          std::vector<double>& values = get(c).values;
+          Tensor& t = get(c);
           for (size_t i = first; i < std::min(first + chunk, count); ++i) {
-            double v = plainer(values[i]);
-            if (plainness(v) >= plainness(values[i])) continue;
-            values[i] = v;
+            double v = plainer(t.values[i]);
+            if (plainness(v) >= plainness(t.values[i])) continue;
+            t.set(i, v);
             any = true;
           }
           return any && attempt(std::move(c));

@@ -17,10 +17,10 @@ namespace {
 Tensor cut(const Tensor& t, const std::vector<int64_t>& sizes, const std::vector<int64_t>& begin) {
   Tensor result = make_tensor(t.dtype, sizes);
   std::vector<int64_t> index(sizes.size(), 0);
-  for (double& v : result.values) {
+  for (size_t i = 0; i < result.values.size(); ++i) {
     int64_t at = 0;
     for (size_t a = 0; a < sizes.size(); ++a) at = at * t.shape[a] + begin[a] + index[a];
-    v = t.values[size_t(at)];
+    result.set(i, t.at(size_t(at)));
     for (size_t a = sizes.size(); a-- > 0;) {
       if (++index[a] < sizes[a]) break;
       index[a] = 0;
@@ -224,8 +224,11 @@ std::optional<GraphCase> DimensionClasses::shrink(const GraphCase& c, int id, in
     auto new_size = [&](NodeId of_node, size_t axis) { return sizes[size_t(of(of_node, axis))]; };
     if (shape_in_attributes(n.op))
       for (size_t a = 0; a < n.attributes.extents.size(); ++a) n.attributes.extents[a].size = new_size(node, a);
-    if (n.op == Op::literal)
-      n.attributes.values = cut({n.type.dtype, shape_at(n.type, 1), n.attributes.values}, shape_at({n.type.dtype, n.attributes.extents}, 1), tail).values;
+    if (n.op == Op::literal) {
+      Tensor whole = make_tensor(n.type.dtype, shape_at(n.type, 1));
+      whole.set_numbers(n.attributes.values);
+      n.attributes.values = cut(whole, shape_at({n.type.dtype, n.attributes.extents}, 1), tail).numbers();
+    }
     if (n.op == Op::slice || n.op == Op::pad) {
       size_t axis = size_t(n.attributes.axes[0]);
       int64_t other = new_size(n.operands[0], axis), own = new_size(node, axis);

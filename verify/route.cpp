@@ -159,8 +159,8 @@ std::optional<Difference> find_difference(const Results& found, const Results& e
         if (std::isfinite(v)) scale = std::max(scale, std::fabs(v));
       for (size_t i = 0; i < want.values.size(); ++i) {
         double x = it->second.values[i], y = want.values[i];
-        if (x == y || (std::isnan(x) && std::isnan(y))) continue;
-        double error = std::isfinite(x) && std::isfinite(y) ? std::fabs(x - y) / scale : wrong;
+        if (it->second.at(i) == want.at(i) || (std::isnan(x) && std::isnan(y))) continue;
+        double error = is_float(want.dtype) && std::isfinite(x) && std::isfinite(y) ? std::fabs(x - y) / scale : wrong;
         if (!(error <= tolerance)) return Difference{name, update, i, x, y, error};
       }
     }

@@ -39,8 +39,8 @@ MAKE(scalar) {
 MAKE(constant) { return g.keep(g.number({any_dtype(g), g.random_shape(3, true)})); }
 MAKE(literal) {
   Type t{any_dtype(g), g.random_shape(4, false)};
-  std::vector<double> values(size_t(t.elements(1)));
-  for (double& v : values) v = random_number(g.random, t.dtype, 0, g.wild);
+  std::vector<Number> values(size_t(t.elements(1)));
+  for (Number& v : values) v = random_number(g.random, t.dtype, 0, g.wild);
   return g.keep(g.build.literal(std::move(values), std::move(t)));
 }
 MAKE(iota) {

@@ -419,7 +419,7 @@ class Evaluator {
                     memory_.get(i.access.buffer, element(i.access)) + values_.at(i.operands[0]));
         return;
       case Instruction::Kind::constant:
-        values_[i.id] = i.dtype == DType::f32 ? double(float(i.number)) : i.number;
+        values_[i.id] = i.number;
         return;
       case Instruction::Kind::axis_index:
         values_[i.id] = double(index_[size_t(i.axis)]);

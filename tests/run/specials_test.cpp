@@ -124,7 +124,7 @@ SPECIAL(constant) {
   s.made.insert(Op::constant);
 }
 SPECIAL(literal) {
-  std::vector<double> numbers(19);
+  std::vector<Number> numbers(19);
   for (size_t i = 0; i < numbers.size(); ++i) numbers[i] = every(i);
   s.graph.outputs.push_back({"literal", s.b.literal(numbers, {s.dtype, {{19}}})});
   s.made.insert(Op::literal);

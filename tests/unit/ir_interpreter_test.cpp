@@ -138,13 +138,69 @@ TEST_CASE("interpreter: element-wise, two and three operands", "[ir]") {
   check_values(apply(Op::less_equal, {p, q}), {1, 1, 0});
   check_values(apply(Op::greater, {q, p}), {0, 1, 0});
   check_values(apply(Op::greater_equal, {p, q}), {1, 0, 0});
-  Tensor most = vec({0x1.fffffffffffffp62}, DType::i64), one = vec({1}, DType::i64);
-  check_values(apply(Op::mul, {most, most}), {0x1p20});
-  check_values(apply(Op::add, {apply(Op::add, {most, vec({1023}, DType::i64)}), one}), {-0x1p63});  // 2^63 is the largest i64, rounded
   Tensor s = vec({0, 0, 1, 1}, DType::boolean), t = vec({0, 1, 0, 1}, DType::boolean);
   check_values(apply(Op::logical_and, {s, t}), {0, 0, 0, 1});
   check_values(apply(Op::logical_or, {s, t}), {0, 1, 1, 1});
   check_values(apply(Op::select, {vec({1, 0}, DType::boolean), vec({1, 2}), vec({3, 4})}), {1, 4});
+}
+
+TEST_CASE("interpreter: integers of 64 bits are exact in every operation", "[ir]") {
+  const int64_t big = (int64_t(1) << 53) + 1, most = INT64_MAX, least = INT64_MIN;
+  auto whole = [](std::vector<int64_t> values, std::vector<int64_t> shape = {}) {
+    Tensor t = make_tensor(DType::i64, shape.empty() ? std::vector<int64_t>{int64_t(values.size())} : std::move(shape));
+    for (size_t i = 0; i < values.size(); ++i) t.set(i, values[i]);
+    return t;
+  };
+  auto check = [](const Tensor& t, const std::vector<int64_t>& expected) {
+    REQUIRE(t.values.size() == expected.size());
+    for (size_t i = 0; i < expected.size(); ++i) CHECK(int64_t(t.at(i)) == expected[i]);
+  };
+  check(apply(Op::neg, {whole({big, most, least})}), {-big, -most, least});
+  check(apply(Op::abs, {whole({-big, most, least})}), {big, most, least});  // as in C++20: there is no 2^63
+  check(apply(Op::sign, {whole({-big, most, 0})}), {-1, 1, 0});
+  check(apply(Op::add, {whole({big, most, most}), whole({1, 1, most})}), {big + 1, least, -2});
+  check(apply(Op::sub, {whole({big, least, 0}), whole({1, 1, least})}), {big - 1, most, least});
+  check(apply(Op::mul, {whole({big, most, 3037000500}), whole({3, most, 3037000500})}), {3 * big, 1, int64_t(uint64_t(3037000500) * 3037000500)});
+  check(apply(Op::maximum, {whole({big, least}), whole({big - 1, most})}), {big, most});
+  check(apply(Op::minimum, {whole({big, least}), whole({big - 1, most})}), {big - 1, least});
+  const Tensor a = whole({big, most, least}), b = whole({big - 1, most - 1, least + 1});
+  check_values(apply(Op::equal, {a, b}), {0, 0, 0});
+  check_values(apply(Op::not_equal, {a, b}), {1, 1, 1});
+  check_values(apply(Op::less, {a, b}), {0, 0, 1});
+  check_values(apply(Op::less_equal, {a, b}), {0, 0, 1});
+  check_values(apply(Op::greater, {a, b}), {1, 1, 0});
+  check_values(apply(Op::greater_equal, {a, b}), {1, 1, 0});
+  check(apply(Op::select, {vec({1, 0, 1}, DType::boolean), a, b}), {big, most - 1, least});
+  check_values(apply(Op::cast, {whole({big, most, least})}, to(DType::i32)), {1, -1, 0});
+  check(apply(Op::cast, {vec({0x1p63, -0x1p63, 0x1p53}, DType::f64)}, to(DType::i64)), {most, least, big - 1});
+  check(apply(Op::stop_gradient, {a}), {big, most, least});
+
+  Attributes rows;
+  rows.extents = {n(2), n(3)};
+  rows.axes = {1};
+  const Tensor table = apply(Op::broadcast, {a}, rows);
+  check(table, {big, most, least, big, most, least});
+  Attributes shape;
+  shape.extents = {n(3), n(2)};
+  check(apply(Op::reshape, {table}, shape), {big, most, least, big, most, least});
+  check(apply(Op::transpose, {table}, axes({1, 0})), {big, big, most, most, least, least});
+  Attributes part;
+  part.axes = {1};
+  part.begin = 1;
+  part.extents = {n(2)};
+  check(apply(Op::slice, {table}, part), {most, least, most, least});
+  part.extents = {n(5)};
+  check(apply(Op::pad, {whole({big, most}, {1, 2})}, part), {0, big, most, 0, 0});
+  const Attributes all = axes({0});
+  check(apply(Op::reduce_sum, {whole({most, big, 1})}, all), {int64_t(uint64_t(most) + uint64_t(big) + 1)});
+  check(apply(Op::reduce_max, {whole({big - 1, big, 0})}, all), {big});
+  check(apply(Op::reduce_min, {whole({-big, 1 - big, 0})}, all), {-big});
+  check_values(apply(Op::argmax, {whole({big - 1, big, big - 2})}, all), {1});
+  check(apply(Op::contract, {whole({big, 2}, {1, 2}), whole({3, most}, {2, 1})}, labels({0, 1}, {1, 2}, {0, 2})), {int64_t(uint64_t(3) * uint64_t(big) + 2 * uint64_t(most))});
+  check(apply(Op::gather, {whole({big, most, least}), vec({2, 0}, DType::i64)}, labels({0}, {1}, {1}, {0})), {least, big});
+  Attributes sums = labels({0}, {0}, {1}, {0});
+  sums.extents = {n(2)};
+  check(apply(Op::scatter_add, {whole({big, 1, most}), vec({1, 1, 0}, DType::i64)}, sums), {most, big + 1});
 }
 
 TEST_CASE("interpreter: cast truncates, saturates and wraps as defined", "[ir]") {
