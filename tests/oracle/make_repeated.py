@@ -62,8 +62,25 @@ def shares():
     return case
 
 
+FLOATS = {"1e16 % 7": 4, "(-1e16) % 7": 3, "1 // 0.1": 9, "3 // 0.3": 10, "7 % 0.5": 0, "-7 // 2": -4, "-7 % 2": 1, "7 % -2": -1, "floor(-0.5)": -1, "round(2.5)": 2, "round(-3.5)": -4,
+          "16777217 / 1": 16777217, "2^53": 2**53, "0.1 * 10": 1, "sqrt(2)^2": Fraction(2) + power(-51), "1e308 * 10 / 10": "inf"}
+WHOLE = {"9007199254740993 % 10": 3, "9007199254740993 // 3": 3002399751580331, "3 * 3002399751580331": 9007199254740993, "9007199254740992 + 1": 9007199254740993, "(2^62 - 1)": 2**62 - 1,
+         "abs(-9007199254740993)": 9007199254740993, "maximum(9007199254740993, 9007199254740992)": 9007199254740993, "9223372036854775807": 2**63 - 1, "-9223372036854775807": -2**63 + 1,
+         "(1700000000001 - 1700000000000)": 1, "-7 // 2": -4, "-7 % 2": 1, "7 % -2": -1}
+
+
+def constants(name, dtype, expressions):
+    """Arithmetic on numbers alone, which the compiler does before anything runs: of a tensor of zeros and such a number."""
+    case = Tensors(name)
+    case.inputs = [("x", dtype, (3,), ["cycle", "0"])]
+    # The number is computed first: `x + (...)`.
+    case.code = [f"fn f(x[N]: {dtype}) {{", "  " + ", ".join(f"x + ({text})" for text in expressions), "}"]
+    case.results = [(f"result.{n}", dtype, (3,), [(v if isinstance(v, str) else Fraction(v) or "0", 0)]) for n, v in enumerate(expressions.values())]
+    return case
+
+
 def files():
     both = ["compiled", "interpreter"]
     yield "repeated", [case for dtype in ("f32", "f64") for case in
                        (case_of(f"alone_{dtype}", dtype, (11, 14), ALONE, both), case_of(f"alone_of_one_{dtype}", dtype, (1, 33), ALONE, both), case_of(f"alone_of_one_column_{dtype}", dtype, (33, 1), ALONE, both),
-                        case_of(f"together_{dtype}", dtype, (11, 14), TOGETHER, ["compiled"]), case_of(f"together_narrow_{dtype}", dtype, (17, 3), TOGETHER, ["compiled"]))] + [shares()]
+                        case_of(f"together_{dtype}", dtype, (11, 14), TOGETHER, ["compiled"]), case_of(f"together_narrow_{dtype}", dtype, (17, 3), TOGETHER, ["compiled"]))] + [shares(), constants("numbers_f64", "f64", FLOATS), constants("numbers_i64", "i64", WHOLE)]
