@@ -26,7 +26,7 @@ from exact import ARRAY_CODES, FORMATS, distance, fraction, of_float, read, to_f
 from oracle_train import run_report, run_training
 
 HERE = Path(__file__).resolve().parent
-NNC = os.environ.get("NNC", str(HERE.parent.parent / "build/nnc"))
+NNC = os.path.abspath(os.environ.get("NNC", HERE.parent.parent / "build/nnc"))
 VERBOSE = os.environ.get("ORACLE_VERBOSE")
 NPY_TYPES = {"f32": "<f4", "f64": "<f8", "i32": "<i4", "i64": "<i8", "u8": "|u1", "bool": "|b1"}
 TYPES_OF_NPY = {v: k for k, v in NPY_TYPES.items()}
