@@ -4,10 +4,13 @@
 #include <llvm/IR/Intrinsics.h>
 #include <llvm/IR/Module.h>
 
-#include "base/check.h"
-
 #include <algorithm>
+#include <cmath>
+#include <optional>
+
+#include "base/check.h"
 #include "codegen/emitter.h"
+#include "codegen/floor_division.h"
 #include "codegen/vector_math.h"
 
 namespace nnc {
@@ -37,6 +40,33 @@ bool is_known_number(Value* v) {
   if (constant->getType()->isVectorTy()) constant = constant->getSplatValue();
   auto* fp = constant ? llvm::dyn_cast<llvm::ConstantFP>(constant) : nullptr;
   return fp && !fp->isNaN();
+}
+
+/// A number of type f32 in every lane.
+std::optional<float> known_f32(Value* v) {
+  auto* constant = llvm::dyn_cast<llvm::Constant>(v);
+  if (constant && constant->getType()->isVectorTy()) constant = constant->getSplatValue();
+  auto* fp = constant ? llvm::dyn_cast<llvm::ConstantFP>(constant) : nullptr;
+  return fp && fp->getType()->isFloatTy() ? std::optional(fp->getValueAPF().convertToFloat()) : std::nullopt;
+}
+
+/// A byte by a number, as pixels are divided by 255 in the innermost loop that packs them: x times the reciprocal, plus x times what the reciprocal lacks, where
+/// that has the bits of the division. It is tried on all 256 bytes here and now; null where one differs. (Brisebarre, Muller, Raina, "Accelerating correctly
+/// rounded floating-point division when the divisor is known in advance", 2004.)
+Value* divide_byte(Emitter& e, Value* x, Value* y) {
+  auto* converted = llvm::dyn_cast<llvm::UIToFPInst>(x);
+  std::optional<float> divisor = known_f32(y);
+  if (!converted || converted->getOperand(0)->getType()->getScalarSizeInBits() != 8 || !divisor || *divisor == 0 || !std::isfinite(*divisor)) return nullptr;
+  // Products of a byte and an f32 are exact in double, and rounded once where they become f32.
+  const double high = double(1 / *divisor), low = double(float((1 - high * double(*divisor)) / double(*divisor)));
+  auto same_bits = [&](int byte) {
+    double product = byte * high, rest = double(float(byte * low));
+    float found = e.has_fma ? float(product + rest) : float(double(float(product)) + rest), wanted = float(byte) / *divisor;
+    return found == wanted && std::signbit(found) == std::signbit(wanted);
+  };
+  for (int byte = 0; byte < 256; ++byte)
+    if (!same_bits(byte)) return nullptr;
+  return e.fma(x, number(x, high), e.ir.CreateFMul(x, number(x, low)));
 }
 
 }  // namespace
@@ -137,6 +167,7 @@ Value* Emitter::compute(Op op, DType result, std::vector<Value*> x) {
     case Op::mul:
       return fp ? ir.CreateFMul(x[0], x[1]) : ir.CreateMul(x[0], x[1]);
     case Op::div: {
+      if (Value* product = divide_byte(*this, x[0], x[1])) return product;
       if (fp) return ir.CreateFDiv(x[0], x[1]);
       // Division by zero gives 0 and the one overflow wraps: no trap can end the process.
       Value *zero = number(x[0], 0), *one = number(x[0], 1);
@@ -146,6 +177,9 @@ Value* Emitter::compute(Op op, DType result, std::vector<Value*> x) {
       Value* quotient = ir.CreateSDiv(x[0], ir.CreateSelect(ir.CreateOr(by_zero, by_minus_one), one, x[1]));
       return ir.CreateSelect(by_zero, zero, ir.CreateSelect(by_minus_one, ir.CreateNeg(x[0]), quotient));
     }
+    case Op::floor_div:
+    case Op::floor_mod:
+      return emit_floor_division(*this, op, x[0], x[1]);
     case Op::pow:
       if (fp) return emit_pow(*this, x[0], x[1]);
       return cast(emit_pow(*this, cast(x[0], DType::f64), cast(x[1], DType::f64)), result);

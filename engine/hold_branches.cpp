@@ -6,6 +6,7 @@
 
 #include <cmath>
 
+#include "base/floor_division.h"
 #include "ir/interpreter_ops.h"
 #include "passes/rewrite.h"
 
@@ -19,6 +20,7 @@ bool is_step(const Graph& graph, const Node& n) {
     case Op::floor:
     case Op::ceil:
     case Op::round:
+    case Op::floor_div:
     case Op::argmax:
     case Op::equal:
     case Op::not_equal:
@@ -55,6 +57,8 @@ class Holder {
     switch (n.op) {
       case Op::abs:
         return slope_of_abs(id);
+      case Op::floor_mod:
+        return rest(id);
       case Op::maximum:
       case Op::minimum:
         return winner(id);
@@ -82,6 +86,16 @@ class Holder {
     for (double& v : slope.values) v = v > 0 ? 1 : v < 0 ? -1 : v;
     NodeId held = leaf(id, "slope", graph_[id].type, std::move(slope));
     return at(id).mul(operand(id, 0), held);
+  }
+
+  /// x - y * quotient
+  NodeId rest(NodeId id) {
+    const Tensor &x = operand_value(id, 0), &y = operand_value(id, 1);
+    Tensor quotient = x;
+    for (size_t i = 0; i < x.values.size(); ++i) quotient.values[i] = floor_quotient(x.values[i], y.values[i]);
+    NodeId held = leaf(id, "quotient", graph_[id].type, std::move(quotient));
+    Builder b = at(id);
+    return b.sub(operand(id, 0), b.mul(operand(id, 1), held));
   }
 
   /// Of two; half of their sum where they tie. NaN wins.
@@ -138,7 +152,7 @@ GraphCase hold(const Graph& graph, const Bindings& bindings, const std::vector<N
 
 bool has_branches(const Graph& graph) {
   for (const Node& n : graph.nodes())
-    if (is_step(graph, n) || n.op == Op::abs || n.op == Op::maximum || n.op == Op::minimum || n.op == Op::reduce_max ||
+    if (is_step(graph, n) || n.op == Op::abs || n.op == Op::floor_mod || n.op == Op::maximum || n.op == Op::minimum || n.op == Op::reduce_max ||
         n.op == Op::reduce_min)
       return true;
   return false;

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "base/check.h"
+#include "base/floor_division.h"
 
 namespace nnc {
 
@@ -171,9 +172,8 @@ Value Operators::combine_numbers(ast::BinaryOp op, const Value& a, const Value& 
         ctx_.error(Code::E0111, span, fmt::format("`{}` divides by zero", ctx_.program.sources->text(span)));
         return poison();
       }
-      if (op == B::floor_divide) return size(std::floor(x / y), integers ? ctx_.dims.divide(a.sum, b.sum, true) : std::nullopt);
-      return size(x - std::floor(x / y) * y,
-                  integers ? std::optional(number_sum(int64_t(x - std::floor(x / y) * y))) : std::nullopt);
+      if (op == B::floor_divide) return size(floor_quotient(x, y), integers ? ctx_.dims.divide(a.sum, b.sum, true) : std::nullopt);
+      return size(floor_remainder(x, y), integers ? std::optional(number_sum(int64_t(floor_remainder(x, y)))) : std::nullopt);
     case B::power: {
       double z = std::pow(x, y);
       bool exact = integers && y >= 0 && std::abs(z) < 1e15;
@@ -206,7 +206,7 @@ Value Operators::combine_tensors(ast::BinaryOp op, const Value& a, const Value& 
   std::optional<TensorValue> x = tensors_.as_tensor(a, a_span, met), y = tensors_.as_tensor(b, b_span, met);
   if (!x || !y) return poison();
   DType dtype = is_logical(op) ? DType::boolean : common_type(*x, *y, is_comparison(op));
-  if ((op == B::divide || op == B::floor_divide || op == B::remainder) && !is_float(dtype)) dtype = DType::f32;
+  if (op == B::divide && !is_float(dtype)) dtype = DType::f32;
   bool free = (x->free || x->dims.empty()) && (y->free || y->dims.empty()) && (x->free || y->free);
   TensorValue left = tensors_.cast(*x, dtype, span), right = tensors_.cast(*y, dtype, span);
   left.free = x->free;
@@ -230,13 +230,11 @@ Value Operators::combine_tensors(ast::BinaryOp op, const Value& a, const Value& 
       t.node = make(Op::div);
       break;
     case B::floor_divide:
-      t.node = builder_here.unary(Op::floor, make(Op::div));
+      t.node = make(Op::floor_div);
       break;
-    case B::remainder: {
-      NodeId floor = builder_here.unary(Op::floor, make(Op::div));
-      t.node = builder_here.sub(aligned->a, builder_here.mul(floor, aligned->b));
+    case B::remainder:
+      t.node = make(Op::floor_mod);
       break;
-    }
     case B::equal:
       t.node = make(Op::equal);
       break;

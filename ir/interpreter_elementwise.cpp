@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "base/floor_division.h"
 #include "ir/interpreter_ops.h"
 
 namespace nnc {
@@ -12,6 +13,11 @@ namespace {
 Number larger(Number x, Number y) { return std::isnan(x) || std::isnan(y) ? Number(std::numeric_limits<double>::quiet_NaN()) : x < y ? y : x; }
 Number smaller(Number x, Number y) { return std::isnan(x) || std::isnan(y) ? Number(std::numeric_limits<double>::quiet_NaN()) : y < x ? y : x; }
 Number negated(Number x, DType type) { return is_float(type) ? Number(-double(x)) : wrap_integer(0 - x.bits(), type); }
+
+template <int64_t (*function)(int64_t, int64_t)>
+Number of_integers(Number x, Number y, DType dtype) {
+  return wrap_integer(uint64_t(function(int64_t(x.bits()), int64_t(y.bits()))), dtype);
+}
 
 double stable_sigmoid(double x) {
   if (x >= 0) return 1 / (1 + std::exp(-x));
@@ -65,6 +71,8 @@ ELEMENTWISE(add, add_numbers(e.x, e.y, e.to))
 ELEMENTWISE(sub, is_float(e.to) ? Number(x - y) : wrap_integer(e.x.bits() - e.y.bits(), e.to))
 ELEMENTWISE(mul, multiply_numbers(e.x, e.y, e.to))
 ELEMENTWISE(div, x / y)
+ELEMENTWISE(floor_div, is_float(e.to) ? Number(floor_quotient(x, y)) : of_integers<floor_quotient>(e.x, e.y, e.to))
+ELEMENTWISE(floor_mod, is_float(e.to) ? Number(floor_remainder(x, y)) : of_integers<floor_remainder>(e.x, e.y, e.to))
 ELEMENTWISE(pow, std::pow(x, y))
 ELEMENTWISE(maximum, larger(e.x, e.y))
 ELEMENTWISE(minimum, smaller(e.x, e.y))

@@ -20,6 +20,8 @@ OpCost op_cost(Op op) {
     case Op::erf:
     case Op::pow: return OpCost::heavy;
     case Op::div:
+    case Op::floor_div:
+    case Op::floor_mod:
     case Op::sqrt: return OpCost::slow;
     default: return OpCost::light;
   }

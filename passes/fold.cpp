@@ -26,6 +26,8 @@ std::optional<Number> evaluate(const Graph& graph, const Node& node, const std::
   single.outputs.push_back({"result", result});
   Number value = interpret(single, {}).outputs.at("result").at(0);
   if (std::isnan(value)) return std::nullopt;
+  // A quotient of more than 53 digits is rounded already, and would be once more.
+  if (node.op == Op::floor_div && single.type(result).dtype == DType::f32 && std::fabs(value) >= 0x1p53) return std::nullopt;
   if (single.type(result).dtype == DType::f32 && !keeps_as_f32(value)) {
     for (Number v : values)
       if (keeps_as_f32(v)) return std::nullopt;

@@ -51,6 +51,11 @@ RULE(div) {
   if (a.wants(1)) a.give(1, a.b.neg(a.b.mul(a.g, a.b.div(a.y, a.x(1)))));
 }
 
+RULE(floor_mod) {  // the quotient steps from integer to integer: between the steps x - quotient * y
+  a.give(0, a.g);
+  if (a.wants(1)) a.give(1, a.b.neg(a.b.mul(a.g, a.b.binary(Op::floor_div, a.x(0), a.x(1)))));
+}
+
 RULE(pow) {
   NodeId base = a.x(0), exponent = a.x(1);
   NodeId zero = a.b.constant_like(0, a.g);

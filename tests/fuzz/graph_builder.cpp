@@ -13,8 +13,25 @@
 
 namespace nnc::fuzz {
 
+// Where arithmetic goes wrong first: 1, primes whose reciprocal times themselves is not 1 (41, 47), neighbours of powers of two, what f32 holds just about or
+// not at all, the ends of the types, both zeros.
+double awkward_number(Random& random, DType dtype) {
+  switch (dtype) {
+    case DType::boolean: return random.below(2);
+    case DType::u8: return random.pick({0, 1, 2, 3, 41, 127, 128, 254, 255});
+    case DType::i32:
+      return random.pick({1.0, -1.0, 2.0, 3.0, -7.0, 41.0, 47.0, 0.0, 255.0, 257.0, 0x1p24 - 1, 0x1p24, 0x1p24 + 1, -0x1p24 - 1, 0x1p31 - 1, -0x1p31, 1 - 0x1p31});
+    case DType::i64: return random.pick({1.0, -1.0, 3.0, -7.0, 41.0, 47.0, 0.0, 0x1p24 + 1, 0x1p31, -0x1p31, 0x1p32 + 1, 0x1p49 + 1, -0x1p49 - 1});
+    default:
+      return double(float(random.pick({1.0, -1.0, 3.0, -7.0, 41.0, 47.0, -49.0, 0.1, 1.0 / 3, 255.0, 0x1p23 - 0.5, 0x1p23 + 1, 0x1p24 - 1, -0x1p24, 0x1p24 + 2, 0x1p31,
+                                       0x1p53, 0x1p-149, -0x1.8p-148, 0x1p-126, 0x1p-126 - 0x1p-149, 0x1p127, -0x1.fffffep127, 0.0, -0.0, HUGE_VAL, -HUGE_VAL})));
+  }
+}
+
 double random_number(Random& random, DType dtype, int64_t limit, bool wild) {
   if (limit > 0) return double(random.below(int(std::min<int64_t>(limit, 1 << 30))));
+  if (wild && random.chance(20)) return awkward_number(random, dtype);
+  if (is_float(dtype) && random.chance(5)) return double(float(random.pick({41.0, 47.0, -49.0, 0.1, 1.0 / 3, 127.0})));
   switch (dtype) {
     case DType::boolean: return random.below(2);
     case DType::u8: return random.chance(70) ? random.below(6) : random.below(256);
@@ -31,7 +48,7 @@ double random_number(Random& random, DType dtype, int64_t limit, bool wild) {
 
 GraphBuilder::GraphBuilder(uint64_t seed) : random(seed, "graph") {
   graph.name = fmt::format("fuzz.{}", seed);
-  static const std::vector<int64_t> all{1, 1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 24, 31, 32, 33, 40, 64, 65};
+  static const std::vector<int64_t> all{1, 1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 24, 31, 32, 33, 40, 41, 64, 65};
   for (int i = random.between(2, 4); i > 0; --i) sizes.push_back(random.pick(all));
   if (random.chance(3)) sizes.push_back(0);
   bindings.rows = random.pick({1, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 19, 32, 33, 40});
@@ -135,7 +152,7 @@ void GraphBuilder::force(Op op, DType dtype) {
 
 NodeId GraphBuilder::number(Type t) {
   double v = random_number(random, t.dtype, 0, wild);
-  if (is_float(t.dtype) && random.chance(50)) v = random.pick({0.0, 1.0, -1.0, 2.0, 0.5, 3.0, 0.1, -0.25});
+  if (is_float(t.dtype) && random.chance(50)) v = random.pick({0.0, -0.0, 1.0, -1.0, 2.0, 0.5, 3.0, 41.0, 0.1, -0.25});
   return build.constant(v, std::move(t));
 }
 

@@ -75,6 +75,8 @@ class GraphBuilder {
 /// One more node made by the given operation; invalid if nothing in the pool fits it. graph_generator_ops.cpp
 NodeId add_operation(GraphBuilder&, Op);
 
+/// From the set that divisors and constants are drawn from: see there.
+double awkward_number(Random&, DType);
 double random_number(Random&, DType, int64_t limit, bool wild);
 
 }  // namespace nnc::fuzz

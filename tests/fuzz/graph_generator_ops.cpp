@@ -127,6 +127,14 @@ MAKE(div) {
   if (!g.wild && g.random.chance(80)) y = g.build.add(g.build.unary(Op::abs, y), 0.5);
   return g.make(Op::div, {x, y});
 }
+NodeId floor_division(GraphBuilder& g, Op op) {
+  NodeId x = g.find_dtype(numeric(g));
+  if (!x.valid()) return {};
+  NodeId y = g.random.chance(60) ? g.build.constant(awkward_number(g.random, g.type(x).dtype), g.type(x)) : g.like(g.type(x));
+  return g.make(op, {x, y});
+}
+MAKE(floor_div) { return floor_division(g, Op::floor_div); }
+MAKE(floor_mod) { return floor_division(g, Op::floor_mod); }
 MAKE(pow) {
   NodeId x = g.find_dtype(floating(g));
   if (!x.valid()) return {};

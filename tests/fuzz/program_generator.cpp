@@ -77,7 +77,8 @@ class Expressions {
         std::string d = random_.pick(dims);
         if (d == row_) return unary(dims, depth);
         less.erase(std::find(less.begin(), less.end(), d));
-        return fill("where(index({}) {} {}, {}, 0.5)", {d, random_.pick({"<", ">=", "==", "!="}), std::to_string(random_.below(4)), make(dims, depth - 1)});
+        std::string index = fill("index({}){}", {d, random_.pick({"", "", " // 2", " % 3", " // 41", " - 2"})});
+        return fill("where({} {} {}, {}, 0.5)", {index, random_.pick({"<", ">=", "==", "!="}), std::to_string(random_.below(4)), make(dims, depth - 1)});
       }
       case 11: return fill("({}) ^ {}", {make(dims, depth - 1), random_.pick({"2", "3"})});
       case 12: return fill("stop_gradient({}) + ({})", {make(subset(dims), depth - 2), make(dims, depth - 1)});
@@ -91,7 +92,9 @@ class Expressions {
     }
   }
 
-  std::string number() { return random_.pick({"0", "1", "0.5", "0.1", "2", "0.25", "1.5", "3"}); }
+  std::string number() { return random_.pick({"0", "1", "0.5", "0.1", "2", "0.25", "1.5", "3", "41", "(1 / 3)"}); }
+  /// Reciprocals that round, that times the number give 1 or not, that leave the range of f32; large ones beside which values vanish.
+  std::string divisor() { return random_.pick({"41", "47", "49", "3", "7", "0.1", "(1 / 3)", "-0.7", "1", "8", "255", "16777215", "16777217", "2147483648", "1.5e38"}); }
   std::string row_;  ///< name of the row dimension: never indexed or selected
 
  private:
@@ -140,12 +143,17 @@ class Expressions {
   std::string binary(const Names& dims, int depth) {
     std::string x = make(dims, depth - 1), y = random_.chance(20) ? number() : make(subset(dims), depth - 1);
     if (random_.chance(30)) std::swap(x, y);
-    switch (random_.below(6)) {
+    switch (random_.below(8)) {
       case 0: return fmt::format("({}) + ({})", x, y);
       case 1: return fmt::format("({}) - ({})", x, y);
       case 2: return fmt::format("({}) * ({})", x, y);
       case 3: return fmt::format("({}) / (abs({}) + 1)", x, y);
       case 4: return fmt::format("maximum({}, {})", x, y);
+      case 5: return fmt::format("({}) / {}", x, divisor());
+      case 6: {
+        std::string_view form = random_.pick({"({}) // {}", "({}) % {}", "floor(({}) / {})"});
+        return fill(form, {x, divisor()});
+      }
       default: return fmt::format("minimum({}, {})", x, y);
     }
   }
@@ -185,7 +193,7 @@ class ProgramGenerator {
     sequence_ = random_.chance(40);
     classes_ = random_.between(2, 6);
     tokens_ = sequence_ && random_.chance(50);
-    dim("In", random_.pick({1, 2, 3, 5, 8, 9, 16, 17, 33}));
+    dim("In", random_.pick({1, 2, 3, 5, 8, 9, 16, 17, 33, 41}));
     dim("Hidden", random_.pick({1, 3, 4, 7, 8, 12, 16, 24}));
     dim("T", random_.pick({1, 2, 3, 5, 8}));
     dim("Vocab", random_.between(2, 9));

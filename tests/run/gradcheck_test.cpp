@@ -456,6 +456,7 @@ TEST_CASE("a model that begins on kinks is no fault: its gradient is that of the
       {"maximum", [](Builder& b, NodeId h) { return b.mul(b.binary(Op::maximum, h, b.mul(h, -0.5)), 3); }},
       {"minimum", [](Builder& b, NodeId h) { return b.binary(Op::minimum, h, b.constant_like(0, h)); }},
       {"abs", [](Builder& b, NodeId h) { return b.add(b.unary(Op::abs, h), b.mul(h, 0.5)); }},
+      {"remainder", [](Builder& b, NodeId h) { return b.binary(Op::floor_mod, h, b.add(h, 2.0)); }},
       {"jump", [](Builder& b, NodeId h) { return b.add(b.unary(Op::sign, h), h); }},
       {"largest of all", [](Builder& b, NodeId h) { return b.reduce(Op::reduce_max, h, {1}); }},
       {"smallest of all", [](Builder& b, NodeId h) { return b.reduce(Op::reduce_min, h, {0, 1}); }},

@@ -314,6 +314,11 @@ class Evaluator {
         return x[0] * x[1];
       case Op::div:
         return is_float(type) ? x[0] / x[1] : x[1] == 0 ? 0 : std::trunc(x[0] / x[1]);
+      case Op::floor_mod:
+        if (!is_float(type) && x[1] == 0) return 0;
+        return x[0] - std::floor(x[0] / x[1]) * x[1] + 0 * std::fmod(x[0], x[1]);
+      case Op::floor_div:
+        return !is_float(type) && x[1] == 0 ? 0 : std::floor(x[0] / x[1]);
       case Op::pow:
         return std::pow(x[0], x[1]);
       case Op::maximum:

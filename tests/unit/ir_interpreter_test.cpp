@@ -128,6 +128,13 @@ TEST_CASE("interpreter: element-wise, two and three operands", "[ir]") {
   check_values(apply(Op::mul, {x, y}), {18, -14, -1});
   check_values(apply(Op::mul, {vec({65537, -3}, DType::i32), vec({65537, 4}, DType::i32)}), {131073, -12});
   check_values(apply(Op::div, {vec({1, -1, 0}), vec({4, 0, 0})}), {0.25, -inf, not_a_number});
+  check_values(apply(Op::floor_div, {vec({7, -7, 7, -7, 41, 1}), vec({2, 2, -2, -2, 41, 0})}), {3, -4, -4, 3, 1, inf});
+  check_values(apply(Op::floor_mod, {vec({7, -7, 7, -7, 1e8, 1}), vec({2, 2, -2, -2, 3, 0})}), {1, 1, -1, -1, 1, not_a_number});
+  for (DType dtype : {DType::i32, DType::i64}) {
+    double lowest = traits(dtype).lowest;
+    check_values(apply(Op::floor_div, {vec({7, -7, 7, -7, 16777217, 5, lowest}, dtype), vec({2, 2, -2, -2, 3, 0, -1}, dtype)}), {3, -4, -4, 3, 5592405, 0, lowest});
+    check_values(apply(Op::floor_mod, {vec({7, -7, 7, -7, 16777217, 5, lowest}, dtype), vec({2, 2, -2, -2, 3, 0, -1}, dtype)}), {1, 1, -1, -1, 2, 0, 0});
+  }
   check_values(apply(Op::pow, {vec({2, 9, 0}), vec({10, 0.5, 0})}), {1024, 3, 1});
   check_values(apply(Op::maximum, {vec({1, not_a_number, 3}), vec({2, 1, not_a_number})}), {2, not_a_number, not_a_number});
   check_values(apply(Op::minimum, {vec({1, not_a_number, 3}), vec({2, 1, not_a_number})}), {1, not_a_number, not_a_number});

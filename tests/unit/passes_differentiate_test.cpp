@@ -94,6 +94,11 @@ std::map<Op, std::vector<MakeCase>> all_cases() {
     add_elementwise(cases[op], op, -1.5, 1.5);
   for (Op op : {Op::sqrt, Op::log, Op::div, Op::pow}) add_elementwise(cases[op], op, 0.4, 2);
   add_elementwise(cases[Op::log1p], Op::log1p, -0.5, 2);
+  cases[Op::floor_mod].push_back([](Case& c) {  // the quotient stays 2 or -3
+    c.low = 1, c.high = 1.05;
+    NodeId x = c.b.mul(c.leaf({rows, n(3)}), 2.4), y = c.leaf({rows, n(3)});
+    c.result = c.b.add(c.b.binary(Op::floor_mod, x, y), c.b.binary(Op::floor_mod, c.b.neg(x), y));
+  });
   for (double exponent : {-1.0, 0.0, 1.0, 2.0, 3.0})  // negative bases with integer exponents
     cases[Op::pow].push_back([=](Case& c) {
       NodeId x = c.leaf({rows, n(3)});
