@@ -26,9 +26,6 @@ Emitter::Emitter(const Program& program, const SourceMap* sources, llvm::Module&
     : program(program), target(program.target), sources(sources), module(module), context(module.getContext()), ir(context) {
   has_fma = target.level != VectorLevel::portable;
   lanes = target.f32_lanes();
-  llvm::FastMathFlags flags;
-  flags.setAllowContract(true);
-  ir.setFastMathFlags(flags);
 }
 
 std::string kernel_symbol(const Program& program, const Kernel& kernel, const SourceMap* sources) {

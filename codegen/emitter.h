@@ -63,7 +63,7 @@ class Emitter {
   const SourceMap* sources;
   llvm::Module& module;
   llvm::LLVMContext& context;
-  llvm::IRBuilder<> ir;       ///< fast-math flags: contract
+  llvm::IRBuilder<> ir;       ///< no fast-math flags: every operation rounds for itself
   bool has_fma = false;       ///< avx2 and avx512
   int lanes = 4;              ///< f32 lanes of a vector: target.f32_lanes()
   int64_t scratch_bytes = 0;  ///< of one thread; see request_scratch

@@ -98,7 +98,7 @@ std::unique_ptr<llvm::TargetMachine> make_target_machine(const Target& target) {
       features += (features.empty() ? "" : ",") + std::string(feature.getValue() ? "+" : "-") + feature.getKey().str();
   }
   llvm::TargetOptions options;
-  options.AllowFPOpFusion = llvm::FPOpFusion::Standard;
+  options.AllowFPOpFusion = llvm::FPOpFusion::Strict;  // an FMA stands where the emitter writes one, nowhere else
   std::unique_ptr<llvm::TargetMachine> machine(
       native.createTargetMachine(machine_triple(llvm::sys::getProcessTriple()), cpu, features, options, llvm::Reloc::PIC_,
                                  llvm::CodeModel::Small, llvm::CodeGenOptLevel::Default, false));

@@ -19,7 +19,7 @@
 // NaN gives NaN, zeros keep their sign where the function is odd, infinities and denormal arguments and results are as in C's
 // <math.h>.
 //
-// Contraction is switched off here and fused operations are written out: the compensated steps depend on each rounding.
+// Fused operations are written out: the compensated steps depend on each rounding.
 #include "codegen/vector_math.h"
 
 #include <llvm/IR/IntrinsicsX86.h>
@@ -49,8 +49,7 @@ constexpr double ln2_low_f64 = 0x1.a39ef35793c76p-33;
 class VectorMath {
  public:
   VectorMath(Emitter& e, Value* like)
-      : e(e), ir(e.ir), guard(e.ir), type(like->getType()), wide(type->getScalarType()->isDoubleTy()) {
-    ir.clearFastMathFlags();
+      : e(e), ir(e.ir), type(like->getType()), wide(type->getScalarType()->isDoubleTy()) {
     bits_type = type->getWithNewType(wide ? static_cast<llvm::Type*>(ir.getInt64Ty()) : ir.getInt32Ty());
     mantissa = wide ? 52 : 23;
     bias = wide ? 1023 : 127;
@@ -177,7 +176,6 @@ class VectorMath {
  private:
   Emitter& e;
   llvm::IRBuilder<>& ir;
-  llvm::IRBuilderBase::FastMathFlagGuard guard;
   llvm::Type* type;
   llvm::Type* bits_type = nullptr;
   bool wide;
@@ -476,8 +474,6 @@ Value* emit_pow(Emitter& e, Value* x, Value* y) {
   auto* constant = llvm::dyn_cast<llvm::Constant>(y);
   if (constant && constant->getType()->isVectorTy()) constant = constant->getSplatValue();
   if (auto* fp = constant ? llvm::dyn_cast<llvm::ConstantFP>(constant) : nullptr) {
-    llvm::IRBuilderBase::FastMathFlagGuard guard(e.ir);
-    e.ir.clearFastMathFlags();
     if (fp->isExactlyValue(1)) return x;
     if (fp->isExactlyValue(2)) return e.ir.CreateFMul(x, x);
     if (fp->isExactlyValue(3)) return e.ir.CreateFMul(e.ir.CreateFMul(x, x), x);

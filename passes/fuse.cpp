@@ -484,8 +484,7 @@ void Fuser::release_cheap_sinks() {
       if (s.hard) hard[s.node.value] = true;
     }
   }
-  std::vector<bool> once = computed_once(graph_);
-  auto cheap = [&](NodeId m) { return !once[m.value] && !kept[m.value] && !hard[m.value] && is_elementwise(graph_[m].op) && !is_expensive(graph_[m].op); };
+  auto cheap = [&](NodeId m) { return !kept[m.value] && !hard[m.value] && is_elementwise(graph_[m].op) && !is_expensive(graph_[m].op); };
   for (uint32_t i = graph_.size(); i-- > 0;) {
     int p = part_[i];
     NodeId u{i};

@@ -35,11 +35,6 @@ struct GroupSpace {
 /// By group number.
 std::vector<GroupSpace> group_spaces(const Graph&);
 
-/// Values that a comparison brings together with something picked out of them, as the gradient of reduce_max compares x with its largest: both sides
-/// must be the same bits. Two evaluations need not be, since a product is rounded or goes on into the sum that takes it up (FMA) depending on what
-/// else stands around it. So one instruction computes such a value, and whoever needs it elsewhere reads it from memory.
-std::vector<bool> computed_once(const Graph&);
-
 /// True for nodes that never own a kernel unless somebody needs them in memory: leaves, views, indexed reads, and cheap element-wise code over leaves,
 /// which every consumer computes for itself.
 std::vector<bool> transparent_nodes(const Graph&);

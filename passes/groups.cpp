@@ -5,56 +5,12 @@
 #include <algorithm>
 #include <map>
 #include <set>
-#include <span>
 
 #include "passes/costs.h"
 #include "passes/fuse.h"
 #include "passes/fuse_internal.h"
 
 namespace nnc {
-
-namespace {
-
-// The operands that the result is picked from, or made of without rounding.
-std::span<const NodeId> passes_on(const Node& node) {
-  std::span<const NodeId> operands = node.operands;
-  switch (node.op) {
-    case Op::neg: case Op::abs: case Op::sign: case Op::floor: case Op::ceil: case Op::round: case Op::cast:
-    case Op::maximum: case Op::minimum: case Op::reduce_max: case Op::reduce_min: return operands;
-    case Op::select: return operands.subspan(1);
-    case Op::gather: return operands.first(1);
-    default: return is_soft_view(node.op) || is_hard_view(node.op) ? operands : operands.first(0);
-  }
-}
-
-// Computed values whose bits may arrive at `n`.
-std::set<NodeId> origins(const Graph& graph, NodeId n) {
-  std::set<NodeId> found, seen{n};
-  std::vector<NodeId> pending{n};
-  while (!pending.empty()) {
-    NodeId at = pending.back();
-    pending.pop_back();
-    std::span<const NodeId> further = passes_on(graph[at]);
-    if (further.empty() && is_elementwise(graph[at].op) && is_float(graph.type(at).dtype)) found.insert(at);
-    for (NodeId o : further)
-      if (seen.insert(o).second) pending.push_back(o);
-  }
-  return found;
-}
-
-}  // namespace
-
-std::vector<bool> computed_once(const Graph& graph) {
-  std::vector<bool> once(graph.size(), false);
-  for (const Node& node : graph.nodes()) {
-    if (op_class(node.op) != OpClass::compare) continue;
-    std::set<NodeId> left = origins(graph, node.operands[0]);
-    if (left.empty()) continue;
-    for (NodeId n : origins(graph, node.operands[1]))
-      if (left.count(n)) once[n.value] = true;
-  }
-  return once;
-}
 
 std::vector<bool> transparent_nodes(const Graph& graph) {
   // A view that has to stand in memory gets a kernel between the one that computes its operand and those that read it: were it transparent, these
@@ -64,7 +20,6 @@ std::vector<bool> transparent_nodes(const Graph& graph) {
   for (const Update& u : graph.updates) stored[u.node.value] = true;
   for (const Node& n : graph.nodes())
     if (n.op == Op::reshape) stored[n.operands[0].value] = true;
-  std::vector<bool> once = computed_once(graph);
   std::vector<bool> transparent(graph.size(), false);
   std::vector<int> cost(graph.size(), 0);
   std::vector<bool> leaf_only(graph.size(), false);
@@ -88,7 +43,7 @@ std::vector<bool> transparent_nodes(const Graph& graph) {
         total += cost[o.value];
       }
       cost[i] = total;
-      leaf_only[i] = transparent[i] = leaves && total <= max_loose_cost && !once[i];
+      leaf_only[i] = transparent[i] = leaves && total <= max_loose_cost;
     }
   }
   return transparent;
@@ -120,7 +75,6 @@ bool fits_prologue(const Graph& graph, NodeId n) {
 
 void finish_groups(Graph& graph) {
   std::vector<bool> transparent = transparent_nodes(graph);
-  std::vector<bool> once = computed_once(graph);
   std::vector<std::vector<NodeId>> users = graph.users();
   int next = 0;
   for (const Node& node : graph.nodes()) next = std::max(next, node.group + 1);
@@ -142,7 +96,7 @@ void finish_groups(Graph& graph) {
     NodeId n{i};
     const Node& node = graph[n];
     if (!live[i] || node.group >= 0 || transparent[i]) continue;
-    bool inlined = is_elementwise(node.op) && !is_expensive(node.op) && !users[i].empty() && !once[i];
+    bool inlined = is_elementwise(node.op) && !is_expensive(node.op) && !users[i].empty();
     std::set<int> where;
     for (NodeId u : users[i]) {
       const Node& user = graph[u];

@@ -124,7 +124,6 @@ class ProgramLowering {
   void find_readers();
   bool claim_in_place(const Update&);
   void measure(Kernel&);
-  void check_computed_once() const;
 
   const Graph& graph_;
   const LowerOptions& options_;
@@ -266,7 +265,6 @@ bool ProgramLowering::claim_in_place(const Update& update) {
 
 void ProgramLowering::plan_stores() {
   stores_.targets.resize(graph_.size());
-  stores_.once = computed_once(graph_);
   std::vector<bool> in_memory(graph_.size(), false);
   for (uint32_t i = 0; i < graph_.size(); ++i) {
     const Node& node = graph_[NodeId{i}];
@@ -393,16 +391,6 @@ void ProgramLowering::add_kernels() {
   for (Kernel& kernel : program_.kernels) measure(kernel);
 }
 
-void ProgramLowering::check_computed_once() const {
-  std::vector<int> times(graph_.size(), 0);
-  for (const Kernel& kernel : program_.kernels)
-    for_each_instruction(kernel, [&](const Instruction& i) {
-      if (i.kind == Instruction::Kind::compute && i.node.valid() && i.op == graph_[i.node].op) ++times[i.node.value];
-    });
-  for (uint32_t i = 0; i < graph_.size(); ++i)
-    NNC_CHECK(!stores_.once[i] || times[i] <= 1, fmt::format("%{}, which is compared with a part of itself, is computed in {} places", i, times[i]));
-}
-
 Program ProgramLowering::run() {
   lowering_.buffer_of.assign(graph_.size(), BufferId{});
   spaces_ = group_spaces(graph_);
@@ -410,7 +398,6 @@ Program ProgramLowering::run() {
   find_readers();
   plan_stores();
   add_kernels();
-  check_computed_once();
   return std::move(program_);
 }
 

@@ -10,7 +10,6 @@ namespace nnc {
 /// Where members of a group have to be stored beside being used inside their kernel.
 struct StorePlan {
   std::vector<std::vector<BufferId>> targets;  ///< by node: buffers that its value goes to
-  std::vector<bool> once;                      ///< by node: computed_once
 };
 
 /// What lowering one group needs.

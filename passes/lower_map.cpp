@@ -1,6 +1,6 @@
 // Row-wise kernels. Outer axes are those the group's reductions keep; for each outer index the code runs in stages: straight code, a loop over the
 // inner (reduced) axes, straight code with the reductions' results, the next loop, and so on. A value of an earlier loop that a later one needs
-// is computed again if that is cheap, and kept in memory (which is still in the nearest cache) if it is not, or if it must not be computed twice.
+// is computed again if that is cheap, and kept in memory (which is still in the nearest cache) if it is not.
 #include <algorithm>
 #include <map>
 #include <set>
@@ -126,8 +126,7 @@ void lower_map_group(const GroupContext& context, Kernel& result) {
   std::map<NodeId, BufferId> kept;
   for (size_t k = members.size(); k-- > 0;) {
     Member& m = members[k];
-    bool keep = costs_much(graph[m.node].op) || context.stores.once[m.node.value];
-    if (m.inner && !m.reduce && later[k] && keep && !context.lowering.buffer_of[m.node.value].valid()) {
+    if (m.inner && !m.reduce && later[k] && costs_much(graph[m.node].op) && !context.lowering.buffer_of[m.node.value].valid()) {
       Buffer b;
       b.name = "%" + std::to_string(m.node.value);
       b.dtype = graph.type(m.node).dtype;
