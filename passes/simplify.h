@@ -13,7 +13,7 @@
 
 namespace nnc {
 
-enum class Validity : uint8_t { exact, zero_sign, rounding, range };  ///< see simplify_rules.def
+enum class Validity : uint8_t { exact, rounding, range };  ///< see simplify_rules.def
 
 struct SimplifyRule {
   std::string_view name;

@@ -19,13 +19,6 @@ bool normal(double v) { return std::fabs(v) <= FLT_MAX && std::fabs(v) >= FLT_MI
 
 bool both_constant(const Candidate& c) { return c.number(c.x(0)) && c.number(c.x(1)); }
 
-// A constant, or one number repeated.
-bool is_one_number(const Candidate& c, NodeId id) {
-  if (c.number(id)) return true;
-  const Node& node = c.def(id);
-  return node.op == Op::broadcast && node.attributes.axes.empty();
-}
-
 }  // namespace
 
 RULE(constants) {
@@ -40,7 +33,10 @@ RULE(constant_right) {
 
 RULE(add_zero) {
   if (c.op() != Op::add && c.op() != Op::sub) return {};
-  return is_number(c.number(c.x(1)), 0) ? c.x(0) : NodeId{};
+  std::optional<double> addend = c.number(c.x(1));
+  if (!is_number(addend, 0)) return {};
+  // -0 + 0 is 0: only the zero that adds to every float without a trace may go.
+  return !c.is_float_node() || std::signbit(*addend) == (c.op() == Op::add) ? c.x(0) : NodeId{};
 }
 
 RULE(subtract_constant) {
@@ -63,51 +59,8 @@ RULE(divide_by_power_of_two) {
   return c.b.mul(c.x(0), 1 / divisor);
 }
 
-RULE(divide_by_constant) {
-  if (c.op() != Op::div || !c.number(c.x(1)) || c.number(c.x(0))) return {};
-  double divisor = *c.number(c.x(1));
-  return normal(divisor) && normal(1 / divisor) ? c.b.mul(c.x(0), 1 / divisor) : NodeId{};
-}
-
-RULE(divide_by_repeated) {
-  if (c.op() != Op::div || c.op_of(1) != Op::broadcast || c.op_of(0) == Op::broadcast || c.number(c.x(0))) return {};
-  Node repeat = c.def(1);
-  NodeId divisor = repeat.operands[0];
-  NodeId reciprocal = c.b.div(c.b.constant_like(1, divisor), divisor);
-  return c.b.mul(c.x(0), c.b.broadcast(reciprocal, repeat.attributes.extents, repeat.attributes.axes));
-}
-
-RULE(add_constants) {
-  if (c.op() != Op::add || !c.is_float_node() || !c.number(c.x(1)) || c.op_of(0) != Op::add || c.uses(c.x(0)) > 1) return {};
-  NodeId inner = c.def(0).operands[0];
-  std::optional<double> first = c.number(c.def(0).operands[1]);
-  if (!first || c.number(inner)) return {};
-  return c.b.add(inner, *first + *c.number(c.x(1)));
-}
-
 RULE(add_twice) {
   return c.op() == Op::add && c.is_float_node() && c.x(0) == c.x(1) && !c.number(c.x(0)) ? c.b.mul(c.x(0), 2.0) : NodeId{};
-}
-
-RULE(gather_factors) {
-  if (c.op() != Op::mul || !c.is_float_node()) return {};
-  for (int side = 0; side < 2; ++side) {
-    NodeId product = c.x(side), second = c.x(1 - side);
-    if (c.def(product).op != Op::mul || c.uses(product) > 1 || !is_one_number(c, second) || is_one_number(c, product)) continue;
-    for (int inner = 0; inner < 2; ++inner) {
-      NodeId rest = c.def(product).operands[size_t(inner)], first = c.def(product).operands[size_t(1 - inner)];
-      if (!is_one_number(c, first) || is_one_number(c, rest)) continue;
-      std::optional<double> m = c.number(first), n = c.number(second);
-      if (m && n) return normal(*m * *n) ? c.b.mul(rest, *m * *n) : NodeId{};
-      if (c.node.type.rank() == 0) return {};
-      auto scalar = [&](NodeId id, std::optional<double> value) {
-        return value ? c.b.constant(*value, {c.node.type.dtype, {}}) : c.def(id).operands[0];
-      };
-      NodeId s = scalar(first, m), t = scalar(second, n);
-      return c.b.mul(rest, c.b.broadcast(c.b.mul(s, t), c.node.type.shape, {}));
-    }
-  }
-  return {};
 }
 
 RULE(negate_twice) { return c.op() == Op::neg && c.op_of(0) == Op::neg ? c.def(0).operands[0] : NodeId{}; }
@@ -161,10 +114,11 @@ RULE(power_root) {
   if (c.op() != Op::pow || !c.number(c.x(1))) return {};
   double exponent = *c.number(c.x(1));
   if (exponent != 0.5 && exponent != -0.5 && exponent != 1.5) return {};
-  NodeId root = c.b.unary(Op::sqrt, c.x(0));
-  if (exponent == 1.5) return c.b.mul(c.x(0), root);
+  NodeId x = c.x(0), root = c.b.unary(Op::sqrt, x);
   NodeId positive = c.b.unary(Op::abs, root);  // the root of -0 is -0, its power +0
-  return exponent == 0.5 ? positive : c.b.div(c.b.constant_like(1, c.x(0)), positive);
+  NodeId power = exponent == 1.5 ? c.b.mul(x, root) : exponent == 0.5 ? positive : c.b.div(c.b.constant_like(1, x), positive);
+  NodeId lowest = c.b.constant_like(-HUGE_VAL, x), of_lowest = c.b.constant_like(exponent < 0 ? 0 : HUGE_VAL, x);
+  return c.b.select(c.b.binary(Op::equal, x, lowest), of_lowest, power);
 }
 
 RULE(select_known) {

@@ -4,10 +4,21 @@
 // Problem: a fixed tolerance is either too wide for a well-conditioned value, so that an error in the fourth digit passes, or too
 // narrow for an ill-conditioned one. Method: Monte Carlo arithmetic (Parker, Pierce, Eggert, "Monte Carlo arithmetic: how to
 // gamble with floating point and win", 2000): the interpreter runs several more times, each operation's result displaced at
-// random by what that operation may be off by (codegen/vector_math_bounds.h; for sums the size and number of their terms). How
-// far a result scatters is its conditioning, cancellation included. Jumps need no rule of their own: a comparison, an argmax or a
-// rounding whose operands lie within rounding of the jump falls both ways, and the scatter is the height of the jump. What
-// overflows in f32 is infinite in some of the runs. Runs are few at first; before an element is called wrong there are many.
+// random by what that operation may be off by (codegen/vector_math_bounds.h; for sums the size and number of their terms), and
+// then rounded to f32. How far a result scatters is its conditioning, cancellation included. Jumps need no rule of their own: a comparison, an argmax or a
+// rounding whose operands lie within rounding of the jump falls both ways, and the scatter is the height of the jump. Runs are
+// few at first; before an element is called wrong there are many.
+//
+// What it must never forgive, since docs/numbers.md promises it. All of it follows from one rule: only functions (within their stated bound) and sums are
+// displaced; everything else is computed from its operands as they are and rounded once.
+//   - A quotient that is not the correctly rounded one where that shows: under floor, ceil, round, a comparison, a cast to an integer; or one that is infinite,
+//     0 or NaN because a reciprocal overflowed.
+//   - Any error in an integer: arithmetic, // and %, extremes, selections, indices. An integer never passes through a float.
+//   - Any error in floor_div, floor_mod, floor, ceil, round, sign, neg, abs, maximum, minimum, select and comparisons of what is known exactly.
+//   - A difference of equal values that is not 0: a * a - b * b with a product unrounded on one side only, x - mean(x) of equal whole numbers.
+//   - A finite number that becomes infinite or NaN, and the reverse, except in sums whose terms by themselves overflow.
+//   - A denormal number taken for 0, of either sign.
+// tests/unit/verify_rounding_test.cpp holds each of them against a wrong result, and tests/mutation breaks the compiler so.
 #pragma once
 
 #include <cstdint>

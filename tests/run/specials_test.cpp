@@ -7,7 +7,7 @@
 // folded away and puts the operation into a kernel with others.
 //
 // The sign of a zero is held where IEEE 754 or C states it; not for maximum, minimum and their reductions of +0 and -0, nor where
-// an addend of 0 is dropped or a sum starts with 0 (simplify_rules.def: zero_sign).
+// a sum starts with 0.
 #include <fmt/format.h>
 
 #include <cmath>
@@ -147,10 +147,8 @@ void two_operands(Special& s, Op op) {
     s.use(op, {row, s.b.constant_like(v, row)});
     s.use(op, {s.b.constant_like(v, row), row});
   }
-  // Repeated along an axis, on either side; and with itself. A repeated divisor becomes a factor, and the reciprocals of the
-  // smallest denormals overflow (divide_by_repeated, of validity `range`): numbers are normal here.
-  NodeId normal = s.operand({{19}}, [](size_t i) { return std::fabs(every(i)) == smallest ? 0.25 : every(i); });
-  NodeId wide = s.b.broadcast(normal, {{19}, {19}}, {0});
+  // Repeated along an axis, on either side; and with itself.
+  NodeId wide = s.b.broadcast(row, {{19}, {19}}, {0});
   s.use(op, {x, wide});
   s.use(op, {wide, x});
   s.use(op, {x, x});
@@ -161,11 +159,8 @@ void two_operands(Special& s, Op op) {
   SPECIAL(name) { two_operands(s, Op::name); }
 ONE(neg)
 ONE(abs) ONE(sign) ONE(floor) ONE(ceil) ONE(round) ONE(sqrt) ONE(exp) ONE(expm1) ONE(log) ONE(log1p) ONE(sin) ONE(cos) ONE(tanh)
-    ONE(sigmoid) ONE(erf) ONE(stop_gradient) TWO(mul) TWO(div) TWO(pow) TWO(equal) TWO(not_equal) TWO(less) TWO(less_equal)
-        TWO(greater) TWO(greater_equal) SPECIAL(add) {
-  s.signed_zero = !s.fused, two_operands(s, Op::add);
-}
-SPECIAL(sub) { s.signed_zero = !s.fused, two_operands(s, Op::sub); }
+    ONE(sigmoid) ONE(erf) ONE(stop_gradient) TWO(mul) TWO(div) TWO(floor_div) TWO(floor_mod) TWO(pow) TWO(equal) TWO(not_equal) TWO(less) TWO(less_equal)
+        TWO(greater) TWO(greater_equal) TWO(add) TWO(sub)
 SPECIAL(maximum) { s.signed_zero = false, two_operands(s, Op::maximum); }
 SPECIAL(minimum) { s.signed_zero = false, two_operands(s, Op::minimum); }
 

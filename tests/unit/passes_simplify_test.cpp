@@ -44,7 +44,8 @@ std::multimap<std::string, MakeCase> rule_cases() {
   add("constants", [](Case& c) { return c.b.mul(c.x({n(3)}), c.b.extent(n(7))); });
   add("constant_right", [](Case& c) { NodeId x = c.x(); return c.b.add(c.c(3, x), x); });
   add("constant_right", [](Case& c) { NodeId x = c.x(); return c.b.mul(c.c(3, x), x); });
-  add("add_zero", [](Case& c) { return c.b.add(c.x(), 0.0); });
+  add("add_zero", [](Case& c) { return c.b.add(c.x(), -0.0); });
+  add("add_zero", [](Case& c) { NodeId i = c.b.cast(c.m(), DType::i32); return c.b.add(i, 0.0); });
   add("add_zero", [](Case& c) { NodeId x = c.x(); return c.b.sub(x, c.c(0, x)); });
   add("subtract_constant", [](Case& c) { NodeId x = c.x(); return c.b.sub(x, c.c(3, x)); });
   add("multiply_one", [](Case& c) { return c.b.mul(c.x(), 1.0); });
@@ -52,17 +53,7 @@ std::multimap<std::string, MakeCase> rule_cases() {
   add("multiply_minus_one", [](Case& c) { return c.b.mul(c.x(), -1.0); });
   add("divide_by_power_of_two", [](Case& c) { NodeId x = c.x(); return c.b.div(x, c.c(8, x)); });
   add("divide_by_power_of_two", [](Case& c) { NodeId x = c.x(); return c.b.div(x, c.c(-0.25, x)); });
-  add("divide_by_constant", [](Case& c) { NodeId x = c.x(); return c.b.div(x, c.c(10, x)); });
-  add("divide_by_repeated", [](Case& c) {
-    NodeId x = c.x(), s = c.x({rows});
-    return c.b.div(x, c.b.broadcast(s, c.graph.type(x).shape, {0}));
-  });
-  add("add_constants", [](Case& c) { return c.b.add(c.b.add(c.x(), 3.0), 0.7); });
   add("add_twice", [](Case& c) { NodeId x = c.x(); return c.b.add(x, x); });
-  add("gather_factors", [](Case& c) { return c.b.mul(c.b.mul(c.x(), 3.0), 0.7); });
-  add("gather_factors", [](Case& c) { return c.b.mul(c.b.mul(c.x(), c.x({})), c.x({})); });
-  add("gather_factors", [](Case& c) { NodeId s = c.x({}); return c.b.mul(s, c.b.mul(c.x(), 0.5)); });
-  add("gather_factors", [](Case& c) { return c.b.mul(c.b.mul(c.x({}), 3.0), 0.7); });
   add("negate_twice", [](Case& c) { return c.b.neg(c.b.neg(c.x())); });
   add("negate_product", [](Case& c) { return c.b.neg(c.b.mul(c.x(), 3.0)); });
   add("negate_product", [](Case& c) { return c.b.mul(c.b.neg(c.x()), 3.0); });
@@ -169,8 +160,7 @@ Bindings fill(const Graph& graph, uint64_t seed, bool specials) {
 bool agree(double a, double b, Validity validity) {
   if (std::isnan(a) || std::isnan(b)) return std::isnan(a) && std::isnan(b);
   if (validity == Validity::exact) return std::bit_cast<uint64_t>(a) == std::bit_cast<uint64_t>(b);
-  if (a == b) return true;
-  return validity >= Validity::rounding && std::fabs(a - b) <= 1e-11 * (std::fabs(a) + std::fabs(b) + (validity == Validity::range));
+  return a == b || (validity >= Validity::rounding && std::fabs(a - b) <= 1e-11 * (std::fabs(a) + std::fabs(b) + (validity == Validity::range)));
 }
 
 void check_agreement(const Graph& before, const Graph& after, const Bindings& bindings, Validity validity) {
@@ -272,10 +262,6 @@ TEST_CASE("rules leave alone what others still need, and what would lose somethi
           NodeId product = c.b.contract(c.x({n(3), n(4)}), c.x({n(4), n(2)}), {0, 1}, {1, 2}, {0, 2});
           return std::vector{c.b.transpose(product, {1, 0}), product};
         }) == 0);
-  CHECK(counts("gather_factors", [&](Case& c) {
-          NodeId inner = c.b.mul(c.x(), 3.0);
-          return std::vector{c.b.mul(inner, 0.7), inner};
-        }) == 0);
   for (auto [from, over, to] : {std::tuple{DType::i32, DType::f32, DType::i32}, {DType::f64, f32, DType::f64}, {f32, DType::i32, f32}, {f32, DType::u8, f32}})
     CHECK(counts("cast_chain", [&, from = from, over = over, to = to](Case& c) { return std::vector{c.b.cast(c.b.cast(c.x({n(4)}, from), over), to)}; }) ==
           0);
@@ -289,8 +275,12 @@ TEST_CASE("rules leave alone what others still need, and what would lose somethi
           Shape cube = {n(3), n(3), n(3)};
           return std::vector{c.b.add(c.b.transpose(c.x(cube), {1, 2, 0}), c.b.transpose(c.x(cube), {2, 0, 1}))};
         }) == 0);
-  CHECK(counts("divide_by_constant", [&](Case& c) { NodeId x = c.x(); return std::vector{c.b.div(x, c.c(1e-40, x))}; }) == 0);
-  CHECK(counts("divide_by_power_of_two", [&](Case& c) { NodeId x = c.x(); return std::vector{c.b.div(x, c.c(3, x))}; }) == 0);
+  // Reciprocals that round, that overflow in f32, or that are denormal there.
+  for (double divisor : {3.0, 41.0, 0x1p-128, 0x1p127, 0x1p200})
+    CHECK(counts("divide_by_power_of_two", [&](Case& c) { NodeId x = c.x(); return std::vector{c.b.div(x, c.c(divisor, x))}; }) == 0);
+  // -0 + 0 is 0.
+  CHECK(counts("add_zero", [&](Case& c) { return std::vector{c.b.add(c.x(), 0.0)}; }) == 0);
+  CHECK(counts("add_zero", [&](Case& c) { NodeId x = c.x(); return std::vector{c.b.sub(x, c.c(-0.0, x))}; }) == 0);
 }
 
 TEST_CASE("simplification comes to an end and keeps the values of random graphs", "[simplify][random]") {

@@ -1,0 +1,118 @@
+// What the rounding model must never forgive (verify/rounding.h), each as a result that a wrong compiler would give; and the right one, which it must accept.
+#include "verify/rounding.h"
+
+#include <cmath>
+#include <functional>
+
+#include "tests/unit/catch.h"
+
+using namespace nnc;
+
+namespace {
+
+constexpr double inf = std::numeric_limits<double>::infinity();
+
+struct Judgement {
+  Judgement(DType dtype, std::vector<double> x, std::vector<double> y, const std::function<NodeId(Builder&, NodeId, NodeId)>& make) {
+    Builder b(graph);
+    int64_t size = int64_t(x.size());
+    NodeId p = b.input("x", {dtype, {{size}}}), q = b.input("y", {dtype, {{size}}});
+    bindings.inputs["x"] = Tensor{dtype, {size}, std::move(x)};
+    bindings.inputs["y"] = Tensor{dtype, {size}, std::move(y)};
+    graph.outputs = {{"result", make(b, p, q)}};
+  }
+  bool accepts(std::vector<double> values) {
+    RoundingModel model(graph, bindings);
+    Results found = model.expected();
+    found.outputs["result"].values = std::move(values);
+    return !model.compare(found, Precision::f32).difference;
+  }
+  Graph graph;
+  Bindings bindings;
+};
+
+NodeId quotient(Builder& b, NodeId x, NodeId y) { return b.div(x, y); }
+
+}  // namespace
+
+TEST_CASE("a wrong quotient is not forgiven where it shows", "[rounding]") {
+  for (Op op : {Op::floor, Op::round, Op::ceil}) {
+    Judgement j(DType::f32, {41}, {41}, [op](Builder& b, NodeId x, NodeId y) { return b.unary(op, b.sub(b.div(x, y), b.constant_like(op == Op::round ? 0.5 : 0, x))); });
+    INFO(op_name(op));
+    double right = op == Op::round ? 0 : 1;
+    CHECK(j.accepts({right}));
+    CHECK_FALSE(j.accepts({right - 1}));
+    CHECK_FALSE(j.accepts({right + 1}));
+  }
+  Judgement reaches(DType::f32, {41}, {41}, [](Builder& b, NodeId x, NodeId y) { return b.binary(Op::greater_equal, b.div(x, y), b.constant_like(1, x)); });
+  CHECK(reaches.accepts({1}));
+  CHECK_FALSE(reaches.accepts({0}));
+  Judgement index(DType::f32, {41}, {41}, [](Builder& b, NodeId x, NodeId y) { return b.cast(b.div(x, y), DType::i32); });
+  CHECK(index.accepts({1}));
+  CHECK_FALSE(index.accepts({0}));
+  double tiny = 0x1p-130;
+  CHECK(Judgement(DType::f32, {tiny}, {tiny}, quotient).accepts({1}));
+  CHECK_FALSE(Judgement(DType::f32, {tiny}, {tiny}, quotient).accepts({inf}));
+  CHECK_FALSE(Judgement(DType::f32, {0}, {tiny}, quotient).accepts({std::nan("")}));
+  CHECK_FALSE(Judgement(DType::f32, {0x1p127}, {0x1p127}, quotient).accepts({0}));
+  // But a quotient is rounded to f32.
+  CHECK(Judgement(DType::f32, {1}, {3}, quotient).accepts({double(1.0f / 3.0f)}));
+}
+
+TEST_CASE("an error in an integer, in // or in % is not forgiven", "[rounding]") {
+  for (DType dtype : {DType::i32, DType::f32, DType::f64}) {
+    Judgement whole(dtype, {41, 82}, {41, 41}, [](Builder& b, NodeId x, NodeId y) { return b.binary(Op::floor_div, x, y); });
+    Judgement rest(dtype, {41, 82}, {41, 41}, [](Builder& b, NodeId x, NodeId y) { return b.binary(Op::floor_mod, x, y); });
+    CHECK(whole.accepts({1, 2}));
+    CHECK_FALSE(whole.accepts({0, 2}));
+    CHECK(rest.accepts({0, 0}));
+    CHECK_FALSE(rest.accepts({0, 41}));
+  }
+  using Make = NodeId (*)(Builder&, NodeId, NodeId);
+  const Make same[] = {[](Builder& b, NodeId x, NodeId y) { return b.binary(Op::maximum, x, y); }, [](Builder& b, NodeId x, NodeId y) { return b.add(x, y); },
+                       [](Builder& b, NodeId x, NodeId) { return b.unary(Op::abs, x); }};
+  for (Make make : same) {
+    Judgement j(DType::i32, {16777217}, {0}, make);
+    CHECK(j.accepts({16777217}));
+    CHECK_FALSE(j.accepts({16777216}));
+  }
+}
+
+TEST_CASE("a difference of equal values is 0", "[rounding]") {
+  double a = double(0.1f), square = double(float(a * a));
+  Judgement squares(DType::f32, {a}, {a}, [](Builder& b, NodeId x, NodeId y) { return b.sub(b.mul(x, x), b.mul(y, y)); });
+  CHECK(squares.accepts({0}));
+  CHECK_FALSE(squares.accepts({a * a - square}));  // one product unrounded, as an FMA takes it up
+  const size_t count = 41;
+  Judgement mean(DType::f32, std::vector<double>(count, 7), std::vector<double>(count, 7), [](Builder& b, NodeId x, NodeId) { return b.sub(x, b.mean(x, {0})); });
+  CHECK(mean.accepts(std::vector<double>(count, 0)));
+  float by_reciprocal = 7.0f * float(count) * (1.0f / float(count));
+  REQUIRE(by_reciprocal != 7);
+  CHECK_FALSE(mean.accepts(std::vector<double>(count, double(7 - by_reciprocal))));
+}
+
+TEST_CASE("a finite number stays finite, and a denormal is not 0", "[rounding]") {
+  auto half = [](Builder& b, NodeId x, NodeId) { return b.mul(x, 0.5); };
+  double largest = double(std::numeric_limits<float>::max()), denormal = 0x1p-140;
+  CHECK(Judgement(DType::f32, {largest}, {0}, half).accepts({largest / 2}));
+  CHECK_FALSE(Judgement(DType::f32, {largest}, {0}, half).accepts({inf}));
+  CHECK(Judgement(DType::f32, {denormal}, {0}, half).accepts({denormal / 2}));
+  CHECK_FALSE(Judgement(DType::f32, {denormal}, {0}, half).accepts({0}));
+  auto one = [](Builder& b, NodeId x, NodeId) { return b.mul(x, 1.0); };
+  CHECK_FALSE(Judgement(DType::f32, {largest}, {0}, one).accepts({inf}));
+  CHECK_FALSE(Judgement(DType::f32, {inf}, {0}, one).accepts({largest}));
+}
+
+TEST_CASE("what sums and functions may round is forgiven, and no more", "[rounding]") {
+  std::vector<double> x;
+  for (int i = 0; i < 100; ++i) x.push_back(double(float(0.1 + i * 0.37)));
+  double exact = 0;
+  float in_order = 0;
+  for (double v : x) exact += v, in_order += float(v);
+  Judgement sum(DType::f32, x, x, [](Builder& b, NodeId p, NodeId) { return b.reduce(Op::reduce_sum, p, {0}); });
+  CHECK(sum.accepts({double(in_order)}));
+  CHECK_FALSE(sum.accepts({exact * (1 + 1e-4)}));
+  Judgement function(DType::f32, {1}, {1}, [](Builder& b, NodeId p, NodeId) { return b.unary(Op::exp, p); });
+  CHECK(function.accepts({double(float(std::exp(1.0)) * (1 + 0x1p-23f))}));
+  CHECK_FALSE(function.accepts({std::exp(1.0) * (1 + 0x1p-17)}));
+}
