@@ -56,9 +56,13 @@ constexpr double unit_roundoff(DType type) { return 1.0 / double(uint64_t(1) << 
 
 // Types that have a part to play in every program.
 inline constexpr DType index_type = DType::i32;        ///< positions: iota, argmax, indices that kernels compute
-inline constexpr DType scalar_type = DType::f32;       ///< of a step's run-time scalars and scalar results, and of extents as values
+inline constexpr DType scalar_type = DType::f64;       ///< of a step's run-time scalars that do not count, of its scalar results, and of extents as values
+inline constexpr DType count_type = DType::i64;        ///< of run-time scalars that count
 inline constexpr DType contraction_type = DType::f32;  ///< what the contraction kernel multiplies and accumulates
 inline constexpr int64_t scalar_bytes = int64_t(byte_size(scalar_type));
+static_assert(byte_size(count_type) == scalar_bytes);
+/// The type of the run-time scalar of that name: `step` and `epoch` count, which 64 bits do for as long as a run may last; all others are rates and the like.
+constexpr DType type_of_scalar(std::string_view name) { return name == "step" || name == "epoch" ? count_type : scalar_type; }
 inline constexpr int64_t contraction_bytes = int64_t(byte_size(contraction_type));
 
 /// Calls use(zero) with a zero of the C++ type that stores the element type (bool: uint8_t), and returns what that gives.

@@ -209,8 +209,8 @@ class StepEmitter {
       return ir.CreateGEP(type, load(pointer, context, base), ir.CreateMul(step, count));
     };
     Value* row_index = at_step(offsetof(NncContext, row_index), i64, load(i64, context, offsetof(NncContext, rows_capacity)));
-    Value* scalars = at_step(offsetof(NncContext, scalars), ir.getFloatTy(), e.i64(int64_t(e.program.scalars.size())));
-    Value* results = at_step(offsetof(NncContext, results), ir.getFloatTy(), e.i64(int64_t(e.program.results.size())));
+    Value* scalars = at_step(offsetof(NncContext, scalars), ir.getDoubleTy(), e.i64(int64_t(e.program.scalars.size())));
+    Value* results = at_step(offsetof(NncContext, results), ir.getDoubleTy(), e.i64(int64_t(e.program.results.size())));
     if (team) ir.CreateStore(e.i64(0), base);
     e.loop(e.i64(0), e.i64(int64_t(kernels.size())), 1, [&](Value* k) {
       Value* kernel = ir.CreateGEP(table->getValueType()->getArrayElementType(), table, k);

@@ -20,7 +20,7 @@
 #include "engine/host.h"
 
 #ifndef NNC_VERSION
-#define NNC_VERSION "0.1.0"
+#define NNC_VERSION "0.1.1"
 #endif
 
 namespace nnc {

@@ -18,7 +18,10 @@ TrainView::TrainView(Session& session, std::string log) : session_(session), log
 void TrainView::begin(const TrainingRun& run) {
   run_ = &run;
   const TrainPlan& plan = run.plan();
-  progress_.emplace(run.reports(), (plan.total_steps + plan.steps_per_epoch() - 1) / plan.steps_per_epoch(), plan.steps_per_epoch(),
+  std::vector<std::string> shown;
+  for (size_t i = 0; i < run.reports().size(); ++i)
+    if (run.report_obstacle(i).empty()) shown.push_back(run.reports()[i]);
+  progress_.emplace(std::move(shown), (plan.total_steps + plan.steps_per_epoch() - 1) / plan.steps_per_epoch(), plan.steps_per_epoch(),
                     session_.options.quiet || session_.options.json);
   log_.emplace(log_path_, plan.first_step);
   start_ = std::chrono::steady_clock::now();
@@ -43,9 +46,9 @@ void TrainView::on_step(const StepRecord& r) {
     line["epoch"] = r.epoch + 1;
     const int64_t every = session_.module->train().report_every;
     const bool reports = every <= 1 || r.step % every == 0;
-    for (size_t i = 0; i < r.results.size(); ++i)
-      if (const std::string& name = run_->reports()[i]; reports || name == "loss") line[name] = json_number(double(r.results[i]));
-    const std::vector<std::string> names = run_->output_names();
+    for (size_t i = 0; i < run_->reports().size(); ++i)
+      if (const std::string& name = run_->reports()[i]; reports || name == "loss") line[name] = json_number(r.results[i]);
+    const std::vector<std::string>& names = run_->output_names();
     for (size_t o = 0; o < run_->step_outputs().size() && reports; ++o) line[names[o]] = json_value(run_->step_outputs()[o]);
     if (std::optional<double> rate = run_->learning_rate(r)) line["rate"] = json_number(*rate);
     line["seconds"] = log_->seconds_before() + std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
@@ -57,14 +60,18 @@ void TrainView::on_step(const StepRecord& r) {
 
 void TrainView::on_progress(const EpochReport& report, bool ended) {
   log_->flush();  // not in every step, which may take a microsecond; and always before a checkpoint of this step is written
-  progress_->show(report.epoch, report.step_in_epoch, report.means, ended);
+  std::vector<double> shown;
+  for (size_t i = 0; i < report.values.size(); ++i)
+    if (run_->report_obstacle(i).empty()) shown.push_back(report.values[i]);
+  progress_->show(report.epoch, report.step_in_epoch, shown, ended);
 }
 
 void TrainView::on_epoch(const EpochReport& report) {
   Json line;
   line["epoch"] = report.epoch + 1;
-  for (size_t i = 0; i < report.means.size(); ++i) line[run_->reports()[i]] = json_number(report.means[i]);
-  const std::vector<std::string> names = run_->output_names();
+  for (size_t i = 0; i < report.values.size(); ++i)
+    if (run_->report_obstacle(i).empty()) line[run_->reports()[i]] = json_number(report.values[i]);
+  const std::vector<std::string>& names = run_->output_names();
   for (size_t o = 0; o < report.outputs.size(); ++o) line[names[o]] = json_value(report.outputs[o]);
   std::string shown;
   auto show = [&](const char* part, const std::vector<std::pair<std::string, Tensor>>& reports) {

@@ -1,4 +1,4 @@
-// A graph knows its leaves by name: inputs, scalars, persistents. A step knows them by place: fields of rows that are looked up one by one, a row of f32,
+// A graph knows its leaves by name: inputs, scalars, persistents. A step knows them by place: fields of rows that are looked up one by one, a row of numbers of 64 bits,
 // slots of a block of memory. Here one becomes the other. Where a step is run on tensors that are at hand, each is a field of its own whose rows are
 // looked up in their order.
 #include "engine/bindings.h"
@@ -28,6 +28,15 @@ const FieldData& field_named(const std::string& name, const std::vector<FieldDat
   auto it = std::ranges::find(names, name);
   NNC_CHECK(it != names.end(), "nothing holds the rows of " + name);
   return fields[size_t(it - names.begin())];
+}
+
+NncScalar step_scalar(const std::string& name, double value) {
+  NncScalar scalar;
+  if (type_of_scalar(name) == count_type)
+    scalar.count = int64_t(value);
+  else
+    scalar.number = value;
+  return scalar;
 }
 
 /// Fields of a runner that stand in memory of this object; none is bound after it.
@@ -62,11 +71,6 @@ ScalarValues with_hyperparameters(ScalarValues known, const TrainSpec& spec) {
   return known;
 }
 
-ScalarValues rounded_to_f32(ScalarValues values) {
-  for (auto& [name, value] : values) value = double(float(value));
-  return values;
-}
-
 void bind_scalars(Bindings& bindings, const Graph& graph, const ScalarValues& values) {
   for (const auto& [name, value] : values) bindings.scalars[name] = value;
   for (const Node& n : graph.nodes())
@@ -96,13 +100,17 @@ Bindings bind_rows(const Graph& graph, const RunData& data, std::span<const int6
   return bindings;
 }
 
-std::vector<float> step_scalars(const StepProgram& program, const ScalarValues& values) {
-  std::vector<float> scalars;
+std::vector<NncScalar> step_scalars(const StepProgram& program, const ScalarValues& values) {
+  std::vector<NncScalar> scalars;
   for (const std::string& name : program.scalars) {
     auto it = values.find(name);
-    scalars.push_back(it == values.end() ? 0.0f : float(it->second));
+    scalars.push_back(step_scalar(name, it == values.end() ? 0 : it->second));
   }
   return scalars;
+}
+
+double number_of(const std::string& name, NncScalar scalar) {
+  return type_of_scalar(name) == count_type ? double(scalar.count) : scalar.number;
 }
 
 void bind_fields(StepRunner& runner, const std::vector<FieldData>& fields, const std::vector<std::string>& names) {
@@ -143,8 +151,9 @@ std::map<std::string, StoredTensor> run_step(StepRunner& runner, const Bindings&
   HeldFields fields(runner, bindings.inputs);
   std::vector<int64_t> index(static_cast<size_t>(program.rows_capacity));
   std::iota(index.begin(), index.end(), int64_t{0});
-  std::vector<float> scalars, results(program.results.size());
-  for (const std::string& name : program.scalars) scalars.push_back(float(given(bindings.scalars, name, "the scalar ")));
+  std::vector<NncScalar> scalars;
+  std::vector<double> results(program.results.size());
+  for (const std::string& name : program.scalars) scalars.push_back(step_scalar(name, given(bindings.scalars, name, "the scalar ")));
   int64_t done = runner.run(std::span(&bindings.rows, 1), index.data(), scalars.data(), results.data());
   NNC_CHECK(done == 1, "a step was not done");
   std::map<std::string, StoredTensor> outputs;

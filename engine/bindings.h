@@ -22,8 +22,6 @@ using ScalarValues = std::map<std::string, double>;
 
 /// What is known (`step`, `epoch`), and beside it the hyperparameters as the train block has them, in 64 bits.
 ScalarValues with_hyperparameters(ScalarValues known, const TrainSpec&);
-/// As a step has them.
-ScalarValues rounded_to_f32(ScalarValues);
 
 // --- values for a graph ---
 
@@ -36,8 +34,10 @@ Bindings bind_rows(const Graph&, const RunData&, std::span<const int64_t> rows);
 
 // --- values for a step ---
 
-/// The program's scalars in its order and in the f32 of a step; one that `values` lacks is 0.
-std::vector<float> step_scalars(const StepProgram&, const ScalarValues& values);
+/// The program's scalars in its order, as a step has them; one that `values` lacks is 0.
+std::vector<NncScalar> step_scalars(const StepProgram&, const ScalarValues& values);
+/// The number that a step's scalar of that name is; a count beyond 2^53 is rounded.
+double number_of(const std::string& name, NncScalar);
 /// Binds every field of the program to the one of that name, whose memory outlives the runs. `fields` in the order of `names`.
 void bind_fields(StepRunner&, const std::vector<FieldData>& fields, const std::vector<std::string>& names);
 

@@ -19,7 +19,7 @@
 #include "ir/text.h"
 
 #ifndef NNC_VERSION
-#define NNC_VERSION "0.1.0"
+#define NNC_VERSION "0.1.1"
 #endif
 
 namespace nnc {
@@ -321,7 +321,7 @@ std::map<std::string, std::string> describe_run(const Compilation& compilation, 
           {"nnc.data", join_words(contents)}};
 }
 
-std::string resume_from(Compilation& compilation, const std::string& path, const std::map<std::string, std::string>& now, StepRunner& runner,
+EpochRecord resume_from(Compilation& compilation, const std::string& path, const std::map<std::string, std::string>& now, StepRunner& runner,
                         TrainPlan& plan) {
   TensorFile file = read_safetensors(path);
   Diagnostic problem;
@@ -353,9 +353,11 @@ std::string resume_from(Compilation& compilation, const std::string& path, const
     throw UserError(Code::E0405, fmt::format("{} is damaged: it records step `{}`", path, step), path);
   check_finite(file, path, &runner, true);
   set_tensors(file, path, runner, true);
-  auto recorded = file.metadata.find("nnc.sums");
-  std::string sums = recorded == file.metadata.end() ? "" : recorded->second;
-  if (comparison.changes.empty()) return sums;
+  EpochRecord epoch;
+  if (auto sums = file.metadata.find("nnc.sums"); sums != file.metadata.end()) epoch.sums = sums->second;
+  for (const TensorView& t : file.tensors)
+    if (is_of_epoch(t.name)) epoch.rows.push_back({std::string(t.name), t.dtype, t.shape, {t.data, t.data + size_t(element_count(t.shape)) * byte_size(t.dtype)}});
+  if (comparison.changes.empty()) return epoch;
   Diagnostic warning;
   warning.code = Code::E0504;
   warning.severity = Severity::warning;
@@ -363,7 +365,7 @@ std::string resume_from(Compilation& compilation, const std::string& path, const
   warning.message = "the run goes on, but not to the bit as the one that wrote the checkpoint";
   warning.notes = comparison.changes;
   compilation.warn(warning);
-  return sums;
+  return epoch;
 }
 
 }  // namespace nnc

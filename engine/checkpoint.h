@@ -6,6 +6,7 @@
 
 #include "engine/data.h"
 #include "engine/compilation.h"
+#include "engine/epoch_reports.h"
 #include "runtime/trainer.h"
 
 namespace nnc {
@@ -16,7 +17,8 @@ std::map<std::string, std::string> describe_run(const Compilation&, const TrainP
 /// Sets runner and plan.first_step from a checkpoint. Everything in which the run that wrote it differs from this one so that it
 /// would not be continued to the bit is one UserError (E0505 if tensors do not fit, else E0504) with a note for each; what a user
 /// may well want to change on the way (hyperparameters, another version or CPU) is said as a warning. The runner's values are
-/// those that a run begins with. Gives the sums of the epoch so far (`nnc.sums`), "" if it records none.
-std::string resume_from(Compilation&, const std::string& path, const std::map<std::string, std::string>& now, StepRunner&, TrainPlan&);
+/// those that a run begins with. Gives what it records of an epoch under way, empty if
+/// an epoch begins.
+EpochRecord resume_from(Compilation&, const std::string& path, const std::map<std::string, std::string>& now, StepRunner&, TrainPlan&);
 
 }  // namespace nnc

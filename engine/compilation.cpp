@@ -86,6 +86,7 @@ void warn_if_nothing_trains(const Compilation& compilation, const BuiltGraph& fo
 TrainingGraphs make_training_graphs(Compilation& compilation) {
   TrainingGraphs result;
   result.forward = compilation.require(compilation.module->build_train_graph(compilation.diagnostics));
+  result.reports = split_epoch(result.forward.graph);
   result.rules = compilation.module->build_update_rules(result.forward.parameters, compilation.diagnostics);
   compilation.settle();
   result.backward = make_backward(compilation, result.forward, result.rules);

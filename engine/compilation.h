@@ -16,6 +16,7 @@
 #include "base/target.h"
 #include "codegen/codegen.h"
 #include "frontend/frontend.h"
+#include "passes/split_epoch.h"
 #include "ir/graph.h"
 
 namespace nnc {
@@ -61,7 +62,8 @@ int64_t planned_rows(const TrainSpec&);
 
 /// The training graph at each stage of its way.
 struct TrainingGraphs {
-  BuiltGraph forward;
+  BuiltGraph forward;                ///< its outputs are the loss, the reports, and what the reports need of a step
+  std::vector<EpochSplit> reports;   ///< the loss and each report over an epoch
   std::vector<UpdateRule> rules;
   Graph backward;   ///< with gradients and updates
   Graph optimized;  ///< simplified and grouped into kernels

@@ -37,7 +37,7 @@ Bindings bind_step(const StepRunner& runner, const TrainPlan& plan, const RunDat
   rows.assign(order.begin() + first, order.begin() + first + std::min<int64_t>(plan.batch, int64_t(order.size()) - first));
   Bindings bindings = bind_rows(graph, data, rows);
   ScalarValues scalars;
-  for (size_t i = 0; i < plan.scalars.size(); ++i) scalars[runner.program().scalars[i]] = double(plan.scalars[i]);
+  for (size_t i = 0; i < plan.scalars.size(); ++i) scalars[runner.program().scalars[i]] = number_of(runner.program().scalars[i], plan.scalars[i]);
   scalars["step"] = double(step);
   scalars["epoch"] = double(epoch);
   bind_scalars(bindings, graph, scalars);

@@ -3,16 +3,13 @@
 
 #include <functional>
 #include <map>
-#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
-#include "engine/bindings.h"
-#include "engine/data.h"
 #include "engine/compilation.h"
-#include "engine/step.h"
-#include "ir/interpreter.h"
-#include "runtime/team.h"
+#include "engine/data.h"
+#include "engine/row_levels.h"
 
 namespace nnc {
 
@@ -21,7 +18,6 @@ class Evaluator {
   /// Reports E0508 at once; code is compiled at the first evaluation. Compilation, data and team outlive this. `layouts`: orders of
   /// persistents in the runner that weights will come from.
   Evaluator(Compilation&, const BuiltGraph& eval, const RunData&, const Layouts& layouts, Team&);
-  ~Evaluator();
   /// Asked after each batch: true ends the evaluation, which then gives nothing.
   void stop_if(std::function<bool()> asked) { stop_ = std::move(asked); }
   /// Weights as in `from`; scalars by name. Outputs by name, in the order of `names`.
@@ -29,14 +25,8 @@ class Evaluator {
   const std::vector<std::string>& names() const { return names_; }
 
  private:
-  struct Level;
-  Compilation& compilation_;
   const RunData& data_;
-  Layouts layouts_;
-  Team& team_;
-  std::vector<std::unique_ptr<Level>> levels_;
-  Graph final_;
-  int64_t batch_;  ///< rows
+  std::optional<RowLevels> levels_;
   std::vector<std::string> names_;
   std::function<bool()> stop_;
 };

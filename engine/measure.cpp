@@ -72,7 +72,8 @@ class StepSource {
   const std::vector<int64_t>& rows_;
   int64_t batch_;
   uint64_t seed_;
-  std::vector<float> scalars_, all_scalars_, results_;
+  std::vector<NncScalar> scalars_, all_scalars_;
+  std::vector<double> results_;
   std::vector<int64_t> order_, counts_, index_;
   size_t next_ = 0;
   int64_t epoch_ = 0;

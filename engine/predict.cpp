@@ -74,9 +74,9 @@ class Collected {
     for (const std::string& name : program.results) tensors_.push_back({name, scalar_type, {}, std::vector<std::byte>(scalar_bytes)});
     by_row_.resize(tensors_.size(), false);
   }
-  void take(const StepRunner& runner, const std::vector<float>& results, int64_t first, int64_t count) {
+  void take(const StepRunner& runner, const std::vector<double>& results, int64_t first, int64_t count) {
     for (size_t o = 0; o < program_.outputs.size(); ++o) copy_output(runner, o, count, tensors_[o], first);
-    for (size_t r = 0; r < results.size(); ++r) std::memcpy(tensors_[program_.outputs.size() + r].bytes.data(), &results[r], 4);
+    for (size_t r = 0; r < results.size(); ++r) std::memcpy(tensors_[program_.outputs.size() + r].bytes.data(), &results[r], sizeof results[r]);
   }
   /// In the order of the model's results.
   Prediction finish(const std::vector<Predictor::Result>& results, int64_t rows) && {
@@ -169,8 +169,8 @@ Prediction Predictor::predict(const std::vector<FieldData>& fields, const StepRu
   for (const PersistentSlot& slot : program.persistents)
     NNC_CHECK(weights.find_persistent(slot.name) >= 0, "training has no weights for " + slot.name);
   bind_fields(runner, fields, names);
-  const std::vector<float> values = step_scalars(program, with_hyperparameters(scalars, compilation_.module->train()));
-  std::vector<float> numbers(program.results.size());
+  const std::vector<NncScalar> values = step_scalars(program, with_hyperparameters(scalars, compilation_.module->train()));
+  std::vector<double> numbers(program.results.size());
   Collected collected(program, rows);
   std::vector<int64_t> index(static_cast<size_t>(batch));
   for (int64_t first = 0; first < rows; first += batch) {

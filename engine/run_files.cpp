@@ -32,9 +32,10 @@ void RunFiles::save_weights(const std::string& path, int64_t steps) {
 void RunFiles::save_checkpoint(const std::string& path, int64_t steps) {
   std::map<std::string, std::string> metadata = description_.run;
   metadata.merge(record_steps(steps, description_.steps_per_epoch));
-  if (steps % description_.steps_per_epoch != 0)  // else an epoch begins
-    if (std::string sums = description_.epoch_sums(steps); !sums.empty()) metadata["nnc.sums"] = sums;
-  save_tensors(path, runner_, true, metadata);
+  EpochRecord epoch;
+  if (steps % description_.steps_per_epoch != 0) epoch = description_.epoch(steps);  // else an epoch begins
+  if (!epoch.sums.empty()) metadata["nnc.sums"] = epoch.sums;
+  save_tensors(path, runner_, true, metadata, epoch.rows);
 }
 
 std::vector<Diagnostic> RunFiles::try_save(int64_t steps) {

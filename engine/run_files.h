@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/diagnostics.h"
+#include "engine/epoch_reports.h"
 #include "runtime/step_runner.h"
 
 namespace nnc {
@@ -20,7 +21,7 @@ class RunFiles {
  public:
   struct Description {
     std::map<std::string, std::string> run;              ///< what a checkpoint records beside the step and the epoch's sums
-    std::function<std::string(int64_t steps)> epoch_sums;  ///< of the epoch that is under way after so many steps; "" where they are not known
+    std::function<EpochRecord(int64_t steps)> epoch;     ///< of the epoch that is under way after so many steps; empty where it is not known
     uint64_t seed = 0;
     int64_t steps_per_epoch = 1;
   };

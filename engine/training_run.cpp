@@ -3,6 +3,8 @@
 #include "engine/training_run.h"
 
 #include <algorithm>
+#include <chrono>
+#include <limits>
 
 #include <fmt/format.h>
 
@@ -121,23 +123,41 @@ void TrainingRun::choose_first_values() {
   initialize(*runner_, specs, plan_.seed);
   if (!options_.initial_weights.empty()) load_tensors(options_.initial_weights, *runner_, false);
   description_ = describe_run(compilation_, plan_, graphs_, data_);
-  std::string sums;
-  if (!options_.resume.empty()) sums = resume_from(compilation_, options_.resume, description_, *runner_, plan_);
+  EpochRecord recorded;
+  if (!options_.resume.empty()) recorded = resume_from(compilation_, options_.resume, description_, *runner_, plan_);
   if (plan_.first_step >= plan_.total_steps)
     throw UserError(Code::E0502,
                     fmt::format("{} has done {} steps already, and {} are asked for in total, so nothing would train", options_.resume, plan_.first_step,
                                 plan_.total_steps),
                     options_.resume,
                     fmt::format("`--epochs` and `--steps` are totals: `--epochs {}` trains one more epoch", plan_.first_step / plan_.steps_per_epoch() + 1));
-  means_step_ = plan_.first_step;
-  for (const std::string& name : reports()) means_.add_report(name, 1);
-  for (const OutputSlot& o : runner_->program().outputs) {
-    if (!options_.keep_outputs) break;
-    size_t count = size_t(o.bytes) / byte_size(o.dtype);
-    outputs_.push_back({o.dtype, o.shape, std::vector<double>(count)});
-    means_.add_report(o.name, count);
+  epoch_.emplace(compilation_, graphs_.reports, data_, *runner_, plan_, layouts_, *team_,
+                 EpochReports::Options{compilation_.module->train().report_every, options_.keep_outputs});
+  std::optional<EpochSums> begun = epoch_->begin(recorded, plan_.first_step);
+  if (!begun) throw UserError(Code::E0405, fmt::format("the checkpoint is damaged: it records the sums `{}`", recorded.sums), "--resume");
+  sums_ = std::move(*begun);
+  sums_step_ = plan_.first_step;
+  shown_.assign(reports().size(), std::numeric_limits<double>::quiet_NaN());
+  for (size_t i = 0; options_.keep_outputs && i < output_names().size(); ++i) {
+    const OutputSlot& o = runner_->program().outputs[i];
+    outputs_.push_back({o.dtype, o.shape, std::vector<double>(size_t(o.bytes) / byte_size(o.dtype))});
   }
-  if (!means_.go_on_from(sums)) throw UserError(Code::E0405, fmt::format("the checkpoint is damaged: it records the sums `{}`", sums), "--resume");
+  warn_of_obstacles();
+}
+
+/// What has no value over an epoch is said once.
+void TrainingRun::warn_of_obstacles() {
+  for (size_t i = 0; i < reports().size(); ++i) {
+    if (report_obstacle(i).empty()) continue;
+    Diagnostic d;
+    d.code = Code::E0517;
+    d.severity = Severity::warning;
+    for (const Output& o : graphs_.forward.graph.outputs)
+      if (o.name == reports()[i]) d.span = graphs_.forward.graph[o.node].span;
+    d.message = fmt::format("`{}` has no value over an epoch of training: {}", reports()[i], report_obstacle(i));
+    d.help.emplace_back("it is reported of single steps (`--log`) and of the rows that `test` and `valid` set aside");
+    compilation_.warn(d);
+  }
 }
 
 void TrainingRun::bind_data() {
@@ -146,7 +166,7 @@ void TrainingRun::bind_data() {
   for (size_t i = 0; i < reports().size(); ++i)
     if (reports()[i] == "loss") loss_ = int(i);
   // What a step leaves beside its numbers is there until the next one: who wants all of it takes steps one by one.
-  if (options_.single_steps || !outputs_.empty()) plan_.longest_chunk = 1;
+  if (options_.single_steps || !outputs_.empty() || epoch_->needs_single_steps()) plan_.longest_chunk = 1;
 }
 
 void TrainingRun::prepare_evaluation() {
@@ -159,7 +179,7 @@ void TrainingRun::prepare_evaluation() {
 
 void TrainingRun::prepare_training() {
   files_.emplace(options_.weights, options_.rescue, *runner_,
-                 RunFiles::Description{description_, [this](int64_t steps) { return epoch_sums(steps); }, plan_.seed, plan_.steps_per_epoch()});
+                 RunFiles::Description{description_, [this](int64_t steps) { return epoch_record(steps); }, plan_.seed, plan_.steps_per_epoch()});
   trainer_.emplace(*runner_, plan_, loss_);
 }
 
@@ -212,44 +232,37 @@ void TrainingRun::on_file_lost(const char* path) {
   runner_->request_stop();
 }
 
-std::vector<std::string> TrainingRun::output_names() const {
-  std::vector<std::string> names;
-  for (const OutputSlot& o : runner_->program().outputs) names.push_back(o.name);
-  return names;
-}
-
 std::optional<double> TrainingRun::learning_rate(const StepRecord& r) const {
   if (rate_.outputs.empty()) return std::nullopt;
   Bindings bindings;
-  for (size_t i = 0; i < r.scalars.size(); ++i) bindings.scalars[runner_->program().scalars[i]] = double(r.scalars[i]);
-  return double(float(interpret(rate_, bindings).outputs.begin()->second.values.at(0)));
-}
-
-/// The plan's chunks are single steps if outputs are kept.
-void TrainingRun::add_to_means(const StepRecord& r) {
-  if (r.step_in_epoch == 1) means_.clear();
-  for (size_t i = 0; i < r.results.size(); ++i) means_.add(i, r.results.subspan(i, 1), double(r.rows));
-  for (size_t o = 0; o < outputs_.size(); ++o) {
-    Tensor& t = outputs_[o];
-    t = to_tensor(t.dtype, t.shape, runner_->output(o));
-    means_.add(reports().size() + o, std::span<const double>(t.values), double(r.rows));
+  for (size_t i = 0; i < r.scalars.size(); ++i) {
+    const std::string& name = runner_->program().scalars[i];
+    bindings.scalars[name] = number_of(name, r.scalars[i]);
   }
-  means_step_ = r.step;
+  return interpret(rate_, bindings).outputs.begin()->second.values.at(0);
 }
 
-std::string TrainingRun::epoch_sums(int64_t steps) const {
-  const EpochMeans* means = steps == means_step_ ? &means_ : steps == snapshot_step_ ? &snapshot_means_ : nullptr;
-  return means ? means->to_text() : "";
+/// The plan's chunks are single steps if outputs are read.
+void TrainingRun::add_to_sums(const StepRecord& r) {
+  if (r.step_in_epoch == 1) sums_.clear();
+  epoch_->add(sums_, r);
+  for (size_t o = 0; o < outputs_.size(); ++o) outputs_[o].values = to_numbers(runner_->output(o), outputs_[o].values.size(), outputs_[o].dtype);
+  sums_step_ = r.step;
+}
+
+EpochRecord TrainingRun::epoch_record(int64_t steps) const {
+  const EpochSums* sums = steps == sums_step_ ? &sums_ : steps == snapshot_step_ ? &snapshot_sums_ : nullptr;
+  return sums ? epoch_->record(*sums, steps) : EpochRecord{};
 }
 
 void TrainingRun::on_step(const StepRecord& r) {
   require_files();
-  add_to_means(r);
+  add_to_sums(r);
   observer_.on_step(r);
 }
 
 void TrainingRun::on_snapshot(int64_t steps) {
-  snapshot_means_ = means_;
+  snapshot_sums_ = sums_;
   snapshot_step_ = steps;
 }
 
@@ -268,9 +281,20 @@ void TrainingRun::on_progress(const StepRecord& last, bool ended) {
   EpochReport report;
   report.epoch = last.epoch;
   report.step_in_epoch = last.step_in_epoch;
-  for (size_t i = 0; i < reports().size(); ++i) report.means.push_back(means_.mean(i)[0]);
-  if (ended)
-    for (size_t o = 0; o < outputs_.size(); ++o) report.outputs.push_back({DType::f64, outputs_[o].shape, means_.mean(reports().size() + o)});
+  auto stop = [this] { return stop_requested(); };
+  auto seconds = [] { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); };
+  // In mid-epoch, evaluations take a twentieth of the time at most.
+  const double begin = seconds();
+  const bool looks = ended || begin >= next_look_;
+  for (size_t i = 0; i < reports().size(); ++i) {
+    if (looks || epoch_->is_direct(i)) shown_[i] = epoch_->number(i, sums_, last, stop);
+    report.values.push_back(shown_[i]);
+  }
+  if (looks) next_look_ = seconds() + std::max(0.1, 20 * (seconds() - begin));
+  if (ended) {
+    for (size_t o = 0; o < outputs_.size(); ++o) report.outputs.push_back(epoch_->output(o, sums_, last, stop));
+    shown_.assign(shown_.size(), std::numeric_limits<double>::quiet_NaN());
+  }
   observer_.on_progress(report, ended);
   if (!ended) return;
   report.valid = evaluate(Part::valid, last);
@@ -294,9 +318,9 @@ Diagnostic TrainingRun::explain_divergence() {
   keep();  // at once, for the search may take a while
   std::optional<Divergence> found;
   if (!stop_requested()) {
-    means_ = snapshot_means_;  // the steps since are run again
-    means_step_ = snapshot_step_;
-    found = find_divergence(compilation_, *runner_, plan_, loss_, graphs_, data_, *trainer_, [&](const StepRecord& r) { add_to_means(r); });
+    sums_ = snapshot_sums_;  // the steps since are run again
+    sums_step_ = snapshot_step_;
+    found = find_divergence(compilation_, *runner_, plan_, loss_, graphs_, data_, *trainer_, [&](const StepRecord& r) { add_to_sums(r); });
   }
   if (stop_requested()) found.reset();
   if (found) {

@@ -19,7 +19,7 @@
 
 #include "engine/compilation.h"
 #include "engine/data.h"
-#include "engine/epoch_means.h"
+#include "engine/epoch_reports.h"
 #include "engine/evaluate.h"
 #include "engine/run_files.h"
 #include "engine/step.h"
@@ -46,7 +46,9 @@ struct TrainingOptions {
 struct EpochReport {
   int64_t epoch = 0;          ///< 0-based
   int64_t step_in_epoch = 0;  ///< 1-based
-  std::vector<double> means;  ///< of each single-number report, over the rows of the epoch so far; by TrainingRun::reports()
+  /// Each single-number report over the rows of the epoch so far, by TrainingRun::reports(). NaN where there is none (no step counted yet; report_obstacle). Before the
+  /// epoch has ended, one that is no mean, sum or extreme may be as it was a moment ago.
+  std::vector<double> values;
   std::vector<Tensor> outputs;  ///< likewise of the other reports, by TrainingRun::output_names(); f64, empty unless outputs are kept
   /// Loss and reports over the rows set aside, in the order of the program; empty before the epoch has ended, and where there are no such rows.
   std::vector<std::pair<std::string, Tensor>> valid, test;
@@ -90,8 +92,9 @@ class TrainingRun : private TrainObserver {
   void on_file_lost(const char* path);
 
   const TrainPlan& plan() const { return plan_; }
-  const std::vector<std::string>& reports() const { return runner_->program().results; }  ///< "loss" and every report that is one number
-  std::vector<std::string> output_names() const;                                          ///< of the other reports
+  const std::vector<std::string>& reports() const { return epoch_->numbers(); }       ///< "loss" and every report that is one number: the first results of a step
+  const std::vector<std::string>& output_names() const { return epoch_->outputs(); }  ///< of the other reports
+  const std::string& report_obstacle(size_t report) const { return epoch_->obstacle(report); }  ///< by reports(): "", or why there is no value of it over an epoch
   const std::vector<Tensor>& step_outputs() const { return outputs_; }  ///< after the last step, by output_names(); empty unless they are kept
   std::optional<double> learning_rate(const StepRecord&) const;         ///< `lr` of the first optimizer; none if it has none, or a fixed one
   const StepRunner& runner() const { return *runner_; }                 ///< holds the values of all parameters and states
@@ -119,8 +122,9 @@ class TrainingRun : private TrainObserver {
 
   TrainOutcome run_steps();
   void require_files() const;
-  void add_to_means(const StepRecord&);
-  std::string epoch_sums(int64_t steps) const;
+  void add_to_sums(const StepRecord&);
+  EpochRecord epoch_record(int64_t steps) const;
+  void warn_of_obstacles();
   std::vector<std::pair<std::string, Tensor>> evaluate(Part, const StepRecord& last);
   Diagnostic explain_divergence();
   std::string keep_snapshot();
@@ -143,9 +147,12 @@ class TrainingRun : private TrainObserver {
   std::optional<RunFiles> files_;
   int loss_ = -1;  ///< its index among the results
   std::vector<Tensor> outputs_;
-  // By the program's results, then its outputs: after the last step, and at the trainer's last snapshot.
-  EpochMeans means_, snapshot_means_;
-  int64_t means_step_ = 0, snapshot_step_ = -1;
+  std::optional<EpochReports> epoch_;
+  // After the last step, and at the trainer's last snapshot.
+  EpochSums sums_, snapshot_sums_;
+  int64_t sums_step_ = 0, snapshot_step_ = -1;
+  std::vector<double> shown_;      ///< reports that take work, as they were last evaluated
+  double next_look_ = 0;           ///< when they are evaluated again in mid-epoch
   std::optional<Trainer> trainer_;
   std::atomic<bool> stop_{false};
   std::atomic<const char*> lost_file_{nullptr};  ///< a mapped data file that was cut short

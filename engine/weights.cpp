@@ -15,6 +15,7 @@
 
 #include "base/check.h"
 #include "base/system_error.h"
+#include "engine/epoch_reports.h"
 #include "engine/tensors.h"
 #include "runtime/initialize.h"
 #include "runtime/data/file_bytes.h"
@@ -94,6 +95,7 @@ void check_finite(const TensorFile& file, const std::string& path, const StepRun
   problem.code = Code::E0505;
   problem.place = path;
   for (const TensorView& t : file.tensors) {
+    if (is_of_epoch(t.name)) continue;
     bool of_optimizer = is_optimizer_state(t.name);
     int64_t at = of_optimizer && !optimizer ? -1 : find_non_finite(t);
     if (at < 0) continue;
@@ -114,7 +116,7 @@ void check_finite(const TensorFile& file, const std::string& path, const StepRun
 }
 
 void save_tensors(const std::string& path, const StepRunner& runner, bool optimizer,
-                  const std::map<std::string, std::string>& metadata) {
+                  const std::map<std::string, std::string>& metadata, const std::vector<StoredTensor>& others) {
   try {
     std::vector<std::vector<std::byte>> values;  // of what the program keeps in another order; the rest is written from its place
     std::vector<TensorView> views;
@@ -129,11 +131,14 @@ void save_tensors(const std::string& path, const StepRunner& runner, bool optimi
       }
       views.push_back({slot.name, slot.dtype, slot.shape, data});
     }
+    for (const StoredTensor& t : others) views.push_back(t.view());
     write_safetensors(path, views, metadata);
   } catch (const std::bad_alloc&) {
     throw UserError(Code::E0413, fmt::format("cannot write `{}`: {}", path, error_text(ENOMEM)), path);
   }
 }
+
+bool is_of_epoch(std::string_view name) { return name.starts_with(epoch_rows_prefix); }
 
 void keep_first(std::vector<std::string>& notes) {
   constexpr size_t most = 20;
@@ -162,6 +167,7 @@ std::vector<std::string> tensor_differences(const TensorFile& file, const StepRu
                                   shape_text(slot.shape)));
   }
   for (const TensorView& t : file.tensors) {
+    if (is_of_epoch(t.name)) continue;
     int index = runner.find_persistent(t.name);
     bool state = is_optimizer_state(t.name);
     bool wanted = index >= 0 && (optimizer || runner.program().persistents[size_t(index)].trained);

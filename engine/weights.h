@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/compilation.h"
+#include "engine/tensors.h"
 #include "frontend/frontend.h"
 #include "ir/interpreter.h"
 #include "runtime/step_runner.h"
@@ -26,8 +27,12 @@ StepProgram model_weights(Compilation&);
 /// Draws every persistent of the runner that `specs` describe.
 void initialize(StepRunner&, const std::vector<ParameterSpec>& specs, uint64_t seed);
 
-/// Writes parameters and layer states; with `optimizer` everything, optimiser state included (a checkpoint).
-void save_tensors(const std::string& path, const StepRunner&, bool optimizer, const std::map<std::string, std::string>& metadata);
+/// Writes parameters and layer states; with `optimizer` everything, optimiser state included (a checkpoint), and
+/// `others` behind it.
+void save_tensors(const std::string& path, const StepRunner&, bool optimizer, const std::map<std::string, std::string>& metadata,
+                  const std::vector<StoredTensor>& others = {});
+/// Whether a checkpoint's tensor is what an epoch under way has kept of its rows (epoch_reports.h), which is no matter of the model.
+bool is_of_epoch(std::string_view name);
 
 /// What of the file does not fit the runner, a sentence for each tensor: missing, extra, of another shape. With `optimizer` the
 /// optimiser's states count too; where the file keeps other states than the run, they are named once each and not for every

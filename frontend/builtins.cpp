@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numbers>
 #include <numeric>
 
 #include "base/check.h"
@@ -153,6 +154,7 @@ Value builtin_unary(SymbolicEvaluator& eval, const BuiltinCall& call) {
         {"cos", [](double y) { return std::cos(y); }},
         {"tanh", [](double y) { return std::tanh(y); }},
         {"erf", [](double y) { return std::erf(y); }},
+        {"normal_cdf", [](double y) { return std::erfc(-y * std::numbers::sqrt2 / 2) / 2; }},
         {"floor", [](double y) { return std::floor(y); }},
         {"ceil", [](double y) { return std::ceil(y); }},
         {"round", [](double y) { return std::nearbyint(y); }},
@@ -184,17 +186,17 @@ Value builtin_pairwise(SymbolicEvaluator& eval, const BuiltinCall& call) {
   bool is_max = call.name == "maximum" || call.name == "max";
   std::optional<double> m = ctx.number_of(left.value), n = ctx.number_of(right.value);
   if (m && n) return is_max == (exact_number(left.value) >= exact_number(right.value)) ? left.value : right.value;
-  const DType met = met_type({&left.value, &right.value});
-  std::optional<TensorValue> x = tensors.as_tensor(left.value, left.span, met), y = tensors.as_tensor(right.value, right.span, met);
-  if (!x || !y) return poison();
-  DType dtype = common_type(*x, *y, false);
-  std::optional<Aligned> aligned = tensors.align(tensors.cast(*x, dtype, call.span), tensors.cast(*y, dtype, call.span),
+  std::optional<Operands> operands = tensors.as_operands(left.value, right.value, left.span, right.span);
+  if (!operands) return poison();
+  DType dtype = common_type(operands->a, operands->b, false);
+  std::optional<Aligned> aligned = tensors.align(tensors.cast(operands->a, dtype, call.span), tensors.cast(operands->b, dtype, call.span),
                                                  fmt::format("`{}`", call.name), call.span, left.span, right.span);
   if (!aligned) return poison();
   TensorValue t;
   t.node = ctx.builder(call.span).binary(is_max ? Op::maximum : Op::minimum, aligned->a, aligned->b);
   t.dims = aligned->dims;
   t.dtype = dtype;
+  t.is_run_number = operands->is_run_number;
   t.span = ctx.place(call.span);
   return Value::of(t);
 }
@@ -208,9 +210,23 @@ Value builtin_where(SymbolicEvaluator& eval, const BuiltinCall& call) {
   if (c.value.is(ValueKind::boolean)) return c.value.boolean ? left.value : right.value;
   if (!eval.operators.check_truth(c.value, "the condition of `where`", c.span)) return poison();
   const TensorValue& condition = c.value.tensor;
-  const DType met = met_type({&left.value, &right.value});
-  std::optional<TensorValue> x = tensors.as_tensor(left.value, left.span, met), y = tensors.as_tensor(right.value, right.span, met);
+  const bool is_run = condition.is_run_number && is_run_number(left.value) && is_run_number(right.value);
+  std::optional<TensorValue> x, y;
+  if (is_run || left.value.is(ValueKind::tensor) || right.value.is(ValueKind::tensor)) {
+    if (std::optional<Operands> branches = tensors.as_operands(left.value, right.value, left.span, right.span)) {
+      x = branches->a;
+      y = branches->b;
+    }
+  } else {  // two numbers, chosen from element by element
+    x = tensors.as_tensor(left.value, left.span);
+    y = tensors.as_tensor(right.value, right.span);
+  }
   if (!x || !y) return poison();
+  if (!is_run && x->is_run_number && y->is_run_number) {
+    DType chosen = is_float(common_type(*x, *y, false)) ? DType::f32 : count_type;
+    *x = tensors.as_stored(*x, x->dtype == DType::boolean ? x->dtype : chosen, call.span);
+    *y = tensors.as_stored(*y, y->dtype == DType::boolean ? y->dtype : chosen, call.span);
+  }
   DType dtype = x->dtype == DType::boolean && y->dtype == DType::boolean ? DType::boolean : common_type(*x, *y, false);
   *x = tensors.cast(*x, dtype, call.span);
   *y = tensors.cast(*y, dtype, call.span);
@@ -235,6 +251,7 @@ Value builtin_where(SymbolicEvaluator& eval, const BuiltinCall& call) {
                                          fit_branch(*y, branches->from_b));
   t.dims = all->dims;
   t.dtype = dtype;
+  t.is_run_number = is_run;
   t.span = ctx.place(call.span);
   return Value::of(t);
 }
@@ -270,6 +287,7 @@ Value builtin_spread(SymbolicEvaluator& eval, const BuiltinCall& call) {
   std::vector<int> from(x->dims.size());
   std::iota(from.begin(), from.end(), 0);
   for (uint32_t id : *ids) dims.push_back({id, ctx.dims.extent(id), ctx.dims.origin(id)});
+  *x = tensors.as_stored(*x, is_float(x->dtype) ? DType::f32 : x->dtype, call.span);
   TensorValue t = *x;
   t.dims = dims;
   if (!tensors.check_distinct(t, "`spread`", call.span) || !tensors.check_rows(dims, call.span)) return poison();
@@ -301,7 +319,7 @@ Value builtin_cast(SymbolicEvaluator& eval, const BuiltinCall& call) {
   std::optional<TensorValue> x = tensors.as_tensor(v, (*a)[0]->span, met);
   if (!x) return poison();
   TensorValue t = tensors.cast(*x, to, call.span);
-  t.is_class = false;
+  t.is_class = t.is_run_number = false;
   t.free = x->free;
   t.span = ctx.place(call.span);
   return Value::of(t);
@@ -530,7 +548,7 @@ const std::unordered_map<std::string_view, Builtin>& builtins() {
   static const std::unordered_map<std::string_view, Builtin> table = [] {
     std::unordered_map<std::string_view, Builtin> t;
     for (const char* n : {"exp", "expm1", "log", "log1p", "sqrt", "abs", "sign", "floor", "ceil", "round", "sin", "cos", "tanh",
-                          "sigmoid", "erf"})
+                          "sigmoid", "erf", "normal_cdf"})
       t[n] = builtin_unary;
     for (const char* n : {"maximum", "minimum", "pow"}) t[n] = builtin_pairwise;
     for (const char* n : {"sum", "mean", "max", "min", "logsumexp", "argmax"}) t[n] = builtin_reduce;

@@ -221,7 +221,7 @@ Value sum_of_product(SymbolicEvaluator& eval, const ast::Expr& e, Span name_span
   Value scale;
   Span scale_span;
   for (const ProductPart* n : numbers) {
-    Value v = n->value.is(ValueKind::tensor) ? Value::of(tensors.cast(n->type, dtype, n->e->span)) : n->value;
+    Value v = n->value.is(ValueKind::tensor) && !n->type.is_run_number ? Value::of(tensors.cast(n->type, dtype, n->e->span)) : n->value;
     scale = scale_span.valid() ? eval.operators.combine(ast::BinaryOp::multiply, scale, v, e.span, scale_span, n->e->span) : v;
     scale_span = scale_span.valid() ? join(scale_span, n->e->span) : n->e->span;
     if (is_poison(scale)) return poison();

@@ -107,6 +107,8 @@ Value SymbolicEvaluator::lookup(std::string_view name, Span span) {
   if (name == "step" || name == "epoch") {
     TensorValue t;
     t.node = ctx.builder(span).scalar(std::string(name));
+    t.dtype = ctx.graph.type(t.node).dtype;
+    t.is_run_number = true;
     t.span = ctx.place(span);
     return Value::of(t);
   }

@@ -202,11 +202,11 @@ Value Operators::combine_tensors(ast::BinaryOp op, const Value& a, const Value& 
                                  bool pairs_freely) {
   using B = ast::BinaryOp;
   if (op == B::power) return power(a, b, span, a_span, b_span);
-  const DType met = met_type({&a, &b}, is_comparison(op));  // a number takes the type of the tensor beside it
-  std::optional<TensorValue> x = tensors_.as_tensor(a, a_span, met), y = tensors_.as_tensor(b, b_span, met);
-  if (!x || !y) return poison();
+  std::optional<Operands> operands = tensors_.as_operands(a, b, a_span, b_span, is_comparison(op));
+  if (!operands) return poison();
+  const TensorValue *x = &operands->a, *y = &operands->b;
   DType dtype = is_logical(op) ? DType::boolean : common_type(*x, *y, is_comparison(op));
-  if (op == B::divide && !is_float(dtype)) dtype = DType::f32;
+  if (op == B::divide && !is_float(dtype)) dtype = operands->is_run_number ? scalar_type : DType::f32;
   bool free = (x->free || x->dims.empty()) && (y->free || y->dims.empty()) && (x->free || y->free);
   TensorValue left = tensors_.cast(*x, dtype, span), right = tensors_.cast(*y, dtype, span);
   left.free = x->free;
@@ -265,6 +265,7 @@ Value Operators::combine_tensors(ast::BinaryOp op, const Value& a, const Value& 
   t.dims = aligned->dims;
   t.dtype = ctx_.graph.type(t.node).dtype;
   t.free = free;
+  t.is_run_number = operands->is_run_number;
   t.span = ctx_.place(span);
   return Value::of(t);
 }
@@ -284,21 +285,26 @@ Value Operators::power(const Value& a, const Value& b, Span span, Span a_span, S
   if (exponent && a.is(ValueKind::tensor) && (*exponent == 1 || *exponent == 2 || *exponent == 3 || *exponent == -1)) {
     TensorValue x = tensors_.to_float(a.tensor, span);
     if (*exponent == 1) return Value::of(x);
-    if (*exponent == -1) return Value::of(tensors_.binary(Op::div, tensors_.constant(1, x.dtype, x.dims, span), x, span));
+    if (*exponent == -1) {
+      TensorValue one = tensors_.constant(1, x.dtype, x.dims, span);
+      one.is_run_number = x.is_run_number;
+      return Value::of(tensors_.binary(Op::div, one, x, span));
+    }
     TensorValue square = tensors_.binary(Op::mul, x, x, span);
     return Value::of(*exponent == 2 ? square : tensors_.binary(Op::mul, square, x, span));
   }
-  const DType met = float_type(met_type({&a, &b}));
-  std::optional<TensorValue> x = tensors_.as_tensor(a, a_span, met), y = tensors_.as_tensor(b, b_span, met);
-  if (!x || !y) return poison();
-  DType dtype = float_type(x->dtype, y->dtype);
-  TensorValue left = tensors_.cast(*x, dtype, span), right = tensors_.cast(*y, dtype, span);
+  std::optional<Operands> operands = tensors_.as_operands(a, b, a_span, b_span);
+  if (!operands) return poison();
+  DType dtype = common_type(operands->a, operands->b, false);
+  if (!is_float(dtype)) dtype = operands->is_run_number ? scalar_type : float_type(dtype);
+  TensorValue left = tensors_.cast(operands->a, dtype, span), right = tensors_.cast(operands->b, dtype, span);
   std::optional<Aligned> aligned = tensors_.align(left, right, symbol(ast::BinaryOp::power), span, a_span, b_span);
   if (!aligned) return poison();
   TensorValue t;
   t.node = ctx_.builder(span).binary(Op::pow, aligned->a, aligned->b);
   t.dims = aligned->dims;
   t.dtype = dtype;
+  t.is_run_number = operands->is_run_number;
   t.span = ctx_.place(span);
   return Value::of(t);
 }

@@ -85,6 +85,7 @@ std::optional<TensorValue> match_result(SymbolicEvaluator& eval, const Definitio
   if (declared.type && declared.type->name.text != "class") {
     std::optional<DType> wanted = ctx.declared_type(*declared.type);
     if (!wanted) return std::nullopt;
+    if (is_float(*wanted) || *wanted == result.dtype) result = eval.tensors.as_stored(std::move(result), *wanted, span);
     if (*wanted != result.dtype) {
       ctx.error(Code::E0206, span,
                 fmt::format("`{}` declares a result of {}, and its body gives {}", d.name(), dtype_name(*wanted),

@@ -209,10 +209,15 @@ bool ArgumentBinder::match_type(const ast::Parameter& p, const CallArgument& arg
       return false;
     }
     bind_class = t.is_class;
+    t.is_run_number = false;
     return true;
   }
   std::optional<DType> wanted = ctx_.declared_type(*p.type);
   if (!wanted) return false;
+  if (t.is_run_number && (is_float(*wanted) || t.dtype == *wanted)) {
+    t = tensors_.as_stored(std::move(t), *wanted, argument.span);
+    return true;
+  }
   if (t.dtype == *wanted && !(t.is_class && is_float(*wanted))) return true;
   bool widens = is_float(*wanted) || (*wanted == DType::i32 && t.dtype == DType::u8) ||
                 (*wanted == DType::i64 && !is_float(t.dtype) && t.dtype != DType::boolean);
@@ -223,7 +228,7 @@ bool ArgumentBinder::match_type(const ast::Parameter& p, const CallArgument& arg
     return false;
   }
   t = tensors_.cast(t, *wanted, argument.span);
-  t.is_class = false;
+  t.is_class = t.is_run_number = false;
   return true;
 }
 

@@ -138,8 +138,8 @@ void SymbolicEvaluator::execute_update(const ast::Stmt& s) {
   }
   std::optional<TensorValue> t = tensors.as_tensor(v, s.value->span);
   if (!t) return;
-  TensorValue next = tensors.to_float(*t, s.value->span);
   TensorValue like = local->value.tensor;
+  TensorValue next = tensors.as_stored(tensors.to_float(*t, s.value->span), like.dtype, s.value->span);
   std::optional<Aligned> aligned = tensors.align(like, next, "`update`", s.value->span, s.name.span, s.value->span);
   if (!aligned) return;
   if (aligned->dims.size() != like.dims.size()) {

@@ -16,10 +16,18 @@ DType arithmetic_type(const TensorValue& t) {
   return t.is_class || !is_arithmetic(t.dtype) ? DType::f32 : t.dtype;
 }
 
+bool is_run_number(const Value& v) {
+  return v.is(ValueKind::number) || v.is(ValueKind::boolean) || (v.is(ValueKind::tensor) && v.tensor.is_run_number);
+}
+
 DType common_type(const TensorValue& a, const TensorValue& b, bool compare) {
   if (compare && is_integer(a.dtype) && is_integer(b.dtype))
     return a.dtype == b.dtype ? a.dtype : a.dtype == DType::i64 || b.dtype == DType::i64 ? DType::i64 : DType::i32;
   DType x = arithmetic_type(a), y = arithmetic_type(b);
+  if (a.is_run_number && b.is_run_number) return is_float(x) || is_float(y) ? scalar_type : count_type;
+  // A number of the run takes the type of the tensor; whole numbers beside a fraction are f32, as they always are.
+  if (a.is_run_number) x = is_float(x) ? DType::f32 : x;
+  if (b.is_run_number) y = is_float(y) ? DType::f32 : y;
   if (is_float(x) || is_float(y)) return float_type(x, y);
   return x == DType::i64 || y == DType::i64 ? DType::i64 : DType::i32;
 }
@@ -56,6 +64,8 @@ std::optional<TensorValue> TensorBuilder::as_tensor(const Value& v, Span span, D
         }
         TensorValue t;
         t.node = ctx_.builder(span).extent(*extent);
+        t.dtype = ctx_.graph.type(t.node).dtype;
+        t.is_run_number = true;
         t.span = ctx_.place(span);
         return t;
       }
@@ -155,6 +165,20 @@ TensorValue TensorBuilder::constant_array(const std::vector<Number>& values, DTy
   return t;
 }
 
+std::optional<Operands> TensorBuilder::as_operands(const Value& a, const Value& b, Span a_span, Span b_span, bool compare) {
+  const DType met = met_type({&a, &b}, compare);
+  const bool is_run = is_run_number(a) && is_run_number(b);
+  // Beside a number of the run a written one is of 64 bits too: whole beside a count.
+  auto type_of = [&](const Value& v, const Value& beside) {
+    if (!is_run || !v.is(ValueKind::number)) return met;
+    return whole_number(v) && beside.is(ValueKind::tensor) && beside.tensor.dtype == count_type ? count_type : scalar_type;
+  };
+  std::optional<TensorValue> x = as_tensor(a, a_span, type_of(a, b)), y = as_tensor(b, b_span, type_of(b, a));
+  if (!x || !y) return std::nullopt;
+  if (is_run) x->is_run_number = y->is_run_number = true;
+  return Operands{std::move(*x), std::move(*y), is_run};
+}
+
 TensorValue TensorBuilder::cast(TensorValue t, DType dtype, Span span) {
   if (t.dtype != dtype) t.node = ctx_.builder(span).cast(t.node, dtype);
   t.dtype = dtype;
@@ -163,7 +187,7 @@ TensorValue TensorBuilder::cast(TensorValue t, DType dtype, Span span) {
 }
 
 TensorValue TensorBuilder::to_float(TensorValue t, Span span) {
-  DType dtype = float_type(t.dtype);
+  DType dtype = t.is_run_number ? scalar_type : float_type(t.dtype);
   t = cast(std::move(t), dtype, span);
   t.is_class = false;
   return t;
@@ -184,7 +208,14 @@ TensorValue TensorBuilder::binary(Op op, const TensorValue& a, const TensorValue
   t.dtype = ctx_.graph.type(t.node).dtype;
   t.is_class = false;
   t.free = false;
+  t.is_run_number = a.is_run_number && b.is_run_number;
   t.span = ctx_.place(span);
+  return t;
+}
+
+TensorValue TensorBuilder::as_stored(TensorValue t, DType dtype, Span span) {
+  t = cast(std::move(t), t.is_run_number ? dtype : t.dtype, span);
+  t.is_run_number = false;
   return t;
 }
 
@@ -224,6 +255,7 @@ TensorValue TensorBuilder::back(const TensorValue& reduced, const std::vector<in
   std::sort(axes.begin(), axes.end());
   TensorValue t = like;
   t.dtype = reduced.dtype;
+  t.is_run_number = reduced.is_run_number && like.is_run_number;
   t.node = indices.empty() ? reduced.node : ctx_.builder(span).expand(reduced.node, axes, like.node);
   return t;
 }

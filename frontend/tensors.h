@@ -16,9 +16,12 @@ int axis_of(const Dims& dims, int index);   ///< where the dimension stands in t
 Shape shape_of(const Dims& dims);           ///< in the graph
 Dims graph_order(const Dims& dims);
 DType arithmetic_type(const TensorValue& t);
+/// In which two operands are computed: the wider one, but a number of the run takes the type of a tensor, and is of 64 bits beside another one.
 DType common_type(const TensorValue& a, const TensorValue& b, bool compare);
 /// The type that a number takes which meets one of these values, f32 if none is a tensor. In a comparison integers stay what they are, u8 as i32.
 DType met_type(std::initializer_list<const Value*> values, bool compare = false);
+/// Whether it is a number of the run (TensorValue::is_run_number), or one that is written or known at compile time, which may be part of one.
+bool is_run_number(const Value& v);
 
 /// Common dimensions of two operands, and where each of theirs stands among them.
 struct Alignment {
@@ -32,6 +35,12 @@ struct Aligned {
   Dims dims;
 };
 
+/// Two values that meet in one operation.
+struct Operands {
+  TensorValue a, b;
+  bool is_run_number;  ///< what is made of both is a number of the run
+};
+
 class TensorBuilder {
  public:
   explicit TensorBuilder(EvaluationContext& ctx) : ctx_(ctx) {}
@@ -39,9 +48,12 @@ class TensorBuilder {
   // --- values (tensors.cpp) ---
   /// Or an error: E0206 and others. A number, or those of an array, become `number_type`; a fraction beside integers becomes f32. E0116 if it does not fit.
   std::optional<TensorValue> as_tensor(const Value& v, Span span, DType number_type = DType::f32);
+  /// Of an operation or a comparison: a number known at compile time takes the type of the tensor beside it, but is of 64 bits beside a number of the run.
+  std::optional<Operands> as_operands(const Value& a, const Value& b, Span a_span, Span b_span, bool compare = false);
   TensorValue constant(Number value, DType dtype, Dims dims, Span span);
   TensorValue to_float(TensorValue t, Span span);
   TensorValue cast(TensorValue t, DType dtype, Span span);
+  TensorValue as_stored(TensorValue t, DType dtype, Span span);  ///< a number of the run becomes a tensor of that type; any other value stays as it is
   TensorValue unary(Op op, const TensorValue& x, Span span);
   TensorValue binary(Op op, const TensorValue& a, const TensorValue& b, Span span);  ///< equal dims
   TensorValue reduce(Op op, const TensorValue& x, const std::vector<int>& indices, Span span);

@@ -211,7 +211,12 @@ std::optional<BuiltGraph> TrainBuilder::build(const TrainSpec& spec) {
           continue;
         }
         TensorValue term = tensors_.to_float(*t, a.value->span);
-        loss = loss ? tensors_.binary(Op::add, *loss, term, join(loss_span, a.value->span)) : term;
+        if (loss) {
+          const Span both = join(loss_span, a.value->span);
+          const DType dtype = common_type(*loss, term, false);
+          term = tensors_.binary(Op::add, tensors_.cast(*loss, dtype, both), tensors_.cast(term, dtype, both), both);
+        }
+        loss = std::move(term);
         loss_span = join(loss_span, a.value->span);
       }
     } else if (s.name.text == "report") {
@@ -255,9 +260,7 @@ std::optional<BuiltGraph> TrainBuilder::build(const TrainSpec& spec) {
               .help.push_back("wrap it in `mean(...)`");
           continue;
         }
-        // A step's scalars are f32; over a split a number keeps its type, and with it all its digits.
-        bool keeps_type = !ctx_.training && t->dtype != DType::boolean;
-        reports.push_back({name, keeps_type ? *t : tensors_.to_float(*t, a.value->span)});
+        reports.push_back({name, t->dtype == DType::boolean ? tensors_.to_float(*t, a.value->span) : *t});  // a number keeps all its digits
       }
     }
   }

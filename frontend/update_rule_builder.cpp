@@ -55,6 +55,8 @@ Value UpdateRuleBuilder::as_run_scalar(Value v, const std::string& path, Span sp
   if (!x || is_fixed) return v;
   TensorValue t;
   t.node = ctx_.builder(span).scalar(path);
+  t.dtype = ctx_.graph.type(t.node).dtype;
+  t.is_run_number = true;
   t.span = ctx_.place(span);
   if (scalars_) {
     auto known = std::find_if(scalars_->begin(), scalars_->end(), [&](const ScalarSpec& s) { return s.name == path; });

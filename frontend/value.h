@@ -34,6 +34,9 @@ struct TensorValue {
   bool is_class = false;  ///< an integer in 0 .. classes-1
   Dim classes;
   bool free = false;  ///< made of index(D) alone: may be paired with any dimensions
+  /// A number of the run: made of step, epoch, hyperparameters, the number of rows and written numbers alone. It is computed in 64 bits and takes the
+  /// type of the tensor that it meets.
+  bool is_run_number = false;
   Span span;          ///< the expression in the user's file that gave it
 };
 

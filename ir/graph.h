@@ -155,12 +155,12 @@ class Builder {
 
   NodeId input(std::string name, Type);
   NodeId parameter(const Persistent&);            ///< adds the persistent too
-  NodeId scalar(std::string name);                ///< f32 []
+  NodeId scalar(std::string name);                ///< type_of_scalar(name) []
   NodeId constant(Number value, Type type);       ///< splat; rounded to a float's type, which any other type must hold
   NodeId constant_like(Number value, NodeId other);
   NodeId literal(std::vector<Number> values, Type type);  ///< row-major; likewise
   NodeId iota(Shape shape, int axis);             ///< i32
-  NodeId extent(Extent);                          ///< f32 []
+  NodeId extent(Extent);                          ///< f64 []
   NodeId unary(Op, NodeId);
   NodeId binary(Op, NodeId, NodeId);              ///< a rank-0 operand is broadcast to the other's shape; dtypes must agree
   NodeId add(NodeId a, NodeId b) { return binary(Op::add, a, b); }

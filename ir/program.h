@@ -33,7 +33,7 @@ enum class BufferKind : uint8_t {
   field,       ///< rows of a data field: element [r, ...] stands at base + row_index[r] * row_stride + ... ; read only
   persistent,  ///< parameters and states, in the persistent block at `offset`
   temporary,   ///< in the arena at `offset`; alive between its first store and last load within one step
-  scalars,     ///< the step's run-time scalars, scalar_type, one element; element scalar_slot() of the step's scalars
+  scalars,     ///< the step's run-time scalars, type_of_scalar(name), one element; element scalar_slot() of the step's scalars
   results,     ///< scalar outputs (loss, reports), scalar_type, one element; element scalar_slot() of the step's results
   literal,     ///< numbers written in the source (`values`), part of the generated code: row-major, read only
   output,      ///< a tensor output (prediction, accumulator) or a scalar that keeps another type: caller's memory, outputs[offset], row-major, planned rows
@@ -84,7 +84,7 @@ struct Instruction {
     reduce,      ///< map kernels, in inner blocks: id <- reduction of operands[0] over the inner axes; op is reduce_sum/max/min or argmax
                  ///< (argmax: i32, index along the only inner axis). Readable in later outer blocks and inner blocks of the same outer iteration
     accumulator, ///< contract epilogue: id <- the sum over k, f32
-    extent,      ///< id <- `extent` at the current number of rows, as f32
+    extent,      ///< id <- `extent` at the current number of rows, as f64
   };
   Kind kind{};
   int id = -1;                 ///< value it defines, unique in the kernel; -1 for stores

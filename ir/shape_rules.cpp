@@ -215,7 +215,7 @@ RULE(parameter) {
   return type;
 }
 
-RULE(scalar) { return a.text.empty() ? misfit(error, "needs a name") : Type{scalar_type, {}}; }
+RULE(scalar) { return a.text.empty() ? misfit(error, "needs a name") : Type{type_of_scalar(a.text), {}}; }
 
 RULE(constant) {
   if (!is_value_of(a.dtype, a.number)) return misfit(error, fmt::format("{} is not a value of {}", number_text(a.number), dtype_name(a.dtype)));

@@ -132,10 +132,12 @@ class ProgramVerifier {
         }
         case BufferKind::field: slot(program_.fields, b.field, "field"); break;
         case BufferKind::scalars:
-        case BufferKind::results:
-          if (b.offset % scalar_bytes != 0 || b.dtype != scalar_type || b.bytes != scalar_bytes) fail("P1: {} is no {} scalar of its block", b.name, dtype_name(scalar_type));
+        case BufferKind::results: {
+          DType type = b.kind == BufferKind::scalars ? type_of_scalar(b.name) : scalar_type;
+          if (b.offset % scalar_bytes != 0 || b.dtype != type || b.bytes != scalar_bytes) fail("P1: {} is no {} scalar of its block", b.name, dtype_name(type));
           slot(b.kind == BufferKind::scalars ? program_.scalars : program_.results, scalar_slot(b), "slot");
           break;
+        }
         case BufferKind::literal:
           if (int64_t(b.values.size()) != Type{b.dtype, b.shape}.elements(program_.rows) || Type{b.dtype, b.shape}.has_rows())
             fail("P1: {} has {} numbers for {}", b.name, b.values.size(), to_string(Type{b.dtype, b.shape}));

@@ -56,7 +56,7 @@ std::vector<NodeId> clip_norm(Graph& graph, const std::vector<NodeId>& grads, No
   }
   NodeId norm = b.unary(Op::sqrt, squares);
   NodeId one = b.constant_like(1, norm);
-  NodeId factor = b.binary(Op::minimum, b.div(max_norm, b.add(norm, 1e-6)), one);
+  NodeId factor = b.binary(Op::minimum, b.div(b.cast(max_norm, DType::f32), b.add(norm, 1e-6)), one);
   std::vector<NodeId> clipped;
   for (NodeId g : grads) {
     Builder at(graph, graph[g].span, graph[g].scope);

@@ -187,6 +187,7 @@ void ProgramLowering::add_leaves() {
         Buffer b;
         b.name = node.attributes.text;
         b.kind = BufferKind::scalars;
+        b.dtype = node.type.dtype;
         b.offset = int64_t(program_.scalars.size()) * scalar_bytes;
         program_.scalars.push_back(b.name);
         it->second = add_buffer(std::move(b));

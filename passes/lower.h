@@ -34,8 +34,8 @@ struct LowerOptions {
   int64_t rows = 1;
   Target target;
   Layouts layouts = {};
-  /// What is evaluated once keeps its types: a scalar output that is not f32 is an output of rank 0. In a training step all scalar outputs are
-  /// results, in f32 (a loss, reports).
+  /// What is evaluated once keeps its types: a scalar output that is not f64 is an output of rank 0. In a training step all scalar outputs are
+  /// results, in f64, which holds an f32 (a loss, reports) as it is.
   bool typed_scalars = false;
 };
 

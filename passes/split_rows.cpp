@@ -12,11 +12,8 @@
 #include "passes/rewrite.h"
 
 namespace nnc {
-namespace {
 
-enum class RowUse { along, reduces, impossible };  // row by row; combines rows into something without; neither
-
-RowUse classify(const Graph& graph, const Node& node, std::string& reason) {
+RowUse row_use(const Graph& graph, const Node& node, std::string& reason) {
   auto impossible = [&](std::string why) {
     reason = std::move(why);
     return RowUse::impossible;
@@ -27,7 +24,7 @@ RowUse classify(const Graph& graph, const Node& node, std::string& reason) {
     case Op::iota:
       return node.type.shape[size_t(a.axes[0])].rows ? impossible("the index of a row within a batch") : RowUse::along;
     case Op::argmax:
-      return rows_first(0) && a.axes[0] == 0 ? impossible("`argmax` over the rows of a split") : RowUse::along;
+      return rows_first(0) && a.axes[0] == 0 ? impossible("`argmax` over the rows") : RowUse::along;
     case Op::reduce_sum:
     case Op::reduce_max:
     case Op::reduce_min:
@@ -44,14 +41,14 @@ RowUse classify(const Graph& graph, const Node& node, std::string& reason) {
       return holds(a.out, left ? a.lhs[0] : a.rhs[0]) ? RowUse::along : RowUse::reduces;
     }
     case Op::gather: {
-      if (rows_first(0) && a.axes[0] == 0) return impossible("selecting rows of a split by an index");
+      if (rows_first(0) && a.axes[0] == 0) return impossible("selecting rows by an index");
       if (rows_first(0) && rows_first(1) && a.lhs[0] != a.rhs[0]) return impossible("selecting from every row for every row");
       return RowUse::along;
     }
     case Op::scatter_add: {
       if (!rows_first(0)) return RowUse::along;
       if (!node.type.has_rows()) return RowUse::reduces;
-      if (a.axes[0] == 0) return impossible("adding up into rows of a split by an index");
+      if (a.axes[0] == 0) return impossible("adding up into rows by an index");
       return RowUse::along;
     }
     default:
@@ -60,6 +57,8 @@ RowUse classify(const Graph& graph, const Node& node, std::string& reason) {
 }
 
 Combine combine_of(Op op) { return op == Op::reduce_max ? Combine::max : op == Op::reduce_min ? Combine::min : Combine::sum; }
+
+namespace {
 
 class Splitter {
  public:
@@ -70,7 +69,7 @@ class Splitter {
     for (uint32_t i = 0; i < graph_.size(); ++i) {
       if (!live[i]) continue;
       NodeId id{i};
-      RowUse use = classify(graph_, graph_[id], obstacle.reason);
+      RowUse use = row_use(graph_, graph_[id], obstacle.reason);
       if (use == RowUse::impossible) {
         obstacle.node = id;
         return false;

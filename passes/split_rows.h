@@ -20,11 +20,17 @@
 
 namespace nnc {
 
-enum class Combine : uint8_t { sum, max, min };
+/// How partial results are combined. `mean` and `last` are for values of whole steps (split_epoch.h): weighted by rows, and the last one's.
+enum class Combine : uint8_t { sum, max, min, mean, last };
+
+/// What an operation does with rows: computes row by row, combines them into something without, or neither, for a reason (lower case, no full stop).
+enum class RowUse : uint8_t { along, reduces, impossible };
+RowUse row_use(const Graph&, const Node&, std::string& reason);
+Combine combine_of(Op reduction);
 
 struct Accumulator {
   std::string name;  ///< "accumulated.0": an output of its level's batch graph, a persistent of later graphs
-  Combine combine;   ///< begins at 0, -inf or inf; max and min keep NaN
+  Combine combine;   ///< sum, max or min: begins at 0, -inf or inf; max and min keep NaN
   Type type;
 };
 
@@ -41,7 +47,7 @@ struct RowSplit {
 /// Where and why a graph cannot be split.
 struct RowSplitObstacle {
   NodeId node;
-  std::string reason;  ///< lower case, no full stop: "`argmax` over the rows of a split"
+  std::string reason;  ///< lower case, no full stop: "`argmax` over the rows"
 };
 
 std::optional<RowSplit> split_rows(const Graph&, RowSplitObstacle& obstacle);

@@ -15,6 +15,12 @@ struct NncField {
   int64_t row_stride;
 };
 
+/// A run-time scalar of a step. `step` and `epoch` are counts, every other one is a number.
+union NncScalar {
+  double number;
+  int64_t count;
+};
+
 /// Where the threads of a team meet. Generated code uses `arrived` and `phase` (sense: phase counts completed barriers), spins a while and then calls
 /// `context->wait`. Each field on a cache line of its own.
 struct NncTeam {
@@ -32,8 +38,8 @@ struct NncContext {
   const int64_t* row_index;              ///< [steps][rows_capacity]: which rows of the data make up each step's batch
   const int64_t* rows;                   ///< [steps]: rows in each step's batch, 1 .. rows_capacity (0: the step does nothing)
   int64_t rows_capacity;                 ///< the program's planned rows: stride of row_index
-  const float* scalars;                  ///< [steps][scalar count]: hyperparameters, step, epoch
-  float* results;                        ///< [steps][result count]: loss and reports
+  const NncScalar* scalars;              ///< [steps][scalar count]: hyperparameters, step, epoch
+  double* results;                       ///< [steps][result count]: loss and reports; f32 and integers (to 2^53) exactly
   uint8_t* scratch;                      ///< [team size][scratch_bytes]: packed panels, 64-byte aligned
   int64_t scratch_bytes;                 ///< of one thread; at least what the compiled code asked for
   NncTeam* team;

@@ -183,7 +183,7 @@ void StepRunner::bind_field(size_t index, const std::byte* base, int64_t row_str
   fields_[index] = {reinterpret_cast<const uint8_t*>(base), row_stride};
 }
 
-int64_t StepRunner::run(std::span<const int64_t> rows, const int64_t* row_index, const float* scalars, float* results) {
+int64_t StepRunner::run(std::span<const int64_t> rows, const int64_t* row_index, const NncScalar* scalars, double* results) {
   context_.rows = rows.data();
   context_.row_index = row_index;
   context_.scalars = scalars;

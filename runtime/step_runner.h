@@ -51,7 +51,7 @@ class StepRunner {
   void bind_field(size_t index, const std::byte* base, int64_t row_stride);
   /// rows[s] rows of step s, their numbers at row_index[s * capacity]; scalars and results have their counts' values for each step.
   /// Returns the steps done: fewer if stopped.
-  int64_t run(std::span<const int64_t> rows, const int64_t* row_index, const float* scalars, float* results);
+  int64_t run(std::span<const int64_t> rows, const int64_t* row_index, const NncScalar* scalars, double* results);
   const std::byte* output(size_t index) const { return outputs_[index].data(); }
   /// Set from a signal handler or another thread: the current step is finished, then run returns.
   void request_stop();

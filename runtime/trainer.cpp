@@ -67,9 +67,9 @@ void Trainer::fill_chunk(int64_t steps) {
     chunk_rows_[size_t(s)] = end - begin;
     std::copy(order_.begin() + begin, order_.begin() + end, chunk_index_.begin() + s * capacity);
     for (size_t k = 0; k < scalars; ++k) {
-      float value = plan_.scalars[k];
-      if (program.scalars[k] == "step") value = float(done_ + s);
-      if (program.scalars[k] == "epoch") value = float(epoch);
+      NncScalar value = plan_.scalars[k];
+      if (program.scalars[k] == "step") value.count = done_ + s;
+      if (program.scalars[k] == "epoch") value.count = epoch;
       chunk_scalars_[size_t(s) * scalars + k] = value;
     }
   }
@@ -101,11 +101,14 @@ TrainOutcome Trainer::run(TrainObserver& observer) {
     StepRecord record;
     for (int64_t s = 0; s < ran; ++s) {
       record = {done_ + s + 1, epoch, first + s + 1, chunk_rows_[size_t(s)],
-                std::span(chunk_results_).subspan(size_t(s) * results, results), std::span(chunk_scalars_).subspan(size_t(s) * scalars, scalars)};
+                std::span(chunk_results_).subspan(size_t(s) * results, results), std::span(chunk_scalars_).subspan(size_t(s) * scalars, scalars),
+                std::span(chunk_index_).subspan(size_t(s * program.rows_capacity), size_t(chunk_rows_[size_t(s)]))};
       observer.on_step(record);
       if (loss_ >= 0 && !std::isfinite(record.results[size_t(loss_)])) {
         diverged_at_ = record;
-        diverged_at_.results = diverged_at_.scalars = {};
+        diverged_at_.results = {};
+        diverged_at_.scalars = {};
+        diverged_at_.row_numbers = {};
         diverged_to_nan_ = std::isnan(record.results[size_t(loss_)]);
         done_ += s + 1;
         return TrainOutcome::diverged;

@@ -18,7 +18,7 @@ struct TrainPlan {
   bool shuffle = true;
   int64_t save_every = 0;         ///< steps; 0: never in between
   int64_t first_step = 0;         ///< updates already done (resume)
-  std::vector<float> scalars;     ///< by the program's order; those named step and epoch are overwritten
+  std::vector<NncScalar> scalars; ///< by the program's order; those named step and epoch are overwritten
   bool watch = true;              ///< look for NaN and infinity in the persistents; false: a replay, which wants to see them
   double snapshot_seconds = 1;    ///< at least so long between two looks, each of which keeps a copy; 0: before every chunk
   int64_t longest_chunk = 4096;   ///< steps
@@ -31,8 +31,9 @@ struct StepRecord {
   int64_t epoch = 0;              ///< 0-based
   int64_t step_in_epoch = 0;      ///< 1-based
   int64_t rows = 0;
-  std::span<const float> results; ///< by the program's order
-  std::span<const float> scalars;
+  std::span<const double> results;     ///< by the program's order
+  std::span<const NncScalar> scalars;
+  std::span<const int64_t> row_numbers;  ///< of the batch's rows in the data
 };
 
 /// Told of progress, between runs of the step function. Exceptions pass through.
@@ -78,7 +79,8 @@ class Trainer {
   int64_t chunk_ = 1;
   int64_t order_epoch_ = -1;
   std::vector<int64_t> order_, chunk_rows_, chunk_index_;
-  std::vector<float> chunk_scalars_, chunk_results_;
+  std::vector<NncScalar> chunk_scalars_;
+  std::vector<double> chunk_results_;
   std::vector<std::byte> snapshot_;
   int64_t snapshot_step_ = 0;
   double next_snapshot_ = 0;

@@ -198,7 +198,7 @@ Comparison RoundingModel::compare_now(const Results& found, Precision precision,
         double error = same_kind(x, y) ? distance(it->second.at(i), want.at(i)) : infinity;
         double allowed = std::isfinite(y) ? 8 * farthest[i] + 4 * unit * std::fabs(y) + least : 0;
         c.worst = std::max(c.worst, allowed > 0 ? error / allowed : infinity);
-        c.worst_error = std::max(c.worst_error, error / std::max(largest, 1e-300));
+        c.worst_error = std::max(c.worst_error, error / std::max({largest, std::isfinite(allowed) ? allowed : 0, 1e-300}));
         if (c.difference || error <= allowed) continue;
         c.difference = Difference{name, updates, i, x, y, error};
         c.allowed = allowed;

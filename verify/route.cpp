@@ -182,7 +182,7 @@ Bindings random_bindings(const Graph& graph, int64_t rows, std::mt19937_64& rand
   };
   for (const Node& n : graph.nodes()) {
     if (n.op == Op::input && !b.inputs.count(n.attributes.text)) b.inputs[n.attributes.text] = fill(n.type);
-    if (n.op == Op::scalar && !b.scalars.count(n.attributes.text)) b.scalars[n.attributes.text] = double(float(real(random)));
+    if (n.op == Op::scalar && !b.scalars.count(n.attributes.text)) b.scalars[n.attributes.text] = fill(n.type).values[0];
   }
   for (const Persistent& p : graph.persistents) b.persistents[p.name] = fill(p.type);
   return b;

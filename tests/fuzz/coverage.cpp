@@ -46,8 +46,8 @@ bool is_legal(Op op, DType dtype) {
       in[1].dtype = DType::i32;
       a.out = {1};
       break;
-    case Op::scalar:
-    case Op::extent: return dtype == DType::f32;
+    case Op::scalar: return dtype == scalar_type || dtype == count_type;
+    case Op::extent: return dtype == scalar_type;
     case Op::iota: return dtype == DType::i32;
     default: break;
   }

@@ -332,7 +332,7 @@ class Generator {
       NodeId step = b.mul(direction, 0.5);
       if (g_.random.chance(40) && t.dtype == DType::f32) {
         g_.bindings.scalars["rate"] = 0.375;
-        if (!lr.valid()) lr = b.scalar("rate");
+        if (!lr.valid()) lr = b.cast(b.scalar("rate"), t.dtype);
         step = b.mul(direction, b.broadcast(lr, t.shape, {}));
       }
       update(name, b.sub(parameter, step));

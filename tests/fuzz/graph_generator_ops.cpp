@@ -32,9 +32,12 @@ MAKE(parameter) {
   return g.leaf(dtype, g.random_shape(4, false), true);
 }
 MAKE(scalar) {
+  if (g.random.chance(40)) {  // a count: small, beyond f32, beyond i32
+    g.bindings.scalars.try_emplace("step", g.random.pick({3.0, 16777217.0, 2147483649.0}));
+    return g.keep(g.build.scalar("step"));
+  }
   g.bindings.scalars["rate"] = 0.375;
-  NodeId n = g.build.scalar("rate");
-  return g.keep(n);
+  return g.keep(g.build.scalar("rate"));
 }
 MAKE(constant) { return g.keep(g.number({any_dtype(g), g.random_shape(3, true)})); }
 MAKE(literal) {

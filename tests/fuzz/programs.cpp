@@ -96,7 +96,7 @@ class ProgramCase {
       for (int64_t n : f.row_shape) t.shape.push_back({n});
       bindings_.inputs[f.name] = fill(t, classes_of(f.name));
     }
-    for (const ScalarSpec& s : spec.scalars) bindings_.scalars[s.name] = double(float(s.value));
+    for (const ScalarSpec& s : spec.scalars) bindings_.scalars[s.name] = s.value;
     bindings_.scalars["step"] = 0;
     bindings_.scalars["epoch"] = 0;
     auto start = [&](const ParameterSpec& p) {

@@ -26,7 +26,7 @@ struct Relay {
     x = f.buffer("x", BufferKind::persistent, DType::f32, {{n}});
     f.buffer("y", BufferKind::temporary, DType::f32, {{n}});
     f.buffer("z", BufferKind::temporary, DType::f32, {{n}});
-    sum = f.buffer("sum", BufferKind::results, DType::f32, {});
+    sum = f.buffer("sum", BufferKind::results, scalar_type, {});
     f.kernels(fmt::format(R"(
   kernel turn  # parallel, after a barrier
     for i < {0}  (vector along i):
@@ -48,7 +48,8 @@ struct Relay {
     for i < {0}  (vector along i):
       v0 = load y[i] : f32
       v1 = reduce_sum(v0) over the inner loop : f32
-    sum[0] <- v1 : f32
+    v2 = cast(v1) : f64
+    sum[0] <- v2 : f64
 
   kernel join  # parallel, after a barrier
     for i < {0}  (vector along i):
@@ -58,7 +59,8 @@ struct Relay {
       v3 = load z[i] : f32
       v4 = constant 0.125 : f32
       v5 = mul(v3, v4) : f32
-      v6 = load sum[0] : f32
+      v11 = load sum[0] : f64
+      v6 = cast(v11) : f32
       v7 = constant {2} : f32
       v8 = mul(v6, v7) : f32
       v9 = add(v2, v5) : f32

@@ -150,7 +150,7 @@ TEST_CASE("two outer axes with strides, broadcasts, index and extent, run-time r
         BufferId x = f.buffer("x", BufferKind::temporary, DType::f32, {{1, true}, {n}});
         BufferId bias = f.buffer("bias", BufferKind::persistent, DType::f32, {{n}});
         BufferId column = f.buffer("column", BufferKind::temporary, DType::f32, {{1, true}});
-        BufferId rate = f.buffer("rate", BufferKind::scalars, DType::f32, {});
+        BufferId rate = f.buffer("rate", BufferKind::scalars, scalar_type, {});
         f.buffer("y", BufferKind::output, DType::f32, {{1, true}, {n}});
         f.buffer("turned", BufferKind::temporary, DType::f32, {{n}, {capacity}});
         f.buffer("flag", BufferKind::output, DType::boolean, {{1, true}, {n}});
@@ -164,13 +164,15 @@ TEST_CASE("two outer axes with strides, broadcasts, index and extent, run-time r
       v2 = add(v0, v1) : f32
       v3 = load column[b] : f32
       v4 = mul(v2, v3) : f32
-      v5 = load rate[0] : f32
-      v6 = mul(v4, v5) : f32
+      v5 = load rate[0] : f64
+      v14 = cast(v5) : f32
+      v6 = mul(v4, v14) : f32
       v7 = index of n : i32
       v8 = cast(v7) : f32
       v9 = add(v6, v8) : f32
-      v10 = extent 2*B : f32
-      v11 = div(v9, v10) : f32
+      v10 = extent 2*B : f64
+      v15 = cast(v10) : f32
+      v11 = div(v9, v15) : f32
       y[{0}*b + n] <- v11 : f32
       turned[b + {1}*n] <- v11 : f32
       v12 = constant 0.5 : f32
@@ -282,7 +284,7 @@ TEST_CASE("a lone sum over several axes, with and without outer axes, over run-t
           int64_t capacity = 4, m = 3;
           ProgramFixture f(level, capacity);
           BufferId x = f.buffer("x", BufferKind::temporary, DType::f32, {{m}, {capacity}, {n}});
-          f.buffer("out", outer ? BufferKind::output : BufferKind::results, DType::f32, outer ? Shape{{m}} : Shape{});
+          f.buffer("out", outer ? BufferKind::output : BufferKind::results, outer ? DType::f32 : scalar_type, outer ? Shape{{m}} : Shape{});
           std::string vector = along("n", vector_axis == 2), load = fmt::format("load x[{}*m + {}*b + n]", capacity * n, n);
           if (outer)
             f.kernels(fmt::format(R"(
@@ -299,7 +301,8 @@ TEST_CASE("a lone sum over several axes, with and without outer axes, over run-t
     for m < {}, b < B, n < {}{}:
       v0 = {} : f32
       v1 = reduce_sum(v0) over the inner loop : f32
-    out[0] <- v1 : f32
+    v2 = cast(v1) : f64
+    out[0] <- v2 : f64
 )", m, n, vector, load));
           check_program(
               f.program, [&](StepMemory& memory) { memory.fill(x, wave); },
@@ -351,7 +354,7 @@ TEST_CASE("softmax and its loss in one kernel, row-wise, over a field of labels"
         BufferId label = f.buffer("label", BufferKind::field, DType::u8, {{1, true}});
         f.buffer("gradient", BufferKind::temporary, DType::f32, {{1, true}, {classes}});
         f.buffer("losses", BufferKind::temporary, DType::f32, {{1, true}});
-        f.buffer("loss", BufferKind::results, DType::f32, {});
+        f.buffer("loss", BufferKind::results, scalar_type, {});
         f.kernels(fmt::format(R"(
   kernel loss.rows  # parallel, after a barrier
     for b < B{1}:
@@ -378,17 +381,20 @@ TEST_CASE("softmax and its loss in one kernel, row-wise, over a field of labels"
         v16 = equal(v15, v7) : bool
         v17 = cast(v16) : f32
         v18 = sub(v14, v17) : f32
-        v19 = extent B : f32
-        v20 = div(v18, v19) : f32
+        v19 = extent B : f64
+        v21 = cast(v19) : f32
+        v20 = div(v18, v21) : f32
         gradient[{0}*b + c] <- v20 : f32
 
   kernel loss.mean  # one thread, after a barrier
     for b < B  (vector along b):
       v0 = load losses[b] : f32
       v1 = reduce_sum(v0) over the inner loop : f32
-    v2 = extent B : f32
-    v3 = div(v1, v2) : f32
-    loss[0] <- v3 : f32
+    v2 = extent B : f64
+    v4 = cast(v2) : f32
+    v3 = div(v1, v4) : f32
+    v5 = cast(v3) : f64
+    loss[0] <- v5 : f64
 )", classes, along("b", vector_axis == 0), along("c", vector_axis == 1)));
         check_program(
             f.program,

@@ -172,10 +172,17 @@ std::optional<Results> GuardedStep::run(const Bindings& bindings, const Options&
   for (const Buffer& b : p.buffers)
     if (b.kind == BufferKind::output) outputs[size_t(b.offset)] = make("output " + b.name, b.bytes);
   int64_t steps = options.steps, scalar_count = int64_t(p.scalars.size()), result_count = int64_t(p.results.size());
-  auto* scalars = reinterpret_cast<float*>(make("the scalars", 4 * steps * scalar_count));
+  auto* scalars = reinterpret_cast<NncScalar*>(make("the scalars", scalar_bytes * steps * scalar_count));
   for (int64_t s = 0; s < steps; ++s)
-    for (int64_t i = 0; i < scalar_count; ++i) scalars[s * scalar_count + i] = float(bindings.scalars.at(p.scalars[size_t(i)]));
-  auto* results = reinterpret_cast<float*>(make("the results", 4 * steps * result_count));
+    for (int64_t i = 0; i < scalar_count; ++i) {
+      const std::string& name = p.scalars[size_t(i)];
+      NncScalar& scalar = scalars[s * scalar_count + i];
+      if (type_of_scalar(name) == count_type)
+        scalar.count = int64_t(bindings.scalars.at(name));
+      else
+        scalar.number = bindings.scalars.at(name);
+    }
+  auto* results = reinterpret_cast<double*>(make("the results", scalar_bytes * steps * result_count));
   auto* row_index = reinterpret_cast<int64_t*>(make("the row numbers", 8 * steps * p.rows));
   auto* row_counts = reinterpret_cast<int64_t*>(make("the counts of rows", 8 * steps));
   for (int64_t s = 0; s < steps; ++s) {
@@ -206,7 +213,7 @@ std::optional<Results> GuardedStep::run(const Bindings& bindings, const Options&
   }
 
   Results out;
-  for (int64_t i = 0; i < result_count; ++i) out.outputs[p.results[size_t(i)]] = {DType::f32, {}, {double(results[(steps - 1) * result_count + i])}};
+  for (int64_t i = 0; i < result_count; ++i) out.outputs[p.results[size_t(i)]] = {scalar_type, {}, {results[(steps - 1) * result_count + i]}};
   auto read = [&](const Buffer& b, const uint8_t* data) {
     Tensor t = make_tensor(b.dtype, shape_at({b.dtype, b.shape}, rows));
     for_each_element(p, b, t.shape, [&](int64_t n, int64_t at) {

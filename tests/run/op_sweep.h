@@ -70,6 +70,7 @@ class Sweep {
       (name[0] == 'f' ? result.inputs : result.persistents)[name] = std::move(t);
     }
     result.scalars["rate"] = 0.375;
+    result.scalars["step"] = 2147483649.0;
     return result;
   }
 
@@ -133,7 +134,7 @@ SWEEP(input) { s.graph.outputs.push_back({"input", s.field({{s.n}})}); }
 SWEEP(parameter) { s.graph.outputs.push_back({"parameter", s.weight({{3}, {s.n}})}); }
 SWEEP(scalar) {
   Attributes a;
-  a.text = "rate";
+  a.text = s.dtype == count_type ? "step" : "rate";
   s.use(Op::scalar, {}, a);
 }
 SWEEP(constant) {

@@ -68,11 +68,11 @@ class ProgramFixture {
         place(program.arena_bytes);
         break;
       case BufferKind::scalars:
-        b.offset = int64_t(program.scalars.size()) * 4;
+        b.offset = int64_t(program.scalars.size()) * scalar_bytes;
         program.scalars.push_back(name);
         break;
       case BufferKind::results:
-        b.offset = int64_t(program.results.size()) * 4;
+        b.offset = int64_t(program.results.size()) * scalar_bytes;
         program.results.push_back(name);
         break;
       case BufferKind::literal:
@@ -193,10 +193,11 @@ class CompiledRunner {
     auto scratch = aligned(code_->scratch_bytes() * threads);
     std::vector<NncField> fields(program_.fields.size());
     std::vector<uint8_t*> outputs(program_.outputs.size());
-    std::vector<float> scalars, results(size_t(steps) * program_.results.size(), -77.0f);
+    std::vector<NncScalar> scalars;
+    std::vector<double> results(size_t(steps) * program_.results.size(), -77.0);
     std::vector<int64_t> row_index, rows(size_t(steps), memory.rows);
     for (int64_t s = 0; s < steps; ++s) row_index.insert(row_index.end(), memory.row_index.begin(), memory.row_index.end());
-    std::vector<float> step_scalars(program_.scalars.size());
+    std::vector<NncScalar> step_scalars(program_.scalars.size());
     auto each = [&](auto&& visit) {
       for (uint32_t i = 0; i < program_.buffers.size(); ++i) visit(program_.buffers[i], BufferId{i});
     };
@@ -204,7 +205,7 @@ class CompiledRunner {
       uint8_t* data = memory.data(id);
       if (b.kind == BufferKind::persistent) std::memcpy(persistent.get() + b.offset, data, size_t(b.bytes));
       if (b.kind == BufferKind::temporary) std::memcpy(arena.get() + b.offset, data, size_t(b.bytes));
-      if (b.kind == BufferKind::scalars) std::memcpy(&step_scalars[size_t(b.offset / 4)], data, 4);
+      if (b.kind == BufferKind::scalars) std::memcpy(&step_scalars[size_t(scalar_slot(b))], data, size_t(scalar_bytes));
       if (b.kind == BufferKind::output) outputs[size_t(b.offset)] = data;
       if (b.kind == BufferKind::field) fields[b.field] = {data, b.bytes / program_.rows};
     });
@@ -241,7 +242,7 @@ class CompiledRunner {
       if (b.kind == BufferKind::persistent) std::memcpy(data, persistent.get() + b.offset, size_t(b.bytes));
       if (b.kind == BufferKind::temporary) std::memcpy(data, arena.get() + b.offset, size_t(b.bytes));
       if (b.kind == BufferKind::results && steps > 0)
-        std::memcpy(data, &results[size_t(steps - 1) * program_.results.size() + size_t(b.offset / 4)], 4);
+        std::memcpy(data, &results[size_t(steps - 1) * program_.results.size() + size_t(scalar_slot(b))], size_t(scalar_bytes));
     });
   }
   bool stop = false;

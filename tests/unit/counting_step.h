@@ -68,7 +68,7 @@ inline void counting_step(NncContext* c, int32_t thread, int64_t steps) {
     if (thread == 0) {
       ++counts.steps;
       for (int64_t p = 0; p < counting_pieces; ++p) counts.wrong += counts.first[p] != counts.steps || counts.third[p] != counts.steps;
-      c->results[s] = float(counts.steps);
+      c->results[s] = double(counts.steps);
       c->steps_done = s + 1;
     }
   }
@@ -100,7 +100,7 @@ class CountingRun {
  private:
   Team& team_;
   Counts counts_;
-  std::vector<float> results_;
+  std::vector<double> results_;
   NncContext context_{};
 };
 

@@ -20,7 +20,7 @@ void step_by_hand(NncContext* c, int32_t, int64_t steps) {
       const uint8_t* row = c->fields[0].base + c->row_index[s * capacity + r] * c->fields[0].row_stride;
       for (int64_t o = 0; o < 2; ++o) std::memcpy(c->outputs[0] + (o * capacity + r) * 4, row, 4);
     }
-    c->results[s] = c->scalars[s] * float(c->rows[s]);
+    c->results[s] = c->scalars[s].number * double(c->rows[s]);
     float weight = 0;
     std::memcpy(&weight, c->persistent, sizeof weight);
     weight += 1;
@@ -81,7 +81,7 @@ TEST_CASE("a step is run on values by name and gives values by name", "[engine]"
   REQUIRE(found.size() == 2);
   // Rows are not the outermost dimension and fewer than planned: what lies beyond them is no part of the output.
   CHECK(found.at("twice") == Tensor{DType::f32, {2, 3}, {5, 6, 7, 5, 6, 7}});
-  CHECK(found.at("sum") == Tensor{DType::f32, {}, {1.5}});
+  CHECK(found.at("sum") == Tensor{DType::f64, {}, {1.5}});
   CHECK(read_persistent(runner, 0).values == std::vector<double>{11});
 }
 
@@ -112,7 +112,7 @@ TEST_CASE("outputs of batches stand one after the other", "[engine]") {
   CHECK(to_tensor(all).values == std::vector<double>{5, 6, 7, 8, 9, 5, 6, 7, 8, 9});
 }
 
-TEST_CASE("scalars of a step are those of its program, rounded", "[engine]") {
+TEST_CASE("scalars of a step are those of its program, in 64 bits", "[engine]") {
   StepProgram program;
   program.scalars = {"step", "using.lr", "unknown"};
   TrainSpec spec;
@@ -120,14 +120,20 @@ TEST_CASE("scalars of a step are those of its program, rounded", "[engine]") {
   const ScalarValues values = with_hyperparameters({{"step", 3}}, spec);
   CHECK(values.at("step") == 3);  // what is known stays
   CHECK(values.at("using.lr") == 0.1);
-  CHECK(rounded_to_f32(values).at("using.lr") == double(0.1f));
-  CHECK(step_scalars(program, values) == std::vector<float>{3, 0.1f, 0});
+  const std::vector<NncScalar> scalars = step_scalars(program, values);
+  REQUIRE(scalars.size() == 3);
+  CHECK(scalars[0].count == 3);
+  CHECK(scalars[1].number == 0.1);
+  CHECK(scalars[2].number == 0);
+  CHECK(step_scalars(program, {{"step", 0x1p40 + 1}})[0].count == (int64_t(1) << 40) + 1);
+  CHECK(number_of("step", scalars[0]) == 3);
+  CHECK(number_of("using.lr", scalars[1]) == 0.1);
 }
 
 TEST_CASE("rows of data are bound in the order that is asked for", "[engine]") {
   Graph graph = graph_of(R"(graph @g {
   %0 = input @image : u8[B, 2]
-  %1 = scalar @using.lr : f32[]
+  %1 = scalar @using.lr : f64[]
   output "image" %0
 }
 )");

@@ -63,7 +63,7 @@ Graph sound_graph() {
   NodeId x = b.input("x", f32({rows, n(3)}));
   NodeId y = b.contract(x, b.parameter(w), {0, 1}, {1, 2}, {0, 2});
   NodeId loss = b.mean(b.mul(y, y), {0, 1});
-  NodeId step = b.mul(b.scalar("lr"), b.parameter(w));
+  NodeId step = b.mul(b.cast(b.scalar("lr"), DType::f32), b.parameter(w));
   g.outputs.push_back({"loss", loss});
   g.updates.push_back({"w", step});
   return g;
@@ -138,7 +138,7 @@ TEST_CASE("shape rules give the right type", "[ir]") {
   CHECK(gives(Op::literal, {}, written) == "f32[2, 1]");
   CHECK(gives(Op::literal, {}, shaped({n(0), n(3)})) == "f32[0, 3]");
   CHECK(gives(Op::iota, {}, shaped({rows, n(4)}, {0})) == "i32[B, 4]");
-  CHECK(gives(Op::extent, {}, shaped({rows})) == "f32[]");
+  CHECK(gives(Op::extent, {}, shaped({rows})) == "f64[]");
 }
 
 TEST_CASE("shape rules say what does not fit", "[ir]") {
@@ -269,7 +269,7 @@ TEST_CASE("Builder adds no node for what changes nothing", "[ir]") {
   CHECK(to_string(g.type(back)) == "f32[B, 4]");
   CHECK(g[back].attributes.axes == std::vector<int>{0});
   CHECK(g[back].scope == "here");
-  NodeId scaled = b.mul(x, b.scalar("lr"));
+  NodeId scaled = b.mul(x, b.cast(b.scalar("lr"), DType::f32));
   CHECK(to_string(g.type(scaled)) == "f32[B, 4]");
   NodeId chosen = b.select(b.constant(1, boolean({})), x, b.constant(0, f32({})));
   CHECK(to_string(g.type(chosen)) == "f32[B, 4]");

@@ -310,7 +310,7 @@ TEST_CASE("interpreter: leaves, rows, updates and kept values", "[ir]") {
   g.outputs.push_back({"iota1", b.iota({rows, n(2)}, 1)});
   g.outputs.push_back({"rows", b.extent({2, true})});
   g.outputs.push_back({"literal", b.literal({1, -2, 0.5, 4}, {DType::f32, {n(2), n(2)}})});
-  g.updates.push_back({"w", b.sub(w, b.mul(b.scalar("lr"), mean))});
+  g.updates.push_back({"w", b.sub(w, b.mul(b.cast(b.scalar("lr"), DType::f32), mean))});
   REQUIRE(verify_graph(g).empty());
   Bindings bindings;
   bindings.rows = 3;
@@ -349,7 +349,7 @@ TEST_CASE("interpreter: faults of data are the user's and say where", "[ir]") {
   Graph g;
   Builder b(g);
   NodeId x = b.input("x", {DType::f32, {n(2)}});
-  g.outputs.push_back({"r", b.add(x, b.scalar("s"))});
+  g.outputs.push_back({"r", b.add(x, b.cast(b.scalar("s"), DType::f32))});
   Bindings bindings;
   CHECK_THAT(fault([&] { interpret(g, bindings); }).message, contains("no value is given for input `x`"));
   bindings.inputs["x"] = vec({1, 2, 3});

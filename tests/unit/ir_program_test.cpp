@@ -83,17 +83,17 @@ struct Example {
     p.buffers.push_back(b);
   }
   /// One more kernel, after the others: element 0 of a buffer becomes 0.
-  void add_store(const std::string& name, bool parallel, BufferId buffer) {
+  void add_store(const std::string& name, bool parallel, BufferId buffer, DType dtype = DType::f32) {
     Program one = program_of(fmt::format(R"(program @one {{
   target any portable, 1 row planned
   arena 0 bytes, persistent 0 bytes
-  output "to" : f32[] slot 0
-  kernel {}  # {}
+  output "to" : {2}[] slot 0
+  kernel {0}  # {1}
     for i < 1:
-      v0 = constant 0 : f32
-      to[0] <- v0 : f32
+      v0 = constant 0 : {2}
+      to[0] <- v0 : {2}
 }}
-)", name, parallel ? "parallel" : "one thread, after a barrier"));
+)", name, parallel ? "parallel" : "one thread, after a barrier", dtype_name(dtype)));
     std::get<MapKernel>(one.kernels[0].body).blocks[0].code[1].access.buffer = buffer;
     p.kernels.push_back(std::move(one.kernels[0]));
   }
@@ -135,7 +135,7 @@ TEST_CASE("a program is printed as loop nests with addresses", "[ir]") {
                            "persistent \"w\" : f32[3, 2] at 0, 24 bytes", "kernel forward  # scope fc, parallel, after a barrier, 48 FLOP, 100 B",
                            "contract b < B, n < 2, k < 3: tile 8 x 2 vectors", "a[b, k] = v1, packed:", "v0 = load x[row(b), k] : u8",
                            "v1 = cast(v0) : f32", "v2 = load w[n + 2*k] : f32", "h[2*b + n] <- v3 : f32", "for n < 2  (vector along n):",
-                           "v2 = reduce_sum(v1) over the inner loop : f32", "w[2*in + out] <- v8 : f32", "loss[0] <- v1 : f32"})
+                           "v2 = reduce_sum(v1) over the inner loop : f32", "w[2*in + out] <- v8 : f32", "loss[0] <- v2 : f64"})
     CHECK_THAT(text, contains(part));
 }
 
@@ -164,7 +164,7 @@ TEST_CASE("the verifier of programs names each broken invariant", "[ir]") {
     check_broken(e.p, "P1");
   }
   SECTION("P1 slot") {
-    e.p[e.loss].offset = 4;
+    e.p[e.loss].offset = 8;
     check_broken(e.p, "P1");
   }
   SECTION("P2 overlap") {
@@ -305,7 +305,7 @@ TEST_CASE("the verifier of programs names each broken invariant", "[ir]") {
     check_broken(e.p, "P9");
   }
   SECTION("P9 parameter read at another place by the kernel that updates it") {
-    e.contract(3).epilogue[3].access.strides = {0, 1, 0};
+    e.contract(3).epilogue[4].access.strides = {0, 1, 0};
     check_broken(e.p, "P9");
   }
   SECTION("P9 parameter read by an operand of the kernel that updates it") {
@@ -344,7 +344,7 @@ TEST_CASE("the interpreter of programs computes the step, for fewer rows than pl
   Example e;
   e.p[e.w].order = {1, 0};  // in memory [out][in]: strides 1 and 3
   e.contract(0).b.code[0].access.strides = {0, 3, 1};
-  for (size_t i : {3, 5}) e.contract(3).epilogue[i].access.strides = {1, 3, 0};
+  for (size_t i : {4, 6}) e.contract(3).epilogue[i].access.strides = {1, 3, 0};
   REQUIRE(verify_program(e.p).empty());
   Bindings bindings;
   bindings.rows = 2;
@@ -434,13 +434,13 @@ TEST_CASE("the verifier of programs says what is wrong with a buffer or a persis
   CHECK(first_problem([](Example& e) { e.p[e.h].order = {0}; }).find("P1: the memory order of h is not one of its 2 axes") == 0);
   CHECK(first_problem([](Example& e) { e.p[e.h].offset = -64; }) == "P1: h at -64 with 32 bytes leaves its block of 128");
   CHECK(first_problem([](Example& e) { e.p[e.x].field = 1; }) == "P1: x is field 1 of 1");
-  CHECK(first_problem([](Example& e) { e.p[e.lr].offset = -4; }) == "P1: using.lr is slot -1 of 1");
-  CHECK(first_problem([](Example& e) { e.p[e.loss].offset = 2; }) == "P1: loss is no f32 scalar of its block");
-  CHECK(first_problem([](Example& e) { e.p[e.loss].dtype = DType::i32; }) == "P1: loss is no f32 scalar of its block");
+  CHECK(first_problem([](Example& e) { e.p[e.lr].offset = -8; }) == "P1: using.lr is slot -1 of 1");
+  CHECK(first_problem([](Example& e) { e.p[e.loss].offset = 2; }) == "P1: loss is no f64 scalar of its block");
+  CHECK(first_problem([](Example& e) { e.p[e.loss].dtype = DType::i64; }) == "P1: loss is no f64 scalar of its block");
   CHECK(first_problem([](Example& e) {
           e.p[e.loss].shape = {n(2)};
-          e.p[e.loss].bytes = 8;
-        }) == "P1: loss is no f32 scalar of its block");
+          e.p[e.loss].bytes = 16;
+        }) == "P1: loss is no f64 scalar of its block");
   CHECK(first_problem([](Example& e) { e.add("y", BufferKind::output, DType::f32, {}, 0); }) == "P1: y is output 0 of 0");
   CHECK(first_problem([](Example& e) { e.p.persistents[1].persistent.name = "w"; }) == "P2: persistent w is placed twice");
   CHECK(first_problem([](Example& e) { e.p.persistents[1].buffer = {}; }) == "P2: persistent moment has no persistent buffer");
@@ -491,7 +491,7 @@ TEST_CASE("the verifier of programs says what is wrong with an instruction", "[i
   CHECK(in_block(reduction(9, Op::reduce_sum, {0, 1})) == "P5: v9 of squares reduces 2 values");
   CHECK(in_epilogue(reduction(9, Op::reduce_sum, {3})) == "P5: v9 of forward reduces outside an inner block");
   CHECK(in_epilogue(of_type(simple(Kind::accumulator, 9), DType::f64)) == "P5: v9 of forward is no f32 accumulator of an epilogue");
-  CHECK(in_epilogue(simple(Kind::extent, 9)) == "sound");
+  CHECK(in_epilogue(of_type(simple(Kind::extent, 9), scalar_type)) == "sound");
   CHECK(in_epilogue(of_type(simple(Kind::extent, 9), DType::i32)) == "P5: v9 of forward is an extent of type i32");
   CHECK(first_problem([](Example& e) { e.contract(0).epilogue[1].operands = {3, 3}; }) == "P5: a store of forward does not store one value of its type");
   CHECK(first_problem([](Example& e) {
@@ -557,8 +557,8 @@ TEST_CASE("the verifier of programs proves stores and lifetimes in corners, too"
   CHECK(with_third(0, 1).find("P11: h (32 bytes at 0, kernels 0 to 3) and third (4 bytes at 0, kernels 1 to 1) overlap") == 0);
   CHECK(first_problem([](Example& e) {
           e.p.results.push_back("second");
-          e.add("second", BufferKind::results, DType::f32, {}, 0);
-          e.add_store("second", true, BufferId{7});
+          e.add("second", BufferKind::results, scalar_type, {}, 0);
+          e.add_store("second", true, BufferId{7}, scalar_type);
         }) == "sound");  // after the barrier before `update`: `total`, which writes the same slot, is over
 }
 

@@ -33,7 +33,7 @@ class RandomGraph {
       if (i % 3 == 1) p.kind = PersistentKind::state;
       pool_.push_back(builder_.parameter(p));
     }
-    pool_.push_back(builder_.scalar("using.lr"));
+    pool_.push_back(builder_.cast(builder_.scalar("using.lr"), DType::f32));
     while (int(graph_.size()) < options_.nodes) add_node();
     for (int i = 0; i < 3; ++i) graph_.outputs.push_back({fmt::format("out{}", i), pick([](const Type&) { return true; })});
     graph_.outputs.push_back({"last", pool_.back()});

@@ -25,8 +25,8 @@ const char* const example = R"(graph @train {
   %4 = constant -0.1 : f32[B, 2] group 0 loc("<std>":100:1)
   %5 = maximum(%3, %4) : f32[B, 2]
   %6 = iota axis 0 : i32[B]
-  %7 = extent 2*B : f32[]
-  %8 = scalar @using.lr : f32[]
+  %7 = extent 2*B : f64[]
+  %8 = constant 0.25 : f32[]
   %9 = broadcast(%8) axes [] : f32[3, 2]
   %10 = reduce_sum(%5) axes [0, 1] : f32[]
   %11 = transpose(%9) axes [1, 0] : f32[2, 3]
@@ -41,6 +41,8 @@ const char* const example = R"(graph @train {
   %20 = constant nan : f64[]
   %21 = constant 5e-324 : f64[]
   %22 = constant 1 : bool[2]
+  %23 = scalar @using.lr : f64[]
+  %24 = scalar @step : i64[]
   output "loss" %10
   output "a \"b\"\n" %12
   update @fc1.weight %17
@@ -102,7 +104,7 @@ TEST_CASE("locations survive without their source, and use it where it is there"
   FileId real = sources.add("net.nn", "line one\nl\xC3\xAEne two\n");
   Diagnostics diagnostics;
   std::optional<Graph> graph =
-      parse("graph @g {\n  %0 = scalar @a : f32[] loc(\"net.nn\":2:6)\n  %1 = scalar @b : f32[] loc(\"gone.nn\":70:12)\n}\n", sources, diagnostics);
+      parse("graph @g {\n  %0 = scalar @a : f64[] loc(\"net.nn\":2:6)\n  %1 = scalar @b : f64[] loc(\"gone.nn\":70:12)\n}\n", sources, diagnostics);
   REQUIRE(graph.has_value());
   Span there = (*graph)[NodeId{0}].span, gone = (*graph)[NodeId{1}].span;
   CHECK(there.file == real);
@@ -110,7 +112,7 @@ TEST_CASE("locations survive without their source, and use it where it is there"
   CHECK(sources.text(real).substr(there.begin, 3) == "two");
   CHECK(sources.describe(gone) == "gone.nn:70:12");
   // A source that has become shorter than the places say is not used.
-  graph = parse("graph @g {\n  %0 = scalar @a : f32[] loc(\"net.nn\":9:1)\n}\n", sources, diagnostics);
+  graph = parse("graph @g {\n  %0 = scalar @a : f64[] loc(\"net.nn\":9:1)\n}\n", sources, diagnostics);
   REQUIRE(graph.has_value());
   CHECK_FALSE((*graph)[NodeId{0}].span.file == real);
   CHECK(sources.describe((*graph)[NodeId{0}].span) == "net.nn:9:1");
@@ -205,7 +207,7 @@ TEST_CASE("faults of a file as a whole", "[ir]") {
   CHECK(faults("") == "E0630 1:1 expected `graph @name {`");
   CHECK(faults(std::string("\0\1\2\xff", 4)) == "E0002 1:1 this is not a text file: it holds a byte 0");
   CHECK(faults("graph g {\n}\n") == "E0630 1:7 expected a name such as @fc1.weight");
-  CHECK(faults("graph @g {\n  %0 = scalar @a : f32[]\n") == "E0630 3:1 the file ends inside graph @g: expected `}`");
+  CHECK(faults("graph @g {\n  %0 = scalar @a : f64[]\n") == "E0630 3:1 the file ends inside graph @g: expected `}`");
   CHECK(faults("graph @g {\n}\nmore\n") == "E0630 3:1 expected the end of the file");
   CHECK(faults("graph @g {\n}\n\n# two\n graph garbage $$$\n") ==
         "E0630 5:2 a second graph begins here, but a file holds one | give each graph a file of its own");
@@ -259,7 +261,7 @@ TEST_CASE("faults of a line", "[ir]") {
 }
 
 TEST_CASE("a spoilt line causes no further messages, other faults are all reported", "[ir]") {
-  CHECK(faults("graph @g {\n  param @w : f32[]x\n  %0 = parameter @w : f32[]\n  %1 = tahn(%0) : f32[]\n  %2 = scalar @a : f32[]\n"
+  CHECK(faults("graph @g {\n  param @w : f32[]x\n  %0 = parameter @w : f32[]\n  %1 = tahn(%0) : f32[]\n  %2 = scalar @a : f64[]\n"
                "  %3 = tahn(%2) : f32[]\n  %4 = neg(%3) : f32[]\n  %5 = add(%4, %2) : f32[]\n  output \"r\" %5\n  update @w %2\n  %6 = neg(%9) : f32[]\n}\n") ==
         "E0630 2:19 expected the end of the line\nE0631 4:8 unknown operation `tahn` | did you mean `tanh`?\n"
         "E0631 6:8 unknown operation `tahn` | did you mean `tanh`?\nE0633 11:12 %9 is not defined above this line");

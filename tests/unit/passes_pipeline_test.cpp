@@ -26,7 +26,7 @@ Extent n(int64_t size) { return {size, false}; }
 Graph plain_rule(const Type& type) {
   Graph rule;
   Builder b(rule);
-  rule.updates = {{"value", b.sub(b.input("value", type), b.mul(b.input("grad", type), b.scalar("lr")))}};
+  rule.updates = {{"value", b.sub(b.input("value", type), b.mul(b.input("grad", type), b.cast(b.scalar("lr"), DType::f32)))}};
   return rule;
 }
 

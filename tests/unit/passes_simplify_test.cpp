@@ -41,7 +41,7 @@ std::multimap<std::string, MakeCase> rule_cases() {
   add("constants", [](Case& c) { NodeId x = c.x(); return c.b.mul(x, c.b.unary(Op::exp, c.c(0.5, x))); });
   add("constants", [](Case& c) { return c.b.mul(c.x({n(3)}), c.b.broadcast(c.b.constant(2, {f32, {}}), {n(3)}, {})); });
   add("constants", [](Case& c) { NodeId x = c.x(); return c.b.select(c.b.binary(Op::less, c.c(1, x), c.c(2, x)), x, c.b.neg(x)); });
-  add("constants", [](Case& c) { return c.b.mul(c.x({n(3)}), c.b.extent(n(7))); });
+  add("constants", [](Case& c) { return c.b.mul(c.x({n(3)}), c.b.cast(c.b.extent(n(7)), DType::f32)); });
   add("constant_right", [](Case& c) { NodeId x = c.x(); return c.b.add(c.c(3, x), x); });
   add("constant_right", [](Case& c) { NodeId x = c.x(); return c.b.mul(c.c(3, x), x); });
   add("add_zero", [](Case& c) { return c.b.add(c.x(), -0.0); });

@@ -172,7 +172,7 @@ TEST_CASE("what cannot be split is named", "[split_rows]") {
 
 TEST_CASE("random graphs over a split", "[split_rows][random]") {
   int split_count = 0, deep = 0;
-  for (uint64_t seed = 1; seed <= 200; ++seed) {
+  for (uint64_t seed = 1; seed <= 400; ++seed) {
     INFO("seed " << seed);
     Graph g = random_graph(seed, {.nodes = 30});
     g.updates.clear();
@@ -187,6 +187,6 @@ TEST_CASE("random graphs over a split", "[split_rows][random]") {
     ++split_count;
     deep += check_split(g, random_bindings(g, 7, seed), 3).levels.size() > 1;
   }
-  CHECK(split_count > 80);
+  CHECK(split_count > 160);
   CHECK(deep > 5);
 }

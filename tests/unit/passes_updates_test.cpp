@@ -44,8 +44,8 @@ Graph momentum_rule(const std::string& parameter, Shape shape) {
   Builder b(rule);
   NodeId value = b.input("value", {f32, shape}), grad = b.input("grad", {f32, shape});
   NodeId velocity = b.parameter({"optimizer.velocity." + parameter, {f32, shape}, PersistentKind::optimizer_state, {}});
-  NodeId next = b.add(b.mul(velocity, b.scalar("momentum")), grad);
-  rule.updates = {{"optimizer.velocity." + parameter, next}, {"value", b.sub(value, b.mul(next, b.scalar("lr")))}};
+  NodeId next = b.add(b.mul(velocity, b.cast(b.scalar("momentum"), DType::f32)), grad);
+  rule.updates = {{"optimizer.velocity." + parameter, next}, {"value", b.sub(value, b.mul(next, b.cast(b.scalar("lr"), DType::f32)))}};
   return rule;
 }
 

@@ -88,7 +88,7 @@ TEST_CASE("a stop from a signal handler ends the run after a whole step, at any 
     timer_t timer{};
     REQUIRE(timer_create(CLOCK_MONOTONIC, &event, &timer) == 0);
     std::vector<int64_t> rows(100000, 1), index(rows.size(), 0);
-    std::vector<float> results(rows.size());
+    std::vector<double> results(rows.size());
     int stops = 0;
     for (int i = 0; i < 40; ++i) {
       runner.clear_stop();

@@ -32,7 +32,7 @@ struct Faults {
 void faulty_step(NncContext* c, int32_t, int64_t steps) {
   Values& v = *reinterpret_cast<Values*>(c->persistent);
   for (int64_t s = 0; s < steps; ++s) {
-    int64_t number = int64_t(c->scalars[s]) + 1;
+    int64_t number = c->scalars[s].count + 1;
     float loss = 0;
     for (float w : v.weight) loss += 0 * w;  // NaN from the step after the weights' fault on
     if (number == faults.loss_at) loss = nan_value;

@@ -278,7 +278,7 @@ TEST_CASE("attributes and scalars become as plain as the fault allows", "[reduce
   Builder b(g, {}, "layer");
   NodeId x = b.parameter({"x", {DType::f32, {n(3), n(8)}}, PersistentKind::parameter, {}});
   NodeId cut = b.slice(x, 1, 3, n(4)), padded = b.pad(cut, 1, 2, n(9)), turned = b.transpose(b.broadcast(padded, {n(2), n(3), n(9)}, {1, 2}), {2, 1, 0});
-  g.outputs = {{"y", b.binary(Op::mul, b.scalar("lr"), turned)}};
+  g.outputs = {{"y", b.binary(Op::mul, b.cast(b.scalar("lr"), DType::f32), turned)}};
   for (uint32_t i = 0; i < g.size(); ++i)
     if (op_class(g[{i}].op) != OpClass::leaf) g[{i}].group = 0;
   GraphCase start{g, random_bindings(g, 1, 5)};

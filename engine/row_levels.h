@@ -1,0 +1,55 @@
+// Values over many rows as over one batch: graphs that were cut at their reductions over rows (passes/split_rows.h), run batch by batch in compiled code, combined in
+// 64 bits and finished by the interpreter.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/bindings.h"
+#include "engine/compilation.h"
+#include "engine/step.h"
+#include "passes/split_rows.h"
+#include "runtime/team.h"
+
+namespace nnc {
+
+/// Takes up a part's value. NaN stays NaN.
+void combine(Combine, double& into, double value);
+/// What combining begins with: 0, -inf or inf.
+double start_of(Combine);
+
+class RowLevels {
+ public:
+  /// Each level's code is compiled when it is first wanted. `batch`: rows of one; it decides bits. Compilation and team outlive this.
+  RowLevels(Compilation&, std::vector<RowLevel>, Graph final_graph, int64_t batch, Layouts, Team&);
+  ~RowLevels();
+  RowLevels(RowLevels&&) noexcept;
+
+  /// Whether there is any level; without one the final graph alone is evaluated.
+  bool reads_rows() const { return !levels_.empty(); }
+  struct Rows {
+    std::span<const int64_t> numbers;
+    std::function<void(StepRunner&)> bind;  ///< the fields that they are rows of
+  };
+  /// The final graph's outputs. Persistents from `accumulated` (what is known before the first level), else as in `from`; scalars by name, `rows` among them.
+  /// `stop` is asked after each batch, unless it is empty: true ends it, and there are no outputs.
+  std::map<std::string, Tensor> evaluate(const Rows&, const StepRunner& from, const ScalarValues&, std::map<std::string, Tensor> accumulated,
+                                         const std::function<bool()>& stop);
+
+ private:
+  struct Level;
+  bool run(Level&, const Rows&, const StepRunner& from, const ScalarValues&, std::map<std::string, Tensor>& accumulated, const std::function<bool()>& stop);
+  Compilation& compilation_;
+  std::vector<std::unique_ptr<Level>> levels_;
+  Graph final_;
+  int64_t batch_;
+  Layouts layouts_;
+  Team& team_;
+};
+
+}  // namespace nnc
