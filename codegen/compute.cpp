@@ -154,6 +154,7 @@ Value* Emitter::compute(Op op, DType result, std::vector<Value*> x) {
     case Op::tanh:
     case Op::sigmoid:
     case Op::erf:
+    case Op::normal_cdf:
       NNC_CHECK(fp, std::string(op_name(op)) + " of an integer");
       return emit_unary_math(*this, op, x[0]);
     case Op::logical_not:

@@ -8,13 +8,14 @@
 // found in f32:
 //            f32   found   f64
 //   exp      1.1    1.07    1        sqrt, neg, abs, sign, floor, ceil, round: exact or correctly rounded
-//   expm1    2      1.65    2
+//   expm1    2      1.65    1
 //   log      1      0.83    1
 //   log1p    1      0.84    1
 //   sin cos  1.5    1.50    1        over the whole range: huge arguments take a branch of their own, see reduce_huge
 //   tanh     2.5    2.46    2.5
 //   sigmoid  2.5    2.41    2
 //   erf      2.2    1.92    1.5
+//   normal_cdf 6    5.3     6
 //   pow      1      0.51    4 (1 + |y log x|)
 // NaN gives NaN, zeros keep their sign where the function is odd, infinities and denormal arguments and results are as in C's
 // <math.h>.
@@ -39,7 +40,7 @@ using llvm::Value;
 
 namespace {
 
-constexpr double erf_edge = 17.0 / 16;
+constexpr double erf_edge = 17.0 / 16, normal_edge = 21.0 / 32;
 constexpr double infinity = std::numeric_limits<double>::infinity();
 constexpr double ln2 = 0x1.62e42fefa39efp-1, ln2_tail = 0x1.abc9e3b39803fp-56;
 // Few enough bits that a product with any exponent is exact.
@@ -63,9 +64,8 @@ class VectorMath {
   /// e^x - 1 = 2^n (e^r - 1) + (2^n - 1), with half of 2^n so that n may be one more than the largest exponent.
   Value* expm1(Value* x) {
     Reduced r = reduce_exp(x, wide ? -50 : -30);  // -1 from there on
-    Value* p = add_product(mul(r.r, r.r), exp_polynomial(r.r), r.r);
     Value* half = pow2(ir.CreateSub(r.n, i(1)));
-    Value* sum = add_product(half, p, sub(half, c(0.5)));
+    Value* sum = wide ? expm1_sum(r, half) : add_product(half, add_product(mul(r.r, r.r), exp_polynomial(r.r), r.r), sub(half, c(0.5)));
     Value* result = mul(sum, c(2));
     result = select(ir.CreateFCmpOGT(x, c(wide ? 709.8 : 88.8)), c(infinity), result);
     // Small arguments are their own value, denormals and signed zeros too.
@@ -123,6 +123,27 @@ class VectorMath {
     Value* far = copy_sign(sub(c(1), exp(exponent)), x);
     far = select(ir.CreateFCmpUNO(x, x), x, far);
     return select(ir.CreateFCmpOLT(a, c(erf_edge)), near, far);
+  }
+
+  /// Near zero 1/2 and an odd polynomial. Beyond, below zero e^(-x^2 / 2) times a smooth function of |x|, above one minus that: nothing cancels. The square is exact in two
+  /// parts, since its rounding error would be the result's relative error: half of the square of the upper half of the digits,
+  /// and the rest, (a - upper) (a + upper) / 2.
+  Value* normal_cdf(Value* x) {
+    Value* a = clamp_above(abs(x), wide ? 39 : 14.5);
+    Value* upper = wide ? upper_half(a) : number(ir.CreateAnd(bits(a), i(-(int64_t(1) << 12))));
+    Value* square = mul(mul(upper, upper), c(-0.5));
+    Value* rest = mul(mul(sub(a, upper), add(a, upper)), c(-0.5));
+    Value* t = ir.CreateFDiv(c(2), add(a, c(2)));
+    Value* u = sub(t, c(0.4375));
+    Value* factor = mul(t, wide ? polynomial(u, polynomial::normal_tail_f64) : polynomial(u, polynomial::normal_tail_f32));
+    Reduced r = reduce_exp_parts(square, rest);
+    Value* bell = add(c(1), add_product(mul(r.r, r.r), exp_polynomial(r.r), r.r));
+    Value* tail = scale(mul(bell, factor), r);
+    Value* far = select(ir.CreateFCmpOGT(x, c(0)), sub(c(1), tail), tail);
+    Value* z = mul(x, x);
+    Value* slope = wide ? polynomial(z, polynomial::normal_f64) : polynomial(z, polynomial::normal_f32);
+    Value* result = select(ir.CreateFCmpOLT(a, c(normal_edge)), add_product(x, slope, c(0.5)), far);
+    return select(ir.CreateFCmpUNO(x, x), x, result);
   }
 
   /// Halves to even, by adding and taking away a number whose last place is 1.
@@ -183,6 +204,7 @@ class VectorMath {
 
   struct Reduced {
     Value *r, *n, *n_float;  ///< x = n log 2 + r; n integer
+    Value* high;             ///< x - n (log 2 without its last digits), exactly
   };
   struct Parts {
     Value *m, *exponent;  ///< x = m 2^exponent, m in [sqrt 1/2, sqrt 2)
@@ -230,9 +252,30 @@ class VectorMath {
     x = e.minimum(e.maximum(x, c(lowest)), c(wide ? 710 : 89));
     Reduced r{};
     nearest_integer(add_product(x, c(1 / ln2), c(wide ? 0x1.8p52 : 0x1.8p23)), r.n, r.n_float);
-    r.r = add_product(r.n_float, c(wide ? -ln2_high_f64 : -ln2_high_f32), x);
-    r.r = add_product(r.n_float, c(wide ? -ln2_low_f64 : -((ln2 - ln2_high_f32) + ln2_tail)), r.r);
+    r.high = add_product(r.n_float, c(wide ? -ln2_high_f64 : -ln2_high_f32), x);
+    r.r = add_product(r.n_float, c(wide ? -ln2_low_f64 : -((ln2 - ln2_high_f32) + ln2_tail)), r.high);
     return r;
+  }
+
+  /// The same of x + rest, where rest is small and the sum need not be a number of the type.
+  Reduced reduce_exp_parts(Value* x, Value* rest) {
+    Reduced r{};
+    nearest_integer(add_product(add(x, rest), c(1 / ln2), c(wide ? 0x1.8p52 : 0x1.8p23)), r.n, r.n_float);
+    r.high = add_product(r.n_float, c(wide ? -ln2_high_f64 : -ln2_high_f32), x);
+    Value* low = add_product(r.n_float, c(wide ? -ln2_low_f64 : -((ln2 - ln2_high_f32) + ln2_tail)), rest);
+    r.r = add(r.high, low);
+    return r;
+  }
+
+  /// 2^(n-1) (e^r - 1) + (2^(n-1) - 1/2) in f64, where the terms partly cancel for n = 1: what r lost in its reduction, and what the sum of the large
+  /// terms loses, are carried along.
+  Value* expm1_sum(const Reduced& r, Value* half) {
+    Value* tail = add_product(r.n_float, c(-ln2_low_f64), sub(r.high, r.r));
+    Value* small = add_product(mul(r.r, r.r), exp_polynomial(r.r), add_product(tail, r.r, tail));
+    Value *constant = sub(half, c(0.5)), *linear = mul(half, r.r);
+    Value* sum = add(constant, linear);
+    Value* lost = add(sub(constant, sum), linear);
+    return add(sum, add_product(half, small, lost));
   }
 
   Value* pow2(Value* n) { return number(ir.CreateShl(ir.CreateAdd(n, i(bias)), i(mantissa))); }
@@ -464,6 +507,8 @@ Value* emit_unary_math(Emitter& e, Op op, Value* x) {
       return math.sigmoid(x);
     case Op::erf:
       return math.erf(x);
+    case Op::normal_cdf:
+      return math.normal_cdf(x);
     default:
       NNC_UNREACHABLE("no function for " + std::string(op_name(op)));
   }

@@ -6,7 +6,7 @@
 
 namespace nnc {
 
-/// The value of a unary floating-point op (floor, ceil, round, sqrt, exp, expm1, log, log1p, sin, cos, tanh, sigmoid, erf) of x.
+/// The value of a unary floating-point op (floor, ceil, round, sqrt, exp, expm1, log, log1p, sin, cos, tanh, sigmoid, erf, normal_cdf) of x.
 llvm::Value* emit_unary_math(Emitter&, Op, llvm::Value* x);
 /// x ^ y
 llvm::Value* emit_pow(Emitter&, llvm::Value* x, llvm::Value* y);

@@ -19,8 +19,9 @@ struct MathBound {
 
 inline constexpr MathBound math_bounds[] = {
     {Op::neg, 0, 0},      {Op::abs, 0, 0},      {Op::sign, 0, 0},      {Op::floor, 0, 0},   {Op::ceil, 0, 0},  {Op::round, 0, 0},
-    {Op::sqrt, 0.5, 0.5}, {Op::exp, 1.1, 1},    {Op::expm1, 2, 2},     {Op::log, 1, 1},     {Op::log1p, 1, 1}, {Op::sin, 1.5, 1},
+    {Op::sqrt, 0.5, 0.5}, {Op::exp, 1.1, 1},    {Op::expm1, 2, 1},     {Op::log, 1, 1},     {Op::log1p, 1, 1}, {Op::sin, 1.5, 1},
     {Op::cos, 1.5, 1},    {Op::tanh, 2.5, 2.5}, {Op::sigmoid, 2.5, 2}, {Op::erf, 2.2, 1.5},
+    {Op::normal_cdf, 6, 6},
 };
 
 /// x ^ y in f32; in f64 it is pow_bound_f64(y log x), since the logarithm carries only its own precision.

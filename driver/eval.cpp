@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "driver/commands.h"
+#include "engine/checkpoint.h"
 #include "engine/data.h"
 #include "engine/evaluate.h"
 #include "driver/outputs.h"
@@ -34,6 +35,24 @@ void check_replacements(const TrainSpec& spec, const SplitSpec& split, const std
   }
 }
 
+/// Whether rows that are scored may be among those that trained. Rows of another block never are.
+void warn_if_trained_on(Session& session, const SplitSpec& split, const std::string& part, const RunData& data, uint64_t seed,
+                        std::map<std::string, std::string>& metadata) {
+  auto trained = metadata.find("nnc.trained");
+  if (trained == metadata.end() || split.kind == SplitSpec::Kind::from) return;
+  std::vector<std::string> changes = compare_trained_rows(trained->second, describe_trained_rows(data.split.train, session.module->train().data, data));
+  if (changes.empty()) return;
+  Diagnostic d;
+  d.code = Code::E0512;
+  d.severity = Severity::warning;
+  d.span = split.span;
+  d.message = fmt::format("some of the {} rows may have been trained on, so the numbers below may be too good", part);
+  if (metadata["nnc.seed"] != std::to_string(seed)) changes.push_back(fmt::format("the seed was {}, and is {} now", metadata["nnc.seed"], seed));
+  d.notes = std::move(changes);
+  d.help.push_back("evaluate with the data, the shares and the seed of the run (without `--seed` it is the one that the weights record)");
+  session.warn(d);
+}
+
 bool seed_is_given(const CommonOptions& o) {
   return o.seed || std::ranges::any_of(o.set, [](const std::string& text) { return text.starts_with("seed="); });
 }
@@ -54,6 +73,7 @@ int eval(Session& session, const EvalOptions& o) {
     seed = std::strtoull(it->second.c_str(), nullptr, 10);
   RunData data = load_data(spec, o.common.data, seed);
   data.check(graph.graph);
+  warn_if_trained_on(session, split, o.split, data, seed, metadata);
   if (data.rows_of(part).empty())
     throw UserError(Code::E0507, fmt::format("the data block `{}` sets no {} rows aside", spec.data.name, o.split), o.common.file,
                     fmt::format("add `{} 20%` to the data block", o.split));

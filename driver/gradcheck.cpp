@@ -78,6 +78,8 @@ class Printer : public CheckObserver {
 
   void on_compiler(VectorLevel level, int threads) override {
     print("compiled code ({}, {} thread{}) against the 64-bit interpreter\n", vector_level_name(level), threads, threads == 1 ? "" : "s");
+    print("  every value may differ by what rounding can make of it, which is measured with rounded operations (`of allowed` is at most 1); the worst error\n"
+          "  is relative to the largest value of its tensor, or to what is allowed where that is more, as in a gradient that is zero\n");
     print("  {:<42} {:>10} {:>11} {:>10}\n", "", "values", "worst error", "of allowed");
   }
 

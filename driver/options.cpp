@@ -43,7 +43,7 @@ std::string usage_message(const std::string& text) {
 
 /// What was written and what it may have been meant to be. CLI11 tells of the first value that is wrong; a command or an option
 /// that does not exist says more about the mistake.
-WrongUsage explain_usage(const CLI::App& app, const CLI::ParseError& error, int argc, const char* const* argv) {
+WrongUsage explain_usage(const CLI::App& app, const CLI::ParseError& error, const std::vector<std::string>& words) {
   std::vector<std::string> commands, flags;
   const CLI::App* chosen = &app;
   for (const CLI::App* sub : app.get_subcommands({})) {
@@ -53,17 +53,16 @@ WrongUsage explain_usage(const CLI::App& app, const CLI::ParseError& error, int 
   for (const CLI::Option* o : chosen->get_options())
     for (const std::string& l : o->get_lnames()) flags.push_back("--" + l);
   WrongUsage wrong{usage_message(error.what()), {}};
-  if (chosen == &app && argc > 1 && argv[1][0] != '-') {
-    wrong.message = fmt::format("unknown command `{}`", argv[1]);
-    if (std::string near = nearest(argv[1], commands); !near.empty())
+  if (chosen == &app && words.size() > 1 && !words[1].starts_with("-")) {
+    wrong.message = fmt::format("unknown command `{}`", words[1]);
+    if (std::string near = nearest(words[1], commands); !near.empty())
       wrong.help = fmt::format("did you mean `nnc {}`?", near);
     else
       wrong.help = "`nnc --help` lists the commands";
     return wrong;
   }
-  for (int i = 1; i < argc; ++i) {
-    std::string word = argv[i];
-    word = word.substr(0, word.find('='));
+  for (size_t i = 1; i < words.size(); ++i) {
+    std::string word = words[i].substr(0, words[i].find('='));
     bool is_option = word.size() > 1 && word[0] == '-' &&
                      (std::isalpha(static_cast<unsigned char>(word[1])) || word.size() > 2) &&
                      !std::isdigit(static_cast<unsigned char>(word[1]));
@@ -85,25 +84,64 @@ void keep_lines(Formatter& formatter) {
   if constexpr (requires { formatter.enable_description_formatting(false); }) formatter.enable_description_formatting(false);
 }
 
-/// An option that is written where another one's value should stand; CLI11 would take its name for that value.
-std::optional<std::string> option_without_value(const Command& command, int argc, const char* const* argv) {
-  auto names = [](const Option& o) {
-    std::vector<std::string> list;
+/// The option of that name which takes a value; null if there is none.
+const Option* option_with_value(const Command& command, std::string_view name) {
+  for (const Option& o : command.options) {
+    if (std::holds_alternative<bool*>(o.target)) continue;
     std::istringstream text(o.name);
-    for (std::string name; std::getline(text, name, ',');) list.push_back(name);
-    return list;
-  };
-  for (int i = 2; i < argc; ++i) {
-    std::string_view word = argv[i];
-    if (word == "--") return std::nullopt;
-    for (const Option& o : command.options) {
-      std::vector<std::string> list = names(o);
-      if (std::holds_alternative<bool*>(o.target) || std::find(list.begin(), list.end(), word) == list.end()) continue;
-      if (++i < argc && std::string_view(argv[i]).starts_with("--")) return std::string(word);
-      break;
-    }
+    for (std::string own; std::getline(text, own, ',');)
+      if (own == name) return &o;
+  }
+  return nullptr;
+}
+
+bool takes_several(const Option& o) { return std::holds_alternative<std::vector<std::string>*>(o.target) && o.name.starts_with("-"); }
+
+/// An option that is written where another one's value should stand; CLI11 would take its name for that value.
+std::optional<std::string> option_without_value(const Command& command, const std::vector<std::string>& words) {
+  for (size_t i = 2; i < words.size(); ++i) {
+    if (words[i] == "--") return std::nullopt;
+    if (!option_with_value(command, words[i])) continue;
+    if (++i < words.size() && words[i].starts_with("--")) return words[i - 1];
   }
   return std::nullopt;
+}
+
+/// NAME=VALUE, with a name as options take it: `using.lr=0.1`, `x=x.npy`.
+bool is_assignment(const std::string& word) {
+  static const std::regex form(R"([A-Za-z_][A-Za-z0-9_.]*=.*)");
+  return std::regex_match(word, form);
+}
+
+/// `--set a=1 b=2 FILE` is `--set a=1 --set b=2 FILE`: what follows a value of an option that may be repeated and has its form is another.
+std::vector<std::string> with_repeated_options(const Command& command, const std::vector<std::string>& words) {
+  std::vector<std::string> result;
+  for (size_t i = 0; i < words.size(); ++i) {
+    result.push_back(words[i]);
+    if (words[i] == "--") {
+      result.insert(result.end(), words.begin() + std::ptrdiff_t(i) + 1, words.end());
+      break;
+    }
+    const std::string name = words[i].substr(0, words[i].find('='));
+    const Option* option = i >= 2 && name.starts_with("-") ? option_with_value(command, name) : nullptr;
+    if (!option) continue;
+    if (name == words[i] && i + 1 < words.size()) result.push_back(words[++i]);
+    while (takes_several(*option) && i + 1 < words.size() && is_assignment(words[i + 1])) result.insert(result.end(), {name, words[++i]});
+  }
+  return result;
+}
+
+/// `nnc help` is `nnc --help`, `nnc help train` is `nnc train --help`.
+std::vector<std::string> as_options(std::vector<std::string> words, const std::vector<Command>& commands) {
+  if (words.size() < 2 || words[1] != "help") return words;
+  if (words.size() == 2 || words[2].starts_with("-")) {
+    words[1] = "--help";
+    return words;
+  }
+  const bool is_known = std::ranges::count(commands, words[2], &Command::name) > 0;  // else it is that word which is wrong
+  words = {words[0], words[2]};
+  if (is_known) words.push_back("--help");
+  return words;
 }
 
 /// CLI11 makes the largest number there is of one that is larger.
@@ -114,12 +152,13 @@ bool is_too_large(const std::string& text) {
 }
 
 void declare(CLI::App& app, const Option& o) {
+  const std::string help = takes_several(o) ? fmt::format("{}; several stand behind one {} or each behind its own", o.help, o.name) : o.help;
   CLI::Option* declared = std::visit(
       [&](auto* target) {
         if constexpr (std::is_same_v<decltype(target), bool*>)
-          return app.add_flag(o.name, *target, o.help);
+          return app.add_flag(o.name, *target, help);
         else
-          return app.add_option(o.name, *target, o.help);
+          return app.add_option(o.name, *target, help);
       },
       o.target);
   if (o.is_required) declared->required();
@@ -129,7 +168,7 @@ void declare(CLI::App& app, const Option& o) {
     });
   if (o.range) declared->check(CLI::Range(o.range->first, o.range->second));
   if (!o.values.empty()) declared->check(CLI::IsMember(o.values));
-  // `--set a=1 FILE`: an option that may be repeated takes one value each time.
+  // `--set a=1 FILE`: an option that may be repeated takes one value each time (with_repeated_options has seen to the others).
   if (o.name.starts_with("-")) declared->allow_extra_args(false);
 }
 
@@ -176,16 +215,20 @@ CommandLine read_command_line(const std::string& about, const std::function<std:
     result.text = app.help();
     return result;
   }
+  std::vector<std::string> words = as_options({argv, argv + argc}, commands);
   for (const Command& command : commands) {
-    if (command.name != argv[1]) continue;
-    if (std::optional<std::string> option = option_without_value(command, argc, argv)) {
+    if (command.name != words[1]) continue;
+    words = with_repeated_options(command, words);
+    if (std::optional<std::string> option = option_without_value(command, words)) {
       result.wrong = WrongUsage{fmt::format("`{}` needs a value", *option),
                                 fmt::format("`nnc {} --help` lists its options", command.name)};
       return result;
     }
   }
+  std::vector<const char*> parsed;
+  for (const std::string& word : words) parsed.push_back(word.c_str());
   try {
-    app.parse(argc, argv);
+    app.parse(int(parsed.size()), parsed.data());
   } catch (const CLI::ParseError& error) {
     result.command = nullptr;
     if (error.get_exit_code() == int(CLI::ExitCodes::Success)) {
@@ -193,7 +236,7 @@ CommandLine read_command_line(const std::string& about, const std::function<std:
       app.exit(error, text, text);
       result.text = text.str();
     } else {
-      result.wrong = explain_usage(app, error, argc, argv);
+      result.wrong = explain_usage(app, error, words);
     }
   }
   return result;

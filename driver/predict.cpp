@@ -89,6 +89,9 @@ void check_options(const Session& session, const PredictOptions& o, const Predic
   if (o.classes && predictor.results().size() != 1)
     throw UserError(Code::E0601, fmt::format("`--classes` needs a model with one result, this one has {}", predictor.results().size()),
                     "the command line");
+  if (o.classes && !predictor.gives_classes())
+    throw UserError(Code::E0601, fmt::format("`--classes` needs a model of classes: no loss or report of {} takes what the model gives for scores of classes", o.common.file),
+                    "the command line", "without `--classes` the numbers themselves are printed; a label field of classes is declared `class(N)`");
   check_fits_csv(o, predictor.results());
 }
 

@@ -28,6 +28,8 @@ std::string grouped(int64_t n) {
   return digits;
 }
 
+std::string path_text(const LayerSummary& layer) { return layer.path.empty() ? "(model)" : layer.path; }
+
 void print_as_json(const ModelSummary& s) {
   using Json = nlohmann::ordered_json;
   Json layers = Json::array();
@@ -40,6 +42,7 @@ void print_as_json(const ModelSummary& s) {
                       {"bytes", l.bytes}});
   Json line{{"layers", layers},
             {"batch", s.batch},
+            {"batch_is_known", s.batch_is_assumed.empty()},
             {"parameters", s.trainable},
             {"other_values", s.other},
             {"optimizer_values", s.optimizer},
@@ -54,14 +57,14 @@ void print_as_json(const ModelSummary& s) {
 void print_as_text(const ModelSummary& s) {
   size_t widths[3] = {5, 4, 6};
   for (const ModelSummary::Layer& l : s.layers) {
-    widths[0] = std::max(widths[0], l.layer.path.size());
+    widths[0] = std::max(widths[0], path_text(l.layer).size());
     widths[1] = std::max(widths[1], l.layer.kind.size());
     widths[2] = std::max(widths[2], output_text(l.layer).size());
   }
   std::printf("%-*s  %-*s  %-*s %12s %14s %14s\n", int(widths[0]), "layer", int(widths[1]), "kind", int(widths[2]), "output",
               "parameters", "FLOP / step", "bytes / step");
   for (const ModelSummary::Layer& l : s.layers)
-    std::printf("%-*s  %-*s  %-*s %12s %14s %14s\n", int(widths[0]), l.layer.path.c_str(), int(widths[1]), l.layer.kind.c_str(),
+    std::printf("%-*s  %-*s  %-*s %12s %14s %14s\n", int(widths[0]), path_text(l.layer).c_str(), int(widths[1]), l.layer.kind.c_str(),
                 int(widths[2]), output_text(l.layer).c_str(), grouped(l.layer.parameters).c_str(), grouped(int64_t(l.flops)).c_str(),
                 grouped(int64_t(l.bytes)).c_str());
   std::printf("\n");
@@ -70,6 +73,8 @@ void print_as_text(const ModelSummary& s) {
   if (s.optimizer) std::printf(", %s of the optimiser", grouped(s.optimizer).c_str());
   std::printf("\na step          %s FLOP, %s bytes, batch %lld, in %zu kernels\n", grouped(int64_t(s.flops)).c_str(),
               grouped(int64_t(s.bytes)).c_str(), static_cast<long long>(s.batch), s.kernels);
+  if (!s.batch_is_assumed.empty())
+    std::printf("                these rows are assumed, `batch: all` asks for all of the data: %s\n", s.batch_is_assumed.c_str());
   std::printf("memory          %s bytes of parameters and states, %s bytes of arena\n", grouped(s.persistent_bytes).c_str(),
               grouped(s.arena_bytes).c_str());
 }

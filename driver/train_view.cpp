@@ -22,7 +22,7 @@ void TrainView::begin(const TrainingRun& run) {
   for (size_t i = 0; i < run.reports().size(); ++i)
     if (run.report_obstacle(i).empty()) shown.push_back(run.reports()[i]);
   progress_.emplace(std::move(shown), (plan.total_steps + plan.steps_per_epoch() - 1) / plan.steps_per_epoch(), plan.steps_per_epoch(),
-                    session_.options.quiet || session_.options.json);
+                    plan.first_step % plan.steps_per_epoch(), session_.options.quiet || session_.options.json);
   log_.emplace(log_path_, plan.first_step);
   start_ = std::chrono::steady_clock::now();
 }
@@ -73,10 +73,10 @@ void TrainView::on_epoch(const EpochReport& report) {
     if (run_->report_obstacle(i).empty()) line[run_->reports()[i]] = json_number(report.values[i]);
   const std::vector<std::string>& names = run_->output_names();
   for (size_t o = 0; o < report.outputs.size(); ++o) line[names[o]] = json_value(report.outputs[o]);
-  std::string shown;
+  std::vector<ShownReport> shown;
   auto show = [&](const char* part, const std::vector<std::pair<std::string, Tensor>>& reports) {
     for (const auto& [name, t] : reports) {
-      if (t.shape.empty()) shown += fmt::format(" - {} {}: {}", part, name, format_metric(t.values[0]));
+      if (t.shape.empty()) shown.emplace_back(fmt::format("{} {}", part, name), format_metric(t.values[0]));
       line[part][name] = json_value(t);
       last_reports_[fmt::format("{} {}", part, name)] = t;
     }

@@ -293,19 +293,54 @@ void compare(Comparison& c, bool tensors_fit) {
 
 }  // namespace
 
+namespace {
+
+/// By field.
+Words hash_contents(const DataSpec& spec, const RunData& data) {
+  Words contents;
+  for (size_t i = 0; i < spec.fields.size(); ++i) {
+    const FieldData& d = data.fields[i];
+    contents.emplace_back(spec.fields[i].name, hash_text(hash_bytes(d.data, size_t(d.rows * d.row_stride_bytes))));
+  }
+  return contents;
+}
+
+std::string trained_rows_text(const std::vector<int64_t>& rows, const Words& contents) {
+  const auto bytes = std::as_bytes(std::span(rows));
+  return join_words({{"rows", std::to_string(rows.size())},
+                     {"split", hash_text(hash_bytes(bytes.data(), bytes.size_bytes()))},
+                     {"data", hash_text(stable_hash(join_words(contents)))}});
+}
+
+}  // namespace
+
+std::string describe_trained_rows(const std::vector<int64_t>& rows, const DataSpec& spec, const RunData& data) {
+  return trained_rows_text(rows, hash_contents(spec, data));
+}
+
+std::vector<std::string> compare_trained_rows(const std::string& then, const std::string& now) {
+  std::map<std::string, std::string> before, after;
+  for (auto& [name, value] : split_words(then)) before[name] = value;
+  for (auto& [name, value] : split_words(now)) after[name] = value;
+  std::vector<std::string> notes;
+  if (before["rows"] != after["rows"]) notes.push_back(fmt::format("{} rows trained, and {} would now", before["rows"], after["rows"]));
+  else if (before["split"] != after["split"]) notes.push_back("other rows are set aside than when the weights were trained");
+  if (before["data"] != after["data"]) notes.push_back("the data is not what it was when the weights were trained");
+  return notes;
+}
+
 std::map<std::string, std::string> describe_run(const Compilation& compilation, const TrainPlan& plan, const TrainingGraphs& graphs,
                                                 const RunData& data) {
   const TrainSpec& spec = compilation.module->train();
-  Words fields, contents;
+  Words fields;
   for (size_t i = 0; i < spec.data.fields.size(); ++i) {
     const FieldSpec& f = spec.data.fields[i];
     std::string type = f.classes > 0 ? fmt::format("class({})", f.classes) : std::string(dtype_name(f.dtype));
     std::string shape;
     for (int64_t s : f.row_shape) shape += fmt::format("{}{}", shape.empty() ? "" : "x", s);
     fields.emplace_back(f.name, shape.empty() ? type : fmt::format("{}[{}]", type, shape));
-    const FieldData& d = data.fields[i];
-    contents.emplace_back(f.name, hash_text(hash_bytes(d.data, size_t(d.rows * d.row_stride_bytes))));
   }
+  const Words contents = hash_contents(spec.data, data);
   const auto rows = std::as_bytes(std::span(plan.rows));
   return {{"nnc.version", NNC_VERSION},
           {"nnc.cpu", fmt::format("{} ({})", compilation.target.cpu, vector_level_name(compilation.target.level))},
@@ -318,12 +353,13 @@ std::map<std::string, std::string> describe_run(const Compilation& compilation, 
           {"nnc.updates", join_words(describe_rules(graphs.rules))},
           {"nnc.options", list_options(spec)},
           {"nnc.fields", join_words(fields)},
-          {"nnc.data", join_words(contents)}};
+          {"nnc.data", join_words(contents)},
+          {"nnc.trained", trained_rows_text(plan.rows, contents)}};
 }
 
 EpochRecord resume_from(Compilation& compilation, const std::string& path, const std::map<std::string, std::string>& now, StepRunner& runner,
                         TrainPlan& plan) {
-  TensorFile file = read_safetensors(path);
+  TensorFile file = read_weights(path);
   Diagnostic problem;
   problem.place = path;
   std::vector<std::string> tensors = tensor_differences(file, runner, true);

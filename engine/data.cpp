@@ -84,13 +84,44 @@ std::vector<Replacement> find_replacements(const TrainSpec& train, const DataRep
   return found;
 }
 
+/// The fields of a block from their files. What does not fit is a fault of the file or of the field that asks for it: where it is in no certain line of the
+/// file, the message points at the field, else it shows the field beside it.
+std::vector<FieldData> read_declared(const std::vector<DataField>& fields, const std::vector<Span>& declared) {
+  try {
+    return read_fields(fields);
+  } catch (const UserError& e) {
+    if (e.diagnostic().span.valid() || fields.size() != declared.size()) throw;
+    Diagnostic d = e.diagnostic();
+    for (size_t i = 0; i < fields.size(); ++i) {
+      const std::string& path = fields[i].source.path;
+      if (!declared[i].valid() || !d.place.starts_with(path)) continue;
+      try {
+        read_fields({&fields[i], 1});
+      } catch (const UserError& own) {
+        if (own.diagnostic().message != d.message) continue;
+        if (d.place == path) {
+          d.span = declared[i];
+          d.place.clear();
+          d.notes.push_back("the file is " + path);
+        } else {
+          d.labels.push_back({declared[i], "read for this field"});
+        }
+        break;
+      }
+    }
+    throw UserError(std::move(d));
+  }
+}
+
 /// `like`: the names of the fields in their order.
 std::vector<FieldData> read_block(const DataSpec& data, const DataSpec& like, const std::vector<Replacement>& replacements) {
   std::vector<DataField> fields;
+  std::vector<Span> declared;  // invalid: something else stands for the field's source
   for (const FieldSpec& f : like.fields) {
     const FieldSpec& own = *std::ranges::find(data.fields, f.name, &FieldSpec::name);
     auto r = std::ranges::find_if(replacements, [&](const Replacement& other) { return other.block->name == data.name && other.field == f.name; });
     fields.push_back(own);
+    declared.push_back(r == replacements.end() ? own.span : Span{});
     if (r != replacements.end() && r->source.kind == SourceKind::memory) {
       fields.back().source = r->source;
       continue;
@@ -100,7 +131,7 @@ std::vector<FieldData> read_block(const DataSpec& data, const DataSpec& like, co
     fields.back().source.path = r->source.path;
     fields.back().source.kind = guess_source_kind(r->source.path, declared);
   }
-  return read_fields(fields);
+  return read_declared(fields, declared);
 }
 
 // A share that set no row aside: its reports would be of nothing.

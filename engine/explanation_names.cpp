@@ -145,6 +145,7 @@ bool Finder::find_definition() {
     if (text.callable->kind == ast::CallableKind::model) expanded_in.insert("");
   }
   for (const LayerSummary& layer : step_.layers) {
+    if (layer.path.empty()) continue;  // the model: in no layer
     bool made_here = std::any_of(own.begin(), own.end(), [&](const Text& text) { return holds(text.span, layer.call); });
     if (layer.kind == name_ || made_here) paths.push_back(layer.path);
     if (layer.kind == name_) expanded_in.insert(layer.path);

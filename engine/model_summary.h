@@ -13,10 +13,11 @@ namespace nnc {
 struct ModelSummary {
   struct Layer {
     LayerSummary layer;
-    double flops = 0, bytes = 0;  ///< of the kernels of this layer and of those inside it, in one step
+    double flops = 0, bytes = 0;  ///< of the kernels of this layer and of those inside it, in one step; of a model's own row those in no layer, the loss's among them
   };
   std::vector<Layer> layers;  ///< in the order in which they are first called
-  int64_t batch = 0;  ///< rows
+  int64_t batch = 0;              ///< rows
+  std::string batch_is_assumed;   ///< of `batch: all`: why the number of rows is not that of the data; "" if it is known
   int64_t trainable = 0, other = 0, optimizer = 0;  ///< values of parameters that train, of frozen ones and states, of the optimiser's states
   double flops = 0, bytes = 0;  ///< of one step: work and traffic
   int64_t arena_bytes = 0, persistent_bytes = 0;

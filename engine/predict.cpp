@@ -195,6 +195,13 @@ bool Predictor::gives_probabilities() const {
   return sum.op == Op::reduce_sum && sum.operands[0] == last.operands[0];
 }
 
+bool Predictor::gives_classes() const {
+  const TrainSpec& spec = compilation_.module->train();
+  const Shape& shape = results_.at(0).type.shape;
+  const int64_t scores = shape.size() == 2 ? shape[1].size : 1, classes = scores == 1 ? 2 : scores;
+  return spec.scores_classes || gives_probabilities() || std::ranges::count(spec.data.fields, classes, &FieldSpec::classes) > 0;
+}
+
 std::optional<Prediction> likeliest_classes(const Prediction& prediction, bool are_probabilities) {
   const StoredTensor& result = prediction.results.at(0);
   if (!is_float(result.dtype) || result.shape.empty() || result.shape.size() > 2) return std::nullopt;

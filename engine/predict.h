@@ -54,6 +54,9 @@ class Predictor {
 
   /// Whether the model's own last operation makes probabilities (a sigmoid, a softmax) of its first result, and not scores.
   bool gives_probabilities() const;
+  /// Whether the first result can be taken as scores of classes: loss or reports do so, a field has as many classes as a row has scores (two for one score), or
+  /// they are probabilities.
+  bool gives_classes() const;
 
  private:
   DataField request(const ArgumentSpec& input) const;  ///< of a source that is open yet

@@ -172,7 +172,7 @@ void DefinitionRun::bind_scalars_and_weights(const std::string& weights, uint64_
   const Graph& graph = built_.graph;
   TensorFile file;
   if (!weights.empty()) {
-    file = read_safetensors(weights);
+    file = read_weights(weights);
     check_finite(file, weights);
   }
   const ScalarValues trained = trained_so_far(file.metadata);

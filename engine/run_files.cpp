@@ -26,6 +26,7 @@ std::string RunFiles::checkpoint_path() const { return beside(weights_, "checkpo
 void RunFiles::save_weights(const std::string& path, int64_t steps) {
   std::map<std::string, std::string> metadata = record_steps(steps, description_.steps_per_epoch);
   metadata["nnc.seed"] = std::to_string(description_.seed);
+  if (auto trained = description_.run.find("nnc.trained"); trained != description_.run.end()) metadata.insert(*trained);
   save_tensors(path, runner_, false, metadata);
 }
 

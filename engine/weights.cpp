@@ -194,8 +194,19 @@ void set_tensors(const TensorFile& file, const std::string& path, StepRunner& ru
   }
 }
 
+TensorFile read_weights(const std::string& path) {
+  try {
+    return read_safetensors(path);
+  } catch (const UserError& e) {
+    if (e.diagnostic().code != Code::E0404) throw;
+    Diagnostic d = e.diagnostic();
+    d.help = {"weights are a safetensors file, as `nnc train` writes it (NAME.safetensors)"};
+    throw UserError(std::move(d));
+  }
+}
+
 std::map<std::string, std::string> load_tensors(const std::string& path, StepRunner& runner, bool optimizer) {
-  TensorFile file = read_safetensors(path);
+  TensorFile file = read_weights(path);
   Diagnostic problem;
   problem.code = Code::E0505;
   problem.place = path;

@@ -49,6 +49,9 @@ void check_finite(const TensorFile&, const std::string& path, const StepRunner* 
 /// Sets the runner's persistents from a file that fits.
 void set_tensors(const TensorFile&, const std::string& path, StepRunner&, bool optimizer);
 
+/// The tensors of a weights file or a checkpoint. UserError: of a file of another kind it says what weights are (E0404).
+TensorFile read_weights(const std::string& path);
+
 /// Sets the runner's persistents from a file that must hold all of them and nothing else; missing, extra and mis-shaped tensors
 /// are named in one UserError. `optimizer`: optimiser state too. Returns the file's metadata.
 std::map<std::string, std::string> load_tensors(const std::string& path, StepRunner&, bool optimizer);

@@ -92,31 +92,76 @@ Value Calls::evaluate_stage(const ast::Stage& stage, Value piped, Span piped_spa
   return apply(callee, std::move(arguments), e.span, e.operands[0]->span, instance, stage.frozen);
 }
 
+namespace {
+
+bool is_class_argument(const ast::Parameter& p) { return p.type && p.type->name.text == "class"; }
+
+/// How many of a value's dimensions `...` stands for; nothing if the parameter has no `...`.
+std::optional<int64_t> leading_dimensions(const ast::Parameter& p, const Value& v) {
+  if (!p.dims || !v.is(ValueKind::tensor)) return std::nullopt;
+  const auto& entries = p.dims->entries;
+  auto is_ellipsis = [](const ast::ExprPtr& e) { return e->kind == ast::ExprKind::ellipsis; };
+  if (std::ranges::none_of(entries, is_ellipsis)) return std::nullopt;
+  return int64_t(v.tensor.dims.size()) - int64_t(entries.size()) + 1;
+}
+
+/// How badly the arguments fit a definition; 0: well. An argument that it does not have is worst; then class numbers where none are taken, since they
+/// cannot be meant as anything else; then dimensions that cannot be those of `...`; least a class that somebody forgot to declare.
+int misfit_of(const Definition& d, const std::vector<CallArgument>& arguments) {
+  const std::vector<ast::Parameter>& parameters = d.ast->arguments;
+  std::vector<size_t> places = argument_places(parameters, arguments);
+  int misfit = 0;
+  std::optional<int64_t> leading;
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    const Value& v = arguments[i].value;
+    if (places[i] == parameters.size()) {
+      misfit += 4;
+      continue;
+    }
+    const ast::Parameter& p = parameters[places[i]];
+    if (!p.dims || !(v.is(ValueKind::tensor) || v.is(ValueKind::array))) continue;
+    bool wants_class = is_class_argument(p), is_class = v.is(ValueKind::tensor) && v.tensor.is_class;
+    if (wants_class != is_class) misfit += wants_class ? 1 : 3;
+    std::optional<int64_t> own = leading_dimensions(p, v);
+    if (own && leading && *own != *leading) misfit += 2;
+    if (own && !leading) leading = own;
+  }
+  return misfit;
+}
+
+}  // namespace
+
 // What tells definitions of one name apart: an argument declared class(N) takes class values and no others, and each has the names of its own
 // arguments. Where none fits, the one that misfits least, and of such the first, says what is wrong.
 const Definition* choose_overload(const Value& callee, const std::vector<CallArgument>& arguments) {
   const Definition* best = nullptr;
   int least = 0;
   for (const Definition* d : callee.overloads) {
-    const std::vector<ast::Parameter>& parameters = d->ast->arguments;
-    std::vector<size_t> places = argument_places(parameters, arguments);
-    int misfits = 0;
-    for (size_t i = 0; i < arguments.size(); ++i) {
-      const Value& v = arguments[i].value;
-      if (places[i] == parameters.size()) {
-        ++misfits;
-        continue;
-      }
-      const ast::Parameter& p = parameters[places[i]];
-      if (!p.dims || !(v.is(ValueKind::tensor) || v.is(ValueKind::array))) continue;
-      bool wants_class = p.type && p.type->name.text == "class";
-      misfits += wants_class != (v.is(ValueKind::tensor) && v.tensor.is_class);
-    }
-    if (best && misfits >= least) continue;
+    int misfit = callee.overloads.size() > 1 ? misfit_of(*d, arguments) : 0;
+    if (best && misfit >= least) continue;
     best = d;
-    least = misfits;
+    least = misfit;
   }
   return best;
+}
+
+// Of several definitions one takes class numbers where whole numbers are given that nobody declared as such: it would take them as
+// places, but the caller has to say what they are, or another definition may be meant.
+bool Calls::check_classes_declared(const Value& callee, const Definition& d, const std::vector<CallArgument>& arguments) {
+  if (callee.overloads.size() < 2) return true;
+  std::vector<size_t> places = argument_places(d.ast->arguments, arguments);
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    const Value& v = arguments[i].value;
+    if (places[i] == d.ast->arguments.size() || !v.is(ValueKind::tensor) || v.tensor.is_class) continue;
+    const ast::Parameter& p = d.ast->arguments[places[i]];
+    if (!is_class_argument(p) || is_float(v.tensor.dtype) || v.tensor.dtype == DType::boolean) continue;
+    ctx_.error(Code::E0206, arguments[i].span,
+               fmt::format("`{}` needs class numbers for `{}`, and {} holds {}, of which the classes are not known", d.name(), p.name.text,
+                           ctx_.quote(arguments[i].span, "this"), dtype_name(v.tensor.dtype)))
+        .help.push_back("declare the field as `class(N)`, where N is the number of classes");
+    return false;
+  }
+  return true;
 }
 
 Value Calls::make_template(const Value& callee, std::vector<CallArgument> arguments, Span span) {
@@ -145,6 +190,7 @@ std::string Calls::instance_path(const LayerTemplate& layer, const ast::Name* na
     if (!is_new) {
       ctx_.error(Code::E0205, name->span, fmt::format("two layers are called `{}`", own))
           .labels.push_back({ctx_.place(it->second), "the first"});
+      own += fmt::format(" ({})", ++ctx_.frame->instance_counts[own]);  // no weights in common: that would be the same fault once more
     }
   } else {
     std::string kind = lower_case(layer.definition ? layer.definition->name() : "stack");
@@ -193,6 +239,7 @@ Value Calls::apply(const Value& callee, std::vector<CallArgument> arguments, Spa
     }
     case ValueKind::callable: {
       const Definition& d = *choose_overload(callee, arguments);
+      if (!check_classes_declared(callee, d, arguments)) return poison();
       if (d.ast->kind == ast::CallableKind::optimizer) {
         ctx_.error(Code::E0207, callee_span, fmt::format("`{}` is an optimizer: it stands after `using` in `train`", d.name()));
         return poison();
@@ -253,7 +300,7 @@ Value Calls::instantiate(const LayerTemplate& layer, std::vector<CallArgument> a
     return result;
   }
   result = call_definition(*layer.definition, layer.statics, std::move(arguments), span, path, frozen);
-  if (!path.empty()) add_layer_summary(path, layer.definition->name(), span, result, first_parameter);
+  add_layer_summary(path, layer.definition->name(), span, result, first_parameter);
   return result;
 }
 
@@ -269,8 +316,13 @@ void Calls::add_layer_summary(const std::string& path, const std::string& kind, 
     for (const Dim& d : graph_order(shown.tensor.dims)) summary.output_names.push_back(d.named() ? ctx_.dims.show(d) : "");
   }
   const std::vector<ParameterSpec>& parameters = eval_.stored.parameters();
-  for (size_t i = first_parameter; i < parameters.size(); ++i)
-    if (parameters[i].persistent.kind != PersistentKind::state) summary.parameters += parameters[i].persistent.type.elements(1);
+  for (size_t i = first_parameter; i < parameters.size(); ++i) {
+    // The model itself counts what it declares, not what its layers do, which have rows of their own.
+    bool is_counted = parameters[i].persistent.kind != PersistentKind::state &&
+                      (!path.empty() || parameters[i].persistent.name.find('.') == std::string::npos);
+    if (is_counted) summary.parameters += parameters[i].persistent.type.elements(1);
+  }
+  if (path.empty() && summary.parameters == 0) return;
   layer_index_[path] = layers_.size();
   layers_.push_back(std::move(summary));
 }

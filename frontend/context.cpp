@@ -39,8 +39,10 @@ Span EvaluationContext::place(Span span) const {
 Diagnostic& EvaluationContext::error(Code code, Span span, std::string message) {
   Span at = place(span);
   discarded_ = {};
+  latest_ = &discarded_;
   if (!reported_.insert(fmt::format("{}:{}:{}:{}", code_name(code), at.file.value, at.begin, message)).second) return discarded_;
   Diagnostic& d = diagnostics_->report(code, at, std::move(message));
+  latest_ = &d;
   if (frame && frame->definition) {
     const std::string& name = frame->definition->name();
     bool is_inside = at.file == frame->call_span.file && at.begin >= frame->call_span.begin && at.end <= frame->call_span.end;
@@ -51,6 +53,8 @@ Diagnostic& EvaluationContext::error(Code code, Span span, std::string message) 
   }
   return d;
 }
+
+void EvaluationContext::help_latest(std::string help) { latest_->help.push_back(std::move(help)); }
 
 void EvaluationContext::settle(const Diagnostic& d, std::vector<int64_t> facts) {
   if (trial && !trial->is_open) trial->settled.emplace(d.code, d.span.file.value, d.span.begin, std::move(facts));
@@ -87,6 +91,7 @@ ReportTo::ReportTo(EvaluationContext& ctx, Diagnostics& elsewhere, bool afresh)
 
 ReportTo::~ReportTo() {
   ctx_.diagnostics_ = outer_;
+  ctx_.latest_ = &ctx_.discarded_;
   if (is_afresh_) ctx_.reported_.swap(reported_);
 }
 

@@ -52,6 +52,7 @@ class EvaluationContext {
   void note_open() { if (trial) trial->is_open = true; }
   Span place(Span span) const;                                     ///< the user's place: inside std, that of the call
   std::string quote(Span span, std::string_view otherwise) const;  ///< "`logits`", or the other text where the source is long
+  void help_latest(std::string help);  ///< adds to the help of the latest error
   std::string describe_origin(const Origin& origin) const;         ///< "from `Dense(10)` at mlp.nn:12", "" if unknown
   std::string describe_dims_with_origin(const TensorValue& t) const;
 
@@ -71,6 +72,7 @@ class EvaluationContext {
   Diagnostics* diagnostics_;
   std::set<std::string> reported_;  ///< code, place and message
   Diagnostic discarded_;
+  Diagnostic* latest_ = &discarded_;  ///< as `error` returned it
   uint32_t next_frame_ = 1;
 };
 

@@ -154,6 +154,22 @@ std::optional<SplitSpec> DataBlocks::evaluate_split(const ast::Split& split, con
   return spec;
 }
 
+/// As many columns of a csv as a row has values, where the program says which they are.
+void DataBlocks::check_column_count(const FieldSpec& f, const ast::Expr& source) {
+  const DataSource& s = f.source;
+  const int64_t chosen = s.has_range ? s.end_column - s.first_column : int64_t(s.column_names.empty() ? s.columns.size() : s.column_names.size());
+  if (s.kind != SourceKind::csv || chosen <= 0) return;
+  double values = 1;  // as a number that cannot overflow
+  for (int64_t size : f.row_shape) values *= double(size);
+  if (values == double(chosen)) return;
+  Diagnostic& d = ctx_.error(Code::E0401, source.span,
+                             fmt::format("{} column{} {} chosen, and `{}` is declared with {:.0f} value{} per row", chosen, chosen == 1 ? "" : "s",
+                                         chosen == 1 ? "is" : "are", f.name, values, values == 1 ? "" : "s"));
+  d.labels.push_back({f.span, f.row_shape.empty() ? "one value" : fmt::format("[{}]", fmt::join(f.row_shape, ", "))});
+  if (f.row_shape.size() <= 1) d.help.push_back(chosen == 1 ? fmt::format("declare `{}` without dimensions, or choose more columns", f.name)
+                                                            : fmt::format("declare `{}[{}]`, or choose other columns", f.name, chosen));
+}
+
 // The scope of a data block: names and paths are those of the file that it stands in, whichever file uses it.
 Frame DataBlocks::scope_of(const Global& block) {
   Frame frame;
@@ -174,6 +190,7 @@ DataSpec DataBlocks::evaluate(const Global& block) {
     std::optional<DataSource> source = evaluate_source(*field.source);
     DType dtype = DType::f32;
     int64_t classes = 0;
+    bool has_type = true;
     if (field.type) {
       const std::string& type = field.type->name.text;
       if (type == "class") {
@@ -186,7 +203,9 @@ DataSpec DataBlocks::evaluate(const Global& block) {
         else if (n)
           classes = n->extent.size;
       } else if (!type.empty()) {
-        dtype = ctx_.declared_type(*field.type).value_or(DType::f32);
+        std::optional<DType> known = ctx_.declared_type(*field.type);
+        has_type = known.has_value();
+        dtype = known.value_or(DType::f32);
       }
     }
     for (const ast::FieldName& name : field.names) {
@@ -210,7 +229,8 @@ DataSpec DataBlocks::evaluate(const Global& block) {
           }
       }
       if (source) f.source = *source;
-      if (has_shape) spec.fields.push_back(std::move(f));
+      if (source && has_shape) check_column_count(f, *field.source);
+      if (has_shape && has_type) spec.fields.push_back(std::move(f));  // else nothing that reads it can be judged
     }
   }
   for (const ast::Split& split : data.splits) {

@@ -22,6 +22,7 @@ class DataBlocks {
  private:
   std::optional<DataSource> evaluate_source(const ast::Expr& e);
   std::optional<SplitSpec> evaluate_split(const ast::Split& split, const Global& block);
+  void check_column_count(const FieldSpec& f, const ast::Expr& source);
   void check_same_fields(const DataSpec& data, const DataSpec& other, const SplitSpec& split);
   const Global* find(std::string_view name, Span span);  ///< a data block by its name, or an error
   Frame scope_of(const Global& block);

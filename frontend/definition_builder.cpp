@@ -6,7 +6,10 @@
 
 #include <algorithm>
 
+#include "frontend/builtin_names.h"
+#include "frontend/builtins.h"
 #include "frontend/declared_inputs.h"
+#include "frontend/syntax/familiar_names.h"
 #include "frontend/train_builder.h"
 
 namespace nnc {
@@ -48,6 +51,57 @@ std::optional<BuiltGraph> DefinitionBuilder::build_predict(const TrainSpec& spec
   return build_call(*call->definition, call->inputs, {}, std::move(statics), others, call->path);
 }
 
+// A function of the compiler by itself: its arguments are what is given, in its own words for them.
+std::optional<BuiltGraph> DefinitionBuilder::build_builtin(const std::string& name, const std::vector<ArgumentSpec>& actual) {
+  Frame frame;
+  frame.file = ctx_.program.main;
+  frame.id = ctx_.next_frame();
+  FrameScope scope(ctx_, frame);
+  ctx_.graph.name = name;
+  size_t errors_before = ctx_.error_count();
+  BuiltinCall call{name, {}, {}, {}};
+  for (const ArgumentSpec& a : actual) {
+    TensorValue t;
+    t.dtype = a.type.dtype;
+    for (const Extent& e : a.type.shape) t.dims.push_back({e.rows ? ctx_.rows : 0, e, {}});
+    t.node = ctx_.builder({}).input(a.name, a.type);
+    CallArgument& c = call.arguments.emplace_back();
+    c.name = a.name;
+    c.value = Value::of(t);
+  }
+  Value result = builtins().at(name)(eval_, call);
+  if (is_poison(result) || ctx_.error_count() != errors_before) return std::nullopt;
+  std::vector<Value> values = result.is(ValueKind::tuple) ? result.items : std::vector<Value>{result};
+  for (size_t i = 0; i < values.size(); ++i) {
+    std::optional<TensorValue> t = tensors_.as_tensor(values[i], {});
+    if (!t) return std::nullopt;
+    ctx_.graph.outputs.push_back({values.size() == 1 ? "result" : fmt::format("result.{}", i), t->node});
+  }
+  BuiltGraph graph = eval_.built();
+  graph.inputs = actual;
+  return graph;
+}
+
+// Said of the command line, where a program has no place: those of a builtin's faults get the name of the file.
+std::optional<BuiltGraph> DefinitionBuilder::build_if_builtin(const std::string& name, const std::vector<ArgumentSpec>& actual) {
+  Diagnostics found;
+  std::optional<BuiltGraph> graph;
+  {
+    ReportTo elsewhere(ctx_, found, true);
+    graph = build_builtin(name, actual);
+  }
+  for (Diagnostic d : found.items()) {
+    Diagnostic& e = ctx_.error(d.code, {}, d.message);
+    e.help = d.help;
+    e.place = "`" + name + "`, a function of the compiler";
+  }
+  return graph;
+}
+
+bool DefinitionBuilder::is_builtin(const std::string& name) const {
+  return !ctx_.program.find(*ctx_.program.main, name) && is_builtin_name(name) && !comes_later(name) && !gives_distribution(name) && name != "gradient";
+}
+
 const Global* DefinitionBuilder::find_evaluated(const std::string& name) {
   const Global* g = ctx_.program.find(*ctx_.program.main, name);
   auto is_evaluated = [](const Global& global) {  // an optimizer is not: it is a rule for changing parameters
@@ -65,16 +119,19 @@ const Global* DefinitionBuilder::find_evaluated(const std::string& name) {
     for (const SourceFile* file : std::initializer_list<const SourceFile*>{ctx_.program.main, &ctx_.program.files[0]})
       for (const auto& [n, global] : file->globals)
         if (is_evaluated(global)) names.push_back(n);
-    std::string similar = nearest(name, names);
-    ctx_.error(Code::E0201, {},
-               fmt::format("unknown name `{}`{}", name, similar.empty() ? "" : fmt::format("; a similar one is `{}`", similar)))
-        .place = ctx_.program.main->path;
+    const std::string familiar = familiar_name_help(name);
+    std::string similar = familiar.empty() ? nearest(name, names) : "";
+    Diagnostic& e = ctx_.error(Code::E0201, {},
+                               fmt::format("unknown name `{}`{}", name, similar.empty() ? "" : fmt::format("; a similar one is `{}`", similar)));
+    e.place = ctx_.program.main->path;
+    if (!familiar.empty()) e.help.push_back(familiar);
   }
   return g;
 }
 
 std::optional<BuiltGraph> DefinitionBuilder::build(const std::string& name, const std::vector<ArgumentSpec>& actual,
                                                    const std::map<std::string, int64_t>& dims) {
+  if (is_builtin(name)) return build_if_builtin(name, actual);
   const Global* g = find_evaluated(name);
   if (!g) return std::nullopt;
   const Definition* d = g->definitions[0];
@@ -98,6 +155,7 @@ std::optional<BuiltGraph> DefinitionBuilder::build(const std::string& name, cons
 
 std::optional<BuiltGraph> DefinitionBuilder::build_declared(const std::string& name, const std::vector<ArgumentSpec>& described,
                                                             const std::map<std::string, int64_t>& dims) {
+  if (is_builtin(name)) return build_if_builtin(name, described);
   const Global* g = find_evaluated(name);
   const Definition* d = g ? choose_declared(ctx_, *g, described) : nullptr;
   if (!d || !check_given_sizes(ctx_, *d, dims) || !check_sizes_agree(ctx_, *d, described, dims)) return std::nullopt;

@@ -25,6 +25,9 @@ class DefinitionBuilder {
   std::optional<BuiltGraph> build_call(const Definition& d, const std::vector<ArgumentSpec>& actual,
                                        const std::map<std::string, int64_t>& dims, std::vector<CallArgument> statics = {},
                                        const std::vector<CallArgument>& others = {}, const std::string& path = {});
+  bool is_builtin(const std::string& name) const;  ///< a function of the compiler that takes values, which no definition hides
+  std::optional<BuiltGraph> build_builtin(const std::string& name, const std::vector<ArgumentSpec>& actual);
+  std::optional<BuiltGraph> build_if_builtin(const std::string& name, const std::vector<ArgumentSpec>& actual);
   const Global* find_evaluated(const std::string& name);  ///< a layer, fn or model by name, or an error
   std::optional<Dim> class_size_from_others(const Definition& d, const std::string& name, const std::vector<ArgumentSpec>& actual);
 

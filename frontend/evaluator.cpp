@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "frontend/builtins.h"
+#include "frontend/syntax/familiar_names.h"
 
 namespace nnc {
 
@@ -120,7 +121,8 @@ Value SymbolicEvaluator::lookup(std::string_view name, Span span) {
         .help.push_back("a size is made of numbers and dims; in `train`, `dim S = B` is the number of rows");
     return poison();
   }
-  std::string similar = nearest(name, visible_names());
+  const std::string familiar = familiar_name_help(name);
+  std::string similar = familiar.empty() ? nearest(name, visible_names()) : "";
   std::string message = fmt::format("unknown name `{}`", name);
   if (!similar.empty()) {
     std::string_view kind = "value";
@@ -131,6 +133,7 @@ Value SymbolicEvaluator::lookup(std::string_view name, Span span) {
   }
   Diagnostic& d = ctx.error(Code::E0201, span, message);
   if (name == "B") d.help.emplace_back(how_rows_are_named);
+  if (!familiar.empty()) d.help.push_back(familiar);
   return poison();
 }
 

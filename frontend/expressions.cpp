@@ -147,9 +147,20 @@ Value SymbolicEvaluator::evaluate_operator(const ast::Expr& e) {
   const ast::Expr &left = *e.operands[0], &right = *e.operands[1];
   Value a = evaluate(left);
   if (is_logical(e.binary_op) && a.is(ValueKind::boolean) && a.boolean == (e.binary_op == ast::BinaryOp::or_)) return a;
+  const size_t errors_before = ctx.error_count();
   Value b = evaluate(right);
-  if (is_poison(a) || is_poison(b)) return poison();
-  return operators.combine(e.binary_op, a, b, e.span, left.span, right.span);
+  Value result = is_poison(a) || is_poison(b) ? poison() : operators.combine(e.binary_op, a, b, e.span, left.span, right.span);
+  // `x - y as [...]` views `y` alone, which its author may not have meant.
+  std::string_view before = ctx.program.sources->text({right.span.file, left.span.end, right.span.begin});
+  if (right.kind == ast::ExprKind::view && ctx.error_count() > errors_before && !before.ends_with('(')) {
+    auto text = [&](const ast::Expr& part) {
+      return part.kind == ast::ExprKind::name || part.kind == ast::ExprKind::number ? ctx.program.sources->text(part.span) : "...";
+    };
+    const std::string_view sign = ctx.program.sources->text(e.op_span);
+    ctx.help_latest(fmt::format("`as` binds before `{}`: to view the whole, write `({} {} {}) as {}`", sign, text(left), sign,
+                                text(*right.operands[0]), ctx.program.sources->text(right.dims.span)));
+  }
+  return result;
 }
 
 std::optional<bool> SymbolicEvaluator::evaluate_condition(const ast::Expr& e) {

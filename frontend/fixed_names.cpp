@@ -153,19 +153,19 @@ std::set<std::string> fixed_names(const Program& program, const Definition& defi
 }
 
 bool mentions(const ast::Expr& e, const std::set<std::string>& names) {
-  auto in = [&](const ast::Expr& part) { return mentions(part, names); };
-  auto in_value = [&](const ast::ExprPtr& part) { return part && in(*part); };
-  std::function<bool(const ast::Block&)> in_block = [&](const ast::Block& block) {
-    return std::ranges::any_of(block.results, in_value) || std::ranges::any_of(block.statements, [&](const ast::StmtPtr& s) {
-             return in_value(s->value) || (s->body && in_block(*s->body)) ||
-                    std::ranges::any_of(s->bindings,
-                                        [&](const ast::Binding& b) { return std::ranges::any_of(b.values, in_value); });
-           });
-  };
   bool found = e.kind == ast::ExprKind::name && names.count(e.text);
-  ast::for_each_part(e, [&](const ast::Expr& part) { found = found || in(part); });
-  return found ||
-         std::ranges::any_of(e.branches, [&](const ast::Branch& b) { return in_value(b.condition) || in_block(b.body); });
+  ast::for_each_part(e, [&](const ast::Expr& part) { found = found || mentions(part, names); });
+  return found || std::ranges::any_of(e.branches, [&](const ast::Branch& b) {
+           return (b.condition && mentions(*b.condition, names)) || mentions(b.body, names);
+         });
+}
+
+bool mentions(const ast::Block& block, const std::set<std::string>& names) {
+  auto in_value = [&](const ast::ExprPtr& part) { return part && mentions(*part, names); };
+  return std::ranges::any_of(block.results, in_value) || std::ranges::any_of(block.statements, [&](const ast::StmtPtr& s) {
+           return in_value(s->value) || (s->body && mentions(*s->body, names)) ||
+                  std::ranges::any_of(s->bindings, [&](const ast::Binding& b) { return std::ranges::any_of(b.values, in_value); });
+         });
 }
 
 }  // namespace nnc

@@ -14,5 +14,6 @@ std::set<std::string> fixed_names(const Program& program, const Definition& defi
 
 /// Whether one of the names stands in the expression.
 bool mentions(const ast::Expr& e, const std::set<std::string>& names);
+bool mentions(const ast::Block& block, const std::set<std::string>& names);
 
 }  // namespace nnc

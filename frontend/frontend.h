@@ -72,6 +72,7 @@ struct TrainSpec {
   int64_t save_every = 0;                  ///< steps; 0: at the end only
   std::optional<double> clip_norm;
   std::vector<ScalarSpec> scalars;
+  bool scores_classes = false;             ///< loss or reports take what the model gives for scores of classes
   Span span;
 };
 
@@ -97,10 +98,10 @@ struct ArgumentSpec {
 
 /// One layer instance of the model as `summary` shows it.
 struct LayerSummary {
-  std::string path, kind;                  ///< "fc1", "Dense"
+  std::string path, kind;                  ///< "fc1", "Dense"; a model that declares parameters itself: "" and its name
   Type output;
   std::vector<std::string> output_names;
-  int64_t parameters = 0;
+  int64_t parameters = 0;                  ///< with those of the layers inside; of a model its own alone
   Span call;                               ///< where it is called, the first time
 };
 

@@ -12,6 +12,7 @@
 #include "frontend/builtin_names.h"
 #include "frontend/program.h"
 #include "frontend/syntax/ast_walk.h"
+#include "frontend/syntax/familiar_names.h"
 
 namespace nnc {
 
@@ -132,7 +133,8 @@ class NameChecker {
       for (const auto& [n, g] : f->globals) candidates.push_back(n);
     for (std::string_view n : builtin_names()) candidates.emplace_back(n);
     std::sort(candidates.begin(), candidates.end());
-    std::string similar = nearest(name, candidates);
+    const std::string familiar = familiar_name_help(name);
+    std::string similar = familiar.empty() ? nearest(name, candidates) : "";
     std::string message = fmt::format("unknown name `{}`", name);
     if (!similar.empty()) {
       std::string_view kind = is_builtin_name(similar) ? "function" : "value";
@@ -143,6 +145,7 @@ class NameChecker {
     }
     Diagnostic& d = diagnostics_.report(Code::E0201, e.span, message);
     if (name == "B") d.help.emplace_back(how_rows_are_named);
+    if (!familiar.empty()) d.help.push_back(familiar);
   }
 
   // Whether the name may be defined in what could not be read: in a file that is used, or where its letters stand once more.

@@ -23,6 +23,7 @@ struct Settable {
   std::string path;
   bool is_switch = false;
   bool is_dim = false;
+  const ast::Expr* schedule = nullptr;  ///< the call that the file gives in its place
 };
 
 bool is_switch(const ast::Parameter& p) {
@@ -34,6 +35,7 @@ bool is_switch(const ast::Parameter& p) {
 void add_arguments(const Program& program, const ast::Expr& call, const Definition& d, const std::string& prefix,
                    std::vector<Settable>& all) {
   const auto& parameters = d.ast->arguments;
+  const size_t first = all.size();
   for (const ast::Parameter& p : parameters) all.push_back({prefix + "." + p.name.text, is_switch(p)});
   if (call.kind != ast::ExprKind::call) return;
   std::vector<size_t> places = argument_places(parameters, call.arguments);
@@ -42,8 +44,9 @@ void add_arguments(const Program& program, const ast::Expr& call, const Definiti
     if (places[i] == parameters.size()) continue;
     if (a.value->kind != ast::ExprKind::call || a.value->operands[0]->kind != ast::ExprKind::name) continue;
     const Global* g = program.find(*program.main, a.value->operands[0]->text);
-    if (g && !g->definitions.empty() && g->definitions[0]->ast->kind == ast::CallableKind::fn)
-      add_arguments(program, *a.value, *g->definitions[0], prefix + "." + parameters[places[i]].name.text, all);
+    if (!g || g->definitions.empty() || g->definitions[0]->ast->kind != ast::CallableKind::fn) continue;
+    all[first + places[i]].schedule = a.value.get();
+    add_arguments(program, *a.value, *g->definitions[0], prefix + "." + parameters[places[i]].name.text, all);
   }
 }
 
@@ -134,6 +137,17 @@ std::optional<std::pair<Code, std::string>> fault_of(const Override& o, const st
   return std::nullopt;
 }
 
+/// One number stands in for a whole schedule, which may be what is wanted, but not what the file says.
+void warn_of_schedule(const Program& program, const Settable& target, const std::string& written, const std::vector<std::string>& paths,
+                      Diagnostics& diagnostics) {
+  Diagnostic& d = diagnostics.warn(Code::E0612, target.schedule->span,
+                                   fmt::format("`{}` replaces the schedule `{}`", written, program.sources->text(target.schedule->span)));
+  std::vector<std::string> inside;
+  for (const std::string& path : paths)
+    if (path.starts_with(target.path + ".")) inside.push_back(fmt::format("`{}`", path));
+  if (!inside.empty()) d.help.push_back(fmt::format("to change a number of the schedule, set {}", fmt::join(inside, ", ")));
+}
+
 }  // namespace
 
 void check_overrides(Program& program, Diagnostics& diagnostics) {
@@ -149,8 +163,11 @@ void check_overrides(Program& program, Diagnostics& diagnostics) {
     if (auto it = std::find(paths.begin(), paths.end(), o.path); it != paths.end()) {
       if (o.path == "epochs") epochs = written;
       if (o.path == "steps") steps = written;
-      if (auto fault = fault_of(o, name, settable[size_t(it - paths.begin())]))
+      const Settable& target = settable[size_t(it - paths.begin())];
+      if (auto fault = fault_of(o, name, target))
         diagnostics.report(fault->first, {}, fault->second).place = written;
+      else if (target.schedule)
+        warn_of_schedule(program, target, written, paths, diagnostics);
       continue;
     }
     if (std::vector<const Global*> meant = program.settable_dims(o.path); !meant.empty()) {

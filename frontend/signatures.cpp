@@ -232,6 +232,51 @@ bool ArgumentBinder::match_type(const ast::Parameter& p, const CallArgument& arg
   return true;
 }
 
+namespace {
+
+/// Functions of the standard library that take scores of several classes, and those that take one score for two classes.
+constexpr std::pair<std::string_view, std::string_view> of_two_classes[] = {{"cross_entropy", "binary_cross_entropy"}, {"accuracy", "binary_accuracy"}};
+
+/// "`C`": the dimensions that a parameter has beside `...`; "" if none.
+std::string own_dimensions(const ast::Dims& dims, const SourceMap& sources) {
+  std::string names;
+  int count = 0;
+  for (const ast::ExprPtr& e : dims.entries) {
+    if (e->kind == ast::ExprKind::ellipsis) continue;
+    names += fmt::format("{}`{}`", count++ ? ", " : "", sources.text(e->span));
+  }
+  return names;
+}
+
+}  // namespace
+
+// What `...` stands for in two arguments differs: each is shown as a whole, with what it gives to names of its own.
+void ArgumentBinder::refuse_leading(const ast::Parameter& p, const CallArgument& argument, const TensorValue& given, const Dims& passed,
+                                    const std::string& subject) {
+  const SourceMap& sources = *ctx_.program.sources;
+  const Dims before = outside_dims(*ctx_.frame->ellipsis);
+  auto own_of = [&](const ast::Parameter* parameter) { return parameter && parameter->dims ? own_dimensions(*parameter->dims, sources) : std::string(); };
+  const std::string first_own = own_of(ellipsis_parameter_), second_own = own_of(&p);
+  auto describe = [&](const std::string& text, const TensorValue& whole, const Dims& leading, const std::string& own) {
+    const std::string shown = ctx_.dims.show(whole.dims);
+    if (own.empty()) return fmt::format("{} is {}", text, shown);
+    return fmt::format("{} is {}, which has {} before {}", text, shown, leading.empty() ? "none" : ctx_.dims.show(leading), own);
+  };
+  const std::string difference = first_own.empty() && second_own.empty()
+                                     ? fmt::format("{} against {}", ctx_.dims.show(before), ctx_.dims.show(passed))
+                                     : fmt::format("{}, and {}", describe(ellipsis_by_.text, *ellipsis_by_.value, before, first_own),
+                                                   describe(subject, given, passed, second_own));
+  Diagnostic& d = ctx_.error(Code::E0102, argument.span,
+                             fmt::format("`{}` needs the same leading dimensions in {} and {}: {}", ctx_.frame->definition->name(),
+                                         ellipsis_by_.text, subject, difference));
+  d.span_text = ctx_.describe_dims_with_origin(given);
+  d.labels.push_back({ctx_.place(ellipsis_by_.span), ctx_.describe_dims_with_origin(*ellipsis_by_.value)});
+  if (!ctx_.frame->definition->file->is_std || before.size() + 1 != passed.size()) return;
+  for (auto [several, two] : of_two_classes)
+    if (ctx_.frame->definition->name() == several)
+      d.help.push_back(fmt::format("`{}` takes a score for each class; of one score for two classes it is `{}`", several, two));
+}
+
 bool ArgumentBinder::bind(const ast::Parameter& p, const CallArgument& argument, TensorValue t) {
   bool bind_class = false;
   TensorValue given = t;
@@ -285,6 +330,7 @@ bool ArgumentBinder::bind(const ast::Parameter& p, const CallArgument& argument,
         }
         ctx_.frame->ellipsis = names;
         ellipsis_by_ = {&kept, argument.span, false, false, {}, subject};
+        ellipsis_parameter_ = &p;
       } else {
         bool fits = passed.size() == ctx_.frame->ellipsis->size();
         for (size_t k = 0; fits && k < passed.size(); ++k) {
@@ -297,12 +343,7 @@ bool ArgumentBinder::bind(const ast::Parameter& p, const CallArgument& argument,
           if (fits && takes_name) ctx_.dims.set_outer(d.id, ctx_.dims.to_sum(passed[k]));
         }
         if (!fits) {
-          Diagnostic& d = ctx_.error(
-              Code::E0102, argument.span,
-              fmt::format("`{}` needs the same leading dimensions in {} and {}: {} against {}", ctx_.frame->definition->name(),
-                          ellipsis_by_.text, subject, ctx_.dims.show(outside_dims(*ctx_.frame->ellipsis)), ctx_.dims.show(passed)));
-          d.span_text = ctx_.describe_dims_with_origin(given);
-          d.labels.push_back({ctx_.place(ellipsis_by_.span), ctx_.describe_dims_with_origin(*ellipsis_by_.value)});
+          refuse_leading(p, argument, given, passed, subject);
           return false;
         }
       }

@@ -40,6 +40,7 @@ class ArgumentBinder {
                      bool is_class, bool is_last, const TensorValue& t);
   bool match_type(const ast::Parameter& p, const CallArgument& argument, TensorValue& t, bool& bind_class);
   bool check_spelling(const ast::Parameter& p, const CallArgument& argument, const TensorValue& t);
+  void refuse_leading(const ast::Parameter& p, const CallArgument& argument, const TensorValue& given, const Dims& passed, const std::string& subject);
   Dims outside_dims(const Dims& dims);  ///< as the caller of the frame calls them
 
   SymbolicEvaluator& eval_;
@@ -47,6 +48,7 @@ class ArgumentBinder {
   TensorBuilder& tensors_;
   std::map<std::string, Conflict> bound_by_;  ///< by dimension name: the argument that bound it
   Conflict ellipsis_by_;
+  const ast::Parameter* ellipsis_parameter_ = nullptr;  ///< that of ellipsis_by_
   std::set<uint32_t> nameless_;  ///< dimensions of `...` that had no name in the argument that bound it
   std::map<const ast::Parameter*, TensorValue> values_;  ///< arguments as the caller sees them; looked up, never iterated
 };

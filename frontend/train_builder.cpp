@@ -10,6 +10,7 @@
 #include <set>
 
 #include "frontend/clause_options.h"
+#include "frontend/class_scores.h"
 #include "frontend/data_blocks.h"
 #include "frontend/gradient_paths.h"
 
@@ -24,6 +25,7 @@ TrainSpec TrainBuilder::evaluate_spec() {
   TrainSpec spec;
   const ast::Train& train = *ctx_.program.main->train;
   spec.span = train.keyword_span;
+  spec.scores_classes = scores_classes(ctx_.program);
   Frame frame;
   frame.file = ctx_.program.main;
   frame.id = ctx_.next_frame();

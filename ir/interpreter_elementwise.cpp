@@ -3,6 +3,7 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <numbers>
 
 #include "base/floor_division.h"
 #include "ir/interpreter_ops.h"
@@ -24,6 +25,9 @@ double stable_sigmoid(double x) {
   double e = std::exp(x);
   return e / (1 + e);
 }
+
+// In long double: far below zero a rounding of the argument costs hundreds of last places.
+double normal_cdf(double x) { return double(std::erfc(-static_cast<long double>(x) * (std::numbers::sqrt2_v<long double> / 2)) / 2); }
 
 template <class F>
 void map_elements(InterpreterCall& call, F f) {
@@ -65,6 +69,7 @@ ELEMENTWISE(cos, std::cos(x))
 ELEMENTWISE(tanh, std::tanh(x))
 ELEMENTWISE(sigmoid, stable_sigmoid(x))
 ELEMENTWISE(erf, std::erf(x))
+ELEMENTWISE(normal_cdf, normal_cdf(x))
 ELEMENTWISE(logical_not, x == 0)
 ELEMENTWISE(stop_gradient, e.x)
 ELEMENTWISE(add, add_numbers(e.x, e.y, e.to))

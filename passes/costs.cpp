@@ -18,6 +18,7 @@ OpCost op_cost(Op op) {
     case Op::tanh:
     case Op::sigmoid:
     case Op::erf:
+    case Op::normal_cdf:
     case Op::pow: return OpCost::heavy;
     case Op::div:
     case Op::floor_div:

@@ -34,6 +34,11 @@ RULE(erf) {  // 2/sqrt(pi) * e^(-x^2)
   a.give(0, a.b.mul(a.g, a.b.mul(bell, 2.0 * std::numbers::inv_sqrtpi)));
 }
 
+RULE(normal_cdf) {  // e^(-x^2 / 2) / sqrt(2 pi)
+  NodeId bell = a.b.unary(Op::exp, a.b.mul(a.b.mul(a.x(0), a.x(0)), -0.5));
+  a.give(0, a.b.mul(a.g, a.b.mul(bell, std::numbers::inv_sqrtpi / std::numbers::sqrt2)));
+}
+
 RULE(add) {
   a.give(0, a.g);
   a.give(1, a.g);

@@ -125,10 +125,70 @@ class Options(CommandLine):
         self.assertEqual(more[:len(lines)], lines, "a resumed run goes on in the log")
         self.assertEqual([line["step"] for line in more], list(range(1, 3 * STEPS_PER_EPOCH + 1)))
 
+    def test_a_pipe_gets_at_most_a_line_a_second(self):
+        begin = time.monotonic()
+        lines = [l for l in self.nnc("train", DIGITS, "--epochs", 40).stderr.splitlines() if l.startswith("Epoch")]
+        seconds = time.monotonic() - begin
+        self.assertTrue(lines[0].startswith("Epoch 1/40: "), "the first is shown at once")
+        self.assertTrue(lines[-1].startswith("Epoch 40/40: "), "the last is shown always")
+        self.assertLessEqual(len(lines), 2 + seconds)
+
+    def on_a_terminal(self, columns, *arguments):
+        """What a terminal of so many columns gets, and its lines as they stand at the end, of cells that were written last."""
+        master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+        environment = {**os.environ, "TERM": "xterm", "NO_COLOR": "1"}
+        process = subprocess.Popen([NNC, *map(str, arguments)], cwd=self.folder, stdout=subprocess.DEVNULL, stderr=slave, env=environment)
+        os.close(slave)
+        written = b""
+        while True:
+            try:
+                chunk = os.read(master, 65536)
+            except OSError:  # the other end is closed
+                break
+            if not chunk:
+                break
+            written += chunk
+        os.close(master)
+        self.assertEqual(process.wait(), 0)
+        text = written.decode()
+        screen, row, column = [""], 0, 0
+        for part in re.findall(r"\x1b\[\d*[A-Z]|[^\x1b]", text):
+            if part == "\n":
+                row, column = row + 1, 0
+                if row == len(screen):
+                    screen.append("")
+            elif part == "\r":
+                column = 0
+            elif part.endswith("A") and part[0] == "\x1b":
+                row -= int(part[2:-1])
+                self.assertGreaterEqual(row, 0)
+            elif part == "\x1b[J":
+                screen = screen[:row] + [screen[row][:column]]
+            else:
+                self.assertNotEqual(part[0], "\x1b", part)
+                screen[row] = screen[row][:column].ljust(column) + part + screen[row][column + 1:]
+                column += 1
+                self.assertLess(column, columns, "a line that reaches the edge cannot be drawn again in its place")
+        return screen
+
+    def test_an_epoch_fits_the_terminal(self):
+        wide = self.on_a_terminal(160, "train", DIGITS, "--epochs", 2)
+        self.assertRegex(wide[1], r"^45/45 .*/step - loss: .* - accuracy: .* - test loss: .* - test accuracy: 0\.\d{4}$")
+        self.assertEqual(wide[2], "Epoch 2/2")
+        narrow = self.on_a_terminal(40, "train", DIGITS, "--epochs", 2)
+        self.assertEqual(narrow[0], "Epoch 1/2")
+        self.assertRegex(narrow[1], r"^45/45 .*/step$")
+        self.assertRegex(narrow[2], r"^  loss: 0\.\d{4}$")
+        self.assertRegex(narrow[5], r"^  test accuracy: 0\.\d{4}$")
+        self.assertEqual(narrow[6], "Epoch 2/2")
+        two = self.on_a_terminal(52, "train", DIGITS, "--epochs", 1)
+        self.assertRegex(two[2], r"^  loss: 0\.\d{4}          accuracy: 0\.\d{4}$")
+
     def test_quiet_and_progress(self):
         self.assertEqual(self.nnc("train", DIGITS, "--quiet", "--epochs", 1).stderr, "")
         progress = self.nnc("train", DIGITS, "--epochs", 2).stderr
-        self.assertIn("Epoch 2/2\n", progress)
+        self.assertIn("Epoch 2/2: ", progress)
         self.assertRegex(progress, r"45/45 .*loss: \d\.\d{4} - accuracy: 0\.\d{4} - test loss: \d\.\d{4} - test accuracy: 0\.\d{4}\n")
         self.assertNotIn("\r", progress, "nothing is overwritten in a pipe")
         self.assertNotIn("\x1b", progress, "no colour in a pipe")

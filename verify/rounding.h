@@ -42,7 +42,9 @@ ValueHook displace_results(Precision, uint64_t seed, double scale = 1);
 struct Comparison {
   int64_t elements = 0;
   double worst = 0;                      ///< largest |found - expected| / allowed
-  double worst_error = 0;                ///< largest |found - expected|, relative to the tensor's largest magnitude
+  /// Largest |found - expected|, relative to the tensor's largest magnitude, or to what is allowed where that is more: of a sum that cancels to zero
+  /// nothing else is a measure.
+  double worst_error = 0;
   std::optional<Difference> difference;  ///< the first element that rounding does not explain; `error` is |found - expected|
   double allowed = 0;                    ///< at that element
 };

@@ -12,6 +12,7 @@
 
 #include "base/check.h"
 #include "base/utf8.h"
+#include "frontend/syntax/familiar_names.h"
 
 namespace nnc {
 namespace {
@@ -51,7 +52,7 @@ constexpr Foreign foreign[] = {
     {"|", "a pipeline is written `|>`, a choice `or`"},
     {"!", "write `not`"},
     {"@", "a matrix product is written `sum(a * b, over: D)`, where D is the dimension that both have"},
-    {".", "there are no methods: write `f(x)` or `x |> f`"},
+    {".", "names and values have no parts"},
     {"'", "strings stand in double quotes"},
     {"\\", "a line continues by itself when the next begins with `|>`, `else` or a binary operator"},
     {"\u201c", "strings stand in straight quotes: \""},
@@ -276,6 +277,17 @@ class Lexer {
     push(TokenKind::string);
   }
 
+  /// The name that ends right before the token that is read, "" if none does; and the one that begins at a byte.
+  std::string_view word_before() const {
+    if (result_.tokens.empty() || result_.tokens.back().kind != TokenKind::name || result_.tokens.back().end != begin_) return {};
+    return word(result_.tokens.back());
+  }
+  std::string_view word_at(size_t at) const {
+    size_t end = at;
+    while (end < text_.size() && is_word(text_[end])) ++end;
+    return text_.substr(at, end - at);
+  }
+
   bool read_unexpected() {
     for (const Foreign& f : foreign)
       if (text_.compare(at_, f.text.size(), f.text) == 0) {
@@ -287,7 +299,9 @@ class Lexer {
         bool path = attribute && count >= 2 && word(result_.tokens[count - 2]) == "use";
         report(Code::E0001, begin_, at_,
                attribute ? std::string("a `.` cannot stand here") : fmt::format("unexpected character `{}`", f.text))
-            .help.emplace_back(path ? "a file's name stands in double quotes: `use \"layers.nn\"`" : f.help);
+            .help.emplace_back(path        ? std::string("a file's name stands in double quotes: `use \"layers.nn\"`")
+                               : attribute ? familiar_path_help(word_before(), word_at(at_))
+                                           : std::string(f.help));
         push(TokenKind::bad);
         return true;
       }

@@ -338,8 +338,11 @@ ast::Argument Parser::parse_argument() {
     argument.name = name_of(take());
     take();
   } else if (at(TokenKind::name) && peek().kind == TokenKind::assign) {
+    const Token &value = peek(2), &next = peek(3);
+    bool is_short = (value.kind == TokenKind::name || value.kind == TokenKind::number || value.kind == TokenKind::string) &&
+                    (next.kind == TokenKind::comma || next.kind == TokenKind::right_paren);
     report(Code::E0010, span(peek()), "a named argument is given with `:`, not `=`")
-        .help.push_back(fmt::format("write `{}: ...`", text(now())));
+        .help.push_back(fmt::format("write `{}: {}`", text(now()), is_short ? text(value) : "..."));
     argument.name = name_of(take());
     take();
   }

@@ -380,20 +380,26 @@ class CsvReader {
       throw UserError(Code::E0408, fmt::format("`{}` has {} columns named `{}`", name_, matches, wanted), path_,
                       "choose them by position");
     if (matches == 1) return std::find(names_.begin(), names_.end(), wanted) - names_.begin();
-    std::string near = nearest(wanted, names_);
+    std::string near = nearest(wanted, names_), separator = separator_help();
     std::vector<std::string> shown(names_.begin(), names_.begin() + std::min<ptrdiff_t>(names_.size(), 12));
-    throw UserError(Code::E0408, fmt::format("`{}` has no column `{}`", name_, wanted), fmt::format("{}:{}", path_, first_line_),
-                    near.empty() ? fmt::format("its header names `{}`{}", fmt::join(shown, "`, `"),
+    throw UserError(Code::E0408, fmt::format("`{}` has no column `{}`", name_, wanted), path_,
+                    !separator.empty() ? separator
+                    : near.empty() ? fmt::format("its header names `{}`{}", fmt::join(shown, "`, `"),
                                                names_.size() > shown.size() ? ", ..." : "")
                                  : fmt::format("a column with a similar name exists: `{}`", near));
   }
 
+  /// Where the first line is cut by another sign at least as often as by commas, which may then stand in the numbers.
   std::string separator_help() const {
-    if (width_ != 1) return {};
     std::string_view head = file_.text().substr(0, 400);
     head = head.substr(0, head.find('\n'));
-    if (head.find(';') != std::string_view::npos) return "cells are separated by commas; this file seems to use `;`";
-    if (head.find('\t') != std::string_view::npos) return "cells are separated by commas; this file seems to use tabs";
+    const auto commas = std::count(head.begin(), head.end(), ',');
+    for (auto [sign, shown] : {std::pair{';', "`;`"}, std::pair{'\t', "tabs"}}) {
+      const auto times = std::count(head.begin(), head.end(), sign);
+      if (times == 0 || times < commas) continue;
+      return fmt::format("cells are separated by commas; this file seems to use {}{}", shown,
+                         commas > 0 ? ", and commas in its numbers where a point is needed" : "");
+    }
     return {};
   }
 
@@ -452,7 +458,9 @@ class CsvReader {
     if (s.request->source.has_range || !s.request->source.columns.empty())
       note += fmt::format("; column {} is number {} in `columns:`, which counts from 0", column + 1, column);
     d.notes.push_back(std::move(note));
-    if (names_.empty() && scanner_.row_line() == first_line_ && looks_like_name(cell))
+    if (std::string separator = separator_help(); !separator.empty())
+      d.help.push_back(std::move(separator));
+    else if (names_.empty() && scanner_.row_line() == first_line_ && looks_like_name(cell))
       d.help.push_back("if this line is a header, choose columns by their names: `columns: [\"...\"]`");
     throw UserError(std::move(d));
   }

@@ -111,7 +111,7 @@ class Generator {
           NodeId bias = g_.leaf(DType::f32, {g_.shape(w)[0]}, true);
           y = b.add(y, b.broadcast(bias, g_.shape(y), {g_.type(y).rank() - 1}));
         }
-        if (g_.random.chance(60)) y = b.unary(g_.random.pick({Op::tanh, Op::sigmoid, Op::abs, Op::erf}), y);
+        if (g_.random.chance(60)) y = b.unary(g_.random.pick({Op::tanh, Op::sigmoid, Op::abs, Op::erf, Op::normal_cdf}), y);
         keep(y);
         return;
       }

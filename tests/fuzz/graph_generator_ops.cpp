@@ -95,6 +95,7 @@ FLOATING(cos)
 FLOATING(tanh)
 FLOATING(sigmoid)
 FLOATING(erf)
+FLOATING(normal_cdf)
 MAKE(logical_not) { return unary(g, Op::logical_not, DType::boolean); }
 MAKE(stop_gradient) { return g.make(Op::stop_gradient, {g.any()}); }
 

@@ -189,6 +189,7 @@ UNARY(cos, any)
 UNARY(tanh, special)
 UNARY(sigmoid, special)
 UNARY(erf, special)
+UNARY(normal_cdf, special)
 UNARY(logical_not, any)
 UNARY(stop_gradient, special)
 

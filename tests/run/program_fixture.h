@@ -9,6 +9,7 @@
 #include <limits>
 #include <map>
 #include <memory>
+#include <numbers>
 #include <thread>
 
 #include <fmt/format.h>
@@ -303,6 +304,8 @@ class Evaluator {
         return 1 / (1 + std::exp(-x[0]));
       case Op::erf:
         return std::erf(x[0]);
+      case Op::normal_cdf:
+        return std::erfc(x[0] * -std::numbers::sqrt2 / 2) / 2;
       case Op::logical_not:
         return x[0] == 0;
       case Op::stop_gradient:

@@ -96,7 +96,7 @@ class RandomGraph {
     size_t rank = shape(v).size();
     switch (pick(12)) {
       case 0: case 1: {
-        Op ops[] = {Op::tanh, Op::sigmoid, Op::exp, Op::abs, Op::neg, Op::erf, Op::sin, Op::cos, Op::expm1};
+        Op ops[] = {Op::tanh, Op::sigmoid, Op::exp, Op::abs, Op::neg, Op::erf, Op::normal_cdf, Op::sin, Op::cos, Op::expm1};
         Op op = ops[pick(9)];
         if (op == Op::exp || op == Op::expm1) v = build_.unary(Op::tanh, v);
         add(build_.unary(op, v));

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <limits>
+#include <numbers>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,17 @@ T sigmoid_of(T x) {
   return 1 / (1 + std::exp(-x));
 }
 
+/// erfc(-x / sqrt 2) / 2. The argument's rounding error, which the slope makes large far below zero, is put right to first order.
+template <class T>
+T normal_cdf_of(T x) {
+  constexpr long double half_root = 0.70710678118654752440084436210484903928L;
+  const T c = T(half_root), c_low = sizeof(T) == 8 ? T(half_root - (long double)(c)) : T(1.8950326e-20L);
+  T t = -x * c;
+  if (!std::isfinite(x)) return std::erfc(t) / 2;
+  T lost = std::fma(-x, c, -t) - x * c_low;
+  return (std::erfc(t) - lost * 2 * std::numbers::inv_sqrtpi_v<T> * std::exp(-t * t)) / 2;
+}
+
 #define NNC_MATH_REFERENCE(op, low, high, value) \
   {Op::op, low, high, [](long double x) -> long double { return value; }, [](double x) -> double { return value; }}
 inline const std::vector<MathReference> math_references{
@@ -48,6 +60,7 @@ inline const std::vector<MathReference> math_references{
     NNC_MATH_REFERENCE(tanh, -10, 10, std::tanh(x)),
     NNC_MATH_REFERENCE(sigmoid, -100, 100, sigmoid_of(x)),
     NNC_MATH_REFERENCE(erf, -5, 5, std::erf(x)),
+    NNC_MATH_REFERENCE(normal_cdf, -40, 10, normal_cdf_of(x)),
 };
 #undef NNC_MATH_REFERENCE
 

@@ -72,6 +72,36 @@ TEST_CASE("an option's value goes to its variable") {
   CHECK(c.seed == -9);
 }
 
+TEST_CASE("an option that may be repeated takes what follows its value and has its form") {
+  using List = std::vector<std::string>;
+  auto read = [](Commands& c, const std::vector<const char*>& words) {
+    CHECK(c.read(words).command != nullptr);
+    return c.set;
+  };
+  Commands several, equals, ends, none, other;
+  CHECK(read(several, {"show", "--set", "a=1", "b.c=2", "d=x=3", "x.nn"}) == List{"a=1", "b.c=2", "d=x=3"});
+  CHECK(several.file == "x.nn");
+  CHECK(read(equals, {"show", "x.nn", "fc1", "--set=a=1", "b=2", "--quiet"}) == List{"a=1", "b=2"});
+  CHECK(equals.name == "fc1");
+  CHECK(equals.quiet);
+  // After `--` a file may be called anything, and without an option before it a word is a file.
+  CHECK(read(ends, {"show", "--set", "a=1", "--", "b=2"}) == List{"a=1"});
+  CHECK(ends.file == "b=2");
+  CHECK(read(none, {"show", "a=1"}).empty());
+  CHECK(read(other, {"show", "--stage", "asm", "a=1"}).empty());
+  CHECK(other.file == "a=1");
+  CHECK_THAT(none.read({"show", "--help"}).text, nnc::test::contains("several"));
+}
+
+TEST_CASE("`help` is a command that asks for the option of its name") {
+  Commands c;
+  CHECK(c.read({"help"}).text == c.read({"--help"}).text);
+  CHECK(c.read({"help", "--json"}).text == c.read({"--help", "--json"}).text);
+  CHECK(c.read({"help", "show"}).text == c.read({"show", "--help"}).text);
+  CHECK_THAT(c.read({"help", "show"}).text, nnc::test::starts_with("print what there is"));
+  CHECK(c.wrong({"help", "shwo"}) == "unknown command `shwo`; did you mean `nnc show`?");
+}
+
 TEST_CASE("a variable keeps its value where its option is not written") {
   Commands c;
   CommandLine line = c.read({"check", "x.nn", "--weights", "w"});

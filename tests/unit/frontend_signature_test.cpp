@@ -447,17 +447,17 @@ test "t" { let y = f([3]) }
 test "t" { let y = f(zeros([2, 3]), zeros([4, 3]))
  let z = f(zeros([2, 3]), zeros([3])) }
 )",
-       "E0102 `zeros([4, 3])`: `f` needs the same leading dimensions in `zeros([2, 3])` and `zeros([4, 3])`: [2] against [4]\n"
+       "E0102 `zeros([4, 3])`: `f` needs the same leading dimensions in `zeros([2, 3])` and `zeros([4, 3])`: `zeros([2, 3])` is [2, 3], which has [2] before `N`, and `zeros([4, 3])` is [4, 3], which has [4] before `M`\n"
        "  label `zeros([4, 3])`: [4, 3], from `zeros([4, 3])` at t.nn:2\n"
        "  label `zeros([2, 3])`: [2, 3], from `zeros([2, 3])` at t.nn:2\n"
-       "E0102 `zeros([3])`: `f` needs the same leading dimensions in `zeros([2, 3])` and `zeros([3])`: [2] against []\n"
+       "E0102 `zeros([3])`: `f` needs the same leading dimensions in `zeros([2, 3])` and `zeros([3])`: `zeros([2, 3])` is [2, 3], which has [2] before `N`, and `zeros([3])` is [3], which has none before `M`\n"
        "  label `zeros([3])`: [3], from `zeros([3])` at t.nn:3\n"
        "  label `zeros([2, 3])`: [2, 3], from `zeros([2, 3])` at t.nn:3"},
       {R"(fn f(a[..., N], b[..., M]) { a }
 test "t" { dim P = 2, Q = 2
  let y = f(zeros([P, 3]), zeros([Q, 3])) }
 )",
-       "E0102 `zeros([Q, 3])`: `f` needs the same leading dimensions in `zeros([P, 3])` and `zeros([Q, 3])`: [P] against [Q]\n"
+       "E0102 `zeros([Q, 3])`: `f` needs the same leading dimensions in `zeros([P, 3])` and `zeros([Q, 3])`: `zeros([P, 3])` is [P, 3], which has [P] before `N`, and `zeros([Q, 3])` is [Q, 3], which has [Q] before `M`\n"
        "  label `zeros([Q, 3])`: [Q, 3], from `zeros([Q, 3])` at t.nn:3\n"
        "  label `zeros([P, 3])`: [P, 3], from `zeros([P, 3])` at t.nn:3"},
       {R"(fn f(a[..., N], b[..., M]) { a }

@@ -1,5 +1,9 @@
 // The standard library against its formulas.
 #include <cmath>
+#include <limits>
+#include <numbers>
+
+#include <fmt/format.h>
 
 #include "tests/unit/frontend_fixture.h"
 
@@ -94,6 +98,70 @@ TEST_CASE("metrics", "[frontend][std]") {
   check_values(run("fn f(x[N], y[N]) { r2(x, y) }", "f", {{"x", tensor({3}, {1, 2, 4})}, {"y", tensor({3}, {1, 2, 3})}}), {0.5});
 }
 
+TEST_CASE("metrics at ties and NaN", "[frontend][std]") {
+  constexpr double nan = std::numeric_limits<double>::quiet_NaN(), inf = std::numeric_limits<double>::infinity();
+  auto metric = [&](const std::string& call, const Tensor& logits, const Tensor& label) {
+    return run("fn f(x[N, C], y[N]: class(C)) { " + call + " }", "f", {{"x", logits}, {"y", label}}, {}, {{"y", logits.shape[1]}});
+  };
+  // A model that says nothing: of ten rows, one of each class, the first class is right, and of the first five k: 5.
+  std::vector<double> classes{0, 1, 2, 3, 4, 5, 6, 7, 8, 9};
+  const Tensor labels = tensor({10}, classes);
+  for (double value : {0.0, -3.0, inf, -inf}) {
+    INFO(value);
+    const Tensor equal = tensor({10, 10}, std::vector<double>(100, value));
+    check_values(metric("accuracy(x, y)", equal, labels), {0.1});
+    for (int k = 1; k <= 10; ++k) check_values(metric(fmt::format("top_k(x, y, k: {})", k), equal, labels), {0.1 * k});
+    check_values(metric("top_k(x, y, k: 20)", equal, labels), {1});
+  }
+  const Tensor unknown = tensor({10, 10}, std::vector<double>(100, nan));
+  for (const char* call : {"accuracy(x, y)", "top_k(x, y, k: 1)", "top_k(x, y, k: 5)", "top_k(x, y, k: 10)", "top_k(x, y, k: 20)", "precision(x, y)",
+                           "recall(x, y)", "f1(x, y)"}) {
+    INFO(call);
+    check_values(metric(call, unknown, labels), {0});
+  }
+  check_values(metric("sum(confusion(x, y))", unknown, labels), {0});
+  // Rows of three: right, NaN beside a right one, its own NaN in the first place and in another, wrong.
+  const Tensor mixed = tensor({5, 3}, {3, 1, 2, 3, nan, 1, nan, 1, 2, 1, 2, nan, 1, 3, 2}), label = tensor({5}, {0, 0, 0, 2, 0});
+  check_values(metric("accuracy(x, y)", mixed, label), {0.2});
+  check_values(metric("top_k(x, y, k: 1)", mixed, label), {0.2});
+  check_values(metric("top_k(x, y, k: 2)", mixed, label), {0.4});  // only the NaN is ahead of 3 in the second row
+  check_values(metric("top_k(x, y, k: 3)", mixed, label), {0.6});
+  check_values(metric("confusion(x, y)", mixed, label), {1, 1, 0, 0, 0, 0, 0, 0, 0});
+  check_values(metric("recall(x, y)", mixed, label), {0.25 / 3});
+  // Ties between some: the label is second of two equal ones.
+  const Tensor tie = tensor({2, 3}, {1, 5, 5, 1, 5, 5}), second = tensor({2}, {1, 2});
+  check_values(metric("accuracy(x, y)", tie, second), {0.5});
+  check_values(metric("top_k(x, y, k: 1)", tie, second), {0.5});
+  check_values(metric("top_k(x, y, k: 2)", tie, second), {1});
+  // One logit for two classes: 0 is the first class, NaN is neither.
+  auto two = [&](std::vector<double> x, std::vector<double> y) {
+    int64_t n = int64_t(x.size());
+    return run("fn f(x[N], y[N]) { binary_accuracy(x, y) }", "f", {{"x", tensor({n}, x)}, {"y", tensor({n}, y)}});
+  };
+  check_values(two({0, -0.0, 1, -1}, {0, 0, 1, 0}), {1});
+  check_values(two({0, 1, -1}, {1, 0, 1}), {0});
+  check_values(two({nan, nan}, {0, 1}), {0});
+  check_values(two({1, -1}, {nan, nan}), {0});
+}
+
+TEST_CASE("activations far from zero keep their digits", "[frontend][std]") {
+  // erfc and expm1 lose none of them, unlike 1 + erf and 1 + tanh.
+  const std::vector<double> xs{-5.5, -6, -8, -12, -30, -37};
+  std::vector<double> expected, approximate;
+  for (double x : xs) {
+    expected.push_back(x * std::erfc(-x / std::sqrt(2.0)) / 2);
+    const double u = std::sqrt(2 / std::numbers::pi) * (x + 0.044715 * x * x * x);
+    approximate.push_back(x * std::exp(2 * u) / (1 + std::exp(2 * u)));
+  }
+  Tensor exact = run("fn f(x[N]) { gelu(x) }", "f", {{"x", tensor({6}, xs)}}), near = run("fn f(x[N]) { gelu(x, approximate: tanh) }", "f", {{"x", tensor({6}, xs)}});
+  for (size_t i = 0; i < xs.size(); ++i) {
+    INFO(xs[i]);
+    CHECK(std::fabs(exact.values[i] / expected[i] - 1) < 1e-12);
+    CHECK(std::fabs(near.values[i] - approximate[i]) <= 1e-12 * std::fabs(approximate[i]));
+  }
+  CHECK(std::fabs(exact.values[1] / -5.919e-9 - 1) < 1e-3);
+}
+
 TEST_CASE("layers", "[frontend][std]") {
   check_values(run("layer f(x[B, C]) -> [B, 2] { x |> fc: Dense(2) }", "f", {{"x", tensor({1, 3}, {1, 2, 3})}},
                    {{"fc.weight", tensor({2, 3}, {1, 0, 0, 0, 1, 1})}, {"fc.bias", tensor({2}, {10, 20})}}),
@@ -161,6 +229,18 @@ TEST_CASE("optimizers are PyTorch's", "[frontend][std]") {
   CHECK(states.at("optimizer.exp_avg_sq.w") == Approx(v));
   check_steps(steps("adamw(lr: 0.01, decay: 0.1)", {g0}, 1), {1 * (1 - 0.001) - (1 - w1)});
   check_steps(steps("rmsprop(lr: 0.01)", {g0}, 1), {1 - 0.01 * g0 / (std::sqrt(0.01 * g0 * g0) + 1e-8)});
+  // A gradient that does not change has no variance; what rounding leaves of it may be below zero, and is no root of that.
+  bool is_below_zero = false;
+  for (double g : {1.0 / 3, 0.1, 0.7, 1e-3, 5.3}) {
+    double square = 0, mean = 0;
+    for (int i = 0; i < 80; ++i) {
+      square = 0.5 * square + 0.5 * (g * g);
+      mean = 0.5 * mean + 0.5 * g;
+      is_below_zero = is_below_zero || square - mean * mean < 0;
+    }
+    for (double value : steps("rmsprop(lr: 0.01, alpha: 0.5, centered: true)", std::vector<double>(80, g), 1)) CHECK(std::isfinite(value));
+  }
+  CHECK(is_below_zero);
   check_steps(steps("rmsprop(lr: 0.01, centered: true, momentum: 0.9)", {g0}, 1),
               {1 - 0.01 * g0 / (std::sqrt(0.01 * g0 * g0 - 0.0001 * g0 * g0) + 1e-8)});
   check_steps(steps("adagrad(lr: 0.1)", {g0, g1}, 1),

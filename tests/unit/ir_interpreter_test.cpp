@@ -116,6 +116,7 @@ TEST_CASE("interpreter: element-wise, one operand", "[ir]") {
   check_values(apply(Op::tanh, {vec({0, 1, inf})}), {0, 0.7615941559557649, 1});
   check_values(apply(Op::sigmoid, {vec({0, 1, -1000, 1000})}), {0.5, 0.7310585786300049, 0, 1});
   check_values(apply(Op::erf, {vec({0, 1})}), {0, 0.8427007929497149});
+  check_values(apply(Op::normal_cdf, {vec({0, 1, -6})}), {0.5, 0.8413447460685429, 9.865876450376981e-10});
   check_values(apply(Op::logical_not, {vec({0, 1}, DType::boolean)}), {1, 0});
   check_values(apply(Op::stop_gradient, {vec({4, 5})}), {4, 5});
 }

@@ -1,0 +1,120 @@
+// A table: what is known elsewhere under a name, and the advice. Two kinds of advice: another name, or another way to say it.
+#include "frontend/syntax/familiar_names.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace nnc {
+namespace {
+
+struct Renamed {
+  std::string_view there, here;
+};
+
+constexpr Renamed renamed[] = {
+    // losses and metrics
+    {"mse", "mean_squared_error"}, {"mse_loss", "mean_squared_error"}, {"MSELoss", "mean_squared_error"},
+    {"mae", "mean_absolute_error"}, {"l1_loss", "mean_absolute_error"}, {"L1Loss", "mean_absolute_error"},
+    {"rmse", "root_mean_squared_error"}, {"huber_loss", "huber"}, {"HuberLoss", "huber"}, {"smooth_l1_loss", "huber"}, {"SmoothL1Loss", "huber"},
+    {"kl_div", "kl_divergence"}, {"KLDivLoss", "kl_divergence"}, {"r2_score", "r2"}, {"f1_score", "f1"}, {"confusion_matrix", "confusion"},
+    {"top_k_accuracy", "top_k"},
+    // layers
+    {"Linear", "Dense"}, {"linear", "Dense"}, {"dense", "Dense"}, {"FullyConnected", "Dense"}, {"embedding", "Embedding"}, {"layer_norm", "LayerNorm"},
+    {"Flatten", "flatten"},
+    // activations
+    {"ReLU", "relu"}, {"Relu", "relu"}, {"ReLU6", "relu6"}, {"LeakyReLU", "leaky_relu"}, {"LeakyRelu", "leaky_relu"}, {"GELU", "gelu"}, {"Gelu", "gelu"},
+    {"SiLU", "silu"}, {"swish", "silu"}, {"Swish", "silu"}, {"ELU", "elu"}, {"SELU", "selu"}, {"CELU", "celu"}, {"Mish", "mish"}, {"Tanh", "tanh"},
+    {"Sigmoid", "sigmoid"}, {"Softmax", "softmax"}, {"LogSoftmax", "log_softmax"}, {"Softplus", "softplus"}, {"Softsign", "softsign"},
+    {"LogSigmoid", "log_sigmoid"}, {"logsigmoid", "log_sigmoid"}, {"Hardtanh", "hardtanh"},
+    // optimizers and schedules
+    {"SGD", "sgd"}, {"Adam", "adam"}, {"AdamW", "adamw"}, {"RMSprop", "rmsprop"}, {"RMSProp", "rmsprop"}, {"Adagrad", "adagrad"},
+    {"CosineAnnealingLR", "cosine"}, {"StepLR", "step_decay"}, {"ExponentialLR", "exponential"},
+    // functions and initial values
+    {"fabs", "abs"}, {"ln", "log"}, {"power", "pow"}, {"amax", "max"}, {"amin", "min"}, {"detach", "stop_gradient"}, {"no_grad", "stop_gradient"},
+    {"ndtr", "normal_cdf"}, {"phi", "normal_cdf"}, {"kaiming_normal", "he"}, {"kaiming_uniform", "he_uniform"}, {"xavier_uniform", "glorot"},
+    {"xavier_normal", "glorot_normal"},
+};
+
+struct Advice {
+  std::string_view there, instead;
+};
+
+constexpr std::string_view another_view = "`x as [A, B]` views the same values in other dimensions";
+constexpr std::string_view another_order = "`x as [B, A]` gives the dimensions of `x[A, B]` in another order; often none is needed, since operands align by name";
+constexpr std::string_view how_many_classes = "give the number a name, `dim Classes = 10`, and write `class(Classes)` and `Dense(Classes)`";
+constexpr std::string_view two_classes = "`binary_cross_entropy` takes logits: leave a `sigmoid` before it out";
+constexpr std::string_view several_classes = "`cross_entropy` takes logits: leave a `softmax` before it out";
+constexpr std::string_view product = "a product of matrices is `sum(a * b, over: D)`, where D is the dimension that both have";
+constexpr std::string_view between = "write `minimum(maximum(x, low), high)`";
+
+constexpr Advice advice[] = {
+    {"reshape", another_view},
+    {"view", another_view},
+    {"view_as", another_view},
+    {"squeeze", "`x as [B]` leaves a dimension of size 1 out of `x[B, 1]`"},
+    {"unsqueeze", "`x as [B, 1]` adds a dimension of size 1; often none is needed, since operands align by name"},
+    {"expand_dims", "`x as [B, 1]` adds a dimension of size 1; often none is needed, since operands align by name"},
+    {"expand", "operands align by name: what lacks a dimension is repeated along it; `spread(x, over: D)` does so by itself"},
+    {"transpose", another_order},
+    {"permute", another_order},
+    {"swapaxes", another_order},
+    {"moveaxis", another_order},
+    {"num_classes", how_many_classes},
+    {"n_classes", how_many_classes},
+    {"NumClasses", how_many_classes},
+    {"bce", two_classes},
+    {"bce_loss", two_classes},
+    {"BCELoss", two_classes},
+    {"bce_with_logits", two_classes},
+    {"BCEWithLogitsLoss", two_classes},
+    {"binary_cross_entropy_with_logits", two_classes},
+    {"binary_crossentropy", two_classes},
+    {"ce", several_classes},
+    {"nll_loss", several_classes},
+    {"NLLLoss", several_classes},
+    {"cross_entropy_loss", several_classes},
+    {"CrossEntropyLoss", several_classes},
+    {"softmax_cross_entropy", several_classes},
+    {"categorical_crossentropy", several_classes},
+    {"sparse_categorical_crossentropy", several_classes},
+    {"matmul", product},
+    {"mm", product},
+    {"bmm", product},
+    {"dot", product},
+    {"einsum", product},
+    {"clamp", between},
+    {"clip", between},
+    {"square", "write `x^2`"},
+    {"arange", "`index(D)` counts along a dimension D"},
+    {"erfc", "write `2 * normal_cdf(-sqrt(2) * x)`, which loses no digits"},
+    {"batch_size", "the batch is an option of the data: `data NAME, batch: 32`"},
+    {"var", "`moments(x, over: D)` gives mean and variance"},
+    {"variance", "`moments(x, over: D)` gives mean and variance"},
+    {"Sequential", "layers follow each other in a pipeline: `x |> Dense(64) |> relu |> Dense(10)`"},
+    {"int", "types are f32, f64, i32, i64, u8, bool and class(N)"},
+    {"float", "`f32(x)` and `f64(x)` convert"},
+};
+
+constexpr std::string_view modules[] = {"nn", "F", "torch", "np", "numpy", "jnp", "jax", "tf", "keras", "layers", "optim", "functional", "math", "flax"};
+
+}  // namespace
+
+std::string familiar_name_help(std::string_view name) {
+  for (const Renamed& r : renamed)
+    if (r.there == name) return fmt::format("`{}` is called `{}` here", name, r.here);
+  for (const Advice& a : advice)
+    if (a.there == name) return std::string(a.instead);
+  return {};
+}
+
+std::string familiar_path_help(std::string_view before, std::string_view name) {
+  const std::string help = familiar_name_help(name);
+  if (std::find(std::begin(modules), std::end(modules), before) != std::end(modules))
+    return help.empty() ? fmt::format("names stand by themselves: write `{}`", name.empty() ? "name" : name)
+                        : fmt::format("names stand by themselves, without `{}.`: {}", before, help);
+  if (!help.empty()) return fmt::format("there are no methods: {}", help);
+  return "there are no methods: write `f(x)` or `x |> f`";
+}
+
+}  // namespace nnc
