@@ -1,14 +1,20 @@
 """What training promises (the same bits for any number of threads and across --resume, Ctrl-C that loses nothing), seen from the command line."""
 
 import csv
+import fcntl
 import json
 import math
 import os
+import pty
+import re
 import signal
+import struct
+import subprocess
+import termios
 import time
 import unittest
 
-from command_line import EXAMPLES, SLOWNESS, CommandLine, read_safetensors, relative_gap
+from command_line import EXAMPLES, NNC, SLOWNESS, CommandLine, read_safetensors, relative_gap
 
 DIGITS = EXAMPLES / "digits.nn"
 EXAMPLE_NAMES = ("digits", "mnist_mlp", "own_optimizer", "regression")
