@@ -416,10 +416,12 @@ TEST_CASE("values of another kind", "[frontend][calls]") {
       {means + R"(report a: mean(["a"]) }
 )",
        R"(E0115 `["a"]`: an array needs numbers that are known at compile time, in rows of equal length)"},
-      {means + R"(report a: mean([2, 2])
- report b: mean([]) }
+      {means + R"(report a: mean([2, 2]) }
 )",
        ""},
+      {means + R"(report b: mean([]) }
+)",
+       "E0111 `[]`: an array without numbers has no size, and a size must be at least 1"},
       {means + R"(report a: mean([2, 3, 2]) }
 )",
        ""},
