@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <cmath>
 
 #include "ir/interpreter.h"
 
@@ -47,6 +48,18 @@ inline Number add_numbers(Number x, Number y, DType dtype) {
 inline Number multiply_numbers(Number x, Number y, DType dtype) {
   return is_float(dtype) ? Number(double(x) * double(y)) : wrap_integer(x.bits() * y.bits(), dtype);
 }
+
+/// A sum that loses no digits with the number of its terms: what each addition rounds away is added up beside it (D. Knuth, "Seminumerical algorithms", 4.2.2;
+/// A. Neumaier, 1974). One that is infinite or NaN is so as without that.
+struct CompensatedSum {
+  double sum = 0, rest = 0;
+  void add(double x) {
+    double next = sum + x, part = next - sum;
+    rest += (sum - (next - part)) + (x - part);
+    sum = next;
+  }
+  double value() const { return std::isfinite(sum) ? sum + rest : sum; }
+};
 
 /// Elements between neighbours along each axis, row-major.
 std::vector<int64_t> row_major_strides(const std::vector<int64_t>& shape);

@@ -76,34 +76,39 @@ void interpret_pad(InterpreterCall& call) {
 
 namespace {
 
-template <class Combine>
-void reduce_into(InterpreterCall& call, Number initial, Combine combine) {
+/// combine(state, element) for every element of the operand; the states are those of the result's elements.
+template <class State, class Combine>
+std::vector<State> reduce_states(const InterpreterCall& call, State initial, Combine combine) {
   const Tensor& x = call.operand(0);
   const std::vector<int>& axes = call.node.attributes.axes;
   std::vector<int64_t> kept = row_major_strides(call.result.shape), target(x.shape.size(), 0);
   size_t next = 0;
   for (size_t i = 0; i < x.shape.size(); ++i)
     if (!std::binary_search(axes.begin(), axes.end(), int(i))) target[i] = kept[next++];
-  std::vector<Number> result(call.result.values.size(), initial);
+  std::vector<State> states(call.result.values.size(), initial);
   for_each_run<2>(x.shape, {row_major_strides(x.shape), target}, [&](auto offsets, auto steps, int64_t count) {
-    if (steps[1] == 0) {
-      Number total = result[size_t(offsets[1])];
-      for (int64_t i = 0; i < count; ++i) total = combine(total, x.at(size_t(offsets[0] + i)));
-      result[size_t(offsets[1])] = total;
-      return;
-    }
-    for (int64_t i = 0; i < count; ++i) {
-      Number& cell = result[size_t(offsets[1] + i * steps[1])];
-      cell = combine(cell, x.at(size_t(offsets[0] + i)));
-    }
+    for (int64_t i = 0; i < count; ++i) combine(states[size_t(offsets[1] + i * steps[1])], x.at(size_t(offsets[0] + i)));
   });
-  call.result.set_numbers(result);
+  return states;
+}
+
+template <class Combine>
+void reduce_into(InterpreterCall& call, Number initial, Combine combine) {
+  call.result.set_numbers(reduce_states(call, initial, [&](Number& cell, Number x) { cell = combine(cell, x); }));
+}
+
+void set_sums(Tensor& result, const std::vector<CompensatedSum>& sums) {
+  for (size_t i = 0; i < sums.size(); ++i) result.values[i] = sums[i].value();
 }
 
 }  // namespace
 
 void interpret_reduce_sum(InterpreterCall& call) {
-  reduce_into(call, 0, [dtype = call.result.dtype](Number x, Number y) { return add_numbers(x, y, dtype); });
+  const DType dtype = call.result.dtype;
+  if (is_float(dtype))
+    set_sums(call.result, reduce_states(call, CompensatedSum{}, [](CompensatedSum& sum, Number x) { sum.add(x); }));
+  else
+    reduce_into(call, 0, [dtype](Number x, Number y) { return add_numbers(x, y, dtype); });
 }
 
 void interpret_reduce_max(InterpreterCall& call) {
@@ -196,6 +201,10 @@ void interpret_contract(InterpreterCall& call) {
   if (best != axes.end()) std::rotate(best, best + 1, axes.end());
   bool integers = !is_float(result.dtype);
   std::vector<Number> sums(integers ? result.values.size() : 0);
+  // Few terms lose next to nothing in 64 bits.
+  int64_t terms = 1;
+  for (const LabelAxis& axis : axes) terms *= axis.strides[2] == 0 ? axis.size : 1;
+  std::vector<CompensatedSum> long_sums(!integers && terms > 1024 ? result.values.size() : 0);
   walk_labels(axes, [&](auto offsets, auto steps, int64_t count) {
     const double *p = x.values.data() + offsets[0], *q = y.values.data() + offsets[1];
     double* r = result.values.data() + offsets[2];
@@ -205,6 +214,8 @@ void interpret_contract(InterpreterCall& call) {
         Number product = multiply_numbers(x.at(size_t(offsets[0] + i * steps[0])), y.at(size_t(offsets[1] + i * steps[1])), result.dtype);
         cell = add_numbers(cell, product, result.dtype);
       }
+    } else if (!long_sums.empty()) {
+      for (int64_t i = 0; i < count; ++i) long_sums[size_t(offsets[2] + i * steps[2])].add(p[i * steps[0]] * q[i * steps[1]]);
     } else if (steps[2] == 0) {
       double total = *r;
       for (int64_t i = 0; i < count; ++i) total += p[i * steps[0]] * q[i * steps[1]];
@@ -218,6 +229,7 @@ void interpret_contract(InterpreterCall& call) {
     }
   });
   if (integers) result.set_numbers(sums);
+  set_sums(result, long_sums);
 }
 
 void interpret_gather(InterpreterCall& call) {
@@ -240,15 +252,21 @@ void interpret_scatter_add(InterpreterCall& call) {
   const Tensor &updates = call.operand(0), &index = call.operand(1);
   size_t axis = size_t(a.axes[0]);
   int64_t length = call.result.shape[axis], stride = row_major_strides(call.result.shape)[axis];
+  std::vector<CompensatedSum> sums(is_float(call.result.dtype) ? call.result.values.size() : 0);
   walk_labels(label_axes(a.lhs, {&a.lhs, &a.rhs, &a.out}, {&updates, &index, &call.result}), [&](auto offsets, auto steps, int64_t count) {
     for (int64_t i = 0; i < count; ++i) {
       int64_t at = offsets[1] + i * steps[1];
       double entry = index.values[size_t(at)];
       if (!(entry >= 0 && entry < double(length))) fail_index(call, index, at, length);
       size_t cell = size_t(offsets[2] + i * steps[2] + int64_t(entry) * stride);
-      call.result.set(cell, add_numbers(call.result.at(cell), updates.at(size_t(offsets[0] + i * steps[0])), call.result.dtype));
+      Number update = updates.at(size_t(offsets[0] + i * steps[0]));
+      if (!sums.empty())
+        sums[cell].add(update);
+      else
+        call.result.set(cell, add_numbers(call.result.at(cell), update, call.result.dtype));
     }
   });
+  set_sums(call.result, sums);
 }
 
 }  // namespace nnc

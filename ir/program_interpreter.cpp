@@ -184,6 +184,7 @@ class ProgramInterpreter {
 
   struct Reduction {
     Number number;
+    CompensatedSum sum;  ///< of floats
     int64_t count = 0, best = 0;
   };
 
@@ -191,7 +192,12 @@ class ProgramInterpreter {
     Number x = value(inst.operands[0]);
     Reduction& r = reductions_[inst.id];
     if (inst.op == Op::reduce_sum) {
-      r.number = add_numbers(r.number, x, inst.dtype);
+      if (is_float(inst.dtype)) {
+        r.sum.add(x);
+        r.number = r.sum.value();
+      } else {
+        r.number = add_numbers(r.number, x, inst.dtype);
+      }
     } else if (r.count == 0) {
       r.number = x;
     } else if (!std::isnan(r.number) && (std::isnan(x) || (inst.op == Op::reduce_min ? x < r.number : x > r.number))) {
@@ -258,14 +264,14 @@ class ProgramInterpreter {
     size_t m = size_t(contract.batch), n = m + 1, k = m + 2;
     for_each_index(sizes, 0, m, index_, [&] {
       std::vector<double> a = evaluate_operand(contract.a, sizes, m, k), b = evaluate_operand(contract.b, sizes, k, n);
-      std::vector<double> sums(size_t(sizes[m] * sizes[n]), 0.0);
+      std::vector<CompensatedSum> sums(size_t(sizes[m] * sizes[n]));
       for (int64_t i = 0; i < sizes[m]; ++i)
         for (int64_t l = 0; l < sizes[k]; ++l)
           for (int64_t j = 0; j < sizes[n]; ++j)
-            sums[size_t(i * sizes[n] + j)] += a[size_t(i * sizes[k] + l)] * b[size_t(l * sizes[n] + j)];
+            sums[size_t(i * sizes[n] + j)].add(a[size_t(i * sizes[k] + l)] * b[size_t(l * sizes[n] + j)]);
       for (index_[m] = 0; index_[m] < sizes[m]; ++index_[m])
         for (index_[n] = 0; index_[n] < sizes[n]; ++index_[n]) {
-          accumulator_ = sums[size_t(index_[m] * sizes[n] + index_[n])];
+          accumulator_ = sums[size_t(index_[m] * sizes[n] + index_[n])].value();
           for (const Instruction& inst : contract.epilogue) execute(inst);
         }
       index_[m] = index_[n] = 0;
