@@ -74,8 +74,15 @@ bool RowLevels::run(Level& level, const Rows& rows, const StepRunner& from, cons
       for (size_t o = 0; o < program.outputs.size(); ++o) {
         const OutputSlot& slot = program.outputs[o];
         if (slot.name != a.name) continue;
-        for (size_t i = 0; i < into.values.size(); ++i)
-          combine(a.combine, into.values[i], read_element(runner.output(o) + i * byte_size(slot.dtype), slot.dtype));
+        for (size_t i = 0; i < into.values.size(); ++i) {
+          const Number value = read_element(runner.output(o) + i * byte_size(slot.dtype), slot.dtype);
+          if (slot.dtype == DType::i64 && a.combine == Combine::sum)
+            into.set(i, Number(int64_t(into.at(i).bits() + value.bits())));
+          else if (slot.dtype == DType::i64)
+            into.set(i, a.combine == Combine::max ? std::max(into.at(i), value) : std::min(into.at(i), value));
+          else
+            combine(a.combine, into.values[i], value);
+        }
       }
     }
   }

@@ -246,7 +246,7 @@ std::optional<double> TrainingRun::learning_rate(const StepRecord& r) const {
 void TrainingRun::add_to_sums(const StepRecord& r) {
   if (r.step_in_epoch == 1) sums_.clear();
   epoch_->add(sums_, r);
-  for (size_t o = 0; o < outputs_.size(); ++o) outputs_[o].values = to_numbers(runner_->output(o), outputs_[o].values.size(), outputs_[o].dtype);
+  for (size_t o = 0; o < outputs_.size(); ++o) outputs_[o] = to_tensor(outputs_[o].dtype, outputs_[o].shape, runner_->output(o));
   sums_step_ = r.step;
 }
 
