@@ -41,7 +41,7 @@ def exponent(value):
 
 def rounded(value, form):
     """The number of the type nearest to a number, halves to even; too large ones become infinite, too small ones zero, with their sign."""
-    if value in SPECIAL:
+    if isinstance(value, str):
         return value
     if value == 0:
         return "0"
@@ -69,7 +69,7 @@ def of_float(x):
 
 def to_float(value):
     """The nearest Python float."""
-    if value in SPECIAL:
+    if isinstance(value, str):
         return float(value)
     try:
         return value.numerator / value.denominator
@@ -79,7 +79,7 @@ def to_float(value):
 
 def fraction(value):
     """A finite number without the sign of its zero."""
-    return Fraction(0) if value in ("0", "-0") else value
+    return Fraction(0) if isinstance(value, str) and value in ("0", "-0") else value
 
 
 def write(value, bits=None):
@@ -112,20 +112,14 @@ def distance(found, expected, form):
     """How far a float (a number as of_float gives it) is from an exact one, in units in the last place of the exact one rounded to the type. An
     infinity counts as the first power of two that the type does not hold. None: it cannot be said in units (NaN, a wrong infinity, the wrong
     sign of a zero)."""
-    if expected == "nan" or found == "nan":
-        return Fraction(0) if expected == found else None
-    if expected in ("inf", "-inf"):
-        return Fraction(0) if expected == found else None
-    if expected in ("0", "-0"):
-        if found in ("0", "-0"):
+    if isinstance(expected, str):
+        if expected in ("nan", "inf", "-inf") or found in SPECIAL:
             return Fraction(0) if expected == found else None
         expected = Fraction(0)
-    if found in ("inf", "-inf"):
-        found = form.infinity if found == "inf" else -form.infinity
-    if found in ("0", "-0"):
-        if (found == "-0") != (expected < 0):
+    if isinstance(found, str):
+        if found == "nan" or (found in ("0", "-0") and (found == "-0") != (expected < 0)):
             return None
-        found = Fraction(0)
+        found = Fraction(0) if found in ("0", "-0") else form.infinity if found == "inf" else -form.infinity
     if abs(expected) > form.infinity + 16 * form.ulp(form.infinity):  # beyond all doubt
         return Fraction(0) if found == (form.infinity if expected > 0 else -form.infinity) else None
     nearest = rounded(expected, form)

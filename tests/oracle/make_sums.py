@@ -153,7 +153,7 @@ def layer_gradients(count, name, g_formula, x_formula):
 
 def contraction(count):
     """Rows times columns over a long dimension."""
-    x, y = Data("x", "f32", (2, count), "steps", 389, 5, 1009, -6), Data("y", "f32", (3, count), "steps", 91, 2, 127, -3)
+    x, y = Data("x", "f32", (2, count), "steps", 389, 5, 113, -6), Data("y", "f32", (3, count), "steps", 91, 2, 31, -3)
     values = [paired(x, y, m * count, 1, p * count, 1, count) for m in range(2) for p in range(3)]
     return case_of(f"contraction_{count}", ["fn f(x[M, K], y[P, K]) { sum(x * y, over: K) }"], [x, y],
                    [("result", "f32", (2, 3), [(t, bound(s, terms=count)) for t, s in values])])
