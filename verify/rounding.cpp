@@ -46,7 +46,10 @@ class Displacement {
   void operator()(InterpreterCall& call) {
     Tensor& t = call.result;
     if (!is_float(t.dtype)) return;  // integers are exact
-    double unit = unit_of(t.dtype, precision_) * scale_;
+    look_at(call.graph);
+    // What is known when compiling becomes a constant, and so a number of f32, in all stages.
+    now_ = known_[call.id.value] ? Precision::f32 : precision_;
+    double unit = unit_of(t.dtype, now_) * scale_;
     if (is_sum(call.node.op))
       displace_sum(call, unit);
     else if (op_class(call.node.op) == OpClass::unary)
@@ -59,7 +62,18 @@ class Displacement {
   }
 
  private:
-  bool in_f32(const Tensor& t) const { return precision_ == Precision::f32 && t.dtype == DType::f32; }
+  /// Finds the nodes of a graph that depend on nothing but written numbers.
+  void look_at(const Graph& graph) {
+    if (graph_ == &graph) return;
+    graph_ = &graph;
+    known_.assign(graph.size(), false);
+    for (uint32_t i = 0; i < graph.size(); ++i) {
+      const Node& node = graph[NodeId{i}];
+      auto is_known = [&](NodeId operand) { return bool(known_[operand.value]); };
+      known_[i] = node.operands.empty() ? node.op == Op::constant || node.op == Op::literal : std::ranges::all_of(node.operands, is_known);
+    }
+  }
+  bool in_f32(const Tensor& t) const { return now_ == Precision::f32 && t.dtype == DType::f32; }
   /// From -1 to 1.
   double sign() { return 2 * random_.next_unit() - 1; }
   /// Infinity stays where it is: added to itself with the other sign it would be NaN.
@@ -125,7 +139,9 @@ class Displacement {
     }
   }
 
-  Precision precision_;
+  Precision precision_, now_ = Precision::f64;
+  const Graph* graph_ = nullptr;
+  std::vector<bool> known_;
   RandomStream random_;
   double scale_;
 };

@@ -113,8 +113,8 @@ def positions():
     sizes = (1, 2, 3, 17, 65, 1025)
     case.code = ["graph @positions {"]
     for n, size in enumerate(sizes):
-        case.code += [f"  %{2 * n} = iota axis 0 : i32[{size}]", f"  %{2 * n + 1} = extent {size} : f32[]"]
-        case.results += [(f"iota{size}", "i32", (size,), [(Fraction(i) or "0", 0) for i in range(size)]), (f"extent{size}", "f32", (), [(Fraction(size), 0)])]
+        case.code += [f"  %{2 * n} = iota axis 0 : i32[{size}]", f"  %{2 * n + 1} = extent {size} : f64[]"]
+        case.results += [(f"iota{size}", "i32", (size,), [(Fraction(i) or "0", 0) for i in range(size)]), (f"extent{size}", "f64", (), [(Fraction(size), 0)])]
     case.code += [f'  output "iota{size}" %{2 * n}\n  output "extent{size}" %{2 * n + 1}' for n, size in enumerate(sizes)]
     case.code = [line for text in case.code for line in text.split("\n")] + ["}"]
     return case

@@ -56,7 +56,7 @@ Graph mlp(std::vector<int64_t> widths, DType input_type) {
     Graph& rule = rules.emplace_back();
     Builder r(rule);
     Type type = g.find_persistent(p)->type;
-    NodeId value = r.input("value", type), grad = r.input("grad", type), lr = r.scalar("lr");
+    NodeId value = r.input("value", type), grad = r.input("grad", type), lr = r.cast(r.scalar("lr"), DType::f32);
     rule.updates.push_back({"value", r.sub(value, r.mul(r.broadcast(lr, type.shape, {}), grad))});
   }
   std::vector<std::pair<std::string, const Graph*>> views;

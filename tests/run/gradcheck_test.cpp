@@ -25,7 +25,7 @@ GraphCase small_network() {
   NodeId x = b.input("x", {f32, {rows, n(6)}});
   NodeId w = b.parameter({"w", {f32, {n(5), n(6)}}, PersistentKind::parameter, {}});
   NodeId v = b.parameter({"v", {f32, {n(5)}}, PersistentKind::parameter, {}});
-  NodeId lr = b.scalar("lr");
+  NodeId lr = b.cast(b.scalar("lr"), DType::f32);
   NodeId h = b.unary(Op::tanh, b.contract(x, w, {0, 1}, {2, 1}, {0, 2}));
   NodeId s = b.unary(Op::sigmoid, b.contract(h, v, {0, 1}, {1}, {0}));
   NodeId loss = b.mean(b.unary(Op::log, b.add(s, 1.0)), {0});
@@ -195,18 +195,18 @@ TEST_CASE("what rounding may change follows from the numbers", "[gradcheck]") {
 TEST_CASE("jumps, overflow and wide sums are allowed for by themselves, and by nothing else", "[gradcheck]") {
   Graph g;
   Builder b(g);
-  NodeId x = b.input("x", {f32, {rows, n(3)}}), big = b.input("big", {f32, {rows}});
-  NodeId moved = b.mul(x, 1.1);
+  NodeId x = b.input("x", {f32, {rows, n(3)}}), y = b.input("y", {f32, {rows, n(3)}}), big = b.input("big", {f32, {rows, n(2)}});
   Attributes last;
   last.axes = {1};
-  g.outputs = {{"largest", g.add(Op::argmax, {moved}, last)},
-               {"total", b.reduce(Op::reduce_sum, moved, {1})},
-               {"square", b.mul(big, big)}};
+  g.outputs = {{"largest", g.add(Op::argmax, {b.unary(Op::exp, y)}, last)},
+               {"total", b.reduce(Op::reduce_sum, b.mul(x, 1.1), {1})},
+               {"wide", b.reduce(Op::reduce_sum, big, {1})}};
   Bindings values;
   values.rows = 3;
   // A tie but for less than rounding; a clear winner; sums that cancel and one that does not.
   values.inputs["x"] = {f32, {3, 3}, {1, 1 - 0x1p-24, 0, 0, 1, 0, 1000, -1000, 0.001}};
-  values.inputs["big"] = {f32, {3}, {1, 1.8446743e19, 1e20}};
+  values.inputs["y"] = {f32, {3, 3}, {1, 1 - 0x1p-24, 0, 0, 1, 0, 4, -4, 0.001}};
+  values.inputs["big"] = {f32, {3, 2}, {1, 0, 0x1p127, 0x0.fffffep127, 3e38, 3e38}};
   RoundingModel model(g, values);
   auto wrong = [&](const std::string& name, size_t i, double value, Precision precision = Precision::f32) {
     Results found = model.expected();
@@ -220,10 +220,10 @@ TEST_CASE("jumps, overflow and wide sums are allowed for by themselves, and by n
   CHECK_FALSE(wrong("total", 2, model.expected().outputs.at("total").values[2] + 1e-4));
   CHECK(wrong("total", 2, model.expected().outputs.at("total").values[2] + 0.1));
   CHECK(wrong("total", 1, 1.1001));
-  CHECK_FALSE(wrong("square", 1, INFINITY));  // within rounding of the largest f32
-  CHECK_FALSE(wrong("square", 2, INFINITY));
-  CHECK(wrong("square", 0, INFINITY));
-  CHECK(wrong("square", 2, INFINITY, Precision::f64));
+  CHECK_FALSE(wrong("wide", 1, INFINITY));  // within rounding of the largest f32
+  CHECK_FALSE(wrong("wide", 2, INFINITY));
+  CHECK(wrong("wide", 0, INFINITY));
+  CHECK(wrong("wide", 2, INFINITY, Precision::f64));
 }
 
 TEST_CASE("a scalar result is held to its own type, by the routes and by what they may be off by", "[gradcheck]") {
