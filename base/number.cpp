@@ -1,3 +1,4 @@
+// Conversions of a number that is exact, and its text. The parts of a whole number are put together in two's complement, where no addition overflows.
 #include "base/number.h"
 
 #include <bit>

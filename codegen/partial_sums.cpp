@@ -1,3 +1,5 @@
+// A tree as a binary counter: the trailing one bits of the number of what is finished say which levels it takes up. The loops over levels are rolled, and what
+// waits stands in memory, so that the code does not grow with the number of terms.
 #include "codegen/partial_sums.h"
 
 #include <llvm/IR/Intrinsics.h>

@@ -56,7 +56,9 @@ std::vector<NodeId> clip_norm(Graph& graph, const std::vector<NodeId>& grads, No
   }
   NodeId norm = b.unary(Op::sqrt, squares);
   NodeId one = b.constant_like(1, norm);
-  NodeId factor = b.binary(Op::minimum, b.div(b.cast(max_norm, DType::f32), b.add(norm, 1e-6)), one);
+  NodeId limit = b.cast(max_norm, DType::f32);
+  NodeId shifted = b.add(norm, 1e-6);
+  NodeId factor = b.binary(Op::minimum, b.div(limit, shifted), one);
   std::vector<NodeId> clipped;
   for (NodeId g : grads) {
     Builder at(graph, graph[g].span, graph[g].scope);

@@ -247,27 +247,36 @@ class EveryReport(Table):
             self.assertEqual(set(epoch), self.KEYS | {"epoch", "test"})
             self.assertEqual(set(epoch["test"]), self.KEYS)
             self.assertEqual(sum(map(sum, epoch["test"]["confusion"])), ROWS - TRAINED)
-            # Of an epoch it is the mean of its steps, as of every number, each with the weight of its rows.
+            # Of an epoch it is that of all its rows: counts add up, and a share is the mean of its steps, each with the weight of its rows.
             steps = log[number * STEPS_PER_EPOCH:(number + 1) * STEPS_PER_EPOCH]
             rows = [sum(map(sum, line["confusion"])) for line in steps]
             self.assertEqual(rows, [BATCH] * (TRAINED // BATCH) + [TRAINED % BATCH])
             for line, count in zip(steps, rows):
                 self.assertEqual(set(line), self.KEYS | {"step", "epoch", "rate", "seconds"})
                 self.assertAlmostEqual(sum(line["confusion"][i][i] for i in range(3)), line["accuracy"] * count, places=4)
-            for i in range(3):
-                for j in range(3):
-                    mean = sum(line["confusion"][i][j] * count for line, count in zip(steps, rows)) / TRAINED
-                    self.assertAlmostEqual(epoch["confusion"][i][j], mean, places=6)
+            self.check_epoch(epoch, steps)
         self.assertEqual(self.evaluated(file), trained[-1]["test"])
+
+    def check_epoch(self, epoch, steps):
+        """The reports of an epoch are those of the rows of `steps`."""
+        rows = [sum(map(sum, line["confusion"])) for line in steps]
+        self.assertAlmostEqual(epoch["accuracy"], sum(line["accuracy"] * count for line, count in zip(steps, rows)) / sum(rows), places=6)
+        for i in range(3):
+            for j in range(3):
+                self.assertEqual(epoch["confusion"][i][j], sum(line["confusion"][i][j] for line in steps))
 
     def test_not_in_every_step(self):
         written = {**self.CLASSES, "reports": self.CLASSES["reports"] + ", every: 3"}
         for every, reports, options in ((3, written, ()), (2, written, ("--set", "report.every=2")), (4, self.CLASSES, ("--set", "report.every=4"))):
             with self.subTest(every=every, options=options):
                 trained = self.epochs(self.net(length="epochs 2", **reports), "--log", "run.jsonl", *options)
-                for line in self.log("run.jsonl"):
+                log = self.log("run.jsonl")
+                for line in log:
                     self.assertEqual(self.KEYS & set(line), self.KEYS if line["step"] % every == 0 else {"loss"})
-                self.assertEqual(trained, self.epochs(self.net(length="epochs 2", **self.CLASSES)), "an epoch's line is of all its steps")
+                always = self.epochs(self.net(length="epochs 2", **self.CLASSES))
+                for epoch, whole in zip(trained, always, strict=True):
+                    self.check_epoch(epoch, [line for line in log if line["epoch"] == epoch["epoch"] and line["step"] % every == 0])
+                    self.assertEqual((epoch["loss"], epoch["test"]), (whole["loss"], whole["test"]), "the loss counts every step")
 
     def test_looking_changes_no_bit(self):
         file = self.net(length="epochs 3", **self.CLASSES)

@@ -108,7 +108,9 @@ class Results(Predict):
                                           ("scores", "sum((x - 4) * w, over: C) as [B]", [logistic(z) for z in sums]),
                                           ("an exponential is no softmax", "(exp(sum((x - 4) * w, over: C) / 8) / 4) as [B]", [logistic(math.exp(z / 8) / 4) for z in sums])):
             with self.subTest(name):
-                file = self.trained("M(x)", f"model M(x[B, C]) -> [B] {{ param w[1, C] = 1\n  ({body}) }}")
+                loss = "M(x)" if body.startswith("sigmoid") else "binary_cross_entropy(M(x), y)"  # what says that a model gives scores of two classes
+                data = 'x[2] : f32 = csv("x.csv")\n  y : f32 = csv("x.csv", columns: 0)'
+                file = self.trained(loss, f"model M(x[B, C]) -> [B] {{ param w[1, C] = 1\n  ({body}) }}", data=data)
                 lines = self.nnc("predict", file, "--weights", "w.safetensors", "--input", "x=x.csv", "--classes").stdout.splitlines()
                 self.assertEqual(lines[0], "class,probability")
                 for line, p in zip(lines[1:], probabilities):

@@ -94,7 +94,9 @@ class Faults:
         check(run.returncode in (0, 1), f"ended with status {run.returncode}: {run.stderr}")
         check(not CRASH.search(run.stdout + run.stderr), run.stderr)
         if harmless:
-            check(run.returncode == 0 and not run.stderr, f"a call that only had to be made again was taken for a fault: {run.stderr}")
+            # The program that is evaluated sets rows aside, the run had none to spare: that is said, and nothing else.
+            rest = re.sub(r"^warning\[E0512\].*?(\n\n|\Z)", "", run.stderr, flags=re.DOTALL)
+            check(run.returncode == 0 and not rest, f"a call that only had to be made again was taken for a fault: {run.stderr}")
         if run.returncode == 1:
             check(re.search(r"^error\[E\d{4}\]: \S", run.stderr, re.M), f"no message: {run.stderr}")
 

@@ -1,3 +1,4 @@
+// Reports over an epoch: what is combined step by step, what rows are kept for, and what has no value, on graphs written out.
 #include "passes/split_epoch.h"
 
 #include "base/diagnostics.h"
