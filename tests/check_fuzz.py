@@ -54,8 +54,8 @@ class Fuzz(unittest.TestCase):
         self.assertEqual(len(cases), 40)
         programs = print_cases("--kind", "program", "--seed", "1", "--count", "40")
         found = {"graphs": hashlib.sha256("".join(map(drawn_part, cases)).encode()).hexdigest(), "programs": hashlib.sha256(programs).hexdigest()}
-        self.assertEqual(found, {"graphs": "e68a9dad59876cee6be1689ef6f88924e9094c647c8f2716c6c3935f9bf69132",
-                                 "programs": "22afdeb400188ec43c298d5c00fdf1e3d19909201e945b7efab52d6778934dc8"})
+        self.assertEqual(found, {"graphs": "c7963645c280babdbf1d7102909da057eef792cd676ea77b9f38b48a045e6b43",
+                                 "programs": "2ba4c6a7bc8b7f32336571f7d526f4b52658c81b8a4c5ef1b08f35b637520798"})
 
     def test_a_printed_case_is_replayed(self):
         with tempfile.TemporaryDirectory() as folder:
