@@ -129,9 +129,7 @@ StepMeasurement measure_step(Compilation& compilation, const RunData& data, int 
   Team team(threads);
   m.threads = team.size();
   StepRunner runner(compiled.step, team);
-  std::vector<ParameterSpec> specs = graphs.forward.parameters;
-  for (const UpdateRule& rule : graphs.rules) specs.insert(specs.end(), rule.states.begin(), rule.states.end());
-  initialize(runner, specs, spec.seed);
+  initialize(runner, step_persistents(graphs), spec.seed);
   data.bind(runner, Part::train);
 
   StepSource steps(runner, spec, rows, m.batch);

@@ -15,7 +15,6 @@
 #include "engine/weights.h"
 #include "passes/dead_code.h"
 #include "passes/pipeline.h"
-#include "runtime/cores.h"
 #include "runtime/data/file_bytes.h"
 
 namespace nnc {
@@ -90,7 +89,7 @@ void TrainingRun::compile() {
   graphs_ = make_training_graphs(compilation_);
   warn_if_nothing_trains(compilation_, graphs_.forward);
   rate_ = rate_of(graphs_.rules);
-  team_.emplace(options_.threads > 0 ? options_.threads : usable_cores());
+  team_.emplace(options_.threads > 0 ? options_.threads : default_threads());
   if (!team_->shortage().empty()) observer_.on_fewer_threads(team_->shortage());
   Program program = build_program(graphs_.optimized, {"train", plan_.batch, compilation_.target, {}});
   for (const PersistentPlace& p : program.persistents) layouts_[p.persistent.name] = program[p.buffer].order;
@@ -118,9 +117,7 @@ void TrainingRun::require_rows() {
 
 void TrainingRun::choose_first_values() {
   runner_.emplace(compiled_.step, *team_);
-  std::vector<ParameterSpec> specs = graphs_.forward.parameters;
-  for (const UpdateRule& rule : graphs_.rules) specs.insert(specs.end(), rule.states.begin(), rule.states.end());
-  initialize(*runner_, specs, plan_.seed);
+  initialize(*runner_, step_persistents(graphs_), plan_.seed);
   if (!options_.initial_weights.empty()) load_tensors(options_.initial_weights, *runner_, false);
   description_ = describe_run(compilation_, plan_, graphs_, data_);
   EpochRecord recorded;

@@ -80,6 +80,12 @@ StepProgram model_weights(Compilation& compilation) {
   return persistents_only(specs);
 }
 
+std::vector<ParameterSpec> step_persistents(const TrainingGraphs& graphs) {
+  std::vector<ParameterSpec> specs = graphs.forward.parameters;
+  for (const UpdateRule& rule : graphs.rules) specs.insert(specs.end(), rule.states.begin(), rule.states.end());
+  return specs;
+}
+
 void initialize(StepRunner& runner, const std::vector<ParameterSpec>& specs, uint64_t seed) {
   for (const ParameterSpec& spec : specs) {
     int index = runner.find_persistent(spec.persistent.name);

@@ -24,6 +24,9 @@ StepProgram persistents_only(const std::vector<ParameterSpec>&);
 /// Of all parameters and layer states that training has: what a weights file holds. The file has a train block.
 StepProgram model_weights(Compilation&);
 
+/// Of a training step: parameters and layer states of the forward pass, then the states of the optimiser.
+std::vector<ParameterSpec> step_persistents(const TrainingGraphs&);
+
 /// Draws every persistent of the runner that `specs` describe.
 void initialize(StepRunner&, const std::vector<ParameterSpec>& specs, uint64_t seed);
 

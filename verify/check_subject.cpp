@@ -73,8 +73,7 @@ std::vector<Bindings> bind_steps(const Graph& graph, const TrainSpec& spec, cons
 
 /// What a run begins with, or the weights in a file and the optimiser's first states.
 void bind_start(Bindings& bindings, const TrainingGraphs& graphs, const std::string& weights, uint64_t seed) {
-  std::vector<ParameterSpec> specs = graphs.forward.parameters;
-  for (const UpdateRule& rule : graphs.rules) specs.insert(specs.end(), rule.states.begin(), rule.states.end());
+  const std::vector<ParameterSpec> specs = step_persistents(graphs);
   Team team(1);
   StepRunner values(persistents_only(specs), team);
   initialize(values, specs, seed);
