@@ -19,6 +19,7 @@ using namespace nnc::test;
 namespace {
 
 constexpr int64_t million = 1000000;
+constexpr int64_t chain_of_sum = 256, chain_of_product = 1024;  // what docs/numbers.md promises
 
 struct Terms {
   const char* name;
@@ -70,9 +71,9 @@ TEST_CASE("ten million terms: sums and means of a whole, of rows and of columns"
         GraphRunOptions options;
         options.level = level;
         Results found = run_compiled(std::move(graph), bindings, options);
-        check_sum(found.outputs["all"].values[0], sum[0] + sum[1], size[0] + size[1], reduction_chain);
-        check_sum(found.outputs["mean"].values[0], (sum[0] + sum[1]) / double(n * c), (size[0] + size[1]) / double(n * c), reduction_chain);
-        for (size_t k = 0; k < 2; ++k) check_sum(found.outputs["columns"].values[k], sum[k], size[k], reduction_chain);
+        check_sum(found.outputs["all"].values[0], sum[0] + sum[1], size[0] + size[1], chain_of_sum);
+        check_sum(found.outputs["mean"].values[0], (sum[0] + sum[1]) / double(n * c), (size[0] + size[1]) / double(n * c), chain_of_sum);
+        for (size_t k = 0; k < 2; ++k) check_sum(found.outputs["columns"].values[k], sum[k], size[k], chain_of_sum);
       }
 }
 
@@ -112,7 +113,7 @@ TEST_CASE("ten million terms: a contraction over rows, and updates of few destin
       GraphRunOptions options;
       options.level = level;
       Results found = run_compiled(std::move(graph), bindings, options);
-      check_sum(found.outputs["product"].values[0], product, size, contraction_chain);
+      check_sum(found.outputs["product"].values[0], product, size, chain_of_product);
       for (size_t d = 0; d < 3; ++d) {
         double got = found.outputs["destinations"].values[d];
         CHECK(std::fabs(got - sums[d]) <= 0x1p-24 * std::fabs(sums[d]) + 1e-8 * sizes[d]);  // made in f64, rounded once
