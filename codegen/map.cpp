@@ -447,15 +447,9 @@ class MapEmitter {
     }
     Value* whole = e.ir.CreateMul(e.ir.CreateUDiv(count, e.i64(e.lanes)), e.i64(e.lanes));
     e.loop(done, whole, e.lanes, [&](Value* at) { body(e.ir.CreateAdd(begin, at), nullptr, 0); });
-    if (extent_of(axis).size % e.lanes == 0 && steps_by_lanes(walk, axis)) return;  // so is every multiple of it
+    if (extent_of(axis).size % e.lanes == 0) return;  // so is every multiple of it, and what a piece or a chain has
     Value* tail = e.ir.CreateSub(count, whole);
     e.when(e.ir.CreateICmpNE(tail, e.i64(0)), [&] { body(e.ir.CreateAdd(begin, whole), tail, 0); });
-  }
-
-  /// Chains and pieces along the last axis begin at multiples of the lanes.
-  bool steps_by_lanes(const Walk& walk, int axis) {
-    bool by_piece = !walk.pieces || axis != map.outer || piece_order(extent_of(axis), e.program.rows).piece % e.lanes == 0;
-    return by_piece && (walk.chain_axis != axis || walk.chains.chain % e.lanes == 0);
   }
 
   /// The lower or upper half of the first 2 * width lanes of v. Below four lanes the vector stays one of four, whose other lanes
