@@ -229,7 +229,7 @@ TEST_CASE("every simplification rule applies and keeps values as it says", "[sim
 TEST_CASE("powers that become roots keep what IEEE says of zeros, infinity and NaN", "[simplify]") {
   constexpr double inf = std::numeric_limits<double>::infinity();
   for (double exponent : {0.5, -0.5, 1.5})
-    for (double value : {-0.0, 0.0, inf, std::nan(""), 0x1p-1074, -1.0}) {
+    for (double value : {-0.0, 0.0, inf, -inf, std::nan(""), 0x1p-1074, -1.0}) {
       INFO(value << " ^ " << exponent);
       Case c;
       NodeId x = c.x({});
