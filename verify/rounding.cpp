@@ -62,7 +62,7 @@ class Displacement {
   }
 
  private:
-  /// Finds the nodes of a graph that depend on nothing but written numbers.
+  /// Finds the nodes of a graph that depend on nothing but written numbers: x ^ 0 is one of them.
   void look_at(const Graph& graph) {
     if (graph_ == &graph) return;
     graph_ = &graph;
@@ -70,7 +70,12 @@ class Displacement {
     for (uint32_t i = 0; i < graph.size(); ++i) {
       const Node& node = graph[NodeId{i}];
       auto is_known = [&](NodeId operand) { return bool(known_[operand.value]); };
+      auto is_zero = [&](NodeId id) {
+        while (graph[id].op == Op::broadcast) id = graph[id].operands[0];
+        return graph[id].op == Op::constant && graph[id].attributes.number == 0;
+      };
       known_[i] = node.operands.empty() ? node.op == Op::constant || node.op == Op::literal : std::ranges::all_of(node.operands, is_known);
+      if (node.op == Op::pow && is_zero(node.operands[1])) known_[i] = true;
     }
   }
   bool in_f32(const Tensor& t) const { return now_ == Precision::f32 && t.dtype == DType::f32; }

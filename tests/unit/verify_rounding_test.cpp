@@ -116,3 +116,25 @@ TEST_CASE("what sums and functions may round is forgiven, and no more", "[roundi
   CHECK(function.accepts({double(float(std::exp(1.0)) * (1 + 0x1p-23f))}));
   CHECK_FALSE(function.accepts({std::exp(1.0) * (1 + 0x1p-17)}));
 }
+
+TEST_CASE("a number known when compiling is one of f32 in every stage, and x ^ 0 is known", "[rounding]") {
+  // The folded constant is tanh(1) rounded to f32, held against a stage in 64 bits; anything farther off is not forgiven.
+  for (bool power : {true, false}) {
+    Judgement j(DType::f32, {3}, {3}, [power](Builder& b, NodeId x, NodeId) {
+      return b.unary(Op::tanh, power ? b.binary(Op::pow, x, b.constant_like(0, x)) : b.constant_like(1, x));
+    });
+    RoundingModel model(j.graph, j.bindings);
+    auto accepts = [&](double value) {
+      Results found = model.expected();
+      found.outputs["result"].values = {value};
+      return !model.compare(found, Precision::f64).difference;
+    };
+    CHECK(accepts(double(float(std::tanh(1.0)))));
+    CHECK_FALSE(accepts(std::tanh(1.0) + 1e-4));
+  }
+  Judgement unknown(DType::f32, {1}, {1}, [](Builder& b, NodeId x, NodeId) { return b.unary(Op::tanh, x); });
+  RoundingModel model(unknown.graph, unknown.bindings);
+  Results found = model.expected();
+  found.outputs["result"].values = {double(float(std::tanh(1.0)))};
+  CHECK(model.compare(found, Precision::f64).difference);
+}
