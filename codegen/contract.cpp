@@ -14,6 +14,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <optional>
 
 #include "base/check.h"
 #include "codegen/contract_pack.h"
@@ -53,14 +54,13 @@ struct Plan {
   int64_t tile_places() const { return (1 + outer_levels) * c_tile; }
 };
 
-/// Of the planned blocks of k, the shortest.
+/// Of the planned blocks of k, the shortest: within a piece all chains but the last are of one length.
 int64_t shortest_block(const SumOrder& order, int64_t block) {
-  int64_t shortest = block;
-  for (int64_t number = 0; number < order.chains(order.length); ++number) {
-    int64_t begin = number * order.chain, length = std::min(order.chain, order.length - begin);
-    if (block < order.chain) shortest = std::min(shortest, length - (length - 1) / block * block);
-    else if (block == order.chain) shortest = std::min(shortest, length);
-  }
+  if (block > order.chain) return block;
+  auto last_of = [&](int64_t length) { return length - (length - 1) / block * block; };
+  const int64_t last_piece = (order.length - 1) % order.piece + 1;
+  int64_t shortest = std::min(last_of(std::min(order.chain, order.length)), last_of((last_piece - 1) % order.chain + 1));
+  if (order.length > order.piece) shortest = std::min(shortest, last_of((order.piece - 1) % order.chain + 1));
   return shortest;
 }
 
@@ -149,6 +149,7 @@ class ContractEmitter {
     m_ = e_.extent(plan_.m);
     n_ = e_.extent(plan_.n);
     k_ = e_.extent(plan_.k);
+    chains_.emplace(e_, plan_.order, k_);
     llvm::Value* m_blocks = blocks(m_, plan_.mc);
     llvm::Value* n_blocks = blocks(n_, plan_.nc);
     e_.loop(e_.arguments.piece_begin, e_.arguments.piece_end, 1, [&](llvm::Value* piece) {
@@ -182,20 +183,18 @@ class ContractEmitter {
 
   /// All blocks of k for the current piece of work.
   void emit_blocks() {
-    const int64_t chains = plan_.order.chains(plan_.planned_k);
-    last_chain_ = ir_.CreateSub(chains_of(k_), e_.i64(1));
     chain_ends_ = ir_.getTrue();
     resume_ = nullptr;
     if (!plan_.split_k) {
       first_chain_ = e_.i64(0);
-      end_chain_ = chains_of(k_);
+      end_chain_ = chains_->count();
       return emit_block(e_.i64(0), k_);
     }
     auto from_chain = [&](llvm::Value* first) {
       first_chain_ = first;
-      end_chain_ = e_.minimum_index(ir_.CreateAdd(first, e_.i64(plan_.block_chains)), ir_.CreateAdd(last_chain_, e_.i64(1)));
-      llvm::Value* begin = chain_begin(first);
-      llvm::Value* end = chain_end(ir_.CreateSub(end_chain_, e_.i64(1)));
+      end_chain_ = e_.minimum_index(ir_.CreateAdd(first, e_.i64(plan_.block_chains)), chains_->count());
+      llvm::Value* begin = chains_->begin(first);
+      llvm::Value* end = chains_->end(ir_.CreateSub(end_chain_, e_.i64(1)));
       if (!plan_.parts()) return emit_block(begin, ir_.CreateSub(end, begin));
       e_.loop(
           begin, end, plan_.kc,
@@ -207,58 +206,10 @@ class ContractEmitter {
           },
           true);
     };
-    if (chains == 1)
+    if (plan_.order.chains(plan_.planned_k) == 1)
       from_chain(e_.i64(0));
     else
-      e_.loop(e_.i64(0), ir_.CreateAdd(last_chain_, e_.i64(1)), plan_.block_chains, from_chain, true);
-  }
-
-  /// How many chains the first `count` indices of k have (count >= 1).
-  llvm::Value* chains_of(llvm::Value* count) {
-    const SumOrder& order = plan_.order;
-    if (order.chains(plan_.planned_k) <= 1) return e_.i64(1);
-    llvm::Value* before = ir_.CreateSub(count, e_.i64(1));
-    if (order.piece_levels() == 0) return ir_.CreateAdd(ir_.CreateUDiv(before, e_.i64(order.chain)), e_.i64(1));
-    llvm::Value* whole = ir_.CreateMul(ir_.CreateUDiv(before, e_.i64(order.piece)), e_.i64(order.per_piece));
-    llvm::Value* rest = ir_.CreateUDiv(ir_.CreateURem(before, e_.i64(order.piece)), e_.i64(order.chain));
-    return ir_.CreateAdd(ir_.CreateAdd(whole, rest), e_.i64(1));
-  }
-
-  llvm::Value* chain_begin(llvm::Value* number) {
-    const SumOrder& order = plan_.order;
-    if (order.piece_levels() == 0 || order.per_piece == 1) return ir_.CreateMul(number, e_.i64(order.chain));
-    llvm::Value* piece = ir_.CreateMul(ir_.CreateUDiv(number, e_.i64(order.per_piece)), e_.i64(order.piece));
-    return ir_.CreateAdd(piece, ir_.CreateMul(ir_.CreateURem(number, e_.i64(order.per_piece)), e_.i64(order.chain)));
-  }
-
-  llvm::Value* chain_end(llvm::Value* number) {
-    llvm::Value* next = ir_.CreateAdd(number, e_.i64(1));
-    return ir_.CreateSelect(ir_.CreateICmpEQ(number, last_chain_), k_, chain_begin(next));
-  }
-
-  /// What a finished chain takes up, and where it waits then.
-  struct Join {
-    llvm::Value *mask, *level;  ///< i64
-  };
-  Join join_of(llvm::Value* number, llvm::Value* last) {
-    const SumOrder& order = plan_.order;
-    auto count = [&](llvm::Value* mask) -> llvm::Value* {
-      return ir_.CreateIntrinsic(llvm::Intrinsic::ctpop, {ir_.getInt64Ty()}, {mask});
-    };
-    llvm::Value* all = number;
-    llvm::Value* mask = trailing_ones(e_, number);
-    llvm::Value* level = count(mask);
-    if (order.chain_levels() > 0 && order.piece_levels() > 0) {
-      // The bits of the chain within its piece, and above them those of the piece.
-      const int bits = order.chain_levels();
-      llvm::Value *chain = ir_.CreateURem(number, e_.i64(order.per_piece)), *piece = ir_.CreateUDiv(number, e_.i64(order.per_piece));
-      llvm::Value *of_chain = trailing_ones(e_, chain), *of_piece = trailing_ones(e_, piece);
-      llvm::Value* ends_piece = ir_.CreateICmpEQ(chain, e_.i64(order.per_piece - 1));
-      all = ir_.CreateOr(chain, ir_.CreateShl(piece, uint64_t(bits)));
-      mask = ir_.CreateSelect(ends_piece, ir_.CreateOr(chain, ir_.CreateShl(of_piece, uint64_t(bits))), of_chain);
-      level = ir_.CreateSelect(ends_piece, ir_.CreateAdd(count(of_piece), e_.i64(bits)), count(of_chain));
-    }
-    return {ir_.CreateSelect(last, all, mask), level};
+      e_.loop(e_.i64(0), chains_->count(), plan_.block_chains, from_chain, true);
   }
 
   /// The place of a tile's partial sums that wait at `level`; `c`: its accumulators.
@@ -281,40 +232,36 @@ class ContractEmitter {
     e_.annotate(ir_.CreateAlignedStore(value, address, vector_align()), BufferId{});
   }
 
-  /// A chain's sums take up what waits for them; then they wait in turn, but for the last.
+  /// A chain's sums take up what waits for them; then they wait in turn, but for the last. each(place, body) calls body(address of a vector that waits, the sum it
+  /// belongs to) for all vectors of a tile; load and store: of such a sum.
+  template <class Each, class Load, class Store>
+  void join(llvm::Value* c, llvm::Value* number, llvm::Value* last, Each each, Load load, Store store) {
+    ChainJoin join = chains_->join(number, last);
+    for_each_level(e_, join.mask, [&](llvm::Value* level) {
+      each(waiting_place(c, level), [&](llvm::Value* at, auto* sum) { store(ir_.CreateFAdd(read(at), load(sum)), sum); });
+    });
+    when(ir_.CreateNot(last), [&] { each(waiting_place(c, join.level), [&](llvm::Value* at, auto* sum) { write(load(sum), at); }); });
+  }
+
   std::vector<llvm::Value*> join_registers(std::vector<llvm::Value*> sums, llvm::Value* c, llvm::Value* number, llvm::Value* last) {
-    Join join = join_of(number, last);
     std::vector<llvm::AllocaInst*> slots;
     for (llvm::Value* sum : sums) ir_.CreateStore(sum, slots.emplace_back(e_.slot(vector_type(), "sum")));
     auto each = [&](llvm::Value* place, auto body) {
-      for (size_t i = 0; i < slots.size(); ++i)
-        body(e_.offset_pointer(place, int64_t(i) * e_.lanes * contraction_bytes), slots[i]);
+      for (size_t i = 0; i < slots.size(); ++i) body(e_.offset_pointer(place, int64_t(i) * e_.lanes * contraction_bytes), slots[i]);
     };
-    for_each_level(e_, join.mask, [&](llvm::Value* level) {
-      each(waiting_place(c, level), [&](llvm::Value* at, llvm::AllocaInst* slot) {
-        ir_.CreateStore(ir_.CreateFAdd(read(at), ir_.CreateLoad(vector_type(), slot)), slot);
-      });
-    });
-    when(ir_.CreateNot(last), [&] {
-      each(waiting_place(c, join.level), [&](llvm::Value* at, llvm::AllocaInst* slot) { write(ir_.CreateLoad(vector_type(), slot), at); });
-    });
-    for (size_t i = 0; i < slots.size(); ++i) sums[i] = ir_.CreateLoad(vector_type(), slots[i]);
+    auto load = [&](llvm::AllocaInst* slot) { return ir_.CreateLoad(vector_type(), slot); };
+    join(c, number, last, each, load, [&](llvm::Value* sum, llvm::AllocaInst* slot) { ir_.CreateStore(sum, slot); });
+    for (size_t i = 0; i < slots.size(); ++i) sums[i] = load(slots[i]);
     return sums;
   }
 
-  /// The same for sums that stand in memory at c.
+  /// Of sums that stand in memory at c.
   void join_memory(llvm::Value* c, llvm::Value* number, llvm::Value* last) {
-    Join join = join_of(number, last);
     auto each = [&](llvm::Value* place, auto body) {
       e_.loop(e_.i64(0), e_.i64(plan_.c_tile), int64_t(e_.lanes) * contraction_bytes,
               [&](llvm::Value* at) { body(e_.offset_pointer(place, at), e_.offset_pointer(c, at)); });
     };
-    for_each_level(e_, join.mask, [&](llvm::Value* level) {
-      each(waiting_place(c, level), [&](llvm::Value* at, llvm::Value* sum) { write(ir_.CreateFAdd(read(at), read(sum)), sum); });
-    });
-    when(ir_.CreateNot(last), [&] {
-      each(waiting_place(c, join.level), [&](llvm::Value* at, llvm::Value* sum) { write(read(sum), at); });
-    });
+    join(c, number, last, each, [&](llvm::Value* sum) { return read(sum); }, [&](llvm::Value* sum, llvm::Value* at) { write(sum, at); });
   }
 
   /// One block of k for the current piece: whole chains, or a part of one.
@@ -399,7 +346,7 @@ class ContractEmitter {
     llvm::Value* computable =
         ir_.CreateAnd(plan_.surplus_rows ? ir_.getTrue() : all_rows, plan_.surplus_columns ? ir_.getTrue() : all_columns);
     auto emit_chain = [&](const TilePlace& at, llvm::Value* number) {
-      llvm::Value* last = ir_.CreateAnd(chain_ends_, ir_.CreateICmpEQ(number, last_chain_));
+      llvm::Value* last = ir_.CreateAnd(chain_ends_, ir_.CreateICmpEQ(number, chains_->last()));
       llvm::Value* finished = plan_.inline_epilogue ? ir_.CreateAnd(whole, last) : ir_.getFalse();
       when(computable, [&] { emit_whole(i, j, at, number, last, finished); });
       when(ir_.CreateNot(computable), [&] {
@@ -412,12 +359,12 @@ class ContractEmitter {
     e_.loop(
         first_chain_, end_chain_, 1,
         [&](llvm::Value* number) {
-          llvm::Value* begin = chain_begin(number);
+          llvm::Value* begin = chains_->begin(number);
           llvm::Value* offset = ir_.CreateSub(begin, k_begin_);
           TilePlace at = place;
           at.a = e_.offset_pointer(place.a, ir_.CreateMul(offset, e_.i64(shape_.a_k)));
           at.b = e_.offset_pointer(place.b, ir_.CreateMul(offset, e_.i64(shape_.b_k)));
-          at.k = ir_.CreateSub(chain_end(number), begin);
+          at.k = ir_.CreateSub(chains_->end(number), begin);
           emit_chain(at, number);
         },
         true);
@@ -575,7 +522,7 @@ class ContractEmitter {
   llvm::Value *m_begin_ = nullptr, *m_count_ = nullptr, *n_begin_ = nullptr, *n_count_ = nullptr;
   llvm::Value *k_begin_ = nullptr, *k_count_ = nullptr;
   llvm::Value *first_chain_ = nullptr, *end_chain_ = nullptr;  ///< chains of the block
-  llvm::Value* last_chain_ = nullptr;                          ///< number of the last of all
+  std::optional<ChainNumbers> chains_;
   llvm::Value* resume_ = nullptr;      ///< i1: the block goes on with a chain; null: it never does
   llvm::Value* chain_ends_ = nullptr;  ///< i1: the block ends a chain
 };

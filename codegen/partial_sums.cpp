@@ -34,6 +34,49 @@ void for_each_level(Emitter& e, Value* mask, llvm::function_ref<void(Value*)> bo
   });
 }
 
+ChainNumbers::ChainNumbers(Emitter& e, const SumOrder& order, Value* extent) : e_(e), order_(order), extent_(extent) {
+  last_ = e.i64(0);
+  if (order.chains(order.length) > 1) {
+    Value* before = e.ir.CreateSub(extent, e.i64(1));
+    if (order.piece_levels() == 0) {
+      last_ = e.ir.CreateUDiv(before, e.i64(order.chain));
+    } else {
+      Value* whole = e.ir.CreateMul(e.ir.CreateUDiv(before, e.i64(order.piece)), e.i64(order.per_piece));
+      last_ = e.ir.CreateAdd(whole, e.ir.CreateUDiv(e.ir.CreateURem(before, e.i64(order.piece)), e.i64(order.chain)));
+    }
+  }
+  count_ = e.ir.CreateAdd(last_, e.i64(1));
+}
+
+Value* ChainNumbers::begin(Value* number) {
+  if (order_.piece_levels() == 0 || order_.per_piece == 1) return e_.ir.CreateMul(number, e_.i64(order_.chain));
+  Value* piece = e_.ir.CreateMul(e_.ir.CreateUDiv(number, e_.i64(order_.per_piece)), e_.i64(order_.piece));
+  return e_.ir.CreateAdd(piece, e_.ir.CreateMul(e_.ir.CreateURem(number, e_.i64(order_.per_piece)), e_.i64(order_.chain)));
+}
+
+Value* ChainNumbers::end(Value* number) {
+  Value* next = e_.ir.CreateAdd(number, e_.i64(1));
+  return e_.ir.CreateSelect(e_.ir.CreateICmpEQ(number, last_), extent_, begin(next));
+}
+
+ChainJoin ChainNumbers::join(Value* number, Value* is_last) {
+  auto ones = [&](Value* mask) -> Value* { return e_.ir.CreateIntrinsic(llvm::Intrinsic::ctpop, {e_.ir.getInt64Ty()}, {mask}); };
+  Value* all = number;
+  Value* mask = trailing_ones(e_, number);
+  Value* level = ones(mask);
+  if (order_.chain_levels() > 0 && order_.piece_levels() > 0) {
+    // The bits of the chain within its piece, and above them those of the piece.
+    const int bits = order_.chain_levels();
+    Value *chain = e_.ir.CreateURem(number, e_.i64(order_.per_piece)), *piece = e_.ir.CreateUDiv(number, e_.i64(order_.per_piece));
+    Value *of_chain = trailing_ones(e_, chain), *of_piece = trailing_ones(e_, piece);
+    Value* ends_piece = e_.ir.CreateICmpEQ(chain, e_.i64(order_.per_piece - 1));
+    all = e_.ir.CreateOr(chain, e_.ir.CreateShl(piece, uint64_t(bits)));
+    mask = e_.ir.CreateSelect(ends_piece, e_.ir.CreateOr(chain, e_.ir.CreateShl(of_piece, uint64_t(bits))), of_chain);
+    level = e_.ir.CreateSelect(ends_piece, e_.ir.CreateAdd(ones(of_piece), e_.i64(bits)), ones(of_chain));
+  }
+  return {e_.ir.CreateSelect(is_last, all, mask), level};
+}
+
 PartialSums::PartialSums(Emitter& e, std::vector<llvm::AllocaInst*> values, int levels) : e_(e), values_(std::move(values)) {
   for (llvm::AllocaInst* value : values_)
     waiting_.push_back(e.slot(llvm::ArrayType::get(value->getAllocatedType(), uint64_t(levels)), "waiting"));

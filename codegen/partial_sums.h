@@ -12,6 +12,27 @@ llvm::Value* trailing_ones(Emitter&, llvm::Value* number);
 /// body(level), rolled, for each bit that is set in `mask` (i64), lowest first.
 void for_each_level(Emitter&, llvm::Value* mask, llvm::function_ref<void(llvm::Value* level)> body);
 
+/// What a finished chain takes up, and the level at which it waits then. Values of i64.
+struct ChainJoin {
+  llvm::Value *mask, *level;
+};
+
+/// Where the chains of a sum over `extent` indices (at least one, at most `order.length`) begin and end, and what each joins. All values are i64, `number` one below count().
+class ChainNumbers {
+ public:
+  ChainNumbers(Emitter&, const SumOrder& order, llvm::Value* extent);
+  llvm::Value* count() const { return count_; }
+  llvm::Value* last() const { return last_; }
+  llvm::Value* begin(llvm::Value* number);
+  llvm::Value* end(llvm::Value* number);
+  ChainJoin join(llvm::Value* number, llvm::Value* is_last);  ///< the last takes up all that waits
+
+ private:
+  Emitter& e_;
+  SumOrder order_;
+  llvm::Value *extent_, *count_, *last_;
+};
+
 /// One tree over values of one kind in stack memory of the kernel's function. All values of a tree are pushed and closed together.
 class PartialSums {
  public:

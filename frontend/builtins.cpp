@@ -189,8 +189,8 @@ Value builtin_pairwise(SymbolicEvaluator& eval, const BuiltinCall& call) {
   std::optional<Operands> operands = tensors.as_operands(left.value, right.value, left.span, right.span);
   if (!operands) return poison();
   DType dtype = common_type(operands->a, operands->b, false);
-  std::optional<Aligned> aligned = tensors.align(tensors.cast(operands->a, dtype, call.span), tensors.cast(operands->b, dtype, call.span),
-                                                 fmt::format("`{}`", call.name), call.span, left.span, right.span);
+  TensorValue first = tensors.cast(operands->a, dtype, call.span), second = tensors.cast(operands->b, dtype, call.span);
+  std::optional<Aligned> aligned = tensors.align(first, second, fmt::format("`{}`", call.name), call.span, left.span, right.span);
   if (!aligned) return poison();
   TensorValue t;
   t.node = ctx.builder(call.span).binary(is_max ? Op::maximum : Op::minimum, aligned->a, aligned->b);

@@ -20,6 +20,28 @@ std::string_view symbol(ast::BinaryOp op) {
 
 bool is_comparison(ast::BinaryOp op) { return op >= ast::BinaryOp::equal && op <= ast::BinaryOp::greater_equal; }
 
+/// x, y: two whole numbers or two floats.
+template <class T>
+bool compare(ast::BinaryOp op, T x, T y) {
+  using B = ast::BinaryOp;
+  switch (op) {
+    case B::equal:
+      return x == y;
+    case B::not_equal:
+      return x != y;
+    case B::less:
+      return x < y;
+    case B::less_equal:
+      return x <= y;
+    case B::greater:
+      return x > y;
+    case B::greater_equal:
+      return x >= y;
+    default:
+      NNC_UNREACHABLE("not a comparison");
+  }
+}
+
 }  // namespace
 
 bool is_logical(ast::BinaryOp op) { return op == ast::BinaryOp::and_ || op == ast::BinaryOp::or_; }
@@ -96,6 +118,7 @@ bool Operators::check_truth(const Value& v, std::string_view what, Span span) {
 // Whole numbers exactly; what 64 bits do not hold is a float from then on.
 Value Operators::combine_whole(ast::BinaryOp op, int64_t x, int64_t y, Span span) {
   using B = ast::BinaryOp;
+  if (is_comparison(op)) return Value::of_bool(compare(op, x, y));
   int64_t r = 0;
   auto checked = [&](bool overflows, double nearest) { return Value::of_whole(overflows ? std::nullopt : std::optional(r), nearest); };
   switch (op) {
@@ -125,21 +148,8 @@ Value Operators::combine_whole(ast::BinaryOp op, int64_t x, int64_t y, Span span
         if (__builtin_mul_overflow(r, x, &r)) return Value::of_number(nearest);
       return Value::of_size(r);
     }
-    case B::equal:
-      return Value::of_bool(x == y);
-    case B::not_equal:
-      return Value::of_bool(x != y);
-    case B::less:
-      return Value::of_bool(x < y);
-    case B::less_equal:
-      return Value::of_bool(x <= y);
-    case B::greater:
-      return Value::of_bool(x > y);
-    case B::greater_equal:
-      return Value::of_bool(x >= y);
-    case B::and_:
-    case B::or_:
-      break;  // numbers are neither true nor false
+    default:
+      break;  // comparisons are made; numbers are neither true nor false
   }
   NNC_UNREACHABLE("operator on numbers");
 }
@@ -148,6 +158,7 @@ Value Operators::combine_numbers(ast::BinaryOp op, const Value& a, const Value& 
   using B = ast::BinaryOp;
   if (std::optional<int64_t> m = whole_number(a), n = whole_number(b); m && n) return combine_whole(op, *m, *n, span);
   double x = a.number, y = b.number;
+  if (is_comparison(op)) return Value::of_bool(compare(op, x, y));
   auto size = [&](double number, std::optional<DimSum> sum) {
     Value v = Value::of_number(number);
     if (a.is_size && b.is_size && sum) {
@@ -179,21 +190,8 @@ Value Operators::combine_numbers(ast::BinaryOp op, const Value& a, const Value& 
       bool exact = integers && y >= 0 && std::abs(z) < 1e15;
       return size(z, exact ? std::optional(number_sum(int64_t(z))) : std::nullopt);
     }
-    case B::equal:
-      return Value::of_bool(x == y);
-    case B::not_equal:
-      return Value::of_bool(x != y);
-    case B::less:
-      return Value::of_bool(x < y);
-    case B::less_equal:
-      return Value::of_bool(x <= y);
-    case B::greater:
-      return Value::of_bool(x > y);
-    case B::greater_equal:
-      return Value::of_bool(x >= y);
-    case B::and_:
-    case B::or_:
-      break;  // numbers are neither true nor false
+    default:
+      break;  // comparisons are made; numbers are neither true nor false
   }
   NNC_UNREACHABLE("operator on numbers");
 }

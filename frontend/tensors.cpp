@@ -24,6 +24,10 @@ DType common_type(const TensorValue& a, const TensorValue& b, bool compare) {
   if (compare && is_integer(a.dtype) && is_integer(b.dtype))
     return a.dtype == b.dtype ? a.dtype : a.dtype == DType::i64 || b.dtype == DType::i64 ? DType::i64 : DType::i32;
   DType x = arithmetic_type(a), y = arithmetic_type(b);
+  // Whole numbers beside an integer are integers of its type: those of i32 and i64 have digits that f32 does not hold.
+  auto is_whole = [](const TensorValue& t) { return t.is_class || t.dtype == DType::u8 || t.dtype == DType::boolean; };
+  if (is_integer(y) && !b.is_run_number && is_whole(a)) x = y;
+  if (is_integer(x) && !a.is_run_number && is_whole(b)) y = x;
   if (a.is_run_number && b.is_run_number) return is_float(x) || is_float(y) ? scalar_type : count_type;
   // A number of the run takes the type of the tensor; whole numbers beside a fraction are f32, as they always are.
   if (a.is_run_number) x = is_float(x) ? DType::f32 : x;

@@ -302,6 +302,24 @@ class Signals(Run):
             self.assertEqual(list(self.folder.glob(".nnc-*")), [])
         self.assertGreater(stopped, 0)
 
+    def test_reports_that_need_all_rows_of_an_interrupted_epoch(self):
+        """The rows that r2 and confusion keep are in the checkpoint, whichever step the signal comes after."""
+        file = self.program("digits", ("report   accuracy(logits, label)", "report   fit(logits, label), confusion(logits, label), accuracy(logits, label)"),
+                            ("train {", "fn fit(p[B, C], y[B]: class(C)) { r2(max(p, over: C), f32(y)) }\ntrain {"),
+                            ("batch: 32", "batch: 1"))
+        run = self.begin(file, "--epochs", 100000, "--out", "w.safetensors", lines=2000)
+        self.end(run)
+        self.assertEqual(run.returncode, 130)
+        path = self.folder / "w.checkpoint.safetensors"
+        step, of_epoch = int(read_safetensors(path)[0]["nnc.step"]), 1438
+        if step % of_epoch == 0:
+            self.skipTest("the signal came after the last step of an epoch")
+        epochs = step // of_epoch + 1
+        resumed = self.nnc("train", file, "--json", "--epochs", epochs, "--out", "x.safetensors", "--resume", path).stdout.splitlines()
+        whole = self.nnc("train", file, "--json", "--epochs", epochs, "--out", "y.safetensors").stdout.splitlines()
+        self.assertEqual(json.loads(resumed[-1]), json.loads(whole[-1]))
+        self.assertIn("fit", json.loads(whole[-1]))
+
     @unittest.skipIf(os.environ.get("NNC_SANITIZER") == "thread", "ThreadSanitizer keeps a signal back until a call that waits has returned")
     def test_after_everything_is_saved_the_status_is_the_same(self):
         """The run has written its files and waits for a reader of its metrics when the signal comes."""
@@ -594,6 +612,28 @@ train {{
         lines = self.resume()
         self.assertNotEqual(lines[0], whole[1])
         self.assertEqual(lines[1], whole[2])
+
+    def test_a_checkpoint_of_version_0_1_0(self):
+        """It had means and sums alone, described layers and rules by other texts, and did not know which rows were trained."""
+        self.net("accuracy(M(x), k), total: sum(x)")
+        whole = self.lines("whole")
+        self.lines("w", "--steps", 9)
+        path = self.folder / "w.checkpoint.safetensors"
+        raw = path.read_bytes()
+        size, = struct.unpack_from("<Q", raw)
+        header = json.loads(raw[8:8 + size])
+        recorded = header["__metadata__"]
+        self.assertRegex(recorded["nnc.sums"], r"^loss:6,[^ ]+ accuracy:6,[^ ]+ sum\.total:6,[^ ]+$")
+        recorded.update({"nnc.version": "0.1.0", "nnc.layers": "digest 0123456789abcdef", "nnc.updates": "dense1.weight:0123456789abcdef()"})
+        del recorded["nnc.trained"]
+        text = json.dumps(header).encode()
+        text += b" " * (-len(text) % 8)
+        path.write_bytes(struct.pack("<Q", len(text)) + text + raw[8 + size:])
+        run = self.nnc("train", "net.nn", "--json", "--out", "w.safetensors", "--resume", "w.checkpoint.safetensors")
+        shown = [json.loads(line) for line in run.stdout.splitlines()]
+        self.assertRegex(json.dumps(shown[0]), r"E0504.*version of nnc: 0.1.0 in the checkpoint, [0-9.]+ now")
+        self.assertEqual(shown[1:], whole[1:])
+        self.assertEqual(self.digest("w"), self.digest("whole"))
 
     def test_sums_that_are_none(self):
         self.lines("w", "--steps", 9)

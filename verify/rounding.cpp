@@ -10,6 +10,7 @@
 #include "base/philox.h"
 #include "codegen/vector_math_bounds.h"
 #include "ir/interpreter_ops.h"
+#include "passes/pass_manager.h"
 #include "passes/rewrite.h"
 
 namespace nnc {
@@ -62,20 +63,19 @@ class Displacement {
   }
 
  private:
-  /// Finds the nodes of a graph that depend on nothing but written numbers: x ^ 0 is one of them.
+  /// Finds the nodes of a graph that are known when compiling, by asking the passes: those that are constants when every node is an output.
   void look_at(const Graph& graph) {
     if (graph_ == &graph) return;
     graph_ = &graph;
+    Graph simplified = graph;
+    simplified.updates.clear();
+    simplified.outputs.clear();
+    for (uint32_t i = 0; i < graph.size(); ++i) simplified.outputs.push_back({std::to_string(i), NodeId{i}});
+    run_passes(simplified, {named_pass("simplify"), named_pass("erase_stop_gradient"), named_pass("fold"), named_pass("cse"), named_pass("simplify")});
     known_.assign(graph.size(), false);
     for (uint32_t i = 0; i < graph.size(); ++i) {
-      const Node& node = graph[NodeId{i}];
-      auto is_known = [&](NodeId operand) { return bool(known_[operand.value]); };
-      auto is_zero = [&](NodeId id) {
-        while (graph[id].op == Op::broadcast) id = graph[id].operands[0];
-        return graph[id].op == Op::constant && graph[id].attributes.number == 0;
-      };
-      known_[i] = node.operands.empty() ? node.op == Op::constant || node.op == Op::literal : std::ranges::all_of(node.operands, is_known);
-      if (node.op == Op::pow && is_zero(node.operands[1])) known_[i] = true;
+      const Op op = simplified[simplified.outputs[i].node].op;
+      known_[i] = op == Op::constant || op == Op::literal;
     }
   }
   bool in_f32(const Tensor& t) const { return now_ == Precision::f32 && t.dtype == DType::f32; }

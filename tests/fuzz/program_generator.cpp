@@ -141,7 +141,8 @@ class Expressions {
   }
 
   std::string binary(const Names& dims, int depth) {
-    std::string x = make(dims, depth - 1), y = random_.chance(20) ? number() : make(subset(dims), depth - 1);
+    const std::string whole = make(dims, depth - 1);
+    std::string x = whole, y = random_.chance(20) ? number() : make(subset(dims), depth - 1);
     if (random_.chance(30)) std::swap(x, y);
     switch (random_.below(8)) {
       case 0: return fmt::format("({}) + ({})", x, y);
@@ -149,10 +150,10 @@ class Expressions {
       case 2: return fmt::format("({}) * ({})", x, y);
       case 3: return fmt::format("({}) / (abs({}) + 1)", x, y);
       case 4: return fmt::format("maximum({}, {})", x, y);
-      case 5: return fmt::format("({}) / {}", x, divisor());
+      case 5: return fmt::format("({}) / {}", whole, divisor());
       case 6: {
         std::string_view form = random_.pick({"({}) // {}", "({}) % {}", "floor(({}) / {})"});
-        return fill(form, {x, divisor()});
+        return fill(form, {whole, divisor()});
       }
       default: return fmt::format("minimum({}, {})", x, y);
     }

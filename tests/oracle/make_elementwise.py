@@ -337,6 +337,24 @@ def small_integer_table(dtype):
     return case
 
 
+def mixed_integer_table(small, dtype):
+    """u8, bool and class(N) beside an integer are integers of its type, so no digit is lost."""
+    declared = "class(256)" if small == "class" else small
+    integer = lambda g: lambda x, y: wrapped(g(int(x), int(y)), dtype)  # noqa: E731
+    mixed = [("x + y", integer(lambda x, y: x + y)), ("y + x", integer(lambda x, y: x + y)), ("x - y", integer(lambda x, y: x - y)), ("x * y", integer(lambda x, y: x * y)),
+             ("y // x", integer(lambda x, y: y // x) if small != "bool" else None), ("y % x", integer(lambda x, y: y % x) if small != "bool" else None),
+             ("maximum(x, y)", max), ("minimum(y, x)", min), ("where(x < y, x, y)", min)]
+    mixed = [(t, g) for t, g in mixed if g]
+    case = Table(f"{small}_beside_{dtype}")
+    case.code = [f"fn f(x[N]: {declared}, y[N]: {dtype}) {{", "  " + ", ".join(t for t, _ in mixed), "}"]
+    case.inputs = [Column("x", declared), Column("y", dtype)]
+    case.results = [Column(f"result.{i}", dtype, "exact", t) for i, (t, _) in enumerate(mixed)]
+    for x in map(Fraction, INTEGER_SETS["bool" if small == "bool" else "u8"]):
+        for y in map(Fraction, INTEGER_SETS[dtype]):
+            case.rows.append([write(x), write(y), *("?" if x == 0 and ("//" in t or "%" in t) else write(Fraction(g(x, y))) for t, g in mixed)])
+    return case
+
+
 # --- divisors that are written as numbers ---
 
 
@@ -436,4 +454,5 @@ def files():
         yield f"pairs_{dtype}", [pair_table(f"arithmetic_{dtype}", dtype, ARITHMETIC, few(form)), pair_table(f"whole_{dtype}", dtype, WHOLE, few(form)),
                                  pair_table(f"order_{dtype}", dtype, EXTREMES + COMPARISONS, few(form)), power_table(dtype), pair_slopes(dtype), no_contraction_table(dtype)]
         yield f"divisors_{dtype}", [divisor_table(dtype), literal_table(dtype)]
-    yield "integers", [case for dtype in ("i32", "i64") for case in integer_tables(dtype)] + [small_integer_table(d) for d in ("u8", "bool", "class")]
+    yield "integers", [case for dtype in ("i32", "i64") for case in integer_tables(dtype)] + [small_integer_table(d) for d in ("u8", "bool", "class")] + \
+        [mixed_integer_table(small, dtype) for small in ("u8", "bool", "class") for dtype in ("i32", "i64")]

@@ -65,6 +65,22 @@ void check_case(const ContractCase& c, std::vector<int64_t> rows_list, std::vect
 Extent fixed(int64_t size) { return {size, false}; }
 Extent rows_of(int64_t size = 1) { return {size, true}; }
 
+/// Blocks of one tile of 4 rows, read in place or packed: what remains is the order along k.
+ContractCase long_sum(const Target& target, Extent k, int64_t kc, bool pack) {
+  ContractCase c;
+  c.target = target;
+  c.m = fixed(5);
+  c.n = fixed(target.f32_lanes() + 3);
+  c.k = k;
+  c.mr = 4;
+  c.mc = 4;
+  c.nc = 2 * target.f32_lanes();
+  c.kc = kc;
+  c.b_order = pack ? std::vector<int>{1, 0} : std::vector<int>{0, 1};
+  c.pack_a = c.pack_b = pack;
+  return c;
+}
+
 }  // namespace
 
 TEST_CASE("contraction: sizes around the vector and the tile") {
@@ -151,21 +167,13 @@ TEST_CASE("contraction: blocks of m, n and k change no bit, nor do threads") {
 
 TEST_CASE("contraction: a long k is cut into chains, whatever the blocks") {
   for (const Target& target : runnable_targets()) {
-    const int64_t v = target.f32_lanes();
     for (int64_t k : {1024, 1025, 2049, 3100, 5003})
       for (int64_t kc : {96, 1024, 100000})
         for (bool pack : {false, true}) {
-          ContractCase c;
-          c.target = target;
+          ContractCase c = long_sum(target, fixed(k), kc, pack);
           c.m = fixed(7);
-          c.n = fixed(v + 3);
-          c.k = fixed(k);
-          c.mr = 4;
           c.mc = 8;
-          c.nc = v;
-          c.kc = kc;
-          c.b_order = pack ? std::vector<int>{1, 0} : std::vector<int>{0, 1};
-          c.pack_a = c.pack_b = pack;
+          c.nc = target.f32_lanes();
           check_case(c, {1}, {1, 3});
         }
   }
@@ -173,22 +181,11 @@ TEST_CASE("contraction: a long k is cut into chains, whatever the blocks") {
 
 TEST_CASE("contraction: a sum over rows is cut into pieces, and pieces into chains") {
   for (const Target& target : runnable_targets()) {
-    const int64_t v = target.f32_lanes();
     for (auto [rows, each] : std::vector<std::pair<int64_t, int64_t>>{{255, 1}, {256, 1}, {300, 1}, {1100, 1}, {520, 3}, {300, 20}})
       for (int64_t kc : {48, 300, 640, 100000})
         for (bool pack : {false, true}) {
-          ContractCase c;
-          c.target = target;
+          ContractCase c = long_sum(target, rows_of(each), kc, pack);
           c.planned_rows = rows;
-          c.m = fixed(5);
-          c.n = fixed(v + 1);
-          c.k = rows_of(each);
-          c.mr = 4;
-          c.mc = 4;
-          c.nc = 2 * v;
-          c.kc = kc;
-          c.b_order = pack ? std::vector<int>{1, 0} : std::vector<int>{0, 1};
-          c.pack_a = c.pack_b = pack;
           const int64_t piece = piece_and_chain(c.k, rows).first / each;
           check_case(c, {1, piece - 1, piece, std::min(piece + 1, rows), rows - 1, rows});
           if (rows != 256) continue;

@@ -6,7 +6,6 @@
 #include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
-#include <regex>
 
 #include "passes/differentiate.h"
 #include "tests/run/graph_runner.h"
@@ -53,8 +52,7 @@ struct Case {
 /// With inputs of f32 or f64; numbers written in the library are of the same type.
 Case make_case(const Json& json, DType dtype) {
   std::string source = json["source"];
-  if (dtype == DType::f64)
-    for (const auto& [name, value] : json["inputs"].items()) source = std::regex_replace(source, std::regex("([(,] ?" + name + "\\[[^\\]]*\\])"), "$1: f64", std::regex_constants::format_first_only);
+  for (size_t at; (at = source.find("float")) != std::string::npos;) source.replace(at, 5, dtype_name(dtype));
   frontend_tests::Loaded loaded = frontend_tests::load(source);
   INFO(loaded.errors());
   REQUIRE(loaded.module);
