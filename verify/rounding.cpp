@@ -5,6 +5,7 @@
 #include <cfloat>
 #include <cmath>
 #include <limits>
+#include <map>
 
 #include "base/diagnostics.h"
 #include "base/philox.h"
@@ -37,6 +38,40 @@ double terms_of(const InterpreterCall& call) {
       if (!holds(a.out, labels[i]) && (k == 0 || !holds(a.lhs, labels[i]))) terms *= double(call.operand(k).shape[i]);
   }
   return std::max(1.0, terms);
+}
+
+/// Simplify takes out of a contraction's sum a factor that all terms share (its rules of validity `range`), and the sum that is left may overflow where the terms do
+/// not: whether some sum of magnitudes of one operand, over summed labels along which the other operand has equal values or which it lacks, is above `limit`.
+bool overflows_without_factor(const InterpreterCall& call, double limit) {
+  const Attributes& a = call.node.attributes;
+  for (size_t k = 0; k < 2; ++k) {
+    double all = 0;
+    for (double v : call.operand(k).values) all += std::fabs(v);
+    if (all <= limit) continue;
+    const std::vector<int>&own = k == 0 ? a.lhs : a.rhs, &others = k == 0 ? a.rhs : a.lhs;
+    const Tensor &x = call.operand(k), &factor = call.operand(1 - k);
+    auto varies = [&](int label) {
+      if (!holds(others, label)) return false;
+      const size_t axis = size_t(position_of(others, label));
+      size_t stride = 1;
+      for (size_t i = axis + 1; i < factor.shape.size(); ++i) stride *= size_t(factor.shape[i]);
+      for (size_t i = 0; i < factor.values.size(); ++i)
+        if (i / stride % size_t(factor.shape[axis]) > 0 && !(factor.values[i] == factor.values[i - stride])) return true;
+      return false;
+    };
+    std::vector<bool> summed;
+    for (int label : own) summed.push_back(!holds(a.out, label) && !varies(label));
+    std::map<size_t, double> sums;  // by the index along the other labels
+    for (size_t i = 0; i < x.values.size(); ++i) {
+      size_t rest = i, place = 0, stride = 1;
+      for (size_t axis = own.size(); axis-- > 0; rest /= size_t(x.shape[axis])) {
+        if (!summed[axis]) place += rest % size_t(x.shape[axis]) * stride;
+        stride *= size_t(x.shape[axis]);
+      }
+      if (!((sums[place] += std::fabs(x.values[i])) <= limit)) return true;
+    }
+  }
+  return false;
 }
 
 class Displacement {
@@ -130,12 +165,13 @@ class Displacement {
       whole =
           whole && std::all_of(sizes[k].values.begin(), sizes[k].values.end(), [](double v) { return v == std::nearbyint(v); });
     double growth = 1 + std::sqrt(terms_of(call)) / 2;
+    const bool may_overflow = op == Op::contract && overflows_without_factor(call, in_f32(call.result) ? double(FLT_MAX) : DBL_MAX);
     for (size_t i = 0; i < call.result.values.size(); ++i) {
       double& v = call.result.values[i];
       double size = total.result.values[i];
       // Rules of simplify that are marked `range` take factors out of sums: inf * 0 + inf * 1 is NaN, inf * (0 + 1) is not.
-      if (!std::isfinite(size)) {
-        const double instead[] = {std::numeric_limits<double>::quiet_NaN(), infinity, 1};
+      if (!std::isfinite(size) || may_overflow) {
+        const double instead[] = {std::numeric_limits<double>::quiet_NaN(), infinity, std::isfinite(v) ? v : 1};
         v = instead[random_.next_below(3)];
       } else if (!whole || size >= 0x1p23) {
         v += size * unit * growth * sign();

@@ -16,7 +16,7 @@
 //   - Any error in an integer: arithmetic, // and %, extremes, selections, indices. An integer never passes through a float.
 //   - Any error in floor_div, floor_mod, floor, ceil, round, sign, neg, abs, maximum, minimum, select and comparisons of what is known exactly.
 //   - A difference of equal values that is not 0: a * a - b * b with a product unrounded on one side only, x - mean(x) of equal whole numbers.
-//   - A finite number that becomes infinite or NaN, and the reverse, except in sums whose terms by themselves overflow.
+//   - A finite number that becomes infinite or NaN, and the reverse, except in sums whose terms by themselves overflow, or do once a factor that all of them share is taken out.
 //   - A denormal number taken for 0, of either sign.
 // tests/unit/verify_rounding_test.cpp holds each of them against a wrong result, and tests/mutation breaks the compiler so.
 #pragma once

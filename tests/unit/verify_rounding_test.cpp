@@ -117,6 +117,18 @@ TEST_CASE("what sums and functions may round is forgiven, and no more", "[roundi
   CHECK_FALSE(function.accepts({std::exp(1.0) * (1 + 0x1p-17)}));
 }
 
+TEST_CASE("a factor that all terms of a sum of products share may be taken out, so that the rest overflows", "[rounding]") {
+  auto judge = [](std::vector<double> x, std::vector<double> y) {
+    return Judgement(DType::f32, x, y, [](Builder& b, NodeId p, NodeId q) { return b.contract(p, q, {0}, {0}, {}); });
+  };
+  const double nan = std::nan(""), huge = 3e38;
+  CHECK(judge({huge, huge}, {0, 0}).accepts({nan}));          // 0 * (huge + huge)
+  CHECK(judge({huge, huge}, {0.5, 0.5}).accepts({INFINITY}));
+  CHECK_FALSE(judge({huge, huge}, {0, 0.25}).accepts({nan}));  // the factors differ
+  CHECK_FALSE(judge({1e38, 1e38}, {0, 0}).accepts({nan}));     // their sum does not overflow
+  CHECK_FALSE(judge({huge}, {0}).accepts({nan}));
+}
+
 TEST_CASE("a number known when compiling is one of f32 in every stage", "[rounding]") {
   // The folded constant is tanh(1) rounded to f32, held against a stage in 64 bits; anything farther off is not forgiven.
   using Known = std::function<NodeId(Builder&, NodeId)>;
