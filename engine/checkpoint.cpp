@@ -60,6 +60,7 @@ class Piece {
       for (int v : *list) text_ += fmt::format("{},", v);
     }
     text_ += operands + roles + '\n';
+    if (n.op == Op::window) text_ += fmt::format("{} {} {} {}\n", a.stride, a.dilation, a.divide, number_text(a.number, n.type.dtype));
     if (n.op == Op::literal) text_ += fmt::format("{}\n", numbers_text(a.values, a.dtype));
     if (n.op != Op::constant) return;
     if (numbers_.size() < most_numbers)

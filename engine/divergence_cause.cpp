@@ -37,6 +37,13 @@ std::optional<std::vector<int64_t>> fixed_axes(const Node& n, const std::vector<
       fixed.assign(at.begin(), at.end());
       fixed[size_t(a.axes[0])] += n.op == Op::slice ? a.begin : -a.begin;
       return fixed;
+    case Op::window: {
+      fixed.assign(at.begin(), at.end());
+      const int64_t place = at[size_t(a.axes[0])] * a.stride + (a.axes.size() > 1 ? at[size_t(a.axes[1])] * a.dilation : 0) + a.begin;
+      if (place % a.divide != 0) return std::nullopt;
+      fixed[size_t(a.axes[0])] = place / a.divide;
+      return fixed;
+    }
     case Op::reduce_sum:
     case Op::reduce_max:
     case Op::reduce_min: {

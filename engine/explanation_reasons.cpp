@@ -23,6 +23,7 @@ std::string_view reason_name(FusionRefusal reason) {
     case FusionRefusal::reshape: return "reshape";
     case FusionRefusal::slice: return "slice";
     case FusionRefusal::pad: return "pad";
+    case FusionRefusal::window: return "window";
     case FusionRefusal::scatter_operand: return "scatter_operand";
     case FusionRefusal::scatter: return "scatter";
     case FusionRefusal::later_operand: return "later_operand";
@@ -54,7 +55,8 @@ std::string reason_text(const Compilation& compilation, const ExplainedStep& ste
     case FusionRefusal::gather: return fmt::format("read through an index by {}", witness);
     case FusionRefusal::reshape: return fmt::format("viewed in another shape by {}, so read at other indices than it is made at", witness);
     case FusionRefusal::slice:
-    case FusionRefusal::pad: return fmt::format("read at shifted indices by {}", witness);
+    case FusionRefusal::pad:
+    case FusionRefusal::window: return fmt::format("read at shifted indices by {}", witness);
     case FusionRefusal::scatter_operand: return fmt::format("added up at places that are values themselves, by {}", witness);
     case FusionRefusal::scatter: return "made by additions in any order: whole only when all of them are done";
     case FusionRefusal::later_operand:

@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "frontend/evaluator.h"
+#include "frontend/windows.h"
 
 namespace nnc {
 
@@ -86,7 +87,13 @@ std::optional<TensorValue> gather(SymbolicEvaluator& eval, const TensorValue& t,
   return result;
 }
 
-std::optional<TensorValue> select_one(SymbolicEvaluator& eval, const TensorValue& t, const ast::Selector& s, Span span, Span value_span) {
+/// What windows read outside of the selected dimension, and whether one did.
+struct Outside {
+  std::optional<Number> number;
+  bool is_used = false;
+};
+
+std::optional<TensorValue> select_one(SymbolicEvaluator& eval, const TensorValue& t, const ast::Selector& s, Span span, Span value_span, Outside& outside) {
   EvaluationContext& ctx = eval.ctx;
   TensorBuilder& tensors = eval.tensors;
   std::optional<Dim> dim = eval.evaluate_dim(*s.dim);
@@ -113,7 +120,13 @@ std::optional<TensorValue> select_one(SymbolicEvaluator& eval, const TensorValue
     return std::nullopt;
   }
   const Dim d = t.dims[size_t(index)];
-  if (by.is(ValueKind::tensor)) return gather(eval, t, index, by.tensor, span, s.value->span);
+  if (by.is(ValueKind::tensor)) {
+    std::optional<AffineIndex> affine = d.extent.rows || by.tensor.is_class ? std::nullopt : read_affine(ctx.graph, by.tensor.node);
+    std::optional<WindowPlan> plan = affine ? plan_window(t, index, by.tensor, *affine) : std::nullopt;
+    if (!plan) return gather(eval, t, index, by.tensor, span, s.value->span);
+    outside.is_used = true;
+    return make_window(eval, t, index, by.tensor, *affine, *plan, outside.number, span, s.value->span);
+  }
   Span at = s.value->span;
   if (d.extent.rows) {
     ctx.error(Code::E0113, at,
@@ -158,16 +171,42 @@ std::optional<TensorValue> select_one(SymbolicEvaluator& eval, const TensorValue
   return drop_unit(eval, result, index, span);
 }
 
+bool is_outside(const ast::Selector& s) { return !s.dim; }
+
 }  // namespace
 
 Value select(SymbolicEvaluator& eval, const TensorValue& t, const ast::Expr& e) {
   EvaluationContext& ctx = eval.ctx;
   TensorValue result = t;
+  Outside outside;
+  const ast::Selector* outside_selector = nullptr;
   for (const ast::Selector& s : e.selectors) {
-    std::optional<TensorValue> next = select_one(eval, result, s, e.span, e.operands[0]->span);
+    if (!is_outside(s)) continue;
+    outside_selector = &s;
+    Value v = eval.evaluate(*s.value);
+    if (is_poison(v)) return poison();
+    outside.number = ctx.number_of(v) ? std::optional(exact_number(v)) : std::nullopt;
+    if (!outside.number) {
+      ctx.error(Code::E0212, s.value->span, "what stands outside must be a number that is known at compile time");
+      return poison();
+    }
+    if (!is_value_of(t.dtype, rounded_to(t.dtype, *outside.number))) {
+      ctx.error(Code::E0116, s.value->span, fmt::format("{} is not a number of {}", number_text(*outside.number), dtype_name(t.dtype)));
+      return poison();
+    }
+    outside.number = rounded_to(t.dtype, *outside.number);
+  }
+  for (const ast::Selector& s : e.selectors) {
+    if (is_outside(s)) continue;
+    std::optional<TensorValue> next = select_one(eval, result, s, e.span, e.operands[0]->span, outside);
     if (!next) return poison();
     result = *next;
     result.span = ctx.place(e.span);
+  }
+  if (outside_selector && !outside.is_used) {
+    ctx.error(Code::E0114, outside_selector->span, "`outside` is for windows, and nothing here selects one")
+        .help.push_back("the index of a window counts along dimensions: `x[T: index(S) - 1, outside: 0]`");
+    return poison();
   }
   return Value::of(result);
 }

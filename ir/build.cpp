@@ -134,6 +134,8 @@ NodeId Builder::pad(NodeId x, int axis, int64_t begin, Extent total) {
   return graph.add(Op::pad, {x}, std::move(a), span, scope);
 }
 
+NodeId Builder::window(NodeId x, Attributes attributes) { return graph.add(Op::window, {x}, std::move(attributes), span, scope); }
+
 NodeId Builder::reduce(Op op, NodeId x, std::vector<int> axes) {
   if (axes.empty()) return x;
   Attributes a;

@@ -72,9 +72,10 @@ struct NodeId {
 /// What an operation needs beside operands; ops.def says which are used. Unused ones stay empty.
 struct Attributes {
   std::vector<int> axes;
-  Shape extents;                  ///< broadcast, reshape: the result's shape; slice, pad, extent: one; constant, literal, iota: the result's shape
+  Shape extents;                  ///< broadcast, reshape: the result's shape; slice, pad, window, extent: one; constant, literal, iota: the result's shape
   int64_t begin = 0;
-  Number number;                  ///< constant; a float's is a value of its type
+  int64_t stride = 1, dilation = 1, divide = 1;  ///< window (window.h)
+  Number number;                  ///< constant, window; a float's is a value of its type
   std::vector<Number> values;     ///< literal; likewise
   std::string text;
   std::vector<int> lhs, rhs, out;  ///< labels (small non-negative ints; printed a, b, c ...) of contract, gather, scatter_add
@@ -177,6 +178,7 @@ class Builder {
   NodeId reshape(NodeId, Shape shape);                            ///< likewise
   NodeId slice(NodeId, int axis, int64_t begin, Extent length);
   NodeId pad(NodeId, int axis, int64_t begin, Extent total);
+  NodeId window(NodeId, Attributes);                              ///< window.h
   NodeId reduce(Op, NodeId, std::vector<int> axes);               ///< the node itself for no axes
   NodeId mean(NodeId, std::vector<int> axes);
   NodeId contract(NodeId a, NodeId b, std::vector<int> lhs, std::vector<int> rhs, std::vector<int> out);

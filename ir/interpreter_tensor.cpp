@@ -11,6 +11,7 @@
 #include "base/check.h"
 #include "base/diagnostics.h"
 #include "ir/interpreter_ops.h"
+#include "ir/window.h"
 
 namespace nnc {
 
@@ -70,6 +71,28 @@ void interpret_slice(InterpreterCall& call) {
 void interpret_pad(InterpreterCall& call) {
   const Attributes& a = call.node.attributes;
   copy_window(call.operand(0), 0, call.result, a.begin, size_t(a.axes[0]), call.operand(0).shape);
+}
+
+void interpret_window(InterpreterCall& call) {
+  const Attributes& a = call.node.attributes;
+  const Tensor& x = call.operand(0);
+  Tensor& result = call.result;
+  const size_t axis = size_t(a.axes[0]);
+  const std::vector<int64_t> from = row_major_strides(x.shape), to = row_major_strides(result.shape);
+  const int64_t count = element_count(result.shape);
+  auto digit = [&](int64_t i, size_t of) { return i / to[of] % result.shape[of]; };
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t j = a.axes.size() > 1 ? digit(i, size_t(a.axes[1])) : 0;
+    const std::optional<int64_t> read = window_index(a, x.shape[axis], digit(i, axis), j);
+    if (!read) {
+      result.set(size_t(i), a.number);
+      continue;
+    }
+    int64_t source = *read * from[axis];
+    for (size_t other = 0; other < x.shape.size(); ++other)
+      if (other != axis) source += digit(i, other) * from[other];
+    copy_element(x, source, result, i);
+  }
 }
 
 // --- reductions ---

@@ -134,6 +134,22 @@ class GraphParser : private TextReader {
         expect_word("begin");
         a.begin = parse_integer(max_elements, "a position");
         break;
+      case Op::window:
+        parse_axis();
+        if (accept_word("by")) a.axes.push_back(int(parse_integer(1 << 20, "an axis")));
+        expect_word("stride");
+        a.stride = parse_integer(INT32_MAX, "a stride");
+        if (a.axes.size() > 1) {
+          expect_word("dilation");
+          a.dilation = parse_signed("a dilation");
+        }
+        expect_word("begin");
+        a.begin = parse_signed("a position");
+        expect_word("divide");
+        a.divide = parse_integer(INT32_MAX, "a divisor");
+        expect_word("fill");
+        a.number = parse_number();
+        break;
       case Op::contract: parse_notation(a); break;
       case Op::gather:
       case Op::scatter_add:
@@ -161,6 +177,7 @@ class GraphParser : private TextReader {
       case Op::scatter_add: a.extents = type.shape; break;
       case Op::slice:
       case Op::pad:
+      case Op::window:
         if (a.axes[0] < type.rank()) a.extents = {type.shape[size_t(a.axes[0])]};
         break;
       default: break;
@@ -270,6 +287,7 @@ class GraphParser : private TextReader {
     Type written = parse_type();
     Span type_span = since(begin);
     take_from_type(*op, written, a);
+    if (*op == Op::window) require_exact(written.dtype, a.number, number_span_);
     if (*op == Op::constant) require_exact(a.dtype, a.number, number_span_);
     for (size_t i = 0; i < a.values.size(); ++i) require_exact(a.dtype, a.values[i], number_spans_[i]);
     std::string error;

@@ -87,6 +87,9 @@ std::string attributes_text(const Node& node) {
     case Op::argmax: return fmt::format(" axis {}", first(a.axes));
     case Op::slice:
     case Op::pad: return fmt::format(" axis {} begin {}", first(a.axes), a.begin);
+    case Op::window:
+      return fmt::format(" axis {}{} stride {}{} begin {} divide {} fill {}", first(a.axes), a.axes.size() > 1 ? fmt::format(" by {}", a.axes[1]) : "", a.stride,
+                         a.axes.size() > 1 ? fmt::format(" dilation {}", a.dilation) : "", a.begin, a.divide, number_text(a.number, node.type.dtype));
     case Op::contract: return " " + notation(a);
     case Op::gather:
     case Op::scatter_add: return fmt::format(" axis {} {}", first(a.axes), notation(a));

@@ -370,6 +370,32 @@ RULE(pad) {
   return type;
 }
 
+RULE(window) {
+  const int rank = in[0].rank();
+  auto in_range = [&](int axis) { return axis >= 0 && axis < rank; };
+  if (a.axes.empty() || a.axes.size() > 2) return misfit(error, fmt::format("needs one axis, or one and that of its elements, got {}", a.axes.size()));
+  for (int axis : a.axes)
+    if (!in_range(axis)) return misfit(error, fmt::format("axis {} does not exist in {}", axis, to_string(in[0])));
+  if (a.axes.size() == 2 && a.axes[0] == a.axes[1]) return misfit(error, fmt::format("axis {} cannot run along itself", a.axes[0]));
+  if (!check_one_extent(a, error)) return std::nullopt;
+  const Extent size = in[0].shape[size_t(a.axes[0])], elements = a.axes.size() == 2 ? in[0].shape[size_t(a.axes[1])] : Extent{1, false};
+  if (size.rows || elements.rows || a.extents[0].rows) return misfit(error, "does not work along the row dimension");
+  if (a.extents[0].size < 0) return misfit(error, fmt::format("negative size {}", a.extents[0].size));
+  if (a.stride < 1 || a.divide < 1) return misfit(error, fmt::format("stride {} and divide {} must be at least 1", a.stride, a.divide));
+  if (!is_value_of(in[0].dtype, a.number)) return misfit(error, fmt::format("{} is not a value of {}", number_text(a.number), dtype_name(in[0].dtype)));
+  // Every index is a number of 32 bits, and so computed exactly.
+  auto fits = [](std::initializer_list<int64_t> numbers) {
+    return std::all_of(numbers.begin(), numbers.end(), [](int64_t n) { return n >= -INT32_MAX && n <= INT32_MAX; });
+  };
+  const int64_t length = a.extents[0].size;
+  if (!fits({size.size, elements.size, length, a.stride, a.dilation, a.begin, a.divide}) ||
+      !fits({length * a.stride + elements.size * std::abs(a.dilation) + std::abs(a.begin), size.size * a.divide}))
+    return misfit(error, "reaches indices that do not fit i32");
+  Type type = in[0];
+  type.shape[size_t(a.axes[0])] = a.extents[0];
+  return type;
+}
+
 // --- reductions ---
 
 RULE(reduce_sum) { return numeric_reduce(in, a, error); }

@@ -21,7 +21,7 @@ namespace nnc {
 namespace {
 
 // The attributes of an operation, as a set of bits.
-enum Used : unsigned { none = 0, axes = 1, extents = 2, begin = 4, number = 8, text = 16, labels = 32, dtype = 64, values = 128 };
+enum Used : unsigned { none = 0, axes = 1, extents = 2, begin = 4, number = 8, text = 16, labels = 32, dtype = 64, values = 128, steps = 256 };
 
 unsigned used_attributes(Op op) {
   switch (op) {
@@ -37,6 +37,7 @@ unsigned used_attributes(Op op) {
     case Op::reshape: return extents;
     case Op::slice:
     case Op::pad: return axes | begin | extents;
+    case Op::window: return axes | begin | extents | number | steps;
     case Op::transpose:
     case Op::reduce_sum:
     case Op::reduce_max:
@@ -54,7 +55,8 @@ bool has_stray_attribute(Op op, const Attributes& a) {
   return (!(used & axes) && !a.axes.empty()) || (!(used & extents) && !a.extents.empty()) || (!(used & begin) && a.begin != 0) ||
          (!(used & number) && a.number != 0) || (!(used & text) && !a.text.empty()) ||
          (!(used & labels) && (!a.lhs.empty() || !a.rhs.empty() || !a.out.empty())) || (!(used & dtype) && a.dtype != DType::f32) ||
-         (!(used & values) && !a.values.empty());
+         (!(used & values) && !a.values.empty()) || (!(used & steps) && (a.stride != 1 || a.dilation != 1 || a.divide != 1)) ||
+         (op == Op::window && a.axes.size() == 1 && a.dilation != 1);
 }
 
 class Verifier {

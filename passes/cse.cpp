@@ -48,7 +48,7 @@ uint64_t hash_of(const Node& node) {
   const Attributes& a = node.attributes;
   h.mix(a.axes);
   for (const Extent& e : a.extents) h.mix(uint64_t(e.size) * 2 + e.rows);
-  h.mix(uint64_t(a.begin));
+  for (int64_t step : {a.begin, a.stride, a.dilation, a.divide}) h.mix(uint64_t(step));
   h.mix(a.number);
   h.mix(a.values.size());
   for (Number v : a.values) h.mix(v);
@@ -63,7 +63,7 @@ uint64_t hash_of(const Node& node) {
 bool same(const Node& x, const Node& y) {
   if (x.op != y.op || x.operands != y.operands) return false;
   const Attributes &a = x.attributes, &b = y.attributes;
-  return a.axes == b.axes && a.extents == b.extents && a.begin == b.begin &&
+  return a.axes == b.axes && a.extents == b.extents && a.begin == b.begin && a.stride == b.stride && a.dilation == b.dilation && a.divide == b.divide &&
          same_bits(a.number, b.number) && a.text == b.text && a.lhs == b.lhs &&
          a.rhs == b.rhs && a.out == b.out && a.dtype == b.dtype && std::ranges::equal(a.values, b.values, [](Number p, Number q) { return same_bits(p, q); });
 }

@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "ir/interpreter_ops.h"
+#include "ir/window.h"
 #include "passes/dead_code.h"
 #include "passes/rewrite.h"
 
@@ -61,6 +62,14 @@ std::optional<Number> fold_node(const Graph& graph, const Node& node) {
       return read_operands() ? std::optional(values[0]) : std::nullopt;
     case Op::pad:
       return read_operands() && values[0] == 0 && !std::signbit(values[0]) ? std::optional(Number(0)) : std::nullopt;
+    case Op::window: {
+      if (!read_operands()) return std::nullopt;
+      const Attributes& a = node.attributes;
+      const Shape &from = graph.type(node.operands[0]).shape, &to = node.type.shape;
+      const int64_t elements = a.axes.size() > 1 ? to[size_t(a.axes[1])].size : 1;
+      const bool one_number = same_bits(values[0], a.number) || !leaves_operand(a, from[size_t(a.axes[0])].size, to[size_t(a.axes[0])].size, elements);
+      return one_number ? std::optional(values[0]) : std::nullopt;
+    }
     case Op::reduce_max:
     case Op::reduce_min:
     case Op::reduce_sum: {

@@ -11,7 +11,7 @@ namespace nnc {
 /// Reads its operand at the same index.
 inline bool is_soft_view(Op op) { return op == Op::broadcast || op == Op::transpose || op == Op::stop_gradient; }
 /// Reads its operand at other indices than the one being computed.
-inline bool is_hard_view(Op op) { return op == Op::reshape || op == Op::slice || op == Op::pad || op == Op::gather; }
+inline bool is_hard_view(Op op) { return op == Op::reshape || op == Op::slice || op == Op::pad || op == Op::window || op == Op::gather; }
 
 /// Element-wise operations of the optimiser's rule: they lead to updates through element-wise operations alone.
 std::vector<bool> optimizer_rule(const Graph&);

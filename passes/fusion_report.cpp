@@ -21,6 +21,7 @@ std::optional<FusionRefusal> hard_view(const Node& node, size_t operand) {
     case Op::reshape: return FusionRefusal::reshape;
     case Op::slice: return FusionRefusal::slice;
     case Op::pad: return FusionRefusal::pad;
+    case Op::window: return FusionRefusal::window;
     case Op::contract: return FusionRefusal::contraction_operand;
     case Op::scatter_add: return FusionRefusal::scatter_operand;
     default: return std::nullopt;

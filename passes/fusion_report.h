@@ -22,6 +22,7 @@ enum class FusionRefusal : uint8_t {
   reshape,                   ///< ... under another shape
   slice,                     ///< ... at shifted indices
   pad,                       ///< ... at shifted indices
+  window,                    ///< ... at indices made of two
   scatter_operand,           ///< ... by an addition at indices that are values themselves
   scatter,                   ///< made by such an addition: whole only when all of it is done
   later_operand,             ///< the reader also needs a value that comes from a kernel further down; `witness`

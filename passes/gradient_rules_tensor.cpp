@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "ir/window.h"
 #include "passes/gradient_rules.h"
 #include "passes/rewrite.h"
 
@@ -26,6 +27,12 @@ RULE(slice) {
 RULE(pad) {
   int axis = a.node.attributes.axes[0];
   a.give(0, a.b.slice(a.g, axis, a.node.attributes.begin, a.type(a.x(0)).shape[size_t(axis)]));
+}
+
+// What reads one element of the operand is, seen from there, a window of the result (ir/window.h).
+RULE(window) {
+  const Extent size = a.type(a.x(0)).shape[size_t(a.node.attributes.axes[0])];
+  a.give(0, a.b.window(a.g, transposed_window(a.node.attributes, size)));
 }
 
 RULE(reduce_sum) { a.give(0, a.b.expand(a.g, a.node.attributes.axes, a.x(0))); }

@@ -6,11 +6,28 @@
 #include <map>
 #include <set>
 
+#include "ir/window.h"
 #include "passes/costs.h"
 #include "passes/fuse.h"
 #include "passes/fuse_internal.h"
 
 namespace nnc {
+
+std::vector<NodeId> stored_borders(const Graph& graph) {
+  std::vector<NodeId> found;
+  auto leaves = [&](const Node& n) {
+    const Attributes& a = n.attributes;
+    const int64_t elements = a.axes.size() > 1 ? n.type.shape[size_t(a.axes[1])].size : 1;
+    return leaves_operand(a, graph.type(n.operands[0]).shape[size_t(a.axes[0])].size, n.type.shape[size_t(a.axes[0])].size, elements);
+  };
+  for (const Node& node : graph.nodes()) {
+    if (node.op != Op::window || leaves(node)) continue;
+    NodeId at = node.operands[0];
+    while (is_soft_view(graph[at].op) || (graph[at].op == Op::window && !leaves(graph[at]))) at = graph[at].operands[0];
+    if (graph[at].op == Op::window) found.push_back(at);
+  }
+  return found;
+}
 
 std::vector<bool> transparent_nodes(const Graph& graph) {
   // A view that has to stand in memory gets a kernel between the one that computes its operand and those that read it: were it transparent, these
@@ -20,6 +37,7 @@ std::vector<bool> transparent_nodes(const Graph& graph) {
   for (const Update& u : graph.updates) stored[u.node.value] = true;
   for (const Node& n : graph.nodes())
     if (n.op == Op::reshape) stored[n.operands[0].value] = true;
+  for (NodeId border : stored_borders(graph)) stored[border.value] = true;
   std::vector<bool> transparent(graph.size(), false);
   std::vector<int> cost(graph.size(), 0);
   std::vector<bool> leaf_only(graph.size(), false);
@@ -57,7 +75,7 @@ bool is_memory_leaf(Op op) { return op == Op::input || op == Op::parameter || op
 bool reads_memory(const Graph& graph, NodeId n) {
   const Node& node = graph[n];
   if (node.group >= 0 || is_memory_leaf(node.op)) return true;
-  if (is_soft_view(node.op) || node.op == Op::slice || node.op == Op::reshape) return reads_memory(graph, node.operands[0]);
+  if (is_soft_view(node.op) || node.op == Op::slice || node.op == Op::window || node.op == Op::reshape) return reads_memory(graph, node.operands[0]);
   return false;
 }
 
@@ -66,7 +84,7 @@ bool fits_prologue(const Graph& graph, NodeId n) {
   const Node& node = graph[n];
   if (node.group >= 0 || op_class(node.op) == OpClass::leaf) return node.op != Op::iota;
   if (is_soft_view(node.op) || node.op == Op::slice) return fits_prologue(graph, node.operands[0]);
-  if (node.op == Op::reshape) return reads_memory(graph, node.operands[0]);
+  if (node.op == Op::reshape || node.op == Op::window) return reads_memory(graph, node.operands[0]);
   if (!is_elementwise(node.op) || is_expensive(node.op)) return false;
   return std::all_of(node.operands.begin(), node.operands.end(), [&](NodeId o) { return fits_prologue(graph, o); });
 }
@@ -108,6 +126,8 @@ void finish_groups(Graph& graph) {
   // Values that must stand in memory: outputs, updates, operands read at other indices.
   for (const Output& o : graph.outputs) own_group(o.node);
   for (const Update& u : graph.updates) own_group(u.node);
+  for (NodeId border : stored_borders(graph))
+    if (live[border.value]) own_group(border);
   for (uint32_t i = 0; i < graph.size(); ++i) {
     if (!live[i]) continue;
     const Node& node = graph[NodeId{i}];
@@ -117,7 +137,7 @@ void finish_groups(Graph& graph) {
     } else if (node.op == Op::reshape) {
       NodeId o = node.operands[0];
       if (!is_memory_leaf(graph[o].op) && graph[o].op != Op::reshape) own_group(o);
-    } else if (node.op == Op::gather || node.op == Op::pad) {
+    } else if (node.op == Op::gather || node.op == Op::pad || node.op == Op::window) {
       if (!reads_memory(graph, node.operands[0])) own_group(node.operands[0]);
     } else if (node.op == Op::scatter_add) {
       own_group(NodeId{i});

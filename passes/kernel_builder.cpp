@@ -4,8 +4,11 @@
 #include <algorithm>
 #include <bit>
 #include <cstdint>
+#include <map>
+#include <utility>
 
 #include "base/check.h"
+#include "ir/window.h"
 
 namespace nnc {
 
@@ -60,18 +63,19 @@ Access KernelBuilder::access(BufferId id, const Shape& shape, const IndexMap& ma
   view.shape = shape;
   NNC_CHECK(buffer.order.empty() || shape == buffer.shape, "a permuted buffer is viewed under another shape");
   std::vector<int64_t> strides = buffer_strides(view, lowering_.program.rows);
+  strides.resize(std::max(strides.size(), map.size()), 1);  // behind the axes: elements (one_computed_index)
   Access access;
   access.buffer = id;
   access.strides.assign(inner_axes_.size(), 0);
   for (size_t i = 0; i < map.size(); ++i) {
     const IndexTerm& term = map[i];
     if (buffer.kind == BufferKind::field && i == 0) {
-      NNC_CHECK(term.axis >= 0 && term.offset == 0 && term.value < 0, "rows of a field are read in batch order");
-      access.row_axis = term.axis;
+      NNC_CHECK(term == IndexTerm(term.axes.empty() ? -1 : term.axes[0].first, 0, -1) && !term.axes.empty(), "rows of a field are read in batch order");
+      access.row_axis = term.axes[0].first;
       continue;
     }
     access.offset += term.offset * strides[i];
-    if (term.axis >= 0) access.strides[term.axis] += strides[i];
+    for (auto [axis, factor] : term.axes) access.strides[size_t(axis)] += factor * strides[i];
     if (term.value >= 0) {
       NNC_CHECK(access.index_value < 0, "two computed indices in one access");
       access.index_value = term.value;
@@ -81,7 +85,30 @@ Access KernelBuilder::access(BufferId id, const Shape& shape, const IndexMap& ma
   return access;
 }
 
-int KernelBuilder::load(BufferId id, const Shape& shape, const IndexMap& map, NodeId node) {
+// An access has room for one computed index: several, each times its stride, are added up.
+IndexMap KernelBuilder::one_computed_index(BufferId id, const Shape& shape, IndexMap map) {
+  if (std::count_if(map.begin(), map.end(), [](const IndexTerm& t) { return t.value >= 0; }) < 2) return map;
+  const Buffer& buffer = lowering_.program[id];
+  Buffer view = buffer;
+  view.shape = shape;
+  const std::vector<int64_t> strides = buffer_strides(view, lowering_.program.rows);
+  NNC_CHECK(buffer_bytes(view, lowering_.program.rows) <= INT32_MAX * int64_t(byte_size(view.dtype)), "a computed index into more elements than i32 counts");
+  IndexTerm total;
+  int last = -1;
+  for (size_t i = 0; i < map.size(); ++i) {
+    if (map[i].value < 0) continue;
+    IndexTerm part(-1, 0, std::exchange(map[i].value, -1));
+    total = sum(total, scaled(part, strides[i]));
+    if (strides[i] == 1) last = int(i);
+  }
+  if (last < 0) last = int(map.size());
+  map.resize(std::max(map.size(), size_t(last) + 1));
+  map[size_t(last)].value = total.value;
+  return map;
+}
+
+int KernelBuilder::load(BufferId id, const Shape& shape, const IndexMap& several, NodeId node) {
+  const IndexMap map = one_computed_index(id, shape, several);
   Instruction code;
   code.kind = Instruction::Kind::load;
   code.dtype = lowering_.program[id].dtype;
@@ -107,17 +134,53 @@ void KernelBuilder::store(BufferId id, const IndexMap& map, int value, NodeId no
 
 int KernelBuilder::index_of(const IndexTerm& term) {
   int id = term.value;
-  if (term.axis >= 0) {
+  for (auto [axis, factor] : term.axes) {
     Instruction code;
     code.kind = Instruction::Kind::axis_index;
-    code.axis = term.axis;
+    code.axis = axis;
     code.dtype = index_type;
-    int index = emit(code, inner_axes_[term.axis]);
+    int index = emit(code, inner_axes_[size_t(axis)]);
+    if (factor != 1) index = compute(Op::mul, index_type, {index, constant(double(factor), index_type)}, NodeId{});
     id = id < 0 ? index : compute(Op::add, index_type, {id, index}, NodeId{});
   }
   if (id < 0) return constant(double(term.offset), index_type);
   if (term.offset == 0) return id;
   return compute(Op::add, index_type, {id, constant(double(term.offset), index_type)}, NodeId{});
+}
+
+IndexTerm KernelBuilder::scaled(IndexTerm term, int64_t factor) {
+  if (factor == 0) return IndexTerm();
+  for (auto& [axis, own] : term.axes) own *= factor;
+  term.offset *= factor;
+  if (term.value >= 0 && factor != 1) {
+    int by = constant(double(factor), index_type);
+    term.value = compute(Op::mul, index_type, {term.value, by}, NodeId{});
+  }
+  return term;
+}
+
+IndexTerm KernelBuilder::sum(IndexTerm term, const IndexTerm& other) {
+  std::map<int, int64_t> factors(term.axes.begin(), term.axes.end());
+  for (auto [axis, factor] : other.axes) factors[axis] += factor;
+  std::erase_if(factors, [](const auto& f) { return f.second == 0; });
+  term.axes.assign(factors.begin(), factors.end());
+  term.offset += other.offset;
+  if (other.value >= 0) term.value = term.value < 0 ? other.value : compute(Op::add, index_type, {term.value, other.value}, NodeId{});
+  return term;
+}
+
+std::pair<int, int> KernelBuilder::clamp(int index, int64_t size, NodeId n) {
+  int zero = constant(0, index_type), last = constant(double(size - 1), index_type);
+  int below = compute(Op::minimum, index_type, {index, last}, n);
+  int clamped = compute(Op::maximum, index_type, {below, zero}, n);
+  return {clamped, compute(Op::equal, DType::boolean, {index, clamped}, n)};
+}
+
+// Read at a clamped index, then choose: indices outside are never touched.
+int KernelBuilder::select_inside(int inside, NodeId operand, const IndexMap& map, Number outside, NodeId n) {
+  const DType dtype = lowering_.graph.type(n).dtype;
+  int read = value(operand, map), fill = constant(outside, dtype);
+  return compute(Op::select, dtype, {inside, read, fill}, n);
 }
 
 int KernelBuilder::value(NodeId n, const IndexMap& map) {
@@ -172,19 +235,40 @@ int KernelBuilder::evaluate(NodeId n, const IndexMap& map) {
       return value(node.operands[0], from);
     }
     case Op::pad: {
-      // Read at a clamped index, then choose: indices outside are never touched.
       int axis = attributes.axes[0];
-      const Extent length = graph.type(node.operands[0]).shape[axis];
-      if (length.size == 0) return constant(0, node.type.dtype);
-      IndexTerm moved = map[axis];
-      moved.offset -= attributes.begin;
-      int index = index_of(moved), zero = constant(0, index_type), last = constant(double(length.size - 1), index_type);
-      int clamped = compute(Op::maximum, index_type, {compute(Op::minimum, index_type, {index, last}, n), zero}, n);
-      int inside = compute(Op::equal, DType::boolean, {index, clamped}, n);
+      const int64_t length = graph.type(node.operands[0]).shape[axis].size;
+      if (length == 0) return constant(0, node.type.dtype);
       IndexMap from = map;
+      from[axis].offset -= attributes.begin;
+      auto [clamped, inside] = clamp(index_of(from[axis]), length, n);
       from[axis] = IndexTerm{-1, 0, clamped};
-      int read = value(node.operands[0], from);
-      return compute(Op::select, node.type.dtype, {inside, read, constant(0, node.type.dtype)}, n);
+      return select_inside(inside, node.operands[0], from, 0, n);
+    }
+    case Op::window: {
+      const size_t axis = size_t(attributes.axes[0]);
+      const int64_t length = graph.type(node.operands[0]).shape[axis].size;
+      if (length == 0) return constant(attributes.number, node.type.dtype);
+      IndexTerm at = scaled(map[axis], attributes.stride);
+      int64_t elements = 1;
+      if (attributes.axes.size() > 1) {
+        elements = node.type.shape[size_t(attributes.axes[1])].size;
+        at = sum(at, scaled(map[size_t(attributes.axes[1])], attributes.dilation));
+      }
+      at.offset += attributes.begin;
+      IndexMap from = map;
+      from[axis] = at;
+      if (!leaves_operand(attributes, length, node.type.shape[axis].size, elements)) return value(node.operands[0], from);
+      int index = index_of(at), divides = -1;
+      if (attributes.divide != 1) {
+        int by = constant(double(attributes.divide), index_type), zero = constant(0, index_type);
+        int rest = compute(Op::floor_mod, index_type, {index, by}, n);
+        divides = compute(Op::equal, DType::boolean, {rest, zero}, n);
+        index = compute(Op::floor_div, index_type, {index, by}, n);
+      }
+      auto [clamped, inside] = clamp(index, length, n);
+      if (divides >= 0) inside = compute(Op::logical_and, DType::boolean, {inside, divides}, n);
+      from[axis] = IndexTerm{-1, 0, clamped};
+      return select_inside(inside, node.operands[0], from, attributes.number, n);
     }
     case Op::gather: {
       auto at = [&](int label) {

@@ -14,9 +14,13 @@
 
 namespace nnc {
 
-/// Index along one dimension of a node: index of kernel axis `axis` (if >= 0) + offset + integer value `value` (if >= 0).
+/// Index along one dimension of a node: a sum of indices of kernel axes, each times its factor, + offset + integer value `value` (if >= 0).
 struct IndexTerm {
-  int axis = -1;
+  IndexTerm() = default;
+  IndexTerm(int axis, int64_t offset, int value) : offset(offset), value(value) {
+    if (axis >= 0) axes.push_back({axis, 1});
+  }
+  std::vector<std::pair<int, int64_t>> axes;  ///< ascending axes, each once; factors are not 0
   int64_t offset = 0;
   int value = -1;
   auto operator<=>(const IndexTerm&) const = default;
@@ -57,6 +61,12 @@ class KernelBuilder {
  private:
   int evaluate(NodeId, const IndexMap&);
   int index_of(const IndexTerm&);
+  IndexTerm scaled(IndexTerm, int64_t factor);
+  IndexTerm sum(IndexTerm, const IndexTerm&);
+  /// `index` held within 0 .. size - 1, and whether that changes it (bool).
+  std::pair<int, int> clamp(int index, int64_t size, NodeId);
+  int select_inside(int inside, NodeId operand, const IndexMap&, Number outside, NodeId);
+  IndexMap one_computed_index(BufferId, const Shape& shape, IndexMap);
   const LoweringContext& lowering_;
   int group_;
   std::vector<bool> inner_axes_;

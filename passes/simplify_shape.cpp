@@ -15,6 +15,11 @@ RULE(nothing_moved) {
     case Op::slice:
     case Op::pad:
       return c.type(c.x(0)) == c.node.type ? c.x(0) : NodeId{};
+    case Op::window: {
+      const Attributes& a = c.node.attributes;
+      const bool one_element = a.axes.size() == 1 || c.node.type.shape[size_t(a.axes[1])].size == 1;
+      return c.type(c.x(0)) == c.node.type && one_element && a.begin == 0 && a.stride == 1 && a.divide == 1 ? c.x(0) : NodeId{};
+    }
     case Op::transpose:
       return c.node.attributes.axes == identity_axes(c.node.type.rank()) ? c.x(0) : NodeId{};
     default:

@@ -159,6 +159,77 @@ RULE(contract_lone_sum) {
   return found ? c.b.contract(operands[0], operands[1], a.lhs, a.rhs, a.out) : NodeId{};
 }
 
+// The gradient of what a window reads is a window of a contraction's result, and with this a contraction itself, as the forward one is.
+RULE(window_contract) {
+  if (c.op() != Op::window || c.op_of(0) != Op::contract || c.node.attributes.number != 0 || c.uses(c.x(0)) > 1) return {};
+  Node inner = c.def(0);
+  Attributes labels = inner.attributes, window = c.node.attributes;
+  const int along = labels.out[size_t(window.axes[0])];
+  const int own = holds(labels.lhs, along) ? 0 : 1;
+  std::vector<int> &mine = own == 0 ? labels.lhs : labels.rhs, &others = own == 0 ? labels.rhs : labels.lhs;
+  if (holds(others, along)) return {};
+  NodeId x = inner.operands[size_t(own)];
+  if (window.axes.size() > 1) {
+    const int by = labels.out[size_t(window.axes[1])];
+    if (!holds(mine, by)) {
+      Shape shape = c.type(x).shape;
+      shape.push_back(c.node.type.shape[size_t(window.axes[1])]);
+      x = c.b.broadcast(x, shape, identity_axes(int(mine.size())));
+      mine.push_back(by);
+    }
+    window.axes[1] = position_of(mine, by);
+  }
+  window.axes[0] = position_of(mine, along);
+  x = c.b.window(x, window);
+  const NodeId other = inner.operands[size_t(1 - own)];
+  return own == 0 ? c.b.contract(x, other, labels.lhs, labels.rhs, labels.out) : c.b.contract(other, x, labels.lhs, labels.rhs, labels.out);
+}
+
+// The gradient of windows that lie side by side, as in pooling: nothing is added up.
+RULE(window_merge) {
+  if (c.op() != Op::reduce_sum || c.op_of(0) != Op::window || c.uses(c.x(0)) > 1) return {};
+  Node inner = c.def(0);
+  const Attributes& w = inner.attributes;
+  if (w.axes.size() < 2 || w.number != 0 || w.stride != 1 || w.dilation != -1 || w.begin != 0) return {};
+  const int i = w.axes[0], j = w.axes[1];
+  const NodeId x = inner.operands[0];
+  const Shape from = c.type(x).shape;
+  const int64_t count = from[size_t(i)].size, width = from[size_t(j)].size, length = inner.type.shape[size_t(i)].size;
+  const std::vector<int>& reduced = c.node.attributes.axes;
+  if (!holds(reduced, j) || holds(reduced, i) || width != w.divide || count * width > length) return {};
+  std::vector<int> order;  // j behind i, then as one axis
+  Shape beside, merged;
+  for (int axis = 0; axis < int(from.size()); ++axis) {
+    if (axis == j) continue;
+    order.push_back(axis);
+    beside.push_back(from[size_t(axis)]);
+    merged.push_back(from[size_t(axis)]);
+    if (axis != i) continue;
+    order.push_back(j);
+    beside.push_back(from[size_t(j)]);
+    merged.back().size = count * width;
+  }
+  NodeId value = align_labels(c.b, x, identity_axes(int(from.size())), order, beside);
+  value = c.b.reshape(value, merged);
+  const std::vector<int> left = without(identity_axes(int(from.size())), {j});
+  value = c.b.pad(value, position_of(left, i), 0, Extent{length, false});
+  std::vector<int> rest;
+  for (int axis : reduced)
+    if (axis != j) rest.push_back(position_of(left, axis));
+  return c.b.reduce(Op::reduce_sum, value, rest);
+}
+
+// Of a window's gradient: the elements of the window are summed with the rest, and the product never stands in memory. Elsewhere what is summed may be smaller than its factors.
+RULE(reduce_contract) {
+  if (c.op() != Op::reduce_sum || c.op_of(0) != Op::contract || c.uses(c.x(0)) > 1) return {};
+  Node inner = c.def(0);
+  if (c.def(inner.operands[0]).op != Op::window && c.def(inner.operands[1]).op != Op::window) return {};
+  std::vector<int> out;
+  for (size_t i = 0; i < inner.attributes.out.size(); ++i)
+    if (!holds(c.node.attributes.axes, int(i))) out.push_back(inner.attributes.out[i]);
+  return c.b.contract(inner.operands[0], inner.operands[1], inner.attributes.lhs, inner.attributes.rhs, out);
+}
+
 RULE(contract_nothing) {
   if (c.op() != Op::contract) return {};
   const Attributes a = c.node.attributes;

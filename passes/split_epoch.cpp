@@ -27,7 +27,7 @@ enum class Behaviour : uint8_t {
 };
 
 bool is_view(Op op) {
-  return op == Op::broadcast || op == Op::transpose || op == Op::reshape || op == Op::slice || op == Op::stop_gradient;
+  return op == Op::broadcast || op == Op::transpose || op == Op::reshape || op == Op::slice || op == Op::window || op == Op::stop_gradient;
 }
 
 class EpochSplitter {

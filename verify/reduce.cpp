@@ -348,7 +348,7 @@ class Reducer {
     edit([&](Graph& g) { return each(g, [](Node& n) { return !std::exchange(n.scope, "").empty(); }); });
     for (uint32_t i = 0; i < best_.graph.size(); ++i) {
       const Node& n = best_.graph[NodeId{i}];
-      if ((n.op == Op::slice || n.op == Op::pad) && n.attributes.begin > 0)
+      if ((n.op == Op::slice || n.op == Op::pad || n.op == Op::window) && n.attributes.begin != 0)
         edit([&](Graph& g) { return std::exchange(g[NodeId{i}].attributes.begin, 0) != 0; });
     }
     return changed;

@@ -126,7 +126,7 @@ DimensionClasses::DimensionClasses(const Graph& graph) {
       for (size_t a = 0; a < n.attributes.axes.size(); ++a) unite(of(n.operands[0], a), of(id, size_t(n.attributes.axes[a])));
     } else if (n.op == Op::transpose) {
       for (size_t a = 0; a < n.attributes.axes.size(); ++a) unite(of(id, a), of(n.operands[0], size_t(n.attributes.axes[a])));
-    } else if (n.op == Op::slice || n.op == Op::pad) {
+    } else if (n.op == Op::slice || n.op == Op::pad || n.op == Op::window) {
       for (size_t a = 0; a < n.type.shape.size(); ++a)
         if (int(a) != n.attributes.axes[0]) unite(of(id, a), of(n.operands[0], a));
     } else if (n.op == Op::reshape) {
@@ -235,6 +235,7 @@ std::optional<GraphCase> DimensionClasses::shrink(const GraphCase& c, int id, in
       n.attributes.extents[0].size = own;
       n.attributes.begin = std::min(n.attributes.begin, std::abs(other - own));
     }
+    if (n.op == Op::window) n.attributes.extents[0].size = new_size(node, size_t(n.attributes.axes[0]));
     std::vector<Type> types;
     for (NodeId operand : n.operands) types.push_back(result.graph.type(operand));
     std::string error;

@@ -78,9 +78,9 @@ struct Stage {
   Span span;
 };
 
-/// One selection in brackets: `T: t`, `T: 0..16`, `Vocab: tokens`.
+/// One selection in brackets: `T: t`, `T: 0..16`, `Vocab: tokens`; or `outside: 0`, what windows read outside of what they select from.
 struct Selector {
-  ExprPtr dim;    ///< present: a name, or an expression over dimensions (`4*H`)
+  ExprPtr dim;    ///< a name, or an expression over dimensions (`4*H`); absent in `outside: 0`, of which a selection has at most one
   ExprPtr value;  ///< present: any value, or a range (ExprKind::range)
   Span span;
 };

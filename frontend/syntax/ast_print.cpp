@@ -125,7 +125,10 @@ class Printer {
         out_ += "[";
         for (size_t i = 0; i < e.selectors.size(); ++i) {
           if (i > 0) out_ += ", ";
-          print(*e.selectors[i].dim);
+          if (e.selectors[i].dim)
+            print(*e.selectors[i].dim);
+          else
+            out_ += "outside";
           out_ += ": ";
           print(*e.selectors[i].value);
         }

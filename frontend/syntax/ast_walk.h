@@ -12,7 +12,7 @@ void for_each_part(const Expr& e, Visit visit) {
   for (const ExprPtr& o : e.operands) visit(*o);
   for (const Argument& a : e.arguments) visit(*a.value);
   for (const Selector& s : e.selectors) {
-    visit(*s.dim);
+    if (s.dim) visit(*s.dim);
     visit(*s.value);
   }
   for (const Stage& s : e.stages) visit(*s.callee);

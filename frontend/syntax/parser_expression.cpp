@@ -379,6 +379,7 @@ ExprPtr Parser::parse_select(ExprPtr value, uint32_t begin) {
     const Token& first = now();
     if (first.kind == TokenKind::colon || first.kind == TokenKind::ellipsis) positional(span(first));
     selector.dim = parse_binary(range);
+    const bool outside = selector.dim->kind == ExprKind::name && selector.dim->text == "outside" && at(TokenKind::colon);
     if (selector.dim->kind == ExprKind::number || selector.dim->kind == ExprKind::range) positional(selector.dim->span);
     if (!at(TokenKind::colon)) {
       if (at(TokenKind::comma) || at(TokenKind::right_bracket)) positional(selector.dim->span);
@@ -387,6 +388,12 @@ ExprPtr Parser::parse_select(ExprPtr value, uint32_t begin) {
     take();
     selector.value = parse_expression();
     selector.span = span_from(first.begin);
+    if (outside) {
+      auto is_outside = [](const ast::Selector& s) { return !s.dim; };
+      if (std::any_of(select->selectors.begin(), select->selectors.end(), is_outside))
+        report(Code::E0016, selector.span, "what stands outside is said twice").help.push_back("a selection has one `outside`, for all of its windows");
+      selector.dim = nullptr;
+    }
     select->selectors.push_back(std::move(selector));
   });
   select->span = span_from(begin);

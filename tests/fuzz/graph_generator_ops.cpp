@@ -1,5 +1,6 @@
 // How each operation of ops.def is made from what a graph holds: one function per operation, declared from the list, so that a new
 // operation does not link until it has one.
+#include <limits>
 #include <algorithm>
 #include <array>
 #include <numeric>
@@ -261,6 +262,38 @@ MAKE(pad) {
   a.begin = g.random.chance(30) ? 0 : g.random.chance(30) ? total - size : g.random.between(0, int(total - size));
   a.extents = {{total}};
   return g.make(Op::pad, {x}, a);
+}
+
+MAKE(window) {
+  int axis = 0;
+  NodeId x = with_fixed_axis(g, axis);
+  if (!x.valid()) return {};
+  const Type type = g.type(x);
+  Attributes a;
+  a.axes = {axis};
+  if (g.random.chance(70)) {  // along another axis that counts the elements; mostly a repetition
+    if (g.random.chance(60) && type.rank() < 4) {
+      Attributes repeat;
+      repeat.extents = type.shape;
+      repeat.extents.push_back({g.random.between(1, 4)});
+      for (int i = 0; i < type.rank(); ++i) repeat.axes.push_back(i);
+      x = g.make(Op::broadcast, {x}, repeat);
+      if (!x.valid()) return {};
+      a.axes.push_back(type.rank());
+    } else if (int other = g.random.below(type.rank()); other != axis && !type.shape[size_t(other)].rows) {
+      a.axes.push_back(other);
+    }
+  }
+  const int64_t size = g.shape(x)[size_t(axis)].size, elements = a.axes.size() > 1 ? g.shape(x)[size_t(a.axes[1])].size : 1;
+  a.stride = g.random.chance(60) ? 1 : g.random.between(2, 3);
+  a.divide = g.random.chance(70) ? 1 : g.random.between(2, 3);
+  if (a.axes.size() > 1) a.dilation = g.random.pick(std::vector<int>{1, 1, 1, 2, -1, -1, -3, 0});
+  const int64_t reach = (elements - 1) * std::abs(a.dilation);
+  a.begin = g.random.chance(40) ? 0 : g.random.chance(50) ? -reach / 2 : g.random.between(-4, 4);
+  const int64_t fitting = (size * a.divide - reach - 1) / a.stride + 1;  // so many do not leave it if they begin at 0
+  a.extents = {{g.random.chance(3) ? 0 : g.random.chance(50) && fitting > 0 ? fitting : g.random.between(1, int(std::min<int64_t>(size + 4, 40)))}};
+  if (g.random.chance(25)) a.number = type.dtype == DType::boolean ? 1 : is_float(type.dtype) && g.random.chance(50) ? -std::numeric_limits<double>::infinity() : 3;
+  return g.make(Op::window, {x}, a);
 }
 
 // --- reductions ---

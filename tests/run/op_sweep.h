@@ -15,6 +15,7 @@
 
 #include <fmt/format.h>
 
+#include "ir/window.h"
 #include "ir/graph.h"
 #include "ir/interpreter.h"
 
@@ -252,6 +253,19 @@ SWEEP(slice) {
 SWEEP(pad) {
   s.use(Op::pad, {s.field({{s.n}})}, shaped({1}, {{s.n + 5}}, 2));
   s.use(Op::pad, {s.weight({{s.n}, {3}})}, shaped({0}, {{s.n + 1}}, 0));
+}
+
+SWEEP(window) {
+  NodeId row = s.field({{s.n + 4}}), weight = s.weight({{3}, {s.n}, {2}});
+  s.use(Op::window, {row}, make_window({1}, {s.n}, 1, 1, 4));                                   // a slice
+  s.use(Op::window, {row}, make_window({1}, {s.n / 2 + 3}, 2, 1, -1));                          // every other one, both ends outside
+  s.use(Op::window, {row}, make_window({1}, {2 * s.n + 9}, 1, 1, -1, 2, 1));                    // spread apart
+  s.use(Op::window, {s.field({{s.n}, {3}})}, make_window({1, 2}, {s.n}, 1, 1, -1));             // a convolution's
+  s.use(Op::window, {s.field({{s.n}, {3}})}, make_window({1, 2}, {s.n + 2}, 1, -1, 0));         // and its transpose
+  s.use(Op::window, {s.field({{3}, {s.n}})}, make_window({2, 1}, {s.n / 2 + 1}, 2, 3, -2));     // strided, dilated, the elements' axis outside
+  s.use(Op::window, {s.field({{3}, {s.n}})}, make_window({2, 1}, {2 * s.n + 1}, 1, -3, 2, 2));  // and its transpose
+  s.use(Op::window, {weight}, make_window({1, 2}, {s.n - (s.n > 1)}, 1, 1, 0));                 // nothing outside
+  s.use(Op::window, {weight}, make_window({0, 2}, {4}, 1, 2, -2, 3));
 }
 
 // --- reductions: along the vector axis, across it, along the rows, over several axes ---

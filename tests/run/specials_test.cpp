@@ -14,6 +14,7 @@
 #include <limits>
 #include <set>
 
+#include "ir/window.h"
 #include "tests/run/graph_runner.h"
 #include "tests/run/program_fixture.h"
 #include "tests/unit/catch.h"
@@ -199,6 +200,11 @@ SPECIAL(broadcast) { s.use(Op::broadcast, {s.operand({{19}}, every)}, shaped({1}
 SPECIAL(transpose) { s.use(Op::transpose, {s.operand({{3}, {19}}, every)}, shaped({1, 0})); }
 SPECIAL(reshape) { s.use(Op::reshape, {s.operand({{3}, {19}}, every)}, shaped({}, {{19}, {3}})); }
 SPECIAL(slice) { s.use(Op::slice, {s.operand({rows, {21}}, every)}, shaped({1}, {{17}}, 3)); }
+SPECIAL(window) {
+  const NodeId x = s.operand({rows, {19}, {3}}, every);
+  s.use(Op::window, {x}, make_window({1, 2}, {33}, 1, 2, -4, 2));
+  s.use(Op::window, {s.operand({rows, {19}}, every)}, make_window({1}, {15}, 2, 1, -3));
+}
 SPECIAL(pad) { s.use(Op::pad, {s.operand({rows, {19}}, every)}, shaped({1}, {{33}}, 5)); }
 
 // --- reductions: one special value among others, at every place; pairs of them; nothing else ---

@@ -168,10 +168,10 @@ train { data d
        "  note class(5), declared at t.nn:3\n"
        "  note V = 3, declared at t.nn:5"},
       {R"(dim N = 4, M = 3
-fn f(x[B, T, C]) { x[T: index(T)] }
+fn f(x[B, T, C]) { x[T: index(T) * index(T)] }
 test "t" { let z = f(zeros([2, 3, 4])) }
 )",
-       "E0103 `index(T)`: the index has the selected dimension `T` itself\n"
+       "E0103 `index(T) * index(T)`: the index has the selected dimension `T` itself\n"
        "  label `f(zeros([2, 3, 4]))`: in this call of `f`\n"
        "  help give one its own name: `dim S = T`"},
   });

@@ -1,6 +1,7 @@
 // Tables, types, builder, shape rules and the verifier of the tensor graph.
 #include <fmt/format.h>
 
+#include "ir/window.h"
 #include "base/check.h"
 #include "ir/graph.h"
 #include "tests/unit/catch.h"
@@ -196,6 +197,24 @@ TEST_CASE("shape rules say what does not fit", "[ir]") {
   CHECK_THAT(misfit(Op::slice, {x}, window(1, -1, n(3))), contains("do not lie within"));
   CHECK_THAT(misfit(Op::slice, {x}, window(1, INT64_MAX, n(1))), contains("do not lie within"));
   CHECK_THAT(misfit(Op::pad, {x}, window(1, 1, n(4))), contains("4 elements from 1 do not lie within 4"));
+  const Type cube{DType::f32, {rows, n(7), n(3)}};
+  CHECK(gives(Op::window, {cube}, make_window({1, 2}, n(4), 2, 1, -1)) == "f32[B, 4, 3]");
+  CHECK(gives(Op::window, {cube}, make_window({2}, n(9), 1, 1, 0, 4)) == "f32[B, 7, 9]");
+  CHECK(gives(Op::window, {mask}, make_window({1}, n(9), 1, 1, 0, 4)) == "bool[B, 9]");
+  CHECK_THAT(misfit(Op::window, {cube}, make_window({}, n(4), 1, 1, 0)), contains("needs one axis, or one and that of its elements, got 0"));
+  CHECK_THAT(misfit(Op::window, {cube}, make_window({1, 3}, n(4), 1, 1, 0)), contains("axis 3 does not exist"));
+  CHECK_THAT(misfit(Op::window, {cube}, make_window({1, 1}, n(4), 1, 1, 0)), contains("cannot run along itself"));
+  CHECK_THAT(misfit(Op::window, {cube}, make_window({0}, n(4), 1, 1, 0)), contains("row dimension"));
+  CHECK_THAT(misfit(Op::window, {cube}, make_window({1, 0}, n(4), 1, 1, 0)), contains("row dimension"));
+  CHECK_THAT(misfit(Op::window, {cube}, make_window({1}, rows, 1, 1, 0)), contains("row dimension"));
+  CHECK_THAT(misfit(Op::window, {cube}, make_window({1}, n(-1), 1, 1, 0)), contains("negative size -1"));
+  CHECK_THAT(misfit(Op::window, {cube}, make_window({1}, n(4), 0, 1, 0)), contains("must be at least 1"));
+  CHECK_THAT(misfit(Op::window, {cube}, make_window({1}, n(4), 1, 1, 0, 0)), contains("must be at least 1"));
+  CHECK_THAT(misfit(Op::window, {mask}, make_window({1}, n(4), 1, 1, 0, 1, 2)), contains("2 is not a value of bool"));
+  CHECK_THAT(misfit(Op::window, {cube}, make_window({1}, n(4), 1 << 30, 1, 0)), contains("do not fit i32"));
+  CHECK_THAT(misfit(Op::window, {cube}, make_window({1, 2}, n(4), 1, INT64_MIN, 0)), contains("do not fit i32"));
+  CHECK_THAT(misfit(Op::window, {cube}, make_window({1}, n(4), 1, 1, INT64_MIN)), contains("do not fit i32"));
+  CHECK_THAT(misfit(Op::window, {cube}, make_window({1}, n(4), 1, 1, 0, 1 << 30)), contains("do not fit i32"));
   CHECK_THAT(misfit(Op::pad, {mask}, window(1, 0, n(5))), contains("not bool"));
   CHECK_THAT(misfit(Op::reduce_sum, {x}, axes({})), contains("no axis"));
   CHECK_THAT(misfit(Op::reduce_sum, {x}, axes({1, 0})), contains("axes must ascend"));

@@ -3,6 +3,7 @@
 #include <limits>
 #include <set>
 
+#include "ir/window.h"
 #include "base/diagnostics.h"
 #include "ir/interpreter.h"
 #include "tests/unit/catch.h"
@@ -240,6 +241,24 @@ TEST_CASE("interpreter: shape operations", "[ir]") {
   window = axes({0});
   window.extents = {n(3)};
   check_values(apply(Op::pad, {m}, window), {1, 2, 3, 4, 5, 6, 0, 0, 0});
+}
+
+TEST_CASE("interpreter: windows", "[ir]") {
+  Tensor row{DType::f32, {4}, {1, 2, 3, 4}};
+  check_values(apply(Op::window, {row}, make_window({0}, n(2), 2, 1, 1)), {2, 4});
+  check_values(apply(Op::window, {row}, make_window({0}, n(4), 2, 1, -1, 1, 9)), {9, 2, 4, 9});
+  check_values(apply(Op::window, {row}, make_window({0}, n(7), 1, 1, 0, 2)), {1, 0, 2, 0, 3, 0, 4});
+  // Two copies of a row: the second axis counts the elements of each window.
+  Tensor twice{DType::f32, {4, 2}, {1, 1, 2, 2, 3, 3, 4, 4}};
+  check_values(apply(Op::window, {twice}, make_window({0, 1}, n(4), 1, 1, 0)), {1, 2, 2, 3, 3, 4, 4, 0});
+  check_values(apply(Op::window, {twice}, make_window({0, 1}, n(2), 2, 2, -1)), {0, 2, 2, 4});
+  // The transpose takes each of them back to where it was read.
+  check_values(apply(Op::window, {twice}, make_window({0, 1}, n(5), 1, -1, 0)), {1, 0, 2, 1, 3, 2, 4, 3, 0, 4});
+  // (2 i - j) / 3
+  check_values(apply(Op::window, {twice}, make_window({0, 1}, n(5), 2, -1, 0, 3)), {1, 0, 0, 0, 0, 2, 3, 0, 0, 0});
+  Tensor cube{DType::f32, {2, 1, 3}, {1, 2, 3, 4, 5, 6}};
+  check_values(apply(Op::window, {cube}, make_window({2, 0}, n(3), 1, 1, -1)), {0, 1, 2, 4, 5, 6});
+  check_values(apply(Op::window, {Tensor{DType::f32, {0}, {}}}, make_window({0}, n(2), 1, 1, 0, 1, 7)), {7, 7});
 }
 
 TEST_CASE("interpreter: reductions", "[ir]") {

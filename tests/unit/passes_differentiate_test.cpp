@@ -4,6 +4,7 @@
 #include <map>
 #include <set>
 
+#include "ir/window.h"
 #include "passes/simplify.h"
 #include "tests/unit/ir_random_graph.h"
 #include "tests/unit/passes_gradient_check.h"
@@ -122,6 +123,10 @@ std::map<Op, std::vector<MakeCase>> all_cases() {
   cases[Op::reshape].push_back([](Case& c) { c.result = c.b.reshape(c.leaf({rows, n(4)}), {Extent{4, true}}); });
   cases[Op::slice].push_back([](Case& c) { c.result = c.b.slice(c.leaf({rows, n(6)}), 1, 2, n(3)); });
   cases[Op::pad].push_back([](Case& c) { c.result = c.b.pad(c.leaf({n(2), n(3)}), 0, 1, n(5)); });
+  cases[Op::window].push_back([](Case& c) { c.result = c.b.window(c.leaf({rows, n(6)}), make_window({1}, n(4), 2, 1, -1)); });
+  cases[Op::window].push_back([](Case& c) { c.result = c.b.window(c.leaf({rows, n(5), n(3)}), make_window({1, 2}, n(5), 1, 1, -1)); });
+  cases[Op::window].push_back([](Case& c) { c.result = c.b.window(c.leaf({n(2), n(7)}), make_window({1, 0}, n(3), 2, 3, -2, 1, 4)); });
+  cases[Op::window].push_back([](Case& c) { c.result = c.b.window(c.leaf({rows, n(3), n(4)}), make_window({2, 1}, n(9), 1, -2, 3, 2)); });
   for (Op op : {Op::reduce_sum, Op::reduce_max, Op::reduce_min}) {
     cases[op].push_back([=](Case& c) { c.result = c.b.reduce(op, c.leaf({n(5)}), {0}); });
     cases[op].push_back([=](Case& c) { c.result = c.b.reduce(op, c.leaf({rows, n(3)}), {0}); });

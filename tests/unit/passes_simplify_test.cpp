@@ -6,6 +6,7 @@
 #include <limits>
 #include <map>
 
+#include "ir/window.h"
 #include "passes/cse.h"
 #include "passes/dead_code.h"
 #include "passes/differentiate.h"
@@ -139,6 +140,30 @@ std::multimap<std::string, MakeCase> rule_cases() {
     return c.b.contract(c.b.broadcast(c.x({n(4)}), {rows, n(4)}, {1}), c.x({n(4), n(2)}), {0, 1}, {1, 2}, {2});
   });
   add("contract_lone_sum", [](Case& c) { return c.b.contract(c.x({rows, n(4), n(3)}), c.x({n(4), n(2), n(5)}), {0, 1, 2}, {1, 3, 4}, {0, 3}); });
+  auto window_of = [](Case& c, NodeId x, Attributes a) { return c.b.window(x, std::move(a)); };
+  add("nothing_moved", [=](Case& c) { return window_of(c, c.x(), make_window({1}, n(12), 1, 1, 0)); });
+  add("nothing_moved", [=](Case& c) { return window_of(c, c.x({rows, n(4), n(1)}), make_window({1, 2}, n(4), 1, 3, 0)); });
+  // The gradient of a convolution: y[b, o, t], w[o, c, k] -> x[b, c, t, k], read back along t by k.
+  add("window_contract", [=](Case& c) {
+    NodeId y = c.x({rows, n(3), n(5)}), w = c.x({n(3), n(2), n(4)});
+    NodeId x = c.b.contract(y, w, {0, 1, 2}, {1, 3, 4}, {0, 3, 2, 4});
+    return window_of(c, x, make_window({2, 3}, n(7), 1, -1, 1));
+  });
+  add("window_contract", [=](Case& c) {
+    NodeId w = c.x({n(3), n(2), n(4)}), y = c.x({rows, n(3), n(5)});
+    NodeId x = c.b.contract(w, y, {1, 3, 4}, {0, 1, 2}, {0, 4, 3, 2});
+    return window_of(c, x, make_window({3, 1}, n(9), 1, -2, 1, 2));
+  });
+  add("window_contract", [=](Case& c) {
+    NodeId x = c.x({rows, n(6)}), w = c.x({n(6), n(9)});
+    return window_of(c, c.b.contract(x, w, {0, 1}, {1, 2}, {0, 2}), make_window({1}, n(4), 2, 1, -1));
+  });
+  add("window_merge", [=](Case& c) { return c.b.reduce(Op::reduce_sum, window_of(c, c.x({rows, n(4), n(2)}), make_window({1, 2}, n(8), 1, -1, 0, 2)), {2}); });
+  add("window_merge", [=](Case& c) { return c.b.reduce(Op::reduce_sum, window_of(c, c.x({rows, n(3), n(5), n(4)}), make_window({3, 1}, n(14), 1, -1, 0, 3)), {1, 2}); });
+  add("reduce_contract", [=](Case& c) {
+    NodeId x = window_of(c, c.x({rows, n(6), n(3)}), make_window({1, 2}, n(6), 1, 1, -1)), w = c.x({n(3), n(2)});
+    return c.b.reduce(Op::reduce_sum, c.b.contract(x, w, {0, 1, 2}, {2, 3}, {0, 1, 2, 3}), {2});
+  });
   add("contract_nothing", [](Case& c) { return c.b.contract(c.x({n(4)}), c.x({n(3)}), {0}, {1}, {1, 0}); });
   add("contract_nothing", [](Case& c) { return c.b.contract(c.x({rows, n(3)}), c.x({n(3)}), {0, 1}, {1}, {0, 1}); });
   add("contract_nothing", [](Case& c) { return c.b.contract(c.x({}), c.x({rows, n(3)}), {}, {0, 1}, {1}); });

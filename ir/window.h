@@ -1,0 +1,54 @@
+// Where a window reads. Result index o along axes[0] and index j along axes[1] (0 if there is none) stand for the operand's index
+//   (o * stride + j * dilation + begin) / divide
+// along axes[0], if the division leaves no rest and the index lies in the operand; elsewhere the result is `number`. README.md, "Windows".
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "ir/graph.h"
+
+namespace nnc {
+
+/// The attributes of a window; `dilation` is 1 if there is one axis.
+inline Attributes make_window(std::vector<int> axes, Extent length, int64_t stride, int64_t dilation, int64_t begin, int64_t divide = 1, Number outside = 0) {
+  Attributes a;
+  a.axes = std::move(axes);
+  a.extents = {length};
+  a.stride = stride;
+  a.dilation = dilation;
+  a.begin = begin;
+  a.divide = divide;
+  a.number = outside;
+  return a;
+}
+
+/// The operand's index; empty where `number` stands. `size`: of the operand along axes[0].
+inline std::optional<int64_t> window_index(const Attributes& a, int64_t size, int64_t o, int64_t j) {
+  const int64_t at = o * a.stride + j * a.dilation + a.begin;
+  if (at < 0 || at % a.divide != 0 || at / a.divide >= size) return std::nullopt;
+  return at / a.divide;
+}
+
+/// Whether some result does not read the operand. `o`, `j`: the result's sizes along the axes; 1 for j if there is no second axis.
+inline bool leaves_operand(const Attributes& a, int64_t size, int64_t o, int64_t j) {
+  if (o == 0 || j == 0) return false;
+  if (a.divide != 1) return true;  // by the rest
+  const int64_t spread = (j - 1) * a.dilation;
+  const int64_t lowest = a.begin + (spread < 0 ? spread : 0), highest = a.begin + (spread > 0 ? spread : 0) + (o - 1) * a.stride;
+  return lowest < 0 || highest >= size;
+}
+
+/// The window through which the gradient of a window's result flows back: it reads result indices, and has the operand's size along axes[0].
+inline Attributes transposed_window(const Attributes& a, Extent operand_size) {
+  Attributes t;
+  t.axes = a.axes;
+  t.extents = {operand_size};
+  t.stride = a.divide;
+  t.dilation = a.axes.size() > 1 ? -a.dilation : 1;
+  t.begin = -a.begin;
+  t.divide = a.stride;
+  return t;
+}
+
+}  // namespace nnc

@@ -1,0 +1,16 @@
+// Windows that may read outside of their operand: where they feed a contraction, or only step out of it, the operand is copied with what lies outside around it
+// (and between its elements, where the index is divided), so that the window itself is a plain view with strides. A window that neither divides nor feeds a
+// contraction needs no copy where all it reads lies inside.
+//
+// Requires:   simplify has run.
+// Guarantees: a window over two axes leaves its operand only if it divides and feeds no contraction. What copies make is a window over one axis, or several of them on
+//             each other; finish_groups gives these a kernel. Values do not change by a bit.
+#pragma once
+
+#include "ir/graph.h"
+
+namespace nnc {
+
+void store_borders(Graph&);
+
+}  // namespace nnc
