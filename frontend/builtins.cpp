@@ -557,7 +557,7 @@ const std::unordered_map<std::string_view, Builtin>& builtins() {
     for (const char* n : {"zeros", "ones"}) t[n] = builtin_fill;
     for (const char* n : {"normal", "uniform", "truncated_normal", "orthogonal"}) t[n] = builtin_distribution;
     for (const char* n :
-         {"Conv2d", "Conv1d", "BatchNorm1d", "BatchNorm2d", "Dropout", "maxpool2d", "avgpool2d", "global_avgpool2d",
+         {"BatchNorm1d", "BatchNorm2d", "Dropout",
           "normal_like", "uniform_like", "bernoulli_like", "Lstm", "Gru", "Rnn", "GroupNorm", "InstanceNorm2d", "dropout"})
       t[n] = builtin_later;
     t["where"] = builtin_where;

@@ -1,4 +1,5 @@
 // What names mean: locals of the frame, then those of the file, then those of the language.
+#include "frontend/builtin_names.h"
 #include "frontend/evaluator.h"
 
 #include <fmt/format.h>
@@ -104,7 +105,7 @@ Value SymbolicEvaluator::lookup(std::string_view name, Span span) {
   if (name == "inf") return Value::of_number(std::numeric_limits<double>::infinity());
   if (name == "pi") return Value::of_number(3.14159265358979323846);
   if (name == "training") return Value::of_bool(ctx.training);
-  if (name == "none" || name == "all" || name == "same") return Value::of_text(ValueKind::symbol, std::string(name));
+  if (is_option_word(name)) return Value::of_text(ValueKind::symbol, std::string(name));
   if (name == "step" || name == "epoch") {
     TensorValue t;
     t.node = ctx.builder(span).scalar(std::string(name));

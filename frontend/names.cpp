@@ -120,11 +120,10 @@ class NameChecker {
   }
 
   void check_name(const ast::Expr& e) {
-    static const std::set<std::string, std::less<>> plain{"true", "false", "inf",  "pi",   "training",
-                                                          "none", "all",   "same", "step", "epoch"};
+    static const std::set<std::string, std::less<>> plain{"true", "false", "inf",  "pi",   "training", "step", "epoch"};
     const std::string& name = e.text;
     if (names_.contains(name)) return;
-    if (program_.find(file_, name) || is_builtin_name(name) || plain.count(name)) return;
+    if (program_.find(file_, name) || is_builtin_name(name) || is_option_word(name) || plain.count(name)) return;
     if ((file_.tree->has_errors || file_.lacks_imports) && may_be_lost(name)) return;
     if (file_.lost_names.count(name)) return;
     if (diagnostics_.items().size() >= max_errors) return;  // and looking for what was meant takes a while

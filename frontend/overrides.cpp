@@ -11,6 +11,7 @@
 #include <set>
 
 #include "base/check.h"
+#include "frontend/builtin_names.h"
 #include "frontend/argument_places.h"
 #include "frontend/program.h"
 
@@ -113,8 +114,7 @@ std::optional<std::pair<Code, std::string>> fault_of(const Override& o, const st
     return is_truth ? std::nullopt
                     : std::optional(std::pair{Code::E0611, fmt::format("`{}` is true or false, found `{}`", name, o.value)});
   std::optional<double> number = decimal_number(o.value);
-  bool is_word = false;
-  for (std::string_view word : {"true", "false", "all", "none", "same"}) is_word = is_word || o.value == word;
+  bool is_word = is_truth || is_option_word(o.value);
   bool may_be_word = o.path == "data.batch" || o.path == "using.clip_norm";
   if (!number && (!is_word || is_truth || !may_be_word) && !is_count(o.path))
     return std::pair{Code::E0611, fmt::format("`{}` needs a number{}, found `{}`", name,
@@ -206,7 +206,7 @@ void check_overrides(Program& program, Diagnostics& diagnostics) {
 
 Value override_value(const std::string& text) {
   if (text == "true" || text == "false") return Value::of_bool(text == "true");
-  if (text == "all" || text == "none" || text == "same") return Value::of_text(ValueKind::symbol, text);
+  if (is_option_word(text)) return Value::of_text(ValueKind::symbol, text);
   char* end = nullptr;
   double number = std::strtod(text.c_str(), &end);
   NNC_CHECK(!text.empty() && end == text.c_str() + text.size(), "an override that check_overrides let pass: " + text);

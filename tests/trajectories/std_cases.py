@@ -299,4 +299,57 @@ using    sgd(lr: cosine(0.125, total: 50, final: 0.03125))""",
         with_loss(chain(softmax, log_softmax),
                   lambda logits, d: F.kl_div(log_softmax(logits), d["share"]) + F.kl_div(log_softmax(logits), d["share"], reduction="sum") / 64),
         sgd(0.125), schedule=lambda o: lr_scheduler.CosineAnnealingLR(o, T_max=50, eta_min=0.03125))
+
+    def conv(w, name, h, **options):
+        return (F.conv2d if h.dim() == 4 else F.conv1d)(h, w[f"{name}.weight"], w.get(f"{name}.bias"), **options)
+
+    def seen_as_images(w, d):
+        h = torch.tanh(dense(w, "dense1", d["x"])).reshape(-1, 2, 6, 6)
+        h = torch.tanh(conv(w, "conv1", h, padding=1, groups=2))
+        h = F.max_pool2d(h, 3, stride=2, padding=1)
+        h = torch.tanh(F.conv_transpose2d(h, w["up.weight"], w["up.bias"], stride=2, padding=1, output_padding=1))
+        h = torch.tanh(conv(w, "conv2", h, stride=2, padding=2, dilation=2))
+        h = F.avg_pool2d(h, 2, stride=1, padding=1)
+        h = F.pad(h, (0, 1, 0, 1))  # what `same` adds for an even kernel
+        h = conv(w, "conv3", h)
+        return h.mean(dim=(2, 3)) + h.amax(dim=(2, 3))
+
+    add("std_images", "convolutions of images: padding, strides, dilation, groups, transposed; every pool", """
+model Net(x[B, 6]) -> [B, 4] {
+  let h = (x |> Dense(72) |> tanh) as [B, 2, 6, 6]
+    |> conv1: Conv2d(4, kernel: 3, pad: same, groups: 2) |> tanh |> maxpool2d(3, stride: 2, pad: 1)
+    |> up: ConvTranspose2d(3, kernel: 3, stride: 2, pad: 1, output_pad: 1) |> tanh
+    |> conv2: Conv2d(5, kernel: 3, stride: 2, pad: 2, dilation: 2) |> tanh |> avgpool2d(2, stride: 1, pad: 1)
+    |> conv3: Conv2d(4, kernel: 2, pad: same, bias: false)
+  global_avgpool2d(h) + global_maxpool2d(h)
+}""", """
+let logits = Net(x)
+minimize cross_entropy(logits, label)
+using    sgd(lr: 0.125, momentum: 0.5)""",
+        {"dense1.weight": (72, 6), "dense1.bias": (72,), "conv1.weight": (4, 1, 3, 3), "conv1.bias": (4,), "up.weight": (4, 3, 3, 3), "up.bias": (3,),
+         "conv2.weight": (5, 3, 3, 3), "conv2.bias": (5,), "conv3.weight": (4, 5, 2, 2)},
+        with_loss(seen_as_images, lambda logits, d: F.cross_entropy(logits, d["label"])), sgd(0.125, 0.5))
+
+    def seen_as_series(w, d):
+        h = torch.tanh(dense(w, "dense1", d["x"])).reshape(-1, 2, 12)
+        h = torch.tanh(conv(w, "conv1", h, stride=2, padding=2))
+        h = F.max_pool1d(h, 2, stride=1, padding=1)
+        h = torch.tanh(F.conv_transpose1d(h, w["up.weight"], None, stride=3, padding=2, output_padding=2, dilation=2))
+        h = torch.tanh(conv(w, "conv2", F.avg_pool1d(h, 2), groups=3, dilation=3))
+        return h.mean(dim=2) + 2 * h.amax(dim=2)
+
+    add("std_series", "convolutions of series: the same in one dimension", """
+model Net(x[B, 6]) -> [B, 3] {
+  let h = (x |> Dense(24) |> tanh) as [B, 2, 12]
+    |> conv1: Conv1d(4, kernel: 4, stride: 2, pad: 2) |> tanh |> maxpool1d(2, stride: 1, pad: 1)
+    |> up: ConvTranspose1d(3, kernel: 3, stride: 3, pad: 2, output_pad: 2, dilation: 2, bias: false) |> tanh |> avgpool1d(2)
+    |> conv2: Conv1d(3, kernel: 2, pad: valid, groups: 3, dilation: 3) |> tanh
+  global_avgpool1d(h) + 2 * global_maxpool1d(h)
+}""", """
+let found = Net(x)
+minimize mean_squared_error(found, y)
+using    sgd(lr: 0.125, momentum: 0.5)""",
+        {"dense1.weight": (24, 6), "dense1.bias": (24,), "conv1.weight": (4, 2, 4), "conv1.bias": (4,), "up.weight": (4, 3, 3),
+         "conv2.weight": (3, 1, 2), "conv2.bias": (3,)},
+        with_loss(seen_as_series, lambda found, d: F.mse_loss(found, d["y"])), sgd(0.125, 0.5))
     return found
