@@ -52,7 +52,8 @@ int ids_after(const std::vector<Instruction>& code) {
 }
 
 // The same contraction as a loop nest with a reduction over all k axes.
-MapKernel as_map_kernel(const std::vector<Axis>& axes, size_t k_axes, Operand& a, Operand& b, std::vector<Instruction>& epilogue, int accumulator, int next_id) {
+MapKernel as_map_kernel(const std::vector<Axis>& axes, size_t k_axes, Operand& a, Operand& b, std::vector<Instruction>& epilogue, int accumulator, int next_id,
+                        int64_t rows, int lanes) {
   MapKernel kernel;
   kernel.axes = axes;
   kernel.outer = int(axes.size() - k_axes);
@@ -97,11 +98,20 @@ MapKernel as_map_kernel(const std::vector<Axis>& axes, size_t k_axes, Operand& a
   kernel.blocks.push_back(std::move(inner));
   kernel.blocks.push_back(std::move(after));
   kernel.serial = kernel.outer == 0;
+  // Lanes run along the axis that fills more of them; elements that stand a few apart are worth a third of contiguous ones. The outer axis if both are worth the same.
   kernel.vector_axis = -1;
+  double best = 0;
   for (int axis : {kernel.outer - 1, int(axes.size()) - 1}) {
-    if (axis < 0 || kernel.vector_axis >= 0) continue;
-    for (const Instruction& i : kernel.blocks[kernel.blocks.size() - 2].code)
-      if (i.access.buffer.valid() && i.access.strides[size_t(axis)] == 1) kernel.vector_axis = axis;
+    if (axis < 0) continue;
+    const double filled = double(std::min<int64_t>(axes[size_t(axis)].extent.at(rows), lanes));
+    for (const Instruction& i : kernel.blocks[kernel.blocks.size() - 2].code) {
+      if (!i.access.buffer.valid()) continue;
+      const int64_t stride = std::abs(i.access.strides[size_t(axis)]);
+      const double worth = stride == 1 ? filled : stride > 1 && stride <= 4 ? filled / 3 : 0;
+      if (worth <= best) continue;
+      kernel.vector_axis = axis;
+      best = worth;
+    }
   }
   if (kernel.vector_axis < 0) kernel.vector_axis = kernel.outer > 0 ? kernel.outer - 1 : int(axes.size()) - 1;
   return kernel;
@@ -234,7 +244,7 @@ void lower_contract_group(const GroupContext& context, Kernel& result) {
       for (Access* access : accesses_of(code)) access->strides.push_back(0);
       k_axes = 1;
     }
-    result.body = as_map_kernel(kernel_axes, k_axes, a, b, epilogue, accumulator, next_id);
+    result.body = as_map_kernel(kernel_axes, k_axes, a, b, epilogue, accumulator, next_id, program.rows, program.target.f32_lanes());
     return;
   }
   // Exactly one m, n and k axis, the last of its role; the others are batch. Missing ones get extent 1.
