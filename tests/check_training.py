@@ -17,7 +17,7 @@ import unittest
 from command_line import EXAMPLES, NNC, SLOWNESS, CommandLine, read_safetensors, relative_gap
 
 DIGITS = EXAMPLES / "digits.nn"
-EXAMPLE_NAMES = ("digits", "mnist_mlp", "own_optimizer", "regression")
+EXAMPLE_NAMES = ("digits", "mnist_mlp", "own_convolution", "own_optimizer", "regression")
 STEPS_PER_EPOCH = 45  # of digits.nn: 1438 of 1797 rows train, in batches of 32
 
 
@@ -242,7 +242,7 @@ class Metrics(CommandLine):
         self.assertEqual(evaluated, json.loads(trained)["test"])
 
     def test_eval_prints_what_train_printed(self):
-        for example, epochs in (("digits", 3), ("mnist_mlp", 1), ("own_optimizer", 3), ("regression", 3)):
+        for example, epochs in (("digits", 3), ("mnist_mlp", 1), ("own_convolution", 1), ("own_optimizer", 3), ("regression", 3)):
             with self.subTest(example=example):
                 file = EXAMPLES / f"{example}.nn"
                 trained = self.nnc("train", file, "--epochs", epochs, "--quiet", "--out", "w.safetensors").stdout.splitlines()
