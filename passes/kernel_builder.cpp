@@ -93,6 +93,32 @@ int KernelBuilder::load(BufferId id, const Shape& shape, const IndexMap& map, No
   return emit(std::move(code), is_inner);
 }
 
+int KernelBuilder::draw(NodeId n, const IndexMap& map) {
+  const Node& node = lowering_.graph[n];
+  Instruction code;
+  code.kind = Instruction::Kind::random;
+  code.dtype = node.type.dtype;
+  code.site = node.attributes.text;
+  code.node = n;
+  code.access.strides.assign(inner_axes_.size(), 0);
+  int64_t stride = 1;
+  bool is_inner = false;
+  for (size_t i = map.size(); i-- > 0;) {
+    const IndexTerm& term = map[i];
+    NNC_CHECK(term.value < 0, "a draw that is indexed by data does not stand in memory");
+    if (term.axis >= 0) is_inner = is_inner || inner_axes_[size_t(term.axis)];
+    if (node.type.shape[i].rows) {
+      NNC_CHECK(term.axis >= 0 && term.offset == 0, "rows of a draw are drawn in batch order");
+      code.access.row_axis = term.axis;
+      continue;
+    }
+    code.access.offset += term.offset * stride;
+    if (term.axis >= 0) code.access.strides[size_t(term.axis)] += stride;
+    stride *= node.type.shape[i].size;
+  }
+  return emit(std::move(code), is_inner);
+}
+
 void KernelBuilder::store(BufferId id, const IndexMap& map, int value, NodeId node, bool add) {
   Instruction code;
   code.kind = add ? Instruction::Kind::store_add : Instruction::Kind::store;
@@ -142,6 +168,7 @@ int KernelBuilder::evaluate(NodeId n, const IndexMap& map) {
   switch (node.op) {
     case Op::constant: return constant(attributes.number, node.type.dtype);
     case Op::iota: return index_of(map[attributes.axes[0]]);
+    case Op::random: return draw(n, map);
     case Op::extent: {
       Instruction code;
       code.kind = Instruction::Kind::extent;

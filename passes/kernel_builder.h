@@ -57,6 +57,7 @@ class KernelBuilder {
  private:
   int evaluate(NodeId, const IndexMap&);
   int index_of(const IndexTerm&);
+  int draw(NodeId, const IndexMap&);
   const LoweringContext& lowering_;
   int group_;
   std::vector<bool> inner_axes_;
