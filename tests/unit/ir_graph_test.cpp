@@ -360,6 +360,14 @@ TEST_CASE("the verifier accepts a sound graph and names each broken invariant", 
     Builder(g).input("x", f32({n(3)}));
     check_broken(g, "G6");
   }
+  SECTION("G8 one site of two shapes") {
+    Builder(g).random("d#0", {n(3)});
+    REQUIRE(verify_graph(g).empty());
+    Builder(g).random("d#0", {n(3)});
+    REQUIRE(verify_graph(g).empty());
+    Builder(g).random("d#0", {n(4)});
+    check_broken(g, "G8");
+  }
   SECTION("G7 group") {
     g[NodeId{last}].group = -2;
     check_broken(g, "G7");
