@@ -48,9 +48,9 @@ Graph all_uses(int64_t n) {
   out("drawn", b.random("a#1", both));
   NodeId per_row = b.random("a#2", {rows});
   out("rows", per_row);
-  out("rows spread", b.mul(b.broadcast(per_row, both, {0}), x));
+  out("rows spread", b.binary(Op::maximum, b.broadcast(per_row, both, {0}), x));
   NodeId columns = b.random("a#3", {Extent{n}});
-  out("columns spread", b.mul(b.broadcast(columns, both, {1}), x));
+  out("columns spread", b.binary(Op::maximum, b.broadcast(columns, both, {1}), x));
   NodeId matrix = b.random("a#4", {Extent{3}, Extent{n}});
   out("turned", b.transpose(matrix, {1, 0}));
   out("largest of a row", b.reduce(Op::reduce_max, b.random("a#5", both), {1}));
