@@ -1,5 +1,7 @@
 """Random numbers of runs: those of docs/numbers.md, computed here by tests/oracle/draws.py, for any chunks, threads, batches, vector levels, and after a resume."""
 
+import json
+import math
 import re
 import struct
 import sys
@@ -122,6 +124,89 @@ class Training(CommandLine):
         self.assertEqual(self.train(file, "logged", "--steps", 60, "--log", "log.jsonl"), expected)
         plain = self.train(self.program("digits", name="plain.nn"), "plain", "--steps", 60, "--threads", 1)
         self.assertNotEqual(plain, expected)
+
+
+class Layers(CommandLine):
+    """What the layers of std do in training steps, by reports over an epoch of rows of ones: 16 rows in each step but the last, which has 8."""
+
+    def reports(self, layer):
+        self.write("x.npy", npy([1] * 40 * 70, (40, 70)))
+        self.write("net.nn", f"""
+dim N = 70
+data d {{ x[N] : f32 = npy("x.npy") }}
+model M(x[B, N]) -> [B, N] {{
+  param w[N] = 0
+  (x |> own: {layer}) + 0 * w
+}}
+train {{
+  data     d, batch: 16
+  let y = M(x)
+  minimize mean(y)
+  using    sgd(lr: 0.1)
+  epochs   1
+  report   zeros: sum(f32(y == 0)), total: sum(y), spread: sqrt(mean((y - mean(y))^2))
+  seed     8
+}}
+""")
+        return json.loads(self.nnc("train", "net.nn", "--json", "--out", "w.safetensors").stdout.splitlines()[-1])
+
+    def check(self, layer, value):
+        """value(draws, row): what becomes of a row, where draws(ordinal, element) are its numbers."""
+        y = [v for step in range(3) for row in range(16 if step < 2 else 8) for v in value(lambda ordinal, i: draw(8, f"own#{ordinal}", step, row, i))]
+        self.assertEqual(len(y), 2800)
+        middle = math.fsum(y) / 2800
+        found = self.reports(layer)
+        self.assertEqual(found["zeros"], y.count(0))
+        self.assertAlmostEqual(found["total"], math.fsum(y), delta=1e-3)
+        self.assertAlmostEqual(found["spread"], math.sqrt(math.fsum((v - middle) ** 2 for v in y) / 2800), 5)
+
+    def test_dropout(self):
+        self.check("Dropout(0.25)", lambda u: [0 if u(0, i) < 0.25 else 4 / 3 for i in range(70)])
+        self.check("Dropout()", lambda u: [0 if u(0, i) < 0.5 else 2 for i in range(70)])
+
+    def test_rates_at_the_ends(self):
+        self.check("Dropout(0)", lambda u: [1] * 70)
+        self.check("Dropout(1)", lambda u: [0] * 70)
+
+    def test_stochastic_depth_takes_whole_rows(self):
+        self.check("StochasticDepth(0.2)", lambda u: [0 if u(0, 0) < 0.2 else 1.25] * 70)
+        self.check("StochasticDepth(1)", lambda u: [0] * 70)
+
+    def test_gaussian_noise(self):
+        normal = lambda u, i: math.sqrt(-2 * math.log(1 - u(0, i))) * math.cos(2 * math.pi * u(1, i))  # noqa: E731
+        self.check("GaussianNoise(0.5)", lambda u: [1 + 0.5 * normal(u, i) for i in range(70)])
+        self.check("GaussianNoise(0)", lambda u: [1] * 70)
+
+    def test_a_report_of_draws_alone_has_those_of_its_steps(self):
+        self.reports("Dropout(0)")
+        text = (self.folder / "net.nn").read_text()
+        self.write("net.nn", text.replace("let y = M(x)", "let y = M(x)\n  let u = uniform_like(x)").replace("report ", "report far: sqrt(mean((u - mean(u))^2)),"))
+        found = json.loads(self.nnc("train", "net.nn", "--json", "--out", "w.safetensors").stdout.splitlines()[-1])["far"]
+        u = [draw(8, "#0", step, row, i) for step in range(3) for row in range(16 if step < 2 else 8) for i in range(70)]
+        middle = math.fsum(u) / 2800
+        self.assertAlmostEqual(found, math.sqrt(math.fsum((v - middle) ** 2 for v in u) / 2800), 6)
+
+    def test_weights_below_a_dropout_of_everything_do_not_move(self):
+        self.write("x.npy", npy([1] * 8 * 3, (8, 3)))
+        self.write("net.nn", """
+data d { x[3] : f32 = npy("x.npy") }
+model M(x[B, 3]) -> [B, 2] { x |> first: Dense(4, bias: false) |> Dropout(1) |> last: Dense(2) }
+train {
+  data     d, batch: 4
+  minimize mean((M(x) - 3)^2)
+  using    sgd(lr: 0.1)
+  steps    WHEN
+}
+""")
+        text = (self.folder / "net.nn").read_text()
+        kept = []
+        for steps in (1, 9):
+            self.write("net.nn", text.replace("WHEN", str(steps)))
+            self.train("net.nn", "w")
+            tensors = read_safetensors(self.folder / "w.safetensors")[1]
+            kept.append(list(tensors["first.weight"][1]))
+            self.assertTrue(all(math.isfinite(v) for _, values in tensors.values() for v in values))
+        self.assertEqual(*kept)
 
 
 class OutsideTraining(CommandLine):
