@@ -126,6 +126,29 @@ class Training(CommandLine):
         self.assertNotEqual(plain, expected)
 
 
+class Divergence(CommandLine):
+    def test_the_step_is_replayed_with_its_numbers(self):
+        self.write("x.npy", npy([1] * 40 * 70, (40, 70)))
+        self.write("net.nn", """
+dim N = 70
+data d { x[N] : f32 = npy("x.npy") }
+model M(x[B, N]) -> [B, N] {
+  param w[N] = 0
+  log(x |> own: Dropout(0.01)) + 0 * w
+}
+train {
+  data     d, batch: 40
+  minimize mean(M(x))
+  using    sgd(lr: 0.1)
+  epochs   1
+  seed     8
+}
+""")
+        row, element = next((r, i) for r in range(40) for i in range(70) if draw(8, "own#0", 0, r, i) < 0.01)
+        run = self.run_nnc("train", "net.nn", "--quiet")
+        self.assertIn(f"`log` at net.nn:6 received 0 at [{row}, {element}]", run.stderr)
+
+
 class Layers(CommandLine):
     """What the layers of std do in training steps, by reports over an epoch of rows of ones: 16 rows in each step but the last, which has 8."""
 

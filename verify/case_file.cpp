@@ -65,15 +65,17 @@ std::string take_name(std::string_view& line) {
 DrawPosition parse_draws(std::string_view text, const std::string& line, const std::string& path) {
   DrawPosition d;
   const char *at = text.data(), *end = at + text.size();
+  auto fail = [&] { throw misfit(path, fmt::format("`{}` does not give a seed, an update and a row to draw by", line)); };
   auto take = [&](auto& number) {
     while (at != end && *at == ' ') ++at;
     auto [next, error] = std::from_chars(at, end, number);
-    if (error != std::errc()) throw misfit(path, fmt::format("`{}` does not give a seed, an update and a row to draw by", line));
+    if (error != std::errc()) fail();
     at = next;
   };
   take(d.seed);
   take(d.update);
   take(d.first_row);
+  if (at != end) fail();
   return d;
 }
 
