@@ -39,9 +39,15 @@ std::pair<Value*, Value*> emit_wide_product(llvm::IRBuilder<>& ir, Value* x, uin
   Value* pairs = ir.CreateBitCast(x, wide);
   Value* even = ir.CreateMul(ir.CreateAnd(pairs, number(low_half)), number(factor));
   Value* odd = ir.CreateMul(ir.CreateLShr(pairs, 32), number(factor));
-  Value* low = ir.CreateOr(ir.CreateAnd(even, number(low_half)), ir.CreateShl(odd, 32));
-  Value* high = ir.CreateOr(ir.CreateLShr(even, 32), ir.CreateAnd(odd, number(~low_half)));
-  return {ir.CreateBitCast(low, narrow), ir.CreateBitCast(high, narrow)};
+  // Put together by shuffles: of a shift LLVM would make a multiplication by a larger factor, of 64 bits.
+  const int width = int(narrow->getNumElements());
+  auto halves = [&](int half) {
+    std::vector<int> from;
+    for (int lane = 0; lane < width; ++lane) from.push_back((lane & ~1) + half + (lane & 1 ? width : 0));
+    return ir.CreateShuffleVector(ir.CreateBitCast(even, narrow), ir.CreateBitCast(odd, narrow), from);
+  };
+  Value *low = halves(0), *high = halves(1);
+  return {low, high};
 }
 
 }  // namespace
