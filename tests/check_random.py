@@ -265,6 +265,13 @@ train {
             self.nnc("predict", "noisy.nn", "--weights", "w.safetensors", "--input", "x=x.npy", "--output", "y.npy", "--threads", threads)
             self.assertEqual(read_npy(self.folder / "y.npy"), expected)
 
+    def test_several_places_of_a_dimension_in_a_row_are_elements_of_it(self):
+        file = self.folder / "noisy.nn"
+        file.write_text(file.read_text().replace("uniform_like(x) +", "(uniform_like(x as [3*B]) as [B, 3]) +"))
+        self.nnc("train", file, "--quiet", "--out", "w.safetensors")
+        self.nnc("predict", file, "--weights", "w.safetensors", "--input", "x=x.npy", "--output", "y.npy")
+        self.assertEqual(read_npy(self.folder / "y.npy"), [draw(21, "#0", 7, row, i) for row in range(self.rows) for i in range(3)])
+
     def test_evaluation_of_a_split(self):
         self.nnc("train", "noisy.nn", "--quiet", "--out", "w.safetensors", "--seed", 4)
         expected = sum(draw(4, "#0", 7, row, i) for row in range(self.rows // 2) for i in range(3)) / (self.rows // 2 * 3)
