@@ -10,7 +10,7 @@ import zipfile
 from array import array
 from pathlib import Path
 
-from command_line import CommandLine, read_safetensors
+from command_line import EXAMPLES, ROOT, CommandLine, read_safetensors
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "oracle"))
 from check_oracle import vector_levels  # noqa: E402
@@ -124,6 +124,21 @@ class Training(CommandLine):
         self.assertEqual(self.train(file, "logged", "--steps", 60, "--log", "log.jsonl"), expected)
         plain = self.train(self.program("digits", name="plain.nn"), "plain", "--steps", 60, "--threads", 1)
         self.assertNotEqual(plain, expected)
+
+
+class Variational(CommandLine):
+    """A program of the language's brief as it stands: samples in the middle of the model, in training alone."""
+
+    def test_it_learns_and_depends_on_nothing_but_its_seed(self):
+        text = (ROOT / "tests/lit/parse/vae.nn").read_text()
+        self.assertIn('"../data/t10k', text)
+        file = self.write("vae.nn", text.replace('"../data/', f'"{EXAMPLES}/data/'))
+        lines = [json.loads(line) for line in self.nnc("train", file, "--json", "--out", "one.safetensors", "--epochs", 2, "--threads", 1).stdout.splitlines()]
+        first, last = lines[0]["loss"], lines[-1]["loss"]
+        self.assertLess(last, 200)  # of 784 pixels at log(2) each: 543
+        self.assertLess(last, first)
+        self.assertEqual(self.train(file, "more", "--epochs", 2, "--threads", 3), self.digest("one"))
+        self.assertNotEqual(self.train(file, "other", "--epochs", 2, "--seed", 4), self.digest("one"))
 
 
 class Divergence(CommandLine):
