@@ -41,8 +41,23 @@ uint64_t stable_hash(std::string_view name) {
   return hash;
 }
 
+namespace {
+
+uint64_t mix_key(uint64_t seed, uint64_t site) { return mix64(mix64(seed) ^ site); }
+
+}  // namespace
+
+uint64_t make_draw_key(uint64_t seed, std::string_view site) { return mix_key(seed, stable_hash(site)); }
+
+// Sixteen neighbours stand in the same word of sixteen neighbouring blocks, so that a vector of them is a vector of counters, whatever its width up to 16.
+float draw_unit(uint64_t key, uint64_t update, uint32_t row, uint64_t element) {
+  const uint32_t block = uint32_t(element / 64 * 16 + element % 16);
+  std::array<uint32_t, 4> words = philox4x32({block, row, uint32_t(update), uint32_t(update >> 32)}, {uint32_t(key), uint32_t(key >> 32)});
+  return float(words[element / 16 % 4] >> 8) * 0x1p-24f;
+}
+
 RandomStream::RandomStream(uint64_t seed, uint64_t site) {
-  uint64_t key = mix64(mix64(seed) ^ site);
+  uint64_t key = mix_key(seed, site);
   key_ = {static_cast<uint32_t>(key), static_cast<uint32_t>(key >> 32)};
 }
 

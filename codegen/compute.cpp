@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "base/check.h"
+#include "codegen/draw.h"
 #include "codegen/emitter.h"
 #include "codegen/floor_division.h"
 #include "codegen/vector_math.h"
@@ -252,6 +253,9 @@ void Emitter::emit(const Instruction& i, Point& point) {
     }
     case Instruction::Kind::accumulator:
       NNC_CHECK(point.value(i.id) != nullptr, "accumulator outside of an epilogue in kernel " + kernel->name);
+      return;
+    case Instruction::Kind::random:
+      point.value(i.id) = draws_->draw(i, point);
       return;
     case Instruction::Kind::extent:
       point.value(i.id) = ir.CreateSIToFP(extent(i.extent), register_type(i.dtype));

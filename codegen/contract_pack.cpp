@@ -26,7 +26,9 @@ std::vector<Part> cut_width(int width, int lanes) {
   return parts;
 }
 
-bool is_leaf(const Instruction& i) { return i.kind == Instruction::Kind::load || i.kind == Instruction::Kind::axis_index; }
+bool is_leaf(const Instruction& i) {
+  return i.kind == Instruction::Kind::load || i.kind == Instruction::Kind::axis_index || i.kind == Instruction::Kind::random;
+}
 
 bool varies_along(const Instruction& i, int axis) {
   if (i.kind == Instruction::Kind::axis_index) return i.axis == axis;

@@ -15,6 +15,7 @@
 #include <set>
 
 #include "base/check.h"
+#include "codegen/draw.h"
 #include "ir/kernel_code.h"
 #include "runtime/step_abi.h"
 
@@ -34,12 +35,16 @@ std::string kernel_symbol(const Program& program, const Kernel& kernel, const So
   return name;
 }
 
-llvm::Function* Emitter::create_kernel_function(const Kernel& kernel) {
+Emitter::~Emitter() = default;
+
+llvm::FunctionType* Emitter::kernel_type() {
   llvm::Type* pointer = ir.getPtrTy();
   llvm::Type* i64_type = ir.getInt64Ty();
-  auto* type =
-      llvm::FunctionType::get(i64_type, {pointer, pointer, i64_type, pointer, pointer, pointer, i64_type, i64_type}, false);
-  auto* f = llvm::Function::Create(type, llvm::GlobalValue::InternalLinkage, kernel_symbol(program, kernel, sources), module);
+  return llvm::FunctionType::get(i64_type, {pointer, pointer, i64_type, pointer, pointer, pointer, pointer, i64_type, i64_type}, false);
+}
+
+llvm::Function* Emitter::create_internal_function(llvm::FunctionType* type, const std::string& name) {
+  auto* f = llvm::Function::Create(type, llvm::GlobalValue::InternalLinkage, name, module);
   f->addFnAttr(llvm::Attribute::NoInline);
   f->addFnAttr(llvm::Attribute::NoUnwind);
   f->addFnAttr("no-builtins");
@@ -48,7 +53,12 @@ llvm::Function* Emitter::create_kernel_function(const Kernel& kernel) {
     f->addFnAttr("prefer-vector-width", "512");
     f->addFnAttr("min-legal-vector-width", "512");
   }
-  const char* names[] = {"context", "row_index", "rows", "scalars", "results", "scratch", "piece_begin", "piece_end"};
+  return f;
+}
+
+llvm::Function* Emitter::create_kernel_function(const Kernel& kernel) {
+  llvm::Function* f = create_internal_function(kernel_type(), kernel_symbol(program, kernel, sources));
+  const char* names[] = {"context", "row_index", "rows", "scalars", "results", "draw", "scratch", "piece_begin", "piece_end"};
   for (auto& argument : f->args()) argument.setName(names[argument.getArgNo()]);
   return f;
 }
@@ -56,10 +66,11 @@ llvm::Function* Emitter::create_kernel_function(const Kernel& kernel) {
 void Emitter::begin_kernel(const Kernel& k, llvm::Function* f) {
   kernel = &k;
   function = f;
-  arguments = {f->getArg(0), f->getArg(1), f->getArg(2), f->getArg(3), f->getArg(4), f->getArg(5), f->getArg(6), f->getArg(7)};
+  arguments = {f->getArg(0), f->getArg(1), f->getArg(2), f->getArg(3), f->getArg(4), f->getArg(5), f->getArg(6), f->getArg(7), f->getArg(8)};
   bases_.clear();
   field_strides_.clear();
   scopes_.clear();
+  draws_ = std::make_unique<DrawEmitter>(*this);
   entry_ = llvm::BasicBlock::Create(context, "entry", f);
   auto* count = llvm::BasicBlock::Create(context, "count", f);
   auto* ask = llvm::BasicBlock::Create(context, "ask", f);
@@ -81,6 +92,7 @@ void Emitter::end_kernel() {
   kernel = nullptr;
   function = nullptr;
   entry_ = nullptr;
+  draws_.reset();
 }
 
 Value* Emitter::at_entry(llvm::function_ref<Value*()> make) {

@@ -3,8 +3,8 @@
 // way in is codegen.h.
 //
 // Form of a kernel function (noinline, named after kernel and source line):
-//   i64 kernel(ptr context, ptr row_index, i64 rows, ptr scalars, ptr results, ptr scratch, i64 piece_begin, i64 piece_end)
-// row_index, rows, scalars, results are those of the current step; scratch is this thread's. Work of a kernel is cut into pieces;
+//   i64 kernel(ptr context, ptr row_index, i64 rows, ptr scalars, ptr results, ptr draw, ptr scratch, i64 piece_begin, i64 piece_end)
+// row_index, rows, scalars, results, draw are those of the current step; scratch is this thread's. Work of a kernel is cut into pieces;
 // a call does the pieces piece_begin .. piece_end - 1, in ascending order. Pieces may be done by different threads in any order
 // and must not depend on one another. A piece_end of -1 means all of them; a piece_begin of -1 does nothing but return the number
 // of pieces. So the step function is a loop over a table of kernels and does not grow with the program.
@@ -27,6 +27,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -53,8 +54,11 @@ struct Point {
   }
 };
 
+class DrawEmitter;  // draw.h
+
 class Emitter {
  public:
+  ~Emitter();
   Emitter(const Program&, const SourceMap* sources, llvm::Module&);
   Emitter(const Emitter&) = delete;
 
@@ -72,10 +76,14 @@ class Emitter {
   const Kernel* kernel = nullptr;
   llvm::Function* function = nullptr;
   struct Arguments {
-    llvm::Value *context, *row_index, *rows, *scalars, *results, *scratch, *piece_begin, *piece_end;
+    llvm::Value *context, *row_index, *rows, *scalars, *results, *draw, *scratch, *piece_begin, *piece_end;
   } arguments{};
-  /// An internal noinline function of the form above, without a body.
+  /// The type of the form above.
+  llvm::FunctionType* kernel_type();
+  /// An internal noinline function of that type, without a body.
   llvm::Function* create_kernel_function(const Kernel&);
+  /// An internal function that is not inlined and that LLVM may not make calls of the C library in.
+  llvm::Function* create_internal_function(llvm::FunctionType*, const std::string& name);
   void begin_kernel(const Kernel&, llvm::Function*);  ///< makes entry and first block, sets kernel, function, arguments, insertion point
   void end_kernel();                                  ///< ends the function at the insertion point
 
@@ -126,6 +134,8 @@ class Emitter {
             bool surely = false);
   /// if (condition) body(); `rarely`: laid out away from the usual path
   void when(llvm::Value* condition, llvm::function_ref<void()> body, bool rarely = false);
+  /// Code in the kernel's entry block, which runs once for each call.
+  llvm::Value* at_entry(llvm::function_ref<llvm::Value*()> make);
   /// Stack slot in the entry block; loop-carried values go through these and become registers in SROA.
   llvm::AllocaInst* slot(llvm::Type*, const char* name = "");
 
@@ -139,10 +149,10 @@ class Emitter {
   void store_lanes(const Access&, DType, llvm::Value*, Point&, bool add);
   llvm::Value* to_register(llvm::Value*, DType);
   llvm::Value* to_memory(llvm::Value*, DType);
-  llvm::Value* at_entry(llvm::function_ref<llvm::Value*()> make);
   void make_alias_scopes();
 
   llvm::BasicBlock* entry_ = nullptr;
+  std::unique_ptr<DrawEmitter> draws_;  ///< of the kernel being emitted
   std::map<BufferId, llvm::Value*> bases_, field_strides_;
   std::map<BufferId, std::pair<llvm::MDNode*, llvm::MDNode*>> scopes_;  ///< alias.scope and noalias of a buffer's accesses
 };

@@ -77,7 +77,7 @@ class StepEmitter {
   void emit_table() {
     auto* pointer = ir.getPtrTy();
     auto* i64 = ir.getInt64Ty();
-    kernel_type = llvm::FunctionType::get(i64, {pointer, pointer, i64, pointer, pointer, pointer, i64, i64}, false);
+    kernel_type = e.kernel_type();
     auto* entry = llvm::StructType::get(e.context, {pointer, ir.getInt32Ty()});
     std::vector<llvm::Constant*> entries;
     for (size_t k = 0; k < kernels.size(); ++k) {
@@ -211,12 +211,13 @@ class StepEmitter {
     Value* row_index = at_step(offsetof(NncContext, row_index), i64, load(i64, context, offsetof(NncContext, rows_capacity)));
     Value* scalars = at_step(offsetof(NncContext, scalars), ir.getDoubleTy(), e.i64(int64_t(e.program.scalars.size())));
     Value* results = at_step(offsetof(NncContext, results), ir.getDoubleTy(), e.i64(int64_t(e.program.results.size())));
+    Value* draw = ir.CreateGEP(ir.getInt8Ty(), load(pointer, context, offsetof(NncContext, draws)), ir.CreateMul(step, e.i64(int64_t(sizeof(NncDraw)))), "draw");
     if (team) ir.CreateStore(e.i64(0), base);
     e.loop(e.i64(0), e.i64(int64_t(kernels.size())), 1, [&](Value* k) {
       Value* kernel = ir.CreateGEP(table->getValueType()->getArrayElementType(), table, k);
       Value* function = load(pointer, kernel, 0);
       auto call = [&](Value* begin, Value* end) -> Value* {
-        return ir.CreateCall(kernel_type, function, {context, row_index, rows, scalars, results, scratch, begin, end});
+        return ir.CreateCall(kernel_type, function, {context, row_index, rows, scalars, results, draw, scratch, begin, end});
       };
       Value* flags = team ? load(i32, kernel, sizeof(void*)) : nullptr;
       auto has = [&](int flag) { return ir.CreateICmpNE(ir.CreateAnd(flags, ir.getInt32(uint32_t(flag))), ir.getInt32(0)); };

@@ -53,10 +53,6 @@ void warn_if_trained_on(Session& session, const SplitSpec& split, const std::str
   session.warn(d);
 }
 
-bool seed_is_given(const CommonOptions& o) {
-  return o.seed || std::ranges::any_of(o.set, [](const std::string& text) { return text.starts_with("seed="); });
-}
-
 int eval(Session& session, const EvalOptions& o) {
   session.load();
   session.require_train();
@@ -68,9 +64,7 @@ int eval(Session& session, const EvalOptions& o) {
   Team team(session.thread_count());
   StepRunner weights(model_weights(session), team);
   std::map<std::string, std::string> metadata = load_tensors(o.weights, weights, false);
-  uint64_t seed = spec.seed;
-  if (auto it = metadata.find("nnc.seed"); it != metadata.end() && !seed_is_given(o.common))
-    seed = std::strtoull(it->second.c_str(), nullptr, 10);
+  const uint64_t seed = session.seed_of(metadata);
   RunData data = load_data(spec, o.common.data, seed);
   data.check(graph.graph);
   warn_if_trained_on(session, split, o.split, data, seed, metadata);
@@ -79,7 +73,7 @@ int eval(Session& session, const EvalOptions& o) {
                     fmt::format("add `{} 20%` to the data block", o.split));
   Evaluator evaluator(session, graph, data, {}, team);
   const ScalarValues scalars = with_hyperparameters(trained_so_far(metadata), spec);
-  std::map<std::string, Tensor> values = evaluator.evaluate(part, weights, scalars);
+  std::map<std::string, Tensor> values = evaluator.evaluate(part, weights, scalars, trained_draws(metadata, seed));
   if (o.common.json) {
     nlohmann::ordered_json line;
     for (const std::string& name : evaluator.names()) line[name] = json_value(values.at(name));

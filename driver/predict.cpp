@@ -103,8 +103,8 @@ int predict(Session& session, const PredictOptions& o) {
   std::vector<FieldData> fields = read_inputs(o, predictor);
   Team team(session.thread_count());
   StepRunner weights(model_weights(session), team);
-  std::map<std::string, double> trained = trained_so_far(load_tensors(o.weights, weights, false));
-  Prediction prediction = predictor.predict(fields, weights, trained, team);
+  const std::map<std::string, std::string> metadata = load_tensors(o.weights, weights, false);
+  Prediction prediction = predictor.predict(fields, weights, trained_so_far(metadata), trained_draws(metadata, session.seed_of(metadata)), team);
   if (o.classes) prediction = to_classes(prediction, predictor);
   if (o.common.json && (o.output.empty() || o.output == "-"))
     print_json_rows(prediction);

@@ -71,6 +71,12 @@ void Session::require_train() {
                   "add one: `train { data ..., minimize ..., using sgd(lr: 0.01), epochs 10 }`");
 }
 
+uint64_t Session::seed_of(const std::map<std::string, std::string>& metadata) const {
+  const bool given = options.seed || std::ranges::any_of(options.set, [](const std::string& text) { return text.starts_with("seed="); });
+  auto it = metadata.find("nnc.seed");
+  return given || it == metadata.end() ? module->train().seed : std::strtoull(it->second.c_str(), nullptr, 10);
+}
+
 int Session::thread_count() const { return options.threads ? *options.threads : default_threads(); }
 
 int with_session(const CommonOptions& o, const std::function<int(Session&)>& work) {

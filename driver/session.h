@@ -45,6 +45,8 @@ class Session : public Compilation {
   /// UserError E0603 if the file has no train block.
   void require_train();
   int thread_count() const;
+  /// The seed of the run that trained these weights (their metadata), unless the options give one.
+  uint64_t seed_of(const std::map<std::string, std::string>& metadata) const;
   void print(const Diagnostic&) const;
 };
 

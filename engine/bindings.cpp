@@ -154,7 +154,7 @@ std::map<std::string, StoredTensor> run_step(StepRunner& runner, const Bindings&
   std::vector<NncScalar> scalars;
   std::vector<double> results(program.results.size());
   for (const std::string& name : program.scalars) scalars.push_back(step_scalar(name, given(bindings.scalars, name, "the scalar ")));
-  int64_t done = runner.run(std::span(&bindings.rows, 1), index.data(), scalars.data(), results.data());
+  int64_t done = runner.run(std::span(&bindings.rows, 1), index.data(), scalars.data(), results.data(), bindings.draws);
   NNC_CHECK(done == 1, "a step was not done");
   std::map<std::string, StoredTensor> outputs;
   for (size_t i = 0; i < results.size(); ++i) {

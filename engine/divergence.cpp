@@ -42,6 +42,7 @@ Bindings bind_step(const StepRunner& runner, const TrainPlan& plan, const RunDat
   scalars["epoch"] = double(epoch);
   bind_scalars(bindings, graph, scalars);
   bind_persistents(bindings, graph, runner);
+  bindings.draws = {plan.seed, uint64_t(step), 0};
   return bindings;
 }
 

@@ -149,9 +149,9 @@ Tensor EpochReports::evaluate(Report& report, const EpochSums& sums, const StepR
   }
   std::vector<int64_t> rows;
   if (report.levels->reads_rows()) rows = rows_of(report, count, last.step);
-  const ScalarValues scalars{{"rows", count}};
+  const ScalarValues scalars{{"rows", count}};  // and no draws: what was drawn was kept by its step
   std::map<std::string, Tensor> found =
-      report.levels->evaluate({rows, [&](StepRunner& runner) { bind_fields(runner, fields, names); }}, runner_, scalars, std::move(accumulated), stop);
+      report.levels->evaluate({rows, [&](StepRunner& runner) { bind_fields(runner, fields, names); }}, runner_, scalars, {}, std::move(accumulated), stop);
   auto it = found.find(split.name);
   return it == found.end() ? none() : std::move(it->second);
 }

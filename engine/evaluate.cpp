@@ -21,11 +21,11 @@ Evaluator::Evaluator(Compilation& compilation, const BuiltGraph& eval, const Run
   levels_.emplace(compilation, std::move(split->levels), std::move(split->final_graph), batch, layouts, team);
 }
 
-std::map<std::string, Tensor> Evaluator::evaluate(Part part, const StepRunner& from, const ScalarValues& scalars) {
+std::map<std::string, Tensor> Evaluator::evaluate(Part part, const StepRunner& from, const ScalarValues& scalars, const DrawPosition& draws) {
   const std::vector<int64_t>& rows = data_.rows_of(part);
   ScalarValues known = scalars;
   known["rows"] = double(rows.size());
-  return levels_->evaluate({rows, [&](StepRunner& runner) { data_.bind(runner, part); }}, from, known, {}, stop_);
+  return levels_->evaluate({rows, [&](StepRunner& runner) { data_.bind(runner, part); }}, from, known, draws, {}, stop_);
 }
 
 }  // namespace nnc

@@ -20,8 +20,8 @@ class Evaluator {
   Evaluator(Compilation&, const BuiltGraph& eval, const RunData&, const Layouts& layouts, Team&);
   /// Asked after each batch: true ends the evaluation, which then gives nothing.
   void stop_if(std::function<bool()> asked) { stop_ = std::move(asked); }
-  /// Weights as in `from`; scalars by name. Outputs by name, in the order of `names`.
-  std::map<std::string, Tensor> evaluate(Part, const StepRunner& from, const ScalarValues& scalars);
+  /// Weights as in `from`; scalars by name; draws as in one batch of all rows. Outputs by name, in the order of `names`.
+  std::map<std::string, Tensor> evaluate(Part, const StepRunner& from, const ScalarValues& scalars, const DrawPosition&);
   const std::vector<std::string>& names() const { return names_; }
 
  private:

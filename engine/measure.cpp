@@ -63,7 +63,7 @@ class StepSource {
   /// Seconds that the prepared steps take.
   double run() {
     auto start = Clock::now();
-    runner_.run(counts_, index_.data(), all_scalars_.data(), results_.data());
+    runner_.run(counts_, index_.data(), all_scalars_.data(), results_.data(), {.seed = seed_});
     return seconds_since(start);
   }
 

@@ -155,7 +155,8 @@ int64_t Predictor::batch_for(int64_t rows) const {
   return mixes_rows(graph_) ? std::max<int64_t>(rows, 1) : std::clamp<int64_t>(rows, 1, largest_batch);
 }
 
-Prediction Predictor::predict(const std::vector<FieldData>& fields, const StepRunner& weights, const ScalarValues& scalars, Team& team) {
+Prediction Predictor::predict(const std::vector<FieldData>& fields, const StepRunner& weights, const ScalarValues& scalars, const DrawPosition& draws,
+                              Team& team) {
   check_fields(fields);
   std::vector<std::string> names;
   for (const ArgumentSpec& input : inputs_) names.push_back(input.name);
@@ -176,7 +177,7 @@ Prediction Predictor::predict(const std::vector<FieldData>& fields, const StepRu
   for (int64_t first = 0; first < rows; first += batch) {
     int64_t count = std::min(batch, rows - first);
     for (int64_t r = 0; r < count; ++r) index[size_t(r)] = first + r;
-    runner.run(std::span(&count, 1), index.data(), values.data(), numbers.data());
+    runner.run(std::span(&count, 1), index.data(), values.data(), numbers.data(), {draws.seed, draws.update, draws.first_row + uint32_t(first)});
     collected.take(runner, numbers, first, count);
   }
   return std::move(collected).finish(results_, rows);

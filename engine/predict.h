@@ -3,7 +3,7 @@
 //
 //   Predictor predictor(compilation);
 //   StepRunner weights(model_weights(compilation), team);   load_tensors(path, weights, false), or the runner of a finished training run
-//   Prediction p = predictor.predict(rows, weights, {}, team);
+//   Prediction p = predictor.predict(rows, weights, {}, {}, team);
 #pragma once
 
 #include <cstdint>
@@ -49,8 +49,9 @@ class Predictor {
 
   /// The results for all rows of `fields`, which stand in the order of inputs(): of the input's element type, a row of its shape, and as many rows each (else UserError
   /// E0511). `weights` holds every parameter and state of the model; `scalars` are the values of `step` and `epoch`, 0 without (weights.h, trained_so_far).
+  /// What the model draws is drawn as in one batch of all rows (weights.h, trained_draws).
   /// UserError E0510 for an index outside of its table, E0620 if this machine cannot run the target's code. Code is compiled once for each size of batch.
-  Prediction predict(const std::vector<FieldData>& fields, const StepRunner& weights, const ScalarValues& scalars, Team&);
+  Prediction predict(const std::vector<FieldData>& fields, const StepRunner& weights, const ScalarValues& scalars, const DrawPosition&, Team&);
 
   /// Whether the model's own last operation makes probabilities (a sigmoid, a softmax) of its first result, and not scores.
   bool gives_probabilities() const;

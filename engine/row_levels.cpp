@@ -40,8 +40,8 @@ RowLevels::RowLevels(Compilation& compilation, std::vector<RowLevel> levels, Gra
 RowLevels::~RowLevels() = default;
 RowLevels::RowLevels(RowLevels&&) noexcept = default;
 
-bool RowLevels::run(Level& level, const Rows& rows, const StepRunner& from, const ScalarValues& scalars, std::map<std::string, Tensor>& accumulated,
-                    const std::function<bool()>& stop) {
+bool RowLevels::run(Level& level, const Rows& rows, const StepRunner& from, const ScalarValues& scalars, const DrawPosition& draws,
+                    std::map<std::string, Tensor>& accumulated, const std::function<bool()>& stop) {
   if (!level.runner) {
     level.compiled = compile_step(make_program(std::move(level.batch), "eval", batch_, compilation_.target, layouts_), compilation_.sources);
     level.runner = std::make_unique<StepRunner>(level.compiled.step, team_);
@@ -63,7 +63,7 @@ bool RowLevels::run(Level& level, const Rows& rows, const StepRunner& from, cons
   for (size_t begin = 0; begin < rows.numbers.size(); begin += size_t(batch_)) {
     if (stop && stop()) return false;
     int64_t count = int64_t(std::min(rows.numbers.size() - begin, size_t(batch_)));
-    runner.run(std::span(&count, 1), rows.numbers.data() + begin, inputs.data(), results.data());
+    runner.run(std::span(&count, 1), rows.numbers.data() + begin, inputs.data(), results.data(), {draws.seed, draws.update, draws.first_row + uint32_t(begin)});
     for (const Accumulator& a : level.accumulators) {
       Tensor& into = sums.at(a.name);
       auto result = std::find(program.results.begin(), program.results.end(), a.name);
@@ -90,13 +90,14 @@ bool RowLevels::run(Level& level, const Rows& rows, const StepRunner& from, cons
   return true;
 }
 
-std::map<std::string, Tensor> RowLevels::evaluate(const Rows& rows, const StepRunner& from, const ScalarValues& scalars,
+std::map<std::string, Tensor> RowLevels::evaluate(const Rows& rows, const StepRunner& from, const ScalarValues& scalars, const DrawPosition& draws,
                                                   std::map<std::string, Tensor> accumulated, const std::function<bool()>& stop) {
   for (auto& level : levels_)
-    if (!run(*level, rows, from, scalars, accumulated, stop)) return {};
+    if (!run(*level, rows, from, scalars, draws, accumulated, stop)) return {};
   Bindings bindings;
   bindings.rows = int64_t(rows.numbers.size());
   bindings.persistents = std::move(accumulated);
+  bindings.draws = draws;
   bind_scalars(bindings, final_, scalars);
   bind_persistents(bindings, final_, from);
   return interpret(final_, bindings).outputs;

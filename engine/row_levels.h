@@ -36,14 +36,15 @@ class RowLevels {
     std::span<const int64_t> numbers;
     std::function<void(StepRunner&)> bind;  ///< the fields that they are rows of
   };
-  /// The final graph's outputs. Persistents from `accumulated` (what is known before the first level), else as in `from`; scalars by name, `rows` among them.
+  /// The final graph's outputs. What is drawn is drawn as in one batch of all rows. Persistents from `accumulated` (what is known before the first level), else as in `from`; scalars by name, `rows` among them.
   /// `stop` is asked after each batch, unless it is empty: true ends it, and there are no outputs.
-  std::map<std::string, Tensor> evaluate(const Rows&, const StepRunner& from, const ScalarValues&, std::map<std::string, Tensor> accumulated,
-                                         const std::function<bool()>& stop);
+  std::map<std::string, Tensor> evaluate(const Rows&, const StepRunner& from, const ScalarValues&, const DrawPosition&,
+                                         std::map<std::string, Tensor> accumulated, const std::function<bool()>& stop);
 
  private:
   struct Level;
-  bool run(Level&, const Rows&, const StepRunner& from, const ScalarValues&, std::map<std::string, Tensor>& accumulated, const std::function<bool()>& stop);
+  bool run(Level&, const Rows&, const StepRunner& from, const ScalarValues&, const DrawPosition&, std::map<std::string, Tensor>& accumulated,
+           const std::function<bool()>& stop);
   Compilation& compilation_;
   std::vector<std::unique_ptr<Level>> levels_;
   Graph final_;

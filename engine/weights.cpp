@@ -241,6 +241,11 @@ std::map<std::string, double> trained_so_far(const std::map<std::string, std::st
   return {{"step", number("nnc.step")}, {"epoch", number("nnc.epoch")}};
 }
 
+DrawPosition trained_draws(const std::map<std::string, std::string>& metadata, uint64_t seed) {
+  auto it = metadata.find("nnc.step");
+  return {seed, it == metadata.end() ? 0 : std::strtoull(it->second.c_str(), nullptr, 10), 0};
+}
+
 std::string beside(const std::string& weights, const std::string& word) {
   std::string ending = ".safetensors";
   std::string stem = weights;

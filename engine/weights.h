@@ -64,6 +64,9 @@ std::map<std::string, std::string> load_tensors(const std::string& path, StepRun
 std::map<std::string, std::string> record_steps(int64_t steps, int64_t steps_per_epoch);
 std::map<std::string, double> trained_so_far(const std::map<std::string, std::string>& metadata);
 
+/// What is drawn outside training steps: at the number of updates that a file records, by `seed`.
+DrawPosition trained_draws(const std::map<std::string, std::string>& metadata, uint64_t seed);
+
 /// "net.safetensors" -> "net.checkpoint.safetensors", "net.last-good.safetensors".
 std::string beside(const std::string& weights, const std::string& word);
 

@@ -9,6 +9,7 @@
 #include <numeric>
 
 #include "base/check.h"
+#include "base/philox.h"
 #include "frontend/builtin_names.h"
 #include "frontend/evaluator.h"
 #include "frontend/test_scope.h"
@@ -306,6 +307,38 @@ Value builtin_stop_gradient(SymbolicEvaluator& eval, const BuiltinCall& call) {
   return Value::of(tensors.unary(Op::stop_gradient, tensors.to_float(*x, call.span), call.span));
 }
 
+Value builtin_uniform_like(SymbolicEvaluator& eval, const BuiltinCall& call) {
+  EvaluationContext& ctx = eval.ctx;
+  TensorBuilder& tensors = eval.tensors;
+  auto a = read(eval, call, {"x"}, 1);
+  if (!a) return poison();
+  std::optional<TensorValue> x = tensors.as_tensor((*a)[0]->value, (*a)[0]->span);
+  if (!x) return poison();
+  if (!ctx.may_draw) {
+    ctx.error(Code::E0208, call.span, "an optimizer's rule and its hyperparameters cannot draw random numbers").help.push_back("draw in the model or in the loss");
+    return poison();
+  }
+  TensorValue t;
+  t.dims = x->dims;
+  t.span = ctx.place(call.span);
+  // Several places of a dimension for each row of the batch are elements of that row.
+  Shape shape = shape_of(t.dims), drawn = shape;
+  if (!drawn.empty() && drawn[0].rows && drawn[0].size != 1) {
+    drawn.insert(drawn.begin() + 1, Extent{drawn[0].size, false});
+    drawn[0].size = 1;
+  }
+  int64_t elements = 1;
+  for (const Extent& e : drawn) elements = e.size > max_drawn_elements / elements ? max_drawn_elements + 1 : elements * e.size;
+  if (elements > max_drawn_elements) {
+    ctx.error(Code::E0111, call.span, fmt::format("{} has more than 2^34 elements for each row, which is as many as one place draws", ctx.dims.show(t.dims)));
+    return poison();
+  }
+  Builder b = ctx.builder(call.span);
+  NodeId draw = b.random(ctx.next_site(), std::move(drawn));
+  t.node = b.reshape(draw, std::move(shape));
+  return Value::of(t);
+}
+
 Value builtin_cast(SymbolicEvaluator& eval, const BuiltinCall& call) {
   EvaluationContext& ctx = eval.ctx;
   TensorBuilder& tensors = eval.tensors;
@@ -557,13 +590,13 @@ const std::unordered_map<std::string_view, Builtin>& builtins() {
     for (const char* n : {"zeros", "ones"}) t[n] = builtin_fill;
     for (const char* n : {"normal", "uniform", "truncated_normal", "orthogonal"}) t[n] = builtin_distribution;
     for (const char* n :
-         {"BatchNorm1d", "BatchNorm2d", "Dropout",
-          "normal_like", "uniform_like", "bernoulli_like", "Lstm", "Gru", "Rnn", "GroupNorm", "InstanceNorm2d", "dropout"})
+         {"BatchNorm1d", "BatchNorm2d", "Lstm", "Gru", "Rnn", "GroupNorm", "InstanceNorm2d"})
       t[n] = builtin_later;
     t["where"] = builtin_where;
     t["index"] = builtin_index;
     t["spread"] = builtin_spread;
     t["stop_gradient"] = builtin_stop_gradient;
+    t["uniform_like"] = builtin_uniform_like;
     t["moments"] = builtin_moments;
     t["classes"] = builtin_classes;
     t["shape"] = builtin_shape;

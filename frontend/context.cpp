@@ -99,6 +99,11 @@ ReportTo::~ReportTo() {
 
 Builder EvaluationContext::builder(Span span) { return Builder(graph, place(span), frame ? frame->path : ""); }
 
+std::string EvaluationContext::next_site() {
+  const std::string path = frame ? frame->path : "";
+  return fmt::format("{}#{}", path, draws_[path]++);
+}
+
 Value EvaluationContext::dim_value(uint32_t id) const {
   Value v = Value::of_number(double(dims.extent(id).size));
   v.is_size = true;

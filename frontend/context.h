@@ -38,6 +38,7 @@ class EvaluationContext {
   std::map<uint32_t, std::string> node_names;  ///< nodes that a name of the user's file stands for, for E0302
   TrialNotes* trial = nullptr;                 ///< sizes are made up: conditions stay silent, errors of sizes are noted. Set by Trial
   TestScope* test = nullptr;                   ///< the evaluation is that of a test block
+  bool may_draw = true;                        ///< false: an optimizer's rule is made, which each parameter has for itself and which draws nothing
 
   // --- errors ---
   /// Reports at the user's place, each error once; the reference, of a diagnostic that nobody sees where it was reported before, lives until
@@ -60,6 +61,8 @@ class EvaluationContext {
   uint32_t next_frame() { return next_frame_++; }  ///< the id of a new frame
   Builder builder(Span span);                      ///< adds nodes at the user's place, in the scope of the frame's instance
   Value dim_value(uint32_t id) const;
+  /// The site of the next draw: the path of the instance that the frame belongs to, and how many were made in it before. "encoder.dropout1#0".
+  std::string next_site();
   bool varies(const Value& v) const;  ///< a size that depends on the number of rows
   std::optional<double> number_of(const Value& v) const;
   std::optional<int64_t> integer_of(const Value& v) const;
@@ -74,6 +77,7 @@ class EvaluationContext {
   Diagnostic discarded_;
   Diagnostic* latest_ = &discarded_;  ///< as `error` returned it
   uint32_t next_frame_ = 1;
+  std::map<std::string, int64_t> draws_;  ///< made in an instance, by its path
 };
 
 /// Enters a frame for the time of a scope.

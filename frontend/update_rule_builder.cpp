@@ -130,7 +130,9 @@ bool UpdateRuleBuilder::bind_hyperparameters(const Definition& d, const std::vec
 
 UpdateRuleBuilder::UpdateRuleBuilder(const Program& program, Diagnostics& diagnostics, const ParameterSpec& parameter,
                                      std::vector<ScalarSpec>* scalars)
-    : eval_(program, diagnostics, true), parameter_(parameter), scalars_(scalars), optimized_{parameter.persistent.name, {}, {}} {}
+    : eval_(program, diagnostics, true), parameter_(parameter), scalars_(scalars), optimized_{parameter.persistent.name, {}, {}} {
+  ctx_.may_draw = false;
+}
 
 std::optional<UpdateRule> UpdateRuleBuilder::build(const ast::Argument& item, const std::string& prefix) {
   size_t errors_before = ctx_.error_count();

@@ -64,6 +64,13 @@ NodeId Builder::extent(Extent e) {
   return graph.add(Op::extent, {}, std::move(a), span, scope);
 }
 
+NodeId Builder::random(std::string site, Shape shape) {
+  Attributes a;
+  a.text = std::move(site);
+  a.extents = std::move(shape);
+  return graph.add(Op::random, {}, std::move(a), span, scope);
+}
+
 NodeId Builder::unary(Op op, NodeId x) { return graph.add(op, {x}, {}, span, scope); }
 
 NodeId Builder::binary(Op op, NodeId x, NodeId y) {

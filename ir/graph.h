@@ -72,7 +72,7 @@ struct NodeId {
 /// What an operation needs beside operands; ops.def says which are used. Unused ones stay empty.
 struct Attributes {
   std::vector<int> axes;
-  Shape extents;                  ///< broadcast, reshape: the result's shape; slice, pad, window, extent: one; constant, literal, iota: the result's shape
+  Shape extents;                  ///< broadcast, reshape: the result's shape; slice, pad, window, extent: one; constant, literal, iota, random: the result's shape
   int64_t begin = 0;
   int64_t stride = 1, dilation = 1, divide = 1;  ///< window (window.h)
   Number number;                  ///< constant, window; a float's is a value of its type
@@ -162,6 +162,7 @@ class Builder {
   NodeId literal(std::vector<Number> values, Type type);  ///< row-major; likewise
   NodeId iota(Shape shape, int axis);             ///< i32
   NodeId extent(Extent);                          ///< f64 []
+  NodeId random(std::string site, Shape shape);   ///< f32; rows, if any, are B
   NodeId unary(Op, NodeId);
   NodeId binary(Op, NodeId, NodeId);              ///< a rank-0 operand is broadcast to the other's shape; dtypes must agree
   NodeId add(NodeId a, NodeId b) { return binary(Op::add, a, b); }

@@ -136,6 +136,12 @@ void KernelLineReader::parse_definition(Instruction& i, Written& written) {
     expect_words({"over", "k", "of", "a"});
     expect("*");
     expect_word("b");
+  } else if (accept_word("random")) {
+    i.kind = Kind::random;
+    skip_spaces();
+    if (peek() != '"') fail(Code::E0630, here(), "expected the name of a site in quotes");
+    i.site = parse_string();
+    parse_place(i.access, written);
   } else if (accept_word("extent")) {
     i.kind = Kind::extent;
     i.extent = parse_extent();
@@ -148,7 +154,7 @@ void KernelLineReader::parse_operation(Instruction& i) {
   skip_spaces();
   size_t begin = at_;
   std::string_view word = parse_word();
-  if (word.empty()) fail(Code::E0630, here(), "expected load, constant, index, sum, extent or an operation");
+  if (word.empty()) fail(Code::E0630, here(), "expected load, constant, index, sum, extent, random or an operation");
   Span op_span = since(begin);
   std::optional<Op> op = parse_op(word);
   if (!op) fail_unknown_op(word, op_span);
@@ -205,6 +211,11 @@ BufferId KernelLineReader::parse_buffer() {
 Access KernelLineReader::parse_access(Written& written) {
   Access access;
   access.buffer = parse_buffer();
+  parse_place(access, written);
+  return access;
+}
+
+void KernelLineReader::parse_place(Access& access, Written& written) {
   expect("[");
   skip_spaces();
   bool more = true;
@@ -221,7 +232,6 @@ Access KernelLineReader::parse_access(Written& written) {
       parse_term(access, written);
     while (accept("+"));
   expect("]");
-  return access;
 }
 
 void KernelLineReader::parse_term(Access& access, Written& written) {

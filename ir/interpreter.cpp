@@ -101,6 +101,16 @@ void interpret_iota(InterpreterCall& call) {
     call.result.values[i] = double(int64_t(i) / strides[axis] % call.result.shape[axis]);
 }
 
+void interpret_random(InterpreterCall& call) {
+  const DrawPosition& draws = call.bindings.draws;
+  const uint64_t key = make_draw_key(draws.seed, call.node.attributes.text);
+  const size_t rows = call.node.type.has_rows() ? size_t(call.result.shape[0]) : 1;
+  const size_t elements = rows > 0 ? call.result.values.size() / rows : 0;
+  const uint32_t first = call.node.type.has_rows() ? draws.first_row : 0;
+  for (size_t row = 0; row < rows; ++row)
+    for (size_t i = 0; i < elements; ++i) call.result.values[row * elements + i] = double(draw_unit(key, draws.update, first + uint32_t(row), i));
+}
+
 void interpret_extent(InterpreterCall& call) { call.result.values[0] = double(call.node.attributes.extents[0].at(call.bindings.rows)); }
 
 // --- the run ---

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "base/philox.h"
 #include "ir/graph.h"
 
 namespace nnc {
@@ -46,6 +47,7 @@ struct Bindings {
   std::map<std::string, Tensor> inputs;
   std::map<std::string, double> scalars;
   std::map<std::string, Tensor> persistents;
+  DrawPosition draws;                        ///< of random leaves
 };
 
 struct Results {

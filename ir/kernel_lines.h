@@ -77,6 +77,7 @@ class KernelLineReader : protected TextReader {
   void parse_operation(Instruction&);
   std::vector<int> parse_operands(std::string_view op, Span op_span, int arity);
   Access parse_access(Written&);
+  void parse_place(Access&, Written&);  ///< `[row(b), 2*k + 1]`
   void parse_term(Access&, Written&);
   BufferId parse_buffer();
   void parse_node(Instruction&);

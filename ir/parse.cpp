@@ -117,7 +117,8 @@ class GraphParser : private TextReader {
     switch (op) {
       case Op::input:
       case Op::parameter:
-      case Op::scalar: a.text = parse_name(); break;
+      case Op::scalar:
+      case Op::random: a.text = parse_name(); break;
       case Op::constant: a.number = parse_number(); break;
       case Op::literal: a.values = parse_numbers(); break;
       case Op::extent: a.extents = {parse_extent()}; break;
@@ -172,6 +173,7 @@ class GraphParser : private TextReader {
         break;
       case Op::cast: a.dtype = type.dtype; break;
       case Op::iota:
+      case Op::random:
       case Op::broadcast:
       case Op::reshape:
       case Op::scatter_add: a.extents = type.shape; break;
@@ -319,6 +321,11 @@ class GraphParser : private TextReader {
       if (!fresh && it->second != type)
         fail(Code::E0637, span, fmt::format("input {} is {} further up, not {}", at_name(a.text), to_string(it->second), to_string(type)));
     }
+    if (op == Op::random) {
+      auto [it, fresh] = sites_.emplace(a.text, type);
+      if (!fresh && it->second != type)
+        fail(Code::E0637, span, fmt::format("site {} draws {} further up, not {}", at_name(a.text), to_string(it->second), to_string(type)));
+    }
   }
 
   [[noreturn]] void fail_unknown_persistent(const std::string& name, Span span) {
@@ -376,7 +383,7 @@ class GraphParser : private TextReader {
   uint32_t defining_ = UINT32_MAX;     ///< the value whose line is being read
   Graph graph_;
   std::map<uint32_t, NodeId> values_;  ///< by written number; invalid: its line was faulty
-  std::map<std::string, Type> inputs_;
+  std::map<std::string, Type> inputs_, sites_;
   std::map<std::string, size_t> persistents_;  ///< where they stand in graph_.persistents
   std::set<std::string> outputs_, updates_;
   std::set<std::string> spoilt_persistents_;

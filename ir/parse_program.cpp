@@ -462,7 +462,7 @@ class ProgramParser : private KernelLineReader {
       for (Instruction& i : *list) {
         const Written& w = written_[number++];
         if (i.kind == Instruction::Kind::axis_index) i.axis = find(w.index);
-        if (!i.access.buffer.valid()) continue;
+        if (!has_place(i)) continue;
         i.access.row_axis = find(w.row);
         i.access.strides.assign(axes->size(), 0);
         for (const Term& term : w.terms) {

@@ -74,7 +74,8 @@ std::string attributes_text(const Node& node) {
   switch (node.op) {
     case Op::input:
     case Op::parameter:
-    case Op::scalar: return " " + at_name(a.text);
+    case Op::scalar:
+    case Op::random: return " " + at_name(a.text);
     case Op::constant: return " " + number_text(a.number, a.dtype);
     case Op::literal: return " " + numbers_text(a.values, a.dtype);
     case Op::extent: return " " + (a.extents.empty() ? std::string("?") : to_string(a.extents[0]));

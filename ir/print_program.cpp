@@ -132,7 +132,9 @@ class Printer {
     return axis >= 0 && size_t(axis) < axis_names_.size() ? axis_names_[size_t(axis)] : fmt::format("axis{}", axis);
   }
 
-  std::string access_text(const Access& access) const {
+  std::string access_text(const Access& access) const { return buffer_name(access.buffer) + place_text(access); }
+
+  std::string place_text(const Access& access) const {
     std::string row = access.row_axis >= 0 ? fmt::format("row({}), ", axis_name(access.row_axis)) : "", index;
     auto add = [&](const std::string& term) { index += (index.empty() ? "" : " + ") + term; };
     for (size_t i = 0; i < access.strides.size(); ++i) {
@@ -142,7 +144,7 @@ class Printer {
     if (access.index_value >= 0)
       add(access.index_stride == 1 ? fmt::format("v{}", access.index_value) : fmt::format("{}*v{}", access.index_stride, access.index_value));
     if (access.offset != 0 || index.empty()) add(fmt::format("{}", access.offset));
-    return fmt::format("{}[{}{}]", buffer_name(access.buffer), row, index);
+    return fmt::format("[{}{}]", row, index);
   }
 
   /// Bits of a NaN's sign reach the memory that it is stored to.
@@ -167,6 +169,7 @@ class Printer {
       case Kind::compute: return line(depth, "{}{}({}) : {}{}", define, op_name(i.op), values(i.operands), type, origin);
       case Kind::reduce: return line(depth, "{}{}({}) over the inner loop : {}{}", define, op_name(i.op), values(i.operands), type, origin);
       case Kind::accumulator: return line(depth, "{}sum over k of a * b : {}{}", define, type, origin);
+      case Kind::random: return line(depth, "{}random {} {} : {}{}", define, quote(i.site), place_text(i.access), type, origin);
       case Kind::extent: return line(depth, "{}extent {} : {}{}", define, to_string(i.extent), type, origin);
     }
   }

@@ -65,7 +65,7 @@ struct Access {
   BufferId buffer;
   int64_t offset = 0;
   std::vector<int64_t> strides;  ///< one for each axis of the kernel; 0 where the axis does not matter
-  int row_axis = -1;             ///< field only: this axis' index is a row of the batch (its stride is 0 and the row's address is looked up).
+  int row_axis = -1;             ///< field (and random) only: this axis' index is a row of the batch (its stride is 0 and the row's address is looked up).
                                  ///< -1 for a field never happens
   int index_value = -1;          ///< id of an integer value that is added with index_stride (a gather); -1: none
   int64_t index_stride = 0;
@@ -85,18 +85,24 @@ struct Instruction {
                  ///< (argmax: i32, index along the only inner axis). Readable in later outer blocks and inner blocks of the same outer iteration
     accumulator, ///< contract epilogue: id <- the sum over k, f32
     extent,      ///< id <- `extent` at the current number of rows, as f64
+    random,      ///< id <- the number drawn at `site` for the place that `access` says: it has no buffer, no index value; row_axis is the axis of the
+                 ///< rows of the batch (-1: the draw has none), the rest the element within the row
   };
   Kind kind{};
   int id = -1;                 ///< value it defines, unique in the kernel; -1 for stores
   Op op{};                     ///< compute, reduce
   DType dtype = DType::f32;    ///< of the value defined; of the stored value for stores
   std::vector<int> operands;   ///< value ids
-  Access access;               ///< load, store, store_add
+  Access access;               ///< load, store, store_add, random
   Number number;               ///< constant; a float's is a value of its type
   int axis = -1;               ///< axis_index
   Extent extent;               ///< extent
+  std::string site;            ///< random
   NodeId node;                 ///< graph node it came from, for reading and for NaN provenance
 };
+
+/// Whether `access` says a place: in a buffer, or of a random number.
+inline bool has_place(const Instruction& i) { return i.access.buffer.valid() || i.kind == Instruction::Kind::random; }
 
 struct Block {
   bool inner = false;          ///< true: a loop over all inner axes; false: once for each outer iteration

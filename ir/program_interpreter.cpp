@@ -148,6 +148,15 @@ class ProgramInterpreter {
     return memory[size_t(at)];
   }
 
+  double draw(const Instruction& inst) const {
+    const DrawPosition& draws = bindings_.draws;
+    int64_t element = inst.access.offset;
+    for (size_t i = 0; i < inst.access.strides.size(); ++i) element += inst.access.strides[i] * index_[i];
+    const int axis = inst.access.row_axis;
+    const uint32_t row = axis < 0 ? 0 : draws.first_row + uint32_t(index_[size_t(axis)]);
+    return double(draw_unit(make_draw_key(draws.seed, inst.site), draws.update, row, uint64_t(element)));
+  }
+
   void execute(const Instruction& inst) {
     using Kind = Instruction::Kind;
     Number number;
@@ -163,6 +172,7 @@ class ProgramInterpreter {
       case Kind::constant: number = inst.number; break;
       case Kind::axis_index: number = index_[size_t(inst.axis)]; break;
       case Kind::accumulator: number = accumulator_; break;
+      case Kind::random: number = draw(inst); break;
       case Kind::extent: number = double(inst.extent.at(bindings_.rows)); break;
       case Kind::compute: {
         Element e;

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 
+#include "base/philox.h"
 #include "ir/op_rules.h"
 
 namespace nnc {
@@ -238,6 +239,18 @@ RULE(iota) {
   if (a.extents[size_t(a.axes[0])].size > INT32_MAX)
     return misfit(error, fmt::format("an index along {} does not fit i32", to_string(a.extents[size_t(a.axes[0])])));
   return leaf(a, index_type);
+}
+
+RULE(random) {
+  if (a.text.empty()) return misfit(error, "a draw needs the name of its site");
+  // Negative sizes are check_type's to refuse, and a size of zero hides no other.
+  int64_t elements = 1;
+  for (const Extent& e : a.extents) {
+    if (e.rows && e.size != 1) return misfit(error, fmt::format("the rows of a draw are B, not {}", to_string(e)));
+    if (!e.rows && e.size > 0) elements = e.size > max_drawn_elements / elements ? max_drawn_elements + 1 : elements * e.size;
+    if (elements > max_drawn_elements) return misfit(error, "a draw has at most 2^34 elements in each row");
+  }
+  return leaf(a, DType::f32);
 }
 
 RULE(extent) {

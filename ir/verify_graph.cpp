@@ -9,6 +9,7 @@
 //   G5  Attributes an operation does not use are empty, so that equal nodes have equal attributes.
 //   G6  One name, one type: two input nodes (two parameter nodes) of one name have one type.
 //   G7  A kernel group is -1 or a small number.
+//   G8  One site, one draw: random nodes of one site have one type.
 #include <fmt/format.h>
 
 #include <map>
@@ -31,6 +32,7 @@ unsigned used_attributes(Op op) {
     case Op::constant: return number | extents | dtype;
     case Op::literal: return values | extents | dtype;
     case Op::iota: return axes | extents;
+    case Op::random: return text | extents;
     case Op::extent: return extents;
     case Op::cast: return dtype;
     case Op::broadcast: return axes | extents;
@@ -125,6 +127,11 @@ class Verifier {
       if (!fresh && *it->second != node.type)
         fail("G6: input {} is both {} and {}", node.attributes.text, to_string(*it->second), to_string(node.type));
     }
+    if (node.op == Op::random) {
+      auto [it, fresh] = sites_.emplace(node.attributes.text, &node.type);
+      if (!fresh && *it->second != node.type)
+        fail("G8: site {} draws both {} and {}", node.attributes.text, to_string(*it->second), to_string(node.type));
+    }
     if (node.group < -1) fail("G7: {} is in group {}", node_text(i), node.group);
   }
 
@@ -152,7 +159,7 @@ class Verifier {
 
   const Graph& graph_;
   std::map<std::string_view, const Persistent*> persistents_;  // Graph::find_persistent searches a list
-  std::map<std::string_view, const Type*> inputs_;
+  std::map<std::string_view, const Type*> inputs_, sites_;
   std::vector<Type> types_;  // of a node's operands; kept, so that their memory is used again
   std::vector<std::string> problems_;
 };

@@ -10,7 +10,8 @@
 //       of an inner one); a contraction's operands and epilogue see only their own; gather indices are integers.
 //   P5  Instructions stand where their kind is allowed, and types agree: with the buffer, and with infer_type for arithmetic and constants.
 //   P6  Accesses stay within their buffer for the planned number of rows; a field is read by rows; operand a does not depend on n, b not on m,
-//       an epilogue not on k, an outer block not on inner axes.
+//       an epilogue not on k, an outer block not on inner axes. A draw is of a row of
+//       the batch, or of none, and of an element below 2^34.
 //   P7  Fields, scalars and literals are only read.
 //   P8  A kernel writes no element twice: each store is one-to-one over its axes, two stores of one kernel to one buffer are disjoint (looked at
 //       element by element, in buffers of up to 2^24 elements and for 2^28 elements in all). store_add, and a store at an index that is data, only in serial kernels.
@@ -26,8 +27,10 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <set>
 
+#include "base/philox.h"
 #include "ir/op_rules.h"
 #include "ir/program.h"
 #include "ir/verify_memory.h"
@@ -332,6 +335,7 @@ class ProgramVerifier {
       case Kind::accumulator:
         if (code.place != CodePlace::epilogue || inst.dtype != contraction_type) fail("P5: {} is no f32 accumulator of an epilogue", at(inst));
         break;
+      case Kind::random: check_draw(inst, code); break;
       case Kind::extent:
         if (inst.dtype != scalar_type) fail("P5: {} is an extent of type {}", at(inst), dtype_name(inst.dtype));
         break;
@@ -349,6 +353,57 @@ class ProgramVerifier {
 
   // --- P6, P7: one access ---
 
+  /// Whether the access has a stride for each axis, none along one that does not run there, and all of them small enough to be multiplied.
+  bool check_strides(const Instruction& inst, const Code& code) {
+    const Access& access = inst.access;
+    if (access.strides.size() != code.axes->size()) {
+      fail("P6: {} has {} strides for {} axes", at(inst), access.strides.size(), code.axes->size());
+      return false;
+    }
+    for (size_t i = 0; i < access.strides.size(); ++i)
+      if (access.strides[i] != 0 && !code.loops[i]) fail("P6: {} depends on axis {}, over which it does not run", at(inst), (*code.axes)[i].name);
+    return true;
+  }
+
+  static bool reaches_too_far(const Access& access) {
+    auto too_far = [](int64_t step) { return step > max_step || step < -max_step; };
+    return std::any_of(access.strides.begin(), access.strides.end(), too_far) || too_far(access.offset) || too_far(access.index_stride);
+  }
+
+  bool runs_over_rows(int axis, const Code& code) const { return axis >= 0 && size_t(axis) < code.axes->size() && code.loops[size_t(axis)]; }
+
+  /// The lowest and the highest element over all axes; nothing if there is no point at all.
+  std::optional<std::pair<int64_t, int64_t>> reach(const Access& access, const Code& code) const {
+    int64_t low = access.offset, high = access.offset;
+    bool empty = false;
+    for (size_t i = 0; i < access.strides.size(); ++i) {
+      int64_t size = (*code.axes)[i].extent.at(program_.rows);
+      if (code.loops[i] && size == 0) empty = true;
+      int64_t most = saturating_multiply(access.strides[i], std::max<int64_t>(size - 1, 0));
+      int64_t& end = most < 0 ? low : high;
+      end = saturating_add(end, most);
+    }
+    if (empty) return std::nullopt;
+    return std::pair{low, high};
+  }
+
+  void check_draw(const Instruction& inst, const Code& code) {
+    const Access& access = inst.access;
+    if (inst.dtype != DType::f32) fail("P5: {} is a draw of type {}", at(inst), dtype_name(inst.dtype));
+    if (inst.site.empty()) fail("P6: {} draws at no site", at(inst));
+    if (access.buffer.valid() || access.index_value >= 0) fail("P6: {} draws at a place that no shape has", at(inst));
+    if (!check_strides(inst, code)) return;
+    if (reaches_too_far(access)) return fail("P6: {} draws further than element 2^34", at(inst));
+    if (access.row_axis >= 0) {
+      if (!runs_over_rows(access.row_axis, code)) return fail("P6: {} draws for rows, over which it does not run", at(inst));
+      const Axis& axis = (*code.axes)[size_t(access.row_axis)];
+      if (access.strides[size_t(access.row_axis)] != 0) fail("P6: {} has a stride along its rows", at(inst));
+      if (axis.extent != Extent{1, true}) fail("P6: {} draws for rows along an axis of {}", at(inst), to_string(axis.extent));
+    }
+    auto ends = reach(access, code);
+    if (ends && (ends->first < 0 || ends->second >= max_drawn_elements)) fail("P6: {} draws elements {} to {} of 2^34", at(inst), ends->first, ends->second);
+  }
+
   void check_access(const Instruction& inst, const Code& code) {
     const Access& access = inst.access;
     bool load = inst.kind == Instruction::Kind::load;
@@ -356,19 +411,13 @@ class ProgramVerifier {
     const Buffer& b = program_[access.buffer];
     if (inst.dtype != b.dtype) fail("P5: {} is {}, but {} holds {}", at(inst), dtype_name(inst.dtype), b.name, dtype_name(b.dtype));
     if (!load && is_read_only(b.kind)) fail("P7: {} writes {}, which is read only", at(inst), b.name);
-    if (access.strides.size() != code.axes->size())
-      return fail("P6: {} has {} strides for {} axes", at(inst), access.strides.size(), code.axes->size());
-    for (size_t i = 0; i < access.strides.size(); ++i)
-      if (access.strides[i] != 0 && !code.loops[i]) fail("P6: {} depends on axis {}, over which it does not run", at(inst), (*code.axes)[i].name);
-
-    if (!sized_[access.buffer.value]) return;
-    auto too_far = [](int64_t step) { return step > max_step || step < -max_step; };
-    if (std::any_of(access.strides.begin(), access.strides.end(), too_far) || too_far(access.offset) || too_far(access.index_stride))
+    if (!check_strides(inst, code) || !sized_[access.buffer.value]) return;
+    if (reaches_too_far(access))
       return fail("P6: {} reaches further than any buffer", at(inst));
     int64_t elements = buffer_bytes(b, program_.rows) / int64_t(byte_size(b.dtype));
     if (b.kind == BufferKind::field) {
       int row = access.row_axis;
-      if (row < 0 || size_t(row) >= code.axes->size() || !code.loops[size_t(row)]) return fail("P6: {} reads field {} without rows", at(inst), b.name);
+      if (!runs_over_rows(row, code)) return fail("P6: {} reads field {} without rows", at(inst), b.name);
       if (access.strides[size_t(row)] != 0) fail("P6: {} has a stride along the rows of {}", at(inst), b.name);
       if ((*code.axes)[size_t(row)].extent != Extent{1, true}) fail("P6: {} reads rows of {} along an axis of {}", at(inst), b.name, to_string((*code.axes)[size_t(row)].extent));
       elements = 1;
@@ -383,16 +432,9 @@ class ProgramVerifier {
       else if (!is_integer(it->second))
         fail("P4: {} uses index v{} of type {}", at(inst), access.index_value, dtype_name(it->second));
     }
-    int64_t low = access.offset, high = access.offset;
-    bool empty = false;
-    for (size_t i = 0; i < access.strides.size(); ++i) {
-      int64_t size = (*code.axes)[i].extent.at(program_.rows);
-      if (code.loops[i] && size == 0) empty = true;
-      int64_t reach = saturating_multiply(access.strides[i], std::max<int64_t>(size - 1, 0));
-      int64_t& end = reach < 0 ? low : high;
-      end = saturating_add(end, reach);
-    }
-    if (!empty && (low < 0 || high >= elements)) fail("P6: {} touches elements {} to {} of {}, which has {}", at(inst), low, high, b.name, elements);
+    auto ends = reach(access, code);
+    if (ends && (ends->first < 0 || ends->second >= elements))
+      fail("P6: {} touches elements {} to {} of {}, which has {}", at(inst), ends->first, ends->second, b.name, elements);
     Touch touch;
     touch.kernel = faults_.where.kernel;
     touch.instruction = faults_.where.instruction;

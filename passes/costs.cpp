@@ -19,7 +19,8 @@ OpCost op_cost(Op op) {
     case Op::sigmoid:
     case Op::erf:
     case Op::normal_cdf:
-    case Op::pow: return OpCost::heavy;
+    case Op::pow:
+    case Op::random: return OpCost::heavy;
     case Op::div:
     case Op::floor_div:
     case Op::floor_mod:
@@ -38,7 +39,7 @@ double kernel_flops(const Kernel& kernel, int64_t rows) {
   const auto& map = std::get<MapKernel>(kernel.body);
   double outer = points(map.axes, 0, size_t(map.outer)), flops = 0;
   for (const Block& block : map.blocks) {
-    auto counts = [](const Instruction& i) { return i.kind == Instruction::Kind::compute || i.kind == Instruction::Kind::reduce; };
+    auto counts = [](const Instruction& i) { return i.kind == Instruction::Kind::compute || i.kind == Instruction::Kind::reduce || i.kind == Instruction::Kind::random; };
     double operations = double(std::count_if(block.code.begin(), block.code.end(), counts));
     flops += operations * outer * (block.inner ? points(map.axes, size_t(map.outer), map.axes.size()) : 1);
   }

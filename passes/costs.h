@@ -12,7 +12,7 @@ namespace nnc {
 enum class OpCost : uint8_t {
   light,  ///< an instruction or two
   slow,   ///< one instruction that takes long (division, square root): a trip to the nearest cache is cheaper, a kernel of its own is not
-  heavy,  ///< tens of instructions (a polynomial): computed once and kept
+  heavy,  ///< tens of instructions (a polynomial, a draw): computed once and kept
 };
 OpCost op_cost(Op);
 
@@ -23,6 +23,10 @@ inline bool costs_much(Op op) { return op_cost(op) != OpCost::light; }
 
 /// The most arithmetic (operations of one element) that each consumer repeats for itself instead of sharing one kernel's result.
 inline constexpr int max_loose_cost = 6;
+
+/// What a draw counts among them. It is dear, but a leaf: drawn again it costs no memory, while kept it is a float for every element. So a comparison
+/// with it (a dropout's mask) is repeated by the forward and the backward kernel, and what takes more arithmetic is kept.
+inline constexpr int loose_draw_cost = 4;
 
 /// Floating point operations of a kernel for so many rows: each operation and each step of a reduction counts one, a contraction its products and sums
 /// alone, which is what is held against the machine's peak.

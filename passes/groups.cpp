@@ -45,6 +45,7 @@ std::vector<bool> transparent_nodes(const Graph& graph) {
     const Node& node = graph[NodeId{i}];
     if (op_class(node.op) == OpClass::leaf) {
       transparent[i] = leaf_only[i] = true;
+      cost[i] = node.op == Op::random ? loose_draw_cost : 0;
     } else if (is_soft_view(node.op) || is_hard_view(node.op)) {
       transparent[i] = true;
       leaf_only[i] = true;
@@ -79,10 +80,11 @@ bool reads_memory(const Graph& graph, NodeId n) {
   return false;
 }
 
-// Whether a contraction's operand can be computed while it is packed: cheap arithmetic over one value that stands in memory.
+// Whether a contraction's operand can be computed while it is packed, which may be more than once: cheap arithmetic over one value that stands in memory.
 bool fits_prologue(const Graph& graph, NodeId n) {
   const Node& node = graph[n];
-  if (node.group >= 0 || op_class(node.op) == OpClass::leaf) return node.op != Op::iota;
+  if (node.group >= 0) return true;
+  if (op_class(node.op) == OpClass::leaf) return node.op != Op::iota && !is_expensive(node.op);
   if (is_soft_view(node.op) || node.op == Op::slice) return fits_prologue(graph, node.operands[0]);
   if (node.op == Op::reshape || node.op == Op::window) return reads_memory(graph, node.operands[0]);
   if (!is_elementwise(node.op) || is_expensive(node.op)) return false;

@@ -12,6 +12,8 @@
 
 namespace nnc {
 
+static bool is_lone_axis(const IndexTerm& term) { return term.axes.size() == 1 && term == IndexTerm(term.axes[0].first, 0, -1); }
+
 BufferId LoweringContext::memory_of(NodeId n) const {
   while (!buffer_of[n.value].valid() && graph[n].op == Op::reshape) n = graph[n].operands[0];
   return buffer_of[n.value];
@@ -70,7 +72,7 @@ Access KernelBuilder::access(BufferId id, const Shape& shape, const IndexMap& ma
   for (size_t i = 0; i < map.size(); ++i) {
     const IndexTerm& term = map[i];
     if (buffer.kind == BufferKind::field && i == 0) {
-      NNC_CHECK(term == IndexTerm(term.axes.empty() ? -1 : term.axes[0].first, 0, -1) && !term.axes.empty(), "rows of a field are read in batch order");
+      NNC_CHECK(is_lone_axis(term), "rows of a field are read in batch order");
       access.row_axis = term.axes[0].first;
       continue;
     }
@@ -117,6 +119,32 @@ int KernelBuilder::load(BufferId id, const Shape& shape, const IndexMap& several
   bool is_inner = code.access.index_value >= 0 && inner_values_[code.access.index_value];
   for (size_t a = 0; a < inner_axes_.size(); ++a)
     is_inner = is_inner || (inner_axes_[a] && (code.access.strides[a] != 0 || code.access.row_axis == int(a)));
+  return emit(std::move(code), is_inner);
+}
+
+int KernelBuilder::draw(NodeId n, const IndexMap& map) {
+  const Node& node = lowering_.graph[n];
+  Instruction code;
+  code.kind = Instruction::Kind::random;
+  code.dtype = node.type.dtype;
+  code.site = node.attributes.text;
+  code.node = n;
+  code.access.strides.assign(inner_axes_.size(), 0);
+  int64_t stride = 1;
+  bool is_inner = false;
+  for (size_t i = map.size(); i-- > 0;) {
+    const IndexTerm& term = map[i];
+    NNC_CHECK(term.value < 0, "a draw that is indexed by data does not stand in memory");
+    for (auto [axis, factor] : term.axes) is_inner = is_inner || inner_axes_[size_t(axis)];
+    if (node.type.shape[i].rows) {
+      NNC_CHECK(is_lone_axis(term), "rows of a draw are drawn in batch order");
+      code.access.row_axis = term.axes[0].first;
+      continue;
+    }
+    code.access.offset += term.offset * stride;
+    for (auto [axis, factor] : term.axes) code.access.strides[size_t(axis)] += factor * stride;
+    stride *= node.type.shape[i].size;
+  }
   return emit(std::move(code), is_inner);
 }
 
@@ -205,6 +233,7 @@ int KernelBuilder::evaluate(NodeId n, const IndexMap& map) {
   switch (node.op) {
     case Op::constant: return constant(attributes.number, node.type.dtype);
     case Op::iota: return index_of(map[attributes.axes[0]]);
+    case Op::random: return draw(n, map);
     case Op::extent: {
       Instruction code;
       code.kind = Instruction::Kind::extent;

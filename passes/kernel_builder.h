@@ -67,6 +67,7 @@ class KernelBuilder {
   std::pair<int, int> clamp(int index, int64_t size, NodeId);
   int select_inside(int inside, NodeId operand, const IndexMap&, Number outside, NodeId);
   IndexMap one_computed_index(BufferId, const Shape& shape, IndexMap);
+  int draw(NodeId, const IndexMap&);
   const LoweringContext& lowering_;
   int group_;
   std::vector<bool> inner_axes_;

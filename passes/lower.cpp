@@ -35,7 +35,7 @@ std::vector<Access*> accesses_of(const KernelCode& code) {
   std::vector<Access*> result;
   for (std::vector<Instruction>* list : code.code)
     for (Instruction& i : *list)
-      if (i.access.buffer.valid()) result.push_back(&i.access);
+      if (has_place(i)) result.push_back(&i.access);
   return result;
 }
 

@@ -65,7 +65,7 @@ MapKernel as_map_kernel(const std::vector<Axis>& axes, size_t k_axes, Operand& a
     for (Instruction& i : *list) {
       bool is_inner = i.kind == Instruction::Kind::axis_index && i.axis >= kernel.outer;
       for (int o : i.operands) is_inner = is_inner || inner_values.count(o);
-      if (i.access.buffer.valid()) {
+      if (has_place(i)) {
         is_inner = is_inner || inner_values.count(i.access.index_value) || i.access.row_axis >= kernel.outer;
         for (size_t x = size_t(kernel.outer); x < axes.size(); ++x) is_inner = is_inner || i.access.strides[x] != 0;
       }

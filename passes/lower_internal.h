@@ -36,7 +36,7 @@ struct KernelCode {
 std::vector<int> join_axes(KernelCode, const std::vector<bool>& may_join);
 /// New position of each axis: axis a goes to position `position[a]`.
 void permute_axes(KernelCode, const std::vector<int>& position);
-/// Accesses of the code, loads and stores.
+/// Accesses of the code: of loads and stores, and places of draws, which have no buffer.
 std::vector<Access*> accesses_of(const KernelCode&);
 
 }  // namespace nnc

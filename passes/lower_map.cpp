@@ -35,6 +35,7 @@ void settle_axes(const Program& program, MapKernel& kernel) {
   KernelCode code{&kernel.axes, lists};
   std::vector<double> weight(kernel.axes.size(), 0);
   for (Access* a : accesses_of(code)) {
+    if (!a->buffer.valid()) continue;  // a draw may be made in any order
     const Buffer& buffer = program[a->buffer];
     double share = double(buffer.bytes) + 1;
     for (size_t i = 0; i < weight.size(); ++i) {

@@ -1,6 +1,6 @@
 // A report whose rows do not depend on one another is asked how it behaves when batches are put together (Behaviour): if it is a mean, a sum or the largest of
 // something over rows, the steps' own values are enough. The rest is cut into levels as in split_rows.cpp, with two more kinds of leaves: values without rows, which differ from step to
-// step, and rows that weights have a part in, which nothing but their step can make.
+// step, and rows that weights or draws have a part in, which nothing but their step can make.
 #include "passes/split_epoch.h"
 
 #include <fmt/format.h>
@@ -61,7 +61,7 @@ class EpochSplitter {
  private:
   bool rows(NodeId n) const { return graph_.type(n).has_rows(); }
   bool is_steady(NodeId n) const { return !has_data_[n.value] && !has_count_[n.value]; }
-  // Neither data nor a weight nor a scalar of the run has a part in it.
+  // Neither data nor a weight nor a scalar of the run nor a draw has a part in it.
   bool is_constant(NodeId n) const { return is_steady(n) && !has_state_[n.value]; }
   // Rows that only their step can make.
   bool is_made_by_step(NodeId n) const { return rows(n) && level_[n.value] == 0 && has_state_[n.value] && !reduces_[n.value]; }
@@ -71,7 +71,7 @@ class EpochSplitter {
       const Node& node = graph_[NodeId{i}];
       has_data_[i] = node.op == Op::input || node.type.has_rows();
       has_count_[i] = node.op == Op::extent && node.attributes.extents[0].rows;
-      has_state_[i] = node.op == Op::parameter || node.op == Op::scalar;
+      has_state_[i] = node.op == Op::parameter || node.op == Op::scalar || node.op == Op::random;
       for (NodeId o : node.operands) {
         has_data_[i] = has_data_[i] || has_data_[o.value];
         has_count_[i] = has_count_[i] || has_count_[o.value];

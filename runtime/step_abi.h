@@ -21,6 +21,12 @@ union NncScalar {
   int64_t count;
 };
 
+/// Which numbers a step's random leaves draw, beside the run's seed and the site of each (docs/numbers.md, "Random numbers").
+struct NncDraw {
+  uint64_t update;                       ///< updates finished before the step
+  uint32_t first_row;                    ///< place of the step's first row within the whole batch of the update
+};
+
 /// Where the threads of a team meet. Generated code uses `arrived` and `phase` (sense: phase counts completed barriers), spins a while and then calls
 /// `context->wait`. Each field on a cache line of its own.
 struct NncTeam {
@@ -39,6 +45,8 @@ struct NncContext {
   const int64_t* rows;                   ///< [steps]: rows in each step's batch, 1 .. rows_capacity (0: the step does nothing)
   int64_t rows_capacity;                 ///< the program's planned rows: stride of row_index
   const NncScalar* scalars;              ///< [steps][scalar count]: hyperparameters, step, epoch
+  const NncDraw* draws;                  ///< [steps]; may be null where no kernel draws
+  uint64_t seed;                         ///< of the run
   double* results;                       ///< [steps][result count]: loss and reports; f32 and integers (to 2^53) exactly
   uint8_t* scratch;                      ///< [team size][scratch_bytes]: packed panels, 64-byte aligned
   int64_t scratch_bytes;                 ///< of one thread; at least what the compiled code asked for

@@ -183,7 +183,11 @@ void StepRunner::bind_field(size_t index, const std::byte* base, int64_t row_str
   fields_[index] = {reinterpret_cast<const uint8_t*>(base), row_stride};
 }
 
-int64_t StepRunner::run(std::span<const int64_t> rows, const int64_t* row_index, const NncScalar* scalars, double* results) {
+int64_t StepRunner::run(std::span<const int64_t> rows, const int64_t* row_index, const NncScalar* scalars, double* results, const DrawPosition& first) {
+  draws_.resize(rows.size());
+  for (size_t s = 0; s < rows.size(); ++s) draws_[s] = {first.update + s, first.first_row};
+  context_.draws = draws_.data();
+  context_.seed = first.seed;
   context_.rows = rows.data();
   context_.row_index = row_index;
   context_.scalars = scalars;

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/philox.h"
 #include "runtime/step_program.h"
 #include "runtime/team.h"
 
@@ -49,9 +50,10 @@ class StepRunner {
   // --- running ---
   /// Row r of field `index` stands at base + r * row_stride; the memory outlives the runs.
   void bind_field(size_t index, const std::byte* base, int64_t row_stride);
-  /// rows[s] rows of step s, their numbers at row_index[s * capacity]; scalars and results have their counts' values for each step.
+  /// rows[s] rows of step s, their numbers at row_index[s * capacity]; scalars and results have their counts' values for each step. What the first step
+  /// draws is at `first`, each other step's one update further.
   /// Returns the steps done: fewer if stopped.
-  int64_t run(std::span<const int64_t> rows, const int64_t* row_index, const NncScalar* scalars, double* results);
+  int64_t run(std::span<const int64_t> rows, const int64_t* row_index, const NncScalar* scalars, double* results, const DrawPosition& first);
   const std::byte* output(size_t index) const { return outputs_[index].data(); }
   /// Set from a signal handler or another thread: the current step is finished, then run returns.
   void request_stop();
@@ -71,6 +73,7 @@ class StepRunner {
   std::vector<AlignedMemory> outputs_;
   std::vector<uint8_t*> output_pointers_;
   std::vector<NncField> fields_;
+  std::vector<NncDraw> draws_;
   NncContext context_{};
 };
 

@@ -94,7 +94,7 @@ TrainOutcome Trainer::run(TrainObserver& observer) {
     int64_t epoch = done_ / per_epoch, first = done_ % per_epoch;
     int64_t steps = next_chunk(first);
     fill_chunk(steps);
-    int64_t ran = runner_.run(chunk_rows_, chunk_index_.data(), chunk_scalars_.data(), chunk_results_.data());
+    int64_t ran = runner_.run(chunk_rows_, chunk_index_.data(), chunk_scalars_.data(), chunk_results_.data(), {plan_.seed, uint64_t(done_), 0});
     double took = seconds() - now;
     if (took < chunk_seconds && chunk_ < plan_.longest_chunk) chunk_ = std::min(2 * chunk_, plan_.longest_chunk);
     if (took > 2 * chunk_seconds && chunk_ > 1) chunk_ /= 2;

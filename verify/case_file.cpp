@@ -61,6 +61,24 @@ std::string take_name(std::string_view& line) {
   return name;
 }
 
+/// "17 3 0": seed, update and first row.
+DrawPosition parse_draws(std::string_view text, const std::string& line, const std::string& path) {
+  DrawPosition d;
+  const char *at = text.data(), *end = at + text.size();
+  auto fail = [&] { throw misfit(path, fmt::format("`{}` does not give a seed, an update and a row to draw by", line)); };
+  auto take = [&](auto& number) {
+    while (at != end && *at == ' ') ++at;
+    auto [next, error] = std::from_chars(at, end, number);
+    if (error != std::errc()) fail();
+    at = next;
+  };
+  take(d.seed);
+  take(d.update);
+  take(d.first_row);
+  if (at != end) fail();
+  return d;
+}
+
 }  // namespace
 
 std::string print_case(const GraphCase& c, const SourceMap* sources, const std::string& heading) {
@@ -71,6 +89,7 @@ std::string print_case(const GraphCase& c, const SourceMap* sources, const std::
     at = end + 1;
   }
   text += fmt::format("{}rows {}\n", mark, c.bindings.rows);
+  if (const DrawPosition& d = c.bindings.draws; d != DrawPosition{}) text += fmt::format("{}draws {} {} {}\n", mark, d.seed, d.update, d.first_row);
   for (const auto& [name, t] : c.bindings.inputs)
     text += fmt::format("{}input {}{}\n", mark, at_name(name), spaced_numbers(t));
   for (const auto& [name, v] : c.bindings.scalars) text += fmt::format("{}scalar {} {}\n", mark, at_name(name), number_text(v));
@@ -99,6 +118,10 @@ std::optional<Bindings> parse_case_values(std::string_view text, const Graph& gr
       if (!rows || *rows < 1 || *rows > 1e9 || *rows != int64_t(*rows))
         throw misfit(path, fmt::format("`{}` does not give a number of rows", whole));
       bindings.rows = int64_t(*rows);
+      continue;
+    }
+    if (key == "draws") {
+      bindings.draws = parse_draws(line, whole, path);
       continue;
     }
     std::vector<Number>& list = values[key + " " + take_name(line)];

@@ -2,6 +2,7 @@
 // file as the graph it is.
 //
 //   #= rows 3
+//   #= draws 17 0 0                   seed, update and first row of random leaves, if they are not all 0
 //   #= input @x 0 1 0.5
 //   #= scalar @using.lr 0.125
 //   #= persistent @fc1.weight 1 2

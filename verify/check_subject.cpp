@@ -67,6 +67,7 @@ std::vector<Bindings> bind_steps(const Graph& graph, const TrainSpec& spec, cons
     for (int64_t r = 0; r < rows; ++r) batch.push_back(order[size_t(step * rows + r) % order.size()]);
     all.push_back(bind_rows(graph, data, batch));
     bind_scalars(all.back(), graph, with_hyperparameters({{"step", double(step)}, {"epoch", 0}}, spec));
+    all.back().draws = {spec.seed, uint64_t(step), 0};
   }
   return all;
 }

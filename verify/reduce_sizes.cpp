@@ -36,7 +36,7 @@ Tensor cut(const Tensor& t, const std::vector<int64_t>& sizes, bool tail) {
 }
 
 bool shape_in_attributes(Op op) {
-  return op == Op::input || op == Op::parameter || op == Op::constant || op == Op::literal || op == Op::iota || op == Op::broadcast ||
+  return op == Op::input || op == Op::parameter || op == Op::constant || op == Op::literal || op == Op::iota || op == Op::random || op == Op::broadcast ||
          op == Op::reshape || op == Op::scatter_add;
 }
 

@@ -32,6 +32,7 @@ constexpr Renamed renamed[] = {
     {"CosineAnnealingLR", "cosine"}, {"StepLR", "step_decay"}, {"ExponentialLR", "exponential"},
     // functions and initial values
     {"fabs", "abs"}, {"ln", "log"}, {"power", "pow"}, {"amax", "max"}, {"amin", "min"}, {"detach", "stop_gradient"}, {"no_grad", "stop_gradient"},
+    {"rand_like", "uniform_like"}, {"randn_like", "normal_like"}, {"DropPath", "StochasticDepth"},
     {"ndtr", "normal_cdf"}, {"phi", "normal_cdf"}, {"kaiming_normal", "he"}, {"kaiming_uniform", "he_uniform"}, {"xavier_uniform", "glorot"},
     {"xavier_normal", "glorot_normal"},
 };

@@ -49,6 +49,7 @@ bool is_legal(Op op, DType dtype) {
     case Op::scalar: return dtype == scalar_type || dtype == count_type;
     case Op::extent: return dtype == scalar_type;
     case Op::iota: return dtype == DType::i32;
+    case Op::random: return dtype == DType::f32;
     default: break;
   }
   std::string error;
@@ -70,9 +71,9 @@ std::vector<std::string> make_universe() {
   for (const char* kind :
        {"map.chain", "map.one_loop", "map.several_loops", "map.reduce_sum", "map.reduce_max", "map.reduce_min", "map.argmax", "map.several_reductions",
         "map.lanes_outer", "map.lanes_inner", "map.scalar", "map.serial", "map.outer_0", "map.outer_1", "map.outer_2", "map.outer_3", "map.inner_1",
-        "map.inner_2", "map.update", "map.update_with_reduction", "map.output_and_temporary", "map.store_before_loop", "map.axis_index", "map.extent", "map.row_gather", "map.index_gather",
+        "map.inner_2", "map.update", "map.update_with_reduction", "map.output_and_temporary", "map.store_before_loop", "map.axis_index", "map.draw", "map.extent", "map.row_gather", "map.index_gather",
         "map.index_scatter", "map.copy", "map.rows_inner", "map.zero_size", "contract.plain", "contract.prologue_a", "contract.prologue_b", "contract.packed_b",
-        "contract.epilogue", "contract.epilogue_loads", "contract.update", "contract.several_stores", "contract.batch_0", "contract.batch_1", "contract.batch_2",
+        "contract.epilogue", "contract.epilogue_draws", "contract.epilogue_loads", "contract.update", "contract.several_stores", "contract.batch_0", "contract.batch_1", "contract.batch_2",
         "contract.m_1", "contract.n_1", "contract.k_1", "contract.rows_m", "contract.rows_n", "contract.rows_k", "contract.rows_batch", "contract.odd_n", "contract.not_unit_stride_n", "program.parallel",
         "program.no_barrier", "program.shared_memory", "program.permuted_persistent", "program.one_kernel", "program.many_kernels"})
     names.push_back(std::string("kernel.") + kind);
@@ -100,10 +101,11 @@ struct KernelShape {
           hit(fmt::format("map.{}", op_name(i.op)));
         }
         if (i.kind == Instruction::Kind::axis_index) hit("map.axis_index");
+        if (i.kind == Instruction::Kind::random) hit("map.draw");
         if (i.kind == Instruction::Kind::extent) hit("map.extent");
         if (i.kind == Instruction::Kind::store_add) hit("map.index_scatter");
         if (i.kind == Instruction::Kind::load && i.access.index_value >= 0) hit("map.index_gather");
-        if (i.access.row_axis >= 0) hit("map.row_gather");
+        if (i.access.buffer.valid() && i.access.row_axis >= 0) hit("map.row_gather");
         if (is_store(i)) {
           stored.insert(program[i.access.buffer].kind);
           if (!loop_seen && b.inner) store_before_loop = true;
@@ -142,6 +144,7 @@ struct KernelShape {
     for (const Instruction& i : c.epilogue) {
       stores += is_store(i);
       loads += i.kind == Instruction::Kind::load;
+      if (i.kind == Instruction::Kind::random) hit("contract.epilogue_draws");
       computes += i.kind == Instruction::Kind::compute;
       updates = updates || persistent(i);
       if (is_store(i) && i.access.strides[size_t(c.batch) + 1] != 1) hit("contract.not_unit_stride_n");

@@ -51,6 +51,14 @@ MAKE(iota) {
   Shape s = g.random_shape(4, true);
   return s.empty() ? NodeId{} : g.keep(g.build.iota(s, g.random.below(int(s.size()))));
 }
+MAKE(random) {
+  Shape s = g.random_shape(4, true);
+  if (!s.empty() && s[0].rows) s[0].size = 1;
+  if (g.bindings.draws == DrawPosition{})  // near where the counter's words wrap around, and far from it
+    g.bindings.draws = {uint64_t(g.random.below(1 << 30)), g.random.pick({uint64_t(0), uint64_t(7), uint64_t(0xFFFFFFFF), uint64_t(1) << 40}),
+                        g.random.pick({uint32_t(0), uint32_t(5), uint32_t(0xFFFFFFFE)})};
+  return g.keep(g.build.random("draw" + std::to_string(g.build.graph.size()) + "#0", std::move(s)));
+}
 MAKE(extent) { return g.keep(g.build.extent(g.random.chance(60) ? Extent{g.random.between(1, 3), true} : g.random_extent())); }
 
 // --- element-wise ---

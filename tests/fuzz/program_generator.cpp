@@ -133,6 +133,7 @@ class Expressions {
       case 1: return fmt::format("sqrt(({})^2 + 0.5)", x);
       case 2: return fmt::format("log(abs({}) + 0.5)", x);
       case 3: return fmt::format("exp(tanh({}))", x);
+      case 5: return random_.chance(70) ? fmt::format("tanh({})", x) : fmt::format("({0} * uniform_like({0}))", x);
       case 4: return fmt::format("{}({})", random_.pick({"floor", "ceil", "round", "sign"}), x);
       default:
         return fmt::format("{}({})", random_.pick({"tanh", "sigmoid", "sin", "cos", "erf", "abs", "relu", "gelu", "silu", "softplus", "softsign", "elu", "mish", "selu", "celu",
@@ -338,7 +339,8 @@ class ProgramGenerator {
 
   void stages(std::string& body) {
     for (int i = random_.between(0, 4); i > 0; --i) {
-      switch (random_.below(7)) {
+      switch (random_.below(8)) {
+        case 6: body += fmt::format("\n    |> {}", random_.pick({"Dropout()", "Dropout(0.25)", "Dropout(rate: 0)", "dropout(0.1)", "GaussianNoise(0.1)", "StochasticDepth(0.3)"})); break;
         case 0: body += fill("\n    |> {}{}", {random_.chance(40) ? fmt::format("fc{}: ", i) : "", dense()}); break;
         case 1: body += fmt::format("\n    |> {}", activation()); break;
         case 2: body += "\n    |> LayerNorm()"; break;

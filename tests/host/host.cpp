@@ -47,7 +47,7 @@ int main() {
   Team team(1);
   Predictor model(compilation);
   FieldData rows = read_field(model.request(model.inputs()[0], HostArray{DType::f32, {2, 2}, asked}));
-  std::optional<Prediction> classes = likeliest_classes(model.predict({rows}, run.runner(), {}, team), model.gives_probabilities());
+  std::optional<Prediction> classes = likeliest_classes(model.predict({rows}, run.runner(), {}, {}, team), model.gives_probabilities());
   for (double c : to_numbers(classes->results[0].bytes.data(), 2, DType::i32)) std::printf("class %g\n", c);
 
   try {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/diagnostics.h"
 #include "verify/bisect.h"
 #include "verify/case_file.h"
 #include "verify/gradient_check.h"
@@ -596,5 +597,15 @@ TEST_CASE("a case survives its file", "[gradcheck]") {
   CHECK(std::isnan(back->inputs["x"].values[4]));
   back->inputs["x"].values[4] = odd.inputs["x"].values[4] = 0;
   CHECK(back->inputs == odd.inputs);
+  CHECK(back->draws == DrawPosition{});
+  odd.draws = {17, uint64_t(1) << 40, 5};
+  text = print_case({c.graph, odd}, nullptr, "drawn");
+  CHECK(text.find("\n#= draws 17 1099511627776 5\n") != std::string::npos);
+  CHECK(parse_case_values(text, c.graph, "case.nnir")->draws == odd.draws);
+  for (const char* wrong : {"17 3", "17 3 5 1", "17 -3 5", "a 3 5", "17 3 4294967296"}) {
+    std::string damaged = text;
+    damaged.replace(damaged.find("17 1099511627776 5"), 18, wrong);
+    CHECK_THROWS_AS(parse_case_values(damaged, c.graph, "case.nnir"), UserError);
+  }
   CHECK_FALSE(parse_case_values(print_graph(c.graph, nullptr), c.graph, "case.nnir"));
 }

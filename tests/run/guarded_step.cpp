@@ -195,6 +195,10 @@ std::optional<Results> GuardedStep::run(const Bindings& bindings, const Options&
   context.rows = row_counts;
   context.rows_capacity = p.rows;
   context.scalars = scalars;
+  auto* draws = reinterpret_cast<NncDraw*>(make("the draws", int64_t(sizeof(NncDraw)) * steps));
+  for (int64_t s = 0; s < steps; ++s) draws[s] = {bindings.draws.update, bindings.draws.first_row};
+  context.draws = draws;
+  context.seed = bindings.draws.seed;
   context.results = results;
   context.scratch_bytes = code_->scratch_bytes();
   context.scratch = make("the scratch", code_->scratch_bytes() * options.threads + options.scratch_shift);

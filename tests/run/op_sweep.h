@@ -70,6 +70,7 @@ class Sweep {
       for (double& v : t.values) v = draw(l, random);
       (name[0] == 'f' ? result.inputs : result.persistents)[name] = std::move(t);
     }
+    result.draws = {17, 0x1FFFFFFFF, 0xFFFFFFF0};  // rows and updates wrap around within the counter's words
     result.scalars["rate"] = 0.375;
     result.scalars["step"] = 2147483649.0;
     return result;
@@ -161,6 +162,19 @@ SWEEP(literal) {
 SWEEP(iota) {
   s.use(Op::iota, {}, shaped({1}, {rows, {s.n}}));
   s.use(Op::iota, {}, shaped({0}, {rows, {s.n}}));
+}
+SWEEP(random) {
+  auto draw = [&](Shape shape) {
+    Attributes a = shaped({}, std::move(shape));
+    a.text = fmt::format("draw{}#0", s.graph.size());
+    s.use(Op::random, {}, a);
+  };
+  draw({});
+  draw({{s.n}});
+  draw({{3}, {s.n}});
+  draw({rows});
+  draw({rows, {s.n}});
+  draw({rows, {2}, {s.n}});
 }
 SWEEP(extent) {
   s.use(Op::extent, {}, shaped({}, {Extent{s.n, true}}));

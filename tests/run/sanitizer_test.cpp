@@ -50,7 +50,7 @@ void run_step(Program program) {
   std::vector<std::byte> data(4 * count * 4);
   if (!compiled.step.fields.empty()) runner.bind_field(0, data.data(), 4 * count);
   int64_t rows = 4, row_index[] = {0, 1, 2, 3};
-  CHECK(runner.run(std::span(&rows, 1), row_index, nullptr, nullptr) == 1);
+  CHECK(runner.run(std::span(&rows, 1), row_index, nullptr, nullptr, {}) == 1);
 }
 
 /// A parallel kernel writes a buffer backwards, another reads it, with or without a barrier between them.

@@ -131,6 +131,11 @@ SPECIAL(literal) {
   s.made.insert(Op::literal);
 }
 SPECIAL(iota) { s.use(Op::iota, {}, shaped({1}, {rows, {19}})); }
+SPECIAL(random) {
+  Attributes a = shaped({}, {rows, {19}});
+  a.text = "draw#0";
+  s.use(Op::random, {}, a);
+}
 SPECIAL(extent) { s.use(Op::extent, {}, shaped({}, {rows})); }
 
 // --- element-wise: all values, all pairs of values ---

@@ -19,6 +19,21 @@ TEST_CASE("philox4x32-10 gives the known answers of its authors") {
         Block{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1});
 }
 
+TEST_CASE("draws of random leaves are promised: numbers of tests/oracle/draws.py") {
+  const uint64_t key = make_draw_key(7, "dropout1#0");
+  CHECK(key == 0x8108382b8512b42c);
+  CHECK(make_draw_key(7, "dropout1#1") != key);
+  CHECK(make_draw_key(8, "dropout1#0") != key);
+  struct Draw {
+    uint64_t update;
+    uint32_t row;
+    uint64_t element;
+    double value;  ///< times 2^24
+  };
+  for (const Draw& d : {Draw{0x0, 0x0, 0x0, 7199447}, Draw{0x0, 0x0, 0x1, 2143832}, Draw{0x0, 0x0, 0xf, 3204821}, Draw{0x0, 0x0, 0x10, 11573558}, Draw{0x0, 0x0, 0x3f, 7496171}, Draw{0x0, 0x0, 0x40, 41773}, Draw{0x0, 0x0, 0x3e8, 3245293}, Draw{0x0, 0x1, 0x0, 14854502}, Draw{0x1, 0x0, 0x0, 10437901}, Draw{0xffffffff, 0x0, 0x5, 8906270}, Draw{0x100000000, 0x0, 0x5, 10652029}, Draw{0x3, 0xffffffff, 0x3ffffffff, 7289424}})
+    CHECK(double(draw_unit(key, d.update, d.row, d.element)) * 0x1p24 == d.value);
+}
+
 TEST_CASE("the hash of names is FNV-1a") {
   CHECK(stable_hash("") == 0xcbf29ce484222325);
   CHECK(stable_hash("a") == 0xaf63dc4c8601ec8c);

@@ -68,7 +68,7 @@ TEST_CASE("a model predicts rows of memory, batch by batch", "[engine]") {
   REQUIRE(predictor.results().size() == 1);
   CHECK_FALSE(predictor.gives_probabilities());
   for (int64_t count : {3, 600, 3}) {
-    Prediction p = predictor.predict({rows_of(predictor, count)}, *line.weights, {}, line.team);
+    Prediction p = predictor.predict({rows_of(predictor, count)}, *line.weights, {}, {}, line.team);
     CHECK(p.rows == count);
     REQUIRE(p.results.size() == 1);
     CHECK(p.by_row[0]);
@@ -81,9 +81,9 @@ TEST_CASE("a prediction follows the weights that it is given", "[engine]") {
   Line line;
   Predictor predictor(line.compilation);
   FieldData rows = rows_of(predictor, 2);
-  predictor.predict({rows}, *line.weights, {}, line.team);
+  predictor.predict({rows}, *line.weights, {}, {}, line.team);
   line.set("dense.bias", {DType::f32, {1}, {-10}});
-  Prediction p = predictor.predict({rows}, *line.weights, {}, line.team);
+  Prediction p = predictor.predict({rows}, *line.weights, {}, {}, line.team);
   CHECK(read_element(p.results[0].bytes.data(), DType::f32) == 0);
   CHECK(read_element(p.results[0].bytes.data() + 4, DType::f32) == 3);
 }
@@ -93,10 +93,10 @@ TEST_CASE("rows of another form than the model's input are refused", "[engine]")
   Predictor predictor(line.compilation);
   FieldData rows = rows_of(predictor, 2);
   rows.row_shape = {3};
-  CHECK(code_of([&] { predictor.predict({rows}, *line.weights, {}, line.team); }) == Code::E0511);
+  CHECK(code_of([&] { predictor.predict({rows}, *line.weights, {}, {}, line.team); }) == Code::E0511);
   rows.row_shape = {2};
   rows.dtype = DType::i32;
-  CHECK(code_of([&] { predictor.predict({rows}, *line.weights, {}, line.team); }) == Code::E0511);
+  CHECK(code_of([&] { predictor.predict({rows}, *line.weights, {}, {}, line.team); }) == Code::E0511);
 }
 
 TEST_CASE("the likeliest class of scores, of probabilities and of one score", "[engine]") {

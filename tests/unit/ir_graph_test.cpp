@@ -140,11 +140,26 @@ TEST_CASE("shape rules give the right type", "[ir]") {
   CHECK(gives(Op::literal, {}, shaped({n(0), n(3)})) == "f32[0, 3]");
   CHECK(gives(Op::iota, {}, shaped({rows, n(4)}, {0})) == "i32[B, 4]");
   CHECK(gives(Op::extent, {}, shaped({rows})) == "f64[]");
+  Attributes drawn = shaped({rows, n(4)});
+  drawn.text = "d#0";
+  CHECK(gives(Op::random, {}, drawn) == "f32[B, 4]");
+  drawn.extents = {};
+  CHECK(gives(Op::random, {}, drawn) == "f32[]");
+  drawn.extents = {n(int64_t(1) << 17), n(int64_t(1) << 17)};
+  CHECK(gives(Op::random, {}, drawn) == "f32[131072, 131072]");
 }
 
 TEST_CASE("shape rules say what does not fit", "[ir]") {
   using nnc::test::contains;
   Type x = f32({rows, n(4)}), y = f32({rows, n(5)}), mask = boolean({rows, n(4)});
+  CHECK_THAT(misfit(Op::random, {}, shaped({n(4)})), contains("a draw needs the name of its site"));
+  Attributes drawn = shaped({{2, true}});
+  drawn.text = "d#0";
+  CHECK_THAT(misfit(Op::random, {}, drawn), contains("the rows of a draw are B, not 2*B"));
+  drawn.extents = {rows, n(int64_t(1) << 17), n((int64_t(1) << 17) + 1)};
+  CHECK_THAT(misfit(Op::random, {}, drawn), contains("at most 2^34 elements in each row"));
+  drawn.extents = {n(-1)};
+  CHECK_THAT(misfit(Op::random, {}, drawn), contains("negative size -1"));
   CHECK_THAT(misfit(Op::add, {x}), contains("takes 2 operands, got 1"));
   CHECK_THAT(misfit(Op::add, {x, y}), contains("operands must have one type, got f32[B, 4] and f32[B, 5]"));
   CHECK_THAT(misfit(Op::add, {mask, mask}), contains("takes f32, f64, i32 or i64, not bool"));
@@ -363,6 +378,14 @@ TEST_CASE("the verifier accepts a sound graph and names each broken invariant", 
   SECTION("G6 one input of two types") {
     Builder(g).input("x", f32({n(3)}));
     check_broken(g, "G6");
+  }
+  SECTION("G8 one site of two shapes") {
+    Builder(g).random("d#0", {n(3)});
+    REQUIRE(verify_graph(g).empty());
+    Builder(g).random("d#0", {n(3)});
+    REQUIRE(verify_graph(g).empty());
+    Builder(g).random("d#0", {n(4)});
+    check_broken(g, "G8");
   }
   SECTION("G7 group") {
     g[NodeId{last}].group = -2;

@@ -316,8 +316,32 @@ TEST_CASE("interpreter: gather and scatter_add", "[ir]") {
   check_values(apply(Op::scatter_add, {vec({7, 8, 9}), vec({1, 0, 1}, DType::i32)}, aligned), {0, 7, 8, 0, 0, 9});
 }
 
+// By tests/oracle/draws.py.
+TEST_CASE("interpreter: a draw depends on seed, update, site, row and element alone", "[ir]") {
+  Graph g;
+  Builder b(g);
+  Extent rows{1, true};
+  g.outputs.push_back({"rows", b.random("d#0", {rows, n(2)})});
+  g.outputs.push_back({"same", b.random("d#0", {rows, n(2)})});
+  g.outputs.push_back({"other", b.random("d#1", {rows, n(2)})});
+  g.outputs.push_back({"none", b.random("w#0", {n(2), n(2)})});
+  g.outputs.push_back({"number", b.random("s#0", {})});
+  REQUIRE(verify_graph(g).empty());
+  Bindings bindings;
+  bindings.rows = 3;
+  bindings.draws = {7, 3, 5};
+  Results r = interpret(g, bindings);
+  check_values(r.outputs.at("rows"), {0.5815577507019043, 0.9129058718681335, 0.6300442814826965, 0.6886416077613831, 0.42432522773742676, 0.8076274991035461});
+  CHECK(r.outputs.at("same") == r.outputs.at("rows"));
+  check_values(r.outputs.at("other"), {0.1784016489982605, 0.6242207884788513, 0.5065575838088989, 0.07381868362426758, 0.9388087391853333, 0.9680920243263245});
+  check_values(r.outputs.at("none"), {0.288446843624115, 0.9396214485168457, 0.12491905689239502, 0.6623122096061707});
+  check_values(r.outputs.at("number"), {0.08195239305496216});
+  bindings.rows = 0;
+  CHECK(interpret(g, bindings).outputs.at("rows").values.empty());
+}
+
 TEST_CASE("interpreter: leaves, rows, updates and kept values", "[ir]") {
-  for (Op op : {Op::input, Op::parameter, Op::scalar, Op::constant, Op::literal, Op::iota, Op::extent}) tested().insert(op);
+  for (Op op : {Op::input, Op::parameter, Op::scalar, Op::constant, Op::literal, Op::iota, Op::random, Op::extent}) tested().insert(op);
   Graph g;
   Builder b(g);
   Extent rows{1, true};

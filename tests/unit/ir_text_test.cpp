@@ -43,6 +43,7 @@ const char* const example = R"(graph @train {
   %22 = constant 1 : bool[2]
   %23 = scalar @using.lr : f64[]
   %24 = scalar @step : i64[]
+  %25 = random @"dropout1#0" : f32[B, 2]
   output "loss" %10
   output "a \"b\"\n" %12
   update @fc1.weight %17

@@ -94,7 +94,7 @@ TEST_CASE("a stop from a signal handler ends the run after a whole step, at any 
       runner.clear_stop();
       itimerspec moment{{0, 0}, {0, 20000 + (i * 7919) % 977 * 1000}};
       timer_settime(timer, 0, &moment, nullptr);
-      int64_t done = runner.run(rows, index.data(), nullptr, results.data());
+      int64_t done = runner.run(rows, index.data(), nullptr, results.data(), {});
       stops += done < int64_t(rows.size());
       runner.clear_stop();
       moment = {};
@@ -102,7 +102,7 @@ TEST_CASE("a stop from a signal handler ends the run after a whole step, at any 
     }
     CHECK(stops > 0);
     runner.clear_stop();
-    CHECK(runner.run(std::span(rows).subspan(0, 10), index.data(), nullptr, results.data()) == 10);
+    CHECK(runner.run(std::span(rows).subspan(0, 10), index.data(), nullptr, results.data(), {}) == 10);
     timer_delete(timer);
     sigaction(SIGUSR1, &before, nullptr);
     stopped_by_signal = nullptr;

@@ -102,6 +102,7 @@ GRAPHS = {
   %8 = less(%4, %7) : bool[2, 7]
   %9 = select(%8, %4, %7) : f64[2, 7]
   %10 = concat(%9, %4) axis 0 : f64[4, 7]
+  %11 = random @"dropout1#0" : f32[B, 7]
   output "y" %9
 }
 """,
