@@ -141,7 +141,8 @@ void SymbolicEvaluator::execute_update(const ast::Stmt& s) {
   if (!t) return;
   TensorValue next = *t;
   if (is_float(like.dtype)) {
-    next = tensors.as_stored(tensors.to_float(*t, s.value->span), like.dtype, s.value->span);
+    next = tensors.cast(tensors.to_float(*t, s.value->span), like.dtype, s.value->span);  // f64 data moves a state of f32
+    next.is_run_number = false;
   } else if (is_integer(arithmetic_type(*t))) {
     next = tensors.cast(*t, like.dtype, s.value->span);
     next.is_class = next.is_run_number = false;
