@@ -3,12 +3,15 @@
 
 #include <algorithm>
 
+#include "engine/row_conditions.h"
 #include "passes/split_rows.h"
 
 namespace nnc {
 
 Evaluator::Evaluator(Compilation& compilation, const BuiltGraph& eval, const RunData& data, const Layouts& layouts, Team& team) : data_(data) {
   for (const Output& o : eval.graph.outputs) names_.push_back(o.name);
+  for (Part part : {Part::test, Part::valid})
+    if (const size_t rows = data.rows_of(part).size()) require_rows(eval.row_conditions, int64_t(rows), part == Part::test ? "the split `test`" : "the split `valid`");
   RowSplitObstacle obstacle;
   std::optional<RowSplit> split = split_rows(eval.graph, obstacle);
   if (!split) {

@@ -12,6 +12,7 @@
 
 #include "codegen/peak.h"
 #include "engine/bindings.h"
+#include "engine/row_conditions.h"
 #include "engine/step.h"
 #include "engine/weights.h"
 #include "passes/pipeline.h"
@@ -125,6 +126,7 @@ StepMeasurement measure_step(Compilation& compilation, const RunData& data, int 
   TrainingGraphs graphs = make_training_graphs(compilation);
   CompiledStep compiled =
       compile_step(build_program(graphs.optimized, {"train", m.batch, compilation.target, {}}), compilation.sources, compilation.code);
+  require_batches(graphs.forward.row_conditions, int64_t(rows.size()), m.batch, 1);
   m.compile_seconds = seconds_since(compile_start);
   Team team(threads);
   m.threads = team.size();

@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "engine/data.h"
 #include "engine/index_bounds.h"
+#include "engine/row_conditions.h"
 #include "passes/dead_code.h"
 #include "runtime/data/readers.h"
 
@@ -101,6 +102,7 @@ class Collected {
 Predictor::Predictor(Compilation& compilation) : compilation_(compilation) {
   BuiltGraph built = compilation.require(compilation.module->build_predict_graph(compilation.diagnostics));
   graph_ = std::move(built.graph);
+  row_conditions_ = std::move(built.row_conditions);
   inputs_ = std::move(built.inputs);
   remove_dead_code(graph_);  // statistics for training alone are no reason for one large batch
   for (const Output& o : graph_.outputs) results_.push_back({o.name, graph_.type(o.node)});
@@ -162,6 +164,7 @@ Prediction Predictor::predict(const std::vector<FieldData>& fields, const StepRu
   for (const ArgumentSpec& input : inputs_) names.push_back(input.name);
   check_indices(graph_, fields, names);
   const int64_t rows = fields.empty() ? 0 : fields[0].rows, batch = batch_for(rows);
+  require_rows(row_conditions_, rows, "the prediction");
   if (!compiled_.code || compiled_.step.rows_capacity != batch)
     compiled_ = compile_step(make_program(graph_, "predict", batch, compilation_.target), compilation_.sources);
   StepRunner runner(compiled_.step, team);

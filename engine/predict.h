@@ -64,6 +64,7 @@ class Predictor {
 
   Compilation& compilation_;
   Graph graph_;
+  std::vector<RowCondition> row_conditions_;
   std::vector<ArgumentSpec> inputs_;
   std::vector<Result> results_;
   CompiledStep compiled_;  ///< for step.rows_capacity rows; without code before the first prediction

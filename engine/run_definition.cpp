@@ -12,6 +12,7 @@
 #include "base/check.h"
 #include "engine/bindings.h"
 #include "engine/index_bounds.h"
+#include "engine/row_conditions.h"
 #include "engine/weights.h"
 
 namespace nnc {
@@ -161,6 +162,7 @@ void DefinitionRun::bind_inputs() {
     bindings_.inputs[name] = converted(*given, n.type.dtype);
   }
   bindings_.rows = std::max<int64_t>(rows, rows == 0 ? 0 : 1);
+  require_rows(built_.row_conditions, bindings_.rows, "what is given");
   for (const std::string& name : sorted_names(arrays_))
     if (!is_definition_ && !bindings_.inputs.count(name) && !bindings_.scalars.count(name) && !graph.find_persistent(name))
       throw UserError(Code::E0511, fmt::format("the graph has no input `{}`", name), file_);

@@ -11,6 +11,7 @@
 #include "engine/bindings.h"
 #include "engine/checkpoint.h"
 #include "engine/divergence.h"
+#include "engine/row_conditions.h"
 #include "engine/tensors.h"
 #include "engine/weights.h"
 #include "passes/dead_code.h"
@@ -113,6 +114,7 @@ void TrainingRun::require_rows() {
   if (plan_.total_steps <= 0)
     throw UserError(Code::E0502, fmt::format("zero {} were asked for, so nothing would train", length_asked_for(compilation_)), compilation_.name,
                     "write `epochs 10` or `steps 1000`, or give `--epochs 10`");
+  require_batches(graphs_.forward.row_conditions, int64_t(plan_.rows.size()), plan_.batch, plan_.total_steps);
 }
 
 void TrainingRun::choose_first_values() {

@@ -63,7 +63,13 @@ std::optional<std::vector<const CallArgument*>> read(SymbolicEvaluator& eval, co
 std::optional<std::vector<uint32_t>> over_ids(SymbolicEvaluator& eval, std::string_view what, const Value& over, Span span) {
   EvaluationContext& ctx = eval.ctx;
   std::vector<uint32_t> ids;
-  std::vector<Value> items = over.is(ValueKind::tuple) ? over.items : std::vector<Value>{over};
+  std::vector<Value> items;
+  if (!over.is(ValueKind::tuple)) items = {over};
+  for (const Value& v : over.items)  // what `...` stands for is a list of its own
+    if (v.is(ValueKind::tuple))
+      items.insert(items.end(), v.items.begin(), v.items.end());
+    else
+      items.push_back(v);
   for (const Value& v : items) {
     if (is_poison(v)) return std::nullopt;
     if (!v.is(ValueKind::number) || !v.is_size) {
@@ -494,6 +500,29 @@ Value builtin_shape(SymbolicEvaluator& eval, const BuiltinCall& call) {
   return Value::of_items(ValueKind::array, std::move(sizes));
 }
 
+// How many values a reduction over those dimensions takes: a size, which may be a multiple of the rows.
+Value builtin_count(SymbolicEvaluator& eval, const BuiltinCall& call) {
+  auto a = read(eval, call, {"x", "over"}, 1);
+  if (!a) return poison();
+  std::optional<TensorValue> x = eval.tensors.as_tensor((*a)[0]->value, (*a)[0]->span);
+  std::vector<int> indices;
+  if (!x || !read_over(eval, call, (*a)[1], *x, (*a)[0]->span, indices)) return poison();
+  Value v = Value::of_size(1);
+  for (int i : indices) {
+    const Dim& d = x->dims[size_t(i)];
+    v.sum = multiply(v.sum, eval.ctx.dims.to_sum(d));
+    v.number *= double(d.extent.size);
+  }
+  return v;
+}
+
+Value builtin_rank(SymbolicEvaluator& eval, const BuiltinCall& call) {
+  auto a = read(eval, call, {"x"}, 1);
+  if (!a) return poison();
+  std::optional<TensorValue> x = eval.tensors.as_tensor((*a)[0]->value, (*a)[0]->span);
+  return x ? Value::of_size(int64_t(x->dims.size())) : poison();
+}
+
 Value builtin_stack(SymbolicEvaluator& eval, const BuiltinCall& call) {
   EvaluationContext& ctx = eval.ctx;
   auto a = read(eval, call, {"count", "layer"}, 2);
@@ -590,7 +619,7 @@ const std::unordered_map<std::string_view, Builtin>& builtins() {
     for (const char* n : {"zeros", "ones"}) t[n] = builtin_fill;
     for (const char* n : {"normal", "uniform", "truncated_normal", "orthogonal"}) t[n] = builtin_distribution;
     for (const char* n :
-         {"BatchNorm1d", "BatchNorm2d", "Lstm", "Gru", "Rnn", "GroupNorm", "InstanceNorm2d"})
+         {"Lstm", "Gru", "Rnn"})
       t[n] = builtin_later;
     t["where"] = builtin_where;
     t["index"] = builtin_index;
@@ -600,6 +629,8 @@ const std::unordered_map<std::string_view, Builtin>& builtins() {
     t["moments"] = builtin_moments;
     t["classes"] = builtin_classes;
     t["shape"] = builtin_shape;
+    t["count"] = builtin_count;
+    t["rank"] = builtin_rank;
     t["stack"] = builtin_stack;
     t["gradient"] = builtin_gradient;
     return t;

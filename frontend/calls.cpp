@@ -11,6 +11,7 @@
 #include "base/check.h"
 #include "frontend/argument_places.h"
 #include "frontend/builtins.h"
+#include "frontend/conditions.h"
 #include "frontend/contraction.h"
 #include "frontend/evaluator.h"
 #include "frontend/signatures.h"
@@ -327,71 +328,6 @@ void Calls::add_layer_summary(const std::string& path, const std::string& kind, 
   layers_.push_back(std::move(summary));
 }
 
-namespace {
-
-void collect_names(const ast::Expr& e, std::vector<const ast::Expr*>& names) {
-  if (e.kind == ast::ExprKind::name) names.push_back(&e);
-  for (const ast::ExprPtr& o : e.operands) collect_names(*o, names);
-}
-
-}  // namespace
-
-bool Calls::check_condition(const Definition& d, const ast::Expr& condition) {
-  // With arguments that were made up, what the condition says of them is nothing to report.
-  Diagnostics unreported;
-  Value v;
-  {
-    std::optional<ReportTo> unheard;
-    if (ctx_.trial) unheard.emplace(ctx_, unreported);
-    v = eval_.evaluate(condition);
-  }
-  if (is_poison(v)) return false;
-  if (v.is(ValueKind::boolean) && v.boolean) return true;
-  if (ctx_.trial) return false;
-  std::string text(ctx_.program.sources->text(condition.span));
-  if (!v.is(ValueKind::boolean)) {
-    ctx_.error(Code::E0113, condition.span, fmt::format("`{}` cannot be decided at compile time", text));
-    return false;
-  }
-  std::vector<const ast::Expr*> names;
-  collect_names(condition, names);
-  std::string values;
-  std::vector<Label> labels;
-  for (const ast::Expr* name : names) {
-    Value n = eval_.lookup(name->text, name->span);
-    std::string shown = n.is(ValueKind::number) ? fmt::format("{:g}", n.number) : n.boolean ? "true" : "false";
-    if (!n.is(ValueKind::number) && !n.is(ValueKind::boolean)) continue;
-    std::string at;
-    if (n.is_size && !is_constant(n.sum)) {
-      const Origin origin = ctx_.dims.to_dim(n.sum).origin;
-      if (origin.span.valid() && origin.text != "given" && origin.span.file != ctx_.program.files[0].id) {
-        at = fmt::format(" ({})", ctx_.program.sources->describe_line(origin.span));
-        if (origin.span != ctx_.frame->call_span) labels.push_back({origin.span, fmt::format("{} = {:g}", name->text, n.number)});
-      }
-    }
-    std::string one = fmt::format("{} = {}{}", name->text, shown, at);
-    if (values.find(one) == std::string::npos) values += (values.empty() ? "" : ", ") + one;
-  }
-  Diagnostic& e = ctx_.error(Code::E0104, ctx_.frame->call_span, fmt::format("`{}` does not hold{}{}", text, values.empty() ? "" : ": ", values));
-  e.span_text = fmt::format("`{}` needs it", d.name());
-  e.labels.insert(e.labels.end(), labels.begin(), labels.end());
-  if (!d.file->is_std) e.labels.push_back({condition.span, "stated here"});
-  bool is_zero = condition.kind == ast::ExprKind::binary && condition.binary_op == ast::BinaryOp::equal &&
-                 ctx_.integer_of(eval_.evaluate(*condition.operands[1])) == 0;
-  const ast::Expr* remainder = is_zero ? condition.operands[0].get() : nullptr;
-  if (remainder && remainder->kind == ast::ExprKind::binary && remainder->binary_op == ast::BinaryOp::remainder &&
-      remainder->operands[0]->kind == ast::ExprKind::name) {
-    std::optional<int64_t> x = ctx_.integer_of(eval_.evaluate(*remainder->operands[0])), y = ctx_.integer_of(eval_.evaluate(*remainder->operands[1]));
-    if (x && y && *y > 0) {
-      int64_t below = *x / *y * *y;
-      std::string_view name = remainder->operands[0]->text;
-      e.help.push_back(below > 0 ? fmt::format("the nearest sizes for {} are {} and {}", name, below, below + *y)
-                                 : fmt::format("the nearest size for {} is {}", name, *y));
-    }
-  }
-  return false;
-}
-
 bool Calls::bind_plain(const ast::Parameter& p, const CallArgument* given) {
   Value v = given ? given->value : eval_.evaluate(*p.default_value);
   Span span = given ? given->span : p.default_value->span;
@@ -512,7 +448,7 @@ Value Calls::call_definition(const Definition& d, const std::vector<CallArgument
   }
   if (!is_good) return poison();
   for (const ast::ExprPtr& condition : ast.conditions)
-    if (!check_condition(d, *condition)) return poison();
+    if (!check_condition(eval_, d, *condition)) return poison();
   if (model_call) model_call->inputs = model_inputs(ctx_, model_call->arguments);
   Value body = eval_.evaluate_block(ast.body);
   Value result = poison();

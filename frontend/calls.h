@@ -40,7 +40,6 @@ class Calls {
   Value instantiate(const LayerTemplate& layer, std::vector<CallArgument> arguments, Span span, const std::string& path, bool frozen);
   std::string instance_path(const LayerTemplate& layer, const ast::Name* name);
   bool check_classes_declared(const Value& callee, const Definition& d, const std::vector<CallArgument>& arguments);
-  bool check_condition(const Definition& d, const ast::Expr& condition);
   bool bind_plain(const ast::Parameter& p, const CallArgument* given);
   void add_layer_summary(const std::string& path, const std::string& kind, Span call, const Value& result, size_t first_parameter);
 

@@ -19,6 +19,7 @@ BuiltGraph SymbolicEvaluator::built() const {
   built.graph = ctx.graph;
   built.parameters = stored.parameters();
   built.layers = calls.layers();
+  built.row_conditions = ctx.row_conditions;
   return built;
 }
 

@@ -90,9 +90,17 @@ Value SymbolicEvaluator::evaluate_kind(const ast::Expr& e) {
       return Value::of_text(ValueKind::string, e.text);
     case K::name:
       return lookup(e.text, e.span);
-    case K::ellipsis:
+    case K::ellipsis: {
+      if (!ctx.frame->ellipsis) {
+        ctx.error(Code::E0201, e.span, "`...` stands for nothing here: no argument of this definition has it");
+        return poison();
+      }
+      std::vector<Value> sizes;
+      for (const Dim& d : *ctx.frame->ellipsis) sizes.push_back(ctx.dim_value(d.id));
+      return Value::of_items(ValueKind::tuple, std::move(sizes));
+    }
     case K::underscore:
-      NNC_UNREACHABLE("`...` and `_` stand in lists of dimensions alone");
+      NNC_UNREACHABLE("`_` stands in lists of dimensions alone");
     case K::unary: {
       Value v = evaluate(*e.operands[0]);
       if (is_poison(v)) return poison();

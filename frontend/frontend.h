@@ -105,12 +105,28 @@ struct LayerSummary {
   Span call;                               ///< where it is called, the first time
 };
 
+/// A condition of a definition, `where B > 1`, that the number of rows decides, which a step is given.
+struct RowCondition {
+  enum class Comparison : uint8_t { equal, not_equal, less, less_equal, greater, greater_equal };
+  Extent left, right;
+  Comparison comparison{};
+  std::string text;        ///< as it is written
+  std::string left_text, right_text;
+  std::string definition;  ///< who needs it
+  Span call;
+  std::optional<Span> stated;  ///< in a user's file
+  bool holds(int64_t rows) const;
+};
+/// An error E0310 if one of them does not hold for so many rows. `circumstance` says who has them: "the last batch of an epoch has 1 row".
+std::optional<Diagnostic> find_unmet(const std::vector<RowCondition>&, int64_t rows, std::string_view circumstance);
+
 /// A graph made by the frontend, with what it refers to.
 struct BuiltGraph {
   Graph graph;                             ///< outputs: loss and the reports by name (train, eval); result, or result.0 ... (predict, run)
   std::vector<ParameterSpec> parameters;   ///< persistents of `graph`
   std::vector<ArgumentSpec> inputs;        ///< in order
   std::vector<LayerSummary> layers;
+  std::vector<RowCondition> row_conditions;  ///< all hold for every number of rows that the graph may be evaluated on
 };
 
 class Module {

@@ -136,10 +136,22 @@ void SymbolicEvaluator::execute_update(const ast::Stmt& s) {
     local->value = poison();
     return;
   }
-  std::optional<TensorValue> t = tensors.as_tensor(v, s.value->span);
-  if (!t) return;
   TensorValue like = local->value.tensor;
-  TensorValue next = tensors.as_stored(tensors.to_float(*t, s.value->span), like.dtype, s.value->span);
+  std::optional<TensorValue> t = tensors.as_tensor(v, s.value->span, like.dtype);
+  if (!t) return;
+  TensorValue next = *t;
+  if (is_float(like.dtype)) {
+    next = tensors.cast(tensors.to_float(*t, s.value->span), like.dtype, s.value->span);  // f64 data moves a state of f32
+    next.is_run_number = false;
+  } else if (is_integer(arithmetic_type(*t))) {
+    next = tensors.cast(*t, like.dtype, s.value->span);
+    next.is_class = next.is_run_number = false;
+  } else {
+    ctx.error(Code::E0206, s.value->span,
+              fmt::format("`{}` is {}, and its new value is {}", s.name.text, dtype_name(like.dtype), dtype_name(arithmetic_type(*t))))
+        .help.push_back(fmt::format("convert it: `{}(...)` takes the fraction away", dtype_name(like.dtype)));
+    return;
+  }
   std::optional<Aligned> aligned = tensors.align(like, next, "`update`", s.value->span, s.name.span, s.value->span);
   if (!aligned) return;
   if (aligned->dims.size() != like.dims.size()) {

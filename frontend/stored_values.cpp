@@ -79,13 +79,19 @@ std::optional<Initializer> StoredValues::evaluate_initializer(const ast::Expr& e
 }
 
 Value StoredValues::declare(const ast::Stmt& s, PersistentKind kind) {
-  if (s.type && s.type->name.text != "f32")
+  // Parameters train and optimizers compute with them, in f32; a layer may also count.
+  const bool is_count = s.type && s.type->name.text == "i64" && kind == PersistentKind::state;
+  if (s.type && s.type->name.text != "f32" && !is_count)
     return ctx_.not_in_this_version(s.type->span, fmt::format("a stored value of type `{}` is", s.type->name.text));
   std::optional<Dims> dims = s.dims                                    ? eval_.evaluate_dims(*s.dims, false)
                              : kind == PersistentKind::optimizer_state ? ctx_.frame->optimized->dims
                                                                        : Dims{};
   std::optional<Initializer> initializer = evaluate_initializer(*s.value, s.is_drawn);
   if (!dims || !initializer || !tensors_.check_rows(*dims, s.span)) return poison();
+  if (is_count && (initializer->kind != Initializer::Kind::constant || !is_value_of(DType::i64, initializer->a))) {
+    ctx_.error(Code::E0206, s.value->span, fmt::format("`{}` is i64, so it begins with a whole number", s.name.text));
+    return poison();
+  }
   std::string name = full_name(s.name.text);
   if (initializer->kind == Initializer::Kind::orthogonal && dims->size() < 2) {
     ctx_.error(Code::E0206, s.span,
@@ -93,7 +99,7 @@ Value StoredValues::declare(const ast::Stmt& s, PersistentKind kind) {
     return poison();
   }
   ParameterSpec spec;
-  spec.persistent = {name, Type{DType::f32, shape_of(*dims)}, kind, ctx_.place(s.name.span)};
+  spec.persistent = {name, Type{is_count ? DType::i64 : DType::f32, shape_of(*dims)}, kind, ctx_.place(s.name.span)};
   for (const Dim& d : *dims) spec.dimension_names.push_back(d.named() ? ctx_.dims.show(d) : "");
   spec.initializer = *initializer;
   auto known = known_.find(name);
@@ -144,6 +150,7 @@ Value StoredValues::declare(const ast::Stmt& s, PersistentKind kind) {
     TensorValue t;
     t.node = k.current;
     t.dims = *dims;
+    t.dtype = spec.persistent.type.dtype;
     t.span = ctx_.place(s.name.span);
     return Value::of(t);
   }
@@ -151,6 +158,7 @@ Value StoredValues::declare(const ast::Stmt& s, PersistentKind kind) {
   TensorValue t;
   t.node = ctx_.builder(s.name.span).parameter(spec.persistent);
   t.dims = *dims;
+  t.dtype = spec.persistent.type.dtype;
   t.span = ctx_.place(s.name.span);
   if (!ctx_.frame->file->is_std) ctx_.node_names.emplace(t.node.value, s.name.text);
   known_[name] = {t.node, *dims, s.name.span, t.node, ctx_.frame->call_span, outermost_definition(ctx_)};

@@ -275,6 +275,14 @@ std::optional<BuiltGraph> TrainBuilder::build(const TrainSpec& spec) {
   }
   if (ctx_.error_count() != errors_before) return std::nullopt;
   BuiltGraph built = eval_.built();
+  if (ctx_.training && spec.batch > 0)
+    if (std::optional<Diagnostic> unmet = find_unmet(built.row_conditions, spec.batch, fmt::format("a batch has {} row{}", spec.batch, spec.batch == 1 ? "" : "s"))) {
+      Diagnostic& d = ctx_.error(unmet->code, unmet->span, unmet->message);
+      d.span_text = unmet->span_text;
+      d.labels = unmet->labels;
+      d.help.push_back("give the data clause another size: `batch: N`");
+      return std::nullopt;
+    }
   for (const FieldSpec& f : spec.data.fields) {
     ArgumentSpec a;
     a.name = f.name;

@@ -11,6 +11,7 @@
 
 #include "engine/bindings.h"
 #include "engine/graph_runner.h"
+#include "engine/row_conditions.h"
 #include "engine/weights.h"
 #include "passes/costs.h"
 #include "passes/differentiate.h"
@@ -119,8 +120,10 @@ CheckSubject subject_of_model(Compilation& compilation, const ModelValues& o) {
   }
   s.compiled = {{"the training step", graphs.backward}, {"the gradients", gradient_graph(s.forward, s.loss, s.leaves)}};
   const int64_t train_rows = int64_t(data.split.train.size());
-  const int64_t rows = o.rows ? std::min(*o.rows, train_rows)
-                              : rows_within_seconds(graphs.backward, std::min(spec.batch == 0 ? train_rows : spec.batch, train_rows));
+  const int64_t batch = std::min(spec.batch == 0 ? train_rows : spec.batch, train_rows);
+  int64_t rows = o.rows ? std::min(*o.rows, train_rows) : rows_within_seconds(graphs.backward, batch);
+  if (!o.rows && find_unmet(graphs.forward.row_conditions, rows, "")) rows = batch;  // it may take longer
+  require_rows(graphs.forward.row_conditions, rows, "a batch");
   s.steps = bind_steps(graphs.backward, spec, data, o.steps, rows);
   bind_start(s.steps[0], graphs, o.weights, spec.seed);
   s.data = fmt::format("{} row{} of `{}`, seed {}{}", rows, rows == 1 ? "" : "s", spec.data.name, spec.seed,

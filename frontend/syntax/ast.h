@@ -115,7 +115,7 @@ enum class ExprKind : uint8_t {
   percent,  ///< `20%`: `number` is 20. Stands only where a share is expected (clauses); elsewhere the evaluator rejects it
   string,   ///< `text` (escapes replaced)
   name,  ///< `text`: any identifier, including the plain names true false inf none all same mean training step epoch value grad
-  ellipsis,    ///< `...`, in Dims only
+  ellipsis,    ///< `...`, in Dims and in `over: (B, ...)`
   underscore,  ///< `_`, in Dims only
   unary,       ///< `unary_op`, operands[0]
   binary,      ///< `binary_op`, `op_span`, operands[0], operands[1]. Comparisons do not chain

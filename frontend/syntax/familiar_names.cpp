@@ -21,7 +21,7 @@ constexpr Renamed renamed[] = {
     {"top_k_accuracy", "top_k"},
     // layers
     {"Linear", "Dense"}, {"linear", "Dense"}, {"dense", "Dense"}, {"FullyConnected", "Dense"}, {"embedding", "Embedding"}, {"layer_norm", "LayerNorm"},
-    {"Flatten", "flatten"},
+    {"RMSNorm", "RmsNorm"}, {"rms_norm", "RmsNorm"}, {"group_norm", "GroupNorm"}, {"Flatten", "flatten"},
     // activations
     {"ReLU", "relu"}, {"Relu", "relu"}, {"ReLU6", "relu6"}, {"LeakyReLU", "leaky_relu"}, {"LeakyRelu", "leaky_relu"}, {"GELU", "gelu"}, {"Gelu", "gelu"},
     {"SiLU", "silu"}, {"swish", "silu"}, {"Swish", "silu"}, {"ELU", "elu"}, {"SELU", "selu"}, {"CELU", "celu"}, {"Mish", "mish"}, {"Tanh", "tanh"},
@@ -31,7 +31,7 @@ constexpr Renamed renamed[] = {
     {"SGD", "sgd"}, {"Adam", "adam"}, {"AdamW", "adamw"}, {"RMSprop", "rmsprop"}, {"RMSProp", "rmsprop"}, {"Adagrad", "adagrad"},
     {"CosineAnnealingLR", "cosine"}, {"StepLR", "step_decay"}, {"ExponentialLR", "exponential"},
     // functions and initial values
-    {"fabs", "abs"}, {"ln", "log"}, {"power", "pow"}, {"amax", "max"}, {"amin", "min"}, {"detach", "stop_gradient"}, {"no_grad", "stop_gradient"},
+    {"fabs", "abs"}, {"ln", "log"}, {"power", "pow"}, {"amax", "max"}, {"amin", "min"}, {"ndim", "rank"}, {"numel", "count"}, {"detach", "stop_gradient"}, {"no_grad", "stop_gradient"},
     {"rand_like", "uniform_like"}, {"randn_like", "normal_like"}, {"DropPath", "StochasticDepth"},
     {"ndtr", "normal_cdf"}, {"phi", "normal_cdf"}, {"kaiming_normal", "he"}, {"kaiming_uniform", "he_uniform"}, {"xavier_uniform", "glorot"},
     {"xavier_normal", "glorot_normal"},
@@ -49,7 +49,15 @@ constexpr std::string_view several_classes = "`cross_entropy` takes logits: leav
 constexpr std::string_view product = "a product of matrices is `sum(a * b, over: D)`, where D is the dimension that both have";
 constexpr std::string_view between = "write `minimum(maximum(x, low), high)`";
 
+constexpr std::string_view batch_norm = "`BatchNorm1d` takes [B, C] and [B, C, L], `BatchNorm2d` [B, C, H, W]";
+constexpr std::string_view instance_norm = "`InstanceNorm1d` takes [B, C, L], `InstanceNorm2d` [B, C, H, W]";
+
 constexpr Advice advice[] = {
+    {"BatchNorm", batch_norm},
+    {"BatchNormalization", batch_norm},
+    {"batch_norm", batch_norm},
+    {"InstanceNorm", instance_norm},
+    {"instance_norm", instance_norm},
     {"reshape", another_view},
     {"view", another_view},
     {"view_as", another_view},

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "frontend/syntax/parser_impl.h"
 
@@ -262,6 +263,15 @@ ExprPtr Parser::parse_primary() {
       return parse_array();
     case TokenKind::name:
       break;
+    case TokenKind::ellipsis: {
+      auto is_one_of = [](TokenKind kind, std::initializer_list<TokenKind> kinds) { return std::find(kinds.begin(), kinds.end(), kind) != kinds.end(); };
+      const bool is_alone = at_ > 0 && is_one_of(tokens_[at_ - 1].kind, {TokenKind::colon, TokenKind::left_paren, TokenKind::comma}) &&
+                            is_one_of(peek().kind, {TokenKind::comma, TokenKind::right_paren});
+      if (!takes_ellipsis_ || !is_alone) fail_expected("an expression", "`...` stands in lists of dimensions, and in `over: (B, ...)`");
+      ExprPtr expr = make(ExprKind::ellipsis, span(t));
+      take();
+      return finish(std::move(expr));
+    }
     case TokenKind::dots:
       report(Code::E0021, span(t), "this range has no beginning").help.push_back("the first position is 0: `0..16`");
       fail();
@@ -346,7 +356,9 @@ ast::Argument Parser::parse_argument() {
     argument.name = name_of(take());
     take();
   }
+  const bool outside = std::exchange(takes_ellipsis_, argument.name && argument.name->text == "over");
   argument.value = parse_expression();
+  takes_ellipsis_ = outside;
   argument.span = span_from(begin);
   return argument;
 }

@@ -178,6 +178,7 @@ class Parser {
   size_t at_ = 0;
   size_t statement_start_ = SIZE_MAX;  ///< the token that the statement being read begins with
   int nesting_ = 0;
+  bool takes_ellipsis_ = false;           ///< in the value of `over:`, where `...` is an operand
   int bracket_depth_ = 0;                 ///< ( and [ that are open in the innermost block: line breaks count only at 0
   bool depth_reported_ = false;           ///< in the definition being read
   int deepest_ = 0;                       ///< depth of the deepest expression or block of the innermost block so far

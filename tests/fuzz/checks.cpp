@@ -281,7 +281,7 @@ class Runner {
     Results found = routed.run(case_.bindings);
     if (auto d = model_.compare(found, precision).difference) return difference(f, *d, "");
     if (check.fewer_rows && rows > 1) {
-      Bindings fewer = first_rows(case_.graph, case_.bindings, std::max<int64_t>(1, rows * 2 / 3));
+      Bindings fewer = first_rows(case_.graph, case_.bindings, fewer_rows_than(rows));
       RoundingModel model(case_.graph, fewer);
       if (auto d = model.compare(routed.run(fewer), precision).difference) return difference(f, *d, fmt::format(" with {} rows", fewer.rows));
       if (auto d = model_.compare(routed.run(case_.bindings), precision).difference) return difference(f, *d, " when run again with all rows");

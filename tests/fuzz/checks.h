@@ -13,6 +13,9 @@
 
 namespace nnc::fuzz {
 
+/// How many rows the same code is run on in a second run.
+inline int64_t fewer_rows_than(int64_t rows) { return rows < 3 ? 1 : rows * 2 / 3; }
+
 struct Check {
   Route route;
   std::vector<std::string> rules;  ///< simplification rules that run, one by one, before the passes

@@ -337,13 +337,20 @@ class ProgramGenerator {
 
   std::string dense() { return fill("Dense({}{})", {random_.pick({"Hidden", "Hidden", "6", "3", "17", "1"}), random_.chance(20) ? ", bias: false" : ""}); }
 
+  std::string norm() {
+    std::string layer = random_.pick({"LayerNorm()", "LayerNorm(eps: 1e-3)", "RmsNorm", "RmsNorm(eps: 1e-2, affine: false)", "GroupNorm(1)", "BatchNorm1d", "BatchNorm1d(momentum: none, eps: 1e-3)",
+                                      "BatchNorm1d(track: false, affine: false)"});
+    couples_rows_ = couples_rows_ || layer.starts_with("Batch");
+    return layer;
+  }
+
   void stages(std::string& body) {
     for (int i = random_.between(0, 4); i > 0; --i) {
       switch (random_.below(8)) {
         case 6: body += fmt::format("\n    |> {}", random_.pick({"Dropout()", "Dropout(0.25)", "Dropout(rate: 0)", "dropout(0.1)", "GaussianNoise(0.1)", "StochasticDepth(0.3)"})); break;
         case 0: body += fill("\n    |> {}{}", {random_.chance(40) ? fmt::format("fc{}: ", i) : "", dense()}); break;
         case 1: body += fmt::format("\n    |> {}", activation()); break;
-        case 2: body += "\n    |> LayerNorm()"; break;
+        case 2: body += fmt::format("\n    |> {}", norm()); break;
         case 3: body += fmt::format("\n    |> Block()"); break;
         case 4: body += layers_.empty() ? fill("\n    |> {} |> {}", {dense(), activation()}) : fill("\n    |> {}({})", {random_.pick(layers_), random_.pick({"Hidden", "5", "Model"})}); break;
         case 5: body += fmt::format("\n    |> stack({}, Block)", random_.between(1, 2)); break;
@@ -399,7 +406,7 @@ class ProgramGenerator {
   }
 
   void add_train() {
-    line("train {{\n  data rows, batch: {}", random_.pick({"4", "1", "7", "16", "17"}));
+    line("train {{\n  data rows, batch: {}", random_.pick({"4", couples_rows_ ? "3" : "1", "7", "16", "17"}));
     line("  let out = Net({})", tokens_ ? "tokens" : "x");
     std::string reduce = random_.chance(20) ? ", reduce: sum" : "";
     std::string loss = random_.pick({fmt::format("cross_entropy(out, label{})", reduce), fmt::format("cross_entropy(out, label, smoothing: 0.1)"), fmt::format("cross_entropy(out, softmax_target)"),
@@ -428,6 +435,7 @@ class ProgramGenerator {
   std::string text_;
   std::vector<std::string> functions_, layers_;
   bool sequence_ = false, tokens_ = false, own_rule_ = false;
+  bool couples_rows_ = false;  ///< by batch statistics, which one row does not have
   int classes_ = 2;
 };
 

@@ -81,6 +81,8 @@ class ProgramCase {
   void bind() {
     const TrainSpec& spec = module_->train();
     bindings_.rows = random_.pick({1, 2, 3, 4, 5, 7, 8, 9, 16, 17});
+    auto are_enough = [&](int64_t rows) { return !find_unmet(train_->row_conditions, rows, ""); };
+    while (bindings_.rows < 100 && !(are_enough(bindings_.rows) && are_enough(fewer_rows_than(bindings_.rows)))) ++bindings_.rows;
     auto classes_of = [&](const std::string& name) -> int64_t {
       for (const FieldSpec& f : spec.data.fields)
         if (f.name == name) return f.classes;
@@ -103,8 +105,8 @@ class ProgramCase {
       Tensor t = fill(p.persistent.type, 0);
       if (p.initializer.kind == Initializer::Kind::constant && random_.chance(60))
         for (double& v : t.values) v = p.initializer.a;
-      else if (p.persistent.kind == PersistentKind::optimizer_state)
-        for (double& v : t.values) v = p.initializer.a;  // second moments are not negative
+      else if (p.persistent.kind == PersistentKind::optimizer_state || p.persistent.kind == PersistentKind::state)
+        for (double& v : t.values) v = p.initializer.a;  // second moments and variances are not negative
       else
         for (double& v : t.values) v *= 0.5;
       round_to_storage(t);

@@ -11,13 +11,14 @@ sys.path.insert(0, str(HERE))
 
 import make_elementwise
 import make_losses
+import make_norms
 import make_repeated
 import make_shapes
 import make_sums
 import make_training
 from casefile import write_cases
 
-MAKERS = [make_elementwise, make_repeated, make_shapes, make_sums, make_losses, make_training]
+MAKERS = [make_elementwise, make_repeated, make_shapes, make_sums, make_norms, make_losses, make_training]
 HEAD = ["Made by tests/oracle/generate.py; do not edit. The form is described in tests/oracle/README.md."]
 
 

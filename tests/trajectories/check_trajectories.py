@@ -18,7 +18,7 @@ WEIGHT_TOLERANCE = 1e-4
 
 
 def read_safetensors(path):
-    """Name -> (shape, values) of an F32 or F64 file."""
+    """Name -> (shape, values) of a file of F32, F64 and I64; of integers exactly those."""
     raw = Path(path).read_bytes()
     size, = struct.unpack_from("<Q", raw)
     header = json.loads(raw[8:8 + size])
@@ -26,7 +26,7 @@ def read_safetensors(path):
     for name, entry in header.items():
         if name != "__metadata__":
             begin, end = entry["data_offsets"]
-            values = array({"F32": "f", "F64": "d"}[entry["dtype"]])
+            values = array({"F32": "f", "F64": "d", "I64": "q"}[entry["dtype"]])
             values.frombytes(raw[8 + size + begin:8 + size + end])
             tensors[name] = (entry["shape"], values)
     return tensors
@@ -46,10 +46,24 @@ class Trajectories(unittest.TestCase):
         self.assertEqual(run.returncode, 0, run.stderr)
         return [json.loads(line) for line in log.read_text().splitlines()], read_safetensors(weights)
 
+    def check_predictions(self, case, folder):
+        """The model outside of training, with the weights that the run wrote."""
+        found = Path(folder) / "found.csv"
+        run = subprocess.run([NNC, "predict", HERE / case["program"], "--weights", Path(folder) / "out.safetensors", "--input", f"x={HERE / 'std.csv'}",
+                              "--output", found], capture_output=True, text=True)
+        self.assertEqual(run.returncode, 0, run.stderr)
+        rows = [[float(cell) for cell in line.split(",")] for line in found.read_text().splitlines() if line[0] in "-0123456789"]
+        self.assertEqual(len(rows), len(case["predictions"]))
+        for i, (row, expected) in enumerate(zip(rows, case["predictions"])):
+            for value, right in zip(row, expected, strict=True):
+                self.assertLessEqual(abs(value - right), LOSS_TOLERANCE * max(1, abs(right)) * 4, f"row {i}: {row}, expected {expected}")
+
     def check(self, name):
         case = json.loads((HERE / "expected.json").read_text())[name]
         with tempfile.TemporaryDirectory() as folder:
             log, weights = self.follow(case, folder)
+            if "predictions" in case:
+                self.check_predictions(case, folder)
         self.assertEqual(len(log), case["steps"])
         for name, values in {"loss": case["losses"], **case.get("reports", {})}.items():
             for step, (line, expected) in enumerate(zip(log, values)):
@@ -59,8 +73,9 @@ class Trajectories(unittest.TestCase):
         self.assertEqual(sorted(weights), sorted(final))
         for tensor, (shape, expected) in final.items():
             self.assertEqual(weights[tensor][0], shape, tensor)
-            gap = norm([a - b for a, b in zip(weights[tensor][1], expected)]) / norm(expected)
-            self.assertLessEqual(gap, WEIGHT_TOLERANCE, f"{tensor} is off by {gap:.2e} of its norm")
+            self.assertEqual(weights[tensor][1].typecode == "q", expected.typecode == "q", f"{tensor}: one counts, one does not")
+            gap, size = norm([a - b for a, b in zip(weights[tensor][1], expected)]), norm(expected)
+            self.assertLessEqual(gap, WEIGHT_TOLERANCE * size, f"{tensor} is off by {gap:.2e}, its norm is {size:.2e}")
 
 
 def definitions(kind, text):
@@ -82,7 +97,7 @@ class WholeLibrary(unittest.TestCase):
     def test_every_definition_is_used(self):
         names = [name for kind in ("layer", "fn", "optimizer") for name in definitions(kind, self.std)]
         self.assertGreater(len(names), 40)
-        inner = {"reduced", "found_class", "places", "pad_before", "pad_around"}  # helpers of losses, metrics and windows
+        inner = {"reduced", "found_class", "unbiased", "places", "pad_before", "pad_around"}  # helpers of losses, metrics, layers and windows
         missing = [name for name in names if not re.search(rf"\b{name}\b", self.programs)]
         self.assertEqual(sorted(set(missing) - self.INITIALIZERS - inner), [])
 

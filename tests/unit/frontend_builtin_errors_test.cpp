@@ -44,6 +44,28 @@ test "t" { expect shape(f(zeros([2, 3]))) == [2] })",
       {R"(fn f(x[B, T]) { sum(spread(x, over: T), over: T) })",
        R"(E0103 `spread(x, over: T)`: `spread` cannot align [B, T, T]: dimension `T` appears twice
   help give one its own name: `dim S = T`)"},
+      {R"(fn f(x[B, T]) { count(x, over: C) })",
+       R"(E0201 `C`: unknown name `C`)"},
+      {R"(dim C = 3
+fn f(x[B, T]) { count(x, over: C) })",
+       R"(E0107 `C`: [B, T] has no dimension `C`
+  label `x`: [B, T])"},
+      {R"(fn f(x[B, T]) { rank() })",
+       R"(E0202 `rank()`: `rank` needs `x`)"},
+      {R"(fn f(x[B, T]) { sum(x, over: (B, ...)) })",
+       R"(E0201 `...`: `...` stands for nothing here: no argument of this definition has it)"},
+      {R"(fn f(x[B, ...]) { x + ... })",
+       R"(E0010 `...`: expected an expression, found `...`
+  help `...` stands in lists of dimensions, and in `over: (B, ...)`)"},
+      {R"(fn f(x[B, ...]) { sum(x, over: ... + B) })",
+       R"(E0010 `...`: expected an expression, found `...`
+  help `...` stands in lists of dimensions, and in `over: (B, ...)`)"},
+      {R"(fn f(x[B, ...]) { sum(x, over: B * ...) })",
+       R"(E0010 `...`: expected an expression, found `...`
+  help `...` stands in lists of dimensions, and in `over: (B, ...)`)"},
+      {R"(fn f(x[B, ...]) { sum(x, over: exp(...)) })",
+       R"(E0010 `...`: expected an expression, found `...`
+  help `...` stands in lists of dimensions, and in `over: (B, ...)`)"},
       {R"(fn f(x[B, T, T]) { sum(x, over: T) }
 test "t" { expect shape(f(zeros([2, 3, 3]))) == [2] })",
        R"(E0103 `x`: `over` cannot align [B, T, T]: dimension `T` appears twice

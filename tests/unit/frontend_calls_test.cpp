@@ -291,8 +291,10 @@ train { data d
  minimize mean(f(x))
  using sgd(lr: 1)
  epochs 1 })",
-       "E0113 `B == 3`: `B == 3` cannot be decided at compile time\n"
-       "  label `f(x)`: in this call of `f`"},
+       "E0310 `f(x)`: `f` needs `B == 3`, and a batch has 32 rows\n"
+       "  label `f(x)`: `B` is 32 there\n"
+       "  label `B == 3`: stated here\n"
+       "  help give the data clause another size: `batch: N`"},
       {R"(fn f(x[B], k) where not k { x }
 test "t" { let y = f([1.0], true) }
 )",

@@ -245,6 +245,59 @@ TEST_CASE("what gives no initial values is named with what it is", "[frontend][d
   });
 }
 
+TEST_CASE("a layer's count is whole, and nothing else is", "[frontend][diagnostics]") {
+  auto layer = [](const std::string& lines) { return "layer f(x[B, T]) {\n " + lines + "\n x }"; };
+  const std::string later = " is not part of this version of nnc";
+  check_sayings({
+      {layer("state n: i64 = 0\n update n = n + 1"), ""},
+      {layer("state n[T]: i64 = 3\n update n = 2 * n"), ""},
+      {layer("state n: i64 = 0.5"), "E0206 `0.5`: `n` is i64, so it begins with a whole number"},
+      {layer("state n[T]: i64 ~ normal(1)"), "E0206 `normal(1)`: `n` is i64, so it begins with a whole number"},
+      {layer("state n: i64 = 0\n update n = n + 0.5"),
+       "E0206 `n + 0.5`: `n` is i64, and its new value is f32\n  help convert it: `i64(...)` takes the fraction away"},
+      {layer("state n: i64 = 0\n update n = i64(n + 0.5)"), ""},
+      {layer("state n: i32 = 0"), "E0210 `i32`: a stored value of type `i32`" + later},
+      {layer("param n: i64 = 0"), "E0210 `i64`: a stored value of type `i64`" + later},
+  });
+}
+
+TEST_CASE("conditions on the rows of a batch", "[frontend][diagnostics]") {
+  auto program = [](const std::string& where, const std::string& batch = "1") {
+    return "data d { x[4] : f32 = csv(\"d.csv\", columns: 0..4) }\nlayer L(x[B, T]) -> [B, T] where " + where +
+           " { x |> Dense(T) }\ntrain { data d, batch: " + batch + "\n minimize mean(L(x))\n using sgd(lr: 1)\n epochs 1 }";
+  };
+  auto unmet = [](const std::string& text, const std::string& size, const std::string& is, std::string stated = "") {
+    if (stated.empty()) stated = text;
+    return "E0310 `L(x)`: `L` needs `" + text + "`, and a batch has 1 row\n  label `L(x)`: `" + size + "` is " + is + " there\n  label `" + stated +
+           "`: stated here\n  help give the data clause another size: `batch: N`";
+  };
+  auto undecided = [](const std::string& text) { return "E0113 `" + text + "`: `" + text + "` cannot be decided at compile time\n  label `L(x)`: in this call of `L`"; };
+  check_sayings({
+      {program("B > 1"), unmet("B > 1", "B", "1")},
+      {program("B > 1", "2"), ""},
+      {program("B >= 2"), unmet("B >= 2", "B", "1")},
+      {program("1 < B"), unmet("1 < B", "B", "1")},
+      {program("B != 1"), unmet("B != 1", "B", "1")},
+      {program("B == 2"), unmet("B == 2", "B", "1")},
+      {program("T * B > T"), unmet("T * B > T", "T * B", "4")},
+      {program("B <= 0"), unmet("B <= 0", "B", "1")},
+      {program("2 <= B and T > 1"), unmet("2 <= B", "B", "1", "2 <= B and T > 1")},
+      {program("T > 1 and 2 <= B"), unmet("2 <= B", "B", "1", "T > 1 and 2 <= B")},
+      {program("B > 0 and B > 1"), unmet("B > 1", "B", "1", "B > 0 and B > 1")},
+      {program("T == 5 or B > 1"), unmet("B > 1", "B", "1", "T == 5 or B > 1")},
+      {program("B > 1 or T == 5"), unmet("B > 1", "B", "1", "B > 1 or T == 5")},
+      {program("B > 1 or T == 4"), ""},
+      {program("not training or B > 1"), unmet("B > 1", "B", "1", "not training or B > 1")},
+      {program("training or B > 1"), ""},
+      {program("B == B"), ""},
+      {program("B > 1 or B < 1"), undecided("B > 1 or B < 1")},
+      {program("not (B == 1)"), undecided("not (B == 1)")},
+      {program("B % 2 == 0"), undecided("B % 2 == 0")},
+      {program("B + 1 > 2"), undecided("B + 1 > 2")},
+      {program("B > 1, T == 5"), "E0104 `L(x)`: `T == 5` does not hold: T = 4 (t.nn:1)\n  label `L(x)`: `L` needs it\n  label `x[4]`: T = 4\n  label `T == 5`: stated here"},
+  });
+}
+
 TEST_CASE("`yield` outside of a scan is one error", "[frontend][diagnostics]") {
   const std::string only = "E0210 `yield x`: `yield` and `scan` are not part of this version of nnc";
   check_sayings({{"fn f(x[B]) {\n yield x\n x }", only}, {"fn f(x[B]) {\n yield x\n}", only}});

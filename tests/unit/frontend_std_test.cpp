@@ -177,6 +177,22 @@ TEST_CASE("layers", "[frontend][std]") {
                {5, 6, 1, 2});
 }
 
+// Graphs outside of training: running statistics, from what is stored. Training is held by tests/trajectories.
+TEST_CASE("normalisation layers", "[frontend][std]") {
+  const Tensor x = tensor({2, 2}, {1, -4, 3, 6});
+  auto state = [](double mean, double variance) {
+    return std::map<std::string, Tensor>{{"n.running_mean", tensor({2}, {mean, 2 * mean})}, {"n.running_var", tensor({2}, {variance, 4 * variance})},
+                                         {"n.num_batches_tracked", tensor({}, {7}, DType::i64)}, {"n.weight", tensor({2}, {2, 3})}, {"n.bias", tensor({2}, {0.5, -1})}};
+  };
+  auto layer = [](const std::string& call) { return "layer f(x[B, C]) { x |> n: " + call + " }"; };
+  check_values(run(layer("BatchNorm1d(eps: 0)"), "f", {{"x", x}}, state(1, 4)), {0.5, -3 * 6.0 / 4 - 1, 2.5, 3 * 4.0 / 4 - 1});
+  check_values(run(layer("BatchNorm1d(eps: 5, affine: false)"), "f", {{"x", x}}, state(1, 4)), {0, -6 / std::sqrt(21), 2 / 3.0, 4 / std::sqrt(21)});
+  check_values(run(layer("GroupNorm(1, eps: 0)"), "f", {{"x", x}}, state(0, 1)), {2.5, -4, -1.5, 2});
+  check_values(run(layer("RmsNorm(eps: 0)"), "f", {{"x", x}}, state(0, 1)), {2 / std::sqrt(8.5), -12 / std::sqrt(8.5), 6 / std::sqrt(22.5), 18 / std::sqrt(22.5)});
+  // The machine epsilon of f32 where nothing is said.
+  check_values(run(layer("RmsNorm(affine: false)"), "f", {{"x", tensor({1, 2}, {0, 1e-3})}}), {0, 1e-3 / std::sqrt(5e-7 + std::ldexp(1, -23))});
+}
+
 // One step of an optimizer on one number, twice.
 std::vector<double> steps(const std::string& optimizer, std::vector<double> gradients, double value,
                           std::map<std::string, double>* final_states = nullptr) {
