@@ -47,7 +47,7 @@ inline std::vector<StdFunction> std_functions() {
       {"elu(x)", 2, 0, 2, [](double x) { return x > 0 ? x : expm1(x); }, [](double x) { return x > 0 ? 1 : exp(x); }},
       {"selu(x)", 4, 0, 4, [](double x) { return lambda * (x > 0 ? x : alpha * expm1(x)); }, [](double x) { return lambda * (x > 0 ? 1 : alpha * exp(x)); }},
       {"celu(x)", 2, 0, 2, [](double x) { return x > 0 ? x : expm1(x); }, [](double x) { return x > 0 ? 1 : exp(x); }},
-      {"silu(x)", 4, 64, 16, [=](double x) { return x * sigmoid(x); }, [=](double x) { return sigmoid(x) + times(sigmoid(x) * sigmoid(-x), x); }},
+      {"silu(x)", 4, 96, 16, [=](double x) { return x * sigmoid(x); }, [=](double x) { return sigmoid(x) + times(sigmoid(x) * sigmoid(-x), x); }},
       {"mish(x)", 8, 64, 16, [=](double x) { return x * tanh(softplus(x)); },
        [=](double x) { return tanh(softplus(x)) + times(sech2(softplus(x)) * sigmoid(x), x); }},
       {"gelu(x)", 7, 16, 8, [=](double x) { return x * cdf(x); }, [=](double x) { return cdf(x) + times(bell(x), x); }},

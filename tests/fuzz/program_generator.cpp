@@ -128,13 +128,19 @@ class Expressions {
 
   std::string unary(const Names& dims, int depth) {
     std::string x = make(dims, depth - 1);
-    switch (random_.below(8)) {
+    switch (random_.below(9)) {
       case 0: return fmt::format("-({})", x);
       case 1: return fmt::format("sqrt(({})^2 + 0.5)", x);
       case 2: return fmt::format("log(abs({}) + 0.5)", x);
       case 3: return fmt::format("exp(tanh({}))", x);
       case 5: return random_.chance(70) ? fmt::format("tanh({})", x) : fmt::format("({0} * uniform_like({0}))", x);
       case 4: return fmt::format("{}({})", random_.pick({"floor", "ceil", "round", "sign"}), x);
+      case 6: {  // a window: along a dimension of the value, which stays
+        const std::string d = dims.empty() ? "" : random_.pick(dims);
+        if (d.empty() || d == row_) return fmt::format("-({})", x);
+        const std::string_view move = random_.pick({"- 1", "+ 1", "- 2"}), outside = random_.pick({"0", "0.5", "-1"});
+        return fmt::format("({})[{}: index({}) {}, outside: {}]", x, d, d, move, outside);
+      }
       default:
         return fmt::format("{}({})", random_.pick({"tanh", "sigmoid", "sin", "cos", "erf", "abs", "relu", "gelu", "silu", "softplus", "softsign", "elu", "mish", "selu", "celu",
                                                    "relu6", "leaky_relu", "log_sigmoid", "hardtanh"}), x);
