@@ -195,6 +195,10 @@ Value select(SymbolicEvaluator& eval, const TensorValue& t, const ast::Expr& e) 
       return poison();
     }
     outside.number = rounded_to(t.dtype, *outside.number);
+    if (const double number = *outside.number; t.is_class && (number < 0 || number >= double(t.classes.extent.size))) {
+      ctx.error(Code::E0116, s.value->span, fmt::format("{} is none of the {} classes", number_text(*outside.number), t.classes.extent.size));
+      return poison();
+    }
   }
   for (const ast::Selector& s : e.selectors) {
     if (is_outside(s)) continue;

@@ -128,6 +128,7 @@ std::optional<TensorValue> make_window(SymbolicEvaluator& eval, const TensorValu
   const Dim d = t.dims[size_t(index)];
   auto factor_of = [&](size_t j) { return affine.factors[size_t(axis_of(by.dims, int(j)))]; };
   TensorValue result = t;
+  result.free = false;
   Builder b = ctx.builder(span);
   // The element's dimension: one that the value has, or one by which it is repeated, right behind the selected one.
   int elements = -1;
