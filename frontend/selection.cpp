@@ -123,7 +123,10 @@ std::optional<TensorValue> select_one(SymbolicEvaluator& eval, const TensorValue
   if (by.is(ValueKind::tensor)) {
     std::optional<AffineIndex> affine = d.extent.rows || by.tensor.is_class ? std::nullopt : read_affine(ctx.graph, by.tensor.node);
     std::optional<WindowPlan> plan = affine ? plan_window(t, index, by.tensor, *affine) : std::nullopt;
-    if (!plan) return gather(eval, t, index, by.tensor, span, s.value->span);
+    if (!plan) {
+      if (affine && !check_inside(eval, d, by.tensor, *affine, s.value->span)) return std::nullopt;
+      return gather(eval, t, index, by.tensor, span, s.value->span);
+    }
     outside.is_used = true;
     return make_window(eval, t, index, by.tensor, *affine, *plan, outside.number, span, s.value->span);
   }

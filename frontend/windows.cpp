@@ -109,16 +109,31 @@ std::optional<WindowPlan> plan_window(const TensorValue& t, int index, const Ten
   auto is_present = [&](size_t j) {
     return by.dims[j].named() && std::any_of(t.dims.begin(), t.dims.end(), [&](const Dim& d) { return &d != &t.dims[size_t(index)] && d.id == by.dims[j].id; });
   };
+  // What grows moves the window, if the value does not have it already.
+  for (bool rising : {true, false})
+    for (size_t j : counting)
+      if (!plan.along && !is_present(j) && (affine.factors[size_t(axis_of(by.dims, int(j)))] > 0) == rising) plan.along = j;
   for (size_t j : counting) {
-    const bool may_move = !is_present(j) && affine.factors[size_t(axis_of(by.dims, int(j)))] > 0;
-    if (may_move && !plan.along)
-      plan.along = j;
-    else if (!plan.by)
-      plan.by = j;
-    else
-      return std::nullopt;
+    if (plan.along && *plan.along == j) continue;
+    if (plan.by) return std::nullopt;
+    plan.by = j;
   }
   return plan;
+}
+
+bool check_inside(SymbolicEvaluator& eval, const Dim& d, const TensorValue& by, const AffineIndex& affine, Span selector_span) {
+  int64_t lowest = affine.constant, highest = affine.constant;
+  for (size_t j = 0; j < by.dims.size(); ++j) {
+    const int64_t reach = affine.factors[size_t(axis_of(by.dims, int(j)))] * (by.dims[j].extent.size - 1);
+    (reach < 0 ? lowest : highest) += reach;
+  }
+  if (affine.divide == 1 && lowest >= 0 && highest < d.extent.size) return true;
+  Diagnostic& e = eval.ctx.error(Code::E0114, selector_span,
+                                 affine.divide != 1 ? std::string("this index divides, and is no window")
+                                                    : fmt::format("this reads {} to {} of `{}`, which has {} entries", lowest, highest, eval.ctx.dims.show(d), d.extent.size));
+  eval.ctx.settle(e, {lowest, highest, d.extent.size});
+  e.help.push_back("a window's index counts along at most two dimensions, one of them new: any other index is a lookup, which has no `outside`");
+  return false;
 }
 
 std::optional<TensorValue> make_window(SymbolicEvaluator& eval, const TensorValue& t, int index, const TensorValue& by, const AffineIndex& affine, const WindowPlan& plan,
@@ -139,6 +154,7 @@ std::optional<TensorValue> make_window(SymbolicEvaluator& eval, const TensorValu
     if (elements < 0) {
       elements = index + 1;
       result.dims.insert(result.dims.begin() + elements, e);
+      if (!eval.tensors.check_rows(result.dims, span)) return std::nullopt;
       std::vector<int> axes(t.dims.size());
       for (size_t i = 0; i < t.dims.size(); ++i) axes[size_t(axis_of(t.dims, int(i)))] = axis_of(result.dims, int(i) < elements ? int(i) : int(i) + 1);
       result.node = b.broadcast(t.node, shape_of(result.dims), axes);
@@ -155,8 +171,7 @@ std::optional<TensorValue> make_window(SymbolicEvaluator& eval, const TensorValu
   if (outside) a.number = *outside;
   const int64_t count = elements >= 0 ? result.dims[size_t(elements)].extent.size : 1;
   if (!outside && leaves_operand(a, d.extent.size, a.extents[0].size, count)) {
-    const int64_t spread = (count - 1) * a.dilation, last = (a.extents[0].size - 1) * a.stride;
-    const int64_t lowest = a.begin + std::min<int64_t>(spread, 0), highest = a.begin + std::max<int64_t>(spread, 0) + last;
+    const auto [lowest, highest] = window_reach(a, a.extents[0].size, count);
     const std::string name = ctx.dims.show(d);
     Diagnostic& e = a.divide != 1 ? ctx.error(Code::E0114, selector_span, fmt::format("not every place of `{}` that this selects is a whole number", name))
                                   : ctx.error(Code::E0114, selector_span, fmt::format("this reads {} to {} of `{}`, which has {} entries", lowest, highest, name, d.extent.size));
@@ -165,6 +180,7 @@ std::optional<TensorValue> make_window(SymbolicEvaluator& eval, const TensorValu
     return std::nullopt;
   }
   result.dims[size_t(index)] = plan.along ? by.dims[*plan.along] : Dim{0, {1, false}, d.origin};
+  if (!eval.tensors.check_rows(result.dims, span)) return std::nullopt;
   std::string misfit;
   if (!infer_type(Op::window, {ctx.graph.type(result.node)}, a, misfit)) {
     ctx.error(Code::E0114, selector_span, fmt::format("this index {}", misfit));

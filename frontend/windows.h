@@ -21,11 +21,14 @@ struct AffineIndex {
 /// all, one `/` by a number.
 std::optional<AffineIndex> read_affine(const Graph&, NodeId);
 
-/// Whether a window can express it: at most one dimension of the index is one of the value's others, at most two count.
+/// Whether a window can express it: at most two dimensions count, and at most one of them is one of the value's others.
 struct WindowPlan {
   std::optional<size_t> along, by;  ///< dimensions of the index: what takes the selected one's place, and what runs along the elements
 };
 std::optional<WindowPlan> plan_window(const TensorValue& t, int index, const TensorValue& by, const AffineIndex&);
+
+/// E0114 if an index that no window expresses leaves the dimension: a lookup has no outside.
+bool check_inside(SymbolicEvaluator&, const Dim&, const TensorValue& by, const AffineIndex&, Span selector_span);
 
 /// E0114 if something outside of the dimension is read and `outside` is missing.
 std::optional<TensorValue> make_window(SymbolicEvaluator&, const TensorValue& t, int index, const TensorValue& by, const AffineIndex&, const WindowPlan&,

@@ -139,7 +139,7 @@ class GraphParser : private TextReader {
         parse_axis();
         if (accept_word("by")) a.axes.push_back(int(parse_integer(1 << 20, "an axis")));
         expect_word("stride");
-        a.stride = parse_integer(INT32_MAX, "a stride");
+        a.stride = parse_signed("a stride");
         if (a.axes.size() > 1) {
           expect_word("dilation");
           a.dilation = parse_signed("a dilation");

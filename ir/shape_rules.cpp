@@ -394,7 +394,7 @@ RULE(window) {
   const Extent size = in[0].shape[size_t(a.axes[0])], elements = a.axes.size() == 2 ? in[0].shape[size_t(a.axes[1])] : Extent{1, false};
   if (size.rows || elements.rows || a.extents[0].rows) return misfit(error, "does not work along the row dimension");
   if (a.extents[0].size < 0) return misfit(error, fmt::format("negative size {}", a.extents[0].size));
-  if (a.stride < 1 || a.divide < 1) return misfit(error, fmt::format("stride {} and divide {} must be at least 1", a.stride, a.divide));
+  if (a.stride == 0 || a.divide < 1) return misfit(error, fmt::format("a stride of {}, divided by {}", a.stride, a.divide));
   if (!is_value_of(in[0].dtype, a.number)) return misfit(error, fmt::format("{} is not a value of {}", number_text(a.number), dtype_name(in[0].dtype)));
   // Every index is a number of 32 bits, and so computed exactly.
   auto fits = [](std::initializer_list<int64_t> numbers) {
@@ -402,7 +402,7 @@ RULE(window) {
   };
   const int64_t length = a.extents[0].size;
   if (!fits({size.size, elements.size, length, a.stride, a.dilation, a.begin, a.divide}) ||
-      !fits({length * a.stride + elements.size * std::abs(a.dilation) + std::abs(a.begin), size.size * a.divide}))
+      !fits({length * std::abs(a.stride) + elements.size * std::abs(a.dilation) + std::abs(a.begin), size.size * a.divide}))
     return misfit(error, "reaches indices that do not fit i32");
   Type type = in[0];
   type.shape[size_t(a.axes[0])] = a.extents[0];

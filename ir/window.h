@@ -3,6 +3,7 @@
 // along axes[0], if the division leaves no rest and the index lies in the operand; elsewhere the result is `number`. README.md, "Windows".
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 
@@ -30,13 +31,21 @@ inline std::optional<int64_t> window_index(const Attributes& a, int64_t size, in
   return at / a.divide;
 }
 
+/// Before the division.
+struct WindowReach {
+  int64_t lowest, highest;
+};
+inline WindowReach window_reach(const Attributes& a, int64_t o, int64_t j) {
+  const int64_t moved = (o - 1) * a.stride, spread = (j - 1) * a.dilation;
+  return {a.begin + std::min<int64_t>(moved, 0) + std::min<int64_t>(spread, 0), a.begin + std::max<int64_t>(moved, 0) + std::max<int64_t>(spread, 0)};
+}
+
 /// Whether some result does not read the operand. `o`, `j`: the result's sizes along the axes; 1 for j if there is no second axis.
 inline bool leaves_operand(const Attributes& a, int64_t size, int64_t o, int64_t j) {
   if (o == 0 || j == 0) return false;
   if (a.divide != 1) return true;  // by the rest
-  const int64_t spread = (j - 1) * a.dilation;
-  const int64_t lowest = a.begin + (spread < 0 ? spread : 0), highest = a.begin + (spread > 0 ? spread : 0) + (o - 1) * a.stride;
-  return lowest < 0 || highest >= size;
+  const WindowReach reach = window_reach(a, o, j);
+  return reach.lowest < 0 || reach.highest >= size;
 }
 
 /// The window through which the gradient of a window's result flows back: it reads result indices, and has the operand's size along axes[0].
@@ -44,10 +53,11 @@ inline Attributes transposed_window(const Attributes& a, Extent operand_size) {
   Attributes t;
   t.axes = a.axes;
   t.extents = {operand_size};
-  t.stride = a.divide;
-  t.dilation = a.axes.size() > 1 ? -a.dilation : 1;
-  t.begin = -a.begin;
-  t.divide = a.stride;
+  const int64_t sign = a.stride < 0 ? -1 : 1;
+  t.stride = sign * a.divide;
+  t.dilation = a.axes.size() > 1 ? -sign * a.dilation : 1;
+  t.begin = -sign * a.begin;
+  t.divide = sign * a.stride;
   return t;
 }
 

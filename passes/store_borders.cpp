@@ -9,7 +9,13 @@
 namespace nnc {
 namespace {
 
-/// `copy`, a window over one axis, below views of x that leave `axis` alone.
+bool leaves(const Graph& graph, const Node& window) {
+  const Attributes& a = window.attributes;
+  const int64_t elements = a.axes.size() > 1 ? window.type.shape[size_t(a.axes[1])].size : 1;
+  return leaves_operand(a, graph.type(window.operands[0]).shape[size_t(a.axes[0])].size, window.type.shape[size_t(a.axes[0])].size, elements);
+}
+
+/// `copy`, a window over one axis, below views of x that leave `axis` alone. Not below another copy with another number: where both are outside, the one above decides.
 NodeId insert_copy(Builder& b, NodeId x, int axis, Attributes copy) {
   const Node node = b.graph[x];
   const Attributes& a = node.attributes;
@@ -25,7 +31,7 @@ NodeId insert_copy(Builder& b, NodeId x, int axis, Attributes copy) {
     NodeId source = insert_copy(b, node.operands[0], a.axes[size_t(axis)], copy);
     return b.transpose(source, a.axes);
   }
-  if (node.op == Op::window && !holds(a.axes, axis)) {
+  if (node.op == Op::window && !holds(a.axes, axis) && (same_bits(a.number, copy.number) || !leaves(b.graph, node))) {
     NodeId source = insert_copy(b, node.operands[0], axis, copy);
     return b.window(source, a);
   }
@@ -54,15 +60,12 @@ void store_borders(Graph& graph) {
     const Node& node = graph[NodeId{i}];
     const Attributes& a = node.attributes;
     auto size_along = [&](const Type& type, size_t k) { return type.shape[size_t(a.axes[k])].size; };
-    const bool leaves = node.op == Op::window && a.axes.size() == 2 &&
-                        leaves_operand(a, size_along(graph.type(node.operands[0]), 0), size_along(node.type, 0), size_along(node.type, 1));
-    if (!leaves || (a.divide != 1 && !feeds[i])) {
+    if (node.op != Op::window || a.axes.size() != 2 || !leaves(graph, node) || (a.divide != 1 && !feeds[i])) {
       rebuild.copy({i});
       continue;
     }
     Builder b(rebuild.result, node.span, node.scope);
-    const int64_t spread = (size_along(node.type, 1) - 1) * a.dilation;
-    const int64_t lowest = a.begin + std::min<int64_t>(spread, 0), highest = a.begin + std::max<int64_t>(spread, 0) + (size_along(node.type, 0) - 1) * a.stride;
+    const auto [lowest, highest] = window_reach(a, size_along(node.type, 0), size_along(node.type, 1));
     Attributes copy, window = a;
     copy.extents = {Extent{highest - lowest + 1, false}};
     copy.begin = lowest;

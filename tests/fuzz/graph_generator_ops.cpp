@@ -297,8 +297,10 @@ MAKE(window) {
   a.divide = g.random.chance(70) ? 1 : g.random.between(2, 3);
   if (a.axes.size() > 1) a.dilation = g.random.pick(std::vector<int>{1, 1, 1, 2, -1, -1, -3, 0});
   const int64_t reach = (elements - 1) * std::abs(a.dilation);
+  if (g.random.chance(15)) a.stride = -a.stride;
   a.begin = g.random.chance(40) ? 0 : g.random.chance(50) ? -reach / 2 : g.random.between(-4, 4);
-  const int64_t fitting = (size * a.divide - reach - 1) / a.stride + 1;  // so many do not leave it if they begin at 0
+  const int64_t fitting = (size * a.divide - reach - 1) / std::abs(a.stride) + 1;  // so many do not leave it if they begin at 0
+  if (a.stride < 0 && g.random.chance(70)) a.begin += size * a.divide - 1;
   a.extents = {{g.random.chance(3) ? 0 : g.random.chance(50) && fitting > 0 ? fitting : g.random.between(1, int(std::min<int64_t>(size + 4, 40)))}};
   if (g.random.chance(25)) a.number = type.dtype == DType::boolean ? 1 : is_float(type.dtype) && g.random.chance(50) ? -std::numeric_limits<double>::infinity() : 3;
   return g.make(Op::window, {x}, a);

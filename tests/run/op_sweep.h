@@ -278,6 +278,8 @@ SWEEP(window) {
   s.use(Op::window, {s.field({{s.n}, {3}})}, make_window({1, 2}, {s.n + 2}, 1, -1, 0));         // and its transpose
   s.use(Op::window, {s.field({{3}, {s.n}})}, make_window({2, 1}, {s.n / 2 + 1}, 2, 3, -2));     // strided, dilated, the elements' axis outside
   s.use(Op::window, {s.field({{3}, {s.n}})}, make_window({2, 1}, {2 * s.n + 1}, 1, -3, 2, 2));  // and its transpose
+  s.use(Op::window, {row}, make_window({1}, {s.n / 2 + 4}, -2, 1, s.n + 5));                    // backwards
+  s.use(Op::window, {s.field({{s.n}, {3}})}, make_window({1, 2}, {s.n + 2}, -1, -1, s.n, 2));   // both backwards
   s.use(Op::window, {weight}, make_window({1, 2}, {s.n - (s.n > 1)}, 1, 1, 0));                 // nothing outside
   s.use(Op::window, {weight}, make_window({0, 2}, {4}, 1, 2, -2, 3));
 }

@@ -248,6 +248,8 @@ TEST_CASE("interpreter: windows", "[ir]") {
   check_values(apply(Op::window, {row}, make_window({0}, n(2), 2, 1, 1)), {2, 4});
   check_values(apply(Op::window, {row}, make_window({0}, n(4), 2, 1, -1, 1, 9)), {9, 2, 4, 9});
   check_values(apply(Op::window, {row}, make_window({0}, n(7), 1, 1, 0, 2)), {1, 0, 2, 0, 3, 0, 4});
+  check_values(apply(Op::window, {row}, make_window({0}, n(4), -1, 1, 3)), {4, 3, 2, 1});
+  check_values(apply(Op::window, {row}, make_window({0}, n(5), -1, 1, 4, 2, 9)), {3, 9, 2, 9, 1});
   // Two copies of a row: the second axis counts the elements of each window.
   Tensor twice{DType::f32, {4, 2}, {1, 1, 2, 2, 3, 3, 4, 4}};
   check_values(apply(Op::window, {twice}, make_window({0, 1}, n(4), 1, 1, 0)), {1, 2, 2, 3, 3, 4, 4, 0});

@@ -127,6 +127,7 @@ std::map<Op, std::vector<MakeCase>> all_cases() {
   cases[Op::window].push_back([](Case& c) { c.result = c.b.window(c.leaf({rows, n(5), n(3)}), make_window({1, 2}, n(5), 1, 1, -1)); });
   cases[Op::window].push_back([](Case& c) { c.result = c.b.window(c.leaf({n(2), n(7)}), make_window({1, 0}, n(3), 2, 3, -2, 1, 4)); });
   cases[Op::window].push_back([](Case& c) { c.result = c.b.window(c.leaf({rows, n(3), n(4)}), make_window({2, 1}, n(9), 1, -2, 3, 2)); });
+  cases[Op::window].push_back([](Case& c) { c.result = c.b.window(c.leaf({rows, n(7), n(2)}), make_window({1, 2}, n(5), -2, -1, 7)); });
   for (Op op : {Op::reduce_sum, Op::reduce_max, Op::reduce_min}) {
     cases[op].push_back([=](Case& c) { c.result = c.b.reduce(op, c.leaf({n(5)}), {0}); });
     cases[op].push_back([=](Case& c) { c.result = c.b.reduce(op, c.leaf({rows, n(3)}), {0}); });
