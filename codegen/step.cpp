@@ -76,7 +76,6 @@ class StepEmitter {
 
   void emit_table() {
     auto* pointer = ir.getPtrTy();
-    auto* i64 = ir.getInt64Ty();
     kernel_type = e.kernel_type();
     auto* entry = llvm::StructType::get(e.context, {pointer, ir.getInt32Ty()});
     std::vector<llvm::Constant*> entries;

@@ -39,7 +39,7 @@ bool Trainer::state_diverged() {
   if (diverged_persistent_ < 0) return false;
   diverged_to_nan_ = runner_.holds_nan(size_t(diverged_persistent_));
   int64_t last = done_ - 1;
-  diverged_at_ = {done_, last / plan_.steps_per_epoch(), last % plan_.steps_per_epoch() + 1, 0, {}, {}};
+  diverged_at_ = {done_, last / plan_.steps_per_epoch(), last % plan_.steps_per_epoch() + 1, 0, {}, {}, {}};
   return true;
 }
 
