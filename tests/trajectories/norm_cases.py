@@ -70,7 +70,7 @@ class NormCase:
         network.eval()
         with torch.no_grad():
             logits = network(x).numpy()
-        return losses, {name: value.numpy() for name, value in network.state_dict().items()}, logits
+        return losses, {name: value.numpy() for name, value in network.state_dict().items()}, logits.tolist()
 
 
 def cases():

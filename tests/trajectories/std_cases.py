@@ -126,7 +126,7 @@ class Case:
         return weights
 
     def run(self, weights, data, steps, dtype):
-        """(losses, reports by name, final weights)."""
+        """(losses, final weights, reports by name)."""
         w = {name: torch.tensor(value, dtype=dtype, requires_grad=True) for name, value in weights.items()}
         columns = {name: torch.tensor(c, dtype=dtype if c.dtype == np.float32 else torch.int64) for name, c in data.items()}
         optimizer = self.optimizer(list(w.values()))
@@ -148,7 +148,7 @@ class Case:
                 if schedule:
                     schedule.step()
                 losses.append(loss.item())
-        return losses, reports, {name: value.detach().numpy() for name, value in w.items()}
+        return losses, {name: value.detach().numpy() for name, value in w.items()}, reports
 
 
 def with_loss(network, loss):
