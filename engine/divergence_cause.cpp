@@ -10,6 +10,7 @@
 
 #include "engine/divergence.h"
 #include "engine/tensors.h"
+#include "ir/window.h"
 
 namespace nnc {
 namespace {
@@ -39,7 +40,7 @@ std::optional<std::vector<int64_t>> fixed_axes(const Node& n, const std::vector<
       return fixed;
     case Op::window: {
       fixed.assign(at.begin(), at.end());
-      const int64_t place = at[size_t(a.axes[0])] * a.stride + (a.axes.size() > 1 ? at[size_t(a.axes[1])] * a.dilation : 0) + a.begin;
+      const int64_t place = window_place(a, at[size_t(a.axes[0])], a.axes.size() > 1 ? at[size_t(a.axes[1])] : 0);
       if (place % a.divide != 0) return std::nullopt;
       fixed[size_t(a.axes[0])] = place / a.divide;
       return fixed;

@@ -303,11 +303,16 @@ Value builtin_spread(SymbolicEvaluator& eval, const BuiltinCall& call) {
   return Value::of(t);
 }
 
+/// The only argument, x.
+std::optional<TensorValue> read_tensor(SymbolicEvaluator& eval, const BuiltinCall& call) {
+  auto a = read(eval, call, {"x"}, 1);
+  if (!a) return std::nullopt;
+  return eval.tensors.as_tensor((*a)[0]->value, (*a)[0]->span);
+}
+
 Value builtin_stop_gradient(SymbolicEvaluator& eval, const BuiltinCall& call) {
   TensorBuilder& tensors = eval.tensors;
-  auto a = read(eval, call, {"x"}, 1);
-  if (!a) return poison();
-  std::optional<TensorValue> x = tensors.as_tensor((*a)[0]->value, (*a)[0]->span);
+  std::optional<TensorValue> x = read_tensor(eval, call);
   if (!x) return poison();
   if (is_integer(arithmetic_type(*x))) return Value::of(*x);  // nothing flows back through integers
   return Value::of(tensors.unary(Op::stop_gradient, tensors.to_float(*x, call.span), call.span));
@@ -315,10 +320,7 @@ Value builtin_stop_gradient(SymbolicEvaluator& eval, const BuiltinCall& call) {
 
 Value builtin_uniform_like(SymbolicEvaluator& eval, const BuiltinCall& call) {
   EvaluationContext& ctx = eval.ctx;
-  TensorBuilder& tensors = eval.tensors;
-  auto a = read(eval, call, {"x"}, 1);
-  if (!a) return poison();
-  std::optional<TensorValue> x = tensors.as_tensor((*a)[0]->value, (*a)[0]->span);
+  std::optional<TensorValue> x = read_tensor(eval, call);
   if (!x) return poison();
   if (!ctx.may_draw) {
     ctx.error(Code::E0208, call.span, "an optimizer's rule and its hyperparameters cannot draw random numbers").help.push_back("draw in the model or in the loss");
@@ -485,10 +487,7 @@ Value builtin_classes(SymbolicEvaluator& eval, const BuiltinCall& call) {
 
 Value builtin_shape(SymbolicEvaluator& eval, const BuiltinCall& call) {
   EvaluationContext& ctx = eval.ctx;
-  TensorBuilder& tensors = eval.tensors;
-  auto a = read(eval, call, {"x"}, 1);
-  if (!a) return poison();
-  std::optional<TensorValue> x = tensors.as_tensor((*a)[0]->value, (*a)[0]->span);
+  std::optional<TensorValue> x = read_tensor(eval, call);
   if (!x) return poison();
   std::vector<Value> sizes;
   for (const Dim& d : x->dims) {
@@ -517,9 +516,7 @@ Value builtin_count(SymbolicEvaluator& eval, const BuiltinCall& call) {
 }
 
 Value builtin_rank(SymbolicEvaluator& eval, const BuiltinCall& call) {
-  auto a = read(eval, call, {"x"}, 1);
-  if (!a) return poison();
-  std::optional<TensorValue> x = eval.tensors.as_tensor((*a)[0]->value, (*a)[0]->span);
+  std::optional<TensorValue> x = read_tensor(eval, call);
   return x ? Value::of_size(int64_t(x->dims.size())) : poison();
 }
 

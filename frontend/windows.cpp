@@ -121,6 +121,14 @@ std::optional<WindowPlan> plan_window(const TensorValue& t, int index, const Ten
   return plan;
 }
 
+// What the dimension lacks: places from lowest to highest, before a division; `divided` is said of an index that divides, else empty.
+static Diagnostic& report_outside(EvaluationContext& ctx, const Dim& d, int64_t lowest, int64_t highest, const std::string& divided, Span span) {
+  const std::string reads = fmt::format("this reads {} to {} of `{}`, which has {} entries", lowest, highest, ctx.dims.show(d), d.extent.size);
+  Diagnostic& e = ctx.error(Code::E0114, span, divided.empty() ? reads : divided);
+  ctx.settle(e, {lowest, highest, d.extent.size});
+  return e;
+}
+
 bool check_inside(SymbolicEvaluator& eval, const Dim& d, const TensorValue& by, const AffineIndex& affine, Span selector_span) {
   int64_t lowest = affine.constant, highest = affine.constant;
   for (size_t j = 0; j < by.dims.size(); ++j) {
@@ -128,10 +136,8 @@ bool check_inside(SymbolicEvaluator& eval, const Dim& d, const TensorValue& by, 
     (reach < 0 ? lowest : highest) += reach;
   }
   if (affine.divide == 1 && lowest >= 0 && highest < d.extent.size) return true;
-  Diagnostic& e = eval.ctx.error(Code::E0114, selector_span,
-                                 affine.divide != 1 ? std::string("this index divides, and is no window")
-                                                    : fmt::format("this reads {} to {} of `{}`, which has {} entries", lowest, highest, eval.ctx.dims.show(d), d.extent.size));
-  eval.ctx.settle(e, {lowest, highest, d.extent.size});
+  const std::string divided = affine.divide != 1 ? "this index divides, and is no window" : "";
+  Diagnostic& e = report_outside(eval.ctx, d, lowest, highest, divided, selector_span);
   e.help.push_back("a window's index counts along at most two dimensions, one of them new: any other index is a lookup, which has no `outside`");
   return false;
 }
@@ -172,10 +178,8 @@ std::optional<TensorValue> make_window(SymbolicEvaluator& eval, const TensorValu
   const int64_t count = elements >= 0 ? result.dims[size_t(elements)].extent.size : 1;
   if (!outside && leaves_operand(a, d.extent.size, a.extents[0].size, count)) {
     const auto [lowest, highest] = window_reach(a, a.extents[0].size, count);
-    const std::string name = ctx.dims.show(d);
-    Diagnostic& e = a.divide != 1 ? ctx.error(Code::E0114, selector_span, fmt::format("not every place of `{}` that this selects is a whole number", name))
-                                  : ctx.error(Code::E0114, selector_span, fmt::format("this reads {} to {} of `{}`, which has {} entries", lowest, highest, name, d.extent.size));
-    ctx.settle(e, {lowest, highest, d.extent.size});
+    const std::string divided = a.divide != 1 ? fmt::format("not every place of `{}` that this selects is a whole number", ctx.dims.show(d)) : "";
+    Diagnostic& e = report_outside(ctx, d, lowest, highest, divided, selector_span);
     e.help.push_back("say what stands outside of it: `, outside: 0` behind the index");
     return std::nullopt;
   }

@@ -24,14 +24,17 @@ inline Attributes make_window(std::vector<int> axes, Extent length, int64_t stri
   return a;
 }
 
+/// Before the division.
+inline int64_t window_place(const Attributes& a, int64_t o, int64_t j) { return o * a.stride + j * a.dilation + a.begin; }
+
 /// The operand's index; empty where `number` stands. `size`: of the operand along axes[0].
 inline std::optional<int64_t> window_index(const Attributes& a, int64_t size, int64_t o, int64_t j) {
-  const int64_t at = o * a.stride + j * a.dilation + a.begin;
+  const int64_t at = window_place(a, o, j);
   if (at < 0 || at % a.divide != 0 || at / a.divide >= size) return std::nullopt;
   return at / a.divide;
 }
 
-/// Before the division.
+/// The least and the greatest place.
 struct WindowReach {
   int64_t lowest, highest;
 };
@@ -46,6 +49,12 @@ inline bool leaves_operand(const Attributes& a, int64_t size, int64_t o, int64_t
   if (a.divide != 1) return true;  // by the rest
   const WindowReach reach = window_reach(a, o, j);
   return reach.lowest < 0 || reach.highest >= size;
+}
+
+inline bool leaves_operand(const Graph& graph, const Node& window) {
+  const Attributes& a = window.attributes;
+  const Shape &from = graph.type(window.operands[0]).shape, &to = window.type.shape;
+  return leaves_operand(a, from[size_t(a.axes[0])].size, to[size_t(a.axes[0])].size, a.axes.size() > 1 ? to[size_t(a.axes[1])].size : 1);
 }
 
 /// The window through which the gradient of a window's result flows back: it reads result indices, and has the operand's size along axes[0].

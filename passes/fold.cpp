@@ -64,10 +64,7 @@ std::optional<Number> fold_node(const Graph& graph, const Node& node) {
       return read_operands() && values[0] == 0 && !std::signbit(values[0]) ? std::optional(Number(0)) : std::nullopt;
     case Op::window: {
       if (!read_operands()) return std::nullopt;
-      const Attributes& a = node.attributes;
-      const Shape &from = graph.type(node.operands[0]).shape, &to = node.type.shape;
-      const int64_t elements = a.axes.size() > 1 ? to[size_t(a.axes[1])].size : 1;
-      const bool one_number = same_bits(values[0], a.number) || !leaves_operand(a, from[size_t(a.axes[0])].size, to[size_t(a.axes[0])].size, elements);
+      const bool one_number = same_bits(values[0], node.attributes.number) || !leaves_operand(graph, node);
       return one_number ? std::optional(values[0]) : std::nullopt;
     }
     case Op::reduce_max:

@@ -15,15 +15,10 @@ namespace nnc {
 
 std::vector<NodeId> stored_borders(const Graph& graph) {
   std::vector<NodeId> found;
-  auto leaves = [&](const Node& n) {
-    const Attributes& a = n.attributes;
-    const int64_t elements = a.axes.size() > 1 ? n.type.shape[size_t(a.axes[1])].size : 1;
-    return leaves_operand(a, graph.type(n.operands[0]).shape[size_t(a.axes[0])].size, n.type.shape[size_t(a.axes[0])].size, elements);
-  };
   for (const Node& node : graph.nodes()) {
-    if (node.op != Op::window || leaves(node)) continue;
+    if (node.op != Op::window || leaves_operand(graph, node)) continue;
     NodeId at = node.operands[0];
-    while (is_soft_view(graph[at].op) || (graph[at].op == Op::window && !leaves(graph[at]))) at = graph[at].operands[0];
+    while (is_soft_view(graph[at].op) || (graph[at].op == Op::window && !leaves_operand(graph, graph[at]))) at = graph[at].operands[0];
     if (graph[at].op == Op::window) found.push_back(at);
   }
   return found;

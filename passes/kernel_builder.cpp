@@ -59,12 +59,17 @@ int KernelBuilder::compute(Op op, DType dtype, std::vector<int> operands, NodeId
   return emit(std::move(code), is_inner);
 }
 
+// As the reader sees it: a reshape has other axes over the same row-major elements.
+Buffer KernelBuilder::viewed(BufferId id, const Shape& shape) const {
+  Buffer view = lowering_.program[id];
+  NNC_CHECK(view.order.empty() || shape == view.shape, "a permuted buffer is viewed under another shape");
+  view.shape = shape;
+  return view;
+}
+
 Access KernelBuilder::access(BufferId id, const Shape& shape, const IndexMap& map) const {
   const Buffer& buffer = lowering_.program[id];
-  Buffer view = buffer;  // as the reader sees it: a reshape has other axes over the same row-major elements
-  view.shape = shape;
-  NNC_CHECK(buffer.order.empty() || shape == buffer.shape, "a permuted buffer is viewed under another shape");
-  std::vector<int64_t> strides = buffer_strides(view, lowering_.program.rows);
+  std::vector<int64_t> strides = buffer_strides(viewed(id, shape), lowering_.program.rows);
   strides.resize(std::max(strides.size(), map.size()), 1);  // behind the axes: elements (one_computed_index)
   Access access;
   access.buffer = id;
@@ -90,9 +95,7 @@ Access KernelBuilder::access(BufferId id, const Shape& shape, const IndexMap& ma
 // An access has room for one computed index: several, each times its stride, are added up.
 IndexMap KernelBuilder::one_computed_index(BufferId id, const Shape& shape, IndexMap map) {
   if (std::count_if(map.begin(), map.end(), [](const IndexTerm& t) { return t.value >= 0; }) < 2) return map;
-  const Buffer& buffer = lowering_.program[id];
-  Buffer view = buffer;
-  view.shape = shape;
+  const Buffer view = viewed(id, shape);
   const std::vector<int64_t> strides = buffer_strides(view, lowering_.program.rows);
   NNC_CHECK(buffer_bytes(view, lowering_.program.rows) <= INT32_MAX * int64_t(byte_size(view.dtype)), "a computed index into more elements than i32 counts");
   IndexTerm total;
@@ -278,15 +281,11 @@ int KernelBuilder::evaluate(NodeId n, const IndexMap& map) {
       const int64_t length = graph.type(node.operands[0]).shape[axis].size;
       if (length == 0) return constant(attributes.number, node.type.dtype);
       IndexTerm at = scaled(map[axis], attributes.stride);
-      int64_t elements = 1;
-      if (attributes.axes.size() > 1) {
-        elements = node.type.shape[size_t(attributes.axes[1])].size;
-        at = sum(at, scaled(map[size_t(attributes.axes[1])], attributes.dilation));
-      }
+      if (attributes.axes.size() > 1) at = sum(at, scaled(map[size_t(attributes.axes[1])], attributes.dilation));
       at.offset += attributes.begin;
       IndexMap from = map;
       from[axis] = at;
-      if (!leaves_operand(attributes, length, node.type.shape[axis].size, elements)) return value(node.operands[0], from);
+      if (!leaves_operand(graph, node)) return value(node.operands[0], from);
       int index = index_of(at), divides = -1;
       if (attributes.divide != 1) {
         int by = constant(double(attributes.divide), index_type), zero = constant(0, index_type);

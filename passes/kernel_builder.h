@@ -61,6 +61,7 @@ class KernelBuilder {
  private:
   int evaluate(NodeId, const IndexMap&);
   int index_of(const IndexTerm&);
+  Buffer viewed(BufferId, const Shape& shape) const;
   IndexTerm scaled(IndexTerm, int64_t factor);
   IndexTerm sum(IndexTerm, const IndexTerm&);
   /// `index` held within 0 .. size - 1, and whether that changes it (bool).

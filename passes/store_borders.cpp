@@ -9,12 +9,6 @@
 namespace nnc {
 namespace {
 
-bool leaves(const Graph& graph, const Node& window) {
-  const Attributes& a = window.attributes;
-  const int64_t elements = a.axes.size() > 1 ? window.type.shape[size_t(a.axes[1])].size : 1;
-  return leaves_operand(a, graph.type(window.operands[0]).shape[size_t(a.axes[0])].size, window.type.shape[size_t(a.axes[0])].size, elements);
-}
-
 /// `copy`, a window over one axis, below views of x that leave `axis` alone. Not below another copy with another number: where both are outside, the one above decides.
 NodeId insert_copy(Builder& b, NodeId x, int axis, Attributes copy) {
   const Node node = b.graph[x];
@@ -31,7 +25,7 @@ NodeId insert_copy(Builder& b, NodeId x, int axis, Attributes copy) {
     NodeId source = insert_copy(b, node.operands[0], a.axes[size_t(axis)], copy);
     return b.transpose(source, a.axes);
   }
-  if (node.op == Op::window && !holds(a.axes, axis) && (same_bits(a.number, copy.number) || !leaves(b.graph, node))) {
+  if (node.op == Op::window && !holds(a.axes, axis) && (same_bits(a.number, copy.number) || !leaves_operand(b.graph, node))) {
     NodeId source = insert_copy(b, node.operands[0], axis, copy);
     return b.window(source, a);
   }
@@ -60,7 +54,7 @@ void store_borders(Graph& graph) {
     const Node& node = graph[NodeId{i}];
     const Attributes& a = node.attributes;
     auto size_along = [&](const Type& type, size_t k) { return type.shape[size_t(a.axes[k])].size; };
-    if (node.op != Op::window || a.axes.size() != 2 || !leaves(graph, node) || (a.divide != 1 && !feeds[i])) {
+    if (node.op != Op::window || a.axes.size() != 2 || !leaves_operand(graph, node) || (a.divide != 1 && !feeds[i])) {
       rebuild.copy({i});
       continue;
     }
