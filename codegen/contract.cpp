@@ -4,6 +4,10 @@
 // (ir/sum_order.h): between blocks of k accumulators wait in memory, and so do the partial tiles of the tree, one place a level. So
 // neither tiles nor blocks nor threads change a bit of the result.
 //
+// m may be several axes: the last gives the rows of tiles, and a block goes over a part of a line of it or over several lines. So the weights' gradient of a
+// convolution takes all taps from one block of images, and an input's rows meet weights that are packed once. k may be several axes (codegen/micro.cpp). What is
+// packed stays while the following pieces of a call read the same.
+//
 // Compile time follows the size of straight-line code, so there is one tile written out in each kernel. Its epilogue is inline on
 // the accumulators where it is short and k is not long; elsewhere, and at the edges, accumulators go to memory and one rolled
 // loop runs the epilogue over them. Edges compute whole tiles where what they read exists (packed panels, rows up to the planned
@@ -18,6 +22,7 @@
 
 #include "base/check.h"
 #include "codegen/contract_pack.h"
+#include "codegen/joint_axes.h"
 #include "codegen/micro.h"
 #include "codegen/partial_sums.h"
 
@@ -32,12 +37,14 @@ int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step
 
 /// A kernel's tiles and blocks, clamped to target and shape, and its scratch memory.
 struct Plan {
-  size_t m_axis, n_axis, k_axis;
-  Extent m, n, k;
-  int64_t planned_m, planned_n, planned_k;
+  size_t m_axis, n_axis;  ///< m_axis: the last of m, of which tiles have rows
+  JointAxes outer_m, k_axes;
+  Extent lines, m, n, k;  ///< lines: the other axes of m as one; k: all of them as one
+  int64_t planned_lines, planned_m, planned_n, planned_k;
   int mr, nr;
   int64_t width;  ///< columns of a tile: nr vectors
   int64_t mc, nc, kc;
+  int64_t block_lines;  ///< of m in a block; more than one only where mc holds all of a line
   SumOrder order;       ///< along k
   int64_t block_chains; ///< chains of a block of k; 1 where a block is a part of a chain
   bool pack_a, pack_b, split_k;
@@ -52,6 +59,7 @@ struct Plan {
   bool cuts() const { return inner_levels + outer_levels > 0; }
   bool parts() const { return kc < order.chain; }  ///< a chain goes over several blocks
   int64_t tile_places() const { return (1 + outer_levels) * c_tile; }
+  int64_t line_tiles() const { return mc / mr; }  ///< tiles of a line in a block
 };
 
 /// Of the planned blocks of k, the shortest: within a piece all chains but the last are of one length.
@@ -70,13 +78,16 @@ Plan make_plan(const Program& program, const ContractKernel& kernel) {
   const Target& target = program.target;
   const int lanes = target.f32_lanes();
   Plan p{};
-  p.m_axis = size_t(kernel.batch);
-  p.n_axis = p.m_axis + 1;
-  p.k_axis = p.m_axis + 2;
-  NNC_CHECK(kernel.axes.size() == p.k_axis + 1, "contraction with a wrong number of axes");
+  NNC_CHECK(kernel.m >= 1 && kernel.axes.size() > kernel.first_k(), "contraction with a wrong number of axes");
+  p.m_axis = kernel.row_axis();
+  p.n_axis = kernel.n_axis();
+  p.outer_m = {&kernel.axes, kernel.first_m(), p.m_axis};
+  p.k_axes = {&kernel.axes, kernel.first_k(), kernel.axes.size()};
+  p.lines = p.outer_m.extent();
   p.m = kernel.axes[p.m_axis].extent;
   p.n = kernel.axes[p.n_axis].extent;
-  p.k = kernel.axes[p.k_axis].extent;
+  p.k = p.k_axes.extent();
+  p.planned_lines = std::max<int64_t>(1, p.lines.at(program.rows));
   p.planned_m = std::max<int64_t>(1, p.m.at(program.rows));
   p.planned_n = std::max<int64_t>(1, p.n.at(program.rows));
   p.planned_k = p.k.at(program.rows);
@@ -88,8 +99,9 @@ Plan make_plan(const Program& program, const ContractKernel& kernel) {
   p.mr = int(std::clamp<int64_t>(kernel.mr, 1, std::min<int64_t>(most_rows, p.planned_m)));
   p.width = int64_t(p.nr) * lanes;
   p.mc = round_up(std::clamp<int64_t>(kernel.mc, 1, p.planned_m), p.mr);
+  p.block_lines = p.mc < p.planned_m ? 1 : std::clamp<int64_t>(kernel.mc / p.planned_m, 1, p.planned_lines);
   p.nc = round_up(std::clamp<int64_t>(kernel.nc, 1, p.planned_n), p.width);
-  p.order = sum_order(p.k, program.rows, contraction_chain);
+  p.order = sum_order_of(kernel, program.rows);
   p.kc = chain_block(p.order, std::max<int64_t>(kernel.kc, 1));
   p.split_k = p.kc < p.planned_k;
   p.block_chains = std::max<int64_t>(1, p.split_k ? p.kc / p.order.chain : p.order.chains(p.planned_k));
@@ -121,9 +133,9 @@ Plan make_plan(const Program& program, const ContractKernel& kernel) {
   p.a_panel = panel_bytes(p.mr);
   p.b_panel = panel_bytes(p.width);
   p.c_tile = p.mr * p.width * contraction_bytes;
-  if (p.pack_a) p.a_offset = reserve(p.mc / p.mr * p.a_panel);
+  if (p.pack_a) p.a_offset = reserve(p.block_lines * p.line_tiles() * p.a_panel);
   if (p.pack_b) p.b_offset = reserve(p.nc / p.width * p.b_panel);
-  p.c_offset = reserve(p.split_k ? p.mc / p.mr * (p.nc / p.width) * p.tile_places() : p.c_tile);
+  p.c_offset = reserve(p.split_k ? p.block_lines * p.line_tiles() * (p.nc / p.width) * p.tile_places() : p.c_tile);
   p.waiting_offset = reserve(p.inner_levels * p.c_tile);
   return p;
 }
@@ -136,9 +148,10 @@ class ContractEmitter {
     shape_.rows = plan_.mr;
     shape_.vectors = plan_.nr;
     shape_.a_row = plan_.pack_a ? contraction_bytes : stride(kernel.a, plan_.m_axis);
-    shape_.a_k = plan_.pack_a ? plan_.mr * contraction_bytes : stride(kernel.a, plan_.k_axis);
-    shape_.b_k = plan_.pack_b ? plan_.width * contraction_bytes : stride(kernel.b, plan_.k_axis);
+    shape_.a_k = plan_.pack_a ? plan_.mr * contraction_bytes : stride(kernel.a, plan_.k_axes.end - 1);
+    shape_.b_k = plan_.pack_b ? plan_.width * contraction_bytes : stride(kernel.b, plan_.k_axes.end - 1);
     shape_.c_row = plan_.nr * vector_bytes;
+    shape_.runs = runs();
   }
 
   void run() {
@@ -146,12 +159,16 @@ class ContractEmitter {
     panels_a_ = e_.offset_pointer(e_.arguments.scratch, plan_.a_offset);
     panels_b_ = e_.offset_pointer(e_.arguments.scratch, plan_.b_offset);
     accumulators_ = e_.offset_pointer(e_.arguments.scratch, plan_.c_offset);
+    lines_ = e_.extent(plan_.lines);
     m_ = e_.extent(plan_.m);
     n_ = e_.extent(plan_.n);
     k_ = e_.extent(plan_.k);
     chains_.emplace(e_, plan_.order, k_);
     llvm::Value* m_blocks = blocks(m_, plan_.mc);
+    llvm::Value* line_blocks = blocks(lines_, plan_.block_lines);
     llvm::Value* n_blocks = blocks(n_, plan_.nc);
+    kept_a_ = kept(plan_.pack_a);
+    kept_b_ = kept(plan_.pack_b);
     e_.loop(e_.arguments.piece_begin, e_.arguments.piece_end, 1, [&](llvm::Value* piece) {
       index_.assign(kernel_.axes.size(), nullptr);
       piece_ = piece;
@@ -162,10 +179,12 @@ class ContractEmitter {
         return digit;
       };
       m_begin_ = plan_.planned_m <= plan_.mc ? e_.i64(0) : ir_.CreateMul(take(m_blocks), e_.i64(plan_.mc));
+      line_begin_ = plan_.planned_lines <= plan_.block_lines ? e_.i64(0) : ir_.CreateMul(take(line_blocks), e_.i64(plan_.block_lines));
       n_begin_ = plan_.planned_n <= plan_.nc ? e_.i64(0) : ir_.CreateMul(take(n_blocks), e_.i64(plan_.nc));
       for (int axis = kernel_.batch - 1; axis >= 0; --axis)
         index_[size_t(axis)] = take(e_.extent(kernel_.axes[size_t(axis)].extent));
       m_count_ = e_.minimum_index(e_.i64(plan_.mc), ir_.CreateSub(m_, m_begin_));
+      line_count_ = plan_.planned_lines == 1 ? e_.i64(1) : e_.minimum_index(e_.i64(plan_.block_lines), ir_.CreateSub(lines_, line_begin_));
       n_count_ = e_.minimum_index(e_.i64(plan_.nc), ir_.CreateSub(n_, n_begin_));
       emit_blocks();
     });
@@ -179,6 +198,71 @@ class ContractEmitter {
   /// Bytes between neighbours along an axis of an operand that is read in place.
   int64_t stride(const Operand& operand, size_t axis) {
     return plan_.planned_k > 0 ? operand.code[0].access.strides[axis] * contraction_bytes : contraction_bytes;
+  }
+
+  /// By the operands that are read in place.
+  KRuns runs() {
+    KRuns runs;
+    if (plan_.planned_k == 0 || (plan_.pack_a && plan_.pack_b)) return runs;
+    runs.length = plan_.planned_k;
+    auto narrow = [&](const Operand& operand, bool packed) {
+      AxisRun own;
+      if (packed) return own;
+      own = run_of(operand.code[0].access, plan_.k_axes, e_.program.rows);
+      if (own.first > plan_.k_axes.begin) runs.length = std::min(runs.length, own.length);
+      return own;
+    };
+    const AxisRun a = narrow(kernel_.a, plan_.pack_a), b = narrow(kernel_.b, plan_.pack_b);
+    const size_t first = std::max(plan_.pack_a ? 0 : a.first, plan_.pack_b ? 0 : b.first);
+    if (first <= plan_.k_axes.begin) return KRuns{};
+    const bool parted = plan_.split_k || plan_.order.chains(plan_.planned_k) > 1;
+    auto whole = [&](int64_t length) { return length % runs.length == 0; };
+    runs.whole = !parted || (whole(plan_.order.chain) && whole(plan_.order.piece) && (!plan_.parts() || whole(plan_.kc)));
+    for (size_t axis = plan_.k_axes.begin; axis < first; ++axis) {
+      runs.extents.push_back(std::max<int64_t>(1, kernel_.axes[axis].extent.at(e_.program.rows)));
+      if (!plan_.pack_a && a.first > plan_.k_axes.begin) runs.a.push_back(stride(kernel_.a, axis));
+      if (!plan_.pack_b && b.first > plan_.k_axes.begin) runs.b.push_back(stride(kernel_.b, axis));
+    }
+    return runs;
+  }
+
+  /// Whether an operand is packed anew by a piece: a slot for the number of the block that the panels hold. None where a block of k makes way for the next.
+  llvm::AllocaInst* kept(bool packed) {
+    if (!packed || plan_.split_k) return nullptr;
+    llvm::AllocaInst* slot = e_.slot(ir_.getInt64Ty(), "kept");
+    ir_.CreateStore(e_.i64(-1), slot);
+    return slot;
+  }
+
+  /// Packs unless the panels hold the block already: that of the piece along `axis`, and of the batch axes that the operand depends on.
+  void pack_unless_kept(llvm::AllocaInst* slot, const Operand& operand, std::vector<std::pair<llvm::Value*, llvm::Value*>> block,
+                        llvm::function_ref<void()> pack) {
+    if (!slot) return pack();
+    for (int axis = 0; axis < kernel_.batch; ++axis)
+      if (depends_on(operand, axis)) block.push_back({index_[size_t(axis)], e_.extent(kernel_.axes[size_t(axis)].extent)});
+    llvm::Value* number = e_.i64(0);
+    for (auto [index, extent] : block) number = ir_.CreateAdd(ir_.CreateMul(number, extent), index);
+    e_.when(ir_.CreateICmpNE(ir_.CreateLoad(ir_.getInt64Ty(), slot), number), [&] {
+      pack();
+      ir_.CreateStore(number, slot);
+    });
+  }
+
+  static bool depends_on(const Operand& operand, int axis) {
+    return std::any_of(operand.code.begin(), operand.code.end(), [&](const Instruction& i) {
+      if (i.kind == Instruction::Kind::axis_index) return i.axis == axis;
+      return has_place(i) && (i.access.row_axis == axis || i.access.strides[size_t(axis)] != 0);
+    });
+  }
+
+  /// body(line of the block) for all of them, with the indices of the outer axes of m set.
+  void each_line(llvm::function_ref<void(llvm::Value* line)> body) {
+    auto at = [&](llvm::Value* line) {
+      if (plan_.outer_m.begin < plan_.outer_m.end) plan_.outer_m.set(e_, ir_.CreateAdd(line_begin_, line), index_);
+      body(line);
+    };
+    if (plan_.block_lines == 1) return at(e_.i64(0));
+    e_.loop(e_.i64(0), line_count_, 1, at, true);
   }
 
   /// All blocks of k for the current piece of work.
@@ -268,10 +352,23 @@ class ContractEmitter {
   void emit_block(llvm::Value* k_begin, llvm::Value* k_count) {
     k_begin_ = k_begin;
     k_count_ = k_count;
-    if (plan_.pack_b) emit_pack(e_, job(kernel_.b, plan_.n_axis));
-    if (plan_.pack_a) {
+    if (plan_.pack_b) pack_unless_kept(kept_b_, kernel_.b, {{n_begin_, n_}}, [&] { emit_pack(e_, job(kernel_.b, plan_.n_axis)); });
+    if (plan_.pack_a) pack_unless_kept(kept_a_, kernel_.a, {{line_begin_, lines_}, {m_begin_, m_}}, [&] { emit_pack_a(); });
+    e_.loop(
+        e_.i64(0), n_count_, plan_.width,
+        [&](llvm::Value* j) {
+          each_line([&](llvm::Value* line) {
+            e_.loop(e_.i64(0), m_count_, plan_.mr, [&](llvm::Value* i) { emit_tile_at(line, i, j); }, true);
+          });
+        },
+        true);
+  }
+
+  void emit_pack_a() {
+    each_line([&](llvm::Value* line) {
       PackJob a = job(kernel_.a, plan_.m_axis);
-      if (gathers_rows(kernel_.a, int(plan_.m_axis)) && !plan_.split_k && plan_.mc <= 64) {
+      a.panels = e_.offset_pointer(a.panels, ir_.CreateMul(line, e_.i64(plan_.line_tiles() * plan_.a_panel)));
+      if (plan_.planned_lines == 1 && gathers_rows(kernel_.a, int(plan_.m_axis)) && !plan_.split_k && plan_.mc <= 64) {
         // The rows of the first piece at once, then those of the next piece while this one computes.
         llvm::Value* end = ir_.CreateAdd(m_begin_, m_count_);
         when(ir_.CreateICmpEQ(piece_, e_.arguments.piece_begin), [&] { emit_prefetch_rows(e_, a, m_begin_, end); });
@@ -281,10 +378,7 @@ class ContractEmitter {
       } else {
         emit_pack(e_, a);
       }
-    }
-    e_.loop(
-        e_.i64(0), n_count_, plan_.width,
-        [&](llvm::Value* j) { e_.loop(e_.i64(0), m_count_, plan_.mr, [&](llvm::Value* i) { emit_tile_at(i, j); }, true); }, true);
+    });
   }
 
   /// Packing of the current block of an operand; axis: m for a, n for b.
@@ -293,7 +387,7 @@ class ContractEmitter {
     PackJob job;
     job.operand = &operand;
     job.across_axis = int(axis);
-    job.k_axis = int(plan_.k_axis);
+    job.k_axes = plan_.k_axes;
     job.index = index_;
     job.first = is_a ? m_begin_ : n_begin_;
     job.count = is_a ? m_count_ : n_count_;
@@ -312,24 +406,25 @@ class ContractEmitter {
     return job;
   }
 
-  /// The tile at row i, column j of the piece's block.
-  void emit_tile_at(llvm::Value* i, llvm::Value* j) {
-    llvm::Value* row_tile = ir_.CreateUDiv(i, e_.i64(plan_.mr), "", true);
+  /// The tile at row i of a line, column j of the piece's block.
+  void emit_tile_at(llvm::Value* line, llvm::Value* i, llvm::Value* j) {
+    llvm::Value* row_tile = ir_.CreateAdd(ir_.CreateMul(line, e_.i64(plan_.line_tiles())), ir_.CreateUDiv(i, e_.i64(plan_.mr), "", true));
     llvm::Value* column_tile = ir_.CreateUDiv(j, e_.i64(plan_.width), "", true);
     TilePlace place;
     place.k = k_count_;
+    place.k_first = k_begin_;
     place.resume = resume_;
     place.aligned_b = plan_.pack_b;
     place.annotate = true;
     if (plan_.planned_k > 0 && !plan_.pack_a) place.a_buffer = kernel_.a.code[0].access.buffer;
     if (plan_.planned_k > 0 && !plan_.pack_b) place.b_buffer = kernel_.b.code[0].access.buffer;
     place.a = plan_.pack_a ? e_.offset_pointer(panels_a_, ir_.CreateMul(row_tile, e_.i64(plan_.a_panel)))
-                           : address(kernel_.a, plan_.m_axis, ir_.CreateAdd(m_begin_, i));
+                           : address(kernel_.a, plan_.m_axis, ir_.CreateAdd(m_begin_, i), shape_.runs.a.empty());
     place.b = plan_.pack_b ? e_.offset_pointer(panels_b_, ir_.CreateMul(column_tile, e_.i64(plan_.b_panel)))
-                           : address(kernel_.b, plan_.n_axis, ir_.CreateAdd(n_begin_, j));
+                           : address(kernel_.b, plan_.n_axis, ir_.CreateAdd(n_begin_, j), shape_.runs.b.empty());
     place.c = accumulators_;
     if (plan_.split_k) {
-      llvm::Value* tile = ir_.CreateAdd(ir_.CreateMul(column_tile, e_.i64(plan_.mc / plan_.mr)), row_tile);
+      llvm::Value* tile = ir_.CreateAdd(ir_.CreateMul(column_tile, e_.i64(plan_.block_lines * plan_.line_tiles())), row_tile);
       place.c = e_.offset_pointer(accumulators_, ir_.CreateMul(tile, e_.i64(plan_.tile_places())));
     }
     llvm::Value *rows = e_.i64(plan_.mr), *columns = e_.i64(plan_.masked ? plan_.n.size : plan_.width);
@@ -362,8 +457,9 @@ class ContractEmitter {
           llvm::Value* begin = chains_->begin(number);
           llvm::Value* offset = ir_.CreateSub(begin, k_begin_);
           TilePlace at = place;
-          at.a = e_.offset_pointer(place.a, ir_.CreateMul(offset, e_.i64(shape_.a_k)));
-          at.b = e_.offset_pointer(place.b, ir_.CreateMul(offset, e_.i64(shape_.b_k)));
+          if (shape_.runs.a.empty()) at.a = e_.offset_pointer(place.a, ir_.CreateMul(offset, e_.i64(shape_.a_k)));
+          if (shape_.runs.b.empty()) at.b = e_.offset_pointer(place.b, ir_.CreateMul(offset, e_.i64(shape_.b_k)));
+          at.k_first = begin;
           at.k = ir_.CreateSub(chains_->end(number), begin);
           emit_chain(at, number);
         },
@@ -379,12 +475,15 @@ class ContractEmitter {
     }
   }
 
-  llvm::Value* address(const Operand& operand, size_t axis, llvm::Value* at) {
+  /// At the first step of the block, or at index 0 of k.
+  llvm::Value* address(const Operand& operand, size_t axis, llvm::Value* at, bool first_step) {
     if (plan_.planned_k == 0) return accumulators_;  // never read
     Point point;
     point.index = index_;
     point.index[axis] = at;
-    point.index[plan_.k_axis] = k_begin_;
+    // All of k is walked by the stride of its last axis where the operand has no strides of its own in shape_.runs.
+    for (size_t k = plan_.k_axes.begin; k < plan_.k_axes.end; ++k) point.index[k] = e_.i64(0);
+    if (first_step) point.index[plan_.k_axes.end - 1] = k_begin_;
     return e_.address(operand.code[0].access, point);
   }
 
@@ -488,7 +587,7 @@ class ContractEmitter {
     llvm::Value* b = e_.offset_pointer(place.b, column_bytes);
     llvm::Value* c = e_.offset_pointer(e_.offset_pointer(place.c, ir_.CreateMul(row, e_.i64(shape.c_row))), column_bytes);
     llvm::CallInst* call = ir_.CreateCall(
-        function, {a, b, c, place.k, place.resume ? place.resume : ir_.getFalse(), active ? active : e_.i64(e_.lanes)});
+        function, {a, b, c, place.k, place.k_first, place.resume ? place.resume : ir_.getFalse(), active ? active : e_.i64(e_.lanes)});
     call->setCallingConv(function->getCallingConv());
   }
 
@@ -516,10 +615,11 @@ class ContractEmitter {
   Plan plan_;
   TileShape shape_;
   llvm::Value *panels_a_ = nullptr, *panels_b_ = nullptr, *accumulators_ = nullptr;
-  llvm::Value *m_ = nullptr, *n_ = nullptr, *k_ = nullptr;
+  llvm::Value *lines_ = nullptr, *m_ = nullptr, *n_ = nullptr, *k_ = nullptr;
+  llvm::AllocaInst *kept_a_ = nullptr, *kept_b_ = nullptr;
   llvm::Value* piece_ = nullptr;
-  std::vector<llvm::Value*> index_;  ///< batch axes of the current piece
-  llvm::Value *m_begin_ = nullptr, *m_count_ = nullptr, *n_begin_ = nullptr, *n_count_ = nullptr;
+  std::vector<llvm::Value*> index_;  ///< batch axes of the current piece, outer axes of m of the current line
+  llvm::Value *line_begin_ = nullptr, *line_count_ = nullptr, *m_begin_ = nullptr, *m_count_ = nullptr, *n_begin_ = nullptr, *n_count_ = nullptr;
   llvm::Value *k_begin_ = nullptr, *k_count_ = nullptr;
   llvm::Value *first_chain_ = nullptr, *end_chain_ = nullptr;  ///< chains of the block
   std::optional<ChainNumbers> chains_;
@@ -541,7 +641,7 @@ llvm::Value* emit_contract_pieces(Emitter& e, const Kernel& kernel, llvm::Value*
   auto blocks = [&](Extent extent, int64_t block) {
     return e.ir.CreateUDiv(e.ir.CreateAdd(e.extent(extent, rows), e.i64(block - 1)), e.i64(block));
   };
-  llvm::Value* pieces = e.ir.CreateMul(blocks(plan.m, plan.mc), blocks(plan.n, plan.nc));
+  llvm::Value* pieces = e.ir.CreateMul(e.ir.CreateMul(blocks(plan.m, plan.mc), blocks(plan.lines, plan.block_lines)), blocks(plan.n, plan.nc));
   for (int axis = 0; axis < contract.batch; ++axis)
     pieces = e.ir.CreateMul(pieces, e.extent(contract.axes[size_t(axis)].extent, rows));
   return pieces;

@@ -2,7 +2,8 @@
 // memory, a square of rows by lanes of k is loaded and transposed in registers. The transpose is done on the loaded values,
 // before any arithmetic: bytes move four to the place of one float. A panel's width is cut into parts, powers of two of at most a
 // vector. The end of k needs no masks: the last chunk is moved back to end there and writes some values a second time; rows that
-// do not exist are read as the last one that does.
+// do not exist are read as the last one that does. Where k is several axes, this is done for one run after the other of those last ones that the operand
+// walks as one.
 #include "codegen/contract_pack.h"
 
 #include <algorithm>
@@ -35,6 +36,29 @@ bool varies_along(const Instruction& i, int axis) {
   return i.access.index_value >= 0 || i.access.row_axis == axis || i.access.strides[size_t(axis)] != 0;
 }
 
+/// The run of all that the code reads. Its stride says nothing.
+AxisRun run_of(const std::vector<Instruction>& code, const JointAxes& k, int64_t rows) {
+  AxisRun run;
+  run.length = joint_extent(*k.axes, k.begin, k.end).at(rows);
+  run.first = k.begin;
+  auto shorten = [&](const AxisRun& own) {
+    if (own.first > run.first) run = own;
+  };
+  AxisRun last;
+  last.first = k.end - 1;
+  last.length = (*k.axes)[last.first].extent.at(rows);
+  for (const Instruction& i : code) {
+    if (!is_leaf(i)) continue;
+    if (i.kind == Instruction::Kind::axis_index) {
+      if (i.axis >= int(k.begin) && i.axis < int(k.end)) shorten(last);
+    } else {
+      AxisRun own = run_of(i.access, k, rows);
+      shorten(own.length == 0 ? last : own);
+    }
+  }
+  return run;
+}
+
 /// How many loads are scattered when lanes run along `axis`.
 int scattered_loads(const std::vector<Instruction>& code, int axis) {
   int count = 0;
@@ -50,11 +74,39 @@ llvm::Value* as_floats(Emitter& e, Point& point, int value, int width) {
 
 class Packer {
  public:
-  Packer(Emitter& e, const PackJob& job) : e_(e), job_(job), parts_(cut_width(job.width, e.lanes)) {}
+  Packer(Emitter& e, const PackJob& job) : e_(e), job_(job), parts_(cut_width(job.width, e.lanes)), k_axis_(int(job.k_axes.end) - 1) {}
 
   void run() {
+    auto& ir = e_.ir;
+    const AxisRun run = run_of(job_.operand->code, job_.k_axes, e_.program.rows);
+    for (size_t axis = job_.k_axes.begin; axis < job_.k_axes.end; ++axis) job_.index[axis] = e_.i64(0);
+    panels_ = job_.panels;
+    if (run.first == job_.k_axes.begin) return run_of_k();
+    const JointAxes outer{job_.k_axes.axes, job_.k_axes.begin, run.first};
+    llvm::Value *begin = job_.k_first, *end = ir.CreateAdd(begin, job_.k_count), *length = e_.i64(run.length);
+    job_.k_max = std::min(job_.k_max, run.length);
+    job_.k_min = 1;
+    llvm::Value* last = ir.CreateAdd(ir.CreateUDiv(ir.CreateSub(end, e_.i64(1)), length), e_.i64(1));
+    e_.loop(
+        ir.CreateUDiv(begin, length), last, 1,
+        [&](llvm::Value* number) {
+          outer.set(e_, number, job_.index);
+          llvm::Value *run_begin = ir.CreateMul(number, length), *run_end = ir.CreateAdd(run_begin, length);
+          llvm::Value *from = ir.CreateSelect(ir.CreateICmpSGT(begin, run_begin), begin, run_begin), *to = e_.minimum_index(end, run_end);
+          job_.k_first = ir.CreateSub(from, run_begin);
+          job_.k_count = ir.CreateSub(to, from);
+          llvm::Value* done = ir.CreateSub(from, begin);
+          panels_ = e_.offset_pointer(job_.panels, ir.CreateMul(done, e_.i64(int64_t(job_.width) * contraction_bytes)));
+          run_of_k();
+        },
+        true);
+  }
+
+ private:
+  /// What of the block lies along the last axis of k, which stands for all those of the run.
+  void run_of_k() {
     const auto& code = job_.operand->code;
-    bool along_k = scattered_loads(code, job_.k_axis) < scattered_loads(code, job_.across_axis);
+    bool along_k = scattered_loads(code, k_axis_) < scattered_loads(code, job_.across_axis);
     if (!along_k || job_.k_max < e_.lanes) return lanes_across();
     if (job_.k_min >= e_.lanes) return lanes_along_k();
     llvm::Value* enough = e_.ir.CreateICmpSGE(job_.k_count, e_.i64(e_.lanes));
@@ -62,14 +114,13 @@ class Packer {
     e_.when(enough, [&] { lanes_along_k(); });
   }
 
- private:
   void lanes_across() {
     auto& ir = e_.ir;
     llvm::Value* whole = ir.CreateUDiv(job_.count, e_.i64(job_.width));
     // Narrow panels: one vector is evaluated for several of them.
     const int group = parts_.size() == 1 && job_.width > 1 ? e_.lanes / job_.width : 1;
     e_.loop(e_.i64(0), job_.k_count, 1, [&](llvm::Value* k) {
-      llvm::Value* row = e_.offset_pointer(job_.panels, ir.CreateMul(k, e_.i64(int64_t(job_.width) * contraction_bytes)));
+      llvm::Value* row = e_.offset_pointer(panels_, ir.CreateMul(k, e_.i64(int64_t(job_.width) * contraction_bytes)));
       auto store_part = [&](llvm::Value* panel, llvm::Value* begin, Part part, llvm::Value* active) {
         Point point = point_at(ir.CreateAdd(job_.first, begin), ir.CreateAdd(job_.k_first, k));
         point.lane_axis = part.size > 1 ? job_.across_axis : -1;
@@ -124,7 +175,7 @@ class Packer {
     bool equal_parts = std::all_of(parts_.begin(), parts_.end(), [&](Part p) { return p.size == parts_[0].size; });
     e_.loop(e_.i64(0), end, 1, [&](llvm::Value* panel) {
       llvm::Value* begin = ir.CreateMul(panel, e_.i64(job_.width));
-      llvm::Value* place = e_.offset_pointer(job_.panels, ir.CreateMul(panel, e_.i64(job_.panel_bytes)));
+      llvm::Value* place = e_.offset_pointer(panels_, ir.CreateMul(panel, e_.i64(job_.panel_bytes)));
       auto part_at = [&](llvm::Value* offset, int size) {
         llvm::Value* row = ir.CreateAdd(begin, offset);
         auto body = [&] { transpose_part(row, size, e_.offset_pointer(place, ir.CreateMul(offset, e_.i64(contraction_bytes)))); };
@@ -172,7 +223,7 @@ class Packer {
         std::vector<Point> points(static_cast<size_t>(size), lanes_at(rows[0], k_index));
         for (const Instruction& i : code) {
           if (!is_leaf(i)) continue;
-          bool constant = !varies_along(i, job_.across_axis) && !varies_along(i, job_.k_axis);
+          bool constant = !varies_along(i, job_.across_axis) && !varies_along(i, k_axis_);
           std::vector<llvm::Value*> loaded;
           for (llvm::Value* r : rows) {
             if (constant && !loaded.empty()) break;
@@ -218,7 +269,7 @@ class Packer {
     constexpr int64_t far_bytes = 1024, steps = 6;
     for (const Instruction& i : job_.operand->code) {
       if (i.kind != Instruction::Kind::load || i.access.row_axis >= 0 || i.access.index_value >= 0) continue;
-      int64_t step_bytes = i.access.strides[size_t(job_.k_axis)] * int64_t(byte_size(i.dtype));
+      int64_t step_bytes = i.access.strides[size_t(k_axis_)] * int64_t(byte_size(i.dtype));
       if (step_bytes < far_bytes) continue;
       Point point = at;
       llvm::Value* address = e_.offset_pointer(e_.address(i.access, point), step_bytes * steps);
@@ -235,20 +286,22 @@ class Packer {
     Point point;
     point.index = job_.index;
     point.index[size_t(job_.across_axis)] = across;
-    point.index[size_t(job_.k_axis)] = k;
+    point.index[size_t(k_axis_)] = k;
     return point;
   }
 
   Point lanes_at(llvm::Value* across, llvm::Value* k) {
     Point point = point_at(across, k);
-    point.lane_axis = job_.k_axis;
+    point.lane_axis = k_axis_;
     point.width = e_.lanes;
     return point;
   }
 
   Emitter& e_;
-  const PackJob& job_;
+  PackJob job_;  ///< its k: of the run at hand
   std::vector<Part> parts_;
+  int k_axis_;
+  llvm::Value* panels_ = nullptr;  ///< where the run at hand goes to in the first panel
 };
 
 }  // namespace
@@ -263,15 +316,17 @@ bool gathers_rows(const Operand& operand, int across_axis) {
 
 void emit_prefetch_rows(Emitter& e, const PackJob& job, llvm::Value* first, llvm::Value* end) {
   constexpr int64_t line = 64;
+  const size_t k_axis = job.k_axes.end - 1;
   e.loop(first, end, 1, [&](llvm::Value* row) {
     for (const Instruction& i : job.operand->code) {
       if (i.kind != Instruction::Kind::load || i.access.row_axis != job.across_axis || i.access.index_value >= 0) continue;
       Point point;
       point.index = job.index;
       point.index[size_t(job.across_axis)] = row;
-      point.index[size_t(job.k_axis)] = job.k_first;
+      for (size_t axis = job.k_axes.begin; axis < job.k_axes.end; ++axis) point.index[axis] = e.i64(0);
+      point.index[k_axis] = job.k_first;
       llvm::Value* address = e.address(i.access, point);
-      int64_t step_bytes = i.access.strides[size_t(job.k_axis)] * int64_t(byte_size(i.dtype));
+      int64_t step_bytes = i.access.strides[k_axis] * int64_t(byte_size(i.dtype));
       llvm::Value* bytes = e.ir.CreateMul(job.k_count, e.i64(step_bytes));
       e.loop(e.i64(0), bytes, line, [&](llvm::Value* at) {
         e.ir.CreateIntrinsic(llvm::Intrinsic::prefetch, {e.ir.getPtrTy()},
@@ -286,9 +341,9 @@ bool directly_readable(const Program& program, const ContractKernel& kernel, con
   const Instruction& i = operand.code[0];
   if (i.kind != Instruction::Kind::load || i.id != operand.value || i.dtype != contraction_type || i.access.index_value >= 0)
     return false;
-  if (i.access.row_axis >= kernel.batch) return false;
+  if (i.access.row_axis >= int(kernel.row_axis())) return false;
   if (program[i.access.buffer].dtype != contraction_type) return false;
-  const size_t n = size_t(kernel.batch) + 1;
+  const size_t n = kernel.n_axis();
   bool reads_n = &operand == &kernel.b;
   return !reads_n || i.access.strides[n] == 1 || kernel.axes[n].extent == Extent{1, false};
 }

@@ -5,16 +5,18 @@
 #include <vector>
 
 #include "codegen/emitter.h"
+#include "codegen/joint_axes.h"
 
 namespace nnc {
 
-/// A block [across][k] of an operand, where `across` is the operand's other axis: m for a, n for b.
+/// A block [across][k] of an operand, where `across` is the operand's other axis: the last of m for a, n for b. k is all its axes as one.
 /// Panel p holds across indices first + p * width ... as [k][width] of f32; a last panel that is not full has unspecified values
 /// in the rest.
 struct PackJob {
   const Operand* operand = nullptr;
-  int across_axis = 0, k_axis = 0;
-  std::vector<llvm::Value*> index;                     ///< of the batch axes; as long as the kernel has axes
+  int across_axis = 0;
+  JointAxes k_axes;
+  std::vector<llvm::Value*> index;                     ///< of the batch axes and the outer ones of m; as long as the kernel has axes
   llvm::Value *first = nullptr, *count = nullptr;      ///< i64, across: begin and length (>= 1) of the block
   llvm::Value *k_first = nullptr, *k_count = nullptr;  ///< i64, k
   int64_t k_min = 1, k_max = 1;                        ///< what is known of k_count

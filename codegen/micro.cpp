@@ -1,13 +1,15 @@
 // A register tile keeps rows x vectors accumulators in registers while k advances: each step loads the vectors of b once,
 // broadcasts each row's element of a once and does rows * vectors independent FMAs (K. Goto, R. van de Geijn, "Anatomy of
 // high-performance matrix multiplication", 2008). The loop over k stays rolled: unrolled, LLVM's scheduler hoists loads over the
-// accumulators and spills.
+// accumulators and spills. Where k is several axes that do not lie one after the other in memory (the taps and channels of a convolution), a second loop goes over
+// the runs, and the accumulators stay where they are (E. Georganas et al., "Harnessing deep learning via a single building block", 2020: the batch-reduce product).
 //
 // A transpose of R vectors with L lanes is log2(R) perfect shuffles: interleaving the first half of the concatenated vectors with
 // the second rotates the bits of an element's index by one; after log2(R) rotations the row's bits have moved below the column's.
 #include "codegen/micro.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <llvm/IR/Module.h>
 
 #include "base/check.h"
@@ -62,57 +64,119 @@ std::vector<llvm::Value*> emit_tile(Emitter& e, const TileShape& shape, const Ti
   }
   llvm::Value* mask = shape.masked ? e.lane_mask(place.active, e.lanes) : nullptr;
 
+  // `count` steps at a and b, from `sums`, which become the new ones: a rolled loop, or one after the other.
+  auto one_step = [&](llvm::Value* a, llvm::Value* b, const std::vector<llvm::Value*>& sums) {
+    std::vector<llvm::Value*> columns;
+    for (int v = 0; v < shape.vectors; ++v) {
+      llvm::Value* address = e.offset_pointer(b, v * vector_bytes);
+      if (mask && v == shape.vectors - 1)
+        columns.push_back(reads(ir.CreateMaskedLoad(vector_type, address, llvm::Align(4), mask, zero), place.b_buffer));
+      else
+        columns.push_back(reads(ir.CreateAlignedLoad(vector_type, address, b_align), place.b_buffer));
+    }
+    std::vector<llvm::Value*> next;
+    for (int row = 0; row < shape.rows; ++row) {
+      llvm::Value* element =
+          reads(ir.CreateAlignedLoad(ir.getFloatTy(), e.offset_pointer(a, row * shape.a_row), llvm::Align(4)), place.a_buffer);
+      llvm::Value* everywhere = e.splat(element, e.lanes);
+      for (int v = 0; v < shape.vectors; ++v) next.push_back(e.fma(everywhere, columns[size_t(v)], sums[next.size()]));
+    }
+    return next;
+  };
+  auto rolled = [&](llvm::Value* steps, llvm::Value* a_first, llvm::Value* b_first, std::vector<llvm::Value*>& values) {
+    llvm::BasicBlock* before = ir.GetInsertBlock();
+    auto* body = llvm::BasicBlock::Create(e.context, "k", function);
+    auto* after = llvm::BasicBlock::Create(e.context, "k.done", function);
+    ir.CreateBr(body);
+    ir.SetInsertPoint(body);
+    auto carried = [&](llvm::Value* first) {
+      llvm::PHINode* phi = ir.CreatePHI(first->getType(), 2);
+      phi->addIncoming(first, before);
+      return phi;
+    };
+    llvm::PHINode* left = carried(steps);
+    llvm::PHINode* a = carried(a_first);
+    llvm::PHINode* b = carried(b_first);
+    std::vector<llvm::PHINode*> sums;
+    for (llvm::Value* first : values) sums.push_back(carried(first));
+    std::vector<llvm::Value*> next = one_step(a, b, {sums.begin(), sums.end()});
+    llvm::Value* remaining = ir.CreateSub(left, e.i64(1));
+    left->addIncoming(remaining, body);
+    a->addIncoming(e.offset_pointer(a, shape.a_k), body);
+    b->addIncoming(e.offset_pointer(b, shape.b_k), body);
+    for (int i = 0; i < count; ++i) sums[size_t(i)]->addIncoming(next[size_t(i)], body);
+    llvm::BranchInst* branch = ir.CreateCondBr(ir.CreateICmpNE(remaining, e.i64(0)), body, after);
+    branch->setMetadata(llvm::LLVMContext::MD_loop, keep_rolled(e.context));
+    ir.SetInsertPoint(after);
+    values = std::move(next);
+  };
+  const KRuns& runs = shape.runs;
+  if (runs.length == 0) {
+    rolled(place.k, place.a, place.b, start);
+    return start;
+  }
+
+  // The loop over runs.
   llvm::BasicBlock* before = ir.GetInsertBlock();
-  auto* body = llvm::BasicBlock::Create(e.context, "k", function);
-  auto* after = llvm::BasicBlock::Create(e.context, "k.done", function);
+  auto* body = llvm::BasicBlock::Create(e.context, "run", function);
+  auto* after = llvm::BasicBlock::Create(e.context, "runs.done", function);
+  llvm::Value* end = ir.CreateAdd(place.k_first, place.k);
   ir.CreateBr(body);
   ir.SetInsertPoint(body);
-  auto carried = [&](llvm::Value* first) {
-    llvm::PHINode* phi = ir.CreatePHI(first->getType(), 2);
-    phi->addIncoming(first, before);
-    return phi;
-  };
-  llvm::PHINode* left = carried(place.k);
-  llvm::PHINode* a = carried(place.a);
-  llvm::PHINode* b = carried(place.b);
+  llvm::PHINode* at = ir.CreatePHI(ir.getInt64Ty(), 2);
+  at->addIncoming(place.k_first, before);
   std::vector<llvm::PHINode*> sums;
-  for (llvm::Value* first : start) sums.push_back(carried(first));
-
-  std::vector<llvm::Value*> columns;
-  for (int v = 0; v < shape.vectors; ++v) {
-    llvm::Value* address = e.offset_pointer(b, v * vector_bytes);
-    if (mask && v == shape.vectors - 1)
-      columns.push_back(reads(ir.CreateMaskedLoad(vector_type, address, llvm::Align(4), mask, zero), place.b_buffer));
-    else
-      columns.push_back(reads(ir.CreateAlignedLoad(vector_type, address, b_align), place.b_buffer));
+  for (llvm::Value* first : start) {
+    sums.push_back(ir.CreatePHI(vector_type, 2));
+    sums.back()->addIncoming(first, before);
   }
-  std::vector<llvm::Value*> next;
-  for (int row = 0; row < shape.rows; ++row) {
-    llvm::Value* element =
-        reads(ir.CreateAlignedLoad(ir.getFloatTy(), e.offset_pointer(a, row * shape.a_row), llvm::Align(4)), place.a_buffer);
-    llvm::Value* everywhere = e.splat(element, e.lanes);
-    for (int v = 0; v < shape.vectors; ++v) next.push_back(e.fma(everywhere, columns[size_t(v)], sums[next.size()]));
+  llvm::Value* number = ir.CreateUDiv(at, e.i64(runs.length));
+  llvm::Value* within = runs.whole ? nullptr : ir.CreateURem(at, e.i64(runs.length));
+  llvm::Value* steps = e.i64(runs.length);
+  if (within) steps = e.minimum_index(ir.CreateSub(steps, within), ir.CreateSub(end, at));
+  std::vector<llvm::Value*> digits(runs.extents.size());
+  for (size_t i = digits.size(); i-- > 0;) {
+    digits[i] = i == 0 ? number : ir.CreateURem(number, e.i64(runs.extents[i]));
+    if (i > 0) number = ir.CreateUDiv(number, e.i64(runs.extents[i]));
   }
-  llvm::Value* remaining = ir.CreateSub(left, e.i64(1));
-  left->addIncoming(remaining, body);
-  a->addIncoming(e.offset_pointer(a, shape.a_k), body);
-  b->addIncoming(e.offset_pointer(b, shape.b_k), body);
-  for (int i = 0; i < count; ++i) sums[size_t(i)]->addIncoming(next[size_t(i)], body);
-  llvm::BranchInst* branch = ir.CreateCondBr(ir.CreateICmpNE(remaining, e.i64(0)), body, after);
+  auto pointer = [&](llvm::Value* base, const std::vector<int64_t>& strides, int64_t step) {
+    if (strides.empty()) return e.offset_pointer(base, ir.CreateMul(ir.CreateSub(at, place.k_first), e.i64(step)));
+    llvm::Value* offset = within ? ir.CreateMul(within, e.i64(step)) : e.i64(0);
+    for (size_t i = 0; i < digits.size(); ++i) offset = ir.CreateAdd(offset, ir.CreateMul(digits[i], e.i64(strides[i])));
+    return e.offset_pointer(base, offset);
+  };
+  llvm::Value *a = pointer(place.a, runs.a, shape.a_k), *b = pointer(place.b, runs.b, shape.b_k);
+  std::vector<llvm::Value*> values(sums.begin(), sums.end());
+  constexpr int64_t shortest_loop = 8;  // the exit of a shorter one costs more than its steps
+  if (runs.whole && runs.length < shortest_loop) {
+    for (int64_t step = 0; step < runs.length; ++step)
+      values = one_step(e.offset_pointer(a, step * shape.a_k), e.offset_pointer(b, step * shape.b_k), values);
+  } else {
+    rolled(steps, a, b, values);
+  }
+  llvm::Value* next = ir.CreateAdd(at, steps);
+  at->addIncoming(next, ir.GetInsertBlock());
+  for (int i = 0; i < count; ++i) sums[size_t(i)]->addIncoming(values[size_t(i)], ir.GetInsertBlock());
+  llvm::BranchInst* branch = ir.CreateCondBr(ir.CreateICmpSLT(next, end), body, after);
   branch->setMetadata(llvm::LLVMContext::MD_loop, keep_rolled(e.context));
   ir.SetInsertPoint(after);
-  return next;
+  return values;
+}
+
+static std::string text_of(const KRuns& runs) {
+  if (runs.length == 0) return "";
+  return fmt::format(".r{}{}_{}_{}_{}", runs.length, runs.whole ? "w" : "", fmt::join(runs.extents, "x"), fmt::join(runs.a, "x"), fmt::join(runs.b, "x"));
 }
 
 llvm::Function* tile_function(Emitter& e, const TileShape& shape, bool aligned_b) {
-  std::string name = fmt::format("nnc.tile.{}x{}.a{}_{}.b{}{}.c{}{}", shape.rows, shape.vectors, shape.a_row, shape.a_k,
-                                 shape.b_k, aligned_b ? "p" : "", shape.c_row, shape.masked ? ".masked" : "");
+  std::string name = fmt::format("nnc.tile.{}x{}.a{}_{}.b{}{}.c{}{}{}", shape.rows, shape.vectors, shape.a_row, shape.a_k,
+                                 shape.b_k, aligned_b ? "p" : "", shape.c_row, shape.masked ? ".masked" : "", text_of(shape.runs));
   if (llvm::Function* made = e.module.getFunction(name)) return made;
   auto& ir = e.ir;
   llvm::IRBuilderBase::InsertPointGuard guard(ir);
   llvm::Type* pointer = ir.getPtrTy();
   auto* type = llvm::FunctionType::get(ir.getVoidTy(),
-                                       {pointer, pointer, pointer, ir.getInt64Ty(), ir.getInt1Ty(), ir.getInt64Ty()}, false);
+                                       {pointer, pointer, pointer, ir.getInt64Ty(), ir.getInt64Ty(), ir.getInt1Ty(), ir.getInt64Ty()}, false);
   auto* function = llvm::Function::Create(type, llvm::GlobalValue::InternalLinkage, name, e.module);
   // The target's attributes are those of the kernel being emitted.
   function->setAttributes(llvm::AttributeList::get(e.context, e.function->getAttributes().getFnAttrs(), {}, {}));
@@ -125,8 +189,9 @@ llvm::Function* tile_function(Emitter& e, const TileShape& shape, bool aligned_b
   place.b = function->getArg(1);
   place.c = function->getArg(2);
   place.k = function->getArg(3);
-  place.resume = function->getArg(4);
-  place.active = function->getArg(5);
+  place.k_first = function->getArg(4);
+  place.resume = function->getArg(5);
+  place.active = function->getArg(6);
   place.aligned_b = aligned_b;
   std::vector<llvm::Value*> sums = emit_tile(e, shape, place);
   const int64_t vector_bytes = int64_t(e.lanes) * contraction_bytes;

@@ -145,8 +145,7 @@ KernelLineReader::Loop KernelLineReader::end_loop(Loop loop, size_t begin) {
   return loop;
 }
 
-std::vector<Axis> KernelLineReader::parse_axes() {
-  std::vector<Axis> axes;
+std::vector<Axis> KernelLineReader::parse_axes(std::vector<Axis> axes) {
   do {
     skip_spaces();
     size_t begin = at_;

@@ -57,7 +57,7 @@ class KernelLineReader : protected TextReader {
   void add_reference(const std::string& name, BufferId);
   KernelRemarks parse_remarks();  ///< to the end of the line
   Loop parse_loop();              ///< the line
-  std::vector<Axis> parse_axes();
+  std::vector<Axis> parse_axes(std::vector<Axis> before = {});  ///< those before, and behind them the ones of the list
   /// Adds the instruction of the line at hand to `code`, and how it was written to `written_`.
   void parse_instruction(std::vector<Instruction>& code);
   int parse_value();

@@ -376,9 +376,16 @@ class ProgramParser : private KernelLineReader {
     expect_word("contract");
     skip_spaces();
     size_t begin = at_;
-    c.axes = parse_axes();
-    if (c.axes.size() < 3) fail(Code::E0630, since(begin), "a contraction has the axes m, n and k, and before them those of its batch");
-    c.batch = int(c.axes.size()) - 3;
+    std::vector<int> parts;
+    do {
+      const size_t before = c.axes.size();
+      c.axes = parse_axes(std::move(c.axes));
+      parts.push_back(int(c.axes.size() - before));
+    } while (accept(";"));
+    if (parts.size() < 3 || parts.size() > 4 || parts[parts.size() - 2] != 1)
+      fail(Code::E0630, since(begin), "a contraction has the axes of m, one of n and those of k, and may have before them those of its batch: `b < 4; m < 8; n < 16; k < 3, l < 5`");
+    c.batch = parts.size() == 4 ? parts[0] : 0;
+    c.m = parts[parts.size() - 3];
     expect(":");
     expect_word("tile");
     c.mr = int(parse_integer(max_register_tile, "the number of a tile's rows"));
@@ -393,12 +400,10 @@ class ProgramParser : private KernelLineReader {
     expect_word("x");
     c.kc = parse_integer(max_block, "a block");
     end_line();
-    std::string batch, m = c.axes[size_t(c.batch)].name, n = c.axes[size_t(c.batch) + 1].name, k = c.axes[size_t(c.batch) + 2].name;
-    for (int i = 0; i < c.batch; ++i) batch += c.axes[size_t(i)].name + ", ";
-    c.a = parse_operand(line, fmt::format("a[{}{}, {}]", batch, m, k));
-    c.b = parse_operand(line, fmt::format("b[{}{}, {}]", batch, k, n));
-    std::string epilogue = fmt::format("for each {}{}, {}", batch, m, n);
-    size_t head = begin_section(line, epilogue);
+    const ContractAxes names = contract_axes(c);
+    c.a = parse_operand(line, fmt::format("a[{}]", names.a));
+    c.b = parse_operand(line, fmt::format("b[{}]", names.b));
+    size_t head = begin_section(line, "for each " + names.epilogue);
     expect(":");
     end_line();
     parse_code(head, c.epilogue);

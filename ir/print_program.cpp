@@ -48,6 +48,19 @@ std::vector<std::string> written_axis_names(const std::vector<Axis>& axes) {
   return names;
 }
 
+ContractAxes contract_axes(const ContractKernel& contract) {
+  const std::vector<std::string> names = written_axis_names(contract.axes);
+  const std::pair batch{size_t(0), contract.first_m()}, m{contract.first_m(), contract.n_axis()}, n{contract.n_axis(), contract.first_k()},
+      k{contract.first_k(), contract.axes.size()};
+  auto list = [&](auto... ranges) {
+    std::string out;
+    for (auto [begin, end] : {ranges...})
+      for (size_t i = begin; i < end; ++i) out += (out.empty() ? "" : ", ") + names[i];
+    return out;
+  };
+  return {list(batch, m, k), list(batch, k, n), list(batch, m, n)};
+}
+
 std::string quantity_text(double value, std::string_view unit) {
   if (value >= 1e9) return fmt::format("{:.2f} G{}", value / 1e9, unit);
   if (value >= 1e6) return fmt::format("{:.2f} M{}", value / 1e6, unit);
@@ -217,15 +230,13 @@ class Printer {
 
   void print_contract(const ContractKernel& contract) {
     set_axes(contract.axes);
-    size_t batch = size_t(contract.batch);
-    line(2, "contract {}: tile {} x {} vectors, blocks {} x {} x {}", loop_text(0, contract.axes.size()), contract.mr, contract.nr, contract.mc,
-         contract.nc, contract.kc);
-    std::string prefix;
-    for (size_t i = 0; i < batch; ++i) prefix += axis_name(int(i)) + ", ";
-    std::string m = axis_name(int(batch)), n = axis_name(int(batch) + 1), k = axis_name(int(batch) + 2);
-    print_operand(contract.a, "a", prefix + m + ", " + k);
-    print_operand(contract.b, "b", prefix + k + ", " + n);
-    line(3, "for each {}{}, {}:", prefix, m, n);
+    const ContractAxes names = contract_axes(contract);
+    const size_t m = contract.first_m(), n = contract.n_axis(), k = contract.first_k();
+    line(2, "contract {}{}{}; {}; {}: tile {} x {} vectors, blocks {} x {} x {}", loop_text(0, m), m > 0 ? "; " : "", loop_text(m, n), loop_text(n, k),
+         loop_text(k, contract.axes.size()), contract.mr, contract.nr, contract.mc, contract.nc, contract.kc);
+    print_operand(contract.a, "a", names.a);
+    print_operand(contract.b, "b", names.b);
+    line(3, "for each {}:", names.epilogue);
     print_code(contract.epilogue, 4);
   }
 

@@ -29,4 +29,23 @@ int64_t buffer_bytes(const Buffer& buffer, int64_t rows) {
   return Type{buffer.dtype, buffer.shape}.elements(rows) * int64_t(byte_size(buffer.dtype));
 }
 
+Extent joint_extent(const std::vector<Axis>& axes, size_t begin, size_t end) {
+  Extent joint{1, false};
+  for (size_t i = begin; i < end; ++i) {
+    NNC_CHECK(!joint.rows || !axes[i].extent.rows, "two axes of rows as one");
+    joint.size *= axes[i].extent.size;
+    joint.rows = joint.rows || axes[i].extent.rows;
+  }
+  return joint;
+}
+
+SumOrder sum_order_of(const ContractKernel& kernel, int64_t rows) {
+  // A short last axis is not cut: what reads memory in place goes over whole runs of it.
+  constexpr int64_t longest_step = 64;
+  const Extent last = kernel.axes.back().extent;
+  const bool several = kernel.axes.size() > kernel.first_k() + 1;
+  const int64_t step = several && !last.rows && last.size <= longest_step ? std::max<int64_t>(1, last.size) : 1;
+  return sum_order(joint_extent(kernel.axes, kernel.first_k(), kernel.axes.size()), rows, contraction_chain / step * step, step);
+}
+
 }  // namespace nnc

@@ -4,8 +4,8 @@
 // A kernel is one of two shapes:
 //   MapKernel       a loop nest: outer axes, and inside each outer iteration a sequence of blocks, each either straight code or a loop
 //                   over the inner axes. Carries element-wise code, row-wise code (softmax and loss), reductions, gathers, scatters.
-//   ContractKernel  out[batch, m, n] = epilogue(sum over k of a(batch, m, k) * b(batch, k, n)) with a register-tiled micro-kernel; operands may have
-//                   a prologue (conversion, scaling), the epilogue may load, compute and store anything at [batch, m, n].
+//   ContractKernel  out[batch, m, n] = epilogue(sum over k of a(batch, m, k) * b(batch, k, n)) with a register-tiled micro-kernel; m and k may be several
+//                   axes each; operands may have a prologue (conversion, scaling), the epilogue may load, compute and store anything at [batch, m, n].
 // Both carry scalar SSA code ("instructions") that is executed for every point of their axes.
 #pragma once
 
@@ -20,6 +20,7 @@
 #include "base/target.h"
 #include "base/types.h"
 #include "ir/graph.h"
+#include "ir/sum_order.h"
 
 namespace nnc {
 
@@ -126,15 +127,23 @@ struct Operand {
                                   ///< reads directly: any for a; stride 1 along n for b)
 };
 
+/// The last axis of m gives the rows of a register tile, the axis n its lanes. The axes of k are walked as one, the last of them fastest: this is the order of
+/// the sum's terms (sum_order_of). What a window reads is several axes with strides of their own in one address.
 struct ContractKernel {
-  std::vector<Axis> axes;      ///< batch axes, then m, n, k: accesses of operands and epilogue use these indices
-  int batch = 0;               ///< how many are batch axes; axes[batch] = m, axes[batch + 1] = n, axes[batch + 2] = k. m, n, k may have extent 1
+  std::vector<Axis> axes;      ///< batch axes, axes of m, n, axes of k: accesses of operands and epilogue use these indices. Any may have extent 1
+  int batch = 0;               ///< how many are batch axes
+  int m = 1;                   ///< how many are axes of m; behind them stand n and at least one axis of k
+  size_t first_m() const { return size_t(batch); }
+  size_t row_axis() const { return size_t(batch + m) - 1; }
+  size_t n_axis() const { return size_t(batch + m); }
+  size_t first_k() const { return size_t(batch + m) + 1; }
   Operand a, b;                ///< a does not depend on n, b not on m
   std::vector<Instruction> epilogue;  ///< over (batch, m, n); vector lanes run along n
   // Tiles, chosen by passes from target and shape
   int mr = 8;                  ///< rows of the register tile
   int nr = 2;                  ///< vectors of the register tile along n
-  int64_t mc = 256, nc = 256, kc = 256;  ///< cache blocks; a piece of work is mc x nc of one batch index
+  int64_t mc = 256, nc = 256, kc = 256;  ///< cache blocks, indices of the axes as one; a piece of work is mc x nc of one batch index. A block of more rows than
+                                         ///< the last axis of m has goes over whole lines of it
 };
 
 struct Kernel {
@@ -178,6 +187,10 @@ std::vector<int64_t> buffer_strides(const Buffer&, int64_t rows);
 inline int64_t scalar_slot(const Buffer& buffer) { return buffer.offset / scalar_bytes; }
 /// Bytes of a buffer for the planned rows.
 int64_t buffer_bytes(const Buffer&, int64_t rows);
+/// The extent of axes[begin] to axes[end - 1] as one axis; 1 if there are none. At most one of them has rows.
+Extent joint_extent(const std::vector<Axis>& axes, size_t begin, size_t end);
+/// In which order a contraction adds up its terms.
+SumOrder sum_order_of(const ContractKernel&, int64_t rows);
 
 // --- text (print_program.cpp, parse_program.cpp): print(parse(print(p))) == print(p), byte for byte ---
 std::string print_program(const Program&, const SourceMap* sources);

@@ -256,35 +256,39 @@ class ProgramInterpreter {
 
   // --- contractions ---
 
-  std::vector<double> evaluate_operand(const Operand& operand, const std::vector<int64_t>& sizes, size_t first, size_t second) {
+  /// [points of axes x][points of axes y].
+  std::vector<double> evaluate_operand(const Operand& operand, const std::vector<int64_t>& sizes, std::pair<size_t, size_t> x, std::pair<size_t, size_t> y) {
     std::vector<double> out;
-    out.reserve(size_t(sizes[first] * sizes[second]));
-    for (index_[first] = 0; index_[first] < sizes[first]; ++index_[first])
-      for (index_[second] = 0; index_[second] < sizes[second]; ++index_[second]) {
+    for_each_index(sizes, x.first, x.second, index_, [&] {
+      for_each_index(sizes, y.first, y.second, index_, [&] {
         for (const Instruction& inst : operand.code) execute(inst);
         out.push_back(value(operand.value));
-      }
-    index_[first] = index_[second] = 0;
+      });
+    });
     return out;
   }
 
   void run_contract(const ContractKernel& contract) {
     std::vector<int64_t> sizes = sizes_of(contract.axes);
     index_.assign(sizes.size(), 0);
-    size_t m = size_t(contract.batch), n = m + 1, k = m + 2;
-    for_each_index(sizes, 0, m, index_, [&] {
+    const std::pair m{contract.first_m(), contract.n_axis()}, n{contract.n_axis(), contract.first_k()}, k{contract.first_k(), sizes.size()};
+    auto points = [&](std::pair<size_t, size_t> axes) {
+      size_t product = 1;
+      for (size_t i = axes.first; i < axes.second; ++i) product *= size_t(sizes[i]);
+      return product;
+    };
+    const size_t rows = points(m), columns = points(n), terms = points(k);
+    for_each_index(sizes, 0, m.first, index_, [&] {
       std::vector<double> a = evaluate_operand(contract.a, sizes, m, k), b = evaluate_operand(contract.b, sizes, k, n);
-      std::vector<CompensatedSum> sums(size_t(sizes[m] * sizes[n]));
-      for (int64_t i = 0; i < sizes[m]; ++i)
-        for (int64_t l = 0; l < sizes[k]; ++l)
-          for (int64_t j = 0; j < sizes[n]; ++j)
-            sums[size_t(i * sizes[n] + j)].add(a[size_t(i * sizes[k] + l)] * b[size_t(l * sizes[n] + j)]);
-      for (index_[m] = 0; index_[m] < sizes[m]; ++index_[m])
-        for (index_[n] = 0; index_[n] < sizes[n]; ++index_[n]) {
-          accumulator_ = sums[size_t(index_[m] * sizes[n] + index_[n])].value();
-          for (const Instruction& inst : contract.epilogue) execute(inst);
-        }
-      index_[m] = index_[n] = 0;
+      std::vector<CompensatedSum> sums(rows * columns);
+      for (size_t i = 0; i < rows; ++i)
+        for (size_t l = 0; l < terms; ++l)
+          for (size_t j = 0; j < columns; ++j) sums[i * columns + j].add(a[i * terms + l] * b[l * columns + j]);
+      size_t at = 0;
+      for_each_index(sizes, m.first, n.second, index_, [&] {
+        accumulator_ = sums[at++].value();
+        for (const Instruction& inst : contract.epilogue) execute(inst);
+      });
     });
   }
 

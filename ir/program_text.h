@@ -20,6 +20,11 @@ bool is_value_name(std::string_view);
 bool is_node_name(std::string_view);
 /// Names of a kernel's axes as they are written: their own where these are words, none twice, none of a value; else axis0, axis1, ...
 std::vector<std::string> written_axis_names(const std::vector<Axis>&);
+/// The axes of a contraction's operands and of its epilogue: "g, m, k", "g, k, n", "g, m, n".
+struct ContractAxes {
+  std::string a, b, epilogue;
+};
+ContractAxes contract_axes(const ContractKernel&);
 /// "3.21 MFLOP", "144 B".
 std::string quantity_text(double value, std::string_view unit);
 /// What MapKernel::serial is where the text says nothing: one thread runs the kernel, and it has no outer loop or stores at computed or colliding indices.

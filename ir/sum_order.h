@@ -30,6 +30,7 @@ struct SumOrder {
   int64_t piece = 1;      ///< indices of a piece; `length` along an axis without rows
   int64_t chain = 1;      ///< indices of a chain; the last of a piece may have fewer
   int64_t per_piece = 1;  ///< chains of a whole piece
+  int64_t step = 1;       ///< chains are whole multiples of it, where there is more than one
 
   /// How many chains there are along the first `count` indices. They are numbered through all pieces.
   int64_t chains(int64_t count) const { return count < 1 ? 0 : (count - 1) / piece * per_piece + (count - 1) % piece / chain + 1; }
@@ -47,16 +48,18 @@ inline SumOrder sum_order(Extent extent, int64_t rows, int64_t most, int64_t ste
   order.piece = std::max<int64_t>(1, extent.rows ? piece_rows(rows) * extent.size : order.length);
   order.chain = parts(parts(order.piece, parts(order.piece, most)), step) * step;
   order.per_piece = parts(order.piece, order.chain);
+  order.step = step;
   return order;
 }
 
-/// The length nearest to `block`, not above it where that can be, that a contraction may go over at once: a whole part of a chain, or chains by a power of two
-/// where pieces have one each, so that a tree's lower levels end within a block. All of it where `block` holds all.
+/// The length nearest to `block`, not above it where that can be, that a contraction may go over at once: a part of a chain in whole steps, or chains by a power
+/// of two where pieces have one each, so that a tree's lower levels end within a block. All of it where `block` holds all.
 inline int64_t chain_block(const SumOrder& order, int64_t block) {
   if (block >= order.length) return std::max<int64_t>(order.length, 1);
   if (block < order.chain) {
     int64_t parts = (order.chain + block - 1) / block;
-    return (order.chain + parts - 1) / parts;
+    int64_t part = (order.chain + parts - 1) / parts;
+    return (part + order.step - 1) / order.step * order.step;
   }
   return order.per_piece > 1 ? order.chain : int64_t(std::bit_floor(uint64_t(block / order.chain))) * order.chain;
 }

@@ -223,28 +223,32 @@ class ProgramVerifier {
 
   void check_contract(const ContractKernel& contract) {
     ids_.clear();
-    if (contract.batch < 0 || contract.axes.size() != size_t(contract.batch) + 3)
-      return fail("P3: {} has {} axes for {} batch axes and m, n, k", kernel_->name, contract.axes.size(), contract.batch);
+    if (contract.batch < 0 || contract.m < 1 || contract.axes.size() <= contract.first_k())
+      return fail("P3: {} has {} axes for {} batch axes, {} of m, n and k", kernel_->name, contract.axes.size(), contract.batch, contract.m);
     if (contract.mr < 1 || contract.nr < 1 || contract.mc < 1 || contract.nc < 1 || contract.kc < 1) fail("P3: {} has an empty tile", kernel_->name);
     if (!check_axes(contract.axes)) return;
-    size_t m = size_t(contract.batch), n = m + 1, k = m + 2;
-    auto check_part = [&](const std::vector<Instruction>& instructions, CodePlace place, size_t without) {
+    int rows_of_m = 0;
+    for (size_t i = contract.first_m(); i < contract.n_axis(); ++i) rows_of_m += contract.axes[i].extent.rows;
+    if (rows_of_m > 1) fail("P3: two axes of m of {} have rows", kernel_->name);
+    for (size_t i = contract.first_k() + 1; i < contract.axes.size(); ++i)
+      if (contract.axes[i].extent.rows) fail("P3: axis {} of {} has rows, but is not the first of k", contract.axes[i].name, kernel_->name);
+    auto check_part = [&](const std::vector<Instruction>& instructions, CodePlace place, size_t without, size_t end) {
       values_.clear();
       Code code{place, 0, &contract.axes, std::vector<bool>(contract.axes.size(), true), 0, false};
-      code.loops[without] = false;
+      for (size_t i = without; i < end; ++i) code.loops[i] = false;
       check_code(instructions, code);
     };
-    auto check_operand = [&](const Operand& operand, CodePlace place, size_t without, std::string_view which) {
-      check_part(operand.code, place, without);
+    auto check_operand = [&](const Operand& operand, CodePlace place, size_t without, size_t end, std::string_view which) {
+      check_part(operand.code, place, without, end);
       auto it = values_.find(operand.value);
       if (it == values_.end())
         fail("P4: operand {} of {} ends with v{}, which it does not define", which, kernel_->name, operand.value);
       else if (it->second != contraction_type)
         fail("P5: operand {} of {} is {}, not {}", which, kernel_->name, dtype_name(it->second), dtype_name(contraction_type));
     };
-    check_operand(contract.a, CodePlace::operand_a, n, "a");
-    check_operand(contract.b, CodePlace::operand_b, m, "b");
-    check_part(contract.epilogue, CodePlace::epilogue, k);
+    check_operand(contract.a, CodePlace::operand_a, contract.n_axis(), contract.first_k(), "a");
+    check_operand(contract.b, CodePlace::operand_b, contract.first_m(), contract.n_axis(), "b");
+    check_part(contract.epilogue, CodePlace::epilogue, contract.first_k(), contract.axes.size());
   }
 
   bool check_axes(const std::vector<Axis>& axes) {

@@ -9,10 +9,23 @@
 
 #include "base/check.h"
 #include "ir/window.h"
+#include "passes/lower.h"
 
 namespace nnc {
 
 static bool is_lone_axis(const IndexTerm& term) { return term.axes.size() == 1 && term == IndexTerm(term.axes[0].first, 0, -1); }
+
+Buffer LoweringContext::temporary_of(NodeId n) const {
+  Buffer b;
+  b.name = "%" + std::to_string(n.value);
+  b.dtype = graph.type(n).dtype;
+  b.shape = graph.type(n).shape;
+  b.order = order_with_innermost(graph.type(n).rank(), innermost[n.value]);
+  b.node = n;
+  b.span = graph[n].span;
+  b.bytes = buffer_bytes(b, program.rows);
+  return b;
+}
 
 BufferId LoweringContext::memory_of(NodeId n) const {
   while (!buffer_of[n.value].valid() && graph[n].op == Op::reshape) n = graph[n].operands[0];

@@ -1,5 +1,11 @@
 // Memory order of parameters. Both the product with a parameter and the parameter's gradient should run along contiguous outputs, so the contracted axes
-// go outermost: a dense layer's weight[Out, In] lies as [In][Out]. A parameter that is also read by index or under another shape stays row-major.
+// go outermost, in the order in which the other operand walks memory: a dense layer's weight[Out, In] lies as [In][Out]. A parameter that is also read by index or
+// under another shape stays row-major.
+//
+// Memory order of what a step computes. Lanes should be full in every contraction that makes or reads a value: where one operand gives the result one axis (the
+// channels of a convolution, by its weights) and the other several (images, lines, pixels), that one axis goes innermost. In all three products of a convolution
+// the lanes are then channels, however small the image is, and the taps of a line and its channels lie one after the other. What is computed element by element
+// from such a value, and windows, borders and sums of it, follow it, so that a whole network has one order; a value that is seen under another shape stays row-major.
 #include <algorithm>
 #include <map>
 #include <optional>
@@ -10,7 +16,85 @@
 
 namespace nnc {
 
+namespace {
+
+/// The axis of node `user` that is axis `axis` of its operand; -1: none.
+int axis_in_user(const Graph& graph, NodeId user, int axis) {
+  const Node& node = graph[user];
+  const std::vector<int>& axes = node.attributes.axes;
+  switch (node.op) {
+    case Op::broadcast: return axes[size_t(axis)];
+    case Op::transpose: return position_of(axes, axis);
+    case Op::window:
+    case Op::slice:
+    case Op::pad:
+    case Op::stop_gradient: return axis;
+    default: break;
+  }
+  if (op_class(node.op) == OpClass::reduce)
+    return holds(axes, axis) ? -1 : axis - int(std::count_if(axes.begin(), axes.end(), [&](int a) { return a < axis; }));
+  return is_elementwise(node.op) ? axis : -1;
+}
+
+/// The axis of the operand that is axis `axis` of `user`.
+int axis_in_operand(const Graph& graph, NodeId user, NodeId operand, int axis) {
+  for (int a = 0; a < graph.type(operand).rank(); ++a)
+    if (axis_in_user(graph, user, a) == axis) return a;
+  return -1;
+}
+
+bool is_summed(const Attributes& labels, int label) { return !holds(labels.out, label); }
+
+}  // namespace
+
+std::vector<int> choose_innermost(const Graph& graph) {
+  constexpr int64_t fewest = 4;  // elements: fewer are no reason to turn a value round
+  std::vector<int> innermost(graph.size(), -1);
+  std::vector<bool> fixed(graph.size(), false);
+  for (uint32_t i = 0; i < graph.size(); ++i) {
+    const Node& node = graph[NodeId{i}];
+    if (node.op == Op::reshape) fixed[node.operands[0].value] = true;
+    if (node.op == Op::scatter_add || node.op == Op::reshape || op_class(node.op) == OpClass::leaf) fixed[i] = true;
+  }
+  std::vector<NodeId> pending;
+  auto decide = [&](NodeId n, int axis) {
+    if (axis < 0 || innermost[n.value] >= 0 || fixed[n.value]) return;
+    innermost[n.value] = axis;
+    pending.push_back(n);
+  };
+  for (uint32_t i = 0; i < graph.size(); ++i) {
+    const Node& node = graph[NodeId{i}];
+    if (node.op != Op::contract) continue;
+    const Attributes& labels = node.attributes;
+    std::vector<int> only[2];  // axes of the result that one operand gives
+    for (int axis = 0; axis < int(labels.out.size()); ++axis) {
+      const int label = labels.out[size_t(axis)];
+      const bool left = holds(labels.lhs, label), right = holds(labels.rhs, label);
+      if (left != right) only[left ? 0 : 1].push_back(axis);
+    }
+    for (int side = 0; side < 2; ++side)
+      if (only[side].size() == 1 && only[1 - side].size() > 1 && node.type.shape[size_t(only[side][0])].size >= fewest) decide({i}, only[side][0]);
+  }
+  const std::vector<std::vector<NodeId>> users = graph.users();
+  for (size_t at = 0; at < pending.size(); ++at) {
+    const NodeId n = pending[at];
+    for (NodeId user : users[n.value]) decide(user, axis_in_user(graph, user, innermost[n.value]));
+    for (NodeId operand : graph[n].operands) decide(operand, axis_in_operand(graph, n, operand, innermost[n.value]));
+  }
+  return innermost;
+}
+
+std::vector<int> order_with_innermost(int rank, int axis) {
+  std::vector<int> order;
+  if (axis < 0 || axis == rank - 1) return order;
+  for (int a = 0; a < rank; ++a)
+    if (a != axis) order.push_back(a);
+  order.push_back(axis);
+  return order;
+}
+
 Layouts choose_layouts(const Graph& graph) {
+  const std::vector<int> innermost = choose_innermost(graph);
   std::set<std::string> fixed;
   Layouts layouts;
   std::vector<std::vector<NodeId>> users = graph.users();
@@ -28,9 +112,15 @@ Layouts choose_layouts(const Graph& graph) {
       fixed.insert(operand.attributes.text);
       const std::vector<int>& labels = side == 0 ? node.attributes.lhs : node.attributes.rhs;
       std::vector<int> summed, kept;
+      const std::vector<int>& others = side == 0 ? node.attributes.rhs : node.attributes.lhs;
+      std::vector<int> walk = order_with_innermost(int(others.size()), innermost[node.operands[size_t(1 - side)].value]);
+      for (int a = 0; a < int(others.size()); ++a) {
+        const int label = others[size_t(walk.empty() ? a : walk[size_t(a)])], own = position_of(labels, label);
+        if (is_summed(node.attributes, label) && own >= 0) summed.push_back(own);
+      }
       for (int a = 0; a < int(labels.size()); ++a) {
-        bool in_out = std::find(node.attributes.out.begin(), node.attributes.out.end(), labels[size_t(a)]) != node.attributes.out.end();
-        (in_out ? kept : summed).push_back(a);
+        if (!is_summed(node.attributes, labels[size_t(a)])) kept.push_back(a);
+        else if (!holds(summed, a)) summed.push_back(a);
       }
       std::vector<int> order = summed;
       order.insert(order.end(), kept.begin(), kept.end());

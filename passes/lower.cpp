@@ -107,15 +107,7 @@ class ProgramLowering {
     program_.buffers.push_back(std::move(buffer));
     return BufferId{uint32_t(program_.buffers.size() - 1)};
   }
-  BufferId temporary(NodeId n) {
-    Buffer b;
-    b.name = fmt::format("%{}", n.value);
-    b.dtype = graph_.type(n).dtype;
-    b.shape = graph_.type(n).shape;
-    b.node = n;
-    b.span = graph_[n].span;
-    return add_buffer(std::move(b));
-  }
+  BufferId temporary(NodeId n) { return add_buffer(lowering_.temporary_of(n)); }
   void add_leaves();
   void plan_stores();
   void add_kernels();
@@ -128,7 +120,7 @@ class ProgramLowering {
   const Graph& graph_;
   const LowerOptions& options_;
   Program program_;
-  LoweringContext lowering_{graph_, program_, {}};
+  LoweringContext lowering_{graph_, program_, {}, choose_innermost(graph_)};
   std::vector<GroupSpace> spaces_;
   StorePlan stores_;
   std::map<std::string, BufferId> persistent_;

@@ -24,6 +24,11 @@ using Layouts = std::map<std::string, std::vector<int>>;
 /// contiguous outputs; states that are updated together with a parameter follow it.
 Layouts choose_layouts(const Graph&);
 
+/// For each node the axis that lies innermost in memory, should its value stand there; -1: as the shape has it.
+std::vector<int> choose_innermost(const Graph&);
+/// The memory order of so many axes with `axis` innermost; empty: row-major.
+std::vector<int> order_with_innermost(int rank, int axis);
+
 /// Some leaves cannot be seen under another shape where they stand: a persistent in another order than row-major (another program chose it), and an input,
 /// whose rows are looked up one by one, where rows and other axes become one. Where a reshape reads such a leaf, a copy is made first. Nothing
 /// if there is no such reshape. Requires and keeps groups.

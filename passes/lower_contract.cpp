@@ -1,7 +1,8 @@
 // Contractions. Each label of the index notation has a role: in both operands and the result, batch; in one operand and the result, m or n; in both
 // operands only, k. n is the role that runs along contiguous memory of what the epilogue stores. Axes of one role that every access
-// walks as one are joined; what is left over of m and n becomes batch. If k cannot be made one axis, the contraction is lowered to a row-wise
-// kernel instead, which can express any.
+// walks as one are joined; what is left over of n becomes batch, which is right, if not as cheap. m and k may stay several axes: those of a convolution are its
+// images, lines and pixels, its taps and channels. Where lanes would be empty on either side, and for types that the register tile does not know,
+// the contraction is lowered to a row-wise kernel instead, which can express any.
 #include <algorithm>
 #include <map>
 #include <set>
@@ -34,6 +35,58 @@ int64_t stored_stride(const std::vector<Instruction>& code, const Program& progr
 
 bool single_load(const Operand& operand) {
   return operand.code.size() == 1 && operand.code[0].kind == Instruction::Kind::load && operand.code[0].dtype == contraction_type;
+}
+
+/// Of the largest buffer that an operand loads.
+int64_t loaded_bytes(const Operand& operand, const Program& program) {
+  int64_t bytes = 0;
+  for (const Instruction& i : operand.code)
+    if (i.access.buffer.valid()) bytes = std::max(bytes, program[i.access.buffer].bytes);
+  return bytes;
+}
+
+int64_t largest_stride(const Operand& operand, size_t axis) {
+  int64_t stride = 0;
+  for (const Instruction& i : operand.code)
+    if (i.access.buffer.valid()) stride = std::max(stride, i.access.strides[axis]);
+  return stride;
+}
+
+/// An axis of k along which the operand goes backwards through memory (the turned taps of an input's gradient) is counted from its other end.
+void walk_upwards(int64_t size, size_t axis, const Operand& operand, std::initializer_list<std::vector<Instruction>*> code) {
+  bool backwards = false;
+  for (const Instruction& i : operand.code) backwards = backwards || (i.access.buffer.valid() && i.access.strides[axis] < 0);
+  for (const std::vector<Instruction>* list : code)
+    for (const Instruction& i : *list) backwards = backwards && !(i.kind == Instruction::Kind::axis_index && i.axis == int(axis)) && i.access.row_axis != int(axis);
+  if (!backwards) return;
+  for (std::vector<Instruction>* list : code)
+    for (Instruction& i : *list) {
+      if (!has_place(i)) continue;
+      i.access.offset += i.access.strides[axis] * (size - 1);
+      i.access.strides[axis] *= -1;
+    }
+}
+
+/// Takes out axes of one index, of which no code asks for the number.
+void drop_single_axes(KernelCode code, std::vector<Role>& roles) {
+  for (size_t axis = roles.size(); axis-- > 0;) {
+    bool needed = (*code.axes)[axis].extent != Extent{1, false};
+    for (const std::vector<Instruction>* list : code.code)
+      for (const Instruction& i : *list) {
+        needed = needed || (i.kind == Instruction::Kind::axis_index && i.axis == int(axis));
+        needed = needed || (has_place(i) && i.access.row_axis == int(axis));
+      }
+    if (needed) continue;
+    roles.erase(roles.begin() + long(axis));
+    code.axes->erase(code.axes->begin() + long(axis));
+    for (Access* access : accesses_of(code)) {
+      access->strides.erase(access->strides.begin() + long(axis));
+      access->row_axis -= access->row_axis > int(axis);
+    }
+    for (std::vector<Instruction>* list : code.code)
+      for (Instruction& i : *list)
+        if (i.kind == Instruction::Kind::axis_index) i.axis -= i.axis > int(axis);
+  }
 }
 
 // Values of a kernel's code lists are numbered apart: adds `shift` to every id.
@@ -208,15 +261,16 @@ void lower_contract_group(const GroupContext& context, Kernel& result) {
       if (axis.role == Role::m || axis.role == Role::n) axis.role = axis.role == Role::m ? Role::n : Role::m;
   }
 
-  // Order: batch, m, n by falling stride of the result; k by the strides of b, rows first, along which sums are cut into pieces.
+  // Order: batch, m, n by falling stride of the result; k by the strides of the larger operand, rows first, along which sums are cut into pieces.
   std::vector<int> sorted(axes.size());
   for (size_t i = 0; i < sorted.size(); ++i) sorted[i] = int(i);
+  const Operand& larger = loaded_bytes(a, program) > loaded_bytes(b, program) ? a : b;
   std::vector<int64_t> weight(axes.size(), 0);
   for (size_t i = 0; i < axes.size(); ++i) {
     weight[i] = stored_stride(epilogue, program, i);
-    if (axes[i].role == Role::k)
-      for (const Instruction& c : b.code)
-        if (c.access.buffer.valid()) weight[i] = std::max(weight[i], axes[i].extent.rows ? INT64_MAX : c.access.strides[i]);
+    if (axes[i].role != Role::k) continue;
+    if (!axes[i].extent.rows) walk_upwards(axes[i].extent.size, i, larger, {&a.code, &b.code});
+    weight[i] = axes[i].extent.rows ? INT64_MAX : largest_stride(larger, i);
   }
   std::stable_sort(sorted.begin(), sorted.end(), [&](int x, int y) {
     if (axes[size_t(x)].role != axes[size_t(y)].role) return axes[size_t(x)].role < axes[size_t(y)].role;
@@ -230,15 +284,21 @@ void lower_contract_group(const GroupContext& context, Kernel& result) {
   permute_axes(code, position);
   std::vector<Role> roles(axes.size());
   for (size_t i = 0; i < axes.size(); ++i) roles[size_t(position[i])] = axes[i].role;
-  std::vector<bool> may_join(axes.size(), false);
-  for (size_t i = 0; i + 1 < axes.size(); ++i) may_join[i] = roles[i] == roles[i + 1];
+  drop_single_axes(code, roles);
+  std::vector<bool> may_join(roles.size(), false);
+  for (size_t i = 0; i + 1 < roles.size(); ++i) may_join[i] = roles[i] == roles[i + 1];
   std::vector<int> where = join_axes(code, may_join);
   std::vector<Role> joined(kernel_axes.size());
   for (size_t i = 0; i < roles.size(); ++i) joined[size_t(where[i])] = roles[i];
 
   size_t k_axes = size_t(std::count(joined.begin(), joined.end(), Role::k));
-  bool fits_kernel = node.type.dtype == contraction_type;
-  if (k_axes > 1 || !fits_kernel) {
+  // The lanes that are full, of a few: the last axis of n has the lanes.
+  constexpr int64_t fewest_lanes = 4;
+  int64_t columns = 1;
+  for (size_t i = 0; i < joined.size(); ++i)
+    if (joined[i] == Role::n) columns = kernel_axes[i].extent.at(program.rows);
+  bool fits_kernel = node.type.dtype == contraction_type && (k_axes <= 1 || columns >= fewest_lanes);
+  if (!fits_kernel) {
     if (k_axes == 0) {  // nothing is summed: a sum of one term
       kernel_axes.push_back({"k", Extent{1, false}});
       for (Access* access : accesses_of(code)) access->strides.push_back(0);
@@ -247,36 +307,35 @@ void lower_contract_group(const GroupContext& context, Kernel& result) {
     result.body = as_map_kernel(kernel_axes, k_axes, a, b, epilogue, accumulator, next_id, program.rows, program.target.f32_lanes());
     return;
   }
-  // Exactly one m, n and k axis, the last of its role; the others are batch. Missing ones get extent 1.
+  // Exactly one axis of n, the last; the others are batch. Of m and k at least one: missing ones get extent 1.
   ContractKernel kernel;
-  auto last_of = [&](Role role) {
-    for (size_t i = joined.size(); i-- > 0;)
-      if (joined[i] == role) return int(i);
-    return -1;
-  };
-  std::vector<int> chosen{last_of(Role::m), last_of(Role::n), last_of(Role::k)};
-  const char* names[] = {"m", "n", "k"};
-  for (int r = 0; r < 3; ++r) {
-    if (chosen[size_t(r)] >= 0) continue;
-    chosen[size_t(r)] = int(kernel_axes.size());
-    kernel_axes.push_back({names[r], Extent{1, false}});
+  const std::pair<Role, const char*> needed[] = {{Role::m, "m"}, {Role::n, "n"}, {Role::k, "k"}};
+  for (auto [role, name] : needed) {
+    if (std::count(joined.begin(), joined.end(), role) > 0) continue;
+    joined.push_back(role);
+    kernel_axes.push_back({name, Extent{1, false}});
     for (Access* access : accesses_of(code)) access->strides.push_back(0);
   }
-  std::vector<int> order;
-  for (int i = 0; i < int(kernel_axes.size()); ++i)
-    if (std::find(chosen.begin(), chosen.end(), i) == chosen.end()) order.push_back(i);
-  kernel.batch = int(order.size());
-  order.insert(order.end(), chosen.begin(), chosen.end());
+  for (size_t i = 0, left = size_t(std::count(joined.begin(), joined.end(), Role::n)); left > 1; ++i)
+    if (joined[i] == Role::n) {
+      joined[i] = Role::batch;
+      --left;
+    }
+  std::vector<int> order(joined.size());
+  for (size_t i = 0; i < order.size(); ++i) order[i] = int(i);
+  std::stable_sort(order.begin(), order.end(), [&](int x, int y) { return joined[size_t(x)] < joined[size_t(y)]; });
   std::vector<int> final_position(order.size());
   for (size_t i = 0; i < order.size(); ++i) final_position[size_t(order[i])] = int(i);
   permute_axes(code, final_position);
+  kernel.batch = int(std::count(joined.begin(), joined.end(), Role::batch));
+  kernel.m = int(std::count(joined.begin(), joined.end(), Role::m));
   kernel.axes = std::move(kernel_axes);
   kernel.a = std::move(a);
   kernel.b = std::move(b);
   kernel.epilogue = std::move(epilogue);
   // An operand without loads of its own (a constant) or with code goes through a panel.
   kernel.a.pack = !single_load(kernel.a);
-  kernel.b.pack = !single_load(kernel.b) || kernel.b.code[0].access.strides[size_t(kernel.batch) + 1] != 1;
+  kernel.b.pack = !single_load(kernel.b) || kernel.b.code[0].access.strides[kernel.n_axis()] != 1;
   choose_tiles(program, kernel);
   result.body = std::move(kernel);
 }

@@ -128,14 +128,7 @@ void lower_map_group(const GroupContext& context, Kernel& result) {
   for (size_t k = members.size(); k-- > 0;) {
     Member& m = members[k];
     if (m.inner && !m.reduce && later[k] && costs_much(graph[m.node].op) && !context.lowering.buffer_of[m.node.value].valid()) {
-      Buffer b;
-      b.name = "%" + std::to_string(m.node.value);
-      b.dtype = graph.type(m.node).dtype;
-      b.shape = graph.type(m.node).shape;
-      b.node = m.node;
-      b.span = graph[m.node].span;
-      b.bytes = buffer_bytes(b, program.rows);
-      program.buffers.push_back(b);
+      program.buffers.push_back(context.lowering.temporary_of(m.node));
       kept[m.node] = BufferId{uint32_t(program.buffers.size() - 1)};
     }
     bool in_memory = context.lowering.buffer_of[m.node.value].valid() || kept.count(m.node);

@@ -79,9 +79,10 @@ TileChoice choose_tiles(const Target& target, const TileRequest& r) {
 
   // Packing. In place costs nothing but strides: elements far apart, and most of all multiples of 1 KB apart, meet in few sets of
   // the cache and in as many pages as there are rows, so blocks of some size are packed.
+  // Several axes of m: neighbouring lines read most of the same elements, and a panel would hold them once for each (for each tap of a convolution).
   auto far = [&](int64_t stride) { return stride * contraction_bytes >= 2048; };
-  const int64_t b_reads = blocks(m, choice.mr);
-  choice.pack_a = !r.a.readable || ((far(r.a.across_stride) || far(r.a.k_stride)) && choice.mr > 2 && m * k >= 16384);
+  const int64_t b_reads = r.lines * blocks(m, choice.mr);
+  choice.pack_a = !r.a.readable || (r.lines == 1 && (far(r.a.across_stride) || far(r.a.k_stride)) && choice.mr > 2 && m * k >= 16384);
   choice.pack_b = !r.b.readable || (b_reads >= 4 && far(r.b.k_stride) && k * n >= 16384) ||
                   (target.level == VectorLevel::portable && n % lanes != 0 && b_reads >= 2);
 
@@ -96,9 +97,17 @@ TileChoice choose_tiles(const Target& target, const TileRequest& r) {
 
   // Pieces for a team, where a kernel lasts some microseconds: about eight, cut along the axis whose operand would not be packed
   // again.
-  const double work = 2.0 * double(m) * double(n) * double(k) * double(r.batch);
+  const double work = 2.0 * double(m) * double(r.lines) * double(n) * double(k) * double(r.batch);
   const int64_t wanted = work >= 4e6 ? 8 : work >= 4e5 ? 4 : work >= 1e5 ? 2 : 1;
-  auto pieces = [&] { return r.batch * blocks(m, choice.mc) * blocks(n, choice.nc); };
+  if (r.lines > 1 && choice.mc >= m) {
+    // Whole lines. A piece that goes over a long sum reads all of both operands: few of them, so that each computes more than it waits for memory.
+    const bool long_sum = k * n * contraction_bytes > target.l2_bytes;
+    const int64_t columns = r.batch * blocks(n, choice.nc), pieces = blocks(long_sum ? std::min<int64_t>(wanted, 4) : wanted, columns);
+    const int64_t most_rows = choice.pack_a || choice.kc < k ? std::max<int64_t>(m, a_rows) : 4096;
+    choice.mc = m * std::clamp<int64_t>(std::min(most_rows / m, blocks(r.lines, pieces)), 1, r.lines);
+    return choice;
+  }
+  auto pieces = [&] { return r.batch * r.lines * blocks(m, choice.mc) * blocks(n, choice.nc); };
   while (pieces() < wanted) {
     const bool can_m = choice.mc > choice.mr, can_n = choice.nc > width;
     if (!can_m && !can_n) break;
@@ -114,15 +123,19 @@ TileChoice choose_tiles(const Target& target, const TileRequest& r) {
 
 TileRequest tile_request(const Program& program, const ContractKernel& kernel) {
   TileRequest r;
-  const size_t m = size_t(kernel.batch), n = m + 1, k = m + 2;
+  const size_t m = kernel.row_axis(), n = kernel.n_axis(), k = kernel.axes.size() - 1;
   auto size = [&](size_t axis, bool& rows) {
     rows = kernel.axes[axis].extent.rows;
     return kernel.axes[axis].extent.at(program.rows);
   };
   r.m = size(m, r.m_rows);
   r.n = size(n, r.n_rows);
-  r.k = size(k, r.k_rows);
-  for (size_t axis = 0; axis < m; ++axis) r.batch *= kernel.axes[axis].extent.at(program.rows);
+  r.k_run = size(k, r.k_rows);
+  const Extent terms = joint_extent(kernel.axes, kernel.first_k(), kernel.axes.size());
+  r.k = terms.at(program.rows);
+  r.k_rows = terms.rows;
+  r.lines = joint_extent(kernel.axes, kernel.first_m(), m).at(program.rows);
+  for (size_t axis = 0; axis < kernel.first_m(); ++axis) r.batch *= kernel.axes[axis].extent.at(program.rows);
   r.epilogue = int(kernel.epilogue.size());
   auto layout = [&](const Operand& operand, size_t across, bool lanes_across) {
     OperandLayout l;
@@ -130,7 +143,7 @@ TileRequest tile_request(const Program& program, const ContractKernel& kernel) {
       if (i.kind != Instruction::Kind::load) continue;
       l.across_stride = i.access.strides[across];
       l.k_stride = i.access.strides[k];
-      bool rows_apart = i.access.row_axis >= kernel.batch;
+      bool rows_apart = i.access.row_axis >= int(m);
       l.readable = operand.code.size() == 1 && i.id == operand.value && i.dtype == contraction_type && !rows_apart &&
                    i.access.index_value < 0 &&
                    (!lanes_across || l.across_stride == 1 || kernel.axes[across].extent == Extent{1, false});
@@ -149,7 +162,7 @@ void choose_tiles(const Program& program, ContractKernel& kernel) {
   kernel.nr = choice.nr;
   kernel.mc = choice.mc;
   kernel.nc = choice.nc;
-  kernel.kc = chain_block(sum_order(kernel.axes[size_t(kernel.batch) + 2].extent, program.rows, contraction_chain), choice.kc);
+  kernel.kc = chain_block(sum_order_of(kernel, program.rows), choice.kc);
   kernel.a.pack = choice.pack_a;
   kernel.b.pack = choice.pack_b;
 }

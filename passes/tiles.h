@@ -9,15 +9,17 @@
 
 namespace nnc {
 
-/// How an operand's value lies in memory, in elements. `across` is m for a, n for b.
+/// How an operand's value lies in memory, in elements. `across` is the last axis of m for a, n for b.
 struct OperandLayout {
   bool readable = false;      ///< one affine f32 load: the register tile can read it in place (b: with stride 1 along n)
   int64_t across_stride = 0;  ///< of its first load; 0 where a row of a field is looked up
-  int64_t k_stride = 0;
+  int64_t k_stride = 0;       ///< along the last axis of k
 };
 
 struct TileRequest {
-  int64_t m = 1, n = 1, k = 1;                          ///< for the planned rows
+  int64_t m = 1, n = 1, k = 1;                          ///< for the planned rows; m: of the last axis of m, k: of all its axes as one
+  int64_t lines = 1;                                    ///< of the other axes of m as one
+  int64_t k_run = 1;                                    ///< of the last axis of k
   bool m_rows = false, n_rows = false, k_rows = false;  ///< that many at most: the extent depends on the rows of the batch
   int64_t batch = 1;                                    ///< product of the batch axes
   OperandLayout a, b;

@@ -147,7 +147,7 @@ struct KernelShape {
       if (i.kind == Instruction::Kind::random) hit("contract.epilogue_draws");
       computes += i.kind == Instruction::Kind::compute;
       updates = updates || persistent(i);
-      if (is_store(i) && i.access.strides[size_t(c.batch) + 1] != 1) hit("contract.not_unit_stride_n");
+      if (is_store(i) && i.access.strides[c.n_axis()] != 1) hit("contract.not_unit_stride_n");
     }
     if (!prologue_a && !prologue_b && computes == 0) hit("contract.plain");
     if (computes) hit("contract.epilogue");
@@ -155,11 +155,14 @@ struct KernelShape {
     if (updates) hit("contract.update");
     if (stores > 1) hit("contract.several_stores");
     hit(fmt::format("contract.batch_{}", std::min(c.batch, 2)));
-    const char* names[] = {"m", "n", "k"};
+    if (c.m > 1) hit("contract.m_axes");
+    if (c.axes.size() > c.first_k() + 1) hit("contract.k_axes");
+    const std::pair<const char*, Extent> roles[] = {{"m", joint_extent(c.axes, c.first_m(), c.n_axis())}, {"n", c.axes[c.n_axis()].extent},
+                                                    {"k", joint_extent(c.axes, c.first_k(), c.axes.size())}};
     for (int i = 0; i < 3; ++i) {
-      const Extent& e = c.axes[size_t(c.batch + i)].extent;
-      if (!e.rows && e.size == 1) hit(fmt::format("contract.{}_1", names[i]));
-      if (e.rows) hit(fmt::format("contract.rows_{}", names[i]));
+      const auto& [name, e] = roles[i];
+      if (!e.rows && e.size == 1) hit(fmt::format("contract.{}_1", name));
+      if (e.rows) hit(fmt::format("contract.rows_{}", name));
       if (i == 1 && e.size % 4 != 0 && e.size > 4) hit("contract.odd_n");
     }
     for (int i = 0; i < c.batch; ++i)

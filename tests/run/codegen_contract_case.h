@@ -56,7 +56,7 @@ class ContractText {
     std::string batch, loops;
     for (size_t i = 0; i < names_.size(); ++i) {
       if (i < m_) batch += names_[i] + ", ";
-      loops += fmt::format("{}{} < {}", i ? ", " : "", names_[i], to_string(extents_[i]));
+      loops += fmt::format("{}{} < {}", i == 0 ? "" : i < m_ ? ", " : "; ", names_[i], to_string(extents_[i]));
     }
     std::string a = operand("a", c_.a, m_, k_, c_.a_order, c_.a_gap, 0), b = operand("b", c_.b, k_, n_, c_.b_order, c_.b_gap, 10), epilogue = finish();
     double flops = 2;
@@ -384,38 +384,49 @@ inline float join_in_a_tree(const std::vector<float>& sums, size_t begin, size_t
   return join_in_a_tree(sums, begin, begin + half) + join_in_a_tree(sums, begin + half, end);
 }
 
-/// Of a planned extent: the indices of a piece (at least 128 rows, at most 64 pieces, their number a power of two) and of a chain (at most 1024, all about as long).
-inline std::pair<int64_t, int64_t> piece_and_chain(Extent extent, int64_t planned_rows) {
+/// Of a planned extent: the indices of a piece (at least 128 rows, at most 64 pieces, their number a power of two) and of a chain (at most 1024, whole steps, all
+/// about as long).
+inline std::pair<int64_t, int64_t> piece_and_chain(Extent extent, int64_t planned_rows, int64_t step) {
   int64_t pieces = 1;
   while (extent.rows && pieces * 2 * 128 <= planned_rows && pieces < 64) pieces *= 2;
   int64_t piece = extent.rows ? (planned_rows + pieces - 1) / pieces * extent.size : extent.size;
-  int64_t chains = (piece + 1023) / 1024;
-  return {piece, chains == 0 ? 1 : (piece + chains - 1) / chains};
+  const int64_t most = 1024 / step * step;
+  int64_t chains = std::max<int64_t>(1, (piece + most - 1) / most);
+  return {piece, ((piece + chains - 1) / chains + step - 1) / step * step};
 }
 
-/// The program's contraction by plain loops, with fused steps or not: for every output ascending chains, joined in a tree over the chains of a piece and one over pieces.
+/// The program's contraction by plain loops, with fused steps or not: for every output ascending chains, joined in a tree over the chains of a piece and one over
+/// pieces. Of several axes of k the last goes fastest, and a chain does not end within one of at most 64.
 inline void run_plainly(Memory& memory, int64_t rows, bool fused) {
   const auto& k = std::get<ContractKernel>(memory.program.kernels[0].body);
-  const size_t axes = k.axes.size();
+  const size_t axes = k.axes.size(), first_k = size_t(k.batch + k.m) + 1;
   std::vector<int64_t> size, index(axes, 0);
-  int64_t points = 1;
   for (const Axis& a : k.axes) size.push_back(a.extent.at(rows));
-  for (size_t i = 0; i + 1 < axes; ++i) points *= size[i];
-  for (int64_t point = 0; point < points; ++point) {
-    int64_t rest = point;
-    for (size_t i = axes - 1; i-- > 0;) {
-      index[i] = rest % size[i];
-      rest /= size[i];
+  auto set = [&](int64_t at, size_t begin, size_t end) {
+    for (size_t i = end; i-- > begin;) {
+      index[i] = at % size[i];
+      at /= size[i];
     }
-    const auto [piece, chain] = piece_and_chain(k.axes[axes - 1].extent, memory.program.rows);
+  };
+  int64_t points = 1, terms = 1;
+  Extent all{1, false};
+  for (size_t i = 0; i < axes; ++i) {
+    (i < first_k ? points : terms) *= size[i];
+    if (i >= first_k) all = {all.size * k.axes[i].extent.size, all.rows || k.axes[i].extent.rows};
+  }
+  const Extent last = k.axes[axes - 1].extent;
+  const int64_t step = axes > first_k + 1 && !last.rows && last.size <= 64 ? last.size : 1;
+  const auto [piece, chain] = piece_and_chain(all, memory.program.rows, step);
+  for (int64_t point = 0; point < points; ++point) {
+    set(point, 0, first_k);
     std::vector<float> pieces;
-    for (int64_t first = 0; first < size[axes - 1]; first += piece) {
-      const int64_t piece_end = std::min(first + piece, size[axes - 1]);
+    for (int64_t first = 0; first < terms; first += piece) {
+      const int64_t piece_end = std::min(first + piece, terms);
       std::vector<float> chains;
       for (int64_t begin = first; begin < piece_end; begin += chain) {
         float sum = 0;
         for (int64_t x = begin; x < std::min(begin + chain, piece_end); ++x) {
-          index[axes - 1] = x;
+          set(x, first_k, axes);
           float a = evaluate(memory, k.a.code, index)[size_t(k.a.value)], b = evaluate(memory, k.b.code, index)[size_t(k.b.value)];
           if (fused) {
             sum = std::fma(a, b, sum);

@@ -186,7 +186,7 @@ TEST_CASE("contraction: a sum over rows is cut into pieces, and pieces into chai
         for (bool pack : {false, true}) {
           ContractCase c = long_sum(target, rows_of(each), kc, pack);
           c.planned_rows = rows;
-          const int64_t piece = piece_and_chain(c.k, rows).first / each;
+          const int64_t piece = piece_and_chain(c.k, rows, 1).first / each;
           check_case(c, {1, piece - 1, piece, std::min(piece + 1, rows), rows - 1, rows});
           if (rows != 256) continue;
           c.finish = Finish::adam;  // short enough for an epilogue in the tile

@@ -126,7 +126,7 @@ TEST_CASE("lanes run along any axis of a draw, in map kernels and in operands an
       backwards[70*i + j] <- v0 : f32
 
   kernel left  # one thread
-    contract m < B, n < 40, k < 40: tile 4 x 1 vectors, blocks 8 x 16 x 8
+    contract m < B; n < 40; k < 40: tile 4 x 1 vectors, blocks 8 x 16 x 8
       a[m, k] = v0, packed:
         v0 = random "a#0" [row(m), k] : f32
       b[k, n] = v4, packed:
@@ -141,7 +141,7 @@ TEST_CASE("lanes run along any axis of a draw, in map kernels and in operands an
         a[40*m + n] <- v7 : f32
 
   kernel right  # one thread
-    contract m < 24, n < 40, k < 24: tile 4 x 1 vectors, blocks 8 x 16 x 8
+    contract m < 24; n < 40; k < 24: tile 4 x 1 vectors, blocks 8 x 16 x 8
       a[m, k] = v3, packed:
         v0 = index of m : i32
         v1 = index of k : i32

@@ -133,7 +133,7 @@ TEST_CASE("a program is printed as loop nests with addresses", "[ir]") {
   std::string text = print_program(Example().p, nullptr);
   for (const char* part : {"program @train {", "4 rows planned", "arena 128 bytes, persistent 128 bytes", "field \"x\" : u8[B, 3] field 0",
                            "persistent \"w\" : f32[3, 2] at 0, 24 bytes", "kernel forward  # scope fc, parallel, after a barrier, 48 FLOP, 100 B",
-                           "contract b < B, n < 2, k < 3: tile 8 x 2 vectors", "a[b, k] = v1, packed:", "v0 = load x[row(b), k] : u8",
+                           "contract b < B; n < 2; k < 3: tile 8 x 2 vectors", "a[b, k] = v1, packed:", "v0 = load x[row(b), k] : u8",
                            "v1 = cast(v0) : f32", "v2 = load w[n + 2*k] : f32", "h[2*b + n] <- v3 : f32", "for n < 2  (vector along n):",
                            "v2 = reduce_sum(v1) over the inner loop : f32", "w[2*in + out] <- v8 : f32", "loss[0] <- v2 : f64"})
     CHECK_THAT(text, contains(part));

@@ -1,0 +1,172 @@
+// Contractions over several axes of m and k, as windows make them, against plain loops and to the bit: the axes of an image and of its taps share addresses, with
+// strides, dilations and turned taps; memory orders, sizes, tiles, blocks and packing are random.
+#include <fmt/format.h>
+
+#include "tests/run/codegen_contract_case.h"
+#include "tests/unit/catch.h"
+
+using namespace nnc;
+using namespace nnc::test;
+
+namespace {
+
+std::vector<Target> runnable_targets() {
+  std::vector<Target> targets{target_with_level(VectorLevel::portable)};
+  VectorLevel host = host_target().level;
+  if (host >= VectorLevel::avx2) targets.push_back(target_with_level(VectorLevel::avx2));
+  if (host >= VectorLevel::avx512) targets.push_back(target_with_level(VectorLevel::avx512));
+  return targets;
+}
+
+struct Case {
+  std::string text;
+  int64_t rows = 1;  ///< planned
+};
+
+/// A dimension of a buffer: which axes walk along it, each with a factor, and how long it is.
+struct Dimension {
+  std::vector<std::pair<std::string, int64_t>> axes;
+  int64_t size = 1, begin = 0;
+};
+
+class Writer {
+ public:
+  Writer(std::mt19937_64& random, const Target& target) : random_(random), target_(target) {}
+
+  Case write() {
+    Case c;
+    c.rows = pick(1, 6);
+    const bool many_rows = chance(4), grouped = chance(3), rows_in_k = chance(3);
+    if (many_rows && rows_in_k) c.rows = 300;  // several pieces
+    const int taps = int(pick(0, 2));  // windows
+    std::vector<std::pair<std::string, int64_t>> batch, m, k;  // sizes; rows: -1
+    std::vector<Dimension> a, b, out;
+    auto one = [&](const std::string& axis, int64_t size) { return Dimension{{{axis, 1}}, size, 0}; };
+    if (grouped) {
+      const int64_t size = pick(1, 3);
+      batch.push_back({"g", size});
+      for (auto* list : {&a, &b, &out}) list->push_back(one("g", size));
+    }
+    if (rows_in_k) {
+      k.push_back({"r", -1});
+      a.push_back(one("r", c.rows));
+      b.push_back(one("r", c.rows));
+    } else if (chance(2)) {
+      m.push_back({"r", -1});
+      a.push_back(one("r", c.rows));
+      out.push_back(one("r", c.rows));
+    }
+    for (int t = 0; t < taps; ++t) {
+      const std::string y = fmt::format("y{}", t), d = fmt::format("d{}", t);
+      const int64_t pixels = pick(1, many_rows ? 4 : 9), tap = pick(1, 4), stride = pick(1, 2), dilation = pick(1, 2);
+      // In the weights' gradient taps are results and pixels are summed.
+      (rows_in_k ? k : m).push_back({y, pixels});
+      (rows_in_k ? m : k).push_back({d, tap});
+      const bool turned = chance(3);
+      a.push_back({{{y, stride}, {d, turned ? -dilation : dilation}}, (pixels - 1) * stride + (tap - 1) * dilation + 1 + pick(0, 1), turned ? (tap - 1) * dilation : 0});
+      (rows_in_k ? b : out).push_back(one(y, pixels));
+      (rows_in_k ? out : b).push_back(one(d, tap));
+    }
+    const int64_t channels = chance(6) ? pick(60, 150) : pick(1, 20), outputs = chance(5) ? 1 : pick(2, 3 * target_.f32_lanes());
+    (rows_in_k || m.empty() || chance(8) ? m : k).push_back({"c", channels});
+    const bool kept = m.back().first == "c";
+    a.push_back(one("c", channels));
+    (kept ? out : b).push_back(one("c", channels));
+    if (k.empty()) {
+      k.push_back({"k", 5});
+      a.push_back(one("k", 5));
+      b.push_back(one("k", 5));
+    }
+    b.push_back(one("o", outputs));
+    out.push_back(one("o", outputs));
+    if (!rows_in_k) std::shuffle(k.begin(), k.end(), random_);
+    else std::shuffle(k.begin() + 1, k.end(), random_);
+    std::shuffle(m.begin(), m.end(), random_);
+    for (auto* list : {&a, &b, &out})
+      if (chance(2)) std::shuffle(list->begin(), list->end(), random_);
+
+    const std::string at_a = address("a", a), at_b = address("b", b), at_out = address("out", out);
+    const bool scaled_a = chance(3), scaled_b = chance(3);
+    c.text = fmt::format(R"(program @case {{
+  target any {}, {} rows planned
+  arena {} bytes, persistent 0 bytes
+{}
+  kernel contract  # parallel, after a barrier
+    contract {}{}{}; o < {}; {}: tile {} x {} vectors, blocks {} x {} x {}
+      a[{}] = v{}{}:
+{}      b[{}] = v{}{}:
+{}      for each {}:
+        v20 = sum over k of a * b : f32
+        {} <- v20 : f32
+}}
+)", vector_level_name(target_.level), c.rows, arena_, buffers_, axes(batch), batch.empty() ? "" : "; ", axes(m), outputs, axes(k), pick(1, 9), pick(1, 4), pick(1, 40), pick(1, 80),
+                         chance(2) ? pick(1, 40) : 2000, names({batch, m, k}), scaled_a ? 2 : 0, chance(2) ? ", packed" : "", operand(at_a, 0, scaled_a),
+                         names({batch, k, {{"o", 1}}}), scaled_b ? 12 : 10, chance(2) ? ", packed" : "", operand(at_b, 10, scaled_b), names({batch, m, {{"o", 1}}}), at_out);
+    return c;
+  }
+
+ private:
+  int64_t pick(int64_t low, int64_t high) { return low + int64_t(random_() % uint64_t(high - low + 1)); }
+  bool chance(uint64_t in) { return random_() % in == 0; }
+  using Axes = std::vector<std::pair<std::string, int64_t>>;
+
+  static std::string axes(const Axes& list) {
+    std::string text;
+    for (const auto& [name, size] : list) text += fmt::format("{}{} < {}", text.empty() ? "" : ", ", name, size < 0 ? "B" : std::to_string(size));
+    return text;
+  }
+  static std::string names(const std::vector<Axes>& lists) {
+    std::string text;
+    for (const Axes& list : lists)
+      for (const auto& [name, size] : list) text += (text.empty() ? "" : ", ") + name;
+    return text;
+  }
+  static std::string operand(const std::string& at, int first, bool scaled) {
+    std::string load = fmt::format("        v{} = load {} : f32\n", first, at);
+    if (scaled) load += fmt::format("        v{} = constant 0.5 : f32\n        v{} = mul(v{}, v{}) : f32\n", first + 1, first + 2, first, first + 1);
+    return load;
+  }
+  std::string address(const std::string& name, const std::vector<Dimension>& dimensions) {
+    std::string sum;
+    int64_t step = 1, begin = 0;
+    for (size_t i = dimensions.size(); i-- > 0;) {
+      for (const auto& [axis, factor] : dimensions[i].axes) sum += fmt::format("{}*{} + ", factor * step, axis);
+      begin += dimensions[i].begin * step;
+      step *= dimensions[i].size;
+    }
+    buffers_ += fmt::format("  temporary \"{}\" : f32[{}] at {}, {} bytes\n", name, step, arena_, step * 4);
+    arena_ += (step * 4 + 63) / 64 * 64;
+    return fmt::format("{}[{}{}]", name, sum, begin);
+  }
+
+  std::mt19937_64& random_;
+  const Target& target_;
+  std::string buffers_;
+  int64_t arena_ = 0;
+};
+
+}  // namespace
+
+TEST_CASE("contractions over several axes have the bits of plain loops", "[codegen][contract]") {
+  for (const Target& target : runnable_targets()) {
+    for (uint64_t seed = 1; seed <= 120; ++seed) {
+      std::mt19937_64 random(seed);
+      const Case c = Writer(random, target).write();
+      INFO("level " << vector_level_name(target.level) << ", seed " << seed << "\n" << c.text);
+      Program program = program_of(c.text, false);
+      program.target = target;
+      CompileOptions options;
+      options.verify = true;
+      auto code = compile(program, nullptr, options);
+      for (int64_t rows : {c.rows, std::max<int64_t>(1, c.rows - 1)}) {
+        Memory expected(program, seed);
+        run_plainly(expected, rows, target.level != VectorLevel::portable);
+        for (int threads : {1, 3}) {
+          Memory got(program, seed);
+          got.run(*code, rows, threads);
+          CHECK(std::memcmp(got.arena.data, expected.arena.data, got.arena.size) == 0);
+        }
+      }
+    }
+  }
+}
