@@ -1,7 +1,7 @@
 // MapKernels as loops. The outer axes are one linear sequence of iterations that pieces cut; what stands in an iteration depends
 // on the vector axis:
 //   last outer axis   an iteration is `lanes` consecutive indices of it; every value is a vector, reductions run serially,
-//                     per lane
+//                     per lane. Where they run long, an iteration takes several vectors, so that whole lines of memory are read once
 //   last inner axis   outer blocks are scalar, the innermost loop of inner blocks takes `lanes` indices at a time; a reduction keeps one
 //                     vector (small bodies: four, to hide the latency of the addition), combined by halving at the end
 //   none              scalar code
@@ -29,18 +29,39 @@ using llvm::Value;
 
 namespace {
 
+/// No polynomials, draws or positions: some instructions for each operation.
+bool is_simple(const std::vector<Instruction>& code) {
+  return std::none_of(code.begin(), code.end(), [](const Instruction& i) {
+    if (i.kind == Instruction::Kind::random || (i.kind == Instruction::Kind::reduce && i.op == Op::argmax)) return true;
+    const bool unary = op_class(i.op) == OpClass::unary && i.op != Op::neg && i.op != Op::abs && i.op != Op::cast && i.op != Op::stop_gradient && i.op != Op::logical_not;
+    return i.kind == Instruction::Kind::compute && (i.op == Op::pow || unary);
+  });
+}
+
 /// What the linear sequence of iterations looks like.
 struct Iterations {
   const Emitter& emitter;
   const MapKernel& map;
   bool lanes_outer() const { return map.vector_axis >= 0 && map.vector_axis == map.outer - 1; }
   bool lanes_inner() const { return map.vector_axis >= map.outer && map.vector_axis == int(map.axes.size()) - 1; }
+  /// Indices of the last outer axis in an iteration, where lanes run along it.
+  int width() const {
+    constexpr int most_vectors = 4;
+    constexpr int64_t long_loop = 64;
+    int vectors = 1;
+    const Extent last = map.axes[size_t(map.outer) - 1].extent;
+    const int64_t inner = joint_extent(map.axes, size_t(map.outer), map.axes.size()).at(emitter.program.rows);
+    const bool simple = std::all_of(map.blocks.begin(), map.blocks.end(), [](const Block& b) { return is_simple(b.code); });
+    if (!simple || last.rows || inner < long_loop) return emitter.lanes;
+    while (vectors < most_vectors && last.size % (emitter.lanes * vectors * 2) == 0) vectors *= 2;
+    return emitter.lanes * vectors;
+  }
 
   int64_t planned() const {
     int64_t count = 1;
     for (int a = 0; a < map.outer; ++a) {
       int64_t e = map.axes[size_t(a)].extent.at(emitter.program.rows);
-      count *= lanes_outer() && a == map.outer - 1 ? (e + emitter.lanes - 1) / emitter.lanes : e;
+      count *= lanes_outer() && a == map.outer - 1 ? (e + width() - 1) / width() : e;
     }
     return count;
   }
@@ -63,7 +84,8 @@ Value* ceil_div(Emitter& e, Value* value, int64_t divisor) {
 
 Value* last_count(Emitter& e, const MapKernel& map, Value* rows) {
   Value* extent = e.extent(map.axes[size_t(map.outer) - 1].extent, rows);
-  return Iterations{e, map}.lanes_outer() ? ceil_div(e, extent, e.lanes) : extent;
+  const Iterations iterations{e, map};
+  return iterations.lanes_outer() ? ceil_div(e, extent, iterations.width()) : extent;
 }
 
 Value* total_iterations(Emitter& e, const MapKernel& map, Value* rows) {
@@ -74,16 +96,8 @@ Value* total_iterations(Emitter& e, const MapKernel& map, Value* rows) {
 }
 
 bool is_cheap(const std::vector<Instruction>& code) {
-  if (code.size() > 10) return false;
-  for (const Instruction& i : code) {
-    if (i.kind == Instruction::Kind::store || i.kind == Instruction::Kind::store_add) return false;
-    if (i.kind == Instruction::Kind::reduce && i.op == Op::argmax) return false;
-    if (i.kind == Instruction::Kind::compute &&
-        (i.op == Op::pow || (op_class(i.op) == OpClass::unary && i.op != Op::neg && i.op != Op::abs && i.op != Op::cast &&
-                             i.op != Op::stop_gradient && i.op != Op::logical_not)))
-      return false;
-  }
-  return true;
+  const bool stores = std::any_of(code.begin(), code.end(), [](const Instruction& i) { return i.kind == Instruction::Kind::store || i.kind == Instruction::Kind::store_add; });
+  return code.size() <= 10 && !stores && is_simple(code);
 }
 
 class MapEmitter {
@@ -159,19 +173,19 @@ class MapEmitter {
       return;
     }
     point.lane_axis = int(axis);
-    point.width = e.lanes;
+    point.width = shape.width();
     for_lanes(map.axes[axis].extent, from, to, [&](Value* first, Value* active) {
       Point p = point;
       p.index[axis] = first;
       p.active = active;
-      p.mask = active ? e.lane_mask(active, e.lanes) : nullptr;
+      p.mask = active ? e.lane_mask(active, p.width) : nullptr;
       emit_blocks(p);
     });
   }
 
   /// body(first index, number of lanes or null) for the vectors from .. to - 1 along an axis; null bounds: all of them.
   void for_lanes(Extent extent, Value* from, Value* to, llvm::function_ref<void(Value*, Value*)> body) {
-    int64_t w = e.lanes;
+    int64_t w = shape.width();
     Value* size = e.extent(extent);
     Value* full = e.ir.CreateUDiv(size, e.i64(w));
     if (!from) from = e.i64(0);

@@ -72,10 +72,14 @@ int KernelBuilder::compute(Op op, DType dtype, std::vector<int> operands, NodeId
   return emit(std::move(code), is_inner);
 }
 
-// As the reader sees it: a reshape has other axes over the same row-major elements.
+// As the reader sees it: a reshape has other axes over the same elements, which are row-major but for one axis that lies innermost.
 Buffer KernelBuilder::viewed(BufferId id, const Shape& shape) const {
   Buffer view = lowering_.program[id];
-  NNC_CHECK(view.order.empty() || shape == view.shape, "a permuted buffer is viewed under another shape");
+  if (!view.order.empty() && shape != view.shape) {
+    const int innermost = view.order.back(), axis = axis_of_view(view.shape, shape, innermost);
+    NNC_CHECK(axis >= 0 && view.order == order_with_innermost(int(view.order.size()), innermost), "a permuted buffer is viewed under another shape");
+    view.order = order_with_innermost(int(shape.size()), axis);
+  }
   view.shape = shape;
   return view;
 }

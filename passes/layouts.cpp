@@ -5,7 +5,8 @@
 // Memory order of what a step computes. Lanes should be full in every contraction that makes or reads a value: where one operand gives the result one axis (the
 // channels of a convolution, by its weights) and the other several (images, lines, pixels), that one axis goes innermost. In all three products of a convolution
 // the lanes are then channels, however small the image is, and the taps of a line and its channels lie one after the other. What is computed element by element
-// from such a value, and windows, borders and sums of it, follow it, so that a whole network has one order; a value that is seen under another shape stays row-major.
+// from such a value, and windows, borders and sums of it, follow it, so that a whole network has one order. A value that is seen under another shape follows only if
+// the axis is one of that shape too.
 #include <algorithm>
 #include <map>
 #include <optional>
@@ -16,6 +17,18 @@
 
 namespace nnc {
 
+int axis_of_view(const Shape& from, const Shape& to, int axis) {
+  auto times = [](Extent product, Extent e) { return Extent{product.size * e.size, product.rows || e.rows}; };
+  Extent before{1, false};
+  for (int a = 0; a < axis; ++a) before = times(before, from[size_t(a)]);
+  Extent at{1, false};
+  for (int a = 0; a < int(to.size()); ++a) {
+    if (at == before && to[size_t(a)] == from[size_t(axis)]) return a;
+    at = times(at, to[size_t(a)]);
+  }
+  return -1;
+}
+
 namespace {
 
 /// The axis of node `user` that is axis `axis` of its operand; -1: none.
@@ -25,6 +38,7 @@ int axis_in_user(const Graph& graph, NodeId user, int axis) {
   switch (node.op) {
     case Op::broadcast: return axes[size_t(axis)];
     case Op::transpose: return position_of(axes, axis);
+    case Op::reshape: return axis_of_view(graph.type(node.operands[0]).shape, node.type.shape, axis);
     case Op::window:
     case Op::slice:
     case Op::pad:
@@ -52,13 +66,21 @@ std::vector<int> choose_innermost(const Graph& graph) {
   std::vector<int> innermost(graph.size(), -1);
   std::vector<bool> fixed(graph.size(), false);
   for (uint32_t i = 0; i < graph.size(); ++i) {
-    const Node& node = graph[NodeId{i}];
-    if (node.op == Op::reshape) fixed[node.operands[0].value] = true;
-    if (node.op == Op::scatter_add || node.op == Op::reshape || op_class(node.op) == OpClass::leaf) fixed[i] = true;
+    const Op op = graph[NodeId{i}].op;
+    if (op == Op::scatter_add || op_class(op) == OpClass::leaf) fixed[i] = true;
   }
+  const std::vector<std::vector<NodeId>> users = graph.users();
+  // Whoever sees the value under another shape has to find the axis in it.
+  auto is_seen = [&](auto& self, NodeId n, int axis) -> bool {
+    return std::all_of(users[n.value].begin(), users[n.value].end(), [&](NodeId user) {
+      if (graph[user].op != Op::reshape) return true;
+      const int other = axis_in_user(graph, user, axis);
+      return other >= 0 && self(self, user, other);
+    });
+  };
   std::vector<NodeId> pending;
   auto decide = [&](NodeId n, int axis) {
-    if (axis < 0 || innermost[n.value] >= 0 || fixed[n.value]) return;
+    if (axis < 0 || innermost[n.value] >= 0 || fixed[n.value] || !is_seen(is_seen, n, axis)) return;
     innermost[n.value] = axis;
     pending.push_back(n);
   };
@@ -75,7 +97,6 @@ std::vector<int> choose_innermost(const Graph& graph) {
     for (int side = 0; side < 2; ++side)
       if (only[side].size() == 1 && only[1 - side].size() > 1 && node.type.shape[size_t(only[side][0])].size >= fewest) decide({i}, only[side][0]);
   }
-  const std::vector<std::vector<NodeId>> users = graph.users();
   for (size_t at = 0; at < pending.size(); ++at) {
     const NodeId n = pending[at];
     for (NodeId user : users[n.value]) decide(user, axis_in_user(graph, user, innermost[n.value]));

@@ -26,6 +26,8 @@ Layouts choose_layouts(const Graph&);
 
 /// For each node the axis that lies innermost in memory, should its value stand there; -1: as the shape has it.
 std::vector<int> choose_innermost(const Graph&);
+/// The axis of shape `to` that is axis `axis` of shape `from`, of as many elements; -1: it is cut or joined with others.
+int axis_of_view(const Shape& from, const Shape& to, int axis);
 /// The memory order of so many axes with `axis` innermost; empty: row-major.
 std::vector<int> order_with_innermost(int rank, int axis);
 
