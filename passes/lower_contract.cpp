@@ -67,6 +67,24 @@ void walk_upwards(int64_t size, size_t axis, const Operand& operand, std::initia
     }
 }
 
+/// The axes of m so that the last fills the rows of tiles: the one that moves least through the result, of those with enough indices for a tile; the longest if none
+/// has (the images of a small one: then a tile's rows stand at one pixel).
+std::vector<int> rows_last(const std::vector<Axis>& axes, const ContractKernel& kernel, int64_t rows) {
+  constexpr int64_t enough = 8;
+  auto extent = [&](size_t axis) { return axes[axis].extent.at(rows); };
+  size_t chosen = kernel.row_axis();
+  while (chosen > kernel.first_m() && extent(chosen) < enough) --chosen;
+  if (extent(chosen) < enough)
+    for (size_t axis = kernel.first_m(); axis < kernel.n_axis(); ++axis)
+      if (extent(axis) > extent(chosen)) chosen = axis;
+  std::vector<int> position(axes.size());
+  for (size_t axis = 0; axis < axes.size(); ++axis) {
+    const bool moves_up = axis > chosen && axis < kernel.n_axis();
+    position[axis] = axis == chosen ? int(kernel.row_axis()) : int(axis) - moves_up;
+  }
+  return position;
+}
+
 /// Takes out axes of one index, of which no code asks for the number.
 void drop_single_axes(KernelCode code, std::vector<Role>& roles) {
   for (size_t axis = roles.size(); axis-- > 0;) {
@@ -329,6 +347,7 @@ void lower_contract_group(const GroupContext& context, Kernel& result) {
   permute_axes(code, final_position);
   kernel.batch = int(std::count(joined.begin(), joined.end(), Role::batch));
   kernel.m = int(std::count(joined.begin(), joined.end(), Role::m));
+  permute_axes(code, rows_last(kernel_axes, kernel, program.rows));
   kernel.axes = std::move(kernel_axes);
   kernel.a = std::move(a);
   kernel.b = std::move(b);

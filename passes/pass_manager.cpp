@@ -16,6 +16,7 @@
 #include "passes/fold.h"
 #include "passes/fuse.h"
 #include "passes/simplify.h"
+#include "passes/split_phases.h"
 #include "passes/store_borders.h"
 
 namespace nnc {

@@ -22,17 +22,19 @@ double tile_cost(const TileRequest& r, int lanes, int mr, int nr) {
   auto step = [&](int rows, int vectors) {
     int chains = rows * vectors;
     double fma = std::max(chains, 8);                // latency of the chains is not hidden below eight
-    double load = 0.5 * (rows + 2 * vectors) + 0.5;  // broadcasts and loads of b, loop
+    double load = 0.5 * (rows + (lanes >= 16 ? 2 : 1) * vectors) + 0.5;  // broadcasts and loads of b, which take twice as long at 512 bits; loop
     double few = chains < 10 ? 0.06 * fma : 0;
     return std::max(fma, 2 * load) + few + 0.1 * load;
   };
   int64_t width = int64_t(nr) * lanes;
   int64_t whole_columns = r.n / width, rest_vectors = blocks(r.n % width, lanes);
   double cost = 0;
+  // A tile at the edge is a call, and its sums wait in memory for the epilogue; where the number of rows is not known, it has one row.
   auto column = [&](int vectors) {
-    double sum = double(r.m / mr) * step(mr, vectors);
+    double sum = double(r.m / mr) * (step(mr, vectors) + (8 + mr * vectors) / double(r.k));
     int64_t left = r.m % mr;
-    if (left > 0) sum += 1.2 * step(int(left), vectors);
+    if (left > 0) sum += r.m_rows ? double(left) * step(1, vectors) : 1.2 * step(int(left), vectors);
+    if (left > 0) sum += (40 + 4 * double(left) * vectors) / double(r.k);
     return sum;
   };
   cost += double(whole_columns) * column(nr);
