@@ -1,10 +1,11 @@
-// Contract kernels against this machine's FMA peak: the shapes of the first issues, each alone in a program, operands hot. Prints
-// median time and share of the peak that is measured beside it. Build target: contract_bench. Options: --level NAME, --filter
+// Contract kernels against this machine's FMA peak: dense layers, attention, and the three products of 3x3 convolutions over 64 images, each alone in a program,
+// operands hot. Prints median time and share of the peak that is measured beside it. Build target: contract_bench. Options: --level NAME, --filter
 // TEXT, --tile MRxNR, --blocks M,N,K, --text (LLVM's assembly).
 #include <fmt/format.h>
 #include <time.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdio>
 #include <string>
 
@@ -20,7 +21,51 @@ namespace {
 struct Named {
   std::string name;
   ContractCase c;
+  std::string text = {};  ///< of the program, where it is no ContractCase
 };
+
+/// A convolution of 3x3 with a border of 1 over 64 images, channels innermost: "forward", "dX" (of stride 1) or "dW".
+Named convolution(std::string_view product, int64_t in, int64_t out, int64_t size, int64_t stride) {
+  const int64_t pixels = size / stride, wide = size + 2, images = 64;
+  const bool weights = product == "dW", input = product == "dX";
+  if (input) std::swap(in, out);
+  const int64_t x = images * wide * wide * in, y = images * pixels * pixels * out, w = 9 * in * out;
+  auto place = [](int64_t elements) { return (elements * 4 + 63) / 64 * 64; };
+  const std::string image = fmt::format("x[{}*b + {}*i + {}*j + {}*h + {}*v + c]", wide * wide * in, stride * wide * in, stride * in, wide * in, in);
+  const std::string result = fmt::format("y[{}*b + {}*i + {}*j + o]", pixels * pixels * out, pixels * out, out);
+  // The input's gradient meets the weights turned round, and their input channels in the lanes.
+  const std::string taps = input ? fmt::format("w[{} + -{}*h + -{}*v + {}*o + c]", 8 * in * out, 3 * in * out, in * out, in)
+                                 : fmt::format("w[{}*h + {}*v + {}*c + o]", 3 * in * out, in * out, out);
+  const std::string body = weights ? fmt::format(R"(    contract h < 3, v < 3, c < {}; o < {}; b < B, i < {}, j < {}: tile 1 x 1 vectors, blocks 1 x 1 x 1
+      a[h, v, c, b, i, j] = v0:
+        v0 = load {} : f32
+      b[b, i, j, o] = v1:
+        v1 = load {} : f32
+      for each h, v, c, o:
+        v2 = sum over k of a * b : f32
+        {} <- v2 : f32
+)", in, out, pixels, pixels, image, result, taps) : fmt::format(R"(    contract b < B, i < {}, j < {}; o < {}; h < 3, v < 3, c < {}: tile 1 x 1 vectors, blocks 1 x 1 x 1
+      a[b, i, j, h, v, c] = v0:
+        v0 = load {} : f32
+      b[h, v, c, o] = v1:
+        v1 = load {} : f32
+      for each b, i, j, o:
+        v2 = sum over k of a * b : f32
+        {} <- v2 : f32
+)", pixels, pixels, out, in, image, taps, result);
+  Named named{fmt::format("conv {}-{} {}x{}{} {}", input ? out : in, input ? in : out, size, size, stride > 1 ? " /2" : "", product), {}};
+  named.text = fmt::format(R"(program @case {{
+  target any portable, {} rows planned
+  arena {} bytes, persistent 0 bytes
+  temporary "x" : f32[{}] at 0, {} bytes
+  temporary "y" : f32[{}] at {}, {} bytes
+  temporary "w" : f32[{}] at {}, {} bytes
+
+  kernel contract  # parallel, after a barrier, {} FLOP
+{}}}
+)", images, place(x) + place(y) + place(w), x, x * 4, y, place(x), y * 4, w, place(x) + place(y), w * 4, 2 * images * pixels * pixels * w, body);
+  return named;
+}
 
 /// Time that this thread has run: other programs on the machine do not count.
 double thread_seconds() {
@@ -85,6 +130,9 @@ std::vector<Named> shapes() {
   attention.b_order = {0, 1};
   attention.a_gap = 0;
   list.push_back({"attention weights v", attention});
+  for (auto [in, out, size, stride] : {std::array<int64_t, 4>{1, 16, 28, 1}, {16, 16, 28, 1}, {16, 32, 28, 2}, {32, 32, 14, 1}, {32, 64, 14, 2}, {64, 64, 7, 1}, {256, 256, 14, 1}})
+    for (std::string_view product : {"forward", "dX", "dW"})
+      if (product != "dX" || (stride == 1 && in > 1)) list.push_back(convolution(product, in, out, size, stride));
   return list;
 }
 
@@ -118,7 +166,8 @@ int main(int argc, char** argv) {
   for (Named& named : shapes()) {
     if (named.name.find(filter) == std::string::npos) continue;
     named.c.target = target;
-    Program program = contract_program(named.c);
+    Program program = named.text.empty() ? contract_program(named.c) : program_of(named.text, false);
+    program.target = target;
     auto& kernel = std::get<ContractKernel>(program.kernels[0].body);
     choose_tiles(program, kernel);
     if (!tile.empty()) std::sscanf(tile.c_str(), "%dx%d", &kernel.mr, &kernel.nr);

@@ -18,13 +18,19 @@ int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step
 int64_t blocks(int64_t value, int64_t step) { return (value + step - 1) / step; }
 
 /// Cycles for all tiles of a contraction with one step of k, in units of one FMA of a vector.
-double tile_cost(const TileRequest& r, int lanes, int mr, int nr) {
+double tile_cost(const TileRequest& r, const Target& target, int mr, int nr) {
+  const int lanes = target.f32_lanes();
+  // A panel of b that the first-level cache does not hold comes from the second at some 20 bytes a cycle.
+  const int64_t vector_bytes = lanes * contraction_bytes;
+  const bool streams = std::min<int64_t>(r.k, 512) * nr * vector_bytes > target.l1_bytes / 2;
   auto step = [&](int rows, int vectors) {
     int chains = rows * vectors;
     double fma = std::max(chains, 8);                // latency of the chains is not hidden below eight
     double load = 0.5 * (rows + (lanes >= 16 ? 2 : 1) * vectors) + 0.5;  // broadcasts and loads of b, which take twice as long at 512 bits; loop
-    double few = chains < 10 ? 0.06 * fma : 0;
-    return std::max(fma, 2 * load) + few + 0.1 * load;
+    double few = chains < 10 ? 0.12 * fma : 0;
+    double stream = streams ? double(vectors * vector_bytes) / 20 * 2 : 0;
+    double crowded = 2 * load > 0.95 * fma ? 0.2 * fma : 0;  // loads that come late are not caught up with
+    return std::max({fma, 2 * load, stream}) + few + crowded + 0.1 * load + 0.3 * stream;
   };
   int64_t width = int64_t(nr) * lanes;
   int64_t whole_columns = r.n / width, rest_vectors = blocks(r.n % width, lanes);
@@ -59,7 +65,7 @@ TileChoice choose_tiles(const Target& target, const TileRequest& r) {
   double best = 0;
   for (int nr = 1; nr <= std::min<int64_t>(8, blocks(n, lanes)); ++nr)
     for (int mr = 1; mr <= std::min<int64_t>(m, 16) && fits(mr, nr); ++mr) {
-      double cost = tile_cost(request, lanes, mr, nr);
+      double cost = tile_cost(request, target, mr, nr);
       if ((mr & (mr - 1)) != 0 && !(r.a.readable && r.a.across_stride != 1))
         cost *= 1.01;                                         // panels pack best with a power of two
       if (mr * nr > 16 && (m < 64 || k < 128)) cost *= 1.03;  // starting and ending a large tile is not hidden
