@@ -29,6 +29,7 @@ Sanitizer code_sanitizer();
 struct CodegenStatistics {
   double ir_ms = 0, optimize_ms = 0, compile_ms = 0;
   int64_t code_bytes = 0;
+  int64_t functions = 0;  ///< of kernels: equal ones share
 };
 
 /// Machine code in this process; the code lives as long as the object.
@@ -45,6 +46,7 @@ struct CompileOptions {
   bool perf_map = false;  ///< write names and places of the functions to /tmp/perf-PID.map, where perf looks for them
   int threads = 0;        ///< that compile; 0: as many as the machine has, up to eight
   bool verify = false;    ///< have LLVM check the IR as emitted (a bug of nnc if it objects)
+  bool share = true;      ///< equal kernels are one function; else each has its own, to compare with
 };
 
 /// Compiles for the program's target, which must be one that this machine can run. Kernels become functions named after kernel and source

@@ -10,7 +10,6 @@
 
 #include <llvm/IR/Module.h>
 
-#include "base/philox.h"
 #include "runtime/step_abi.h"
 
 namespace nnc {
@@ -101,7 +100,7 @@ DrawEmitter::Kept& DrawEmitter::kept(const std::string& site) {
   k.key = e_.at_entry([&]() -> Value* {
     ir.CreateStore(e_.i64(-1), k.place);
     Value* seed = ir.CreateLoad(ir.getInt64Ty(), e_.offset_pointer(e_.arguments.context, int64_t(offsetof(NncContext, seed))));
-    return emit_mix64(ir, ir.CreateXor(emit_mix64(ir, seed), ir.getInt64(stable_hash(site))));
+    return emit_mix64(ir, ir.CreateXor(emit_mix64(ir, seed), e_.site_hash(site)));
   });
   return k;
 }

@@ -12,11 +12,10 @@
 #include <llvm/IR/MDBuilder.h>
 #include <llvm/IR/Module.h>
 
-#include <set>
+#include <algorithm>
 
 #include "base/check.h"
 #include "codegen/draw.h"
-#include "ir/kernel_code.h"
 #include "runtime/step_abi.h"
 
 namespace nnc {
@@ -29,9 +28,10 @@ Emitter::Emitter(const Program& program, const SourceMap* sources, llvm::Module&
   lanes = target.f32_lanes();
 }
 
-std::string kernel_symbol(const Program& program, const Kernel& kernel, const SourceMap* sources) {
+std::string kernel_symbol(const Program& program, const Kernel& kernel, const SourceMap* sources, size_t uses) {
   std::string name = fmt::format("nnc.{}.{}", program.name, kernel.name);
   if (sources && kernel.span.valid()) name += "@" + sources->describe_line(kernel.span);
+  if (uses > 1) name += fmt::format("(x{})", uses);
   return name;
 }
 
@@ -40,7 +40,7 @@ Emitter::~Emitter() = default;
 llvm::FunctionType* Emitter::kernel_type() {
   llvm::Type* pointer = ir.getPtrTy();
   llvm::Type* i64_type = ir.getInt64Ty();
-  return llvm::FunctionType::get(i64_type, {pointer, pointer, i64_type, pointer, pointer, pointer, pointer, i64_type, i64_type}, false);
+  return llvm::FunctionType::get(i64_type, {pointer, pointer, i64_type, pointer, pointer, pointer, pointer, i64_type, i64_type, pointer}, false);
 }
 
 llvm::Function* Emitter::create_internal_function(llvm::FunctionType* type, const std::string& name) {
@@ -56,9 +56,9 @@ llvm::Function* Emitter::create_internal_function(llvm::FunctionType* type, cons
   return f;
 }
 
-llvm::Function* Emitter::create_kernel_function(const Kernel& kernel) {
-  llvm::Function* f = create_internal_function(kernel_type(), kernel_symbol(program, kernel, sources));
-  const char* names[] = {"context", "row_index", "rows", "scalars", "results", "draw", "scratch", "piece_begin", "piece_end"};
+llvm::Function* Emitter::create_kernel_function(const Kernel& kernel, size_t uses) {
+  llvm::Function* f = create_internal_function(kernel_type(), kernel_symbol(program, kernel, sources, uses));
+  const char* names[] = {"context", "row_index", "rows", "scalars", "results", "draw", "scratch", "piece_begin", "piece_end", "places"};
   for (auto& argument : f->args()) argument.setName(names[argument.getArgNo()]);
   return f;
 }
@@ -66,11 +66,12 @@ llvm::Function* Emitter::create_kernel_function(const Kernel& kernel) {
 void Emitter::begin_kernel(const Kernel& k, llvm::Function* f) {
   kernel = &k;
   function = f;
-  arguments = {f->getArg(0), f->getArg(1), f->getArg(2), f->getArg(3), f->getArg(4), f->getArg(5), f->getArg(6), f->getArg(7), f->getArg(8)};
+  arguments = {f->getArg(0), f->getArg(1), f->getArg(2), f->getArg(3), f->getArg(4), f->getArg(5), f->getArg(6), f->getArg(7), f->getArg(8), f->getArg(9)};
   bases_.clear();
   field_strides_.clear();
   scopes_.clear();
   draws_ = std::make_unique<DrawEmitter>(*this);
+  places_ = find_places(k);
   entry_ = llvm::BasicBlock::Create(context, "entry", f);
   auto* count = llvm::BasicBlock::Create(context, "count", f);
   auto* ask = llvm::BasicBlock::Create(context, "ask", f);
@@ -101,32 +102,11 @@ Value* Emitter::at_entry(llvm::function_ref<Value*()> make) {
   return make();
 }
 
-namespace {
-
-bool may_overlap(const Buffer& a, const Buffer& b) {
-  if (a.kind != b.kind || a.kind == BufferKind::literal) return false;
-  if (a.kind == BufferKind::field) return a.field == b.field;
-  if (a.kind == BufferKind::output) return a.offset == b.offset;
-  return a.offset < b.offset + std::max<int64_t>(b.bytes, 1) && b.offset < a.offset + std::max<int64_t>(a.bytes, 1);
-}
-
-}  // namespace
-
 void Emitter::make_alias_scopes() {
-  std::set<BufferId> used;
-  for_each_access(*kernel, [&](const Instruction& i) { used.insert(i.access.buffer); });
-  used.insert(BufferId{});  // the scratch
-  std::vector<BufferId> ids(used.begin(), used.end());
-  std::vector<size_t> group(ids.size());
-  for (size_t i = 0; i < ids.size(); ++i) {
-    group[i] = i;
-    for (size_t j = 0; j < i; ++j)
-      if (ids[i].valid() && ids[j].valid() && may_overlap(program[ids[i]], program[ids[j]])) {
-        size_t from = group[i], to = group[j];
-        for (size_t k = 0; k <= i; ++k)
-          if (group[k] == from) group[k] = to;
-      }
-  }
+  std::vector<BufferId> ids = places_.buffers;
+  std::vector<size_t> group = alias_groups(program, ids);
+  group.push_back(ids.size());
+  ids.push_back(BufferId{});  // the scratch
   llvm::MDBuilder metadata(context);
   llvm::MDNode* domain = metadata.createAnonymousAliasScopeDomain(kernel->name);
   std::map<size_t, llvm::MDNode*> scope_of;
@@ -149,6 +129,23 @@ void Emitter::annotate(llvm::Instruction* instruction, BufferId buffer) {
 
 // --- buffers ---
 
+Value* Emitter::place(size_t number, int64_t here) {
+  if (!shared) return i64(here);
+  auto* read = ir.CreateLoad(ir.getInt64Ty(), offset_pointer(arguments.places, int64_t(number * sizeof(int64_t))));
+  read->setMetadata(llvm::LLVMContext::MD_invariant_load, llvm::MDNode::get(context, {}));
+  return read;
+}
+
+Value* Emitter::buffer_place_value(BufferId id) {
+  const auto& all = places_.buffers;
+  return place(size_t(std::find(all.begin(), all.end(), id) - all.begin()), buffer_place(program[id]));
+}
+
+Value* Emitter::site_hash(const std::string& site) {
+  const auto& all = places_.sites;
+  return place(places_.buffers.size() + size_t(std::find(all.begin(), all.end(), site) - all.begin()), site_place(site));
+}
+
 Value* Emitter::base_pointer(BufferId id) {
   if (auto found = bases_.find(id); found != bases_.end()) return found->second;
   const Buffer& buffer = program[id];
@@ -157,21 +154,19 @@ Value* Emitter::base_pointer(BufferId id) {
   Value* base = at_entry([&]() -> Value* {
     switch (buffer.kind) {
       case BufferKind::persistent:
-        return offset_pointer(from_context(offsetof(NncContext, persistent)), buffer.offset);
+        return offset_pointer(from_context(offsetof(NncContext, persistent)), buffer_place_value(id));
       case BufferKind::temporary:
-        return offset_pointer(from_context(offsetof(NncContext, arena)), buffer.offset);
+        return offset_pointer(from_context(offsetof(NncContext, arena)), buffer_place_value(id));
       case BufferKind::scalars:
-        return offset_pointer(arguments.scalars, buffer.offset);
+        return offset_pointer(arguments.scalars, buffer_place_value(id));
       case BufferKind::results:
-        return offset_pointer(arguments.results, buffer.offset);
+        return offset_pointer(arguments.results, buffer_place_value(id));
       case BufferKind::literal:
         return literal_table(buffer);
       case BufferKind::output:
-        return ir.CreateLoad(pointer,
-                             offset_pointer(from_context(offsetof(NncContext, outputs)), buffer.offset * int64_t(sizeof(void*))));
+        return ir.CreateLoad(pointer, offset_pointer(from_context(offsetof(NncContext, outputs)), buffer_place_value(id)));
       case BufferKind::field:
-        return ir.CreateLoad(pointer, offset_pointer(from_context(offsetof(NncContext, fields)),
-                                                     int64_t(buffer.field * sizeof(NncField) + offsetof(NncField, base))));
+        return ir.CreateLoad(pointer, offset_pointer(field_entry(id), int64_t(offsetof(NncField, base))));
     }
     NNC_UNREACHABLE("buffer kind");
   });
@@ -194,6 +189,11 @@ llvm::Constant* Emitter::literal_table(const Buffer& buffer) {
   return table;
 }
 
+Value* Emitter::field_entry(BufferId id) {
+  Value* fields = ir.CreateLoad(ir.getPtrTy(), offset_pointer(arguments.context, int64_t(offsetof(NncContext, fields))));
+  return offset_pointer(fields, buffer_place_value(id));
+}
+
 Value* Emitter::field_base(BufferId id) {
   NNC_CHECK(program[id].kind == BufferKind::field, program[id].name);
   return base_pointer(id);
@@ -201,12 +201,9 @@ Value* Emitter::field_base(BufferId id) {
 
 Value* Emitter::field_stride(BufferId id) {
   if (auto found = field_strides_.find(id); found != field_strides_.end()) return found->second;
-  const Buffer& buffer = program[id];
-  NNC_CHECK(buffer.kind == BufferKind::field, buffer.name);
+  NNC_CHECK(program[id].kind == BufferKind::field, program[id].name);
   Value* stride = at_entry([&]() -> Value* {
-    Value* fields = ir.CreateLoad(ir.getPtrTy(), offset_pointer(arguments.context, int64_t(offsetof(NncContext, fields))));
-    return ir.CreateLoad(ir.getInt64Ty(),
-                         offset_pointer(fields, int64_t(buffer.field * sizeof(NncField) + offsetof(NncField, row_stride))));
+    return ir.CreateLoad(ir.getInt64Ty(), offset_pointer(field_entry(id), int64_t(offsetof(NncField, row_stride))));
   });
   return field_strides_[id] = stride;
 }
@@ -256,11 +253,12 @@ llvm::ConstantInt* Emitter::i64(int64_t value) { return ir.getInt64(uint64_t(val
 
 llvm::Constant* Emitter::f32(double value) { return llvm::ConstantFP::get(ir.getFloatTy(), value); }
 
-Value* Emitter::offset_pointer(Value* pointer, Value* bytes) { return ir.CreateGEP(ir.getInt8Ty(), pointer, bytes); }
-
-Value* Emitter::offset_pointer(Value* pointer, int64_t bytes) {
-  return bytes == 0 ? pointer : offset_pointer(pointer, i64(bytes));
+Value* Emitter::offset_pointer(Value* pointer, Value* bytes) {
+  auto* known = llvm::dyn_cast<llvm::ConstantInt>(bytes);
+  return known && known->isZero() ? pointer : ir.CreateGEP(ir.getInt8Ty(), pointer, bytes);
 }
+
+Value* Emitter::offset_pointer(Value* pointer, int64_t bytes) { return offset_pointer(pointer, i64(bytes)); }
 
 Value* Emitter::extent(Extent e) { return extent(e, arguments.rows); }
 

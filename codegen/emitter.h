@@ -3,8 +3,9 @@
 // way in is codegen.h.
 //
 // Form of a kernel function (noinline, named after kernel and source line):
-//   i64 kernel(ptr context, ptr row_index, i64 rows, ptr scalars, ptr results, ptr draw, ptr scratch, i64 piece_begin, i64 piece_end)
-// row_index, rows, scalars, results, draw are those of the current step; scratch is this thread's. Work of a kernel is cut into pieces;
+//   i64 kernel(ptr context, ptr row_index, i64 rows, ptr scalars, ptr results, ptr draw, ptr scratch, i64 piece_begin, i64 piece_end, ptr places)
+// row_index, rows, scalars, results, draw are those of the current step; scratch is this thread's; places says where a kernel works
+// whose function others share (sharing.h), and is null for a function of one kernel. Work of a kernel is cut into pieces;
 // a call does the pieces piece_begin .. piece_end - 1, in ascending order. Pieces may be done by different threads in any order
 // and must not depend on one another. A piece_end of -1 means all of them; a piece_begin of -1 does nothing but return the number
 // of pieces. So the step function is a loop over a table of kernels and does not grow with the program.
@@ -33,6 +34,7 @@
 
 #include "base/source.h"
 #include "base/target.h"
+#include "codegen/sharing.h"
 #include "ir/program.h"
 
 namespace nnc {
@@ -76,12 +78,13 @@ class Emitter {
   const Kernel* kernel = nullptr;
   llvm::Function* function = nullptr;
   struct Arguments {
-    llvm::Value *context, *row_index, *rows, *scalars, *results, *draw, *scratch, *piece_begin, *piece_end;
+    llvm::Value *context, *row_index, *rows, *scalars, *results, *draw, *scratch, *piece_begin, *piece_end, *places;
   } arguments{};
+  bool shared = false;  ///< the function is for several kernels: it reads its places; set before begin_kernel
   /// The type of the form above.
   llvm::FunctionType* kernel_type();
-  /// An internal noinline function of that type, without a body.
-  llvm::Function* create_kernel_function(const Kernel&);
+  /// An internal noinline function of that type, without a body, for so many kernels.
+  llvm::Function* create_kernel_function(const Kernel&, size_t uses);
   /// An internal function that is not inlined and that LLVM may not make calls of the C library in.
   llvm::Function* create_internal_function(llvm::FunctionType*, const std::string& name);
   void begin_kernel(const Kernel&, llvm::Function*);  ///< makes entry and first block, sets kernel, function, arguments, insertion point
@@ -97,6 +100,7 @@ class Emitter {
   llvm::Value* field_base(BufferId);                   ///< field: address of row 0
   llvm::Value* field_stride(BufferId);                 ///< field: bytes between rows
   llvm::Value* field_row(BufferId, llvm::Value* row);  ///< field: address of batch row `row` (i64), through the step's row_index
+  llvm::Value* site_hash(const std::string& site);     ///< i64: site_place of a draw's site, constant or read
   /// Address of an access at lane 0 of a point.
   llvm::Value* address(const Access&, Point&);
   /// Says of a load or store of the current kernel which buffer it touches, so that LLVM knows it does not touch the others.
@@ -140,6 +144,9 @@ class Emitter {
   llvm::AllocaInst* slot(llvm::Type*, const char* name = "");
 
  private:
+  llvm::Value* place(size_t number, int64_t here);  ///< i64: of the kernel's places, of which the kernel being emitted has `here`
+  llvm::Value* buffer_place_value(BufferId);
+  llvm::Value* field_entry(BufferId);  ///< the context's entry of a field
   llvm::Constant* literal_table(const Buffer&);  ///< its numbers, in this module
   bool varies(const Access&, Point&);
   bool consecutive(const Access&, Point&);
@@ -153,6 +160,7 @@ class Emitter {
 
   llvm::BasicBlock* entry_ = nullptr;
   std::unique_ptr<DrawEmitter> draws_;  ///< of the kernel being emitted
+  KernelPlaces places_;                 ///< likewise
   std::map<BufferId, llvm::Value*> bases_, field_strides_;
   std::map<BufferId, std::pair<llvm::MDNode*, llvm::MDNode*>> scopes_;  ///< alias.scope and noalias of a buffer's accesses
 };
@@ -160,7 +168,7 @@ class Emitter {
 /// The number of pieces of a kernel of either shape.
 llvm::Value* emit_pieces(Emitter&, const Kernel&, llvm::Value* rows);
 
-/// "nnc.train.fc1.contract@mlp.nn:12"
-std::string kernel_symbol(const Program&, const Kernel&, const SourceMap*);
+/// "nnc.train.fc1.contract@mlp.nn:12"; of a function for three kernels, "nnc.train.fc1.contract@mlp.nn:12(x3)" by the first of them.
+std::string kernel_symbol(const Program&, const Kernel&, const SourceMap*, size_t uses);
 
 }  // namespace nnc

@@ -2,7 +2,7 @@
 // one object without external symbols: an ORC session, with its threads and symbol tables, would only add to the time before the
 // first step).
 //
-// The kernels are independent functions, so a program of more than a few is cut into parts that threads of their own compile,
+// Kernels that are equal but for their places share a function (sharing.h). The functions are independent, so a program of more than a few is cut into parts that threads of their own compile,
 // each with its own LLVM context; how it is cut changes no instruction of any kernel.
 //
 // Memory: one block for all objects, so that code and constants are within reach of each other (small code model); pages are
@@ -152,12 +152,12 @@ struct PartObject {
   std::exception_ptr error;
 };
 
-void compile_part(const Program& program, const SourceMap* sources, const CompileOptions& options, const std::vector<bool>& part,
+void compile_part(const Program& program, const KernelSharing& sharing, const SourceMap* sources, const CompileOptions& options, const std::vector<bool>& part,
                   bool entry, PartObject& out) {
   double start = now_ms();
   auto machine = make_target_machine(program.target);
   llvm::LLVMContext context;
-  auto module = emit_program(program, sources, *machine, context, out.scratch_bytes, part, entry);
+  auto module = emit_program(program, sharing, sources, *machine, context, out.scratch_bytes, part, entry);
   if (options.verify) verify(*module);
   double emitted = now_ms();
   optimize(*module, *machine);
@@ -175,11 +175,15 @@ class JitProgram final : public CompiledProgram {
     initialize_llvm();
     size_t threads =
         options.threads > 0 ? size_t(options.threads) : std::min<size_t>(8, std::max(1u, std::thread::hardware_concurrency()));
-    auto parts = split_program(program, threads);
+    const double start = now_ms();
+    const KernelSharing sharing = options.share ? share_kernels(program) : separate_kernels(program);
+    statistics_.functions = int64_t(sharing.functions.size());
+    auto parts = split_program(program, sharing, threads);
+    const double sharing_ms = now_ms() - start;
     std::vector<PartObject> objects(parts.size());
     auto work = [&](size_t p) {
       try {
-        compile_part(program, sources, options, parts.size() == 1 ? std::vector<bool>{} : parts[p], p == 0, objects[p]);
+        compile_part(program, sharing, sources, options, parts.size() == 1 ? std::vector<bool>{} : parts[p], p == 0, objects[p]);
       } catch (...) {
         objects[p].error = std::current_exception();
       }
@@ -201,6 +205,7 @@ class JitProgram final : public CompiledProgram {
       statistics_.optimize_ms = std::max(statistics_.optimize_ms, object.optimize_ms);
       statistics_.compile_ms = std::max(statistics_.compile_ms, object.compile_ms);
     }
+    statistics_.ir_ms += sharing_ms;
     double before = now_ms();
     load(objects, options);
     statistics_.compile_ms += now_ms() - before;
@@ -269,7 +274,7 @@ std::string emit_text(const Program& program, const SourceMap* sources, CodeStag
   auto machine = make_target_machine(program.target);
   llvm::LLVMContext context;
   int64_t scratch_bytes = 0;
-  auto module = emit_program(program, sources, *machine, context, scratch_bytes);
+  auto module = emit_program(program, share_kernels(program), sources, *machine, context, scratch_bytes);
   verify(*module);
   if (stage != CodeStage::llvm) optimize(*module, *machine);
   if (stage != CodeStage::assembly) {

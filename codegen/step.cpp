@@ -1,4 +1,5 @@
-// The step function: what runs between kernels. It is a loop over a table of kernels. Two bodies, chosen by the size of the team:
+// The step function: what runs between kernels. It is a loop over a table of kernels: the function of each, which equal kernels share, and where it works
+// (sharing.h). Two bodies, chosen by the size of the team:
 //   alone   for each step: kernels one after the other, each with all its pieces in one call
 //   team    a parallel kernel's pieces are claimed from the team's ticket; the kernels between two barriers share one run of
 //   tickets (a kernel's
@@ -35,7 +36,8 @@ constexpr int spins = 2000;  // pauses before a waiting thread gives up its proc
 
 class StepEmitter {
  public:
-  StepEmitter(Emitter& e, std::vector<llvm::Function*> kernels) : e(e), ir(e.ir), kernels(std::move(kernels)) {}
+  StepEmitter(Emitter& e, const KernelSharing& sharing, const std::vector<llvm::Function*>& functions)
+      : e(e), ir(e.ir), sharing(sharing), functions(functions) {}
 
   void emit() {
     barrier = emit_barrier();
@@ -68,26 +70,40 @@ class StepEmitter {
  private:
   Emitter& e;
   llvm::IRBuilder<>& ir;
-  std::vector<llvm::Function*> kernels;
+  const KernelSharing& sharing;
+  const std::vector<llvm::Function*>& functions;
   llvm::Function* barrier = nullptr;
-  llvm::GlobalVariable* table = nullptr;  // of {kernel, flags}
+  struct Entry {  // of the table, for its layout
+    void *function, *places;
+    int32_t flags;
+  };
+  llvm::GlobalVariable* table = nullptr;
   llvm::FunctionType* kernel_type = nullptr;
   enum Flag { parallel = 1, barrier_before = 2 };
 
   void emit_table() {
     auto* pointer = ir.getPtrTy();
     kernel_type = e.kernel_type();
-    auto* entry = llvm::StructType::get(e.context, {pointer, ir.getInt32Ty()});
+    auto* entry = llvm::StructType::get(e.context, {pointer, pointer, ir.getInt32Ty()});
     std::vector<llvm::Constant*> entries;
-    for (size_t k = 0; k < kernels.size(); ++k) {
+    for (size_t k = 0; k < e.program.kernels.size(); ++k) {
       const Kernel& kernel = e.program.kernels[k];
+      const size_t function = sharing.function_of[k];
+      llvm::Constant* places = sharing.functions[function].uses > 1 ? emit_places(kernel) : llvm::ConstantPointerNull::get(pointer);
       // The step begins with a barrier of its own.
       int flags = (kernel.parallel ? parallel : 0) | (kernel.barrier_before && k > 0 ? barrier_before : 0);
-      entries.push_back(llvm::ConstantStruct::get(entry, {kernels[k], ir.getInt32(uint32_t(flags))}));
+      entries.push_back(llvm::ConstantStruct::get(entry, {functions[function], places, ir.getInt32(uint32_t(flags))}));
     }
     auto* type = llvm::ArrayType::get(entry, entries.size());
     table = new llvm::GlobalVariable(e.module, type, true, llvm::GlobalValue::InternalLinkage,
                                      llvm::ConstantArray::get(type, entries), "nnc." + e.program.name + ".kernels");
+  }
+
+  llvm::Constant* emit_places(const Kernel& kernel) {
+    const std::vector<int64_t> places = place_table(e.program, kernel);
+    auto* numbers = llvm::ConstantDataArray::get(e.context, llvm::ArrayRef<uint64_t>(reinterpret_cast<const uint64_t*>(places.data()), places.size()));
+    return new llvm::GlobalVariable(e.module, numbers->getType(), true, llvm::GlobalValue::InternalLinkage, numbers,
+                                    "nnc." + e.program.name + "." + kernel.name + ".places");
   }
 
   Value* member(Value* base, size_t offset) { return e.offset_pointer(base, int64_t(offset)); }
@@ -212,13 +228,14 @@ class StepEmitter {
     Value* results = at_step(offsetof(NncContext, results), ir.getDoubleTy(), e.i64(int64_t(e.program.results.size())));
     Value* draw = ir.CreateGEP(ir.getInt8Ty(), load(pointer, context, offsetof(NncContext, draws)), ir.CreateMul(step, e.i64(int64_t(sizeof(NncDraw)))), "draw");
     if (team) ir.CreateStore(e.i64(0), base);
-    e.loop(e.i64(0), e.i64(int64_t(kernels.size())), 1, [&](Value* k) {
+    e.loop(e.i64(0), e.i64(int64_t(e.program.kernels.size())), 1, [&](Value* k) {
       Value* kernel = ir.CreateGEP(table->getValueType()->getArrayElementType(), table, k);
-      Value* function = load(pointer, kernel, 0);
+      Value* function = load(pointer, kernel, offsetof(Entry, function));
+      Value* places = load(pointer, kernel, offsetof(Entry, places));
       auto call = [&](Value* begin, Value* end) -> Value* {
-        return ir.CreateCall(kernel_type, function, {context, row_index, rows, scalars, results, draw, scratch, begin, end});
+        return ir.CreateCall(kernel_type, function, {context, row_index, rows, scalars, results, draw, scratch, begin, end, places});
       };
-      Value* flags = team ? load(i32, kernel, sizeof(void*)) : nullptr;
+      Value* flags = team ? load(i32, kernel, offsetof(Entry, flags)) : nullptr;
       auto has = [&](int flag) { return ir.CreateICmpNE(ir.CreateAnd(flags, ir.getInt32(uint32_t(flag))), ir.getInt32(0)); };
       if (team)
         e.when(has(barrier_before), [&] {
@@ -297,19 +314,21 @@ Value* emit_pieces(Emitter& e, const Kernel& kernel, Value* rows) {
                                                         : emit_contract_pieces(e, kernel, rows);
 }
 
-std::unique_ptr<llvm::Module> emit_program(const Program& program, const SourceMap* sources, llvm::TargetMachine& machine,
+std::unique_ptr<llvm::Module> emit_program(const Program& program, const KernelSharing& sharing, const SourceMap* sources, llvm::TargetMachine& machine,
                                            llvm::LLVMContext& context, int64_t& scratch_bytes, const std::vector<bool>& part,
                                            bool entry) {
   auto module = std::make_unique<llvm::Module>("nnc." + program.name, context);
   set_machine(*module, machine);
   Emitter e(program, sources, *module);
-  std::vector<llvm::Function*> kernels;
-  for (size_t k = 0; k < program.kernels.size(); ++k) {
+  std::vector<llvm::Function*> functions;
+  for (size_t n = 0; n < sharing.functions.size(); ++n) {
+    const auto [k, uses] = sharing.functions[n];
     const Kernel& kernel = program.kernels[k];
-    bool here = part.empty() || part[k];
+    bool here = part.empty() || part[n];
     if (!here && !entry) continue;
-    llvm::Function* f = e.create_kernel_function(kernel);
-    kernels.push_back(f);
+    llvm::Function* f = e.create_kernel_function(kernel, uses);
+    functions.push_back(f);
+    e.shared = uses > 1;
     if (!part.empty()) f->setLinkage(llvm::GlobalValue::ExternalLinkage);
     if (!here) continue;
     if (std::holds_alternative<MapKernel>(kernel.body))
@@ -317,30 +336,32 @@ std::unique_ptr<llvm::Module> emit_program(const Program& program, const SourceM
     else
       emit_contract_kernel(e, kernel, f);
   }
-  if (entry) StepEmitter(e, kernels).emit();
+  if (entry) StepEmitter(e, sharing, functions).emit();
   scratch_bytes = (e.scratch_bytes + 63) / 64 * 64;
   return module;
 }
 
-std::vector<std::vector<bool>> split_program(const Program& program, size_t parts) {
-  parts = std::max<size_t>(1, std::min(parts, (program.kernels.size() + 3) / 4));
-  std::vector<std::vector<bool>> result(parts, std::vector<bool>(program.kernels.size(), false));
-  // Kernels in order, each to the part with the least to do; a register tile weighs as much as some dozens of scalar
+std::vector<std::vector<bool>> split_program(const Program& program, const KernelSharing& sharing, size_t parts) {
+  const size_t count = sharing.functions.size();
+  parts = std::max<size_t>(1, std::min(parts, (count + 3) / 4));
+  std::vector<std::vector<bool>> result(parts, std::vector<bool>(count, false));
+  // Functions in order, each to the part with the least to do; a register tile weighs as much as some dozens of scalar
   // instructions.
   std::vector<double> work(parts, 0);
-  work[0] = 4.0 * double(program.kernels.size());  // the step function
-  for (size_t k = 0; k < program.kernels.size(); ++k) {
+  work[0] = 4.0 * double(count);  // the step function
+  for (size_t n = 0; n < count; ++n) {
+    const Kernel& kernel = program.kernels[sharing.functions[n].kernel];
     double weight = 10;
-    if (auto* map = std::get_if<MapKernel>(&program.kernels[k].body)) {
+    if (auto* map = std::get_if<MapKernel>(&kernel.body)) {
       for (const Block& block : map->blocks) weight += double(block.code.size());
     } else {
-      const auto& contract = std::get<ContractKernel>(program.kernels[k].body);
+      const auto& contract = std::get<ContractKernel>(kernel.body);
       weight += 60 + double(contract.a.code.size() + contract.b.code.size()) +
                 double(contract.epilogue.size()) * contract.mr * contract.nr / 4;
     }
     size_t least = size_t(std::min_element(work.begin(), work.end()) - work.begin());
     work[least] += weight;
-    result[least][k] = true;
+    result[least][n] = true;
   }
   return result;
 }

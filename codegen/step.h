@@ -14,13 +14,13 @@ class TargetMachine;
 
 namespace nnc {
 
-/// A program, or a part of it, as an LLVM module. `part` says which kernels it defines (empty: all); the others are only
+/// A program, or a part of it, as an LLVM module. `part` says which of its kernels' functions it defines (empty: all); the others are only
 /// declared. The part that holds `entry` has the one function that is called from outside, "run" (NncRun in runtime/step_abi.h).
 /// What a thread's scratch needs for these kernels goes to `scratch_bytes`.
-std::unique_ptr<llvm::Module> emit_program(const Program&, const SourceMap* sources, llvm::TargetMachine&, llvm::LLVMContext&,
-                                           int64_t& scratch_bytes, const std::vector<bool>& part = {}, bool entry = true);
+std::unique_ptr<llvm::Module> emit_program(const Program&, const KernelSharing&, const SourceMap* sources, llvm::TargetMachine&,
+                                           llvm::LLVMContext&, int64_t& scratch_bytes, const std::vector<bool>& part = {}, bool entry = true);
 
-/// Cuts a program into at most `parts` parts of about equal work for the code generator, by kernel; part 0 is to hold the entry.
-std::vector<std::vector<bool>> split_program(const Program&, size_t parts);
+/// Cuts a program into at most `parts` parts of about equal work for the code generator, by function; part 0 is to hold the entry.
+std::vector<std::vector<bool>> split_program(const Program&, const KernelSharing&, size_t parts);
 
 }  // namespace nnc

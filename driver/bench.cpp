@@ -49,6 +49,8 @@ void print_as_json(const StepMeasurement& m, const SourceMap& sources) {
             {"arena_bytes", m.arena_bytes},
             {"persistent_bytes", m.persistent_bytes},
             {"compile_ms", m.compile_seconds * 1e3},
+            {"passes_ms", m.passes_seconds * 1e3},
+            {"functions", m.functions},
             {"threads", m.threads},
             {"batch", m.batch},
             {"kernels", kernels}};
@@ -63,7 +65,8 @@ void print_as_text(const StepMeasurement& m, int turns, const std::string& cpu) 
               m.flops_per_second * 1e-9, m.share_of_peak * 100, m.peak_flops_per_second * 1e-9);
   std::printf("memory          arena %s, parameters and states %s, touched in a step %s\n", in_units(double(m.arena_bytes), "B").c_str(),
               in_units(double(m.persistent_bytes), "B").c_str(), in_units(m.bytes, "B").c_str());
-  std::printf("compiled in     %.1f ms for %s\n\n", m.compile_seconds * 1e3, cpu.c_str());
+  std::printf("compiled in     %.1f ms for %s, %.1f ms of it before code; %zu kernels, %lld functions\n\n", m.compile_seconds * 1e3, cpu.c_str(),
+              m.passes_seconds * 1e3, m.kernels.size(), static_cast<long long>(m.functions));
   size_t width = 6;
   for (const KernelMeasurement& k : m.kernels) width = std::max(width, k.name.size());
   std::printf("%-*s %9s %6s %12s %12s %14s %14s %6s\n", int(width), "kernel", "us", "time", "work", "memory", "FLOP/s", "B/s", "peak");

@@ -124,8 +124,10 @@ StepMeasurement measure_step(Compilation& compilation, const RunData& data, int 
                     "`--set data.batch=N`, or `batch: all` in the data clause");
   auto compile_start = Clock::now();
   TrainingGraphs graphs = make_training_graphs(compilation);
-  CompiledStep compiled =
-      compile_step(build_program(graphs.optimized, {"train", m.batch, compilation.target, {}}), compilation.sources, compilation.code);
+  Program program = build_program(graphs.optimized, {"train", m.batch, compilation.target, {}});
+  m.passes_seconds = seconds_since(compile_start);
+  CompiledStep compiled = compile_step(std::move(program), compilation.sources, compilation.code);
+  m.functions = compiled.code->statistics().functions;
   require_batches(graphs.forward.row_conditions, int64_t(rows.size()), m.batch, 1);
   m.compile_seconds = seconds_since(compile_start);
   Team team(threads);

@@ -29,6 +29,8 @@ struct StepMeasurement {
   double bytes = 0;  ///< traffic of one step
   int64_t arena_bytes = 0, persistent_bytes = 0;
   double compile_seconds = 0;  ///< from the module to machine code
+  double passes_seconds = 0;   ///< of that, up to the program
+  int64_t functions = 0;       ///< that the kernels came to: equal ones are one
   int threads = 0;  ///< that ran
   int64_t batch = 0;  ///< rows
   std::vector<KernelMeasurement> kernels;  ///< in the order in which they run

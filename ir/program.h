@@ -54,11 +54,13 @@ struct Buffer {
   std::vector<Number> values; ///< literal: one for each element
   NodeId node;                ///< temporary, literal: the graph node whose value it holds (a copy of a leaf's old value: the node that is stored)
   Span span;
+  bool operator==(const Buffer&) const = default;
 };
 
 struct Axis {
   std::string name;           ///< for reading: "b", "out", "k"
   Extent extent;
+  bool operator==(const Axis&) const = default;
 };
 
 /// Which element of a buffer an instruction touches: offset + sum of strides[i] * index of axis i (+ index value * index_stride), in elements.
@@ -100,6 +102,7 @@ struct Instruction {
   Extent extent;               ///< extent
   std::string site;            ///< random
   NodeId node;                 ///< graph node it came from, for reading and for NaN provenance
+  bool operator==(const Instruction&) const = default;
 };
 
 /// Whether `access` says a place: in a buffer, or of a random number.
@@ -108,6 +111,7 @@ inline bool has_place(const Instruction& i) { return i.access.buffer.valid() || 
 struct Block {
   bool inner = false;          ///< true: a loop over all inner axes; false: once for each outer iteration
   std::vector<Instruction> code;
+  bool operator==(const Block&) const = default;
 };
 
 struct MapKernel {
@@ -117,6 +121,7 @@ struct MapKernel {
                                ///< inner axis (reductions end with a horizontal combination in fixed order); -1: scalar code
   std::vector<Block> blocks;
   bool serial = false;         ///< one piece: iterations collide (store_add) or there are no outer axes
+  bool operator==(const MapKernel&) const = default;
 };
 
 /// One operand of a contraction: value at (batch, m or n, k).
@@ -125,6 +130,7 @@ struct Operand {
   int value = -1;
   bool pack = false;              ///< evaluate into a packed panel first (needed with a prologue, or where the access is not what the micro-kernel
                                   ///< reads directly: any for a; stride 1 along n for b)
+  bool operator==(const Operand&) const = default;
 };
 
 /// The last axis of m gives the rows of a register tile, the axis n its lanes. The axes of k are walked as one, the last of them fastest: this is the order of
@@ -144,6 +150,7 @@ struct ContractKernel {
   int nr = 2;                  ///< vectors of the register tile along n
   int64_t mc = 256, nc = 256, kc = 256;  ///< cache blocks, indices of the axes as one; a piece of work is mc x nc of one batch index. A block of more rows than
                                          ///< the last axis of m has goes over whole lines of it
+  bool operator==(const ContractKernel&) const = default;
 };
 
 struct Kernel {
@@ -156,6 +163,7 @@ struct Kernel {
   double flops = 0;            ///< at the planned number of rows: multiply and add count one each
   double bytes = 0;            ///< distinct memory it touches
   std::vector<NodeId> nodes;   ///< graph nodes it computes
+  bool operator==(const Kernel&) const = default;
 };
 
 /// Where a persistent lives and in which order; runtime moves values in and out by this.

@@ -199,6 +199,7 @@ class CompiledRunner {
     std::vector<int64_t> row_index, rows(size_t(steps), memory.rows);
     for (int64_t s = 0; s < steps; ++s) row_index.insert(row_index.end(), memory.row_index.begin(), memory.row_index.end());
     std::vector<NncScalar> step_scalars(program_.scalars.size());
+    std::vector<NncDraw> draws(size_t(steps), NncDraw{});
     auto each = [&](auto&& visit) {
       for (uint32_t i = 0; i < program_.buffers.size(); ++i) visit(program_.buffers[i], BufferId{i});
     };
@@ -222,6 +223,7 @@ class CompiledRunner {
     context.rows = rows.data();
     context.rows_capacity = program_.rows;
     context.scalars = scalars.data();
+    context.draws = draws.data();
     context.results = results.data();
     context.scratch = scratch.get();
     context.scratch_bytes = code_->scratch_bytes();
