@@ -105,6 +105,34 @@ constexpr Advice advice[] = {
     {"float", "`f32(x)` and `f64(x)` convert"},
 };
 
+constexpr Renamed options[] = {
+    {"padding", "pad"}, {"output_padding", "output_pad"}, {"kernel_size", "kernel"}, {"strides", "stride"}, {"dilation_rate", "dilation"}, {"pool_size", "kernel"},
+    {"count_include_pad", "count_pad"}, {"scale_factor", "scale"}, {"output_size", "size"}, {"padding_mode", "mode"}, {"num_groups", "Groups"}, {"use_bias", "bias"},
+    {"out_channels", "Out"}, {"out_features", "Out"}, {"filters", "Out"}, {"features", "Out"}, {"units", "Out"},
+    {"num_embeddings", "Count"}, {"embedding_dim", "Width"}, {"track_running_stats", "track"}, {"elementwise_affine", "affine"}, {"epsilon", "eps"},
+    {"p", "rate"}, {"prob", "rate"}, {"probability", "rate"}, {"std", "deviation"}, {"stddev", "deviation"},
+    {"negative_slope", "slope"}, {"min_val", "low"}, {"max_val", "high"}, {"beta", "delta"},
+    {"dim", "over"}, {"axis", "over"}, {"dims", "over"}, {"axes", "over"},
+    {"reduction", "reduce"}, {"label_smoothing", "smoothing"},
+    {"learning_rate", "lr"}, {"weight_decay", "decay"}, {"initial_accumulator_value", "start"}, {"T_max", "total"}, {"eta_min", "final"}, {"gamma", "by"}, {"step_size", "every"},
+};
+
+constexpr std::string_view from_input = "a layer takes the sizes of its input from the input: leave it out";
+
+constexpr Advice option_advice[] = {
+    {"in_channels", from_input},
+    {"in_features", from_input},
+    {"num_features", from_input},
+    {"num_channels", from_input},
+    {"normalized_shape", from_input},
+    {"input_size", from_input},
+    {"input_shape", from_input},
+    {"keepdim", "operands align by name, so that no dimension of size 1 need be kept: leave it out"},
+    {"keepdims", "operands align by name, so that no dimension of size 1 need be kept: leave it out"},
+    {"inplace", "there are no values to overwrite: leave it out"},
+    {"betas", "they are two options here: `beta1: 0.9, beta2: 0.999`"},
+};
+
 constexpr std::string_view modules[] = {"nn", "F", "torch", "np", "numpy", "jnp", "jax", "tf", "keras", "layers", "optim", "functional", "math", "flax"};
 
 }  // namespace
@@ -113,6 +141,18 @@ std::string familiar_name_help(std::string_view name) {
   for (const Renamed& r : renamed)
     if (r.there == name) return fmt::format("`{}` is called `{}` here", name, r.here);
   for (const Advice& a : advice)
+    if (a.there == name) return std::string(a.instead);
+  return {};
+}
+
+std::string familiar_option(std::string_view name, const std::vector<std::string>& own) {
+  for (const Renamed& r : options)
+    if (r.there == name && std::find(own.begin(), own.end(), r.here) != own.end()) return std::string(r.here);
+  return {};
+}
+
+std::string familiar_option_help(std::string_view name) {
+  for (const Advice& a : option_advice)
     if (a.there == name) return std::string(a.instead);
   return {};
 }

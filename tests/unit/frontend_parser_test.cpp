@@ -269,7 +269,7 @@ TEST_CASE("spans are those of the text") {
   CHECK(text(l.head_span) == "layer L(N)(x[B, T]) -> [B] where N < 3");
   CHECK(text(l.arguments[0].span) == "x[B, T]");
   CHECK(text(l.arguments[0].dims->span) == "[B, T]");
-  CHECK(text(l.conditions[0]->op_span) == "<");
+  CHECK(text(l.conditions[0].test->op_span) == "<");
   const ast::Stmt& let = *l.body.statements[0];
   CHECK(text(let.span) == "let a = b * c[T: 0]");
   CHECK(text(let.keyword_span) == "let");
