@@ -22,6 +22,12 @@ constexpr Renamed renamed[] = {
     // layers
     {"Linear", "Dense"}, {"linear", "Dense"}, {"dense", "Dense"}, {"FullyConnected", "Dense"}, {"embedding", "Embedding"}, {"layer_norm", "LayerNorm"},
     {"RMSNorm", "RmsNorm"}, {"rms_norm", "RmsNorm"}, {"group_norm", "GroupNorm"}, {"Flatten", "flatten"},
+    {"MaxPool1d", "maxpool1d"}, {"MaxPool2d", "maxpool2d"}, {"max_pool1d", "maxpool1d"}, {"max_pool2d", "maxpool2d"}, {"AvgPool1d", "avgpool1d"}, {"AvgPool2d", "avgpool2d"},
+    {"avg_pool1d", "avgpool1d"}, {"avg_pool2d", "avgpool2d"}, {"AdaptiveAvgPool1d", "adaptive_avgpool1d"}, {"AdaptiveAvgPool2d", "adaptive_avgpool2d"},
+    {"AdaptiveMaxPool1d", "adaptive_maxpool1d"}, {"AdaptiveMaxPool2d", "adaptive_maxpool2d"}, {"adaptive_avg_pool2d", "adaptive_avgpool2d"}, {"adaptive_max_pool2d", "adaptive_maxpool2d"},
+    {"GlobalAveragePooling2D", "global_avgpool2d"}, {"GlobalMaxPooling2D", "global_maxpool2d"}, {"conv1d", "Conv1d"}, {"conv2d", "Conv2d"}, {"Conv2D", "Conv2d"}, {"Conv1D", "Conv1d"},
+    {"conv_transpose2d", "ConvTranspose2d"}, {"Conv2DTranspose", "ConvTranspose2d"}, {"Unfold", "unfold"}, {"im2col", "unfold"}, {"dropout2d", "dropout"}, {"BatchNorm2D", "BatchNorm2d"},
+    {"cat", "concat"}, {"concatenate", "concat"}, {"Concatenate", "concat"}, {"hstack", "concat"}, {"chunk", "split"},
     // activations
     {"ReLU", "relu"}, {"Relu", "relu"}, {"ReLU6", "relu6"}, {"LeakyReLU", "leaky_relu"}, {"LeakyRelu", "leaky_relu"}, {"GELU", "gelu"}, {"Gelu", "gelu"},
     {"SiLU", "silu"}, {"swish", "silu"}, {"Swish", "silu"}, {"ELU", "elu"}, {"SELU", "selu"}, {"CELU", "celu"}, {"Mish", "mish"}, {"Tanh", "tanh"},
@@ -52,7 +58,21 @@ constexpr std::string_view between = "write `minimum(maximum(x, low), high)`";
 constexpr std::string_view batch_norm = "`BatchNorm1d` takes [B, C] and [B, C, L], `BatchNorm2d` [B, C, H, W]";
 constexpr std::string_view instance_norm = "`InstanceNorm1d` takes [B, C, L], `InstanceNorm2d` [B, C, H, W]";
 
+constexpr std::string_view larger = "`upsample1d` takes [B, C, T], `upsample2d` [B, C, H, W]";
+constexpr std::string_view borders = "`pad1d` takes [B, C, T], `pad2d` [B, C, H, W]; `mode: reflect` and `mode: edge` say what the border is made of";
+
 constexpr Advice advice[] = {
+    {"Upsample", larger},
+    {"upsample", larger},
+    {"interpolate", larger},
+    {"UpSampling2D", larger},
+    {"pad", borders},
+    {"ZeroPad2d", borders},
+    {"ZeroPadding2D", borders},
+    {"ReflectionPad1d", borders},
+    {"ReflectionPad2d", borders},
+    {"ReplicationPad1d", borders},
+    {"ReplicationPad2d", borders},
     {"BatchNorm", batch_norm},
     {"BatchNormalization", batch_norm},
     {"batch_norm", batch_norm},
