@@ -54,6 +54,7 @@ class Holder {
     if (n.op == Op::stop_gradient) return held_.stopped ? leaf(id, "value", n.type, values_[id.value]) : rebuild_.copy(id);
     if (!held_.branches) return rebuild_.copy(id);
     if (is_step(graph_, n)) return leaf(id, "value", n.type, values_[id.value]);
+    if (!is_float(n.type.dtype)) return rebuild_.copy(id);  // places that are looked up: nothing moves them
     switch (n.op) {
       case Op::abs:
         return slope_of_abs(id);

@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
+#include <ranges>
 #include <set>
 
 #include <fmt/format.h>
@@ -169,8 +170,8 @@ std::vector<std::string> tensor_differences(const TensorFile& file, const StepRu
     if (!found)
       notes.push_back(fmt::format("missing: `{}` {}", slot.name, shape_text(slot.shape)));
     else if (found->shape != slot.shape)
-      notes.push_back(fmt::format("shape: `{}` is {} in the file, {} in the model", slot.name, shape_text(found->shape),
-                                  shape_text(slot.shape)));
+      notes.push_back(fmt::format("shape: `{}` is {} in the file, {} in the model{}", slot.name, shape_text(found->shape), shape_text(slot.shape),
+                                  std::ranges::equal(found->shape, std::views::reverse(slot.shape)) ? ": transposed" : ""));
   }
   for (const TensorView& t : file.tensors) {
     if (is_of_epoch(t.name)) continue;

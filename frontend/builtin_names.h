@@ -6,8 +6,12 @@
 
 namespace nnc {
 
-/// `none`, `all`, `same`, `valid`: words that stand for themselves, as values of options.
-inline bool is_option_word(std::string_view name) { return name == "none" || name == "all" || name == "same" || name == "valid"; }
+/// Words that stand for themselves, as values of options: `reduce: none`, `batch: all`, `pad: same`, `mode: reflect`.
+inline bool is_option_word(std::string_view name) {
+  for (std::string_view word : {"none", "all", "same", "valid", "nearest", "linear", "bilinear", "zero", "reflect", "edge"})
+    if (name == word) return true;
+  return false;
+}
 
 bool is_builtin_name(std::string_view name);
 /// Sorted.

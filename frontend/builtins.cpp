@@ -12,11 +12,11 @@
 #include "base/philox.h"
 #include "frontend/builtin_names.h"
 #include "frontend/evaluator.h"
+#include "frontend/joins.h"
+#include "frontend/signatures.h"
 #include "frontend/test_scope.h"
 
 namespace nnc {
-
-namespace {
 
 std::optional<std::vector<const CallArgument*>> read(SymbolicEvaluator& eval, const BuiltinCall& call,
                                                      std::initializer_list<std::string_view> names, size_t required) {
@@ -38,10 +38,7 @@ std::optional<std::vector<const CallArgument*>> read(SymbolicEvaluator& eval, co
     } else {
       while (i < names.size() && names.begin()[i] != a.name) ++i;
       if (i == names.size()) {
-        std::string similar = nearest(a.name, std::vector<std::string>(names.begin(), names.end()));
-        ctx.error(Code::E0204, a.name_span,
-                  fmt::format("`{}` has no option `{}`{}", call.name, a.name,
-                              similar.empty() ? "" : fmt::format("; a similar one is `{}`", similar)));
+        refuse_option(ctx, call.name, a, std::vector<std::string>(names.begin(), names.end()));
         return std::nullopt;
       }
     }
@@ -79,9 +76,10 @@ std::optional<std::vector<uint32_t>> over_ids(SymbolicEvaluator& eval, std::stri
     Dim d = ctx.dims.to_dim(v.sum);
     if (!d.named()) {
       bool makes = what == "index" || what == "spread";  // a dimension, rather than finding it
+      const std::string_view done = what == "concat" ? "joined" : what == "split" ? "cut" : "reduced";
       ctx.error(Code::E0110, span,
                 makes ? fmt::format("`{}` needs a dimension with a name, and {} has none", what, d.extent.size)
-                  : fmt::format("a dimension without a name cannot be reduced: `over: {}`", d.extent.size))
+                  : fmt::format("a dimension without a name cannot be {}: `over: {}`", done, d.extent.size))
           .help.push_back(fmt::format("give it a name: `dim Classes = {}`", d.extent.size));
       return std::nullopt;
     }
@@ -89,8 +87,6 @@ std::optional<std::vector<uint32_t>> over_ids(SymbolicEvaluator& eval, std::stri
   }
   return ids;
 }
-
-}  // namespace
 
 bool read_over(SymbolicEvaluator& eval, const BuiltinCall& call, const CallArgument* over, const TensorValue& x, Span x_span,
                std::vector<int>& indices) {
@@ -520,6 +516,12 @@ Value builtin_rank(SymbolicEvaluator& eval, const BuiltinCall& call) {
   return x ? Value::of_size(int64_t(x->dims.size())) : poison();
 }
 
+// Whether it is a number before a run: no tensor, no number of the run, no choice.
+Value builtin_known(SymbolicEvaluator& eval, const BuiltinCall& call) {
+  auto a = read(eval, call, {"x"}, 1);
+  return a ? Value::of_bool(eval.ctx.number_of((*a)[0]->value).has_value()) : poison();
+}
+
 Value builtin_stack(SymbolicEvaluator& eval, const BuiltinCall& call) {
   EvaluationContext& ctx = eval.ctx;
   auto a = read(eval, call, {"count", "layer"}, 2);
@@ -618,6 +620,9 @@ const std::unordered_map<std::string_view, Builtin>& builtins() {
     for (const char* n :
          {"Lstm", "Gru", "Rnn"})
       t[n] = builtin_later;
+    t["concat"] = builtin_concat;
+    t["split"] = builtin_split;
+    t["pair"] = builtin_pair;
     t["where"] = builtin_where;
     t["index"] = builtin_index;
     t["spread"] = builtin_spread;
@@ -628,6 +633,7 @@ const std::unordered_map<std::string_view, Builtin>& builtins() {
     t["shape"] = builtin_shape;
     t["count"] = builtin_count;
     t["rank"] = builtin_rank;
+    t["known"] = builtin_known;
     t["stack"] = builtin_stack;
     t["gradient"] = builtin_gradient;
     return t;

@@ -15,6 +15,7 @@
 #include "frontend/contraction.h"
 #include "frontend/evaluator.h"
 #include "frontend/signatures.h"
+#include "frontend/syntax/familiar_names.h"
 #include "frontend/test_scope.h"
 
 namespace nnc {
@@ -270,9 +271,11 @@ Value Calls::apply(const Value& callee, std::vector<CallArgument> arguments, Spa
           layer.definition && layer.definition->ast->kind == ast::CallableKind::model && !ctx_.frame->definition && !instance;
       return instantiate(layer, std::move(arguments), span, at_top ? ctx_.frame->path : instance_path(layer, instance), frozen);
     }
-    default:
-      ctx_.error(Code::E0207, callee_span, fmt::format("{} cannot be called: it is a value", ctx_.quote(callee_span, "this")));
+    default: {
+      Diagnostic& d = ctx_.error(Code::E0207, callee_span, fmt::format("{} cannot be called: it is a value", ctx_.quote(callee_span, "this")));
+      if (const std::string help = callee.is(ValueKind::symbol) ? familiar_name_help(callee.text) : ""; !help.empty()) d.help.push_back(help);
       return poison();
+    }
   }
 }
 
@@ -447,8 +450,8 @@ Value Calls::call_definition(const Definition& d, const std::vector<CallArgument
     is_good = binder.bind(p, argument, *t) && is_good;
   }
   if (!is_good) return poison();
-  for (const ast::ExprPtr& condition : ast.conditions)
-    if (!check_condition(eval_, d, *condition)) return poison();
+  for (const ast::Condition& condition : ast.conditions)
+    if (!check_condition(eval_, d, condition)) return poison();
   if (model_call) model_call->inputs = model_inputs(ctx_, model_call->arguments);
   Value body = eval_.evaluate_block(ast.body);
   Value result = poison();

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
 #include <optional>
 
 #include "base/check.h"
@@ -91,8 +92,56 @@ void suggest_sizes(SymbolicEvaluator& eval, const ast::Expr& condition, Diagnost
                              : fmt::format("the nearest size for {} is {}", name, *y));
 }
 
-void report_failure(SymbolicEvaluator& eval, const Definition& d, const ast::Expr& condition) {
+/// What a name of a reason stands for, as one would write it.
+std::string shown_in_reason(SymbolicEvaluator& eval, std::string_view name, Span span) {
+  Value v = eval.lookup(name, span);
+  switch (v.kind) {
+    case ValueKind::number:
+      return eval.ctx.varies(v) ? eval.ctx.dims.show(v.sum) : fmt::format("{:g}", v.number);
+    case ValueKind::boolean:
+      return v.boolean ? "true" : "false";
+    case ValueKind::tensor: {
+      Dims outside;
+      for (const Dim& d : v.tensor.dims) outside.push_back(eval.ctx.dims.leave(d, eval.ctx.frame->id));
+      return eval.ctx.dims.show(outside);
+    }
+    case ValueKind::symbol:
+    case ValueKind::string:
+    case ValueKind::builtin:
+    case ValueKind::callable:
+      return v.text;
+    default:
+      return "...";
+  }
+}
+
+/// Who stated it, in the user's words: a function inside the standard library speaks for the definition of it that was called from outside.
+const Definition& called_from_outside(const EvaluationContext& ctx, const Definition& d) {
+  const Definition* outermost = &d;
+  for (const Frame* f = ctx.frame; f && f->definition && f->file->is_std; f = f->caller) outermost = f->definition;
+  return *outermost;
+}
+
+std::string fill_in(SymbolicEvaluator& eval, const ast::Text& reason) {
+  std::string text = reason.text;
+  for (std::string_view name : names_in(reason.text)) {
+    const std::string braced = fmt::format("{{{}}}", name);
+    text.replace(text.find(braced), braced.size(), shown_in_reason(eval, name, reason.span));
+  }
+  return text;
+}
+
+void report_failure(SymbolicEvaluator& eval, const Definition& d, const ast::Condition& stated) {
   EvaluationContext& ctx = eval.ctx;
+  const ast::Expr& condition = *stated.test;
+  if (stated.reason) {
+    Diagnostic& e = ctx.error(Code::E0104, ctx.frame->call_span, fill_in(eval, *stated.reason));
+    e.span_text = fmt::format("`{}` needs `{}`", d.name(), ctx.program.sources->text(condition.span));
+    if (d.file->is_std) e.span_text = fmt::format("in this call of `{}`", called_from_outside(ctx, d).name());
+    if (!d.file->is_std) e.labels.push_back({condition.span, "stated here"});
+    suggest_sizes(eval, condition, e);
+    return;
+  }
   std::vector<const ast::Expr*> parts;
   collect_parts(condition, parts);
   std::string values;
@@ -114,7 +163,7 @@ void report_failure(SymbolicEvaluator& eval, const Definition& d, const ast::Exp
   }
   Diagnostic& e = ctx.error(Code::E0104, ctx.frame->call_span,
                             fmt::format("`{}` does not hold{}{}", ctx.program.sources->text(condition.span), values.empty() ? "" : ": ", values));
-  e.span_text = fmt::format("`{}` needs it", d.name());
+  e.span_text = fmt::format("`{}` needs it", called_from_outside(ctx, d).name());
   e.labels.insert(e.labels.end(), labels.begin(), labels.end());
   if (!d.file->is_std) e.labels.push_back({condition.span, "stated here"});
   suggest_sizes(eval, condition, e);
@@ -152,7 +201,7 @@ std::optional<Diagnostic> find_unmet(const std::vector<RowCondition>& conditions
     d.emplace();
     d->code = Code::E0310;
     d->span = c.call;
-    d->message = fmt::format("`{}` needs `{}`, and {}", c.definition, c.text, circumstance);
+    d->message = c.reason.empty() ? fmt::format("`{}` needs `{}`, and {}", c.definition, c.text, circumstance) : fmt::format("{}, and {}", c.reason, circumstance);
     const auto& [varying, text] = c.left.rows ? std::pair(c.left, c.left_text) : std::pair(c.right, c.right_text);
     d->span_text = fmt::format("`{}` is {} there", text, varying.at(rows));
     if (c.stated) d->labels.push_back({*c.stated, "stated here"});
@@ -160,8 +209,21 @@ std::optional<Diagnostic> find_unmet(const std::vector<RowCondition>& conditions
   return d;
 }
 
-bool check_condition(SymbolicEvaluator& eval, const Definition& d, const ast::Expr& condition) {
+std::vector<std::string_view> names_in(std::string_view reason) {
+  std::vector<std::string_view> names;
+  for (size_t at = reason.find('{'); at != std::string_view::npos; at = reason.find('{', at + 1)) {
+    const size_t end = reason.find('}', at);
+    if (end == std::string_view::npos) break;
+    const std::string_view name = reason.substr(at + 1, end - at - 1);
+    auto continues = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '_'; };
+    if (!name.empty() && std::all_of(name.begin(), name.end(), continues) && !std::isdigit(static_cast<unsigned char>(name[0]))) names.push_back(name);
+  }
+  return names;
+}
+
+bool check_condition(SymbolicEvaluator& eval, const Definition& d, const ast::Condition& stated) {
   EvaluationContext& ctx = eval.ctx;
+  const ast::Expr& condition = *stated.test;
   // With arguments that were made up, what the condition says of them is nothing to report.
   Diagnostics unreported;
   Decision decision;
@@ -177,14 +239,15 @@ bool check_condition(SymbolicEvaluator& eval, const Definition& d, const ast::Ex
       return true;
     case Kind::of_rows:
       for (RowCondition& c : decision.conditions) {
-        c.definition = d.name();
+        c.definition = called_from_outside(ctx, d).name();
+        if (stated.reason) c.reason = fill_in(eval, *stated.reason);
         c.call = ctx.frame->call_span;
         if (!d.file->is_std) c.stated = condition.span;
         ctx.row_conditions.push_back(std::move(c));
       }
       return true;
     case Kind::fails:
-      if (!ctx.trial) report_failure(eval, d, condition);
+      if (!ctx.trial) report_failure(eval, d, stated);
       return false;
     case Kind::unknown:
       if (!ctx.trial)

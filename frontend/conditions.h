@@ -7,6 +7,9 @@ namespace nnc {
 
 /// In the frame of the call, after its arguments are bound. False after an error (on trial: without one), where the condition does not hold. What only the number of
 /// rows decides is noted in EvaluationContext::row_conditions, for whoever knows it.
-bool check_condition(SymbolicEvaluator& eval, const Definition& d, const ast::Expr& condition);
+bool check_condition(SymbolicEvaluator& eval, const Definition& d, const ast::Condition& condition);
+
+/// The names in a reason's text whose values stand there, in order: "a stride is at least 1, found {stride}".
+std::vector<std::string_view> names_in(std::string_view reason);
 
 }  // namespace nnc

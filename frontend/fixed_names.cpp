@@ -46,7 +46,7 @@ class FixedNames {
         if (p.name.is_capitalised() && !p.dims) add(p.name.text);  // a size
         if (p.default_value) visit(*p.default_value, is_fixed(p.name.text));
       }
-    for (const ast::ExprPtr& e : d.ast->conditions) visit(*e, true);
+    for (const ast::Condition& c : d.ast->conditions) visit(*c.test, true);
     visit(d.ast->body, false);
   }
 

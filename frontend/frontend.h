@@ -112,6 +112,7 @@ struct RowCondition {
   Comparison comparison{};
   std::string text;        ///< as it is written
   std::string left_text, right_text;
+  std::string reason;      ///< what is said where it does not hold; "" where the definition says nothing
   std::string definition;  ///< who needs it
   Span call;
   std::optional<Span> stated;  ///< in a user's file

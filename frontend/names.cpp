@@ -10,6 +10,7 @@
 
 #include "base/check.h"
 #include "frontend/builtin_names.h"
+#include "frontend/conditions.h"
 #include "frontend/program.h"
 #include "frontend/syntax/ast_walk.h"
 #include "frontend/syntax/familiar_names.h"
@@ -65,7 +66,10 @@ class NameChecker {
       names_.push_back("value");
       names_.push_back("grad");
     }
-    for (const ast::ExprPtr& e : c.conditions) visit(*e);
+    for (const ast::Condition& condition : c.conditions) {
+      visit(*condition.test);
+      if (condition.reason) check_reason(*condition.reason);
+    }
     for (const ast::Parameter& p : c.static_arguments)
       if (p.default_value) visit(*p.default_value);
     visit(c.body);
@@ -75,6 +79,16 @@ class NameChecker {
   void bind_names(const ast::Expr& e) {
     if (e.kind == ast::ExprKind::name) names_.push_back(e.text);
     for (const ast::ExprPtr& o : e.operands) bind_names(*o);
+  }
+
+  void check_reason(const ast::Text& reason) {
+    for (std::string_view name : names_in(reason.text)) {
+      ast::Expr e;
+      e.kind = ast::ExprKind::name;
+      e.text = name;
+      e.span = reason.span;
+      check_name(e);
+    }
   }
 
   void visit(const ast::Block& block) {

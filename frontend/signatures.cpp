@@ -3,13 +3,25 @@
 #include "frontend/signatures.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 
 #include "frontend/argument_places.h"
 #include "frontend/evaluator.h"
+#include "frontend/syntax/familiar_names.h"
 
 namespace nnc {
+
+void refuse_option(EvaluationContext& ctx, std::string_view callee, const CallArgument& a, const std::vector<std::string>& names) {
+  const std::string familiar = familiar_option(a.name, names), similar = familiar.empty() ? nearest(a.name, names) : "";
+  const std::string meant = !familiar.empty() ? fmt::format("; here it is `{}`", familiar) : !similar.empty() ? fmt::format("; a similar one is `{}`", similar) : "";
+  Diagnostic& d = ctx.error(Code::E0204, a.name_span, fmt::format("`{}` has no option `{}`{}", callee, a.name, meant));
+  if (!meant.empty()) return;
+  std::string help = familiar_option_help(a.name);
+  if (help.empty() && !names.empty()) help = fmt::format("it has `{}`", fmt::join(names, "`, `"));
+  if (!help.empty()) d.help.push_back(help);
+}
 
 std::optional<std::vector<const CallArgument*>> sort_arguments(EvaluationContext& ctx, const std::vector<ast::Parameter>& parameters,
                                                                std::string_view callee,
@@ -17,6 +29,7 @@ std::optional<std::vector<const CallArgument*>> sort_arguments(EvaluationContext
                                                                bool is_static, const Definition& definition) {
   std::vector<const CallArgument*> sorted(parameters.size(), nullptr);
   std::vector<size_t> places = argument_places(parameters, arguments);
+  const auto options = std::ranges::count_if(parameters, [](const ast::Parameter& p) { return p.default_value != nullptr; });
   bool is_good = true;
   for (size_t k = 0; k < arguments.size(); ++k) {
     const CallArgument& a = arguments[k];
@@ -32,15 +45,16 @@ std::optional<std::vector<const CallArgument*>> sort_arguments(EvaluationContext
     if (i == parameters.size()) {
       std::vector<std::string> names;
       for (const ast::Parameter& p : parameters) names.push_back(p.name.text);
-      std::string similar = nearest(a.name, names), all;
-      for (const std::string& n : names) all += (all.empty() ? "`" : ", `") + n + "`";
-      Diagnostic& d = ctx.error(Code::E0204, a.name_span,
-                                fmt::format("`{}` has no option `{}`{}", callee, a.name,
-                                            similar.empty() ? "" : fmt::format("; a similar one is `{}`", similar)));
-      if (similar.empty() && !all.empty()) d.help.push_back("it has " + all);
+      refuse_option(ctx, callee, a, names);
       is_good = false;
     } else if (sorted[i]) {
       ctx.error(Code::E0204, a.span, fmt::format("`{}` of `{}` is given twice", a.name, callee));
+      is_good = false;
+    } else if (a.name.empty() && parameters[i].default_value && options > 1) {
+      // By its place it would be taken for what stands there: `Conv2d(3, 16, 5)` for a stride of 5, `BatchNorm2d(6)` for a momentum.
+      Diagnostic& d = ctx.error(Code::E0204, a.span, fmt::format("`{}` of `{}` is one of several options, and they go by their names", parameters[i].name.text, callee));
+      d.help.push_back(fmt::format("write `{}: {}`", parameters[i].name.text, ctx.quote(a.span, "...").find('`') == 0 ? ctx.program.sources->text(a.span) : "..."));
+      if (is_static) d.help.push_back("the sizes of the input are not among the arguments of a layer, which takes them from its input");
       is_good = false;
     } else {
       sorted[i] = &a;

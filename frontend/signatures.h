@@ -16,9 +16,13 @@ namespace nnc {
 class SymbolicEvaluator;
 
 /// The arguments in the order of the parameters, null where one is left out that has a default; nothing after an error.
+/// What has a default goes by its name, unless it is the only one.
 std::optional<std::vector<const CallArgument*>> sort_arguments(EvaluationContext& ctx, const std::vector<ast::Parameter>& parameters,
                                                                std::string_view callee, const std::vector<CallArgument>& arguments,
                                                                Span span, bool is_static, const Definition& definition);
+
+/// E0204: an option that `callee`, which has `names`, does not have; with what may be meant.
+void refuse_option(EvaluationContext& ctx, std::string_view callee, const CallArgument& a, const std::vector<std::string>& names);
 
 /// Binds the tensor arguments of one call in the innermost frame, which is the call's. Remembers which argument bound a dimension, for messages
 /// that name both places.

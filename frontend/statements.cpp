@@ -65,11 +65,14 @@ void SymbolicEvaluator::execute_let(const ast::Stmt& s) {
     std::vector<Value> values;
     for (const ast::ExprPtr& e : b.values) values.push_back(evaluate(*e));
     Span span = b.values.size() == 1 ? b.values[0]->span : b.span;
+    bool is_apart = false;  // a tuple of tuples gives tuples
     if (values.size() == 1 && b.names.size() > 1) {
-      if (values[0].is(ValueKind::tuple))
-        values = values[0].items;
-      else if (is_poison(values[0]))
+      if (values[0].is(ValueKind::tuple)) {
+        is_apart = true;
+        values = std::vector<Value>(values[0].items);
+      } else if (is_poison(values[0])) {
         values.assign(b.names.size(), poison());
+      }
     }
     if (values.size() != b.names.size()) {
       bool any_poison = std::any_of(values.begin(), values.end(), [&](const Value& v) { return is_poison(v); });
@@ -87,7 +90,7 @@ void SymbolicEvaluator::execute_let(const ast::Stmt& s) {
             .help.push_back(fmt::format("for a size, write `dim {} = ...`", name.text));
         values[i] = poison();
       }
-      if (values[i].is(ValueKind::tuple) && !is_poison(values[i])) {
+      if (values[i].is(ValueKind::tuple) && !is_apart && !is_poison(values[i])) {
         ctx.error(Code::E0213, span, fmt::format("one name for {} values", values[i].items.size()))
             .help.push_back("take it apart with `let a, b = ...`");
         values[i] = poison();

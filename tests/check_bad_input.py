@@ -435,6 +435,7 @@ class Weights(BadInput):
                 ("E0404", b"PK\3\4" + bytes(500), ()), ("E0404", good[:8] + b"!" + good[9:], ()), ("E0405", struct.pack("<Q", 1 << 60) + good[8:], ()),
                 ("E0405", safetensors(overlap, good[8 + size:]), ()), ("E0405", safetensors(b'{"a": [1, 2]}'), ()), ("E0405", safetensors(b'{"a"' * 4), ()),
                 ("E0505", self.weights(**{"dense1.weight": [32, 128]}), ("`dense1.weight` is [32, 128] in the file, [64, 64] in the model",)),
+                ("E0505", self.weights(**{"dense3.weight": [64, 10]}), ("`dense3.weight` is [64, 10] in the file, [10, 64] in the model: transposed",)),
                 ("E0505", self.weights(**{"dense3.bias": None}), ("missing: `dense3.bias` [10]",)),
                 ("E0505", self.weights(**{"dense4.bias": [5]}), ("extra: `dense4.bias` [5]",))):
             self.write("bad.safetensors", content)

@@ -291,6 +291,12 @@ struct ResultType {
 
 enum class CallableKind : uint8_t { layer, fn, model, optimizer };
 
+/// One part of `where`: what must hold at a call, and what is said where it does not, `stride >= 1 else "a stride is at least 1, found {stride}"`.
+struct Condition {
+  ExprPtr test;  ///< present
+  std::optional<Text> reason;
+};
+
 /// layer, fn, model, optimizer. With two argument lists the first holds the static arguments. With one, it holds the tensor
 /// arguments of a layer, fn or model (has_static_list is then false), and the hyperparameters of an optimizer (in `arguments`,
 /// too).
@@ -302,7 +308,7 @@ struct Callable {
   std::vector<Parameter> arguments;
   bool has_results = false;         ///< `->` was written
   std::vector<ResultType> results;  ///< one or more if has_results
-  std::vector<ExprPtr> conditions;  ///< `where C % Heads == 0, T <= Ctx`
+  std::vector<Condition> conditions;  ///< `where C % Heads == 0, T <= Ctx`
   Block body;
   Span span;
   Span head_span;  ///< from the keyword to before the body

@@ -416,7 +416,13 @@ class Printer {
       print(c.results[i].dims);
       print(c.results[i].type);
     }
-    if (!c.conditions.empty()) print_list(" where ", c.conditions, "");
+    for (size_t i = 0; i < c.conditions.size(); ++i) {
+      out_ += i == 0 ? " where " : ", ";
+      print(*c.conditions[i].test);
+      if (!c.conditions[i].reason) continue;
+      out_ += " else ";
+      out_ += quoted(c.conditions[i].reason->text);
+    }
     out_ += " ";
     print(c.body);
     out_ += "\n";

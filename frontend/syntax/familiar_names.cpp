@@ -22,6 +22,12 @@ constexpr Renamed renamed[] = {
     // layers
     {"Linear", "Dense"}, {"linear", "Dense"}, {"dense", "Dense"}, {"FullyConnected", "Dense"}, {"embedding", "Embedding"}, {"layer_norm", "LayerNorm"},
     {"RMSNorm", "RmsNorm"}, {"rms_norm", "RmsNorm"}, {"group_norm", "GroupNorm"}, {"Flatten", "flatten"},
+    {"MaxPool1d", "maxpool1d"}, {"MaxPool2d", "maxpool2d"}, {"max_pool1d", "maxpool1d"}, {"max_pool2d", "maxpool2d"}, {"AvgPool1d", "avgpool1d"}, {"AvgPool2d", "avgpool2d"},
+    {"avg_pool1d", "avgpool1d"}, {"avg_pool2d", "avgpool2d"}, {"AdaptiveAvgPool1d", "adaptive_avgpool1d"}, {"AdaptiveAvgPool2d", "adaptive_avgpool2d"},
+    {"AdaptiveMaxPool1d", "adaptive_maxpool1d"}, {"AdaptiveMaxPool2d", "adaptive_maxpool2d"}, {"adaptive_avg_pool2d", "adaptive_avgpool2d"}, {"adaptive_max_pool2d", "adaptive_maxpool2d"},
+    {"GlobalAveragePooling2D", "global_avgpool2d"}, {"GlobalMaxPooling2D", "global_maxpool2d"}, {"conv1d", "Conv1d"}, {"conv2d", "Conv2d"}, {"Conv2D", "Conv2d"}, {"Conv1D", "Conv1d"},
+    {"conv_transpose2d", "ConvTranspose2d"}, {"Conv2DTranspose", "ConvTranspose2d"}, {"Unfold", "unfold"}, {"im2col", "unfold"}, {"dropout2d", "dropout"}, {"BatchNorm2D", "BatchNorm2d"},
+    {"cat", "concat"}, {"concatenate", "concat"}, {"Concatenate", "concat"}, {"hstack", "concat"}, {"chunk", "split"},
     // activations
     {"ReLU", "relu"}, {"Relu", "relu"}, {"ReLU6", "relu6"}, {"LeakyReLU", "leaky_relu"}, {"LeakyRelu", "leaky_relu"}, {"GELU", "gelu"}, {"Gelu", "gelu"},
     {"SiLU", "silu"}, {"swish", "silu"}, {"Swish", "silu"}, {"ELU", "elu"}, {"SELU", "selu"}, {"CELU", "celu"}, {"Mish", "mish"}, {"Tanh", "tanh"},
@@ -52,7 +58,21 @@ constexpr std::string_view between = "write `minimum(maximum(x, low), high)`";
 constexpr std::string_view batch_norm = "`BatchNorm1d` takes [B, C] and [B, C, L], `BatchNorm2d` [B, C, H, W]";
 constexpr std::string_view instance_norm = "`InstanceNorm1d` takes [B, C, L], `InstanceNorm2d` [B, C, H, W]";
 
+constexpr std::string_view larger = "`upsample1d` takes [B, C, T], `upsample2d` [B, C, H, W]";
+constexpr std::string_view borders = "`pad1d` takes [B, C, T], `pad2d` [B, C, H, W]; `mode: reflect` and `mode: edge` say what the border is made of";
+
 constexpr Advice advice[] = {
+    {"Upsample", larger},
+    {"upsample", larger},
+    {"interpolate", larger},
+    {"UpSampling2D", larger},
+    {"pad", borders},
+    {"ZeroPad2d", borders},
+    {"ZeroPadding2D", borders},
+    {"ReflectionPad1d", borders},
+    {"ReflectionPad2d", borders},
+    {"ReplicationPad1d", borders},
+    {"ReplicationPad2d", borders},
     {"BatchNorm", batch_norm},
     {"BatchNormalization", batch_norm},
     {"batch_norm", batch_norm},
@@ -105,6 +125,34 @@ constexpr Advice advice[] = {
     {"float", "`f32(x)` and `f64(x)` convert"},
 };
 
+constexpr Renamed options[] = {
+    {"padding", "pad"}, {"output_padding", "output_pad"}, {"kernel_size", "kernel"}, {"strides", "stride"}, {"dilation_rate", "dilation"}, {"pool_size", "kernel"},
+    {"count_include_pad", "count_pad"}, {"scale_factor", "scale"}, {"output_size", "size"}, {"padding_mode", "mode"}, {"num_groups", "Groups"}, {"use_bias", "bias"},
+    {"out_channels", "Out"}, {"out_features", "Out"}, {"filters", "Out"}, {"features", "Out"}, {"units", "Out"},
+    {"num_embeddings", "Count"}, {"embedding_dim", "Width"}, {"track_running_stats", "track"}, {"elementwise_affine", "affine"}, {"epsilon", "eps"},
+    {"p", "rate"}, {"prob", "rate"}, {"probability", "rate"}, {"std", "deviation"}, {"stddev", "deviation"},
+    {"negative_slope", "slope"}, {"min_val", "low"}, {"max_val", "high"}, {"beta", "delta"},
+    {"dim", "over"}, {"axis", "over"}, {"dims", "over"}, {"axes", "over"},
+    {"reduction", "reduce"}, {"label_smoothing", "smoothing"},
+    {"learning_rate", "lr"}, {"weight_decay", "decay"}, {"initial_accumulator_value", "start"}, {"T_max", "total"}, {"eta_min", "final"}, {"gamma", "by"}, {"step_size", "every"},
+};
+
+constexpr std::string_view from_input = "a layer takes the sizes of its input from the input: leave it out";
+
+constexpr Advice option_advice[] = {
+    {"in_channels", from_input},
+    {"in_features", from_input},
+    {"num_features", from_input},
+    {"num_channels", from_input},
+    {"normalized_shape", from_input},
+    {"input_size", from_input},
+    {"input_shape", from_input},
+    {"keepdim", "operands align by name, so that no dimension of size 1 need be kept: leave it out"},
+    {"keepdims", "operands align by name, so that no dimension of size 1 need be kept: leave it out"},
+    {"inplace", "there are no values to overwrite: leave it out"},
+    {"betas", "they are two options here: `beta1: 0.9, beta2: 0.999`"},
+};
+
 constexpr std::string_view modules[] = {"nn", "F", "torch", "np", "numpy", "jnp", "jax", "tf", "keras", "layers", "optim", "functional", "math", "flax"};
 
 }  // namespace
@@ -113,6 +161,18 @@ std::string familiar_name_help(std::string_view name) {
   for (const Renamed& r : renamed)
     if (r.there == name) return fmt::format("`{}` is called `{}` here", name, r.here);
   for (const Advice& a : advice)
+    if (a.there == name) return std::string(a.instead);
+  return {};
+}
+
+std::string familiar_option(std::string_view name, const std::vector<std::string>& own) {
+  for (const Renamed& r : options)
+    if (r.there == name && std::find(own.begin(), own.end(), r.here) != own.end()) return std::string(r.here);
+  return {};
+}
+
+std::string familiar_option_help(std::string_view name) {
+  for (const Advice& a : option_advice)
     if (a.there == name) return std::string(a.instead);
   return {};
 }

@@ -362,7 +362,7 @@ class Formatter {
       f.if_element = -1;
       f.fresh = false;
     }
-    if (is_word(i, "if") || is_word(i, "else") || is_word(i, "scan") || is_word(i, "repeat")) f.owner_line = l;
+    if (is_word(i, "if") || is_else(i) || is_word(i, "scan") || is_word(i, "repeat")) f.owner_line = l;
     if (is_word(i, "if") && !is_word(f.previous, "else")) f.if_element = i;
     if (e.kind == TokenKind::semicolon) f.fresh = true;
     f.previous = i;
@@ -374,6 +374,11 @@ class Formatter {
     frames.push_back(inner);
   }
 
+  /// That of an `if`, not of a condition: `where n > 0 else "there is none"`.
+  bool is_else(int i) const {
+    return is_word(i, "else") && !(i + 1 < int(elements_.size()) && elements_[i + 1].kind == TokenKind::string);
+  }
+
   bool is_leading_operator(int i) const { return is_binary(elements_[i]) || elements_[i].kind == TokenKind::pipe; }
 
   /// Two columns right of the line that is continued, or where the author has lined it up.
@@ -382,10 +387,10 @@ class Formatter {
     bool bracket = f.opener >= 0 && elements_[f.opener].kind != TokenKind::left_brace;
     int start = bracket ? f.line : f.statement_line;
     Indent plain{start, unit};
-    if (is_word(line.first, "else") && f.if_element >= 0 && begins_line(f.if_element)) return {elements_[f.if_element].line, 0};
+    if (is_else(line.first) && f.if_element >= 0 && begins_line(f.if_element)) return {elements_[f.if_element].line, 0};
     const Element& head = elements_[lines_[start].first];
     if (first.breaks == 0 || first.column == head.column + unit) return plain;
-    if (is_word(line.first, "else") && f.if_element >= 0) return {start, unit, f.if_element, 0};
+    if (is_else(line.first) && f.if_element >= 0) return {start, unit, f.if_element, 0};
     if (first.column <= head.column) return plain;
     // The operator at the beginning of the line and what it applies to.
     bool hangs = line.first < line.last && is_leading_operator(line.first) && !elements_[line.first + 1].comment;

@@ -332,13 +332,15 @@ void Parser::parse_head(ast::Callable& callable) {
   }
   if (take_word("where")) {
     do {
-      callable.conditions.push_back(parse_expression());
+      ast::Condition& condition = callable.conditions.emplace_back();
+      condition.test = parse_expression();
       if (at(TokenKind::assign)) {
         report(Code::E0023, span(now()), "`=` gives a name a value, it does not compare")
             .help.push_back("equality is written `==`");
         take();
         parse_expression();
       }
+      if (take_word("else")) condition.reason = parse_text("what is said where the condition does not hold, in quotes");
     } while (take_if(TokenKind::comma));
   }
 }

@@ -142,7 +142,7 @@ class Walk {
     visit(c.static_arguments);
     visit(c.arguments);
     visit(c.results);
-    visit(c.conditions);
+    for (const Condition& condition : c.conditions) visit(condition.test);
     visit(c.body);
   }
   void visit(const Train& train) {

@@ -1,4 +1,4 @@
-"""Trajectories of networks with normalisation layers (generate.py writes them), from modules of PyTorch.
+"""Trajectories of networks with normalisation layers and convolutions (generate.py writes them), from modules of PyTorch.
 
 The modules carry the names that nnc gives to its layers, so that their state_dicts are the initial and the final weights as they are: names, shapes and types,
 running statistics and counts of batches included. Outside of training each network is evaluated once more, with its running statistics.
@@ -130,5 +130,22 @@ layer Images(x[B, ...]) -> [B, _] {
                           still=nn.InstanceNorm2d(4, momentum=None, eps=2**-5, track_running_stats=True),
                           last=nn.GroupNorm(2, 4, affine=False, eps=2**-4), flat=nn.Flatten()),
             dense2=nn.Linear(24, 4)), 0.03125),
-    }
+        "std_layers": NormCase("convolutions in groups, transposed ones too, with rectangular kernels", """
+model Net(x[B, 6]) -> [B, 4] {
+  (x |> Dense(24) |> tanh) as [B, 2, 3, 4]
+    |> conv: Conv2d(4, kernel: (3, 2), pad: (1, 0), groups: 2) |> tanh
+    |> up: ConvTranspose2d(6, kernel: (2, 3), stride: (1, 2), groups: 2) |> norm: BatchNorm2d(momentum: 0.125, eps: 0.0009765625) |> tanh
+    |> adaptive_avgpool2d((2, 3)) |> lines: Lines |> Dense(4)
+}
 
+layer Lines(x[B, C, H, W]) -> [B, _] {
+  x as [B, C, H * W] |> conv: Conv1d(4, kernel: 3, stride: 2, groups: 2) |> tanh
+    |> up: ConvTranspose1d(6, kernel: 2, stride: 3, output_pad: 1, groups: 2, bias: false) |> flatten
+}""", lambda: Named(
+            dense1=nn.Linear(6, 24), first=nn.Tanh(), view=View(2, 3, 4), conv=nn.Conv2d(2, 4, (3, 2), padding=(1, 0), groups=2), second=nn.Tanh(),
+            up=nn.ConvTranspose2d(4, 6, (2, 3), stride=(1, 2), groups=2), norm=nn.BatchNorm2d(6, momentum=0.125, eps=2**-10), third=nn.Tanh(),
+            pool=nn.AdaptiveAvgPool2d((2, 3)),
+            lines=Named(view=View(6, 6), conv=nn.Conv1d(6, 4, 3, stride=2, groups=2), act=nn.Tanh(),
+                        up=nn.ConvTranspose1d(4, 6, 2, stride=3, output_padding=1, groups=2, bias=False), flat=nn.Flatten()),
+            dense2=nn.Linear(36, 4)), 0.25),
+    }

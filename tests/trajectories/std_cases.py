@@ -352,4 +352,86 @@ using    sgd(lr: 0.125, momentum: 0.5)""",
         {"dense1.weight": (24, 6), "dense1.bias": (24,), "conv1.weight": (4, 2, 4), "conv1.bias": (4,), "up.weight": (4, 3, 3),
          "conv2.weight": (3, 1, 2), "conv2.bias": (3,)},
         with_loss(seen_as_series, lambda found, d: F.mse_loss(found, d["y"])), sgd(0.125, 0.5))
+
+    def pad2d(h, above, below, left, right, **options):
+        return F.pad(h, (left, right, above, below), **options)
+
+    def seen_as_rectangles(w, d):
+        h = torch.tanh(dense(w, "dense1", d["x"])).reshape(-1, 2, 7, 5)
+        h = pad2d(h, 1, 0, 2, 1, mode="reflect")
+        h = torch.tanh(conv(w, "conv1", h, stride=(2, 1), padding=(1, 0), dilation=(1, 2), groups=2))
+        h = F.interpolate(h, size=(6, 9), mode="bilinear")
+        h = F.avg_pool2d(h, (2, 3), stride=(2, 2), padding=(1, 1), count_include_pad=False)
+        h = torch.tanh(F.conv_transpose2d(h, w["up.weight"], w["up.bias"], stride=(2, 1), padding=(1, 0), output_padding=(1, 0), groups=2))
+        h = F.adaptive_max_pool2d(h, (5, 4))
+        h = F.max_pool2d(h, (1, 2), stride=1)
+        h = pad2d(h, 1, 1, 1, 1, mode="replicate")
+        h = F.interpolate(h, scale_factor=(1, 2))
+        h = F.adaptive_avg_pool2d(h, (7, 5))
+        h = F.interpolate(pad2d(h, 0, 1, 1, 0), scale_factor=2, mode="bilinear", align_corners=True)
+        return dense(w, "fc", F.unfold(h, (2, 3), stride=(3, 2), padding=(0, 1)).mean(dim=2))
+
+    add("std_rectangles", "two numbers for kernels, strides, padding, dilation; grouped transposed convolutions; adaptive pools, larger sizes, borders, columns", """
+model Net(x[B, 6]) -> [B, 4] {
+  (x |> Dense(70) |> tanh) as [B, 2, 7, 5]
+    |> pad2d(((1, 0), (2, 1)), mode: reflect)
+    |> conv1: Conv2d(4, kernel: (3, 2), stride: (2, 1), pad: (1, 0), dilation: (1, 2), groups: 2) |> tanh
+    |> upsample2d(size: (6, 9), mode: bilinear)
+    |> avgpool2d((2, 3), stride: (2, 2), pad: (1, 1), count_pad: false)
+    |> up: ConvTranspose2d(6, kernel: (3, 2), stride: (2, 1), pad: (1, 0), output_pad: (1, 0), groups: 2) |> tanh
+    |> adaptive_maxpool2d((5, 4)) |> maxpool2d((1, 2), stride: 1)
+    |> pad2d(1, mode: edge) |> upsample2d(scale: (1, 2)) |> adaptive_avgpool2d((7, 5))
+    |> pad2d(((0, 1), (1, 0))) |> upsample2d(scale: 2, mode: bilinear, align_corners: true)
+    |> unfold((2, 3), stride: (3, 2), pad: (0, 1)) |> global_avgpool1d
+    |> fc: Dense(4)
+}""", """
+let logits = Net(x)
+minimize cross_entropy(logits, label)
+using    sgd(lr: 0.25, momentum: 0.5)""",
+        {"dense1.weight": (70, 6), "dense1.bias": (70,), "conv1.weight": (4, 1, 3, 2), "conv1.bias": (4,), "up.weight": (4, 3, 3, 2), "up.bias": (6,),
+         "fc.weight": (4, 36), "fc.bias": (4,)},
+        with_loss(seen_as_rectangles, lambda logits, d: F.cross_entropy(logits, d["label"])), sgd(0.25, 0.5))
+
+    def seen_as_lengths(w, d):
+        h = torch.tanh(dense(w, "dense1", d["x"])).reshape(-1, 2, 9)
+        h = F.pad(h, (2, 1), mode="reflect")
+        h = torch.tanh(F.conv_transpose1d(h, w["up.weight"], w["up.bias"], stride=2, padding=1, groups=2))
+        h = F.interpolate(F.adaptive_max_pool1d(h, 7), size=10)
+        first, rest = torch.split(h, (1, 3), dim=1)
+        a, b, c = torch.chunk(torch.sin(rest), 3, dim=1)
+        h = torch.cat((a, torch.cat((first, c), dim=1), b), dim=1)
+        h = F.interpolate(h, scale_factor=3, mode="linear", align_corners=True)
+        h = F.avg_pool1d(h, 4, stride=3, padding=2, count_include_pad=False)
+        h = F.pad(F.pad(h, (0, 2)), (1, 1), mode="replicate")
+        h = F.adaptive_avg_pool1d(h, 5)[:, :, ::2]
+        h = F.interpolate(h, scale_factor=2, mode="linear")
+        return dense(w, "fc", F.adaptive_max_pool1d(h, 2).flatten(1))
+
+    add("std_lengths", "the same in one dimension; joined and cut", """
+layer Mixed(x[B, C, T]) -> [B, C, T] {
+  let first, rest = split(x, (1, C - 1), over: C)
+  let a, b, c = split(sin(rest), 3, over: C - 1)
+  dim P = (C - 1) / 3, One = 1
+  let middle = concat(first as [B, One, T], c as [B, P, T], over: (One, P))
+  concat(a as [B, P, T], middle, b as [B, P, T], over: (P, One + P, P)) as [B, C, T]
+}
+
+layer Halved(x[B, C, T]) -> [B, C, _] {
+  dim S = (T + 1) // 2
+  x[T: 2 * index(S)]
+}
+
+model Net(x[B, 6]) -> [B, 3] {
+  (x |> Dense(18) |> tanh) as [B, 2, 9]
+    |> pad1d((2, 1), mode: reflect) |> up: ConvTranspose1d(4, kernel: 3, stride: 2, pad: 1, groups: 2) |> tanh
+    |> adaptive_maxpool1d(7) |> upsample1d(size: 10) |> Mixed
+    |> upsample1d(scale: 3, mode: linear, align_corners: true) |> avgpool1d(4, stride: 3, pad: 2, count_pad: false)
+    |> pad1d((0, 2)) |> pad1d(1, mode: edge) |> adaptive_avgpool1d(5) |> Halved
+    |> upsample1d(scale: 2, mode: linear) |> adaptive_maxpool1d(2) |> flatten |> fc: Dense(3)
+}""", """
+let found = Net(x)
+minimize mean_squared_error(found, y)
+using    sgd(lr: 0.125, momentum: 0.5)""",
+        {"dense1.weight": (18, 6), "dense1.bias": (18,), "up.weight": (2, 2, 3), "up.bias": (4,), "fc.weight": (3, 8), "fc.bias": (3,)},
+        with_loss(seen_as_lengths, lambda found, d: F.mse_loss(found, d["y"])), sgd(0.125, 0.5))
     return found

@@ -13,7 +13,10 @@ TEST_CASE("functions of the compiler: arguments, dimensions and kinds", "[fronte
       {R"(fn f(x[B]) { sum(x, ovr: B) })",
        R"(E0204 `ovr`: `sum` has no option `ovr`; a similar one is `over`)"},
       {R"(fn f(x[B]) { sum(x, axis: B) })",
-       R"(E0204 `axis`: `sum` has no option `axis`)"},
+       R"(E0204 `axis`: `sum` has no option `axis`; here it is `over`)"},
+      {R"(fn f(x[B]) { sum(x, keepdim: true) })",
+       "E0204 `keepdim`: `sum` has no option `keepdim`\n"
+       "  help operands align by name, so that no dimension of size 1 need be kept: leave it out"},
       {R"(fn f(x[B]) { sum(x, B, over: B) })",
        R"(E0204 `B`: `over` of `sum` is given twice)"},
       {R"(fn f(x[B]) { exp() })",

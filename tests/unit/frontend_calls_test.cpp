@@ -20,7 +20,8 @@ TEST_CASE("sums", "[frontend][calls]") {
       {R"(test "t" { dim P = 2
  let y = sum(zeros([P]) * 2, along: P) }
 )",
-       "E0204 `along`: `sum` has no option `along`"},
+       "E0204 `along`: `sum` has no option `along`\n"
+       "  help it has `x`, `over`"},
       {R"(test "t" { dim P = 2
  let y = sum(zeros([P]) * 2, over: Q) }
 )",
@@ -227,6 +228,13 @@ test "t" { let y = f([1.0], 1) }
 )",
        "E0104 `f([1.0], 1)`: `k > 1` does not hold: k = 1\n"
        "  label `f([1.0], 1)`: `f` needs it\n"
+       "  label `k > 1`: stated here"},
+      {R"(fn f(x[B], k) where k > 1 else "k of {x} is {k}, {k} and {no}" , x { x }
+test "t" { let y = f([1.0], 1) }
+)",
+       "E0201 `\"k of {x} is {k}, {k} and {no}\"`: unknown name `no`\n"
+       "E0104 `f([1.0], 1)`: k of [1] is 1, 1 and ...\n"
+       "  label `f([1.0], 1)`: `f` needs `k > 1`\n"
        "  label `k > 1`: stated here"},
       {R"(fn f(x[B, C]) where B == C { x }
 test "t" { dim P = 3

@@ -162,6 +162,11 @@ TEST_CASE("files of the project: laid out twice is laid out once, the house's ow
   CHECK(disturbances >= 100);
 }
 
+TEST_CASE("the `else` of a condition is none of an `if`") {
+  check("fn f(x[B],n)\n  where n>0   else \"none\",\n n<9 else\n \"many\"{\n    if n>1 { x }\n else { -x }\n}",
+        "fn f(x[B], n)\n  where n > 0 else \"none\",\n  n < 9 else\n  \"many\" {\n  if n > 1 { x }\n  else { -x }\n}\n");
+}
+
 TEST_CASE("large files: comments by the hundred thousand, a very long line, deep nesting") {
   std::string comments;
   for (int i = 0; i < 100000; ++i) comments += "  # a comment\n";

@@ -158,7 +158,7 @@ data d { a[N], b[N] : class(V) = text("f", context: N); test last 20%; valid fro
 )") == text);
 
   CHECK(printed(R"(
-layer L(N, act = relu, Out)(x[..., C]: u8, y[] = 0) -> [..., Out], [B]: i32 where C % N == 0, N < 4 {
+layer L(N, act = relu, Out)(x[..., C]: u8, y[] = 0) -> [..., Out], [B]: i32 where C % N == 0 else "N: {N}", N < 4 {
   param w[Out, C] ~ normal(0.02)
   frozen param b[Out]: f32 = 0
   state count: i64 = 0
@@ -172,7 +172,7 @@ layer L(N, act = relu, Out)(x[..., C]: u8, y[] = 0) -> [..., Out], [B]: i32 wher
   let z = scan t in T { yield x[T: t] }
   y, z
 }
-)") == R"(layer L(N, act = relu, Out)(x[..., C]: u8, y[] = 0) -> [..., Out], [B]: i32 where ((C % N) == 0), (N < 4) {
+)") == R"(layer L(N, act = relu, Out)(x[..., C]: u8, y[] = 0) -> [..., Out], [B]: i32 where ((C % N) == 0) else "N: {N}", (N < 4) {
   param w[Out, C] ~ normal(0.02)
   frozen param b[Out]: f32 = 0
   state count: i64 = 0
@@ -269,7 +269,7 @@ TEST_CASE("spans are those of the text") {
   CHECK(text(l.head_span) == "layer L(N)(x[B, T]) -> [B] where N < 3");
   CHECK(text(l.arguments[0].span) == "x[B, T]");
   CHECK(text(l.arguments[0].dims->span) == "[B, T]");
-  CHECK(text(l.conditions[0]->op_span) == "<");
+  CHECK(text(l.conditions[0].test->op_span) == "<");
   const ast::Stmt& let = *l.body.statements[0];
   CHECK(text(let.span) == "let a = b * c[T: 0]");
   CHECK(text(let.keyword_span) == "let");
