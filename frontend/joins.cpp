@@ -25,8 +25,8 @@ std::optional<int> find_dimension(SymbolicEvaluator& eval, const BuiltinCall& ca
 }
 
 /// x as the value of a join with `first`: the same dimensions in the same order but for the one that is joined.
-std::optional<TensorValue> brought_beside(SymbolicEvaluator& eval, const TensorValue& first, int first_index, Span first_span, const TensorValue& x, int index, Span x_span,
-                                          Span span) {
+std::optional<TensorValue> brought_beside(SymbolicEvaluator& eval, const TensorValue& first, int first_index, Span first_span, const TensorValue& x,
+                                          int index, Span x_span, Span span) {
   TensorValue a = first, b = x;
   a.dims[size_t(first_index)].extent = {1, false};
   b.dims[size_t(index)] = a.dims[size_t(first_index)];
@@ -34,8 +34,9 @@ std::optional<TensorValue> brought_beside(SymbolicEvaluator& eval, const TensorV
   if (!alignment) return std::nullopt;
   if (alignment->dims.size() != a.dims.size() || a.dims.size() != b.dims.size()) {
     EvaluationContext& ctx = eval.ctx;
-    Diagnostic& e = ctx.error(Code::E0102, x_span, fmt::format("`concat` needs the same dimensions beside those that it joins: {} is {}, and {} is {}", ctx.quote(first_span, "the first"),
-                                                              ctx.dims.show(first.dims), ctx.quote(x_span, "this"), ctx.dims.show(x.dims)));
+    Diagnostic& e = ctx.error(Code::E0102, x_span,
+                              fmt::format("`concat` needs the same dimensions beside those that it joins: {} is {}, and {} is {}",
+                                          ctx.quote(first_span, "the first"), ctx.dims.show(first.dims), ctx.quote(x_span, "this"), ctx.dims.show(x.dims)));
     e.help.push_back("operands align by name; `spread(x, over: D)` repeats one along a dimension that it lacks");
     return std::nullopt;
   }
@@ -46,7 +47,8 @@ std::optional<TensorValue> brought_beside(SymbolicEvaluator& eval, const TensorV
 }
 
 bool are_of_the_same_classes(const std::vector<TensorValue>& values) {
-  return std::all_of(values.begin(), values.end(), [&](const TensorValue& t) { return t.is_class && t.classes.extent == values[0].classes.extent && t.dtype == values[0].dtype; });
+  auto is_alike = [&](const TensorValue& t) { return t.is_class && t.classes.extent == values[0].classes.extent && t.dtype == values[0].dtype; };
+  return std::all_of(values.begin(), values.end(), is_alike);
 }
 
 }  // namespace
@@ -94,11 +96,12 @@ Value builtin_concat(SymbolicEvaluator& eval, const BuiltinCall& call) {
     indices.push_back(*index);
   }
   const bool is_class = are_of_the_same_classes(values);
-  DType dtype = values[0].dtype;
-  for (const TensorValue& t : values) dtype = is_class ? t.dtype : common_type(t, values[0], false);
-  for (const TensorValue& t : values)
-    if (!is_class) dtype = common_type({.node = {}, .dims = {}, .dtype = dtype}, t, false);
   TensorValue result = values[0];
+  for (const TensorValue& t : values)
+    if (!is_class) {
+      result.dtype = common_type(result, t, false);
+      result.is_class = false;
+    }
   DimSum length;
   for (size_t i = 0; i < values.size(); ++i) length = add(length, ctx.dims.to_sum(values[i].dims[size_t(indices[i])]));
   const size_t joined = size_t(indices[0]);
@@ -110,14 +113,12 @@ Value builtin_concat(SymbolicEvaluator& eval, const BuiltinCall& call) {
   for (size_t i = 0; i < values.size(); ++i) {
     std::optional<TensorValue> t = brought_beside(eval, values[0], indices[0], given[0]->span, values[i], indices[i], given[i]->span, call.span);
     if (!t) return poison();
-    *t = eval.tensors.cast(*t, dtype, call.span);
+    *t = eval.tensors.cast(*t, result.dtype, call.span);
     const int64_t size = t->dims[joined].extent.size;
     NodeId padded = b.pad(t->node, axis, begin, result.dims[joined].extent);
     result.node = i == 0 ? padded : b.add(result.node, padded);
     begin += size;
   }
-  result.dtype = dtype;
-  result.is_class = is_class;
   result.free = result.is_run_number = false;
   result.span = ctx.place(call.span);
   return Value::of(result);
@@ -150,7 +151,9 @@ Value builtin_split(SymbolicEvaluator& eval, const BuiltinCall& call) {
     }
     std::optional<Extent> all = ctx.dims.evaluate(total);
     if (!all || *all != d.extent) {
-      Diagnostic& e = ctx.error(Code::E0102, parts.span, fmt::format("the parts have {} entries together, and `{}` has {}", all ? to_string(*all) : "too many", ctx.dims.show(d), d.extent.size));
+      Diagnostic& e = ctx.error(Code::E0102, parts.span,
+                                fmt::format("the parts have {} entries together, and `{}` has {}", all ? to_string(*all) : "too many",
+                                            ctx.dims.show(d), d.extent.size));
       if (all) ctx.settle(e, {all->size, d.extent.size});
       return poison();
     }
@@ -158,11 +161,13 @@ Value builtin_split(SymbolicEvaluator& eval, const BuiltinCall& call) {
     std::optional<int64_t> count = ctx.integer_of(parts.value);
     std::optional<DimSum> size = count && *count > 0 ? ctx.dims.divide(ctx.dims.to_sum(d), number_sum(*count), false) : std::nullopt;
     if (!count || *count < 1) {
-      ctx.error(Code::E0206, parts.span, "`parts` is how many equal parts there are, or the size of each: `split(x, 2, over: C)`, `split(x, (16, 48), over: C)`");
+      ctx.error(Code::E0206, parts.span,
+                "`parts` is how many equal parts there are, or the size of each: `split(x, 2, over: C)`, `split(x, (16, 48), over: C)`");
       return poison();
     }
     if (!size) {
-      Diagnostic& e = ctx.error(Code::E0105, parts.span, fmt::format("{} entries of `{}` do not come out even in {} parts", d.extent.size, ctx.dims.show(d), *count));
+      Diagnostic& e = ctx.error(Code::E0105, parts.span,
+                                fmt::format("{} entries of `{}` do not come out even in {} parts", d.extent.size, ctx.dims.show(d), *count));
       ctx.settle(e, {d.extent.size, *count});
       e.help.push_back(fmt::format("give each part its size: `split(x, ({}, {}), over: {})`", d.extent.size - d.extent.size / 2, d.extent.size / 2, ctx.dims.show(d)));
       return poison();
@@ -192,8 +197,7 @@ Value builtin_pair(SymbolicEvaluator& eval, const BuiltinCall& call) {
   if (v.items.size() == 2) return v;
   EvaluationContext& ctx = eval.ctx;
   Diagnostic& e = ctx.error(Code::E0206, (*a)[0]->span, fmt::format("one number or two are needed, as in `3` and `(3, 5)`, found {}", v.items.size()));
-  const Frame* outer = ctx.frame;
-  if (outer->file->is_std && (*a)[0]->expr) e.span_text = fmt::format("`{}` of this call", ctx.program.sources->text((*a)[0]->span));
+  if (ctx.frame->file->is_std && (*a)[0]->expr) e.span_text = fmt::format("`{}` of this call", ctx.program.sources->text((*a)[0]->span));
   return poison();
 }
 

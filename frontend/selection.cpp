@@ -29,7 +29,8 @@ std::optional<TensorValue> gather(SymbolicEvaluator& eval, const TensorValue& t,
   const Dim d = t.dims[size_t(index)];
   if (is_float(by.dtype) || by.dtype == DType::boolean) {
     ctx.error(Code::E0206, selector_span, fmt::format("an index must be integers, found {}", dtype_name(by.dtype)))
-        .help.push_back(by.free ? "a window counts in whole steps: factors and offsets are whole numbers, and `/` divides by one of at least 1" : "declare it as `class(N)` or `i32`");
+        .help.push_back(by.free ? "a window counts in whole steps: factors and offsets are whole numbers, and `/` divides by one of at least 1"
+                                : "declare it as `class(N)` or `i32`");
     return std::nullopt;
   }
   if (d.extent.rows) {

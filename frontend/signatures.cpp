@@ -30,18 +30,19 @@ std::optional<std::vector<const CallArgument*>> sort_arguments(EvaluationContext
   std::vector<const CallArgument*> sorted(parameters.size(), nullptr);
   std::vector<size_t> places = argument_places(parameters, arguments);
   const auto options = std::ranges::count_if(parameters, [](const ast::Parameter& p) { return p.default_value != nullptr; });
-  bool is_good = true;
+  for (size_t k = 0; k < arguments.size(); ++k) {
+    if (places[k] < parameters.size() || !arguments[k].name.empty()) continue;
+    Diagnostic& d = ctx.error(Code::E0204, arguments[k].span,
+                              fmt::format("`{}` takes {} argument{}, not {}", callee, parameters.size(), parameters.size() == 1 ? "" : "s",
+                                          arguments.size()));
+    d.labels.push_back({definition.ast->head_span, "declared here"});
+    if (definition.file->is_std) d.labels.clear();
+    return std::nullopt;
+  }
+  bool is_good = true, is_misplaced = false;
   for (size_t k = 0; k < arguments.size(); ++k) {
     const CallArgument& a = arguments[k];
-    size_t i = places[k];
-    if (i == parameters.size() && a.name.empty()) {
-      Diagnostic& d = ctx.error(Code::E0204, a.span,
-                                fmt::format("`{}` takes {} argument{}, not {}", callee, parameters.size(),
-                                            parameters.size() == 1 ? "" : "s", arguments.size()));
-      d.labels.push_back({definition.ast->head_span, "declared here"});
-      if (definition.file->is_std) d.labels.clear();
-      return std::nullopt;
-    }
+    const size_t i = places[k];
     if (i == parameters.size()) {
       std::vector<std::string> names;
       for (const ast::Parameter& p : parameters) names.push_back(p.name.text);
@@ -50,12 +51,15 @@ std::optional<std::vector<const CallArgument*>> sort_arguments(EvaluationContext
     } else if (sorted[i]) {
       ctx.error(Code::E0204, a.span, fmt::format("`{}` of `{}` is given twice", a.name, callee));
       is_good = false;
+    } else if (a.name.empty() && parameters[i].default_value && options > 1 && is_misplaced) {
+      continue;  // the first says it
     } else if (a.name.empty() && parameters[i].default_value && options > 1) {
       // By its place it would be taken for what stands there: `Conv2d(3, 16, 5)` for a stride of 5, `BatchNorm2d(6)` for a momentum.
       Diagnostic& d = ctx.error(Code::E0204, a.span, fmt::format("`{}` of `{}` is one of several options, and they go by their names", parameters[i].name.text, callee));
       d.help.push_back(fmt::format("write `{}: {}`", parameters[i].name.text, ctx.quote(a.span, "...").find('`') == 0 ? ctx.program.sources->text(a.span) : "..."));
       if (is_static) d.help.push_back("the sizes of the input are not among the arguments of a layer, which takes them from its input");
       is_good = false;
+      is_misplaced = true;
     } else {
       sorted[i] = &a;
     }

@@ -332,8 +332,7 @@ void Parser::parse_head(ast::Callable& callable) {
   }
   if (take_word("where")) {
     do {
-      ast::Condition& condition = callable.conditions.emplace_back();
-      condition.test = parse_expression();
+      ast::Condition& condition = callable.conditions.emplace_back(ast::Condition{parse_expression(), {}});
       if (at(TokenKind::assign)) {
         report(Code::E0023, span(now()), "`=` gives a name a value, it does not compare")
             .help.push_back("equality is written `==`");

@@ -317,9 +317,9 @@ train { data d
 model M(x[B, 4]) { x |> fc: Dense(5) }
 train { data d
  minimize cross_entropy(M(x), c)
- using sgd(0.1, step_decay(2, every: 3))
+ using sgd(0.1, momentum: step_decay(2, every: 3))
  epochs 1 })",
-       "E0212 `sgd(0.1, step_decay(2, every: 3))`: `if` chooses at compile time, and this is known only at run time\n"
+       "E0212 `sgd(0.1, momentum: step_decay(2, every: 3))`: `if` chooses at compile time, and this is known only at run time\n"
        "  note found inside `sgd` of the standard library\n"
        "  help use `where(condition, a, b)` to choose per element",
        {{"using.momentum.rate", "3"}}},
