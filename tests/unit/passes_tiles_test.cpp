@@ -51,6 +51,8 @@ TEST_CASE("tiles fit registers, blocks are whole tiles, unreadable operands are 
 
 TEST_CASE("tiles of the first network's layers leave no remainder") {
   Target target = target_with_level(VectorLevel::avx512);
+  target.l1_bytes = 32 << 10;
+  target.l2_bytes = 1 << 20;
   TileChoice forward = choose_tiles(target, request(32, 64, 784));
   CHECK(32 % forward.mr == 0);
   CHECK(64 % (forward.nr * 16) == 0);
