@@ -455,7 +455,7 @@ TEST_CASE("the verifier of programs says what is wrong with a kernel's frame", "
   CHECK(first_problem([](Example& e) { e.map(1).outer = -1; }) == "P3: squares has -1 outer axes of 2");
   CHECK(first_problem([](Example& e) { e.map(1).serial = true; }) == "P3: squares is serial and parallel");
   CHECK(first_problem([](Example& e) { e.map(1).axes[1].extent = n(-2); }) == "P3: axis n of squares has size -2");
-  CHECK(first_problem([](Example& e) { e.contract(0).batch = -1; }) == "P3: forward has 3 axes for -1 batch axes and m, n, k");
+  CHECK(first_problem([](Example& e) { e.contract(0).batch = -1; }) == "P3: forward has 3 axes for -1 batch axes, 1 of m, n and k");
   for (auto tile : {&ContractKernel::mc, &ContractKernel::nc, &ContractKernel::kc})
     CHECK(first_problem([&](Example& e) { e.contract(0).*tile = 0; }) == "P3: forward has an empty tile");
   CHECK(first_problem([](Example& e) { e.contract(0).nr = 0; }) == "P3: forward has an empty tile");
