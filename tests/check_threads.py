@@ -43,6 +43,20 @@ class SameBitsForAnyThreads(CommandLine):
             with self.subTest(threads=threads):
                 self.assertEqual(self.train(file, "more", "--threads", threads, *options), expected)
 
+    def test_networks_of_windows_draws_and_norms(self):
+        """Convolution, pooling, dropout, batch norm, strided shortcuts, noise in mid-graph, on odd batches and few rows of the test split."""
+        for name in ("cnn", "resnet", "vae"):
+            text = (ROOT / f"tests/lit/parse/{name}.nn").read_text()
+            for old, new in (("../data/", f"{EXAMPLES / 'data'}/"), ("test 20%", "test 1%")):
+                self.assertIn(old, text)
+                text = text.replace(old, new)
+            file = self.write(f"{name}.nn", text)
+            options = ("--steps", 3, "--set", "data.batch=13")
+            expected = self.train(file, "one", "--threads", 1, *options)
+            for threads in COUNTS if ALL else (2, 3, 7):
+                with self.subTest(file=name, threads=threads):
+                    self.assertEqual(self.train(file, "more", "--threads", threads, *options), expected)
+
 
 class Cores(CommandLine):
     def threads(self, *arguments, before=None, prefix=()):
