@@ -295,7 +295,7 @@ TEST_CASE("contractions with their edges, panels and epilogues at other places a
       f.buffer(fmt::format("y{}", k), BufferKind::output, DType::f32, {Extent{1, true}, Extent{outputs}});
       f.kernels(fmt::format(R"(
   kernel dense{0}  # parallel, after a barrier, 35910 FLOP
-    contract b < B, n < {1}, k < {2}: tile 4 x 1 vectors, blocks 8 x 8 x {3}
+    contract b < B; n < {1}; k < {2}: tile 4 x 1 vectors, blocks 8 x 8 x {3}
       a[b, k] = v0:
         v0 = load x{0}[{2}*b + k] : f32
       b[k, n] = v1, packed:
