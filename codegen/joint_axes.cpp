@@ -1,3 +1,4 @@
+// Digits of an index along several axes, and where an access goes on by one stride.
 #include "codegen/joint_axes.h"
 
 #include <algorithm>
