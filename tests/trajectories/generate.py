@@ -17,6 +17,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 import norm_cases
+import program_cases
 import std_cases
 
 HERE = Path(__file__).resolve().parent
@@ -164,6 +165,11 @@ def mnist_case():
     return {"mnist_mlp": (names, [torch.relu, torch.relu, identity], weights, x, labels.astype(np.int64), 32, rule)}
 
 
+def mnist_rows():
+    read = lambda name: np.frombuffer(gzip.decompress((HERE / name).read_bytes()), np.uint8)
+    return {"image": read("mnist-images.gz")[16:].reshape(-1, 1, 28, 28), "digit": read("mnist-labels.gz")[8:].astype(np.int64)}
+
+
 def small_cases():
     draw = np.random.RandomState(2)
     x = draw.normal(size=(72, 8)).round(3)
@@ -189,8 +195,9 @@ def gaps(losses, final, single_losses, single):
 def main():
     only = sys.argv[1:]  # names of cases to write; without them all
     expected = json.loads((HERE / "expected.json").read_text()) if only else {}
-    data = std_cases.make_data(HERE / "std.csv")
-    groups = ((norm_cases.cases(), 200, "predictions"), (std_cases.cases(), 100, "reports"))
+    plain = mnist_case()  # writes the rows that the next ones read
+    data = {**std_cases.make_data(HERE / "std.csv"), **mnist_rows()}
+    groups = ((norm_cases.cases(), 200, "predictions"), (std_cases.cases(), 100, "reports"), (program_cases.cases(), 300, None))
     for seed, name, case, more in [(seed, *item, more) for cases, first, more in groups for seed, item in enumerate(cases.items(), first)]:
         if only and name not in only:
             continue
@@ -199,11 +206,12 @@ def main():
         (HERE / f"{name}.nn").write_text(case.program())
         losses, final, found = case.run(weights, data, STEPS, torch.float64)
         single_losses, single, _ = case.run(weights, data, STEPS, torch.float32)
-        write_safetensors(HERE / f"{name}.final.safetensors", final)
+        kept = final if more else {key: value.astype(np.float32) if value.dtype == np.float64 else value for key, value in final.items()}
+        write_safetensors(HERE / f"{name}.final.safetensors", kept)
         expected[name] = {"program": f"{name}.nn", "init": f"{name}.init.safetensors", "final": f"{name}.final.safetensors", "steps": STEPS,
-                          "losses": losses, more: found}
+                          "losses": losses, **({more: found} if more else found)}
         print(f"{name:16} {gaps(losses, final, single_losses, single)}")
-    for name, case in {**mnist_case(), **small_cases()}.items():
+    for name, case in {**plain, **small_cases()}.items():
         if only and name not in only:
             continue
         losses, final = train(*case)

@@ -39,7 +39,7 @@ TEST_CASE("phases of a contraction's windows have the values of the whole", "[pa
       w.push_back(Extent{taps.back(), false});
     }
     NodeId x = b.input("y", Type{DType::f32, y});
-    const NodeId weights = b.parameter({"w", Type{DType::f32, w}, PersistentKind::parameter, Span{}});
+    const NodeId weights = b.parameter({"w", Type{DType::f32, w}, PersistentKind::parameter, {}});
     std::vector<int> lhs{0, 1}, rhs{1, 2}, out{0, 2};
     for (int i = 0; i < windows; ++i) {
       lhs.push_back(3 + 2 * i);
