@@ -24,7 +24,7 @@ Command bench_command();
 // Options that several commands share.
 
 /// Of commands that run a training step.
-constexpr const char* smaller_batch = "a smaller batch needs less: `--set data.batch=16`";
+constexpr const char* smaller_batch = "`nnc summary` says how much its buffers take; a smaller `data.batch` needs less";
 /// Of --json: a command whose result is text of a form of its own says only the first.
 constexpr const char* json_diagnostics = "diagnostics as JSON lines";
 constexpr const char* json_results = "diagnostics and results as JSON lines";

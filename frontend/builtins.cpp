@@ -271,6 +271,10 @@ Value builtin_index(SymbolicEvaluator& eval, const BuiltinCall& call) {
   }
   TensorValue t;
   t.dims = {{(*ids)[0], ctx.dims.extent((*ids)[0]), ctx.dims.origin((*ids)[0])}};
+  if (const int64_t size = t.dims[0].extent.size; size > INT32_MAX) {
+    ctx.error(Code::E0114, call.span, fmt::format("indices are i32, which {} of them do not fit", size));
+    return poison();
+  }
   t.node = ctx.builder(call.span).iota(shape_of(t.dims), 0);
   t.dtype = DType::i32;
   t.free = true;
