@@ -397,8 +397,8 @@ inline std::pair<int64_t, int64_t> piece_and_chain(Extent extent, int64_t planne
 
 /// The program's contraction by plain loops, with fused steps or not: for every output ascending chains, joined in a tree over the chains of a piece and one over
 /// pieces. Of several axes of k the last goes fastest, and a chain does not end within one of at most 64.
-inline void run_plainly(Memory& memory, int64_t rows, bool fused) {
-  const auto& k = std::get<ContractKernel>(memory.program.kernels[0].body);
+inline void run_plainly(Memory& memory, int64_t rows, bool fused, size_t kernel = 0) {
+  const auto& k = std::get<ContractKernel>(memory.program.kernels[kernel].body);
   const size_t axes = k.axes.size(), first_k = size_t(k.batch + k.m) + 1;
   std::vector<int64_t> size, index(axes, 0);
   for (const Axis& a : k.axes) size.push_back(a.extent.at(rows));

@@ -170,3 +170,42 @@ TEST_CASE("contractions over several axes have the bits of plain loops", "[codeg
     }
   }
 }
+
+// What is left over of a tile is done by functions that kernels of the same strides share: not if their runs of k lie in other places.
+TEST_CASE("kernels with runs of their own in one program", "[codegen][contract]") {
+  for (const Target& target : runnable_targets()) {
+    auto kernel = [](const std::string& out, int step, int taps) {
+      return fmt::format(R"(
+  kernel {}.contract  # parallel, after a barrier
+    contract y < 5; o < 8; d < {}, c < 4: tile 4 x 1 vectors, blocks 8 x 8 x 2000
+      a[y, d, c] = v0:
+        v0 = load a[4*y + {}*d + c + 0] : f32
+      b[d, c, o] = v10:
+        v10 = load b[32*d + 8*c + o + 0] : f32
+      for each y, o:
+        v20 = sum over k of a * b : f32
+        {}[8*y + o + 0] <- v20 : f32
+)", out, taps, step, out);
+    };
+    const std::string text = fmt::format(R"(program @case {{
+  target any {}, 1 rows planned
+  arena 1216 bytes, persistent 0 bytes
+  temporary "a" : f32[60] at 0, 240 bytes
+  temporary "b" : f32[96] at 256, 384 bytes
+  temporary "p" : f32[40] at 640, 160 bytes
+  temporary "q" : f32[40] at 832, 160 bytes
+  temporary "r" : f32[40] at 1024, 160 bytes
+{}{}{}}}
+)", vector_level_name(target.level), kernel("p", 8, 3), kernel("q", 12, 3), kernel("r", 8, 2));
+    INFO(text);
+    Program program = program_of(text, false);
+    program.target = target;
+    CompileOptions options;
+    options.verify = true;
+    auto code = compile(program, nullptr, options);
+    Memory expected(program, 1), got(program, 1);
+    for (size_t i = 0; i < program.kernels.size(); ++i) run_plainly(expected, 1, target.level != VectorLevel::portable, i);
+    got.run(*code, 1, 1);
+    CHECK(std::memcmp(got.arena.data, expected.arena.data, got.arena.size) == 0);
+  }
+}

@@ -54,7 +54,8 @@ TEST_CASE("phases of a contraction's windows have the values of the whole", "[pa
       x = b.broadcast(x, repeated, axes);
       lhs.push_back(4 + 2 * i);
       const int64_t divide = pick(1, 4);
-      x = b.window(x, make_window({2 + i, int(repeated.size()) - 1}, Extent{pick(1, 12), false}, 1, pick(0, 1) ? 1 : -1, pick(-4, 4), divide));
+      const int64_t stride = pick(1, 6) == 1 ? 2 : 1, dilation = pick(1, 6) == 1 ? 2 : 1;  // 2: not split
+      x = b.window(x, make_window({2 + i, int(repeated.size()) - 1}, Extent{pick(1, 12), false}, stride, pick(0, 1) ? dilation : -dilation, pick(-4, 4), divide));
     }
     graph.outputs.push_back({"x", b.contract(x, weights, lhs, rhs, out)});
     Graph after = graph;
