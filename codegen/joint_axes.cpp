@@ -1,3 +1,4 @@
+// The last axis is the fastest digit of a joint index. A run ends where the next axis outwards does not continue it in memory, and at rows, which are looked up.
 #include "codegen/joint_axes.h"
 
 #include <algorithm>
