@@ -22,14 +22,16 @@ double tile_cost(const TileRequest& r, const Target& target, int mr, int nr) {
   const int lanes = target.f32_lanes();
   // A panel of b that the first-level cache does not hold comes from the second at some 20 bytes a cycle.
   const int64_t vector_bytes = lanes * contraction_bytes;
-  const bool streams = std::min<int64_t>(r.k, 512) * nr * vector_bytes > target.l1_bytes / 2;
+  // Measured at 256 bits; for 512 the model is the one that was measured there.
+  const bool narrow = lanes < 16;
+  const bool streams = narrow && std::min<int64_t>(r.k, 512) * nr * vector_bytes > target.l1_bytes / 2;
   auto step = [&](int rows, int vectors) {
     int chains = rows * vectors;
     double fma = std::max(chains, 8);                // latency of the chains is not hidden below eight
-    double load = 0.5 * (rows + (lanes >= 16 ? 2 : 1) * vectors) + 0.5;  // broadcasts and loads of b, which take twice as long at 512 bits; loop
-    double few = chains < 10 ? 0.12 * fma : 0;
+    double load = 0.5 * (rows + (narrow ? 1 : 2) * vectors) + 0.5;  // broadcasts and loads of b, which take twice as long at 512 bits; loop
+    double few = chains < 10 ? (narrow ? 0.12 : 0.06) * fma : 0;
     double stream = streams ? double(vectors * vector_bytes) / 20 * 2 : 0;
-    double crowded = 2 * load > 0.95 * fma ? 0.2 * fma : 0;  // loads that come late are not caught up with
+    double crowded = narrow && 2 * load > 0.95 * fma ? 0.2 * fma : 0;  // loads that come late are not caught up with
     return std::max({fma, 2 * load, stream}) + few + crowded + 0.1 * load + 0.3 * stream;
   };
   int64_t width = int64_t(nr) * lanes;
