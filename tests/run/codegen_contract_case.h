@@ -20,6 +20,15 @@
 
 namespace nnc::test {
 
+/// Of every vector level that this machine has.
+inline std::vector<Target> runnable_targets() {
+  std::vector<Target> targets{target_with_level(VectorLevel::portable)};
+  VectorLevel host = host_target().level;
+  if (host >= VectorLevel::avx2) targets.push_back(target_with_level(VectorLevel::avx2));
+  if (host >= VectorLevel::avx512) targets.push_back(target_with_level(VectorLevel::avx512));
+  return targets;
+}
+
 enum class Source { plain, u8_field, f32_field, scaled };
 enum class Finish { store, bias_relu, update, momentum, adam };
 

@@ -10,14 +10,6 @@ using namespace nnc::test;
 
 namespace {
 
-std::vector<Target> runnable_targets() {
-  std::vector<Target> targets{target_with_level(VectorLevel::portable)};
-  VectorLevel host = host_target().level;
-  if (host >= VectorLevel::avx2) targets.push_back(target_with_level(VectorLevel::avx2));
-  if (host >= VectorLevel::avx512) targets.push_back(target_with_level(VectorLevel::avx512));
-  return targets;
-}
-
 std::string describe(const ContractCase& c, int64_t rows) {
   auto extent = [](Extent e) { return fmt::format("{}{}", e.size, e.rows ? "*B" : ""); };
   std::string batch;

@@ -10,14 +10,6 @@ using namespace nnc::test;
 
 namespace {
 
-std::vector<Target> runnable_targets() {
-  std::vector<Target> targets{target_with_level(VectorLevel::portable)};
-  VectorLevel host = host_target().level;
-  if (host >= VectorLevel::avx2) targets.push_back(target_with_level(VectorLevel::avx2));
-  if (host >= VectorLevel::avx512) targets.push_back(target_with_level(VectorLevel::avx512));
-  return targets;
-}
-
 struct Case {
   std::string text;
   int64_t rows = 1;  ///< planned
