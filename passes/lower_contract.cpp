@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "passes/lower_internal.h"
+#include "passes/rewrite.h"
 #include "passes/tiles.h"
 
 namespace nnc {
@@ -280,8 +281,7 @@ void lower_contract_group(const GroupContext& context, Kernel& result) {
   }
 
   // Order: batch, m, n by falling stride of the result; k by the strides of the larger operand, rows first, along which sums are cut into pieces.
-  std::vector<int> sorted(axes.size());
-  for (size_t i = 0; i < sorted.size(); ++i) sorted[i] = int(i);
+  std::vector<int> sorted = identity_axes(int(axes.size()));
   const Operand& larger = loaded_bytes(a, program) > loaded_bytes(b, program) ? a : b;
   std::vector<int64_t> weight(axes.size(), 0);
   for (size_t i = 0; i < axes.size(); ++i) {
@@ -295,9 +295,8 @@ void lower_contract_group(const GroupContext& context, Kernel& result) {
     return weight[size_t(x)] > weight[size_t(y)];
   });
   std::vector<Axis> kernel_axes(axes.size());
-  std::vector<int> position(axes.size());
+  const std::vector<int> position = inverse_axes(sorted);
   for (size_t i = 0; i < axes.size(); ++i) kernel_axes[i] = {std::string(1, char('a' + axes[i].label % 26)), axes[i].extent};
-  for (size_t i = 0; i < sorted.size(); ++i) position[size_t(sorted[i])] = int(i);
   KernelCode code{&kernel_axes, {&a.code, &b.code, &epilogue}};
   permute_axes(code, position);
   std::vector<Role> roles(axes.size());
@@ -339,12 +338,9 @@ void lower_contract_group(const GroupContext& context, Kernel& result) {
       joined[i] = Role::batch;
       --left;
     }
-  std::vector<int> order(joined.size());
-  for (size_t i = 0; i < order.size(); ++i) order[i] = int(i);
+  std::vector<int> order = identity_axes(int(joined.size()));
   std::stable_sort(order.begin(), order.end(), [&](int x, int y) { return joined[size_t(x)] < joined[size_t(y)]; });
-  std::vector<int> final_position(order.size());
-  for (size_t i = 0; i < order.size(); ++i) final_position[size_t(order[i])] = int(i);
-  permute_axes(code, final_position);
+  permute_axes(code, inverse_axes(order));
   kernel.batch = int(std::count(joined.begin(), joined.end(), Role::batch));
   kernel.m = int(std::count(joined.begin(), joined.end(), Role::m));
   permute_axes(code, rows_last(kernel_axes, kernel, program.rows));

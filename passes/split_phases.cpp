@@ -6,6 +6,7 @@
 #include <array>
 #include <optional>
 
+#include "base/floor_division.h"
 #include "ir/window.h"
 #include "passes/rewrite.h"
 
@@ -78,8 +79,6 @@ class PhasedView {
   int64_t offsets_, first_, length_;
 };
 
-int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b != 0 && (a < 0) != (b < 0)); }
-
 /// A contraction whose windows are split one after the other.
 struct Product {
   std::array<NodeId, 2> operands;
@@ -106,7 +105,7 @@ bool split_one(Builder& b, Product& p) {
         const int64_t length = b.graph.type(x).shape[size_t(axis)].size, taps = b.graph.type(x).shape[size_t(by)].size;
         // Places r + j * D + begin from which whole numbers of d are read.
         const WindowReach reach = window_reach(*window, divide, taps);
-        const int64_t first = -floor_div(-reach.lowest, divide), offsets = floor_div(reach.highest, divide) - first + 1;
+        const int64_t first = -floor_quotient(-reach.lowest, divide), offsets = floor_quotient(reach.highest, divide) - first + 1;
         if (offsets < 1 || offsets >= taps || length < divide) continue;
         const int64_t places = (length + divide - 1) / divide;
         p.operands[side] = PhasedView(b, offsets, first, places).rebuilt(x, axis, by);
