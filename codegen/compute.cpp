@@ -260,6 +260,8 @@ void Emitter::emit(const Instruction& i, Point& point) {
     case Instruction::Kind::extent:
       point.value(i.id) = ir.CreateSIToFP(extent(i.extent), register_type(i.dtype));
       return;
+    case Instruction::Kind::guard:
+      return;  // a bound of the loops over k (contract.cpp)
     case Instruction::Kind::reduce:
       NNC_UNREACHABLE("reduction outside of a map kernel's inner block in kernel " + kernel->name);
   }

@@ -144,6 +144,9 @@ class ContractEmitter {
  public:
   ContractEmitter(Emitter& e, const ContractKernel& kernel)
       : e_(e), ir_(e.ir), kernel_(kernel), plan_(make_plan(e.program, kernel)) {
+    for (const Operand* operand : {&kernel.a, &kernel.b})
+      for (const Instruction& i : operand->code)
+        if (i.kind == Instruction::Kind::guard) guards_.push_back(&i);
     const int64_t vector_bytes = int64_t(e.lanes) * contraction_bytes;
     shape_.rows = plan_.mr;
     shape_.vectors = plan_.nr;
@@ -197,31 +200,75 @@ class ContractEmitter {
 
   /// Bytes between neighbours along an axis of an operand that is read in place.
   int64_t stride(const Operand& operand, size_t axis) {
-    return plan_.planned_k > 0 ? operand.code[0].access.strides[axis] * contraction_bytes : contraction_bytes;
+    return plan_.planned_k > 0 ? operand.code.back().access.strides[axis] * contraction_bytes : contraction_bytes;
+  }
+
+  size_t summed_axis(const Instruction& guard) const {
+    size_t axis = plan_.k_axes.begin;
+    while (guard.access.strides[axis] == 0) ++axis;
+    return axis;
+  }
+
+  /// The indices of an axis of k at which a guard holds, for the current line: 0 <= rest + factor * index < limit.
+  std::pair<llvm::Value*, llvm::Value*> held(const Instruction& guard, size_t axis) {
+    llvm::Value* rest = e_.i64(guard.access.offset);
+    for (size_t other = 0; other < plan_.m_axis; ++other)
+      if (const int64_t factor = guard.access.strides[other]; factor != 0) rest = ir_.CreateAdd(rest, ir_.CreateMul(index_[other], e_.i64(factor)));
+    llvm::Value *limit = e_.i64(guard.extent.size), *after = ir_.CreateAdd(rest, e_.i64(1));
+    const int64_t factor = guard.access.strides[axis], step = std::abs(factor);
+    // The first index, from 0, of which `step` times is not below `value`.
+    auto reaches = [&](llvm::Value* value) {
+      return ir_.CreateUDiv(ir_.CreateAdd(e_.maximum_index(value, e_.i64(0)), e_.i64(step - 1)), e_.i64(step));
+    };
+    if (factor > 0) return {reaches(ir_.CreateNeg(rest)), reaches(ir_.CreateSub(limit, rest))};
+    return {reaches(ir_.CreateSub(after, limit)), reaches(after)};
+  }
+
+  /// What all guards leave of the axes that are bounded.
+  std::vector<std::pair<llvm::Value*, llvm::Value*>> bounds() {
+    std::vector<std::pair<llvm::Value*, llvm::Value*>> all;
+    for (size_t bounded : shape_.runs.bounded) {
+      const size_t axis = plan_.k_axes.begin + bounded;
+      llvm::Value *low = e_.i64(0), *high = e_.i64(kernel_.axes[axis].extent.size);
+      for (const Instruction* guard : guards_) {
+        if (summed_axis(*guard) != axis) continue;
+        const auto [first, end] = held(*guard, axis);
+        low = e_.maximum_index(low, first);
+        high = e_.minimum_index(high, end);
+      }
+      high = e_.maximum_index(high, low);
+      int64_t steps = 1;  // of a run's first axis
+      if (bounded == shape_.runs.extents.size())
+        for (size_t inner = axis + 1; inner < plan_.k_axes.end; ++inner) steps *= kernel_.axes[inner].extent.size;
+      all.emplace_back(ir_.CreateMul(low, e_.i64(steps)), ir_.CreateMul(high, e_.i64(steps)));
+    }
+    return all;
   }
 
   /// By the operands that are read in place.
   KRuns runs() {
     KRuns runs;
-    if (plan_.planned_k == 0 || (plan_.pack_a && plan_.pack_b)) return runs;
-    runs.length = plan_.planned_k;
-    auto narrow = [&](const Operand& operand, bool packed) {
-      AxisRun own;
-      if (packed) return own;
-      own = run_of(operand.code[0].access, plan_.k_axes, e_.program.rows);
-      if (own.first > plan_.k_axes.begin) runs.length = std::min(runs.length, own.length);
-      return own;
+    if (plan_.planned_k == 0) return runs;
+    auto first_of = [&](const Operand& operand, bool packed) {
+      return packed ? plan_.k_axes.begin : run_of(operand.code.back().access, plan_.k_axes, e_.program.rows).first;
     };
-    const AxisRun a = narrow(kernel_.a, plan_.pack_a), b = narrow(kernel_.b, plan_.pack_b);
-    const size_t first = std::max(plan_.pack_a ? 0 : a.first, plan_.pack_b ? 0 : b.first);
-    if (first <= plan_.k_axes.begin) return KRuns{};
+    const size_t a_first = first_of(kernel_.a, plan_.pack_a), b_first = first_of(kernel_.b, plan_.pack_b);
+    size_t first = std::max(a_first, b_first);
+    if (first == plan_.k_axes.begin && guards_.empty()) return runs;
+    // A run is cut at its ends alone, so it begins with the last axis that a guard is about.
+    for (const Instruction* guard : guards_) first = std::max(first, summed_axis(*guard));
+    runs.length = 1;
+    for (size_t axis = first; axis < plan_.k_axes.end; ++axis) runs.length *= kernel_.axes[axis].extent.at(e_.program.rows);
+    for (size_t axis = plan_.k_axes.begin; axis <= first; ++axis)
+      if (std::any_of(guards_.begin(), guards_.end(), [&](const Instruction* guard) { return summed_axis(*guard) == axis; }))
+        runs.bounded.push_back(axis - plan_.k_axes.begin);
     const bool parted = plan_.split_k || plan_.order.chains(plan_.planned_k) > 1;
     auto whole = [&](int64_t length) { return length % runs.length == 0; };
     runs.whole = !parted || (whole(plan_.order.chain) && whole(plan_.order.piece) && (!plan_.parts() || whole(plan_.kc)));
     for (size_t axis = plan_.k_axes.begin; axis < first; ++axis) {
       runs.extents.push_back(std::max<int64_t>(1, kernel_.axes[axis].extent.at(e_.program.rows)));
-      if (!plan_.pack_a && a.first > plan_.k_axes.begin) runs.a.push_back(stride(kernel_.a, axis));
-      if (!plan_.pack_b && b.first > plan_.k_axes.begin) runs.b.push_back(stride(kernel_.b, axis));
+      if (a_first > plan_.k_axes.begin) runs.a.push_back(stride(kernel_.a, axis));
+      if (b_first > plan_.k_axes.begin) runs.b.push_back(stride(kernel_.b, axis));
     }
     return runs;
   }
@@ -357,9 +404,11 @@ class ContractEmitter {
     e_.loop(
         e_.i64(0), n_count_, plan_.width,
         [&](llvm::Value* j) {
-          each_line([&](llvm::Value* line) {
-            e_.loop(e_.i64(0), m_count_, plan_.mr, [&](llvm::Value* i) { emit_tile_at(line, i, j); }, true);
-          });
+          // Rows that are images: neighbouring lines, pixels of the same ones, read most of the same memory.
+          if (plan_.m.rows)
+            e_.loop(e_.i64(0), m_count_, plan_.mr, [&](llvm::Value* i) { each_line([&](llvm::Value* line) { emit_tile_at(line, i, j); }); }, true);
+          else
+            each_line([&](llvm::Value* line) { e_.loop(e_.i64(0), m_count_, plan_.mr, [&](llvm::Value* i) { emit_tile_at(line, i, j); }, true); });
         },
         true);
   }
@@ -414,10 +463,11 @@ class ContractEmitter {
     place.k = k_count_;
     place.k_first = k_begin_;
     place.resume = resume_;
+    if (!shape_.runs.bounded.empty()) place.bounds = bounds();
     place.aligned_b = plan_.pack_b;
     place.annotate = true;
-    if (plan_.planned_k > 0 && !plan_.pack_a) place.a_buffer = kernel_.a.code[0].access.buffer;
-    if (plan_.planned_k > 0 && !plan_.pack_b) place.b_buffer = kernel_.b.code[0].access.buffer;
+    if (plan_.planned_k > 0 && !plan_.pack_a) place.a_buffer = kernel_.a.code.back().access.buffer;
+    if (plan_.planned_k > 0 && !plan_.pack_b) place.b_buffer = kernel_.b.code.back().access.buffer;
     place.a = plan_.pack_a ? e_.offset_pointer(panels_a_, ir_.CreateMul(row_tile, e_.i64(plan_.a_panel)))
                            : address(kernel_.a, plan_.m_axis, ir_.CreateAdd(m_begin_, i), shape_.runs.a.empty());
     place.b = plan_.pack_b ? e_.offset_pointer(panels_b_, ir_.CreateMul(column_tile, e_.i64(plan_.b_panel)))
@@ -437,6 +487,7 @@ class ContractEmitter {
       columns = e_.minimum_index(columns, ir_.CreateSub(n_count_, j));
       all_columns = ir_.CreateICmpEQ(columns, e_.i64(plan_.width));
     }
+    if (plan_.m.rows && plan_.planned_lines > 1 && !plan_.split_k) prefetch_epilogue(i, j);
     llvm::Value* whole = ir_.CreateAnd(all_rows, all_columns);
     llvm::Value* computable =
         ir_.CreateAnd(plan_.surplus_rows ? ir_.getTrue() : all_rows, plan_.surplus_columns ? ir_.getTrue() : all_columns);
@@ -466,6 +517,24 @@ class ContractEmitter {
         true);
   }
 
+  /// What the epilogue of the tile at row i, column j of the block touches is fetched while the sums are made: rows that are images stand in as many streams, more than a
+  /// processor foresees.
+  void prefetch_epilogue(llvm::Value* i, llvm::Value* j) {
+    for (const Instruction& instruction : kernel_.epilogue) {
+      const Access& access = instruction.access;
+      if (!access.buffer.valid() || access.row_axis >= 0 || access.index_value >= 0 || access.strides[plan_.m_axis] == 0) continue;
+      const int to_write = instruction.kind == Instruction::Kind::load ? 0 : 1;
+      for (int row = 0; row < plan_.mr; ++row)
+        for (int v = 0; v < plan_.nr; ++v) {
+          Point point;
+          point.index = index_;
+          point.index[plan_.m_axis] = ir_.CreateAdd(m_begin_, ir_.CreateAdd(i, e_.i64(row)));
+          point.index[plan_.n_axis] = ir_.CreateAdd(n_begin_, ir_.CreateAdd(j, e_.i64(int64_t(v) * e_.lanes)));
+          ir_.CreateIntrinsic(llvm::Intrinsic::prefetch, {ir_.getPtrTy()}, {e_.address(access, point), ir_.getInt32(to_write), ir_.getInt32(3), ir_.getInt32(1)});
+        }
+    }
+  }
+
   /// Emitter::when that knows constants.
   void when(llvm::Value* condition, llvm::function_ref<void()> body) {
     if (auto* known = llvm::dyn_cast<llvm::ConstantInt>(condition)) {
@@ -484,7 +553,7 @@ class ContractEmitter {
     // All of k is walked by the stride of its last axis where the operand has no strides of its own in shape_.runs.
     for (size_t k = plan_.k_axes.begin; k < plan_.k_axes.end; ++k) point.index[k] = e_.i64(0);
     if (first_step) point.index[plan_.k_axes.end - 1] = k_begin_;
-    return e_.address(operand.code[0].access, point);
+    return e_.address(operand.code.back().access, point);
   }
 
   /// A whole tile of a chain or a part of one; with its epilogue if `finished`, else the accumulators go to memory.
@@ -586,8 +655,9 @@ class ContractEmitter {
     llvm::Value* a = e_.offset_pointer(place.a, ir_.CreateMul(row, e_.i64(shape.a_row)));
     llvm::Value* b = e_.offset_pointer(place.b, column_bytes);
     llvm::Value* c = e_.offset_pointer(e_.offset_pointer(place.c, ir_.CreateMul(row, e_.i64(shape.c_row))), column_bytes);
-    llvm::CallInst* call = ir_.CreateCall(
-        function, {a, b, c, place.k, place.k_first, place.resume ? place.resume : ir_.getFalse(), active ? active : e_.i64(e_.lanes)});
+    std::vector<llvm::Value*> arguments{a, b, c, place.k, place.k_first, place.resume ? place.resume : ir_.getFalse(), active ? active : e_.i64(e_.lanes)};
+    for (auto [low, high] : place.bounds) arguments.insert(arguments.end(), {low, high});
+    llvm::CallInst* call = ir_.CreateCall(function, arguments);
     call->setCallingConv(function->getCallingConv());
   }
 
@@ -613,6 +683,7 @@ class ContractEmitter {
   llvm::IRBuilder<>& ir_;
   const ContractKernel& kernel_;
   Plan plan_;
+  std::vector<const Instruction*> guards_;  ///< of both operands
   TileShape shape_;
   llvm::Value *panels_a_ = nullptr, *panels_b_ = nullptr, *accumulators_ = nullptr;
   llvm::Value *lines_ = nullptr, *m_ = nullptr, *n_ = nullptr, *k_ = nullptr;

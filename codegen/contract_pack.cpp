@@ -337,8 +337,8 @@ void emit_prefetch_rows(Emitter& e, const PackJob& job, llvm::Value* first, llvm
 }
 
 bool directly_readable(const Program& program, const ContractKernel& kernel, const Operand& operand) {
-  if (operand.code.size() != 1) return false;
-  const Instruction& i = operand.code[0];
+  const Instruction& i = operand.code.back();
+  if (std::any_of(operand.code.begin(), operand.code.end() - 1, [](const Instruction& other) { return other.kind != Instruction::Kind::guard; })) return false;
   if (i.kind != Instruction::Kind::load || i.id != operand.value || i.dtype != contraction_type || i.access.index_value >= 0)
     return false;
   if (i.access.row_axis >= int(kernel.row_axis())) return false;

@@ -276,6 +276,7 @@ Value* Emitter::lane_mask(Value* active, int width) {
 }
 
 Value* Emitter::minimum_index(Value* a, Value* b) { return ir.CreateSelect(ir.CreateICmpSLT(a, b), a, b); }
+Value* Emitter::maximum_index(Value* a, Value* b) { return ir.CreateSelect(ir.CreateICmpSGT(a, b), a, b); }
 
 // --- control flow ---
 

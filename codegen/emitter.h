@@ -131,6 +131,7 @@ class Emitter {
   llvm::Value* extent(Extent, llvm::Value* rows);
   llvm::Value* lane_mask(llvm::Value* active, int width);  ///< <width x i1>: lane < active (i64)
   llvm::Value* minimum_index(llvm::Value*, llvm::Value*);  ///< of two i64
+  llvm::Value* maximum_index(llvm::Value*, llvm::Value*);
 
   // --- control flow ---
   /// for (i = begin; i < end; i += step) body(i), rolled; i is i64. `surely`: begin < end is known.

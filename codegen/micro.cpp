@@ -6,6 +6,9 @@
 //
 // A transpose of R vectors with L lanes is log2(R) perfect shuffles: interleaving the first half of the concatenated vectors with
 // the second rotates the bits of an element's index by one; after log2(R) rotations the row's bits have moved below the column's.
+//
+// A window that goes past the ends of its operand leaves terms out of the sum, and zeros are not multiplied: of the axes of k that a guard is about a tile walks a
+// part, whose bounds are the same for all its rows and columns.
 #include "codegen/micro.h"
 
 #include <fmt/format.h>
@@ -134,27 +137,61 @@ std::vector<llvm::Value*> emit_tile(Emitter& e, const TileShape& shape, const Ti
   llvm::Value* within = runs.whole ? nullptr : ir.CreateURem(at, e.i64(runs.length));
   llvm::Value* steps = e.i64(runs.length);
   if (within) steps = e.minimum_index(ir.CreateSub(steps, within), ir.CreateSub(end, at));
+  llvm::Value *next = ir.CreateAdd(at, steps), *first_step = at;
   std::vector<llvm::Value*> digits(runs.extents.size());
   for (size_t i = digits.size(); i-- > 0;) {
     digits[i] = i == 0 ? number : ir.CreateURem(number, e.i64(runs.extents[i]));
     if (i > 0) number = ir.CreateUDiv(number, e.i64(runs.extents[i]));
   }
+  // What is left out: runs by a branch, steps at a run's ends.
+  llvm::Value* inside = nullptr;
+  auto require = [&](llvm::Value* condition) { inside = inside ? ir.CreateAnd(inside, condition) : condition; };
+  for (size_t i = 0; i < runs.bounded.size(); ++i) {
+    const auto [low, high] = place.bounds[i];
+    if (const size_t axis = runs.bounded[i]; axis < digits.size()) {
+      require(ir.CreateICmpULT(ir.CreateSub(digits[axis], low), ir.CreateSub(high, low)));
+      continue;
+    }
+    llvm::Value* from = within ? within : e.i64(0);
+    within = e.maximum_index(from, low);
+    steps = ir.CreateSub(e.minimum_index(ir.CreateAdd(from, steps), high), within);
+    first_step = ir.CreateAdd(at, ir.CreateSub(within, from));
+    require(ir.CreateICmpSGT(steps, e.i64(0)));
+  }
+  std::vector<llvm::Value*> values(sums.begin(), sums.end());
+  llvm::BasicBlock *tested = nullptr, *rest = nullptr;
+  if (inside) {
+    auto* taken = llvm::BasicBlock::Create(e.context, "inside", function);
+    rest = llvm::BasicBlock::Create(e.context, "run.done", function);
+    ir.CreateCondBr(inside, taken, rest);
+    tested = ir.GetInsertBlock();
+    ir.SetInsertPoint(taken);
+  }
   auto pointer = [&](llvm::Value* base, const std::vector<int64_t>& strides, int64_t step) {
-    if (strides.empty()) return e.offset_pointer(base, ir.CreateMul(ir.CreateSub(at, place.k_first), e.i64(step)));
+    if (strides.empty()) return e.offset_pointer(base, ir.CreateMul(ir.CreateSub(first_step, place.k_first), e.i64(step)));
     llvm::Value* offset = within ? ir.CreateMul(within, e.i64(step)) : e.i64(0);
     for (size_t i = 0; i < digits.size(); ++i) offset = ir.CreateAdd(offset, ir.CreateMul(digits[i], e.i64(strides[i])));
     return e.offset_pointer(base, offset);
   };
   llvm::Value *a = pointer(place.a, runs.a, shape.a_k), *b = pointer(place.b, runs.b, shape.b_k);
-  std::vector<llvm::Value*> values(sums.begin(), sums.end());
   constexpr int64_t shortest_loop = 8;  // the exit of a shorter one costs more than its steps
-  if (runs.whole && runs.length < shortest_loop) {
+  if (!within && runs.length < shortest_loop) {
     for (int64_t step = 0; step < runs.length; ++step)
       values = one_step(e.offset_pointer(a, step * shape.a_k), e.offset_pointer(b, step * shape.b_k), values);
   } else {
     rolled(steps, a, b, values);
   }
-  llvm::Value* next = ir.CreateAdd(at, steps);
+  if (inside) {
+    llvm::BasicBlock* done = ir.GetInsertBlock();
+    ir.CreateBr(rest);
+    ir.SetInsertPoint(rest);
+    for (int i = 0; i < count; ++i) {
+      llvm::PHINode* phi = ir.CreatePHI(vector_type, 2);
+      phi->addIncoming(sums[size_t(i)], tested);
+      phi->addIncoming(values[size_t(i)], done);
+      values[size_t(i)] = phi;
+    }
+  }
   at->addIncoming(next, ir.GetInsertBlock());
   for (int i = 0; i < count; ++i) sums[size_t(i)]->addIncoming(values[size_t(i)], ir.GetInsertBlock());
   llvm::BranchInst* branch = ir.CreateCondBr(ir.CreateICmpSLT(next, end), body, after);
@@ -165,7 +202,8 @@ std::vector<llvm::Value*> emit_tile(Emitter& e, const TileShape& shape, const Ti
 
 static std::string text_of(const KRuns& runs) {
   if (runs.length == 0) return "";
-  return fmt::format(".r{}{}_{}_{}_{}", runs.length, runs.whole ? "w" : "", fmt::join(runs.extents, "x"), fmt::join(runs.a, "x"), fmt::join(runs.b, "x"));
+  return fmt::format(".r{}{}_{}_{}_{}_{}", runs.length, runs.whole ? "w" : "", fmt::join(runs.extents, "x"), fmt::join(runs.a, "x"), fmt::join(runs.b, "x"),
+                     fmt::join(runs.bounded, "x"));
 }
 
 llvm::Function* tile_function(Emitter& e, const TileShape& shape, bool aligned_b) {
@@ -175,8 +213,10 @@ llvm::Function* tile_function(Emitter& e, const TileShape& shape, bool aligned_b
   auto& ir = e.ir;
   llvm::IRBuilderBase::InsertPointGuard guard(ir);
   llvm::Type* pointer = ir.getPtrTy();
-  auto* type = llvm::FunctionType::get(ir.getVoidTy(),
-                                       {pointer, pointer, pointer, ir.getInt64Ty(), ir.getInt64Ty(), ir.getInt1Ty(), ir.getInt64Ty()}, false);
+  llvm::Type* index = ir.getInt64Ty();
+  std::vector<llvm::Type*> arguments{pointer, pointer, pointer, index, index, ir.getInt1Ty(), index};
+  arguments.insert(arguments.end(), 2 * shape.runs.bounded.size(), index);
+  auto* type = llvm::FunctionType::get(ir.getVoidTy(), arguments, false);
   auto* function = llvm::Function::Create(type, llvm::GlobalValue::InternalLinkage, name, e.module);
   // The target's attributes are those of the kernel being emitted.
   function->setAttributes(llvm::AttributeList::get(e.context, e.function->getAttributes().getFnAttrs(), {}, {}));
@@ -192,6 +232,7 @@ llvm::Function* tile_function(Emitter& e, const TileShape& shape, bool aligned_b
   place.k_first = function->getArg(4);
   place.resume = function->getArg(5);
   place.active = function->getArg(6);
+  for (unsigned i = 7; i < arguments.size(); i += 2) place.bounds.emplace_back(function->getArg(i), function->getArg(i + 1));
   place.aligned_b = aligned_b;
   std::vector<llvm::Value*> sums = emit_tile(e, shape, place);
   const int64_t vector_bytes = int64_t(e.lanes) * contraction_bytes;

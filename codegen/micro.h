@@ -16,6 +16,7 @@ struct KRuns {
   bool whole = false;            ///< every tile begins and ends with a run
   std::vector<int64_t> extents;  ///< of the axes outside of a run, slowest first
   std::vector<int64_t> a, b;     ///< bytes from one to the next along each of these; empty: the operand goes on by its stride of k over all of them
+  std::vector<size_t> bounded;   ///< which of these axes a tile does not walk whole; extents.size() stands for the steps of a run
 };
 
 /// One shape of register tile with the strides it reads by; all strides in bytes and static, so that addresses are immediates.
@@ -36,6 +37,7 @@ struct TilePlace {
   llvm::Value* c = nullptr;       ///< accumulators between blocks of k
   llvm::Value* k = nullptr;        ///< i64, >= 1: length of this block of k
   llvm::Value* k_first = nullptr;  ///< i64: index along k of the first step; with runs
+  std::vector<std::pair<llvm::Value*, llvm::Value*>> bounds;  ///< i64, begin and end, for each of KRuns::bounded: what lies outside is left out of the sums
   llvm::Value* resume = nullptr;  ///< i1: start from the accumulators in c instead of zero; null: always from zero
   llvm::Value* active = nullptr;  ///< i64: lanes of the last vector, with TileShape::masked
   bool aligned_b = false;         ///< b is a packed panel, aligned to a vector
@@ -46,7 +48,7 @@ struct TilePlace {
 /// Emits the loop over k at the insertion point and returns the accumulators, [rows][vectors] of <lanes x float>.
 std::vector<llvm::Value*> emit_tile(Emitter&, const TileShape&, const TilePlace&);
 
-/// A function shared by all kernels of the module that use this shape: void(ptr a, ptr b, ptr c, i64 k, i64 k_first, i1 resume, i64 active).
+/// A function shared by all kernels of the module that use this shape: void(ptr a, ptr b, ptr c, i64 k, i64 k_first, i1 resume, i64 active, i64 begin, i64 end, ...).
 /// It leaves the accumulators in c.
 llvm::Function* tile_function(Emitter&, const TileShape&, bool aligned_b);
 

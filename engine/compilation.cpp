@@ -91,7 +91,7 @@ TrainingGraphs make_training_graphs(Compilation& compilation) {
   compilation.settle();
   result.backward = make_backward(compilation, result.forward, result.rules);
   result.optimized = result.backward;
-  optimize_graph(result.optimized);
+  optimize_graph(result.optimized, {.rows = planned_rows(compilation.module->train())});
   return result;
 }
 

@@ -34,7 +34,7 @@ ExplainedStep plan(Compilation& compilation, const std::optional<DefinitionReque
     options.rows = planned_rows(compilation.module->train());
   }
   FusionLog log;
-  optimize_graph(step.graph, {.log = &log});
+  optimize_graph(step.graph, {.log = &log, .rows = options.rows});
   step.program = build_program(step.graph, options);
   step.stored = stored_values(step.graph, step.program, log);
   step.roles = node_roles(step.graph);

@@ -21,6 +21,7 @@ std::vector<PassTiming> run_passes_by_name(const Compilation& compilation, Graph
   std::vector<PassTiming> timings;
   PassOptions options;
   options.verify = request.verify;
+  options.rows = request.rows;
   options.time = &timings;
   options.print_after = request.print_after;
   if (request.print) options.print = [&](std::string_view pass, const Graph& g) { request.print(pass, print_graph(g, &compilation.sources)); };

@@ -36,7 +36,7 @@ Staged lone_stage(Graph graph, int64_t rows, const Target& target, Stage stage) 
       append_gradients(graph, std::vector<Output>(graph.outputs), "");
   } else if (stage != Stage::graph) {
     if (stage != Stage::optimized) graph = runnable_graph(std::move(graph), rows);
-    optimize_graph(graph);
+    optimize_graph(graph, {.rows = rows});
   }
   LowerOptions options{graph.name, rows, target};
   options.typed_scalars = true;

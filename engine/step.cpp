@@ -30,7 +30,7 @@ void require_host_runs(const Target& target) {
 int default_threads() { return usable_cores(); }
 
 Program make_program(Graph graph, const std::string& name, int64_t rows, const Target& target, const Layouts& layouts) {
-  optimize_graph(graph);
+  optimize_graph(graph, {.rows = rows});
   LowerOptions options{name, rows, target, layouts};
   options.typed_scalars = true;
   return build_program(graph, options);

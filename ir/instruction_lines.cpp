@@ -62,9 +62,17 @@ void KernelLineReader::parse_instruction(std::vector<Instruction>& code) {
   Written written;
   std::string_view word = parse_word();
   skip_blanks();
-  bool defines = is_value_name(word) && peek() == '=';
-  at_ = begin;
-  if (defines) {
+  const bool defines = is_value_name(word) && peek() == '=';
+  const bool guards = word == "where" && is_digit(peek());
+  if (!guards) at_ = begin;
+  if (guards) {
+    i.kind = Instruction::Kind::guard;
+    expect("0");
+    expect("<=");
+    parse_place(i.access, written);
+    expect("<");
+    i.extent.size = parse_integer(INT32_MAX, "a limit");
+  } else if (defines) {
     i.id = parse_value();
     expect("=");
     parse_definition(i, written);
@@ -78,6 +86,15 @@ void KernelLineReader::parse_instruction(std::vector<Instruction>& code) {
       fail(Code::E0630, here(), "expected `<-` or `+=`");
     i.operands = {parse_value()};
   }
+  if (!guards) parse_instruction_type(i);
+  written.span = since(begin);
+  parse_node(i);
+  end_line();
+  code.push_back(std::move(i));
+  written_.push_back(std::move(written));
+}
+
+void KernelLineReader::parse_instruction_type(Instruction& i) {
   expect(":");
   skip_spaces();
   size_t type_begin = at_;
@@ -86,11 +103,6 @@ void KernelLineReader::parse_instruction(std::vector<Instruction>& code) {
   i.dtype = *dtype;
   if (i.kind == Instruction::Kind::constant) require_exact(*dtype, i.number, number_span_);
   i.number = rounded_to(*dtype, i.number);
-  written.span = since(begin);
-  parse_node(i);
-  end_line();
-  code.push_back(std::move(i));
-  written_.push_back(std::move(written));
 }
 
 void KernelLineReader::parse_node(Instruction& i) {

@@ -73,6 +73,7 @@ class KernelLineReader : protected TextReader {
   WrittenPlace parse_origin();
   void parse_quantity(KernelRemarks&);
   Loop end_loop(Loop, size_t begin);
+  void parse_instruction_type(Instruction&);
   void parse_definition(Instruction&, Written&);
   void parse_operation(Instruction&);
   std::vector<int> parse_operands(std::string_view op, Span op_span, int arity);

@@ -182,6 +182,7 @@ class Printer {
       case Kind::compute: return line(depth, "{}{}({}) : {}{}", define, op_name(i.op), values(i.operands), type, origin);
       case Kind::reduce: return line(depth, "{}{}({}) over the inner loop : {}{}", define, op_name(i.op), values(i.operands), type, origin);
       case Kind::accumulator: return line(depth, "{}sum over k of a * b : {}{}", define, type, origin);
+      case Kind::guard: return line(depth, "where 0 <= {} < {}{}", place_text(i.access), i.extent.size, origin);
       case Kind::random: return line(depth, "{}random {} {} : {}{}", define, quote(i.site), place_text(i.access), type, origin);
       case Kind::extent: return line(depth, "{}extent {} : {}{}", define, to_string(i.extent), type, origin);
     }

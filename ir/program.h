@@ -88,6 +88,7 @@ struct Instruction {
                  ///< (argmax: i32, index along the only inner axis). Readable in later outer blocks and inner blocks of the same outer iteration
     accumulator, ///< contract epilogue: id <- the sum over k, f32
     extent,      ///< id <- `extent` at the current number of rows, as f64
+    guard,       ///< in a contraction's operand: the term is absent unless 0 <= p < extent, where p is the place that `access` says (no buffer)
     random,      ///< id <- the number drawn at `site` for the place that `access` says: it has no buffer, no index value; row_axis is the axis of the
                  ///< rows of the batch (-1: the draw has none), the rest the element within the row
   };
@@ -99,14 +100,21 @@ struct Instruction {
   Access access;               ///< load, store, store_add, random
   Number number;               ///< constant; a float's is a value of its type
   int axis = -1;               ///< axis_index
-  Extent extent;               ///< extent
+  Extent extent;               ///< extent, guard
   std::string site;            ///< random
   NodeId node;                 ///< graph node it came from, for reading and for NaN provenance
   bool operator==(const Instruction&) const = default;
 };
 
-/// Whether `access` says a place: in a buffer, or of a random number.
-inline bool has_place(const Instruction& i) { return i.access.buffer.valid() || i.kind == Instruction::Kind::random; }
+/// Whether `access` says a place: in a buffer, of a random number, or one that a guard tests.
+inline bool has_place(const Instruction& i) {
+  return i.access.buffer.valid() || i.kind == Instruction::Kind::random || i.kind == Instruction::Kind::guard;
+}
+/// Stores and guards define no value.
+inline bool defines_value(const Instruction& i) {
+  using Kind = Instruction::Kind;
+  return i.kind != Kind::store && i.kind != Kind::store_add && i.kind != Kind::guard;
+}
 
 struct Block {
   bool inner = false;          ///< true: a loop over all inner axes; false: once for each outer iteration
@@ -126,7 +134,8 @@ struct MapKernel {
 
 /// One operand of a contraction: value at (batch, m or n, k).
 struct Operand {
-  std::vector<Instruction> code;  ///< ends with value `value`, f32; a lone load of f32 needs no packing for its own sake
+  std::vector<Instruction> code;  ///< ends with value `value`, f32; a lone load of f32 needs no packing for its own sake. Each guard is
+                                  ///< about one axis of k, none about the last axis of m nor n; a packed operand is evaluated where they do not hold, too
   int value = -1;
   bool pack = false;              ///< evaluate into a packed panel first (needed with a prologue, or where the access is not what the micro-kernel
                                   ///< reads directly: any for a; stride 1 along n for b)

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 
 #include "base/check.h"
 #include "base/diagnostics.h"
@@ -132,10 +133,16 @@ class ProgramInterpreter {
 
   Number value(int id) const { return values_.at(id).number; }
 
-  Number& element(const Access& access) {
-    std::vector<Number>& memory = memory_[access.buffer.value];
+  /// What the axes make of it.
+  int64_t place_of(const Access& access) const {
     int64_t at = access.offset;
     for (size_t i = 0; i < access.strides.size(); ++i) at += access.strides[i] * index_[i];
+    return at;
+  }
+
+  Number& element(const Access& access) {
+    std::vector<Number>& memory = memory_[access.buffer.value];
+    int64_t at = place_of(access);
     if (access.index_value >= 0) at += access.index_stride * int64_t(value(access.index_value));
     if (access.row_axis >= 0) {
       const Buffer& buffer = program_[access.buffer];
@@ -150,8 +157,7 @@ class ProgramInterpreter {
 
   double draw(const Instruction& inst) const {
     const DrawPosition& draws = bindings_.draws;
-    int64_t element = inst.access.offset;
-    for (size_t i = 0; i < inst.access.strides.size(); ++i) element += inst.access.strides[i] * index_[i];
+    const int64_t element = place_of(inst.access);
     const int axis = inst.access.row_axis;
     const uint32_t row = axis < 0 ? 0 : draws.first_row + uint32_t(index_[size_t(axis)]);
     return double(draw_unit(make_draw_key(draws.seed, inst.site), draws.update, row, uint64_t(element)));
@@ -172,6 +178,11 @@ class ProgramInterpreter {
       case Kind::constant: number = inst.number; break;
       case Kind::axis_index: number = index_[size_t(inst.axis)]; break;
       case Kind::accumulator: number = accumulator_; break;
+      case Kind::guard: {
+        const int64_t at = place_of(inst.access);
+        absent_ = absent_ || at < 0 || at >= inst.extent.size;
+        return;
+      }
       case Kind::random: number = draw(inst); break;
       case Kind::extent: number = double(inst.extent.at(bindings_.rows)); break;
       case Kind::compute: {
@@ -256,13 +267,15 @@ class ProgramInterpreter {
 
   // --- contractions ---
 
-  /// [points of axes x][points of axes y].
-  std::vector<double> evaluate_operand(const Operand& operand, const std::vector<int64_t>& sizes, std::pair<size_t, size_t> x, std::pair<size_t, size_t> y) {
-    std::vector<double> out;
+  /// [points of axes x][points of axes y]; nothing where a guard says that the term is absent.
+  std::vector<std::optional<double>> evaluate_operand(const Operand& operand, const std::vector<int64_t>& sizes, std::pair<size_t, size_t> x, std::pair<size_t, size_t> y) {
+    std::vector<std::optional<double>> out;
     for_each_index(sizes, x.first, x.second, index_, [&] {
       for_each_index(sizes, y.first, y.second, index_, [&] {
-        for (const Instruction& inst : operand.code) execute(inst);
-        out.push_back(value(operand.value));
+        absent_ = false;
+        for (const Instruction& inst : operand.code)
+          if (!absent_) execute(inst);
+        out.push_back(absent_ ? std::nullopt : std::optional<double>(value(operand.value)));
       });
     });
     return out;
@@ -279,11 +292,12 @@ class ProgramInterpreter {
     };
     const size_t rows = points(m), columns = points(n), terms = points(k);
     for_each_index(sizes, 0, m.first, index_, [&] {
-      std::vector<double> a = evaluate_operand(contract.a, sizes, m, k), b = evaluate_operand(contract.b, sizes, k, n);
+      const auto a = evaluate_operand(contract.a, sizes, m, k), b = evaluate_operand(contract.b, sizes, k, n);
       std::vector<CompensatedSum> sums(rows * columns);
       for (size_t i = 0; i < rows; ++i)
         for (size_t l = 0; l < terms; ++l)
-          for (size_t j = 0; j < columns; ++j) sums[i * columns + j].add(a[i * terms + l] * b[l * columns + j]);
+          for (size_t j = 0; j < columns; ++j)
+            if (a[i * terms + l] && b[l * columns + j]) sums[i * columns + j].add(*a[i * terms + l] * *b[l * columns + j]);
       size_t at = 0;
       for_each_index(sizes, m.first, n.second, index_, [&] {
         accumulator_ = sums[at++].value();
@@ -300,6 +314,7 @@ class ProgramInterpreter {
   std::map<int, Value> values_;
   std::map<int, Reduction> reductions_;
   double accumulator_ = 0;
+  bool absent_ = false;                      ///< the term of a contraction that is being evaluated
 };
 
 }  // namespace

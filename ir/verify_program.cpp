@@ -8,8 +8,9 @@
 //   P3  Kernels: names unique, axes and vector axis in range, points countable, tiles positive, inner blocks only where there are inner axes.
 //   P4  Values: ids unique in a kernel; defined before use, in the same block or in one whose values are visible there (an outer block, or a reduction
 //       of an inner one); a contraction's operands and epilogue see only their own; gather indices are integers.
-//   P5  Instructions stand where their kind is allowed, and types agree: with the buffer, and with infer_type for arithmetic and constants.
-//   P6  Accesses stay within their buffer for the planned number of rows; a field is read by rows; operand a does not depend on n, b not on m,
+//   P5  Instructions stand where their kind is allowed, and types agree: with the buffer, and with infer_type for arithmetic and constants. Guards stand in
+//       operands of contractions, before a lone load if these are not packed, each about one axis of k, none about the rows or columns of a tile.
+//   P6  Accesses stay within their buffer for the planned number of rows (of an operand that is not packed: where its guards hold); a field is read by rows; operand a does not depend on n, b not on m,
 //       an epilogue not on k, an outer block not on inner axes. A draw is of a row of
 //       the batch, or of none, and of an element below 2^34.
 //   P7  Fields, scalars and literals are only read.
@@ -197,6 +198,7 @@ class ProgramVerifier {
   void check_map(const MapKernel& map) {
     values_.clear();
     ids_.clear();
+    guards_.clear();
     int count = int(map.axes.size());
     if (map.outer < 0 || map.outer > count) return fail("P3: {} has {} outer axes of {}", kernel_->name, map.outer, count);
     bool outer_vector = map.outer > 0 && map.vector_axis == map.outer - 1, inner_vector = map.outer < count && map.vector_axis == count - 1;
@@ -234,12 +236,15 @@ class ProgramVerifier {
       if (contract.axes[i].extent.rows) fail("P3: axis {} of {} has rows, but is not the first of k", contract.axes[i].name, kernel_->name);
     auto check_part = [&](const std::vector<Instruction>& instructions, CodePlace place, size_t without, size_t end) {
       values_.clear();
+      guards_.clear();
       Code code{place, 0, &contract.axes, std::vector<bool>(contract.axes.size(), true), 0, false};
       for (size_t i = without; i < end; ++i) code.loops[i] = false;
       check_code(instructions, code);
     };
     auto check_operand = [&](const Operand& operand, CodePlace place, size_t without, size_t end, std::string_view which) {
+      packed_ = operand.pack;
       check_part(operand.code, place, without, end);
+      check_guards(contract, operand);
       auto it = values_.find(operand.value);
       if (it == values_.end())
         fail("P4: operand {} of {} ends with v{}, which it does not define", which, kernel_->name, operand.value);
@@ -249,6 +254,29 @@ class ProgramVerifier {
     check_operand(contract.a, CodePlace::operand_a, contract.n_axis(), contract.first_k(), "a");
     check_operand(contract.b, CodePlace::operand_b, contract.first_m(), contract.n_axis(), "b");
     check_part(contract.epilogue, CodePlace::epilogue, contract.first_k(), contract.axes.size());
+  }
+
+  /// Guards of the operand at hand become bounds of loops over k.
+  void check_guards(const ContractKernel& contract, const Operand& operand) {
+    for (const Instruction* guard : guards_) {
+      if (guard->access.strides.size() != contract.axes.size()) return;
+      size_t summed = 0;
+      for (size_t axis = contract.first_k(); axis < contract.axes.size(); ++axis) {
+        if (guard->access.strides[axis] == 0) continue;
+        ++summed;
+        if (contract.axes[axis].extent.rows) fail("P5: a guard of {} is about rows", kernel_->name);
+      }
+      if (summed != 1) fail("P5: a guard of {} is about {} axes of k, not one", kernel_->name, summed);
+      if (guard->access.strides[contract.row_axis()] != 0) fail("P5: a guard of {} depends on axis {}, that of a tile's rows", kernel_->name, contract.axes[contract.row_axis()].name);
+      if (guard->access.strides[contract.n_axis()] != 0) fail("P5: a guard of {} depends on axis {}, that of a tile's columns", kernel_->name, contract.axes[contract.n_axis()].name);
+    }
+    if (guards_.empty() || operand.pack) return;
+    const Instruction& load = operand.code.back();
+    const size_t n = contract.n_axis();
+    const bool lone = operand.code.size() == guards_.size() + 1 && load.kind == Instruction::Kind::load && load.access.strides.size() == contract.axes.size();
+    const bool lanes = &operand == &contract.a || contract.axes[n].extent == Extent{1, false} || (lone && load.access.strides[n] == 1);
+    if (!lone || !lanes || load.access.index_value >= 0 || load.access.row_axis >= int(contract.row_axis()))
+      fail("P5: an operand of {} has guards, but is neither packed nor a lone load in place", kernel_->name);
   }
 
   bool check_axes(const std::vector<Axis>& axes) {
@@ -269,6 +297,7 @@ class ProgramVerifier {
   }
 
   std::string at(const Instruction& inst) const {
+    if (inst.kind == Instruction::Kind::guard) return "a guard of " + kernel_->name;
     return inst.id >= 0 ? fmt::format("v{} of {}", inst.id, kernel_->name) : fmt::format("a store of {}", kernel_->name);
   }
 
@@ -339,6 +368,7 @@ class ProgramVerifier {
       case Kind::accumulator:
         if (code.place != CodePlace::epilogue || inst.dtype != contraction_type) fail("P5: {} is no f32 accumulator of an epilogue", at(inst));
         break;
+      case Kind::guard: check_guard(inst, code); break;
       case Kind::random: check_draw(inst, code); break;
       case Kind::extent:
         if (inst.dtype != scalar_type) fail("P5: {} is an extent of type {}", at(inst), dtype_name(inst.dtype));
@@ -348,8 +378,7 @@ class ProgramVerifier {
   }
 
   void define(const Instruction& inst) {
-    bool defines = inst.kind != Instruction::Kind::store && inst.kind != Instruction::Kind::store_add;
-    if (!defines) return;
+    if (!defines_value(inst)) return;
     if (inst.id < 0) return fail("P4: an instruction of {} defines no value", kernel_->name);
     if (!ids_.insert(inst.id).second) fail("P4: {} is defined twice", at(inst));
     if (inst.kind != Instruction::Kind::reduce) values_[inst.id] = inst.dtype;
@@ -389,6 +418,36 @@ class ProgramVerifier {
     }
     if (empty) return std::nullopt;
     return std::pair{low, high};
+  }
+
+  /// The same for a place where the guards hold: each says of a part of the place, a multiple of what it tests, how far it goes. Another axis than the guard's own
+  /// moves the place by what is left of its stride.
+  std::optional<std::pair<int64_t, int64_t>> guarded_reach(Access access, const Code& code) const {
+    int64_t low = 0, high = 0;
+    for (const Instruction* guard : guards_) {
+      const std::vector<int64_t>& factors = guard->access.strides;
+      auto axis = std::find_if(factors.rbegin(), factors.rend(), [](int64_t factor) { return factor != 0; });
+      if (axis == factors.rend() || factors.size() != access.strides.size()) continue;
+      const int64_t multiple = access.strides[size_t(factors.rend() - axis) - 1] / *axis;
+      if (guard->extent.size == 0) return std::nullopt;
+      for (size_t i = 0; i < factors.size(); ++i) access.strides[i] = saturating_add(access.strides[i], saturating_multiply(-multiple, factors[i]));
+      access.offset = saturating_add(access.offset, saturating_multiply(-multiple, guard->access.offset));
+      int64_t& end = multiple < 0 ? low : high;
+      end = saturating_add(end, saturating_multiply(multiple, guard->extent.size - 1));
+    }
+    auto ends = reach(access, code);
+    if (ends) ends = {saturating_add(ends->first, low), saturating_add(ends->second, high)};
+    return ends;
+  }
+
+  void check_guard(const Instruction& inst, const Code& code) {
+    if (code.place != CodePlace::operand_a && code.place != CodePlace::operand_b) return fail("P5: a guard of {} stands outside of a contraction's operands", kernel_->name);
+    const Access& access = inst.access;
+    if (access.buffer.valid() || access.index_value >= 0 || access.row_axis >= 0) fail("P6: a guard of {} tests a place in memory", kernel_->name);
+    if (inst.extent.rows || inst.extent.size < 0) fail("P6: a guard of {} has the limit {}", kernel_->name, to_string(inst.extent));
+    if (!check_strides(inst, code)) return;
+    if (reaches_too_far(access)) return fail("P6: a guard of {} tests further than any buffer", kernel_->name);
+    guards_.push_back(&inst);
   }
 
   void check_draw(const Instruction& inst, const Code& code) {
@@ -436,7 +495,8 @@ class ProgramVerifier {
       else if (!is_integer(it->second))
         fail("P4: {} uses index v{} of type {}", at(inst), access.index_value, dtype_name(it->second));
     }
-    auto ends = reach(access, code);
+    // What is packed is evaluated everywhere.
+    auto ends = guards_.empty() || packed_ ? reach(access, code) : guarded_reach(access, code);
     if (ends && (ends->first < 0 || ends->second >= elements))
       fail("P6: {} touches elements {} to {} of {}, which has {}", at(inst), ends->first, ends->second, b.name, elements);
     Touch touch;
@@ -459,6 +519,8 @@ class ProgramVerifier {
   const Kernel* kernel_ = nullptr;
   size_t instruction_ = 0;                   ///< of the kernel, the next one
   std::map<int, DType> values_;              ///< visible now
+  std::vector<const Instruction*> guards_;   ///< of the operand at hand
+  bool packed_ = false;                      ///< it is
   std::set<int> ids_;
 };
 

@@ -57,6 +57,12 @@ inline bool leaves_operand(const Graph& graph, const Node& window) {
   return leaves_operand(a, from[size_t(a.axes[0])].size, to[size_t(a.axes[0])].size, a.axes.size() > 1 ? to[size_t(a.axes[1])].size : 1);
 }
 
+/// Whether what a window reads outside of its operand can be left out of a contraction's sum: zeros that follow from the index alone, without a division.
+inline bool is_guardable(const Node& window) {
+  const Attributes& a = window.attributes;
+  return a.divide == 1 && same_bits(a.number, Number()) && window.type.dtype == contraction_type;
+}
+
 /// The window through which the gradient of a window's result flows back: it reads result indices, and has the operand's size along axes[0].
 inline Attributes transposed_window(const Attributes& a, Extent operand_size) {
   Attributes t;

@@ -37,8 +37,7 @@ void KernelBuilder::begin_inner() {
 }
 
 int KernelBuilder::emit(Instruction instruction, bool is_inner) {
-  bool defines = instruction.kind != Instruction::Kind::store && instruction.kind != Instruction::Kind::store_add;
-  if (defines) {
+  if (defines_value(instruction)) {
     instruction.id = int(inner_values_.size());
     // A reduction's code stands in the inner loop, its value is known after it.
     inner_values_.push_back(is_inner && instruction.kind != Instruction::Kind::reduce);
@@ -303,6 +302,17 @@ int KernelBuilder::evaluate(NodeId n, const IndexMap& map) {
       IndexMap from = map;
       from[axis] = at;
       if (!leaves_operand(graph, node)) return value(node.operands[0], from);
+      if (guards_outside_ && at.value < 0 && is_guardable(node)) {
+        Instruction guard;
+        guard.kind = Instruction::Kind::guard;
+        guard.node = n;
+        guard.extent = Extent{length, false};
+        guard.access.offset = at.offset;
+        guard.access.strides.assign(inner_axes_.size(), 0);
+        for (auto [own, factor] : at.axes) guard.access.strides[size_t(own)] = factor;
+        emit(std::move(guard), false);
+        if (!chooses_outside_) return value(node.operands[0], from);
+      }
       int index = index_of(at), divides = -1;
       if (attributes.divide != 1) {
         int by = constant(double(attributes.divide), index_type), zero = constant(0, index_type);

@@ -49,6 +49,12 @@ class KernelBuilder {
   /// Forgets values of the inner loop just finished.
   void begin_inner();
   int value(NodeId, const IndexMap&);
+  /// From now on what windows read outside of their operand is absent, by a guard: for a contraction's operand that is memory seen through views. With `chosen` the
+  /// value is right without the guard, too.
+  void guard_outside(bool chosen) {
+    guards_outside_ = true;
+    chooses_outside_ = chosen;
+  }
   /// Fixes the value of a node (a contraction's sum, a reduction's result).
   void define(NodeId node, int id) { fixed_[node] = id; }
   /// From now on a member's value is loaded from its buffer.
@@ -74,6 +80,7 @@ class KernelBuilder {
   int draw(NodeId, const IndexMap&);
   const LoweringContext& lowering_;
   int group_;
+  bool guards_outside_ = false, chooses_outside_ = false;
   std::vector<bool> inner_axes_;
   std::vector<bool> inner_values_;
   std::map<NodeId, int> fixed_;

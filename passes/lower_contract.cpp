@@ -34,8 +34,49 @@ int64_t stored_stride(const std::vector<Instruction>& code, const Program& progr
   return stride;
 }
 
+/// But for guards.
 bool single_load(const Operand& operand) {
-  return operand.code.size() == 1 && operand.code[0].kind == Instruction::Kind::load && operand.code[0].dtype == contraction_type;
+  if (operand.code.empty()) return false;
+  const Instruction& last = operand.code.back();
+  const bool others = std::any_of(operand.code.begin(), operand.code.end() - 1, [](const Instruction& i) { return i.kind != Instruction::Kind::guard; });
+  return !others && last.kind == Instruction::Kind::load && last.dtype == contraction_type;
+}
+
+bool has_guards(const Operand& operand) { return !operand.code.empty() && operand.code[0].kind == Instruction::Kind::guard; }
+
+bool is_guarded(const Operand& operand, size_t axis) {
+  return std::any_of(operand.code.begin(), operand.code.end(), [&](const Instruction& i) { return i.kind == Instruction::Kind::guard && i.access.strides[axis] != 0; });
+}
+
+/// Memory seen through views alone, at indices that are not data.
+bool is_viewed_memory(const LoweringContext& lowering, NodeId n) {
+  while (true) {
+    const Node& node = lowering.graph[n];
+    if (lowering.buffer_of[n.value].valid() || node.op == Op::reshape) return true;
+    if (node.op != Op::broadcast && node.op != Op::transpose && node.op != Op::window && node.op != Op::slice) return false;
+    n = node.operands[0];
+  }
+}
+
+/// Whether guards can be bounds of the loops over k (verify_program.cpp, P5).
+bool can_guard(const ContractKernel& kernel) {
+  if (has_guards(kernel.a)) {
+    const Access& access = kernel.a.code.back().access;
+    if (!single_load(kernel.a) || access.index_value >= 0 || access.row_axis >= int(kernel.row_axis())) return false;
+  }
+  for (const Operand* operand : {&kernel.a, &kernel.b})
+    for (const Instruction& guard : operand->code) {
+      if (guard.kind != Instruction::Kind::guard) continue;
+      const std::vector<int64_t>& factors = guard.access.strides;
+      size_t own = 0;
+      for (size_t axis = kernel.first_k(); axis < kernel.axes.size(); ++axis) {
+        if (factors[axis] == 0) continue;
+        ++own;
+        if (kernel.axes[axis].extent.rows) return false;
+      }
+      if (own != 1 || factors[kernel.row_axis()] != 0 || factors[kernel.n_axis()] != 0) return false;
+    }
+  return true;
 }
 
 /// Of the largest buffer that an operand loads.
@@ -69,10 +110,10 @@ void walk_upwards(int64_t size, size_t axis, const Operand& operand, std::initia
 }
 
 /// The axes of m so that the last fills the rows of tiles: the one that moves least through the result, of those with enough indices for a tile; the longest if none
-/// has (the images of a small one: then a tile's rows stand at one pixel).
-std::vector<int> rows_last(const std::vector<Axis>& axes, const ContractKernel& kernel, int64_t rows) {
+/// has (the images of a small one: then a tile's rows stand at one pixel). None that guards are about, if there is another.
+std::vector<int> rows_last(const std::vector<Axis>& axes, const ContractKernel& kernel, const Operand& a, int64_t rows) {
   constexpr int64_t enough = 8;
-  auto extent = [&](size_t axis) { return axes[axis].extent.at(rows); };
+  auto extent = [&](size_t axis) { return is_guarded(a, axis) ? 0 : axes[axis].extent.at(rows); };
   size_t chosen = kernel.row_axis();
   while (chosen > kernel.first_m() && extent(chosen) < enough) --chosen;
   if (extent(chosen) < enough)
@@ -189,9 +230,8 @@ MapKernel as_map_kernel(const std::vector<Axis>& axes, size_t k_axes, Operand& a
   return kernel;
 }
 
-}  // namespace
-
-void lower_contract_group(const GroupContext& context, Kernel& result) {
+/// With guards for what windows read outside, unless that cannot be: then nothing is made.
+bool lower_contract(const GroupContext& context, bool guards, Kernel& result) {
   const Graph& graph = context.lowering.graph;
   const Program& program = context.lowering.program;
   NodeId contract = context.space.members[0];
@@ -220,18 +260,6 @@ void lower_contract_group(const GroupContext& context, Kernel& result) {
   for (size_t i = 0; i < labels.rhs.size(); ++i)
     if (!axis_of.count(labels.rhs[i])) add_axis(labels.rhs[i], Role::k, rhs_shape[i]);
 
-  auto operand_code = [&](NodeId operand, const std::vector<int>& operand_labels) {
-    KernelBuilder builder(context.lowering, context.group, std::vector<bool>(axes.size(), false));
-    IndexMap map;
-    for (int label : operand_labels) map.push_back({axis_of.at(label), 0, -1});
-    Operand code;
-    code.value = builder.value(operand, map);
-    code.code = std::move(builder.outer);
-    return code;
-  };
-  Operand a = operand_code(node.operands[0], labels.lhs);
-  Operand b = operand_code(node.operands[1], labels.rhs);
-
   KernelBuilder builder(context.lowering, context.group, std::vector<bool>(axes.size(), false));
   Instruction sum;
   sum.kind = Instruction::Kind::accumulator;
@@ -259,13 +287,6 @@ void lower_contract_group(const GroupContext& context, Kernel& result) {
   }
   for (const Store& s : stores) builder.store(s.target, s.map, s.value, s.node);
   std::vector<Instruction> epilogue = std::move(builder.outer);
-  int next_id = ids_after(a.code);
-  shift_ids(b.code, next_id);
-  b.value += next_id;
-  next_id = std::max(next_id, ids_after(b.code));
-  shift_ids(epilogue, next_id);
-  accumulator += next_id;
-  next_id = ids_after(epilogue);
 
   // n runs along contiguous stores: exchange the operands if that is the left one's role.
   int lead = -1;
@@ -274,11 +295,31 @@ void lower_contract_group(const GroupContext& context, Kernel& result) {
   if (lead < 0)
     for (size_t i = 0; i < labels.out.size(); ++i)
       if (axes[i].role != Role::batch) lead = int(i);
-  if (lead >= 0 && axes[size_t(lead)].role == Role::m) {
-    std::swap(a, b);
+  const bool exchange = lead >= 0 && axes[size_t(lead)].role == Role::m;
+  if (exchange)
     for (LabelAxis& axis : axes)
       if (axis.role == Role::m || axis.role == Role::n) axis.role = axis.role == Role::m ? Role::n : Role::m;
-  }
+
+  // What is outside of a window is absent. a, the rows of a tile, is read in place, so that nothing is copied for it; b is mostly packed.
+  auto operand_code = [&](NodeId operand, const std::vector<int>& operand_labels, bool is_a) {
+    KernelBuilder own(context.lowering, context.group, std::vector<bool>(axes.size(), false));
+    if (guards && is_viewed_memory(context.lowering, operand)) own.guard_outside(!is_a);
+    IndexMap map;
+    for (int label : operand_labels) map.push_back({axis_of.at(label), 0, -1});
+    Operand code;
+    code.value = own.value(operand, map);
+    code.code = std::move(own.outer);
+    return code;
+  };
+  Operand a = operand_code(node.operands[0], labels.lhs, !exchange), b = operand_code(node.operands[1], labels.rhs, exchange);
+  int next_id = ids_after(a.code);
+  shift_ids(b.code, next_id);
+  b.value += next_id;
+  next_id = std::max(next_id, ids_after(b.code));
+  shift_ids(epilogue, next_id);
+  accumulator += next_id;
+  next_id = ids_after(epilogue);
+  if (exchange) std::swap(a, b);
 
   // Order: batch, m, n by falling stride of the result; k by the strides of the larger operand, rows first, along which sums are cut into pieces.
   std::vector<int> sorted = identity_axes(int(axes.size()));
@@ -316,13 +357,14 @@ void lower_contract_group(const GroupContext& context, Kernel& result) {
     if (joined[i] == Role::n) columns = kernel_axes[i].extent.at(program.rows);
   bool fits_kernel = node.type.dtype == contraction_type && (k_axes <= 1 || columns >= fewest_lanes);
   if (!fits_kernel) {
+    if (has_guards(a) || has_guards(b)) return false;
     if (k_axes == 0) {  // nothing is summed: a sum of one term
       kernel_axes.push_back({"k", Extent{1, false}});
       for (Access* access : accesses_of(code)) access->strides.push_back(0);
       k_axes = 1;
     }
     result.body = as_map_kernel(kernel_axes, k_axes, a, b, epilogue, accumulator, next_id, program.rows, program.target.f32_lanes());
-    return;
+    return true;
   }
   // Exactly one axis of n, the last; the others are batch. Of m and k at least one: missing ones get extent 1.
   ContractKernel kernel;
@@ -343,16 +385,26 @@ void lower_contract_group(const GroupContext& context, Kernel& result) {
   permute_axes(code, inverse_axes(order));
   kernel.batch = int(std::count(joined.begin(), joined.end(), Role::batch));
   kernel.m = int(std::count(joined.begin(), joined.end(), Role::m));
-  permute_axes(code, rows_last(kernel_axes, kernel, program.rows));
+  permute_axes(code, rows_last(kernel_axes, kernel, a, program.rows));
   kernel.axes = std::move(kernel_axes);
   kernel.a = std::move(a);
   kernel.b = std::move(b);
   kernel.epilogue = std::move(epilogue);
+  if (!can_guard(kernel)) return false;
   // An operand without loads of its own (a constant) or with code goes through a panel.
   kernel.a.pack = !single_load(kernel.a);
   kernel.b.pack = !single_load(kernel.b) || kernel.b.code[0].access.strides[kernel.n_axis()] != 1;
   choose_tiles(program, kernel);
   result.body = std::move(kernel);
+  return true;
+}
+
+}  // namespace
+
+void lower_contract_group(const GroupContext& context, Kernel& result) {
+  if (lower_contract(context, true, result)) return;
+  const bool made = lower_contract(context, false, result);
+  NNC_CHECK(made, "a contraction without guards that asks for some");
 }
 
 }  // namespace nnc

@@ -25,11 +25,13 @@ namespace {
 void simplify_graph(Graph& graph) { simplify(graph); }
 void merge_equal_nodes(Graph& graph) { merge_common_subexpressions(graph); }
 
-/// Passes of the table take a graph, and the log if they have something to say to it.
+/// Passes of the table take a graph, and of the context what they need: the log, or the rows.
 template <auto function>
-void run_listed(Graph& graph, FusionLog* log) {
+void run_listed(Graph& graph, const PassContext& context) {
   if constexpr (std::is_invocable_v<decltype(function), Graph&, FusionLog*>)
-    function(graph, log);
+    function(graph, context.log);
+  else if constexpr (std::is_invocable_v<decltype(function), Graph&, int64_t>)
+    function(graph, context.rows);
   else
     function(graph);
 }
@@ -51,7 +53,7 @@ void run_passes(Graph& graph, const std::vector<NamedPass>& passes, const PassOp
   for (const NamedPass& pass : passes) {
     PassTiming timing{pass.name, 0, graph.size(), 0};
     auto start = std::chrono::steady_clock::now();
-    pass.run(graph, options.log);
+    pass.run(graph, {options.log, options.rows});
     timing.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     timing.nodes_after = graph.size();
     if (options.time) options.time->push_back(std::move(timing));

@@ -13,8 +13,14 @@ namespace nnc {
 
 class FusionLog;
 
-/// What a pass does to a graph. The log, which may be null, is told why fusion keeps operations apart; other passes leave it alone.
-using GraphPass = std::function<void(Graph&, FusionLog*)>;
+/// What a pass may ask about beside the graph.
+struct PassContext {
+  FusionLog* log = nullptr;  ///< is told why fusion keeps operations apart; null: nobody asks
+  int64_t rows = 0;          ///< of the batch that the graph will be compiled for; 0: not known, and taken for many
+};
+
+/// What a pass does to a graph.
+using GraphPass = std::function<void(Graph&, const PassContext&)>;
 
 /// A pass with the name that timings, printing and messages give it.
 struct NamedPass {
@@ -32,6 +38,7 @@ struct PassTiming {
 struct PassOptions {
   bool verify = true;                      ///< NNC_CHECK on every violated invariant; the message names the pass before or after which it is broken
   FusionLog* log = nullptr;                ///< for the passes of fusion
+  int64_t rows = 0;                        ///< PassContext::rows
   std::vector<std::string> print_after{};  ///< names of passes; "all" stands for every one
   std::function<void(std::string_view pass, const Graph&)> print{};  ///< called for those, after verification
   std::vector<PassTiming>* time = nullptr;  ///< one entry is added for each pass, in order of execution; verification and printing are not in it
@@ -43,7 +50,7 @@ void run_passes(Graph&, const std::vector<NamedPass>&, const PassOptions& = {});
 /// A pass by its name in passes.def.
 struct GraphPassInfo {
   std::string_view name;
-  void (*run)(Graph&, FusionLog*);
+  void (*run)(Graph&, const PassContext&);
   std::string_view summary;
 };
 const std::vector<GraphPassInfo>& graph_passes();

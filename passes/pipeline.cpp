@@ -36,7 +36,7 @@ void add_backward(Graph& graph, const std::vector<std::pair<std::string, const G
   std::vector<std::string> names;
   for (const auto& [name, rule] : rules) names.push_back(name);
   std::vector<ParameterGradient> gradients;
-  run_passes(graph, {{"differentiate", [&](Graph& g, FusionLog*) { gradients = differentiate(g, loss, names); }}});
+  run_passes(graph, {{"differentiate", [&](Graph& g, const PassContext&) { gradients = differentiate(g, loss, names); }}});
   std::vector<NodeId> nodes;
   bool failed = false;
   for (const ParameterGradient& g : gradients) {
@@ -46,7 +46,7 @@ void add_backward(Graph& graph, const std::vector<std::pair<std::string, const G
     failed = true;
   }
   if (failed) return;
-  auto update = [&](Graph& g, FusionLog*) {
+  auto update = [&](Graph& g, const PassContext&) {
     if (clip) nodes = clip_norm(g, nodes, Builder(g).constant(*clip, Type{DType::f32, {}}));
     std::vector<UpdateRuleView> views;
     for (size_t i = 0; i < rules.size(); ++i) views.push_back({rules[i].first, rules[i].second, nodes[i]});

@@ -3,6 +3,8 @@
 // mostly a broadcast) and below windows along other axes, whose copies then are one kernel with it.
 #include "passes/store_borders.h"
 
+#include <optional>
+
 #include "ir/window.h"
 #include "passes/rewrite.h"
 
@@ -33,6 +35,8 @@ NodeId insert_copy(Builder& b, NodeId x, int axis, Attributes copy) {
   return b.window(x, copy);
 }
 
+bool is_linear_view(Op op) { return op == Op::broadcast || op == Op::transpose || op == Op::window || op == Op::slice; }
+
 /// Nodes that a contraction reads, through views alone.
 std::vector<bool> feeds_contraction(const Graph& graph) {
   std::vector<bool> feeds(graph.size(), false);
@@ -45,16 +49,91 @@ std::vector<bool> feeds_contraction(const Graph& graph) {
   return feeds;
 }
 
+/// An operand of a contraction as memory seen through views: which of its dimensions windows that leave their operand run along.
+struct ViewedOperand {
+  NodeId memory;
+  std::vector<bool> windowed;
+};
+
+std::optional<ViewedOperand> view_of(const Graph& graph, NodeId operand) {
+  ViewedOperand view;
+  const size_t rank = size_t(graph.type(operand).rank());
+  view.windowed.resize(rank, false);
+  std::vector<int> place(rank);  // of each dimension in the node at hand; -1: it has none there
+  for (size_t d = 0; d < rank; ++d) place[d] = int(d);
+  NodeId at = operand;
+  for (;; at = graph[at].operands[0]) {
+    const Node& node = graph[at];
+    const Attributes& a = node.attributes;
+    if (node.op == Op::window) {
+      if (!leaves_operand(graph, node)) continue;
+      if (!is_guardable(node)) return std::nullopt;
+      for (size_t d = 0; d < rank; ++d) view.windowed[d] = view.windowed[d] || (place[d] >= 0 && holds(a.axes, place[d]));
+    } else if (node.op == Op::broadcast) {
+      for (int& p : place)
+        if (p >= 0) p = holds(a.axes, p) ? position_of(a.axes, p) : -1;
+    } else if (node.op == Op::transpose) {
+      for (int& p : place)
+        if (p >= 0) p = a.axes[size_t(p)];
+    } else if (node.op != Op::slice) {
+      break;
+    }
+  }
+  view.memory = at;
+  return view;
+}
+
+/// Whether operand `k` has no rows, or rows that can be those of register tiles while the innermost loop runs over channels. A tile reads one line of memory from each of
+/// its rows at a time: rows far apart by a multiple of a large power of two would meet in few sets of the first-level cache.
+bool suits_tiles(const Graph& graph, const Node& contract, size_t k, const ViewedOperand& view) {
+  constexpr int64_t fewest_channels = 8, fewest_columns = 4, widest_step = 1024;
+  const Attributes& a = contract.attributes;
+  const std::vector<int>&own = k == 0 ? a.lhs : a.rhs, &other = k == 0 ? a.rhs : a.lhs;
+  const Shape &shape = graph.type(contract.operands[k]).shape, &other_shape = graph.type(contract.operands[1 - k]).shape;
+  int64_t channels = 1, columns = 1;
+  bool has_rows = false;
+  for (size_t d = 0; d < own.size(); ++d) {
+    const bool batch = holds(other, own[d]) && holds(a.out, own[d]);
+    if (shape[d].rows && batch) return false;
+    has_rows = has_rows || shape[d].rows;
+    if (!shape[d].rows && !view.windowed[d] && !batch) channels *= shape[d].size;
+  }
+  if (!has_rows) return true;
+  for (size_t d = 0; d < other.size(); ++d)
+    if (!holds(own, other[d]) && !other_shape[d].rows) columns *= other_shape[d].size;
+  const Type& memory = graph.type(view.memory);
+  const int64_t row_bytes = memory.elements(1) * contraction_bytes;
+  return channels >= fewest_channels && columns >= fewest_columns && memory.shape.size() > 0 && memory.shape[0].rows && (row_bytes & -row_bytes) <= widest_step;
+}
+
+/// Windows over two axes that leave their operand and need no copy, since the contractions that they feed leave out what is outside.
+std::vector<bool> left_out(const Graph& graph, int64_t rows) {
+  constexpr int64_t fewest_rows = 8;
+  std::vector<bool> some(graph.size(), false), all(graph.size(), true);
+  for (const Node& node : graph.nodes()) {
+    if (node.op != Op::contract) continue;
+    bool can = rows == 0 || rows >= fewest_rows;
+    for (size_t k = 0; k < 2; ++k) {
+      const std::optional<ViewedOperand> view = view_of(graph, node.operands[k]);
+      can = can && view && suits_tiles(graph, node, k, *view);
+    }
+    for (NodeId operand : node.operands)
+      for (NodeId at = operand; is_linear_view(graph[at].op); at = graph[at].operands[0]) (can ? some : all)[at.value] = can;
+  }
+  for (size_t i = 0; i < some.size(); ++i) some[i] = some[i] && all[i];
+  return some;
+}
+
 }  // namespace
 
-void store_borders(Graph& graph) {
-  const std::vector<bool> feeds = feeds_contraction(graph);
+void store_borders(Graph& graph, int64_t rows) {
+  const std::vector<bool> feeds = feeds_contraction(graph), outside = left_out(graph, rows);
   Rebuild rebuild(graph);
   for (uint32_t i = 0; i < graph.size(); ++i) {
     const Node& node = graph[NodeId{i}];
     const Attributes& a = node.attributes;
     auto size_along = [&](const Type& type, size_t k) { return type.shape[size_t(a.axes[k])].size; };
-    if (node.op != Op::window || a.axes.size() != 2 || !leaves_operand(graph, node) || (a.divide != 1 && !feeds[i])) {
+    if (node.op != Op::window || a.axes.size() != 2 || !leaves_operand(graph, node) || (a.divide != 1 && !feeds[i]) || outside[i]) {
       rebuild.copy({i});
       continue;
     }

@@ -92,7 +92,7 @@ TileChoice choose_tiles(const Target& target, const TileRequest& r) {
   // Several axes of m: neighbouring lines read most of the same elements, and a panel would hold them once for each (for each tap of a convolution).
   auto far = [&](int64_t stride) { return stride * contraction_bytes >= 2048; };
   const int64_t b_reads = r.lines * blocks(m, choice.mr);
-  choice.pack_a = !r.a.readable || (r.lines == 1 && (far(r.a.across_stride) || far(r.a.k_stride)) && choice.mr > 2 && m * k >= 16384);
+  choice.pack_a = !r.a.readable || (!r.a.guarded && r.lines == 1 && (far(r.a.across_stride) || far(r.a.k_stride)) && choice.mr > 2 && m * k >= 16384);
   choice.pack_b = !r.b.readable || (b_reads >= 4 && far(r.b.k_stride) && k * n >= 16384) ||
                   (target.level == VectorLevel::portable && n % lanes != 0 && b_reads >= 2);
 
@@ -154,7 +154,8 @@ TileRequest tile_request(const Program& program, const ContractKernel& kernel) {
       l.across_stride = i.access.strides[across];
       l.k_stride = i.access.strides[k];
       bool rows_apart = i.access.row_axis >= int(m);
-      l.readable = operand.code.size() == 1 && i.id == operand.value && i.dtype == contraction_type && !rows_apart &&
+      l.guarded = operand.code[0].kind == Instruction::Kind::guard;
+      l.readable = (operand.code.size() == 1 || l.guarded) && i.id == operand.value && i.dtype == contraction_type && !rows_apart &&
                    i.access.index_value < 0 &&
                    (!lanes_across || l.across_stride == 1 || kernel.axes[across].extent == Extent{1, false});
       break;

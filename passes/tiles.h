@@ -14,6 +14,7 @@ struct OperandLayout {
   bool readable = false;      ///< one affine f32 load: the register tile can read it in place (b: with stride 1 along n)
   int64_t across_stride = 0;  ///< of its first load; 0 where a row of a field is looked up
   int64_t k_stride = 0;       ///< along the last axis of k
+  bool guarded = false;       ///< readable, and has guards, which a packed panel would not have
 };
 
 struct TileRequest {

@@ -102,8 +102,8 @@ TEST_CASE("a wrong pass is named, wherever it stands, and left with its operatio
   for (size_t at : {size_t{1}, size_t{4}}) {
     CompilerUnderTest compiler = product();
     GraphPass right = compiler.passes[at].run;
-    compiler.passes[at].run = [right](Graph& g, FusionLog* log) {
-      right(g, log);
+    compiler.passes[at].run = [right](Graph& g, const PassContext& context) {
+      right(g, context);
       spoil(g, Op::sigmoid);
     };
     std::optional<Culprit> culprit = find_culprit(compiler, c);
@@ -153,7 +153,7 @@ TEST_CASE("lowering that is wrong for fused kernels is told from passes and from
 
 TEST_CASE("a compiler that stops is a fault of the stage that stops", "[gradcheck]") {
   CompilerUnderTest compiler = product();
-  compiler.passes[2].run = [](Graph& g, FusionLog*) { g.outputs.push_back({"beyond", NodeId{g.size()}}); };
+  compiler.passes[2].run = [](Graph& g, const PassContext&) { g.outputs.push_back({"beyond", NodeId{g.size()}}); };
   std::optional<Culprit> culprit = find_culprit(compiler, small_network());
   REQUIRE(culprit);
   CHECK(culprit->passes == 3);

@@ -122,14 +122,14 @@ TEST_CASE("passes run by name, timed, verified and printed", "[pass_manager]") {
 
 TEST_CASE("a pass that breaks the graph is found out by name", "[pass_manager]") {
   Network net;
-  auto breaks = [](Graph& graph, FusionLog*) { graph.updates.push_back({"fc1.w", graph.outputs[0].node}); };
+  auto breaks = [](Graph& graph, const PassContext&) { graph.updates.push_back({"fc1.w", graph.outputs[0].node}); };
   try {
     run_passes(net.graph, {{"breaks", breaks}, named_pass("simplify")});
     FAIL("a scalar as the update of a vector went through");
   } catch (const InternalError& error) {
     CHECK_THAT(error.what(), contains("after the pass breaks"));
   }
-  std::vector<NamedPass> next{{"next", [](Graph&, FusionLog*) {}}};
+  std::vector<NamedPass> next{{"next", [](Graph&, const PassContext&) {}}};
   CHECK_THROWS_AS(run_passes(net.graph, next), InternalError);
   CHECK_NOTHROW(run_passes(net.graph, next, {.verify = false}));
 }
