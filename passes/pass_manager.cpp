@@ -15,8 +15,10 @@
 #include "passes/differentiate.h"
 #include "passes/fold.h"
 #include "passes/fuse.h"
+#include "passes/share_sums.h"
 #include "passes/simplify.h"
 #include "passes/split_phases.h"
+#include "passes/split_sums.h"
 #include "passes/store_borders.h"
 
 namespace nnc {

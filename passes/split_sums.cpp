@@ -1,0 +1,46 @@
+// Whether a sum is split is asked of static sizes only, so that a batch of any number of rows is summed in the same order. A row needs terms enough for each number
+// that it leaves, or the numbers of all rows would be as much to read as the terms were; more of them where less is left than a vector holds, whose lanes then run
+// along the summed axes and meet once a row.
+#include "passes/split_sums.h"
+
+#include <algorithm>
+
+#include "passes/rewrite.h"
+
+namespace nnc {
+namespace {
+
+bool is_split(const Graph& graph, const Node& node) {
+  constexpr int64_t few_numbers = 4096, of_a_vector = 16;
+  constexpr int64_t enough_terms = 16, enough_terms_across_lanes = 256;
+  if (node.op != Op::reduce_sum || node.type.has_rows()) return false;
+  const Shape& shape = graph.type(node.operands[0]).shape;
+  if (shape.empty() || !shape[0].rows) return false;
+  int64_t terms = 1;  // of a row, for each number that is left
+  for (int axis : node.attributes.axes)
+    if (axis > 0) terms *= shape[size_t(axis)].size;
+  const int64_t left = node.type.elements(1);
+  return left <= few_numbers && terms >= (left >= of_a_vector ? enough_terms : enough_terms_across_lanes);
+}
+
+}  // namespace
+
+void split_sums(Graph& graph) {
+  Rebuild rebuild(graph);
+  for (uint32_t i = 0; i < graph.size(); ++i) {
+    const Node& node = graph[NodeId{i}];
+    if (!is_split(graph, node)) {
+      rebuild.copy({i});
+      continue;
+    }
+    Builder b(rebuild.result, node.span, node.scope);
+    std::vector<int> within;
+    for (int axis : node.attributes.axes)
+      if (axis > 0) within.push_back(axis);
+    const NodeId of_rows = b.reduce(Op::reduce_sum, rebuild.to[node.operands[0].value], within);
+    rebuild.to[i] = b.reduce(Op::reduce_sum, of_rows, {0});
+  }
+  graph = rebuild.finish();
+}
+
+}  // namespace nnc
