@@ -24,35 +24,41 @@ struct Named {
   std::string text = {};  ///< of the program, where it is no ContractCase
 };
 
-/// A convolution of 3x3 with a border of 1 over 64 images, channels innermost: "forward", "dX" (of stride 1) or "dW".
+/// A convolution of 3x3, one pixel over the edges, over 64 images, channels innermost: "forward", "dX" (of stride 1) or "dW". As passes make it: what is outside is left out
+/// by guards, and stands around images of one channel.
 Named convolution(std::string_view product, int64_t in, int64_t out, int64_t size, int64_t stride) {
-  const int64_t pixels = size / stride, wide = size + 2, images = 64;
-  const bool weights = product == "dW", input = product == "dX";
+  const bool weights = product == "dW", input = product == "dX", border = in == 1;
+  const int64_t pixels = size / stride, wide = border ? size + 2 : size, images = 64;
   if (input) std::swap(in, out);
   const int64_t x = images * wide * wide * in, y = images * pixels * pixels * out, w = 9 * in * out;
   auto place = [](int64_t elements) { return (elements * 4 + 63) / 64 * 64; };
-  const std::string image = fmt::format("x[{}*b + {}*i + {}*j + {}*h + {}*v + c]", wide * wide * in, stride * wide * in, stride * in, wide * in, in);
+  const std::string image = fmt::format("x[{}*b + {}*i + {}*j + {}*h + {}*v{}]", wide * wide * in, stride * wide * in, stride * in, wide * in, in,
+                                        border ? "" : fmt::format(" + c + {}", -(wide + 1) * in));
   const std::string result = fmt::format("y[{}*b + {}*i + {}*j + o]", pixels * pixels * out, pixels * out, out);
   // The input's gradient meets the weights turned round, and their input channels in the lanes.
   const std::string taps = input ? fmt::format("w[{} + -{}*h + -{}*v + {}*o + c]", 8 * in * out, 3 * in * out, in * out, in)
-                                 : fmt::format("w[{}*h + {}*v + {}*c + o]", 3 * in * out, in * out, out);
-  const std::string body = weights ? fmt::format(R"(    contract h < 3, v < 3, c < {}; o < {}; b < B, i < {}, j < {}: tile 1 x 1 vectors, blocks 1 x 1 x 1
-      a[h, v, c, b, i, j] = v0:
-        v0 = load {} : f32
+                                 : fmt::format("w[{}*h + {}*v{} + o]", 3 * in * out, in * out, border ? "" : fmt::format(" + {}*c", out));
+  const std::string guards = border ? "" : fmt::format("        where 0 <= [{}*i + h + -1] < {}\n        where 0 <= [{}*j + v + -1] < {}\n", stride, size, stride, size);
+  const std::string channels = border ? "" : fmt::format(", c < {}", in), c = border ? "" : ", c";
+  const std::string body = weights ? fmt::format(R"(    contract h < 3, v < 3{}; o < {}; b < B, i < {}, j < {}: tile 1 x 1 vectors, blocks 1 x 1 x 1
+      a[h, v{}, b, i, j] = v0:
+{}        v0 = load {} : f32
       b[b, i, j, o] = v1:
         v1 = load {} : f32
-      for each h, v, c, o:
+      for each h, v{}, o:
         v2 = sum over k of a * b : f32
         {} <- v2 : f32
-)", in, out, pixels, pixels, image, result, taps) : fmt::format(R"(    contract b < B, i < {}, j < {}; o < {}; h < 3, v < 3, c < {}: tile 1 x 1 vectors, blocks 1 x 1 x 1
-      a[b, i, j, h, v, c] = v0:
-        v0 = load {} : f32
-      b[h, v, c, o] = v1:
+)", channels, out, pixels, pixels, c, guards, image, result, c, taps)
+                                   : fmt::format(R"(    contract {}; o < {}; h < 3, v < 3{}: tile 1 x 1 vectors, blocks 1 x 1 x 1
+      a[{}, h, v{}] = v0:
+{}        v0 = load {} : f32
+      b[h, v{}, o] = v1:
         v1 = load {} : f32
-      for each b, i, j, o:
+      for each {}, o:
         v2 = sum over k of a * b : f32
         {} <- v2 : f32
-)", pixels, pixels, out, in, image, taps, result);
+)", border ? fmt::format("b < B, i < {}, j < {}", pixels, pixels) : fmt::format("i < {}, j < {}, b < B", pixels, pixels), out, channels, border ? "b, i, j" : "i, j, b", c,
+                                                 guards, image, c, taps, border ? "b, i, j" : "i, j, b", result);
   Named named{fmt::format("conv {}-{} {}x{}{} {}", input ? out : in, input ? in : out, size, size, stride > 1 ? " /2" : "", product), {}};
   named.text = fmt::format(R"(program @case {{
   target any portable, {} rows planned

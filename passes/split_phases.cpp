@@ -106,7 +106,8 @@ bool split_one(Builder& b, Product& p) {
         // Places r + j * D + begin from which whole numbers of d are read.
         const WindowReach reach = window_reach(*window, divide, taps);
         const int64_t first = -floor_quotient(-reach.lowest, divide), offsets = floor_quotient(reach.highest, divide) - first + 1;
-        if (offsets < 1 || offsets >= taps || length < divide) continue;
+        // With as many offsets as taps no product is saved, but zeros between elements are not stored, and phases without a tap can be left out.
+        if (offsets < 1 || offsets > taps || (offsets == taps && taps >= divide) || length < divide) continue;
         const int64_t places = (length + divide - 1) / divide;
         p.operands[side] = PhasedView(b, offsets, first, places).rebuilt(x, axis, by);
         // The other operand: its taps become phases, and a last axis has the offsets.
