@@ -47,7 +47,7 @@ struct Iterations {
   /// Indices of the last outer axis in an iteration, where lanes run along it.
   int width() const {
     constexpr int most_vectors = 4;
-    constexpr int64_t long_loop = 64;
+    constexpr int64_t long_loop = 8;
     int vectors = 1;
     const Extent last = map.axes[size_t(map.outer) - 1].extent;
     const int64_t inner = joint_extent(map.axes, size_t(map.outer), map.axes.size()).at(emitter.program.rows);

@@ -4,7 +4,7 @@
 //
 // Memory order of what a step computes. Lanes should be full in every contraction that makes or reads a value: where one operand gives the result one axis (the
 // channels of a convolution, by its weights) and the other several (images, lines, pixels), that one axis goes innermost. In all three products of a convolution
-// the lanes are then channels, however small the image is, and the taps of a line and its channels lie one after the other. What is computed element by element
+// the lanes are then channels, however small the image is, and the taps of a line and its channels lie one after the other. So do the channels of a depthwise convolution, which both operands have (channelwise.h). What is computed element by element
 // from such a value, and windows, borders and sums of it, follow it, so that a whole network has one order. A value that is seen under another shape follows only if
 // the axis is one of that shape too.
 #include <algorithm>
@@ -12,6 +12,7 @@
 #include <optional>
 #include <set>
 
+#include "passes/channelwise.h"
 #include "passes/lower.h"
 #include "passes/rewrite.h"
 
@@ -88,6 +89,10 @@ std::vector<int> choose_innermost(const Graph& graph) {
     const Node& node = graph[NodeId{i}];
     if (node.op != Op::contract) continue;
     const Attributes& labels = node.attributes;
+    if (const int channels = channel_label(graph, node); channels >= 0) {
+      decide({i}, position_of(labels.out, channels));
+      continue;
+    }
     std::vector<int> only[2];  // axes of the result that one operand gives
     for (int axis = 0; axis < int(labels.out.size()); ++axis) {
       const int label = labels.out[size_t(axis)];
@@ -99,8 +104,28 @@ std::vector<int> choose_innermost(const Graph& graph) {
   }
   for (size_t at = 0; at < pending.size(); ++at) {
     const NodeId n = pending[at];
-    for (NodeId user : users[n.value]) decide(user, axis_in_user(graph, user, innermost[n.value]));
-    for (NodeId operand : graph[n].operands) decide(operand, axis_in_operand(graph, n, operand, innermost[n.value]));
+    const int axis = innermost[n.value];
+    // From one operand of a contraction by channels to its result, and back.
+    auto follow = [&](NodeId contract, NodeId from, int label) {
+      const Node& node = graph[contract];
+      const Attributes& a = node.attributes;
+      if (label < 0 || label != channel_label(graph, node)) return;
+      if (from != contract) decide(contract, position_of(a.out, label));
+      for (int side = 0; side < 2; ++side) decide(node.operands[size_t(side)], position_of(side == 0 ? a.lhs : a.rhs, label));
+    };
+    for (NodeId user : users[n.value]) {
+      const Node& node = graph[user];
+      if (node.op != Op::contract) {
+        decide(user, axis_in_user(graph, user, axis));
+        continue;
+      }
+      for (int side = 0; side < 2; ++side)
+        if (node.operands[size_t(side)] == n) follow(user, n, (side == 0 ? node.attributes.lhs : node.attributes.rhs)[size_t(axis)]);
+    }
+    if (graph[n].op == Op::contract)
+      follow(n, n, graph[n].attributes.out[size_t(axis)]);
+    else
+      for (NodeId operand : graph[n].operands) decide(operand, axis_in_operand(graph, n, operand, axis));
   }
   return innermost;
 }
@@ -128,10 +153,18 @@ Layouts choose_layouts(const Graph& graph) {
   for (const Node& node : graph.nodes()) {
     if (node.op != Op::contract) continue;
     for (int side = 0; side < 2; ++side) {
-      const Node& operand = graph[node.operands[size_t(side)]];
+      const Node& direct = graph[node.operands[size_t(side)]];
+      std::vector<int> labels = side == 0 ? node.attributes.lhs : node.attributes.rhs;
+      // Through a view that only has more axes, of one index.
+      const bool is_spread = direct.op == Op::broadcast && direct.type.elements(1) == graph.type(direct.operands[0]).elements(1);
+      const Node& operand = is_spread ? graph[direct.operands[0]] : direct;
+      if (is_spread) {
+        std::vector<int> kept_labels;
+        for (int a : direct.attributes.axes) kept_labels.push_back(labels[size_t(a)]);
+        labels = std::move(kept_labels);
+      }
       if (operand.op != Op::parameter || operand.type.rank() < 2 || fixed.count(operand.attributes.text)) continue;
       fixed.insert(operand.attributes.text);
-      const std::vector<int>& labels = side == 0 ? node.attributes.lhs : node.attributes.rhs;
       std::vector<int> summed, kept;
       const std::vector<int>& others = side == 0 ? node.attributes.rhs : node.attributes.lhs;
       std::vector<int> walk = order_with_innermost(int(others.size()), innermost[node.operands[size_t(1 - side)].value]);

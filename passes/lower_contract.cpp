@@ -8,6 +8,7 @@
 #include <set>
 
 #include "base/check.h"
+#include "passes/channelwise.h"
 #include "passes/lower_internal.h"
 #include "passes/rewrite.h"
 #include "passes/tiles.h"
@@ -321,6 +322,13 @@ bool lower_contract(const GroupContext& context, bool guards, Kernel& result) {
   next_id = ids_after(epilogue);
   if (exchange) std::swap(a, b);
 
+  // Channel by channel, lanes are channels: no axis but those of the loops.
+  const int channels = channel_label(graph, node);
+  const bool by_channels = channels >= 0 && stored_stride(epilogue, program, size_t(axis_of.at(channels))) == 1;
+  if (by_channels)
+    for (LabelAxis& axis : axes)
+      if (axis.role != Role::k) axis.role = Role::batch;
+
   // Order: batch, m, n by falling stride of the result; k by the strides of the larger operand, rows first, along which sums are cut into pieces.
   std::vector<int> sorted = identity_axes(int(axes.size()));
   const Operand& larger = loaded_bytes(a, program) > loaded_bytes(b, program) ? a : b;
@@ -355,7 +363,7 @@ bool lower_contract(const GroupContext& context, bool guards, Kernel& result) {
   int64_t columns = 1;
   for (size_t i = 0; i < joined.size(); ++i)
     if (joined[i] == Role::n) columns = kernel_axes[i].extent.at(program.rows);
-  bool fits_kernel = node.type.dtype == contraction_type && (k_axes <= 1 || columns >= fewest_lanes);
+  bool fits_kernel = node.type.dtype == contraction_type && !by_channels && (k_axes <= 1 || columns >= fewest_lanes);
   if (!fits_kernel) {
     if (has_guards(a) || has_guards(b)) return false;
     if (k_axes == 0) {  // nothing is summed: a sum of one term

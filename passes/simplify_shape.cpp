@@ -49,6 +49,27 @@ RULE(reshape_twice) {
   return c.b.reshape(source, c.node.type.shape);
 }
 
+RULE(reshape_spread) {
+  if (c.op() != Op::reshape) return {};
+  const Shape &from = c.type(c.x(0)).shape, &to = c.node.type.shape;
+  std::vector<int> axes;
+  for (size_t axis = 0; axis < to.size(); ++axis) {
+    if (axes.size() < from.size() && to[axis] == from[axes.size()])
+      axes.push_back(int(axis));
+    else if (to[axis] != Extent{1, false})
+      return {};
+  }
+  return axes.size() == from.size() ? c.b.broadcast(c.x(0), to, axes) : NodeId{};
+}
+
+RULE(reshape_of_spread) {
+  if (c.op() != Op::reshape || c.op_of(0) != Op::broadcast) return {};
+  const NodeId source = c.def(0).operands[0];
+  const Type &from = c.type(source), &spread = c.type(c.x(0));
+  const bool repeats = from.has_rows() != spread.has_rows() || from.elements(1) != spread.elements(1);
+  return repeats ? NodeId{} : c.b.reshape(source, c.node.type.shape);
+}
+
 RULE(reshape_number) {
   if (c.op() != Op::reshape || c.op_of(0) != Op::broadcast || !c.def(0).attributes.axes.empty()) return {};
   NodeId number = c.def(0).operands[0];

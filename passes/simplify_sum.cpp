@@ -146,7 +146,8 @@ RULE(contract_lone_sum) {
     const std::vector<int>& other = i == 0 ? a.rhs : a.lhs;
     std::vector<int> axes, rest;
     for (size_t k = 0; k < own.size(); ++k) {
-      if (holds(other, own[k]) || holds(a.out, own[k]))
+      const bool is_single = c.type(c.x(i)).shape[k] == Extent{1, false};  // nothing is summed
+      if (holds(other, own[k]) || holds(a.out, own[k]) || is_single)
         rest.push_back(own[k]);
       else
         axes.push_back(int(k));

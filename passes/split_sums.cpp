@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "passes/channelwise.h"
 #include "passes/rewrite.h"
 
 namespace nnc {
@@ -23,17 +24,37 @@ bool is_split(const Graph& graph, const Node& node) {
   return left <= few_numbers && terms >= (left >= of_a_vector ? enough_terms : enough_terms_across_lanes);
 }
 
+/// The label of the rows over which a contraction by channels sums (the gradient of a depthwise convolution's weights), or -1. Within a row its operands are in the cache
+/// for all taps.
+int summed_rows(const Graph& graph, const Node& node) {
+  if (channel_label(graph, node) < 0) return -1;
+  const Attributes& a = node.attributes;
+  const Shape& shape = graph.type(node.operands[0]).shape;
+  for (size_t axis = 0; axis < shape.size(); ++axis)
+    if (shape[axis].rows && holds(a.rhs, a.lhs[axis]) && !holds(a.out, a.lhs[axis])) return a.lhs[axis];
+  return -1;
+}
+
 }  // namespace
 
 void split_sums(Graph& graph) {
   Rebuild rebuild(graph);
   for (uint32_t i = 0; i < graph.size(); ++i) {
     const Node& node = graph[NodeId{i}];
-    if (!is_split(graph, node)) {
+    const int rows = summed_rows(graph, node);
+    if (rows < 0 && !is_split(graph, node)) {
       rebuild.copy({i});
       continue;
     }
     Builder b(rebuild.result, node.span, node.scope);
+    if (rows >= 0) {
+      const Attributes& a = node.attributes;
+      std::vector<int> out{rows};
+      out.insert(out.end(), a.out.begin(), a.out.end());
+      const NodeId of_rows = b.contract(rebuild.to[node.operands[0].value], rebuild.to[node.operands[1].value], a.lhs, a.rhs, out);
+      rebuild.to[i] = b.reduce(Op::reduce_sum, of_rows, {0});
+      continue;
+    }
     std::vector<int> within;
     for (int axis : node.attributes.axes)
       if (axis > 0) within.push_back(axis);

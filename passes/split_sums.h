@@ -1,6 +1,6 @@
 // A sum over rows and further axes that leaves few numbers (one a channel of a batch of images) is two sums: first within each row, then over the rows. Only the axes that
 // a sum leaves can be shared out to threads, and sixteen channels are one vector; of a sum within rows all rows can be, and it joins the kernel that makes the
-// row's terms. What the rows leave is small and summed at once.
+// row's terms. What the rows leave is small and summed at once. The same goes for contractions by channels (channelwise.h).
 //
 // Requires:   simplify has run for the last time (it would put the two together again), and nothing is fused.
 // Guarantees: values are those of before but for the order of sums, which follows from shapes alone.

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "ir/window.h"
+#include "passes/channelwise.h"
 #include "passes/rewrite.h"
 
 namespace nnc {
@@ -113,10 +114,11 @@ std::vector<bool> left_out(const Graph& graph, int64_t rows) {
   for (const Node& node : graph.nodes()) {
     if (node.op != Op::contract) continue;
     bool can = rows == 0 || rows >= fewest_rows;
-    for (size_t k = 0; k < 2; ++k) {
+    for (size_t k = 0; k < 2 && can; ++k) {
       const std::optional<ViewedOperand> view = view_of(graph, node.operands[k]);
-      can = can && view && suits_tiles(graph, node, k, *view);
+      can = view && suits_tiles(graph, node, k, *view);
     }
+    can = can || channel_label(graph, node) >= 0;
     for (NodeId operand : node.operands)
       for (NodeId at = operand; is_linear_view(graph[at].op); at = graph[at].operands[0]) (can ? some : all)[at.value] = can;
   }

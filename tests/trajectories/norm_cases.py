@@ -148,4 +148,21 @@ layer Lines(x[B, C, H, W]) -> [B, _] {
             lines=Named(view=View(6, 6), conv=nn.Conv1d(6, 4, 3, stride=2, groups=2), act=nn.Tanh(),
                         up=nn.ConvTranspose1d(4, 6, 2, stride=3, output_padding=1, groups=2, bias=False), flat=nn.Flatten()),
             dense2=nn.Linear(36, 4)), 0.25),
+        "std_depthwise": NormCase("depthwise convolutions: several filters a channel, strides, transposed, along lines", """
+model Net(x[B, 6]) -> [B, 4] {
+  (x |> Dense(72) |> tanh) as [B, 8, 3, 3]
+    |> conv: Conv2d(8, kernel: 3, pad: 1, groups: 8) |> tanh
+    |> wide: Conv2d(16, kernel: (3, 2), stride: 2, pad: 2, groups: 8, bias: false) |> tanh
+    |> up: ConvTranspose2d(16, kernel: 3, stride: 2, groups: 16) |> tanh
+    |> lines: Lines |> Dense(4)
+}
+
+layer Lines(x[B, C, H, W]) -> [B, _] {
+  x as [B, C, H * W] |> conv: Conv1d(16, kernel: 3, stride: 3, pad: 1, groups: 16) |> tanh |> flatten
+}""", lambda: Named(
+            dense1=nn.Linear(6, 72), first=nn.Tanh(), view=View(8, 3, 3), conv=nn.Conv2d(8, 8, 3, padding=1, groups=8), second=nn.Tanh(),
+            wide=nn.Conv2d(8, 16, (3, 2), stride=2, padding=2, groups=8, bias=False), third=nn.Tanh(),
+            up=nn.ConvTranspose2d(16, 16, 3, stride=2, groups=16), fourth=nn.Tanh(),
+            lines=Named(view=View(16, 49), conv=nn.Conv1d(16, 16, 3, stride=3, padding=1, groups=16), act=nn.Tanh(), flat=nn.Flatten()),
+            dense2=nn.Linear(272, 4)), 0.25),
     }

@@ -99,6 +99,9 @@ std::multimap<std::string, MakeCase> rule_cases() {
   add("broadcast_twice", [](Case& c) { return c.b.broadcast(c.b.broadcast(c.x({n(3)}), {rows, n(3)}, {1}), {rows, n(2), n(3)}, {0, 2}); });
   add("transpose_twice", [](Case& c) { return c.b.transpose(c.b.transpose(c.x({n(2), n(3), n(4)}), {1, 2, 0}), {1, 0, 2}); });
   add("reshape_twice", [](Case& c) { return c.b.reshape(c.b.reshape(c.x(), {Extent{12, true}}), {rows, n(3), n(4)}); });
+  add("reshape_spread", [](Case& c) { return c.b.reshape(c.x({rows, n(3), n(4)}), {rows, n(1), n(3), n(4), n(1)}); });
+  add("reshape_spread", [](Case& c) { return c.b.reshape(c.x({n(3), n(1), n(4)}), {n(3), n(1), n(1), n(4), n(1)}); });
+  add("reshape_of_spread", [](Case& c) { return c.b.reshape(c.b.broadcast(c.x({rows, n(12)}), {rows, n(1), n(12)}, {0, 2}), {rows, n(3), n(4)}); });
   add("reshape_number", [](Case& c) { return c.b.reshape(c.b.broadcast(c.x({}), {rows, n(4)}, {}), {Extent{4, true}}); });
   add("slice_twice", [](Case& c) { return c.b.slice(c.b.slice(c.x(), 1, 2, n(8)), 1, 3, n(4)); });
   add("slice_broadcast", [](Case& c) { return c.b.slice(c.b.broadcast(c.x({rows}), {rows, n(8)}, {0}), 1, 3, n(4)); });
