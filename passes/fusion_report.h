@@ -1,6 +1,6 @@
 // Why a value that one kernel makes and another reads was stored between them, for `nnc explain`.
 //
-// The fuser itself says why: each test that keeps an operation out of a kernel notes its reason in a log (fuse.cpp). Nothing is worked out again
+// The fuser itself says why: each test that keeps an operation out of a kernel notes its reason in a log (fuser.cpp). Nothing is worked out again
 // afterwards, so a stated reason is the rule that was applied. Reads at other indices need no log: they are never fused, whatever else holds.
 #pragma once
 

@@ -106,7 +106,9 @@ void finish_groups(Graph& graph) {
   auto own_group = [&](NodeId n) {
     if (graph[n].group < 0) graph[n].group = next++;
   };
-  // Lone operations. Cheap ones that only one kernel uses at the same index are left to it.
+  // Lone operations. Cheap ones that only one kernel uses at the same index are left to it, be it through others that are left to it.
+  std::vector<int> home(graph.size());  // the kernel that computes a node
+  for (uint32_t i = 0; i < graph.size(); ++i) home[i] = graph[NodeId{i}].group;
   for (uint32_t i = graph.size(); i-- > 0;) {
     NodeId n{i};
     const Node& node = graph[n];
@@ -115,10 +117,11 @@ void finish_groups(Graph& graph) {
     std::set<int> where;
     for (NodeId u : users[i]) {
       const Node& user = graph[u];
-      inlined = inlined && (is_elementwise(user.op) || op_class(user.op) == OpClass::reduce) && user.group >= 0;
-      where.insert(user.group);
+      inlined = inlined && (is_elementwise(user.op) || op_class(user.op) == OpClass::reduce) && home[u.value] >= 0;
+      where.insert(home[u.value]);
     }
     if (!inlined || where.size() != 1) own_group(n);
+    home[i] = node.group >= 0 ? node.group : *where.begin();
   }
   // Values that must stand in memory: outputs, updates, operands read at other indices.
   for (const Output& o : graph.outputs) own_group(o.node);

@@ -1,0 +1,95 @@
+// The partition of a graph's nodes that fusion merges, for the files of fusion: fuser.cpp holds its rules, fuse.cpp the passes that decide by it.
+#pragma once
+
+#include <algorithm>
+#include <optional>
+#include <set>
+#include <vector>
+
+#include "passes/fuse.h"
+#include "passes/fuse_internal.h"
+
+namespace nnc {
+
+class Fuser {
+ public:
+  explicit Fuser(Graph& graph, FusionLog* log = nullptr)
+      : graph_(graph), log_(log), transparent_(transparent_nodes(graph)), users_(graph.users()) {
+    build();
+  }
+
+  /// Tries to merge every node for which `wanted` holds into the part of one of its operands.
+  template <class Wanted>
+  void merge_all(Wanted wanted) {
+    for (uint32_t i = 0; i < graph_.size(); ++i) {
+      NodeId u{i};
+      if (part_[i] < 0) continue;
+      if (wanted(u)) try_merge(u);
+      else if (log_) note_refusals(u, false);
+    }
+  }
+  void merge_sums_of_same_values();
+  void release_cheap_sinks();
+  void write_groups();
+  std::vector<GroupSpace> spaces() const;
+  /// The operand part that `u` would join.
+  int candidate(NodeId u) const;
+  bool part_is_contract(int p) const { return parts_[p].contract; }
+
+ private:
+  static constexpr size_t max_group_nodes = 256;
+  static constexpr int released_part = -2;  // computed by its consumer
+
+  struct Source {
+    NodeId node;  // computes (not transparent)
+    bool hard;
+    auto operator<=>(const Source&) const = default;
+  };
+
+  struct Part {
+    std::vector<NodeId> members;
+    Shape space;                 // kernel axes
+    std::vector<bool> reduced;   // which of them are reduced
+    bool contract = false;
+    bool open = true;            // may take up others (scatter_add may not)
+    bool has_reduction() const { return std::find(reduced.begin(), reduced.end(), true) != reduced.end(); }
+    int level = 0;
+    std::set<int> successors;
+  };
+
+  struct Fit {
+    std::vector<int> axes;         // of the node (reduce: of its result)
+    std::vector<bool> reduced;     // the part's reduced axes afterwards
+  };
+
+  Graph& graph_;
+  FusionLog* log_;  // told of every refusal; asks nothing and decides nothing
+  std::vector<bool> transparent_;
+  std::vector<std::vector<NodeId>> users_;
+  std::vector<int> part_;                      // of a node; -1: transparent
+  std::vector<std::vector<int>> axes_;         // node axis -> axis of its part's space
+  std::vector<Part> parts_;
+  mutable std::vector<std::optional<std::vector<Source>>> sources_;
+
+  const std::vector<Source>& sources(NodeId n) const;
+  std::vector<Source> inputs(NodeId u) const;
+  void build();
+  Part start_part(NodeId u);
+  void raise_level(int p, int level);
+  bool view_axes(NodeId o, int p, std::vector<int>& result) const;
+  bool fit_into(NodeId u, int p, Fit& fit, FusionRefusal* why = nullptr) const;
+  void apply_fit(NodeId u, int p, const Fit& fit);
+  std::optional<FusionRefusal> join_refusal(NodeId u, int p) const;
+  bool can_join(NodeId u, int p) const { return !join_refusal(u, p); }
+
+  void note(NodeId value, NodeId reader, FusionRefusal reason, NodeId witness, bool tried);
+  void note_refusals(NodeId u, bool tried);
+
+  void try_merge(NodeId u);
+  void try_merge_siblings(NodeId u);
+  void merge_parts(int from, int into);
+  bool only_sums(int p) const;
+  bool reaches(int from, int to, int skip_direct) const;
+};
+
+}  // namespace nnc
