@@ -110,9 +110,11 @@ TileChoice choose_tiles(const Target& target, const TileRequest& r) {
   const double work = 2.0 * double(m) * double(r.lines) * double(n) * double(k) * double(r.batch);
   const int64_t wanted = work >= 4e6 ? 8 : work >= 4e5 ? 4 : work >= 1e5 ? 2 : 1;
   if (r.lines > 1 && choice.mc >= m) {
-    // Whole lines. A piece that goes over a long sum reads all of both operands: few of them, so that each computes more than it waits for memory.
+    // Whole lines, of which a cut reads few once more: more pieces, so that a team ends together. A piece that goes over a long sum reads all of both operands: fewer of
+    // them, so that each computes more than it waits for memory.
     const bool long_sum = k * n * contraction_bytes > target.l2_bytes;
-    const int64_t columns = r.batch * blocks(n, choice.nc), pieces = blocks(long_sum ? std::min<int64_t>(wanted, 4) : wanted, columns);
+    const int64_t most = work >= 6e7 ? 32 : work >= 1.5e7 ? 16 : wanted;
+    const int64_t columns = r.batch * blocks(n, choice.nc), pieces = blocks(long_sum ? std::min<int64_t>(most, 8) : most, columns);
     const int64_t most_rows = choice.pack_a || choice.kc < k ? std::max<int64_t>(m, a_rows) : 4096;
     choice.mc = m * std::clamp<int64_t>(std::min(most_rows / m, blocks(r.lines, pieces)), 1, r.lines);
     return choice;
