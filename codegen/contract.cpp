@@ -17,11 +17,11 @@
 #include <llvm/IR/Intrinsics.h>
 
 #include <algorithm>
-#include <bit>
 #include <optional>
 
 #include "base/check.h"
 #include "codegen/contract_pack.h"
+#include "codegen/contract_plan.h"
 #include "codegen/joint_axes.h"
 #include "codegen/micro.h"
 #include "codegen/partial_sums.h"
@@ -29,121 +29,10 @@
 namespace nnc {
 namespace {
 
-/// Most instructions that a whole tile's inline epilogue may come to, and the longest k with which it pays.
-constexpr int inline_epilogue_limit = 200;
-constexpr int64_t inline_epilogue_k = 256;
-
-int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
-
-/// A kernel's tiles and blocks, clamped to target and shape, and its scratch memory.
-struct Plan {
-  size_t m_axis, n_axis;  ///< m_axis: the last of m, of which tiles have rows
-  JointAxes outer_m, k_axes;
-  Extent lines, m, n, k;  ///< lines: the other axes of m as one; k: all of them as one
-  int64_t planned_lines, planned_m, planned_n, planned_k;
-  int mr, nr;
-  int64_t width;  ///< columns of a tile: nr vectors
-  int64_t mc, nc, kc;
-  int64_t block_lines;  ///< of m in a block; more than one only where mc holds all of a line
-  SumOrder order;       ///< along k
-  int64_t block_chains; ///< chains of a block of k; 1 where a block is a part of a chain
-  bool pack_a, pack_b, split_k;
-  bool rows_left, columns_left;  ///< there may be rows, columns that fill no whole tile
-  bool masked;                   ///< every tile is masked: n is smaller than a tile's width and no multiple of a vector
-  bool inline_epilogue;
-  bool surplus_rows, surplus_columns;            ///< a tile at the edge may compute rows, columns that do not exist
-  int64_t a_panel = 0, b_panel = 0, c_tile = 0;  ///< bytes
-  int64_t a_offset = 0, b_offset = 0, c_offset = 0, waiting_offset = 0, scratch = 0;
-  int inner_levels = 0;  ///< levels of the tree that end within a block: tiles share their places
-  int outer_levels = 0;  ///< the others: every tile has its own, behind its accumulators
-  bool cuts() const { return inner_levels + outer_levels > 0; }
-  bool parts() const { return kc < order.chain; }  ///< a chain goes over several blocks
-  int64_t tile_places() const { return (1 + outer_levels) * c_tile; }
-  int64_t line_tiles() const { return mc / mr; }  ///< tiles of a line in a block
-};
-
-/// Of the planned blocks of k, the shortest: within a piece all chains but the last are of one length.
-int64_t shortest_block(const SumOrder& order, int64_t block) {
-  if (block > order.chain) return block;
-  auto last_of = [&](int64_t length) { return length - (length - 1) / block * block; };
-  const int64_t last_piece = (order.length - 1) % order.piece + 1;
-  int64_t shortest = std::min(last_of(std::min(order.chain, order.length)), last_of((last_piece - 1) % order.chain + 1));
-  if (order.length > order.piece) shortest = std::min(shortest, last_of((order.piece - 1) % order.chain + 1));
-  return shortest;
-}
-
-bool reads_masked(const Plan& plan, int lanes) { return !plan.pack_b && plan.n.size % lanes != 0; }
-
-Plan make_plan(const Program& program, const ContractKernel& kernel) {
-  const Target& target = program.target;
-  const int lanes = target.f32_lanes();
-  Plan p{};
-  NNC_CHECK(kernel.m >= 1 && kernel.axes.size() > kernel.first_k(), "contraction with a wrong number of axes");
-  p.m_axis = kernel.row_axis();
-  p.n_axis = kernel.n_axis();
-  p.outer_m = {&kernel.axes, kernel.first_m(), p.m_axis};
-  p.k_axes = {&kernel.axes, kernel.first_k(), kernel.axes.size()};
-  p.lines = p.outer_m.extent();
-  p.m = kernel.axes[p.m_axis].extent;
-  p.n = kernel.axes[p.n_axis].extent;
-  p.k = p.k_axes.extent();
-  p.planned_lines = std::max<int64_t>(1, p.lines.at(program.rows));
-  p.planned_m = std::max<int64_t>(1, p.m.at(program.rows));
-  p.planned_n = std::max<int64_t>(1, p.n.at(program.rows));
-  p.planned_k = p.k.at(program.rows);
-
-  // Accumulators, the vectors of b and one broadcast are in registers.
-  const int accumulators = target.vector_registers >= 32 ? 24 : 12;
-  p.nr = int(std::clamp<int64_t>(kernel.nr, 1, std::min<int64_t>(accumulators / 2 + 1, round_up(p.planned_n, lanes) / lanes)));
-  const int most_rows = std::min(accumulators / p.nr, (target.vector_registers - 1 - p.nr) / p.nr);
-  p.mr = int(std::clamp<int64_t>(kernel.mr, 1, std::min<int64_t>(most_rows, p.planned_m)));
-  p.width = int64_t(p.nr) * lanes;
-  p.mc = round_up(std::clamp<int64_t>(kernel.mc, 1, p.planned_m), p.mr);
-  p.block_lines = p.mc < p.planned_m ? 1 : std::clamp<int64_t>(kernel.mc / p.planned_m, 1, p.planned_lines);
-  p.nc = round_up(std::clamp<int64_t>(kernel.nc, 1, p.planned_n), p.width);
-  p.order = sum_order_of(kernel, program.rows);
-  p.kc = chain_block(p.order, std::max<int64_t>(kernel.kc, 1));
-  p.split_k = p.kc < p.planned_k;
-  p.block_chains = std::max<int64_t>(1, p.split_k ? p.kc / p.order.chain : p.order.chains(p.planned_k));
-  const int levels = p.order.chain_levels() + p.order.piece_levels();
-  p.inner_levels = p.split_k ? std::min(levels, int(std::bit_width(uint64_t(p.block_chains - 1)))) : levels;
-  p.outer_levels = levels - p.inner_levels;
-  p.pack_a = p.planned_k > 0 && (kernel.a.pack || !directly_readable(program, kernel, kernel.a));
-  p.pack_b = p.planned_k > 0 && (kernel.b.pack || !directly_readable(program, kernel, kernel.b));
-  p.rows_left = p.m.size % p.mr != 0;
-  p.masked = !p.n.rows && p.n.size < p.width;
-  p.columns_left = !p.masked && p.n.size % p.width != 0;
-  p.inline_epilogue = int(kernel.epilogue.size()) * p.mr * p.nr <= inline_epilogue_limit && p.planned_k <= inline_epilogue_k &&
-                      !(p.cuts() && p.parts());  // those are joined in memory
-  p.surplus_rows = p.planned_k == 0 || p.pack_a || (p.m.rows && p.planned_m % p.mr == 0);
-  int64_t lost_columns = p.n.rows ? 0 : (p.width - p.n.size % p.width) % p.width / lanes * lanes;
-  p.surplus_columns = p.planned_k == 0 || (p.pack_b && lost_columns * 8 <= p.planned_n);
-
-  auto reserve = [&](int64_t bytes) {
-    int64_t at = p.scratch;
-    p.scratch = round_up(p.scratch + bytes, 64);
-    return at;
-  };
-  // Packing writes one vector to each panel in turn: panels a power of two apart would meet in a few sets of the first-level
-  // cache.
-  auto panel_bytes = [&](int64_t width) {
-    int64_t bytes = round_up(width * p.kc * contraction_bytes, 64);
-    return bytes % 512 == 0 ? bytes + 64 : bytes;
-  };
-  p.a_panel = panel_bytes(p.mr);
-  p.b_panel = panel_bytes(p.width);
-  p.c_tile = p.mr * p.width * contraction_bytes;
-  if (p.pack_a) p.a_offset = reserve(p.block_lines * p.line_tiles() * p.a_panel);
-  if (p.pack_b) p.b_offset = reserve(p.nc / p.width * p.b_panel);
-  p.c_offset = reserve(p.split_k ? p.block_lines * p.line_tiles() * (p.nc / p.width) * p.tile_places() : p.c_tile);
-  p.waiting_offset = reserve(p.inner_levels * p.c_tile);
-  return p;
-}
-
 class ContractEmitter {
  public:
   ContractEmitter(Emitter& e, const ContractKernel& kernel)
-      : e_(e), ir_(e.ir), kernel_(kernel), plan_(make_plan(e.program, kernel)) {
+      : e_(e), ir_(e.ir), kernel_(kernel), plan_(plan_contract(e.program, kernel)) {
     for (const Operand* operand : {&kernel.a, &kernel.b})
       for (const Instruction& i : operand->code)
         if (i.kind == Instruction::Kind::guard) guards_.push_back(&i);
@@ -447,7 +336,7 @@ class ContractEmitter {
     if (plan_.k.rows)  // rows >= 1; the last block may have any length
       job.k_min = plan_.split_k ? 1 : plan_.k.size;
     else
-      job.k_min = plan_.split_k ? shortest_block(plan_.order, plan_.kc) : plan_.planned_k;
+      job.k_min = plan_.split_k ? plan_.shortest_block() : plan_.planned_k;
     job.width = is_a ? plan_.mr : int(plan_.width);
     job.whole_panels = (is_a ? plan_.m : plan_.n).size % job.width == 0;
     job.panel_bytes = is_a ? plan_.a_panel : plan_.b_panel;
@@ -559,7 +448,7 @@ class ContractEmitter {
   /// A whole tile of a chain or a part of one; with its epilogue if `finished`, else the accumulators go to memory.
   void emit_whole(llvm::Value* i, llvm::Value* j, TilePlace place, llvm::Value* number, llvm::Value* last, llvm::Value* finished) {
     TileShape shape = shape_;
-    shape.masked = plan_.masked && reads_masked(plan_, e_.lanes);
+    shape.masked = plan_.masked && plan_.reads_masked(e_.lanes);
     llvm::Value* active = nullptr;
     if (plan_.masked && plan_.n.size % e_.lanes != 0) active = e_.i64(plan_.n.size % e_.lanes);
     place.active = active;
@@ -613,7 +502,7 @@ class ContractEmitter {
     when(ir_.CreateNot(wide), [&] {
       if (!plan_.n.rows) {
         int64_t left = plan_.n.size % plan_.width;
-        rows_of(int(round_up(left, e_.lanes) / e_.lanes), e_.i64(0), left % e_.lanes != 0 ? e_.i64(left % e_.lanes) : nullptr);
+        rows_of(int((left + e_.lanes - 1) / e_.lanes), e_.i64(0), left % e_.lanes != 0 ? e_.i64(left % e_.lanes) : nullptr);
       } else {
         e_.loop(
             e_.i64(0), columns, e_.lanes,
@@ -649,7 +538,7 @@ class ContractEmitter {
     TileShape shape = shape_;
     shape.rows = height;
     shape.vectors = vectors;
-    shape.masked = active && !plan_.pack_b && reads_masked(plan_, e_.lanes);
+    shape.masked = active && !plan_.pack_b && plan_.reads_masked(e_.lanes);
     llvm::Function* function = tile_function(e_, shape, plan_.pack_b);
     llvm::Value* column_bytes = ir_.CreateMul(column, e_.i64(4));
     llvm::Value* a = e_.offset_pointer(place.a, ir_.CreateMul(row, e_.i64(shape.a_row)));
@@ -682,7 +571,7 @@ class ContractEmitter {
   Emitter& e_;
   llvm::IRBuilder<>& ir_;
   const ContractKernel& kernel_;
-  Plan plan_;
+  ContractPlan plan_;
   std::vector<const Instruction*> guards_;  ///< of both operands
   TileShape shape_;
   llvm::Value *panels_a_ = nullptr, *panels_b_ = nullptr, *accumulators_ = nullptr;
@@ -708,7 +597,7 @@ void emit_contract_kernel(Emitter& e, const Kernel& kernel, llvm::Function* func
 
 llvm::Value* emit_contract_pieces(Emitter& e, const Kernel& kernel, llvm::Value* rows) {
   const auto& contract = std::get<ContractKernel>(kernel.body);
-  Plan plan = make_plan(e.program, contract);
+  const ContractPlan plan = plan_contract(e.program, contract);
   auto blocks = [&](Extent extent, int64_t block) {
     return e.ir.CreateUDiv(e.ir.CreateAdd(e.extent(extent, rows), e.i64(block - 1)), e.i64(block));
   };
