@@ -99,15 +99,20 @@ NodeId with_factors_outside(Rebuild& rebuild, NodeId sum, const Terms& terms) {
 
 }  // namespace
 
+std::vector<int> row_sums_before(const Graph& graph) {
+  std::vector<int> before(graph.size(), 0);
+  for (uint32_t i = 0; i < graph.size(); ++i)
+    for (NodeId o : graph[NodeId{i}].operands) before[i] = std::max(before[i], before[o.value] + (sums_rows(graph, graph[o]) ? 1 : 0));
+  return before;
+}
+
 void share_sums(Graph& graph) {
-  // How many sums over rows stand before a value, on the longest way.
-  std::vector<int> waits(graph.size(), 0);
+  const std::vector<int> waits = row_sums_before(graph);
   std::map<uint32_t, Terms> sums;
   using Key = std::pair<std::vector<int>, std::vector<NodeId>>;  // axes, varying terms
   std::map<Key, int> sharing;
   for (uint32_t i = 0; i < graph.size(); ++i) {
     const Node& node = graph[NodeId{i}];
-    for (NodeId o : node.operands) waits[i] = std::max(waits[i], waits[o.value] + (sums_rows(graph, graph[o]) ? 1 : 0));
     if (node.op != Op::reduce_sum || !is_float(node.type.dtype) || !sums_rows(graph, node)) continue;
     TermReader reader(graph, node);
     if (!reader.is_whole() || reader.terms.varying.empty()) continue;

@@ -11,10 +11,15 @@
 //             terms are equal nodes (cse makes them one).
 #pragma once
 
+#include <vector>
+
 #include "ir/graph.h"
 
 namespace nnc {
 
 void share_sums(Graph&);
+
+/// By node: how many sums over rows stand before it, on the longest way.
+std::vector<int> row_sums_before(const Graph&);
 
 }  // namespace nnc
