@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cmath>
 #include <optional>
 
 #include "base/check.h"
@@ -92,12 +93,15 @@ void suggest_sizes(SymbolicEvaluator& eval, const ast::Expr& condition, Diagnost
                              : fmt::format("the nearest size for {} is {}", name, *y));
 }
 
+/// Whole numbers with all their digits, others with a few.
+std::string show_number(double x) { return std::floor(x) == x && std::abs(x) < 0x1p53 ? fmt::format("{}", int64_t(x)) : fmt::format("{:g}", x); }
+
 /// What a name of a reason stands for, as one would write it.
 std::string shown_in_reason(SymbolicEvaluator& eval, std::string_view name, Span span) {
   Value v = eval.lookup(name, span);
   switch (v.kind) {
     case ValueKind::number:
-      return eval.ctx.varies(v) ? eval.ctx.dims.show(v.sum) : fmt::format("{:g}", v.number);
+      return eval.ctx.varies(v) ? eval.ctx.dims.show(v.sum) : show_number(v.number);
     case ValueKind::boolean:
       return v.boolean ? "true" : "false";
     case ValueKind::tensor: {
@@ -149,13 +153,13 @@ void report_failure(SymbolicEvaluator& eval, const Definition& d, const ast::Con
   for (const ast::Expr* part : parts) {
     Value n = eval.evaluate(*part);
     if ((!n.is(ValueKind::number) || ctx.varies(n)) && !n.is(ValueKind::boolean)) continue;
-    std::string shown = n.is(ValueKind::number) ? fmt::format("{:g}", n.number) : n.boolean ? "true" : "false";
+    std::string shown = n.is(ValueKind::number) ? show_number(n.number) : n.boolean ? "true" : "false";
     std::string at, text(ctx.program.sources->text(part->span));
     if (part->kind == ast::ExprKind::name && n.is_size && !is_constant(n.sum)) {
       const Origin origin = ctx.dims.to_dim(n.sum).origin;
       if (origin.span.valid() && origin.text != "given" && origin.span.file != ctx.program.files[0].id) {
         at = fmt::format(" ({})", ctx.program.sources->describe_line(origin.span));
-        if (origin.span != ctx.frame->call_span) labels.push_back({origin.span, fmt::format("{} = {:g}", part->text, n.number)});
+        if (origin.span != ctx.frame->call_span) labels.push_back({origin.span, fmt::format("{} = {}", part->text, show_number(n.number))});
       }
     }
     std::string one = fmt::format("{} = {}{}", text, shown, at);
