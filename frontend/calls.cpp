@@ -11,6 +11,7 @@
 #include "base/check.h"
 #include "frontend/argument_places.h"
 #include "frontend/builtins.h"
+#include "frontend/choices.h"
 #include "frontend/conditions.h"
 #include "frontend/contraction.h"
 #include "frontend/evaluator.h"
@@ -40,9 +41,14 @@ bool takes_statics(const Value& callee) {
 
 Calls::Calls(SymbolicEvaluator& eval) : eval_(eval), ctx_(eval.ctx), tensors_(eval.tensors) {}
 
-std::vector<CallArgument> Calls::evaluate_arguments(const std::vector<ast::Argument>& arguments) {
+std::vector<CallArgument> Calls::evaluate_arguments(const std::vector<ast::Argument>& arguments, const ast::Expr* callee) {
   std::vector<CallArgument> result = unevaluated(arguments);
-  for (CallArgument& a : result) a.value = eval_.evaluate(*a.expr);
+  for (CallArgument& a : result) {
+    const size_t errors_before = ctx_.error_count();
+    a.value = eval_.evaluate(*a.expr);
+    if (!callee || ctx_.error_count() == errors_before || a.name.empty() || a.expr->kind != ast::ExprKind::name) continue;
+    if (std::string words = choices_help(ctx_.program, *ctx_.frame->file, *callee, a.name); !words.empty()) ctx_.help_latest(std::move(words));
+  }
   return result;
 }
 
@@ -62,7 +68,7 @@ Value Calls::evaluate_call(const ast::Expr& e) {
     if (is_product && e.arguments.size() == 2 && e.arguments[1].name && e.arguments[1].name->text == "over")
       return sum_of_product(eval_, e, callee_expr.span);
   }
-  std::vector<CallArgument> arguments = evaluate_arguments(e.arguments);
+  std::vector<CallArgument> arguments = evaluate_arguments(e.arguments, e.operands[0].get());
   if (is_poison(callee)) return poison();
   if (takes_statics(callee)) return make_template(callee, std::move(arguments), e.span);
   return apply(callee, std::move(arguments), e.span, callee_expr.span, nullptr, false);
@@ -84,7 +90,7 @@ Value Calls::evaluate_stage(const ast::Stage& stage, Value piped, Span piped_spa
     return apply(callee, std::move(arguments), e.span, e.span, instance, stage.frozen);
   }
   Value callee = eval_.evaluate(*e.operands[0]);
-  std::vector<CallArgument> written = evaluate_arguments(e.arguments);
+  std::vector<CallArgument> written = evaluate_arguments(e.arguments, e.operands[0].get());
   if (is_poison(callee)) return poison();
   if (takes_statics(callee)) {
     callee = make_template(callee, std::move(written), e.span);

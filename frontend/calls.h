@@ -23,7 +23,7 @@ class Calls {
 
   Value evaluate_call(const ast::Expr& e);
   Value evaluate_stage(const ast::Stage& stage, Value piped, Span piped_span);
-  std::vector<CallArgument> evaluate_arguments(const std::vector<ast::Argument>& arguments);
+  std::vector<CallArgument> evaluate_arguments(const std::vector<ast::Argument>& arguments, const ast::Expr* callee = nullptr);  ///< `callee`: whose words an unknown name may have meant
   /// `e` as an instance that is called `name`.
   Value make_instance(const ast::Expr& e, const ast::Name& name, bool frozen);
   Value make_template(const Value& callee, std::vector<CallArgument> arguments, Span span);

@@ -5,10 +5,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 #include <cctype>
+#include <cmath>
 #include <optional>
 
 #include "base/check.h"
+#include "frontend/syntax/ast_walk.h"
 
 namespace nnc {
 
@@ -92,12 +95,15 @@ void suggest_sizes(SymbolicEvaluator& eval, const ast::Expr& condition, Diagnost
                              : fmt::format("the nearest size for {} is {}", name, *y));
 }
 
+/// Whole numbers with all their digits, others with a few.
+std::string show_number(double x) { return std::floor(x) == x && std::abs(x) < 0x1p53 ? fmt::format("{}", int64_t(x)) : fmt::format("{:g}", x); }
+
 /// What a name of a reason stands for, as one would write it.
 std::string shown_in_reason(SymbolicEvaluator& eval, std::string_view name, Span span) {
   Value v = eval.lookup(name, span);
   switch (v.kind) {
     case ValueKind::number:
-      return eval.ctx.varies(v) ? eval.ctx.dims.show(v.sum) : fmt::format("{:g}", v.number);
+      return eval.ctx.varies(v) ? eval.ctx.dims.show(v.sum) : show_number(v.number);
     case ValueKind::boolean:
       return v.boolean ? "true" : "false";
     case ValueKind::tensor: {
@@ -131,7 +137,18 @@ std::string fill_in(SymbolicEvaluator& eval, const ast::Text& reason) {
   return text;
 }
 
-void report_failure(SymbolicEvaluator& eval, const Definition& d, const ast::Condition& stated) {
+/// The numbers and sizes that a condition's names stand for.
+void collect_facts(SymbolicEvaluator& eval, const ast::Expr& e, std::vector<int64_t>& facts) {
+  if (e.kind == ast::ExprKind::name) {
+    const Value v = eval.lookup(e.text, e.span);
+    if (v.is(ValueKind::number)) facts.push_back(std::bit_cast<int64_t>(v.number));
+    if (v.is(ValueKind::tensor))
+      for (const Dim& d : v.tensor.dims) facts.push_back(d.extent.rows ? -d.extent.size : d.extent.size);
+  }
+  ast::for_each_part(e, [&](const ast::Expr& part) { collect_facts(eval, part, facts); });
+}
+
+const Diagnostic& report_failure(SymbolicEvaluator& eval, const Definition& d, const ast::Condition& stated) {
   EvaluationContext& ctx = eval.ctx;
   const ast::Expr& condition = *stated.test;
   if (stated.reason) {
@@ -140,7 +157,7 @@ void report_failure(SymbolicEvaluator& eval, const Definition& d, const ast::Con
     if (d.file->is_std) e.span_text = fmt::format("in this call of `{}`", called_from_outside(ctx, d).name());
     if (!d.file->is_std) e.labels.push_back({condition.span, "stated here"});
     suggest_sizes(eval, condition, e);
-    return;
+    return e;
   }
   std::vector<const ast::Expr*> parts;
   collect_parts(condition, parts);
@@ -149,13 +166,13 @@ void report_failure(SymbolicEvaluator& eval, const Definition& d, const ast::Con
   for (const ast::Expr* part : parts) {
     Value n = eval.evaluate(*part);
     if ((!n.is(ValueKind::number) || ctx.varies(n)) && !n.is(ValueKind::boolean)) continue;
-    std::string shown = n.is(ValueKind::number) ? fmt::format("{:g}", n.number) : n.boolean ? "true" : "false";
+    std::string shown = n.is(ValueKind::number) ? show_number(n.number) : n.boolean ? "true" : "false";
     std::string at, text(ctx.program.sources->text(part->span));
     if (part->kind == ast::ExprKind::name && n.is_size && !is_constant(n.sum)) {
       const Origin origin = ctx.dims.to_dim(n.sum).origin;
       if (origin.span.valid() && origin.text != "given" && origin.span.file != ctx.program.files[0].id) {
         at = fmt::format(" ({})", ctx.program.sources->describe_line(origin.span));
-        if (origin.span != ctx.frame->call_span) labels.push_back({origin.span, fmt::format("{} = {:g}", part->text, n.number)});
+        if (origin.span != ctx.frame->call_span) labels.push_back({origin.span, fmt::format("{} = {}", part->text, show_number(n.number))});
       }
     }
     std::string one = fmt::format("{} = {}{}", text, shown, at);
@@ -167,6 +184,14 @@ void report_failure(SymbolicEvaluator& eval, const Definition& d, const ast::Con
   e.labels.insert(e.labels.end(), labels.begin(), labels.end());
   if (!d.file->is_std) e.labels.push_back({condition.span, "stated here"});
   suggest_sizes(eval, condition, e);
+  return e;
+}
+
+/// On trial: a condition of what the definition calls, which counts if it fails for the same reasons whatever is made up.
+void settle_failure(SymbolicEvaluator& eval, const Definition& d, const ast::Condition& stated) {
+  std::vector<int64_t> facts;
+  collect_facts(eval, *stated.test, facts);
+  eval.ctx.settle(report_failure(eval, d, stated), std::move(facts));
 }
 
 }  // namespace
@@ -224,12 +249,12 @@ std::vector<std::string_view> names_in(std::string_view reason) {
 bool check_condition(SymbolicEvaluator& eval, const Definition& d, const ast::Condition& stated) {
   EvaluationContext& ctx = eval.ctx;
   const ast::Expr& condition = *stated.test;
-  // With arguments that were made up, what the condition says of them is nothing to report.
+  // With arguments that were made up, what it takes to decide the condition is nothing to report.
   Diagnostics unreported;
   Decision decision;
   {
     std::optional<ReportTo> unheard;
-    if (ctx.trial) unheard.emplace(ctx, unreported);
+    if (ctx.trial) unheard.emplace(ctx, unreported, true);
     decision = decide(eval, condition);
   }
   switch (decision.kind) {
@@ -248,6 +273,7 @@ bool check_condition(SymbolicEvaluator& eval, const Definition& d, const ast::Co
       return true;
     case Kind::fails:
       if (!ctx.trial) report_failure(eval, d, stated);
+      else if (!ctx.trial->is_open && ctx.frame->caller && ctx.frame->caller->definition) settle_failure(eval, d, stated);
       return false;
     case Kind::unknown:
       if (!ctx.trial)

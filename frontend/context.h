@@ -36,7 +36,7 @@ class EvaluationContext {
   const uint32_t rows;                         ///< the dimension B
   Frame* frame = nullptr;                      ///< the innermost; set by FrameScope
   std::map<uint32_t, std::string> node_names;  ///< nodes that a name of the user's file stands for, for E0302
-  TrialNotes* trial = nullptr;                 ///< sizes are made up: conditions stay silent, errors of sizes are noted. Set by Trial
+  TrialNotes* trial = nullptr;                 ///< sizes are made up: errors of sizes, and conditions that fail, are noted. Set by Trial
   std::vector<RowCondition> row_conditions;    ///< what definitions ask of the number of rows, in order of the calls
   TestScope* test = nullptr;                   ///< the evaluation is that of a test block
   bool may_draw = true;                        ///< false: an optimizer's rule is made, which each parameter has for itself and which draws nothing

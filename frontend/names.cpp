@@ -10,6 +10,7 @@
 
 #include "base/check.h"
 #include "frontend/builtin_names.h"
+#include "frontend/choices.h"
 #include "frontend/conditions.h"
 #include "frontend/program.h"
 #include "frontend/syntax/ast_walk.h"
@@ -126,6 +127,7 @@ class NameChecker {
   void visit(const ast::Expr& e) {
     if (e.kind == ast::ExprKind::name) check_name(e);
     if (e.kind == ast::ExprKind::scan) return;  // reported as not part of this version where it is lowered
+    if (e.kind == ast::ExprKind::call) return visit_call(e);
     ast::for_each_part(e, [&](const ast::Expr& part) { visit(part); });
     for (const ast::Branch& b : e.branches) {
       if (b.condition) visit(*b.condition);
@@ -133,7 +135,19 @@ class NameChecker {
     }
   }
 
-  void check_name(const ast::Expr& e) {
+  void visit_call(const ast::Expr& e) {
+    const ast::Expr& callee = *e.operands[0];
+    visit(callee);
+    for (const ast::Argument& a : e.arguments) {
+      if (a.name && a.value->kind == ast::ExprKind::name)
+        check_name(*a.value, names_.contains(callee.text) ? nullptr : &callee, a.name->text);
+      else
+        visit(*a.value);
+    }
+  }
+
+  /// `callee` is whom it is given to, as that option, if it is.
+  void check_name(const ast::Expr& e, const ast::Expr* callee = nullptr, std::string_view option = "") {
     static const std::set<std::string, std::less<>> plain{"true", "false", "inf",  "pi",   "training", "step", "epoch"};
     const std::string& name = e.text;
     if (names_.contains(name)) return;
@@ -159,6 +173,7 @@ class NameChecker {
     Diagnostic& d = diagnostics_.report(Code::E0201, e.span, message);
     if (name == "B") d.help.emplace_back(how_rows_are_named);
     if (!familiar.empty()) d.help.push_back(familiar);
+    if (std::string words = callee ? choices_help(program_, file_, *callee, option) : ""; !words.empty()) d.help.push_back(std::move(words));
   }
 
   // Whether the name may be defined in what could not be read: in a file that is used, or where its letters stand once more.
