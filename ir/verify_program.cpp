@@ -420,20 +420,43 @@ class ProgramVerifier {
     return std::pair{low, high};
   }
 
-  /// The same for a place where the guards hold: each says of a part of the place, a multiple of what it tests, how far it goes. Another axis than the guard's own
-  /// moves the place by what is left of its stride.
-  std::optional<std::pair<int64_t, int64_t>> guarded_reach(Access access, const Code& code) const {
+  /// The same for a place where the guards hold: each says of a part of the place, a multiple of what it tests, how far it goes. The other axes move the place by what
+  /// is left of their strides. A guard that comes first takes all of its axes, so they are asked in both orders. None adds to what all axes reach.
+  std::optional<std::pair<int64_t, int64_t>> guarded_reach(const Access& access, const Code& code) const {
+    const auto there = guarded_reach(access, code, guards_), back = guarded_reach(access, code, {guards_.rbegin(), guards_.rend()});
+    const auto everywhere = reach(access, code);
+    if (!there || !back || !everywhere) return std::nullopt;
+    return std::pair{std::max({there->first, back->first, everywhere->first}), std::min({there->second, back->second, everywhere->second})};
+  }
+
+  std::optional<std::pair<int64_t, int64_t>> guarded_reach(Access access, const Code& code, const std::vector<const Instruction*>& guards) const {
     int64_t low = 0, high = 0;
-    for (const Instruction* guard : guards_) {
+    for (const Instruction* guard : guards) {
       const std::vector<int64_t>& factors = guard->access.strides;
-      auto axis = std::find_if(factors.rbegin(), factors.rend(), [](int64_t factor) { return factor != 0; });
-      if (axis == factors.rend() || factors.size() != access.strides.size()) continue;
-      const int64_t multiple = access.strides[size_t(factors.rend() - axis) - 1] / *axis;
-      if (guard->extent.size == 0) return std::nullopt;
-      for (size_t i = 0; i < factors.size(); ++i) access.strides[i] = saturating_add(access.strides[i], saturating_multiply(-multiple, factors[i]));
-      access.offset = saturating_add(access.offset, saturating_multiply(-multiple, guard->access.offset));
-      int64_t& end = multiple < 0 ? low : high;
-      end = saturating_add(end, saturating_multiply(multiple, guard->extent.size - 1));
+      if (factors.size() != access.strides.size()) continue;
+      const auto tested = reach(guard->access, code);
+      if (!tested) return std::nullopt;
+      const int64_t first = std::max<int64_t>(tested->first, 0), last = std::min(tested->second, guard->extent.size - 1);
+      if (first > last) return std::nullopt;  // it holds nowhere
+      auto without = [&](int64_t multiple) {
+        Access rest = access;
+        for (size_t i = 0; i < factors.size(); ++i) rest.strides[i] = saturating_add(rest.strides[i], saturating_multiply(-multiple, factors[i]));
+        rest.offset = saturating_add(rest.offset, saturating_multiply(-multiple, guard->access.offset));
+        return rest;
+      };
+      auto spread = [&](int64_t multiple) {
+        const auto ends = reach(without(multiple), code);
+        return ends ? saturating_add(saturating_add(ends->second, -ends->first), saturating_multiply(std::abs(multiple), last - first)) : 0;
+      };
+      // Of the multiples that leave nothing of one axis the one that leaves least of all.
+      int64_t multiple = 0;
+      for (size_t i = 0; i < factors.size(); ++i) {
+        const int64_t other = factors[i] != 0 ? access.strides[i] / factors[i] : 0;
+        if (spread(other) < spread(multiple)) multiple = other;
+      }
+      access = without(multiple);
+      low = saturating_add(low, saturating_multiply(multiple, multiple < 0 ? last : first));
+      high = saturating_add(high, saturating_multiply(multiple, multiple < 0 ? first : last));
     }
     auto ends = reach(access, code);
     if (ends) ends = {saturating_add(ends->first, low), saturating_add(ends->second, high)};

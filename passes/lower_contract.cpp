@@ -8,7 +8,9 @@
 #include <set>
 
 #include "base/check.h"
+#include "ir/window.h"
 #include "passes/channelwise.h"
+#include "passes/lower_internal.h"
 #include "passes/lower_internal.h"
 #include "passes/rewrite.h"
 #include "passes/tiles.h"
@@ -43,17 +45,20 @@ bool single_load(const Operand& operand) {
   return !others && last.kind == Instruction::Kind::load && last.dtype == contraction_type;
 }
 
-bool has_guards(const Operand& operand) { return !operand.code.empty() && operand.code[0].kind == Instruction::Kind::guard; }
+bool has_guards(const Operand& operand) {
+  return std::any_of(operand.code.begin(), operand.code.end(), [](const Instruction& i) { return i.kind == Instruction::Kind::guard; });
+}
 
 bool is_guarded(const Operand& operand, size_t axis) {
   return std::any_of(operand.code.begin(), operand.code.end(), [&](const Instruction& i) { return i.kind == Instruction::Kind::guard && i.access.strides[axis] != 0; });
 }
 
-/// Memory seen through views alone, at indices that are not data.
+/// Memory seen through views alone, at indices that are not data. No other window decides over one whose outside can be left out: where both are outside, there may be a number.
 bool is_viewed_memory(const LoweringContext& lowering, NodeId n) {
   while (true) {
     const Node& node = lowering.graph[n];
     if (lowering.buffer_of[n.value].valid() || node.op == Op::reshape) return true;
+    if (node.op == Op::window && leaves_operand(lowering.graph, node) && !is_guardable(node)) return false;
     if (node.op != Op::broadcast && node.op != Op::transpose && node.op != Op::window && node.op != Op::slice) return false;
     n = node.operands[0];
   }

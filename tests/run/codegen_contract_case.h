@@ -277,6 +277,7 @@ class Memory {
   std::vector<int64_t> row_index;
   std::vector<std::vector<uint8_t>> field_data;
   std::vector<NncField> fields;
+  mutable std::vector<bool> touched;  ///< bytes of the arena: where an element begins that `read` and `write` met; if it has the arena's size
 
   void run(const CompiledProgram& code, int64_t rows, int threads = 1, int64_t steps = 1) {
     std::vector<int64_t> step_rows(size_t(steps), rows), indices;
@@ -325,9 +326,22 @@ class Memory {
             : fields[b.field].base + row_index[size_t(index[size_t(access.row_axis)])] * fields[b.field].row_stride;
     int64_t at = access.offset;
     for (size_t i = 0; i < access.strides.size(); ++i) at += access.strides[i] * index[i];
-    return base + at * int64_t(byte_size(b.dtype));
+    const uint8_t* place = base + at * int64_t(byte_size(b.dtype));
+    if (b.kind == BufferKind::temporary && !touched.empty()) touched[size_t(place - arena.data)] = true;
+    return place;
   }
 };
+
+/// Whether all guards of an operand hold.
+inline bool is_present(const std::vector<Instruction>& code, const std::vector<int64_t>& index) {
+  for (const Instruction& i : code) {
+    if (i.kind != Instruction::Kind::guard) continue;
+    int64_t at = i.access.offset;
+    for (size_t axis = 0; axis < index.size(); ++axis) at += i.access.strides[axis] * index[axis];
+    if (at < 0 || at >= i.extent.size) return false;
+  }
+  return true;
+}
 
 /// Scalar code at one point, in f32, straightforwardly. Returns the values, by id, until the next call.
 inline const std::vector<float>& evaluate(Memory& memory, const std::vector<Instruction>& code, const std::vector<int64_t>& index,
@@ -336,6 +350,8 @@ inline const std::vector<float>& evaluate(Memory& memory, const std::vector<Inst
   for (const Instruction& i : code) {
     auto operand = [&](size_t n) { return value[size_t(i.operands[n])]; };
     switch (i.kind) {
+      case Instruction::Kind::guard:
+        break;
       case Instruction::Kind::load:
         value[size_t(i.id)] = memory.read(i.access, index);
         break;
@@ -405,7 +421,8 @@ inline std::pair<int64_t, int64_t> piece_and_chain(Extent extent, int64_t planne
 }
 
 /// The program's contraction by plain loops, with fused steps or not: for every output ascending chains, joined in a tree over the chains of a piece and one over
-/// pieces. Of several axes of k the last goes fastest, and a chain does not end within one of at most 64.
+/// pieces. Of several axes of k the last goes fastest, and a chain does not end within one of at most 64. A term that a guard leaves
+/// out has its place in a chain, and adds nothing.
 inline void run_plainly(Memory& memory, int64_t rows, bool fused, size_t kernel = 0) {
   const auto& k = std::get<ContractKernel>(memory.program.kernels[kernel].body);
   const size_t axes = k.axes.size(), first_k = size_t(k.batch + k.m) + 1;
@@ -436,6 +453,7 @@ inline void run_plainly(Memory& memory, int64_t rows, bool fused, size_t kernel 
         float sum = 0;
         for (int64_t x = begin; x < std::min(begin + chain, piece_end); ++x) {
           set(x, first_k, axes);
+          if (!is_present(k.a.code, index) || !is_present(k.b.code, index)) continue;
           float a = evaluate(memory, k.a.code, index)[size_t(k.a.value)], b = evaluate(memory, k.b.code, index)[size_t(k.b.value)];
           if (fused) {
             sum = std::fma(a, b, sum);

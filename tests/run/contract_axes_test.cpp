@@ -1,6 +1,10 @@
 // Contractions over several axes of m and k, as windows make them, against plain loops and to the bit: the axes of an image and of its taps share addresses, with
-// strides, dilations and turned taps; memory orders, sizes, tiles, blocks and packing are random.
+// strides, dilations and turned taps; memory orders, sizes, tiles, blocks and packing are random. With guards the terms outside of an image are left out: what lies there
+// in memory, or that nothing does, must not show.
 #include <fmt/format.h>
+
+#include <limits>
+#include <set>
 
 #include "tests/run/codegen_contract_case.h"
 #include "tests/unit/catch.h"
@@ -21,19 +25,26 @@ struct Dimension {
   int64_t size = 1, begin = 0;
 };
 
+std::string sum_of(const std::vector<std::pair<std::string, int64_t>>& axes, int64_t step, int64_t offset) {
+  std::string text;
+  for (const auto& [axis, factor] : axes) text += fmt::format("{}*{} + ", factor * step, axis);
+  return text + std::to_string(offset);
+}
+
 class Writer {
  public:
   Writer(std::mt19937_64& random, const Target& target) : random_(random), target_(target) {}
 
-  Case write() {
+  Case write(bool guarded) {
     Case c;
-    c.rows = pick(1, 6);
+    c.rows = guarded ? pick(1, 20) : pick(1, 6);
     const bool many_rows = chance(4), grouped = chance(3), rows_in_k = chance(3);
     if (many_rows && rows_in_k) c.rows = 300;  // several pieces
     const int taps = int(pick(0, 2));  // windows
     std::vector<std::pair<std::string, int64_t>> batch, m, k;  // sizes; rows: -1
     std::vector<Dimension> a, b, out;
     auto one = [&](const std::string& axis, int64_t size) { return Dimension{{{axis, 1}}, size, 0}; };
+    std::vector<std::pair<std::string, int64_t>> last_m;  // with guards: not what they are about
     if (grouped) {
       const int64_t size = pick(1, 3);
       batch.push_back({"g", size});
@@ -43,8 +54,8 @@ class Writer {
       k.push_back({"r", -1});
       a.push_back(one("r", c.rows));
       b.push_back(one("r", c.rows));
-    } else if (chance(2)) {
-      m.push_back({"r", -1});
+    } else if (guarded || chance(2)) {
+      (guarded && chance(2) ? last_m : m).push_back({"r", -1});
       a.push_back(one("r", c.rows));
       out.push_back(one("r", c.rows));
     }
@@ -59,7 +70,11 @@ class Writer {
       (rows_in_k ? b : out).push_back(one(y, pixels));
       (rows_in_k ? out : b).push_back(one(d, tap));
     }
-    const int64_t channels = chance(6) ? pick(60, 150) : pick(1, 20), outputs = chance(5) ? 1 : pick(2, 3 * target_.f32_lanes());
+    if (guarded && last_m.empty() && !chance(4)) {
+      last_m.push_back({"x", pick(1, 12)});
+      for (auto* list : {&a, &out}) list->push_back(one("x", last_m[0].second));
+    }
+    const int64_t channels = guarded && chance(6) ? pick(150, 600) : chance(6) ? pick(60, 150) : pick(1, 20), outputs = chance(5) ? 1 : pick(2, 3 * target_.f32_lanes());
     (rows_in_k || m.empty() || chance(8) ? m : k).push_back({"c", channels});
     const bool kept = m.back().first == "c";
     a.push_back(one("c", channels));
@@ -74,11 +89,27 @@ class Writer {
     if (!rows_in_k) std::shuffle(k.begin(), k.end(), random_);
     else std::shuffle(k.begin() + 1, k.end(), random_);
     std::shuffle(m.begin(), m.end(), random_);
+    m.insert(m.end(), last_m.begin(), last_m.end());
     for (auto* list : {&a, &b, &out})
       if (chance(2)) std::shuffle(list->begin(), list->end(), random_);
 
-    const std::string at_a = address("a", a), at_b = address("b", b), at_out = address("out", out);
     const bool scaled_a = chance(3), scaled_b = chance(3);
+    bool packed_a = chance(2), packed_b = chance(2);
+    std::string guards_a, guards_b;
+    if (guarded) {
+      // A guard may be about one axis of k, axes of the batch and all of m but the last.
+      std::set<std::string> fixed, summed;
+      for (const auto& [axis, size] : batch) fixed.insert(axis);
+      for (const auto& [axis, size] : k)
+        if (size >= 0) summed.insert(axis);
+      packed_b = packed_b || (outputs != 1 && b.back().axes[0].first != "o");
+      guards_b = guards(b, batch, k, fixed, summed, !packed_b && !scaled_b);
+      for (size_t i = 0; i + 1 < m.size(); ++i) fixed.insert(m[i].first);
+      guards_a = guards(a, batch, k, fixed, summed, !packed_a && !scaled_a);
+      packed_a = packed_a || (scaled_a && !guards_a.empty());
+      packed_b = packed_b || (scaled_b && !guards_b.empty());
+    }
+    const std::string at_a = address("a", a), at_b = address("b", b), at_out = address("out", out);
     c.text = fmt::format(R"(program @case {{
   target any {}, {} rows planned
   arena {} bytes, persistent 0 bytes
@@ -92,8 +123,8 @@ class Writer {
         {} <- v20 : f32
 }}
 )", vector_level_name(target_.level), c.rows, arena_, buffers_, axes(batch), batch.empty() ? "" : "; ", axes(m), outputs, axes(k), pick(1, 9), pick(1, 4), pick(1, 40), pick(1, 80),
-                         chance(2) ? pick(1, 40) : 2000, names({batch, m, k}), scaled_a ? 2 : 0, chance(2) ? ", packed" : "", operand(at_a, 0, scaled_a),
-                         names({batch, k, {{"o", 1}}}), scaled_b ? 12 : 10, chance(2) ? ", packed" : "", operand(at_b, 10, scaled_b), names({batch, m, {{"o", 1}}}), at_out);
+                         chance(2) ? pick(1, 40) : 2000, names({batch, m, k}), scaled_a ? 2 : 0, packed_a ? ", packed" : "", guards_a + operand(at_a, 0, scaled_a),
+                         names({batch, k, {{"o", 1}}}), scaled_b ? 12 : 10, packed_b ? ", packed" : "", guards_b + operand(at_b, 10, scaled_b), names({batch, m, {{"o", 1}}}), at_out);
     return c;
   }
 
@@ -118,17 +149,42 @@ class Writer {
     if (scaled) load += fmt::format("        v{} = constant 0.5 : f32\n        v{} = mul(v{}, v{}) : f32\n", first + 1, first + 2, first, first + 1);
     return load;
   }
+  /// Guards of an operand with these dimensions, about places along them and about others. With `cut` the operand's memory may end where they do.
+  std::string guards(std::vector<Dimension>& dimensions, const Axes& batch, const Axes& k, const std::set<std::string>& fixed, const std::set<std::string>& summed, bool cut) {
+    std::string text;
+    auto guard = [&](const Axes& axes, int64_t offset, int64_t limit) { text += fmt::format("        where 0 <= [{}] < {}\n", sum_of(axes, 1, offset), limit); };
+    for (Dimension& d : dimensions) {
+      size_t own = 0, others = 0;
+      for (const auto& [axis, factor] : d.axes) summed.count(axis) ? ++own : others += 1 - fixed.count(axis);
+      if (own != 1 || others > 0 || chance(4)) continue;
+      // All of it, nothing, or a part.
+      const int64_t low = chance(8) ? -pick(0, 3) : pick(0, d.size - 1), limit = chance(16) ? 0 : chance(8) ? d.size + pick(0, 3) : pick(1, d.size);
+      guard(d.axes, d.begin - low, limit);
+      if (cut && chance(2)) {
+        d.begin -= low;
+        d.size = std::max<int64_t>(limit, 1);
+      }
+    }
+    for (const auto& [axis, size] : k) {
+      if (!summed.count(axis) || !chance(5)) continue;
+      int64_t factor = pick(1, 3) * (chance(2) ? 1 : -1);
+      Axes axes{{axis, factor}};
+      if (!batch.empty() && chance(2)) axes.push_back({batch[0].first, pick(-2, 2)});
+      guard(axes, factor < 0 ? -factor * size - pick(0, size) : -pick(0, size), pick(1, 3 * size));
+    }
+    return text;
+  }
   std::string address(const std::string& name, const std::vector<Dimension>& dimensions) {
-    std::string sum;
+    Axes sum;
     int64_t step = 1, begin = 0;
     for (size_t i = dimensions.size(); i-- > 0;) {
-      for (const auto& [axis, factor] : dimensions[i].axes) sum += fmt::format("{}*{} + ", factor * step, axis);
+      for (const auto& [axis, factor] : dimensions[i].axes) sum.push_back({axis, factor * step});
       begin += dimensions[i].begin * step;
       step *= dimensions[i].size;
     }
     buffers_ += fmt::format("  temporary \"{}\" : f32[{}] at {}, {} bytes\n", name, step, arena_, step * 4);
     arena_ += (step * 4 + 63) / 64 * 64;
-    return fmt::format("{}[{}{}]", name, sum, begin);
+    return fmt::format("{}[{}]", name, sum_of(sum, 1, begin));
   }
 
   std::mt19937_64& random_;
@@ -143,7 +199,7 @@ TEST_CASE("contractions over several axes have the bits of plain loops", "[codeg
   for (const Target& target : runnable_targets()) {
     for (uint64_t seed = 1; seed <= 120; ++seed) {
       std::mt19937_64 random(seed);
-      const Case c = Writer(random, target).write();
+      const Case c = Writer(random, target).write(false);
       INFO("level " << vector_level_name(target.level) << ", seed " << seed << "\n" << c.text);
       Program program = program_of(c.text, false);
       program.target = target;
@@ -155,6 +211,44 @@ TEST_CASE("contractions over several axes have the bits of plain loops", "[codeg
         run_plainly(expected, rows, target.level != VectorLevel::portable);
         for (int threads : {1, 3}) {
           Memory got(program, seed);
+          got.run(*code, rows, threads);
+          CHECK(std::memcmp(got.arena.data, expected.arena.data, got.arena.size) == 0);
+        }
+      }
+    }
+  }
+}
+
+// Whatever no term reads is NaN or infinite: that includes what the guards of a term leave out.
+TEST_CASE("contractions whose terms have guards have the bits of plain loops that skip them", "[codegen][contract]") {
+  for (const Target& target : runnable_targets()) {
+    for (uint64_t seed = 1; seed <= 80; ++seed) {
+      std::mt19937_64 random(seed);
+      const Case c = Writer(random, target).write(true);
+      INFO("level " << vector_level_name(target.level) << ", seed " << seed << "\n" << c.text);
+      Program program = program_of(c.text, false);
+      program.target = target;
+      for (const std::string& problem : verify_program(program)) {
+        INFO(problem);
+        CHECK((problem.rfind("P5", 0) != 0 && problem.rfind("P6", 0) != 0));
+      }
+      CompileOptions options;
+      options.verify = true;
+      auto code = compile(program, nullptr, options);
+      for (int64_t rows : std::set<int64_t>{c.rows, std::max<int64_t>(1, c.rows - 1), (c.rows + 1) / 2, 1}) {
+        Memory expected(program, seed);
+        expected.touched.resize(expected.arena.size);
+        run_plainly(expected, rows, target.level != VectorLevel::portable);
+        auto spoil = [&](Memory& memory) {
+          for (size_t at = 0; at < expected.touched.size(); at += 4) {
+            const float wrong = at % 8 == 0 ? std::numeric_limits<float>::quiet_NaN() : std::numeric_limits<float>::infinity();
+            if (!expected.touched[at]) std::memcpy(memory.arena.data + at, &wrong, 4);
+          }
+        };
+        spoil(expected);
+        for (int threads : {1, 3}) {
+          Memory got(program, seed);
+          spoil(got);
           got.run(*code, rows, threads);
           CHECK(std::memcmp(got.arena.data, expected.arena.data, got.arena.size) == 0);
         }
