@@ -11,7 +11,6 @@
 #include "ir/window.h"
 #include "passes/channelwise.h"
 #include "passes/lower_internal.h"
-#include "passes/lower_internal.h"
 #include "passes/rewrite.h"
 #include "passes/tiles.h"
 
