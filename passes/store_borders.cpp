@@ -84,7 +84,7 @@ std::optional<ViewedOperand> view_of(const Graph& graph, NodeId operand) {
   return view;
 }
 
-/// Whether operand `k` has no rows, or rows that can be those of register tiles while the innermost loop runs over channels. A tile reads one line of memory from each of
+/// Whether operand `k` has no rows, or rows that can be those of register tiles while the innermost loop runs over channels that are in one group (else lanes are pixels). A tile reads one line of memory from each of
 /// its rows at a time: rows far apart by a multiple of a large power of two would meet in few sets of the first-level cache.
 bool suits_tiles(const Graph& graph, const Node& contract, size_t k, const ViewedOperand& view) {
   constexpr int64_t fewest_channels = 8, fewest_columns = 4, widest_step = 1024;
@@ -92,17 +92,20 @@ bool suits_tiles(const Graph& graph, const Node& contract, size_t k, const Viewe
   const std::vector<int>&own = k == 0 ? a.lhs : a.rhs, &other = k == 0 ? a.rhs : a.lhs;
   const Shape &shape = graph.type(contract.operands[k]).shape, &other_shape = graph.type(contract.operands[1 - k]).shape;
   int64_t channels = 1, columns = 1;
-  bool has_rows = false;
+  bool has_rows = false, grouped = false;
   for (size_t d = 0; d < own.size(); ++d) {
     const bool batch = holds(other, own[d]) && holds(a.out, own[d]);
     if (shape[d].rows && batch) return false;
     has_rows = has_rows || shape[d].rows;
+    grouped = grouped || batch;
     if (!shape[d].rows && !view.windowed[d] && !batch) channels *= shape[d].size;
   }
   if (!has_rows) return true;
+  if (grouped) return false;
   for (size_t d = 0; d < other.size(); ++d)
     if (!holds(own, other[d]) && !other_shape[d].rows) columns *= other_shape[d].size;
   const Type& memory = graph.type(view.memory);
+  if (graph[view.memory].op == Op::input) return false;  // whose rows stand where a list says
   const int64_t row_bytes = memory.elements(1) * contraction_bytes;
   return channels >= fewest_channels && columns >= fewest_columns && memory.shape.size() > 0 && memory.shape[0].rows && (row_bytes & -row_bytes) <= widest_step;
 }
