@@ -17,7 +17,7 @@ class FusionLog;
 void fuse_contractions(Graph&, FusionLog* = nullptr);
 /// Operations that lead to updates only (optimiser rules) join the kernel that makes the gradient: a weight gradient is then never stored.
 void sink_updates(Graph&, FusionLog* = nullptr);
-/// Element-wise chains and reductions over the same axes become one row-wise kernel (softmax and the loss).
+/// Element-wise chains and reductions over the same axes become one row-wise kernel (softmax and the loss); so do sums over the same axes that read one value.
 void fuse_rows(Graph&, FusionLog* = nullptr);
 /// Gives a group to everything that still needs one: lone operations, operands that have to stand in memory. Renumbers groups in
 /// topological order of their first member.
