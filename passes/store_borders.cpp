@@ -7,6 +7,7 @@
 
 #include "ir/window.h"
 #include "passes/channelwise.h"
+#include "passes/lower.h"
 #include "passes/rewrite.h"
 
 namespace nnc {
@@ -50,9 +51,10 @@ std::vector<bool> feeds_contraction(const Graph& graph) {
   return feeds;
 }
 
-/// An operand of a contraction as memory seen through views: which of its dimensions windows that leave their operand run along.
+/// An operand of a contraction as memory seen through views: whether windows of them leave their operand, and along which of its dimensions these run.
 struct ViewedOperand {
   NodeId memory;
+  bool leaves = false;
   std::vector<bool> windowed;
 };
 
@@ -69,6 +71,7 @@ std::optional<ViewedOperand> view_of(const Graph& graph, NodeId operand) {
     if (node.op == Op::window) {
       if (!leaves_operand(graph, node)) continue;
       if (!is_guardable(node)) return std::nullopt;
+      view.leaves = true;
       for (size_t d = 0; d < rank; ++d) view.windowed[d] = view.windowed[d] || (place[d] >= 0 && holds(a.axes, place[d]));
     } else if (node.op == Op::broadcast) {
       for (int& p : place)
@@ -84,9 +87,10 @@ std::optional<ViewedOperand> view_of(const Graph& graph, NodeId operand) {
   return view;
 }
 
-/// Whether operand `k` has no rows, or rows that can be those of register tiles while the innermost loop runs over channels that are in one group (else lanes are pixels). A tile reads one line of memory from each of
-/// its rows at a time: rows far apart by a multiple of a large power of two would meet in few sets of the first-level cache.
-bool suits_tiles(const Graph& graph, const Node& contract, size_t k, const ViewedOperand& view) {
+/// Whether operand `k` has no rows, or rows that can be those of register tiles while lanes and the innermost loop run over channels of one group. `lanes`: the label along
+/// which the result is contiguous, or -1. A tile reads one line of memory from each of its rows at a time: rows far apart by a multiple of a large power of two would meet
+/// in few sets of the first-level cache.
+bool suits_tiles(const Graph& graph, const Node& contract, size_t k, const ViewedOperand& view, int lanes) {
   constexpr int64_t fewest_channels = 8, fewest_columns = 4, widest_step = 1024;
   const Attributes& a = contract.attributes;
   const std::vector<int>&own = k == 0 ? a.lhs : a.rhs, &other = k == 0 ? a.rhs : a.lhs;
@@ -101,7 +105,7 @@ bool suits_tiles(const Graph& graph, const Node& contract, size_t k, const Viewe
     if (!shape[d].rows && !view.windowed[d] && !batch) channels *= shape[d].size;
   }
   if (!has_rows) return true;
-  if (grouped) return false;
+  if (grouped || (view.leaves && (lanes < 0 || holds(own, lanes)))) return false;
   for (size_t d = 0; d < other.size(); ++d)
     if (!holds(own, other[d]) && !other_shape[d].rows) columns *= other_shape[d].size;
   const Type& memory = graph.type(view.memory);
@@ -110,18 +114,33 @@ bool suits_tiles(const Graph& graph, const Node& contract, size_t k, const Viewe
   return channels >= fewest_channels && columns >= fewest_columns && memory.shape.size() > 0 && memory.shape[0].rows && (row_bytes & -row_bytes) <= widest_step;
 }
 
+/// By node: the axis that is innermost in it and in all that is computed from it element by element, which may be what its kernel stores; -1 if there is none. Outputs are
+/// row-major.
+std::vector<int> settled_innermost(const Graph& graph) {
+  std::vector<int> innermost = choose_innermost(graph);
+  for (const Output& output : graph.outputs) innermost[output.node.value] = -1;
+  const std::vector<std::vector<NodeId>> users = graph.users();
+  for (uint32_t i = graph.size(); i-- > 0;)
+    for (NodeId user : users[i])
+      if (is_elementwise(graph[user].op) && innermost[user.value] != innermost[i]) innermost[i] = -1;
+  return innermost;
+}
+
 /// Windows over two axes that leave their operand and need no copy, since the contractions that they feed leave out what is outside.
 std::vector<bool> left_out(const Graph& graph, int64_t rows) {
   constexpr int64_t fewest_rows = 8;
   std::vector<bool> some(graph.size(), false), all(graph.size(), true);
-  for (const Node& node : graph.nodes()) {
+  const std::vector<int> innermost = settled_innermost(graph);
+  for (uint32_t i = 0; i < graph.size(); ++i) {
+    const Node& node = graph[NodeId{i}];
     if (node.op != Op::contract) continue;
+    const int lanes = innermost[i] < 0 ? -1 : node.attributes.out[size_t(innermost[i])];
     bool can = rows == 0 || rows >= fewest_rows;
     for (size_t k = 0; k < 2 && can; ++k) {
       const std::optional<ViewedOperand> view = view_of(graph, node.operands[k]);
-      can = view && suits_tiles(graph, node, k, *view);
+      can = view && suits_tiles(graph, node, k, *view, lanes);
     }
-    can = can || channel_label(graph, node) >= 0;
+    can = can || (lanes >= 0 && lanes == channel_label(graph, node));
     for (NodeId operand : node.operands)
       for (NodeId at = operand; is_linear_view(graph[at].op); at = graph[at].operands[0]) (can ? some : all)[at.value] = can;
   }
