@@ -148,4 +148,10 @@ layer Lines(x[B, C, H, W]) -> [B, _] {
             lines=Named(view=View(6, 6), conv=nn.Conv1d(6, 4, 3, stride=2, groups=2), act=nn.Tanh(),
                         up=nn.ConvTranspose1d(4, 6, 2, stride=3, output_padding=1, groups=2, bias=False), flat=nn.Flatten()),
             dense2=nn.Linear(36, 4)), 0.25),
+        "std_slopes": NormCase("slopes that are learned, of rows and of images", """
+model Net(x[B, 6]) -> [B, 4] {
+  let y = (x |> Dense(12) |> rows: PRelu) as [B, 3, 2, 2]
+  y |> pixels: PRelu(start: 0.125) |> flatten |> Dense(4)
+}""", lambda: Named(
+            dense1=nn.Linear(6, 12), rows=nn.PReLU(12), view=View(3, 2, 2), pixels=nn.PReLU(3, init=0.125), flat=nn.Flatten(), dense2=nn.Linear(12, 4)), 0.25),
     }
