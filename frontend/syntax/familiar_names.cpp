@@ -29,7 +29,7 @@ constexpr Renamed renamed[] = {
     {"conv_transpose2d", "ConvTranspose2d"}, {"Conv2DTranspose", "ConvTranspose2d"}, {"Unfold", "unfold"}, {"im2col", "unfold"}, {"dropout2d", "dropout"}, {"BatchNorm2D", "BatchNorm2d"},
     {"cat", "concat"}, {"concatenate", "concat"}, {"Concatenate", "concat"}, {"hstack", "concat"}, {"chunk", "split"},
     // activations
-    {"ReLU", "relu"}, {"Relu", "relu"}, {"ReLU6", "relu6"}, {"LeakyReLU", "leaky_relu"}, {"LeakyRelu", "leaky_relu"}, {"GELU", "gelu"}, {"Gelu", "gelu"},
+    {"ReLU", "relu"}, {"Relu", "relu"}, {"ReLU6", "relu6"}, {"PReLU", "PRelu"}, {"LeakyReLU", "leaky_relu"}, {"LeakyRelu", "leaky_relu"}, {"GELU", "gelu"}, {"Gelu", "gelu"},
     {"SiLU", "silu"}, {"swish", "silu"}, {"Swish", "silu"}, {"ELU", "elu"}, {"SELU", "selu"}, {"CELU", "celu"}, {"Mish", "mish"}, {"Tanh", "tanh"},
     {"Sigmoid", "sigmoid"}, {"Softmax", "softmax"}, {"LogSoftmax", "log_softmax"}, {"Softplus", "softplus"}, {"Softsign", "softsign"},
     {"LogSigmoid", "log_sigmoid"}, {"logsigmoid", "log_sigmoid"}, {"Hardtanh", "hardtanh"},

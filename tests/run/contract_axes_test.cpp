@@ -295,3 +295,38 @@ TEST_CASE("kernels with runs of their own in one program", "[codegen][contract]"
     CHECK(std::memcmp(got.arena.data, expected.arena.data, got.arena.size) == 0);
   }
 }
+
+// A block of k may leave a few terms of a run, fewer than a vector has lanes, though it is long itself: they are not packed by vectors along k, which would reach into
+// the run before.
+TEST_CASE("blocks of k that end shortly behind the beginning of a run", "[codegen][contract]") {
+  for (const Target& target : runnable_targets()) {
+    const std::string text = fmt::format(R"(program @case {{
+  target any {}, 1 rows planned
+  arena 45376 bytes, persistent 0 bytes
+  temporary "a" : f32[4960] at 0, 19840 bytes
+  temporary "b" : f32[6336] at 19840, 25344 bytes
+  temporary "p" : f32[40] at 45184, 160 bytes
+
+  kernel contract  # parallel, after a barrier
+    contract y < 5; o < 8; d < 12, c < 66: tile 4 x 1 vectors, blocks 8 x 8 x 72
+      a[y, d, c] = v0, packed:
+        v0 = load a[1000*y + 80*d + c + 0] : f32
+      b[d, c, o] = v10:
+        v10 = load b[528*d + 8*c + o + 0] : f32
+      for each y, o:
+        v20 = sum over k of a * b : f32
+        p[8*y + o + 0] <- v20 : f32
+}}
+)", vector_level_name(target.level));
+    INFO(text);
+    Program program = program_of(text, false);
+    program.target = target;
+    CompileOptions options;
+    options.verify = true;
+    auto code = compile(program, nullptr, options);
+    Memory expected(program, 1), got(program, 1);
+    run_plainly(expected, 1, target.level != VectorLevel::portable);
+    got.run(*code, 1, 1);
+    CHECK(std::memcmp(got.arena.data, expected.arena.data, got.arena.size) == 0);
+  }
+}

@@ -165,4 +165,10 @@ layer Lines(x[B, C, H, W]) -> [B, _] {
             up=nn.ConvTranspose2d(16, 16, 3, stride=2, groups=16), fourth=nn.Tanh(),
             lines=Named(view=View(16, 49), conv=nn.Conv1d(16, 16, 3, stride=3, padding=1, groups=16), act=nn.Tanh(), flat=nn.Flatten()),
             dense2=nn.Linear(272, 4)), 0.25),
+        "std_slopes": NormCase("slopes that are learned, of rows and of images", """
+model Net(x[B, 6]) -> [B, 4] {
+  let y = (x |> Dense(12) |> rows: PRelu) as [B, 3, 2, 2]
+  y |> pixels: PRelu(start: 0.125) |> flatten |> Dense(4)
+}""", lambda: Named(
+            dense1=nn.Linear(6, 12), rows=nn.PReLU(12), view=View(3, 2, 2), pixels=nn.PReLU(3, init=0.125), flat=nn.Flatten(), dense2=nn.Linear(12, 4)), 0.25),
     }
