@@ -5,7 +5,7 @@
 //
 // Requires:   simplify has run. `rows`: of the batch; 0 stands for many.
 // Guarantees: a window over two axes leaves its operand only if it divides and feeds no contraction, or if its zeros outside feed contractions that leave them out. What copies make is a window over one axis, or several of them on
-//             each other; finish_groups gives these a kernel. Values do not change by a bit.
+//             each other; finish_groups gives these a kernel. Values of finite weights do not change by a bit.
 #pragma once
 
 #include "ir/graph.h"
