@@ -53,12 +53,8 @@ RULE(reshape_spread) {
   if (c.op() != Op::reshape) return {};
   const Shape &from = c.type(c.x(0)).shape, &to = c.node.type.shape;
   std::vector<int> axes;
-  for (size_t axis = 0; axis < to.size(); ++axis) {
-    if (axes.size() < from.size() && to[axis] == from[axes.size()])
-      axes.push_back(int(axis));
-    else if (to[axis] != Extent{1, false})
-      return {};
-  }
+  for (size_t axis = 0; axis < to.size(); ++axis)
+    if (axes.size() < from.size() && to[axis] == from[axes.size()]) axes.push_back(int(axis));
   return axes.size() == from.size() ? c.b.broadcast(c.x(0), to, axes) : NodeId{};
 }
 
