@@ -126,9 +126,8 @@ class ContractEmitter {
         high = e_.minimum_index(high, end);
       }
       high = e_.maximum_index(high, low);
-      int64_t steps = 1;  // of a run's first axis
-      if (bounded == shape_.runs.extents.size())
-        for (size_t inner = axis + 1; inner < plan_.k_axes.end; ++inner) steps *= kernel_.axes[inner].extent.size;
+      // Of a run's first axis an index is several steps.
+      const int64_t steps = bounded == shape_.runs.extents.size() ? shape_.runs.length / kernel_.axes[axis].extent.size : 1;
       all.emplace_back(ir_.CreateMul(low, e_.i64(steps)), ir_.CreateMul(high, e_.i64(steps)));
     }
     return all;

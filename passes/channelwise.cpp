@@ -12,7 +12,7 @@ bool has_window(const Graph& graph, NodeId n) {
   for (;; n = graph[n].operands[0]) {
     const Op op = graph[n].op;
     if (op == Op::window && graph[n].attributes.axes.size() == 2) return true;
-    if (op != Op::broadcast && op != Op::transpose && op != Op::window && op != Op::slice) return false;
+    if (!is_linear_view(op)) return false;
   }
 }
 

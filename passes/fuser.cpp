@@ -7,6 +7,7 @@
 #include "passes/fuser.h"
 
 #include <map>
+#include <utility>
 
 #include "base/check.h"
 
@@ -274,21 +275,11 @@ void Fuser::try_merge(NodeId u) {
   Fit fit;
   if (p < 0 || !can_join(u, p) || !fit_into(u, p, fit)) return;
   // The quotient stays acyclic: operand parts have at most p's level. One of equal level must now come before p.
-  int level = parts_[p].level;
-  for (const Source& s : inputs(u)) {
-    int q = part_[s.node.value];
-    parts_[q].successors.erase(own);
-    if (q != p) {
-      parts_[q].successors.insert(p);
-      level = std::max(level, parts_[q].level + 1);
-    }
-  }
+  const int level = move_member(u, p, parts_[p].level);
   for (int s : parts_[own].successors) parts_[p].successors.insert(s);
   parts_[p].successors.erase(p);
-  parts_[p].members.push_back(u);
   parts_[own].members.clear();
   parts_[own].successors.clear();
-  part_[u.value] = p;
   apply_fit(u, p, fit);
   raise_level(p, level);
   try_merge_siblings(u);
@@ -374,23 +365,26 @@ void Fuser::try_merge_siblings(NodeId u) {
   }
 }
 
+// Into part p, with the edges from its inputs. Of the level p has to have by these and of `level` the higher.
+int Fuser::move_member(NodeId m, int p, int level) {
+  const int own = std::exchange(part_[m.value], p);
+  parts_[p].members.push_back(m);
+  for (const Source& s : inputs(m)) {
+    const int q = part_[s.node.value];
+    parts_[q].successors.erase(own);
+    if (q == p) continue;
+    parts_[q].successors.insert(p);
+    level = std::max(level, parts_[q].level + 1);
+  }
+  return level;
+}
+
 // The quotient must stay acyclic: no way leads from one part to the other but a direct edge between them.
 void Fuser::merge_parts(int q, int p) {
   Part& from = parts_[q];
   Part& into = parts_[p];
   int level = std::max(from.level, into.level);
-  for (NodeId m : from.members) {
-    part_[m.value] = p;
-    into.members.push_back(m);
-    for (const Source& t : inputs(m)) {
-      int r = part_[t.node.value];
-      parts_[r].successors.erase(q);
-      if (r != p) {
-        parts_[r].successors.insert(p);
-        level = std::max(level, parts_[r].level + 1);
-      }
-    }
-  }
+  for (NodeId m : from.members) level = move_member(m, p, level);
   std::set<int> successors = from.successors;
   into.successors.insert(successors.begin(), successors.end());
   into.successors.erase(p);

@@ -87,6 +87,7 @@ class Fuser {
 
   void try_merge(NodeId u);
   void try_merge_siblings(NodeId u);
+  int move_member(NodeId m, int into, int level);
   void merge_parts(int from, int into);
   bool only_sums(int p) const;
   bool reaches(int from, int to, int skip_direct) const;

@@ -58,7 +58,7 @@ bool is_viewed_memory(const LoweringContext& lowering, NodeId n) {
     const Node& node = lowering.graph[n];
     if (lowering.buffer_of[n.value].valid() || node.op == Op::reshape) return true;
     if (node.op == Op::window && leaves_operand(lowering.graph, node) && !is_guardable(node)) return false;
-    if (node.op != Op::broadcast && node.op != Op::transpose && node.op != Op::window && node.op != Op::slice) return false;
+    if (!is_linear_view(node.op)) return false;
     n = node.operands[0];
   }
 }

@@ -23,6 +23,9 @@ std::vector<int> inverse_axes(const std::vector<int>& axes);
 int position_of(const std::vector<int>& list, int value);
 inline bool holds(const std::vector<int>& list, int value) { return position_of(list, value) >= 0; }
 
+/// Views whose element stands at the operand's indices shifted, repeated, permuted or added up: no data decides which.
+inline bool is_linear_view(Op op) { return op == Op::broadcast || op == Op::transpose || op == Op::window || op == Op::slice; }
+
 /// Adds `broadcast`ed and transposed versions so that a value with axis labels `have` becomes one with labels `want` and shape
 /// `shape`; labels missing in `have` repeat the value, `have` must be a subset of `want`.
 NodeId align_labels(Builder&, NodeId, const std::vector<int>& have, const std::vector<int>& want, const Shape& shape);

@@ -37,8 +37,6 @@ NodeId insert_copy(Builder& b, NodeId x, int axis, Attributes copy) {
   return b.window(x, copy);
 }
 
-bool is_linear_view(Op op) { return op == Op::broadcast || op == Op::transpose || op == Op::window || op == Op::slice; }
-
 /// Nodes that a contraction reads, through views alone.
 std::vector<bool> feeds_contraction(const Graph& graph) {
   std::vector<bool> feeds(graph.size(), false);
