@@ -22,6 +22,7 @@
 #include "base/check.h"
 #include "codegen/contract_pack.h"
 #include "codegen/contract_plan.h"
+#include "codegen/guard_bounds.h"
 #include "codegen/joint_axes.h"
 #include "codegen/micro.h"
 #include "codegen/partial_sums.h"
@@ -103,14 +104,7 @@ class ContractEmitter {
     llvm::Value* rest = e_.i64(guard.access.offset);
     for (size_t other = 0; other < plan_.m_axis; ++other)
       if (const int64_t factor = guard.access.strides[other]; factor != 0) rest = ir_.CreateAdd(rest, ir_.CreateMul(index_[other], e_.i64(factor)));
-    llvm::Value *limit = e_.i64(guard.extent.size), *after = ir_.CreateAdd(rest, e_.i64(1));
-    const int64_t factor = guard.access.strides[axis], step = std::abs(factor);
-    // The first index, from 0, of which `step` times is not below `value`.
-    auto reaches = [&](llvm::Value* value) {
-      return ir_.CreateUDiv(ir_.CreateAdd(e_.maximum_index(value, e_.i64(0)), e_.i64(step - 1)), e_.i64(step));
-    };
-    if (factor > 0) return {reaches(ir_.CreateNeg(rest)), reaches(ir_.CreateSub(limit, rest))};
-    return {reaches(ir_.CreateSub(after, limit)), reaches(after)};
+    return guard_bounds(e_, rest, guard.access.strides[axis], guard.extent.size);
   }
 
   /// What all guards leave of the axes that are bounded.

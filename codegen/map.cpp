@@ -5,6 +5,7 @@
 //   last inner axis   outer blocks are scalar, the innermost loop of inner blocks takes `lanes` indices at a time; a reduction keeps one
 //                     vector (small bodies: four, to hide the latency of the addition), combined by halving at the end
 //   none              scalar code
+// Kernels that take several outer indices together, or that have guards, are emitted by register_blocks.cpp.
 // Where an extent is no multiple of the lanes, the code is emitted a second time for the tail, with a mask.
 //
 // The order of every reduction depends on the shape and the target alone. A sum of floats is cut into chains and, along rows, pieces
@@ -22,6 +23,7 @@
 
 #include "base/check.h"
 #include "codegen/partial_sums.h"
+#include "codegen/register_blocks.h"
 
 namespace nnc {
 
@@ -67,15 +69,7 @@ struct Iterations {
   }
 };
 
-/// Iterations in a piece: enough work to pay for claiming it (a microsecond or two), and no more than 64 pieces.
-int64_t grain(const Emitter& e, const Kernel& kernel) {
-  const auto& map = std::get<MapKernel>(kernel.body);
-  int64_t total = std::max<int64_t>(Iterations{e, map}.planned(), 1);
-  if (!kernel.parallel || map.serial || map.outer == 0) return INT64_MAX;
-  double cost = std::max(kernel.flops + kernel.bytes, double(total)) / double(total);
-  auto enough = int64_t(std::ceil(16384.0 / cost));
-  return std::max({enough, (total + 63) / 64, int64_t(1)});
-}
+int64_t grain(const Emitter& e, const Kernel& kernel) { return iterations_of_piece(kernel, Iterations{e, std::get<MapKernel>(kernel.body)}.planned()); }
 
 Value* ceil_div(Emitter& e, Value* value, int64_t divisor) {
   if (divisor == 1) return value;
@@ -226,29 +220,6 @@ class MapEmitter {
     NNC_UNREACHABLE("operand of argmax in kernel " + kernel.name);
   }
 
-  llvm::Constant* identity(Op op, llvm::Type* type) {
-    llvm::Type* element = type->getScalarType();
-    unsigned bits = element->getScalarSizeInBits();
-    if (op == Op::reduce_sum) return llvm::Constant::getNullValue(type);
-    bool largest = op == Op::reduce_min;
-    if (element->isFloatingPointTy()) return llvm::ConstantFP::getInfinity(type, !largest);
-    if (bits <= 8) return largest ? llvm::Constant::getAllOnesValue(type) : llvm::Constant::getNullValue(type);
-    return llvm::ConstantInt::get(type, largest ? llvm::APInt::getSignedMaxValue(bits) : llvm::APInt::getSignedMinValue(bits));
-  }
-
-  Value* combine(Op op, Value* a, Value* b) {
-    switch (op) {
-      case Op::reduce_sum:
-        return a->getType()->isFPOrFPVectorTy() ? e.ir.CreateFAdd(a, b) : e.ir.CreateAdd(a, b);
-      case Op::reduce_max:
-        return e.maximum(a, b);
-      case Op::reduce_min:
-        return e.minimum(a, b);
-      default:
-        NNC_UNREACHABLE("reduction " + std::string(op_name(op)));
-    }
-  }
-
   /// Lanes where x beats `best`: larger, or the first NaN.
   Value* beats(Value* x, Value* best) {
     if (!x->getType()->isFPOrFPVectorTy())
@@ -280,7 +251,7 @@ class MapEmitter {
       point.values.pop_back();
       return;
     }
-    Value* sum = combine(r.instruction->op, old, x);
+    Value* sum = combine_reduced(e, r.instruction->op, old, x);
     e.ir.CreateStore(masked ? e.ir.CreateSelect(point.mask, sum, old) : sum, r.value[chain]);
   }
 
@@ -297,8 +268,7 @@ class MapEmitter {
   /// The inner axes of a block as they are walked: what one iteration adds to an accumulator, and where chains and pieces of sums are cut.
   struct Walk {
     int accumulators = 1;       ///< of each reduction, side by side along the last axis
-    int chain_axis = -1;        ///< -1: no sum has more than one chain
-    SumOrder chains;            ///< along chain_axis; pieces in it only where it is the first inner axis
+    InnerChains chains;
     bool pieces = false;        ///< the first inner axis has the rows, and they are cut
     std::vector<Reduction>* reductions = nullptr;
     PartialSums *chain_sums = nullptr, *piece_sums = nullptr;
@@ -315,31 +285,9 @@ class MapEmitter {
     int64_t walked = first == last ? by_piece.chain : extent_of(last).at(rows);
     if (shape.lanes_inner() && is_cheap(block.code) && walked >= 8 * e.lanes) walk.accumulators = 4;
     if (!sums) return walk;
-    const int64_t side_by_side = shape.lanes_inner() ? int64_t(walk.accumulators) * e.lanes : 1;
-    // The outermost axis one iteration of which has no more terms than a chain may have.
-    int64_t terms = 1;  // of one accumulator, in one iteration of `axis`
-    int axis = last;
-    for (; axis > first; --axis) {
-      int64_t more = extent_of(axis).at(rows);
-      if (axis == last) more = (more + side_by_side - 1) / side_by_side;
-      if (terms * more > reduction_chain) break;
-      terms *= std::max<int64_t>(more, 1);
-    }
-    const int64_t step = axis == last ? side_by_side : 1;
-    SumOrder order = sum_order(axis == first ? extent_of(first) : Extent{extent_of(axis).at(rows), false}, rows, reduction_chain / terms * step, step);
     walk.pieces = by_piece.piece_levels() > 0;
-    if (order.chain_levels() == 0 && axis == first) return walk;
-    walk.chain_axis = axis;
-    walk.chains = order;
+    walk.chains = inner_chains(map, rows, shape.lanes_inner() ? int64_t(walk.accumulators) * e.lanes : 1);
     return walk;
-  }
-
-  /// Levels of the tree that joins the chains of a piece.
-  int chain_levels(const Walk& walk) {
-    int64_t chains = walk.chains.per_piece;
-    for (int axis = map.outer; axis < walk.chain_axis; ++axis)
-      chains *= axis == map.outer ? piece_order(extent_of(axis), e.program.rows).piece : extent_of(axis).at(e.program.rows);
-    return int(std::bit_width(uint64_t(std::max<int64_t>(chains, 1))));
   }
 
   void emit_inner(const Block& block, Point& outer) {
@@ -359,7 +307,7 @@ class MapEmitter {
       for (int c = 0; c < walk.accumulators; ++c) {
         llvm::Type* type = e.register_type(r.type, width);
         r.value.push_back(e.slot(type, "accumulator"));
-        e.ir.CreateStore(identity(r.instruction->op == Op::argmax ? Op::reduce_max : r.instruction->op, type), r.value.back());
+        e.ir.CreateStore(reduction_identity(r.instruction->op == Op::argmax ? Op::reduce_max : r.instruction->op, type), r.value.back());
         if (r.instruction->op != Op::argmax) continue;
         llvm::Type* index_type = e.register_type(nnc::index_type, width);
         r.index.push_back(e.slot(index_type, "position"));
@@ -369,7 +317,7 @@ class MapEmitter {
     for (const Reduction& r : reductions)
       if (is_rounded_sum(r)) summed.push_back(r.value[0]);
     std::optional<PartialSums> chain_sums, piece_sums;
-    if (walk.chain_axis >= 0) walk.chain_sums = &chain_sums.emplace(e, summed, chain_levels(walk));
+    if (walk.chains.axis >= 0) walk.chain_sums = &chain_sums.emplace(e, summed, walk.chains.levels);
     Point point = outer;
     if (walk.pieces) {
       const SumOrder by_piece = piece_order(extent_of(map.outer), e.program.rows);
@@ -418,9 +366,9 @@ class MapEmitter {
 
   /// Indices begin .. end - 1 of `axis`, all of the axes inside it, cut into chains where it is the axis for that.
   void emit_nest(const Block& block, Point& point, int axis, Walk& walk, Value* begin, Value* end) {
-    if (axis != walk.chain_axis) return emit_range(block, point, axis, walk, begin, end);
-    e.loop(begin, end, walk.chains.chain, [&](Value* from) {
-      emit_range(block, point, axis, walk, from, e.minimum_index(e.ir.CreateAdd(from, e.i64(walk.chains.chain)), end));
+    if (axis != walk.chains.axis) return emit_range(block, point, axis, walk, begin, end);
+    e.loop(begin, end, walk.chains.order.chain, [&](Value* from) {
+      emit_range(block, point, axis, walk, from, e.minimum_index(e.ir.CreateAdd(from, e.i64(walk.chains.order.chain)), end));
       add_up_accumulators(walk);
       walk.chain_sums->push();
       clear_sums(walk);
@@ -476,9 +424,9 @@ class MapEmitter {
     return e.ir.CreateShuffleVector(v, lanes);
   }
 
-  /// `combine` where NaN has been taken care of.
+  /// `combine_reduced` where NaN has been taken care of.
   Value* combine_numbers(Op op, Value* a, Value* b) {
-    if (op == Op::reduce_sum || !a->getType()->isFPOrFPVectorTy()) return combine(op, a, b);
+    if (op == Op::reduce_sum || !a->getType()->isFPOrFPVectorTy()) return combine_reduced(e, op, a, b);
     return e.ir.CreateSelect(op == Op::reduce_max ? e.ir.CreateFCmpOGT(a, b) : e.ir.CreateFCmpOLT(a, b), a, b);
   }
 
@@ -487,7 +435,7 @@ class MapEmitter {
     std::vector<Value*> parts;
     for (llvm::AllocaInst* slot : r.value) parts.push_back(e.ir.CreateLoad(slot->getAllocatedType(), slot));
     for (size_t n = parts.size(); n > 1; n /= 2)
-      for (size_t i = 0; i < n / 2; ++i) parts[i] = combine(r.instruction->op, parts[i], parts[i + n / 2]);
+      for (size_t i = 0; i < n / 2; ++i) parts[i] = combine_reduced(e, r.instruction->op, parts[i], parts[i + n / 2]);
     return parts[0];
   }
 
@@ -522,13 +470,49 @@ class MapEmitter {
 
 }  // namespace
 
+int64_t iterations_of_piece(const Kernel& kernel, int64_t planned) {
+  const auto& map = std::get<MapKernel>(kernel.body);
+  const int64_t total = std::max<int64_t>(planned, 1);
+  if (!kernel.parallel || map.serial || map.outer == 0) return INT64_MAX;
+  double cost = std::max(kernel.flops + kernel.bytes, double(total)) / double(total);
+  auto enough = int64_t(std::ceil(16384.0 / cost));
+  return std::max({enough, (total + 63) / 64, int64_t(1)});
+}
+
+llvm::Constant* reduction_identity(Op op, llvm::Type* type) {
+  llvm::Type* element = type->getScalarType();
+  unsigned bits = element->getScalarSizeInBits();
+  if (op == Op::reduce_sum) return llvm::Constant::getNullValue(type);
+  bool largest = op == Op::reduce_min;
+  if (element->isFloatingPointTy()) return llvm::ConstantFP::getInfinity(type, !largest);
+  if (bits <= 8) return largest ? llvm::Constant::getAllOnesValue(type) : llvm::Constant::getNullValue(type);
+  return llvm::ConstantInt::get(type, largest ? llvm::APInt::getSignedMaxValue(bits) : llvm::APInt::getSignedMinValue(bits));
+}
+
+Value* combine_reduced(Emitter& e, Op op, Value* a, Value* b) {
+  switch (op) {
+    case Op::reduce_sum:
+      return a->getType()->isFPOrFPVectorTy() ? e.ir.CreateFAdd(a, b) : e.ir.CreateAdd(a, b);
+    case Op::reduce_max:
+      return e.maximum(a, b);
+    case Op::reduce_min:
+      return e.minimum(a, b);
+    default:
+      NNC_UNREACHABLE("reduction " + std::string(op_name(op)));
+  }
+}
+
 void emit_map_kernel(Emitter& e, const Kernel& kernel, llvm::Function* function) {
   e.begin_kernel(kernel, function);
-  MapEmitter(e, kernel).emit();
+  if (is_register_block(std::get<MapKernel>(kernel.body)))
+    emit_register_blocks(e, kernel);
+  else
+    MapEmitter(e, kernel).emit();
   e.end_kernel();
 }
 
 Value* emit_map_pieces(Emitter& e, const Kernel& kernel, Value* rows) {
+  if (is_register_block(std::get<MapKernel>(kernel.body))) return register_block_pieces(e, kernel, rows);
   int64_t size = grain(e, kernel);
   return size == INT64_MAX ? static_cast<Value*>(e.i64(1))
                            : ceil_div(e, total_iterations(e, std::get<MapKernel>(kernel.body), rows), size);

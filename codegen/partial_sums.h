@@ -6,6 +6,15 @@
 
 namespace nnc {
 
+/// Where the sums of a map kernel's inner loops are cut into chains.
+struct InnerChains {
+  int axis = -1;     ///< along which; -1: no sum has more than one chain
+  SumOrder order;    ///< along the axis; pieces in it only where it is the first inner axis
+  int levels = 0;    ///< of the tree that joins the chains of a piece
+};
+/// `side_by_side`: indices of the last axis that accumulators take at once.
+InnerChains inner_chains(const MapKernel&, int64_t rows, int64_t side_by_side);
+
 /// i64: the trailing one bits of an i64. Their number is the level at which what is finished as `number` waits.
 llvm::Value* trailing_ones(Emitter&, llvm::Value* number);
 

@@ -156,6 +156,7 @@ std::vector<Axis> KernelLineReader::parse_axes(std::vector<Axis> axes) {
     if (axes.size() == max_axes) fail(Code::E0636, since(begin), fmt::format("a kernel has at most {} axes", max_axes));
     expect("<");
     axis.extent = parse_extent();
+    if (accept_word("by")) axis.together = parse_integer(max_together, "how many indices are taken together");
     axes.push_back(std::move(axis));
   } while (accept(","));
   return axes;

@@ -195,7 +195,8 @@ class Printer {
   std::string loop_text(size_t begin, size_t end) const {
     std::string out;
     for (size_t i = begin; i < end && i < axes_->size(); ++i)
-      out += fmt::format("{}{} < {}", out.empty() ? "" : ", ", axis_names_[i], to_string((*axes_)[i].extent));
+      out += fmt::format("{}{} < {}{}", out.empty() ? "" : ", ", axis_names_[i], to_string((*axes_)[i].extent),
+                         (*axes_)[i].together == 1 ? "" : fmt::format(" by {}", (*axes_)[i].together));
     return out;
   }
 

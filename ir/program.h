@@ -57,9 +57,13 @@ struct Buffer {
   bool operator==(const Buffer&) const = default;
 };
 
+/// Most points of a map kernel's outer axes that are in registers at once (Axis::together): code is written out for each.
+inline constexpr int64_t max_together = 64;
+
 struct Axis {
   std::string name;           ///< for reading: "b", "out", "k"
   Extent extent;
+  int64_t together = 1;       ///< map kernels, outer axes but the lanes': so many neighbouring indices are in registers at once
   bool operator==(const Axis&) const = default;
 };
 
@@ -88,7 +92,8 @@ struct Instruction {
                  ///< (argmax: i32, index along the only inner axis). Readable in later outer blocks and inner blocks of the same outer iteration
     accumulator, ///< contract epilogue: id <- the sum over k, f32
     extent,      ///< id <- `extent` at the current number of rows, as f64
-    guard,       ///< in a contraction's operand: the term is absent unless 0 <= p < extent, where p is the place that `access` says (no buffer)
+    guard,       ///< in a contraction's operand: the term is absent unless 0 <= p < extent, where p is the place that `access` says (no buffer);
+                 ///< in an inner block of a map kernel, which then only reduces: so is what the block does at the point
     random,      ///< id <- the number drawn at `site` for the place that `access` says: it has no buffer, no index value; row_axis is the axis of the
                  ///< rows of the batch (-1: the draw has none), the rest the element within the row
   };
@@ -123,7 +128,7 @@ struct Block {
 };
 
 struct MapKernel {
-  std::vector<Axis> axes;      ///< outer axes first, slowest first; then inner axes, slowest first
+  std::vector<Axis> axes;      ///< outer axes first, slowest first; then inner axes, slowest first. Which outer indices are taken together changes no bit
   int outer = 0;               ///< how many axes are outer
   int vector_axis = -1;        ///< axis whose consecutive indices go into vector lanes: the last outer axis (lanes are independent outputs) or the last
                                ///< inner axis (reductions end with a horizontal combination in fixed order); -1: scalar code

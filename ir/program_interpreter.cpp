@@ -247,7 +247,9 @@ class ProgramInterpreter {
         }
         reductions_.clear();
         for_each_index(sizes, outer, sizes.size(), index_, [&] {
-          for (const Instruction& inst : block.code) execute(inst);
+          absent_ = false;
+          for (const Instruction& inst : block.code)
+            if (!absent_) execute(inst);
         });
         for (const Instruction& inst : block.code) {
           if (inst.kind != Instruction::Kind::reduce) continue;
@@ -314,7 +316,7 @@ class ProgramInterpreter {
   std::map<int, Value> values_;
   std::map<int, Reduction> reductions_;
   double accumulator_ = 0;
-  bool absent_ = false;                      ///< the term of a contraction that is being evaluated
+  bool absent_ = false;                      ///< the term that is being evaluated: a guard says so
 };
 
 }  // namespace

@@ -5,11 +5,14 @@
 //       temporaries and persistents aligned to 64 bytes and inside arena and persistent block, slots of fields, scalars, results and outputs exist, a literal
 //       has one number of its type for each element.
 //   P2  Persistents do not overlap; each has one buffer of its type. Nothing is declared twice.
-//   P3  Kernels: names unique, axes and vector axis in range, points countable, tiles positive, inner blocks only where there are inner axes.
+//   P3  Kernels: names unique, axes and vector axis in range, points countable, tiles positive, inner blocks only where there are inner axes. Indices are taken together
+//       along outer axes without rows behind which stands the vector axis, at most max_together at once; inner axes are without rows then, and nothing is an argmax.
 //   P4  Values: ids unique in a kernel; defined before use, in the same block or in one whose values are visible there (an outer block, or a reduction
 //       of an inner one); a contraction's operands and epilogue see only their own; gather indices are integers.
 //   P5  Instructions stand where their kind is allowed, and types agree: with the buffer, and with infer_type for arithmetic and constants. Guards stand in
-//       operands of contractions, before a lone load if these are not packed, each about one axis of k, none about the rows or columns of a tile.
+//       operands of contractions, before a lone load if these are not packed, each about one axis of k, none about the rows or columns of a tile; or in inner
+//       blocks that only reduce, each about one inner axis without rows, none about the vector axis (the last outer one), and about an axis of which indices are taken
+//       together if it is about no other outer one.
 //   P6  Accesses stay within their buffer for the planned number of rows (of an operand that is not packed: where its guards hold); a field is read by rows; operand a does not depend on n, b not on m,
 //       an epilogue not on k, an outer block not on inner axes. A draw is of a row of
 //       the batch, or of none, and of an element below 2^34.
@@ -206,14 +209,18 @@ class ProgramVerifier {
       fail("P3: {} has vector axis {}, which is neither the last outer nor the last inner one", kernel_->name, map.vector_axis);
     if (kernel_->parallel && map.serial) fail("P3: {} is serial and parallel", kernel_->name);
     if (!check_axes(map.axes)) return;
+    check_together(map);
+    packed_ = false;
     for (size_t i = 0; i < map.blocks.size(); ++i) {
       const Block& block = map.blocks[i];
+      guards_.clear();
       if (block.inner && map.outer == count) fail("P3: {} has an inner block but no inner axes", kernel_->name);
       Code code{block.inner ? CodePlace::inner_block : CodePlace::outer_block, i, &map.axes, std::vector<bool>(map.axes.size(), block.inner), 0, map.serial};
       for (int axis = 0; axis < map.outer; ++axis) code.loops[size_t(axis)] = true;
       code.inner_axes = size_t(count - map.outer);
       check_code(block.code, code);
       if (!block.inner) continue;
+      check_guards(map, block);
       // Only reductions are seen outside, and only there: they are complete when the loop has ended.
       for (const Instruction& inst : block.code)
         if (inst.kind == Instruction::Kind::reduce)
@@ -223,8 +230,55 @@ class ProgramVerifier {
     }
   }
 
+  /// Axes of which indices are taken together.
+  void check_together(const MapKernel& map) {
+    int64_t points = 1;
+    for (size_t i = 0; i < map.axes.size(); ++i) {
+      const Axis& axis = map.axes[i];
+      if (axis.together == 1) continue;
+      if (axis.together < 1 || int(i) + 1 >= map.outer || axis.extent.rows || map.vector_axis != map.outer - 1)
+        return fail("P3: {} takes {} indices of axis {} together", kernel_->name, axis.together, axis.name);
+      points = saturating_multiply(points, axis.together);
+    }
+    if (points > max_together) fail("P3: {} takes {} points together, more than {}", kernel_->name, points, max_together);
+    if (points == 1) return;
+    for (size_t i = size_t(map.outer); i < map.axes.size(); ++i)
+      if (map.axes[i].extent.rows) fail("P3: {} takes points together over inner rows", kernel_->name);
+    for (const Block& block : map.blocks)
+      for (const Instruction& inst : block.code)
+        if (inst.kind == Instruction::Kind::reduce && inst.op == Op::argmax) fail("P3: {} takes points of an argmax together", kernel_->name);
+  }
+
+  /// Guards of an inner block become bounds of its loops.
+  void check_guards(const MapKernel& map, const Block& block) {
+    if (guards_.empty()) return;
+    if (map.vector_axis != map.outer - 1 || map.vector_axis < 0) fail("P5: {} has guards, but lanes are not its last outer axis", kernel_->name);
+    for (const Instruction& inst : block.code) {
+      if (inst.kind == Instruction::Kind::store || inst.kind == Instruction::Kind::store_add) fail("P5: {} stores in a block with guards", kernel_->name);
+      if (inst.kind == Instruction::Kind::reduce && inst.op == Op::argmax) fail("P5: {} has an argmax in a block with guards", kernel_->name);
+    }
+    for (const Instruction* guard : guards_) {
+      const std::vector<int64_t>& factors = guard->access.strides;
+      if (factors.size() != map.axes.size()) return;
+      size_t inner = 0, outer = 0;
+      bool together = false;
+      for (size_t axis = 0; axis < factors.size(); ++axis) {
+        if (factors[axis] == 0) continue;
+        ++(int(axis) < map.outer ? outer : inner);
+        if (int(axis) == map.vector_axis) fail("P5: a guard of {} depends on its vector axis", kernel_->name);
+        together = together || map.axes[axis].together > 1;
+      }
+      if (inner != 1) fail("P5: a guard of {} is about {} inner axes, not one", kernel_->name, inner);
+      if (together && outer > 1) fail("P5: a guard of {} is about an axis of which indices are taken together, and another one", kernel_->name);
+    }
+    for (size_t i = size_t(map.outer); i < map.axes.size(); ++i)
+      if (map.axes[i].extent.rows) fail("P5: {} has guards over inner rows", kernel_->name);
+  }
+
   void check_contract(const ContractKernel& contract) {
     ids_.clear();
+    for (const Axis& axis : contract.axes)
+      if (axis.together != 1) fail("P3: {} takes {} indices of axis {} together", kernel_->name, axis.together, axis.name);
     if (contract.batch < 0 || contract.m < 1 || contract.axes.size() <= contract.first_k())
       return fail("P3: {} has {} axes for {} batch axes, {} of m, n and k", kernel_->name, contract.axes.size(), contract.batch, contract.m);
     if (contract.mr < 1 || contract.nr < 1 || contract.mc < 1 || contract.nc < 1 || contract.kc < 1) fail("P3: {} has an empty tile", kernel_->name);
@@ -464,7 +518,8 @@ class ProgramVerifier {
   }
 
   void check_guard(const Instruction& inst, const Code& code) {
-    if (code.place != CodePlace::operand_a && code.place != CodePlace::operand_b) return fail("P5: a guard of {} stands outside of a contraction's operands", kernel_->name);
+    const bool may_stand = code.place == CodePlace::operand_a || code.place == CodePlace::operand_b || code.place == CodePlace::inner_block;
+    if (!may_stand) return fail("P5: a guard of {} stands outside of a contraction's operands and of inner blocks", kernel_->name);
     const Access& access = inst.access;
     if (access.buffer.valid() || access.index_value >= 0 || access.row_axis >= 0) fail("P6: a guard of {} tests a place in memory", kernel_->name);
     if (inst.extent.rows || inst.extent.size < 0) fail("P6: a guard of {} has the limit {}", kernel_->name, to_string(inst.extent));
@@ -542,7 +597,7 @@ class ProgramVerifier {
   const Kernel* kernel_ = nullptr;
   size_t instruction_ = 0;                   ///< of the kernel, the next one
   std::map<int, DType> values_;              ///< visible now
-  std::vector<const Instruction*> guards_;   ///< of the operand at hand
+  std::vector<const Instruction*> guards_;   ///< of the operand or block at hand
   bool packed_ = false;                      ///< it is
   std::set<int> ids_;
 };

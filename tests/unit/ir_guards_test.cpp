@@ -1,4 +1,5 @@
-// Guards of a contraction's operands: their text, and what the verifier asks of each, on a small program that is changed in one place at a time.
+// Guards: their text, and what the verifier asks of each, in a contraction's operands and in the inner loops of a map kernel, whose blocks stand here as well, on small
+// programs that are changed in one place at a time.
 #include <functional>
 #include <string>
 #include <vector>
@@ -124,10 +125,105 @@ TEST_CASE("faults in the text of a guard have their places", "[ir][guards]") {
   }
 }
 
-TEST_CASE("a guard stands in an operand of a contraction alone", "[ir][guards]") {
-  CHECK(first_problem({{"v2 = sum", "where 0 <= [y] < 4\n        v2 = sum"}}) == "P5: a guard of taps stands outside of a contraction's operands");
+TEST_CASE("a guard stands in an operand of a contraction or in an inner loop", "[ir][guards]") {
+  CHECK(first_problem({{"v2 = sum", "where 0 <= [y] < 4\n        v2 = sum"}}) == "P5: a guard of taps stands outside of a contraction's operands and of inner blocks");
   CHECK(first_problem({{"  kernel taps", "  kernel loop  # parallel\n    for i < 3:\n      where 0 <= [i] < 2\n      v0 = constant 0 : f32\n      out[i] <- v0 : f32\n\n  kernel taps"}}) ==
-        "P5: a guard of loop stands outside of a contraction's operands");
+        "P5: a guard of loop stands outside of a contraction's operands and of inner blocks");
+}
+
+namespace {
+
+// Three taps by three over a line of five with four channels; pixels by two.
+const std::string blocks = R"(program @blocks {
+  target any portable, 4 rows planned
+  arena 1280 bytes, persistent 448 bytes
+
+  persistent "x" : f32[4, 5, 4] at 0, 320 bytes, frozen
+  persistent "w" : f32[3, 4] at 320, 48 bytes, frozen
+  persistent "f" : f32[4] at 384, 16 bytes, frozen
+  temporary "out" : f32[4, 5, 4] at 0, 320 bytes
+  temporary "kept" : f32[4, 5, 3, 4] at 320, 960 bytes
+
+  kernel taps  # parallel
+    for b < B, y < 5 by 2, c < 4  (vector along c):
+      for k < 3:
+        where 0 <= [y + k + -1] < 5  # %7
+        v0 = load x[20*b + 4*y + c + 4*k + -4] : f32
+        v1 = load w[c + 4*k] : f32
+        v2 = mul(v0, v1) : f32
+        v3 = reduce_sum(v2) over the inner loop : f32
+      out[20*b + 4*y + c] <- v3 : f32
+}
+)";
+
+std::string blocks_problem(std::vector<std::pair<std::string, std::string>> changes) {
+  std::string text = blocks;
+  for (const auto& [from, to] : changes) {
+    const size_t at = text.find(from);
+    REQUIRE(at != std::string::npos);
+    text.replace(at, from.size(), to);
+  }
+  return problem_of(program_of(text, false));
+}
+
+}  // namespace
+
+TEST_CASE("blocks and guards of a map kernel are printed as they are read", "[ir][guards]") {
+  CHECK(print_program(program_of(blocks, false), nullptr) == blocks);
+  CHECK(std::get<MapKernel>(program_of(blocks, false).kernels[0].body).axes[1].together == 2);
+}
+
+TEST_CASE("what a guard leaves out of an inner loop is not interpreted", "[ir][guards]") {
+  Program program = program_of(blocks, false);
+  Bindings bindings;
+  bindings.rows = 1;
+  Tensor x = make_tensor(DType::f32, {4, 5, 4}), w = make_tensor(DType::f32, {3, 4});
+  for (size_t i = 0; i < x.values.size(); ++i) x.set(i, Number(double(i)));
+  for (size_t i = 0; i < w.values.size(); ++i) w.set(i, 1);
+  bindings.persistents = {{"x", x}, {"w", w}, {"f", make_tensor(DType::f32, {4})}};
+  program.buffers[3].kind = BufferKind::output;
+  program.buffers[3].order.clear();
+  program.buffers[3].shape[0] = Extent{1, true};
+  program.buffers[3].offset = 0;
+  program.outputs = {"out"};
+  const Tensor out = interpret_program(program, bindings).outputs.at("out");
+  CHECK(double(out.at(0)) == 4);        // of pixels 0 and 1
+  CHECK(double(out.at(4)) == 0 + 4 + 8);
+  CHECK(double(out.at(16)) == 12 + 16);
+}
+
+TEST_CASE("indices are taken together along outer axes before the lanes, of sums", "[ir][guards]") {
+  CHECK(blocks_problem({}) == "sound");
+  CHECK(blocks_problem({{"by 2", "by 0"}}) == "P3: taps takes 0 indices of axis y together");
+  CHECK(blocks_problem({{"by 2", ""}}) == "sound");
+  CHECK(blocks_problem({{"b < B,", "b < B by 2,"}}) == "P3: taps takes 2 indices of axis b together");
+  CHECK(blocks_problem({{"c < 4 ", "c < 4 by 2 "}}) == "P3: taps takes 2 indices of axis c together");
+  CHECK(blocks_problem({{"k < 3", "k < 3 by 3"}}) == "P3: taps takes 3 indices of axis k together");
+  CHECK(blocks_problem({{"  (vector along c)", ""}, {"        where 0 <= [y + k + -1] < 5  # %7\n", ""}, {"k < 3", "k < 1"}, {"c + 4*k + -4", "c"}}) == "P3: taps takes 2 indices of axis y together");
+  CHECK(blocks_problem({{"y < 5 by 2", "y < 5 by 33, z < 1 by 2"}}) == "P3: taps takes 66 points together, more than 64");
+  CHECK(blocks_problem({{"b < B, y", "b < 4, y"}, {"k < 3", "k < B"}, {"        where 0 <= [y + k + -1] < 5  # %7\n", ""}, {"c + 4*k + -4", "c"}, {"w[c + 4*k", "w[c"}}) ==
+        "P3: taps takes points together over inner rows");
+  CHECK(blocks_problem({{"        where 0 <= [y + k + -1] < 5  # %7\n", ""}, {"c + 4*k + -4", "c"}, {"v3 = reduce_sum(v2) over the inner loop : f32",
+                        "v3 = reduce_sum(v2) over the inner loop : f32\n        v4 = argmax(v2) over the inner loop : i32"}}) == "P3: taps takes points of an argmax together");
+  CHECK(first_problem({{"o < 5;", "o < 5 by 2;"}}) == "P3: taps takes 2 indices of axis o together");
+}
+
+TEST_CASE("a guard of an inner loop is about one inner axis, and bounds it", "[ir][guards]") {
+  auto with = [](const std::string& line) { return blocks_problem({{"where 0 <= [y + k + -1] < 5  # %7", "where 0 <= [y + k + -1] < 5\n        " + line}}); };
+  CHECK(with("where 0 <= [-2*y + 3*k + 1] < 7") == "sound");
+  CHECK(with("where 0 <= [k] < 2") == "sound");
+  CHECK(with("where 0 <= [y] < 2") == "P5: a guard of taps is about 0 inner axes, not one");
+  CHECK(with("where 0 <= [k + c] < 2") == "P5: a guard of taps depends on its vector axis");
+  CHECK(with("where 0 <= [k + y + b] < 2") == "P5: a guard of taps is about an axis of which indices are taken together, and another one");
+  CHECK(with("where 0 <= [k + b] < 2") == "sound");
+  CHECK(with("kept[60*b + 12*y + 4*k + c] <- v0 : f32").find("P4") == 0);
+  CHECK(blocks_problem({{"k < 3", "k < 3, l < 2"}, {"[y + k + -1]", "[y + k + l + -1]"}, {"c + 4*k + -4", "c"}}) == "P5: a guard of taps is about 2 inner axes, not one");
+  CHECK(blocks_problem({{"v2 = mul", "kept[60*b + 12*y + 4*k + c] <- v0 : f32\n        v2 = mul"}}) == "P5: taps stores in a block with guards");
+  CHECK(blocks_problem({{"by 2", ""}, {"v3 = reduce_sum(v2) over the inner loop : f32", "v3 = reduce_sum(v2) over the inner loop : f32\n        v4 = argmax(v2) over the inner loop : i32"}}) ==
+        "P5: taps has an argmax in a block with guards");
+  CHECK(blocks_problem({{"by 2", ""}, {"  (vector along c)", ""}}) == "P5: taps has guards, but lanes are not its last outer axis");
+  // What it leaves out is not read.
+  CHECK(blocks_problem({{"[y + k + -1] < 5", "[y + k + -1] < 6"}}) == "P6: v0 of taps touches elements 0 to 83 of x, which has 80");
 }
 
 TEST_CASE("a guard is about one axis of k, and none of a tile's", "[ir][guards]") {
