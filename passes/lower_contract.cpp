@@ -305,10 +305,13 @@ bool lower_contract(const GroupContext& context, bool guards, Kernel& result) {
     for (LabelAxis& axis : axes)
       if (axis.role == Role::m || axis.role == Role::n) axis.role = axis.role == Role::m ? Role::n : Role::m;
 
+  // Channel by channel, lanes are channels.
+  const int channels = channel_label(graph, node);
+  const bool by_channels = channels >= 0 && stored_stride(epilogue, program, size_t(axis_of.at(channels))) == 1;
   // What is outside of a window is absent. a, the rows of a tile, is read in place, so that nothing is copied for it; b is mostly packed.
   auto operand_code = [&](NodeId operand, const std::vector<int>& operand_labels, bool is_a) {
     KernelBuilder own(context.lowering, context.group, std::vector<bool>(axes.size(), false));
-    if (guards && is_viewed_memory(context.lowering, operand)) own.guard_outside(!is_a);
+    if (guards && is_viewed_memory(context.lowering, operand)) own.guard_outside(!is_a && !by_channels);
     IndexMap map;
     for (int label : operand_labels) map.push_back({axis_of.at(label), 0, -1});
     Operand code;
@@ -326,9 +329,7 @@ bool lower_contract(const GroupContext& context, bool guards, Kernel& result) {
   next_id = ids_after(epilogue);
   if (exchange) std::swap(a, b);
 
-  // Channel by channel, lanes are channels: no axis but those of the loops.
-  const int channels = channel_label(graph, node);
-  const bool by_channels = channels >= 0 && stored_stride(epilogue, program, size_t(axis_of.at(channels))) == 1;
+  // No axis but those of the loops.
   if (by_channels)
     for (LabelAxis& axis : axes)
       if (axis.role != Role::k) axis.role = Role::batch;
@@ -369,13 +370,17 @@ bool lower_contract(const GroupContext& context, bool guards, Kernel& result) {
     if (joined[i] == Role::n) columns = kernel_axes[i].extent.at(program.rows);
   bool fits_kernel = node.type.dtype == contraction_type && !by_channels && (k_axes <= 1 || columns >= fewest_lanes);
   if (!fits_kernel) {
-    if (has_guards(a) || has_guards(b)) return false;
+    const bool guarded = has_guards(a) || has_guards(b);
+    if (guarded && !by_channels) return false;
     if (k_axes == 0) {  // nothing is summed: a sum of one term
       kernel_axes.push_back({"k", Extent{1, false}});
       for (Access* access : accesses_of(code)) access->strides.push_back(0);
       k_axes = 1;
     }
-    result.body = as_map_kernel(kernel_axes, k_axes, a, b, epilogue, accumulator, next_id, program.rows, program.target.f32_lanes());
+    MapKernel map = as_map_kernel(kernel_axes, k_axes, a, b, epilogue, accumulator, next_id, program.rows, program.target.f32_lanes());
+    if (guarded && !can_bound_loops(map)) return false;
+    if (by_channels) choose_blocks(program, map);
+    result.body = std::move(map);
     return true;
   }
   // Exactly one axis of n, the last; the others are batch. Of m and k at least one: missing ones get extent 1.
