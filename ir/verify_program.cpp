@@ -37,6 +37,7 @@
 #include "base/philox.h"
 #include "ir/op_rules.h"
 #include "ir/program.h"
+#include "ir/verify_blocks.h"
 #include "ir/verify_memory.h"
 
 namespace nnc {
@@ -209,7 +210,7 @@ class ProgramVerifier {
       fail("P3: {} has vector axis {}, which is neither the last outer nor the last inner one", kernel_->name, map.vector_axis);
     if (kernel_->parallel && map.serial) fail("P3: {} is serial and parallel", kernel_->name);
     if (!check_axes(map.axes)) return;
-    check_together(map);
+    check_together(*kernel_, map, faults_);
     packed_ = false;
     for (size_t i = 0; i < map.blocks.size(); ++i) {
       const Block& block = map.blocks[i];
@@ -220,7 +221,7 @@ class ProgramVerifier {
       code.inner_axes = size_t(count - map.outer);
       check_code(block.code, code);
       if (!block.inner) continue;
-      check_guards(map, block);
+      check_block_guards(*kernel_, map, block, guards_, faults_);
       // Only reductions are seen outside, and only there: they are complete when the loop has ended.
       for (const Instruction& inst : block.code)
         if (inst.kind == Instruction::Kind::reduce)
@@ -228,51 +229,6 @@ class ProgramVerifier {
         else
           values_.erase(inst.id);
     }
-  }
-
-  /// Axes of which indices are taken together.
-  void check_together(const MapKernel& map) {
-    int64_t points = 1;
-    for (size_t i = 0; i < map.axes.size(); ++i) {
-      const Axis& axis = map.axes[i];
-      if (axis.together == 1) continue;
-      if (axis.together < 1 || int(i) + 1 >= map.outer || axis.extent.rows || map.vector_axis != map.outer - 1)
-        return fail("P3: {} takes {} indices of axis {} together", kernel_->name, axis.together, axis.name);
-      points = saturating_multiply(points, axis.together);
-    }
-    if (points > max_together) fail("P3: {} takes {} points together, more than {}", kernel_->name, points, max_together);
-    if (points == 1) return;
-    for (size_t i = size_t(map.outer); i < map.axes.size(); ++i)
-      if (map.axes[i].extent.rows) fail("P3: {} takes points together over inner rows", kernel_->name);
-    for (const Block& block : map.blocks)
-      for (const Instruction& inst : block.code)
-        if (inst.kind == Instruction::Kind::reduce && inst.op == Op::argmax) fail("P3: {} takes points of an argmax together", kernel_->name);
-  }
-
-  /// Guards of an inner block become bounds of its loops.
-  void check_guards(const MapKernel& map, const Block& block) {
-    if (guards_.empty()) return;
-    if (map.vector_axis != map.outer - 1 || map.vector_axis < 0) fail("P5: {} has guards, but lanes are not its last outer axis", kernel_->name);
-    for (const Instruction& inst : block.code) {
-      if (inst.kind == Instruction::Kind::store || inst.kind == Instruction::Kind::store_add) fail("P5: {} stores in a block with guards", kernel_->name);
-      if (inst.kind == Instruction::Kind::reduce && inst.op == Op::argmax) fail("P5: {} has an argmax in a block with guards", kernel_->name);
-    }
-    for (const Instruction* guard : guards_) {
-      const std::vector<int64_t>& factors = guard->access.strides;
-      if (factors.size() != map.axes.size()) return;
-      size_t inner = 0, outer = 0;
-      bool together = false;
-      for (size_t axis = 0; axis < factors.size(); ++axis) {
-        if (factors[axis] == 0) continue;
-        ++(int(axis) < map.outer ? outer : inner);
-        if (int(axis) == map.vector_axis) fail("P5: a guard of {} depends on its vector axis", kernel_->name);
-        together = together || map.axes[axis].together > 1;
-      }
-      if (inner != 1) fail("P5: a guard of {} is about {} inner axes, not one", kernel_->name, inner);
-      if (together && outer > 1) fail("P5: a guard of {} is about an axis of which indices are taken together, and another one", kernel_->name);
-    }
-    for (size_t i = size_t(map.outer); i < map.axes.size(); ++i)
-      if (map.axes[i].extent.rows) fail("P5: {} has guards over inner rows", kernel_->name);
   }
 
   void check_contract(const ContractKernel& contract) {

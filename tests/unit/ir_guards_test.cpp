@@ -217,6 +217,8 @@ TEST_CASE("a guard of an inner loop is about one inner axis, and bounds it", "[i
   CHECK(with("where 0 <= [k + y + b] < 2") == "P5: a guard of taps is about an axis of which indices are taken together, and another one");
   CHECK(with("where 0 <= [k + b] < 2") == "sound");
   CHECK(with("kept[60*b + 12*y + 4*k + c] <- v0 : f32").find("P4") == 0);
+  CHECK(blocks_problem({{"b < B, y < 5 by 2", "b < 4, y < 5"}, {"k < 3", "k < B"}, {"[y + k + -1] < 5", "[k] < 3"}, {"c + 4*k + -4", "c"}, {"w[c + 4*k]", "w[c]"}}) ==
+        "P5: taps has guards over inner rows");
   CHECK(blocks_problem({{"k < 3", "k < 3, l < 2"}, {"[y + k + -1]", "[y + k + l + -1]"}, {"c + 4*k + -4", "c"}}) == "P5: a guard of taps is about 2 inner axes, not one");
   CHECK(blocks_problem({{"v2 = mul", "kept[60*b + 12*y + 4*k + c] <- v0 : f32\n        v2 = mul"}}) == "P5: taps stores in a block with guards");
   CHECK(blocks_problem({{"by 2", ""}, {"v3 = reduce_sum(v2) over the inner loop : f32", "v3 = reduce_sum(v2) over the inner loop : f32\n        v4 = argmax(v2) over the inner loop : i32"}}) ==
