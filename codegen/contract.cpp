@@ -12,6 +12,8 @@
 // the accumulators where it is short and k is not long; elsewhere, and at the edges, accumulators go to memory and one rolled
 // loop runs the epilogue over them. Edges compute whole tiles where what they read exists (packed panels, rows up to the planned
 // number) and drop the surplus; other parts of tiles are done by small functions that all kernels of the same strides share.
+//
+// Sums over the rows of tiles (codegen/row_sums.h) are made by the epilogue, in either form, while a column of tiles passes; then what follows them runs.
 #include "codegen/contract.h"
 
 #include <llvm/IR/Intrinsics.h>
@@ -26,6 +28,7 @@
 #include "codegen/joint_axes.h"
 #include "codegen/micro.h"
 #include "codegen/partial_sums.h"
+#include "codegen/row_sums.h"
 
 namespace nnc {
 namespace {
@@ -57,6 +60,7 @@ class ContractEmitter {
     n_ = e_.extent(plan_.n);
     k_ = e_.extent(plan_.k);
     chains_.emplace(e_, plan_.order, k_);
+    if (!plan_.row_sums.empty()) row_sums_.emplace(e_, plan_);
     llvm::Value* m_blocks = blocks(m_, plan_.mc);
     llvm::Value* line_blocks = blocks(lines_, plan_.block_lines);
     llvm::Value* n_blocks = blocks(n_, plan_.nc);
@@ -286,13 +290,34 @@ class ContractEmitter {
     e_.loop(
         e_.i64(0), n_count_, plan_.width,
         [&](llvm::Value* j) {
-          // Rows that are images: neighbouring lines, pixels of the same ones, read most of the same memory.
-          if (plan_.m.rows)
-            e_.loop(e_.i64(0), m_count_, plan_.mr, [&](llvm::Value* i) { each_line([&](llvm::Value* line) { emit_tile_at(line, i, j); }); }, true);
-          else
-            each_line([&](llvm::Value* line) { e_.loop(e_.i64(0), m_count_, plan_.mr, [&](llvm::Value* i) { emit_tile_at(line, i, j); }, true); });
+          if (!row_sums_) return emit_rows(e_.i64(0), m_count_, j);
+          row_sums_->each_chain(m_count_, [&](llvm::Value* begin, llvm::Value* end) { emit_rows(begin, end, j); });
+          llvm::Value* ends_k = plan_.split_k ? ir_.CreateICmpEQ(ir_.CreateAdd(k_begin_, k_count_), k_) : ir_.getTrue();
+          when(ends_k, [&] { emit_after_rows(j); });
         },
         true);
+  }
+
+  /// The tiles of rows begin .. end - 1 (the last of the block, or of a chain, which is whole tiles) of all lines, in column j of the block.
+  void emit_rows(llvm::Value* begin, llvm::Value* end, llvm::Value* j) {
+    // Rows that are images: neighbouring lines, pixels of the same ones, read most of the same memory.
+    if (plan_.m.rows)
+      e_.loop(begin, end, plan_.mr, [&](llvm::Value* i) { each_line([&](llvm::Value* line) { emit_tile_at(line, i, j); }); }, true);
+    else
+      each_line([&](llvm::Value* line) { e_.loop(begin, end, plan_.mr, [&](llvm::Value* i) { emit_tile_at(line, i, j); }, true); });
+  }
+
+  /// What follows all rows, of all lines, in column j of the block.
+  void emit_after_rows(llvm::Value* j) {
+    llvm::Value* columns = e_.i64(plan_.masked ? plan_.n.size : plan_.width);
+    if (plan_.columns_left) columns = e_.minimum_index(columns, ir_.CreateSub(n_count_, j));
+    each_line([&](llvm::Value* line) {
+      each_vector(columns, [&](llvm::Value* column, llvm::Value* active) {
+        Point point = columns_at(ir_.CreateAdd(j, column), active);
+        for (size_t sum = 0; sum < plan_.row_sums.size(); ++sum) point.value(plan_.row_sums[sum]) = row_sums_->read(row_sums_->place(sum, line, column));
+        e_.emit(kernel_.after_rows, point);
+      });
+    });
   }
 
   void emit_pack_a() {
@@ -339,6 +364,7 @@ class ContractEmitter {
 
   /// The tile at row i of a line, column j of the piece's block.
   void emit_tile_at(llvm::Value* line, llvm::Value* i, llvm::Value* j) {
+    line_ = line;
     llvm::Value* row_tile = ir_.CreateAdd(ir_.CreateMul(line, e_.i64(plan_.line_tiles())), ir_.CreateUDiv(i, e_.i64(plan_.mr), "", true));
     llvm::Value* column_tile = ir_.CreateUDiv(j, e_.i64(plan_.width), "", true);
     TilePlace place;
@@ -457,10 +483,18 @@ class ContractEmitter {
         for (int v = 0; v < plan_.nr; ++v) body(row, v, sums[size_t(row * plan_.nr + v)]);
     };
     when(finished, [&] {
+      // Sums over the rows go through registers.
+      std::vector<llvm::Value*> places, values;
+      for (size_t number = 0; number < plan_.row_sums.size(); ++number)
+        for (int v = 0; v < plan_.nr; ++v) values.push_back(row_sums_->read(places.emplace_back(row_sums_->place(number, line_, e_.i64(int64_t(v) * e_.lanes)))));
       each([&](int row, int v, llvm::Value* sum) {
-        emit_epilogue(ir_.CreateAdd(i, e_.i64(row)), ir_.CreateAdd(j, e_.i64(int64_t(v) * e_.lanes)), sum,
-                      v == plan_.nr - 1 ? active : nullptr);
+        emit_epilogue(ir_.CreateAdd(i, e_.i64(row)), ir_.CreateAdd(j, e_.i64(int64_t(v) * e_.lanes)), sum, v == plan_.nr - 1 ? active : nullptr,
+                      [&](size_t number, llvm::Value* term) {
+                        llvm::Value*& value = values[number * size_t(plan_.nr) + size_t(v)];
+                        value = ir_.CreateFAdd(value, term);
+                      });
       });
+      for (size_t at = 0; at < places.size(); ++at) row_sums_->write(values[at], places[at]);
     });
     when(kept, [&] {
       each([&](int row, int v, llvm::Value* sum) {
@@ -507,21 +541,46 @@ class ContractEmitter {
 
   /// The epilogue over accumulators in memory.
   void emit_epilogue_loop(llvm::Value* i, llvm::Value* j, llvm::Value* rows, llvm::Value* columns, llvm::Value* c) {
+    if (row_sums_) return emit_summed_loop(i, j, rows, columns, c);
     e_.loop(
         e_.i64(0), rows, 1,
         [&](llvm::Value* row) {
           llvm::Value* saved = e_.offset_pointer(c, ir_.CreateMul(row, e_.i64(shape_.c_row)));
-          auto at = [&](llvm::Value* column, llvm::Value* active) {
+          each_vector(columns, [&](llvm::Value* column, llvm::Value* active) {
             llvm::Value* address = e_.offset_pointer(saved, ir_.CreateMul(column, e_.i64(4)));
-            emit_epilogue(ir_.CreateAdd(i, row), ir_.CreateAdd(j, column), read(address), active);
-          };
-          llvm::Value* left = ir_.CreateURem(columns, e_.i64(e_.lanes));
-          llvm::Value* end = ir_.CreateSub(columns, left);
-          if (plan_.n.rows || plan_.n.size >= e_.lanes)
-            e_.loop(e_.i64(0), end, e_.lanes, [&](llvm::Value* column) { at(column, nullptr); });
-          if (plan_.n.size % e_.lanes != 0) when(ir_.CreateICmpNE(left, e_.i64(0)), [&] { at(end, left); });
+            emit_epilogue(ir_.CreateAdd(i, row), ir_.CreateAdd(j, column), read(address), active, [](size_t, llvm::Value*) {});
+          });
         },
         true);
+  }
+
+  /// The same with sums over the rows: one vector of columns after the other, whose sums stay in registers.
+  void emit_summed_loop(llvm::Value* i, llvm::Value* j, llvm::Value* rows, llvm::Value* columns, llvm::Value* c) {
+    std::vector<llvm::AllocaInst*> sums;
+    for (size_t number = 0; number < plan_.row_sums.size(); ++number) sums.push_back(e_.slot(vector_type(), "row.sum"));
+    each_vector(columns, [&](llvm::Value* column, llvm::Value* active) {
+      for (size_t number = 0; number < sums.size(); ++number) ir_.CreateStore(row_sums_->read(row_sums_->place(number, line_, column)), sums[number]);
+      llvm::Value* saved = e_.offset_pointer(c, ir_.CreateMul(column, e_.i64(contraction_bytes)));
+      e_.loop(
+          e_.i64(0), rows, 1,
+          [&](llvm::Value* row) {
+            llvm::Value* sum = read(e_.offset_pointer(saved, ir_.CreateMul(row, e_.i64(shape_.c_row))));
+            emit_epilogue(ir_.CreateAdd(i, row), ir_.CreateAdd(j, column), sum, active, [&](size_t number, llvm::Value* term) {
+              ir_.CreateStore(ir_.CreateFAdd(ir_.CreateLoad(vector_type(), sums[number]), term), sums[number]);
+            });
+          },
+          true);
+      for (size_t number = 0; number < sums.size(); ++number) row_sums_->write(ir_.CreateLoad(vector_type(), sums[number]), row_sums_->place(number, line_, column));
+    });
+  }
+
+  /// at(column, active lanes or null for all) for the vectors of the columns of a tile.
+  void each_vector(llvm::Value* columns, llvm::function_ref<void(llvm::Value* column, llvm::Value* active)> at) {
+    llvm::Value* left = ir_.CreateURem(columns, e_.i64(e_.lanes));
+    llvm::Value* end = ir_.CreateSub(columns, left);
+    if (plan_.n.rows || plan_.n.size >= e_.lanes)
+      e_.loop(e_.i64(0), end, e_.lanes, [&](llvm::Value* column) { at(column, nullptr); });
+    if (plan_.n.size % e_.lanes != 0) when(ir_.CreateICmpNE(left, e_.i64(0)), [&] { at(end, left); });
   }
 
   llvm::FixedVectorType* vector_type() { return llvm::FixedVectorType::get(ir_.getFloatTy(), unsigned(e_.lanes)); }
@@ -543,11 +602,26 @@ class ContractEmitter {
     call->setCallingConv(function->getCallingConv());
   }
 
-  /// The epilogue for the vector of sums at row i, columns j ... of the piece's block; `active` lanes of it (null: all).
-  void emit_epilogue(llvm::Value* i, llvm::Value* j, llvm::Value* sum, llvm::Value* active) {
+  /// The epilogue for the vector of sums at row i, columns j ... of the piece's block; `active` lanes of it (null: all). add(number, term) is for the sums over the rows.
+  void emit_epilogue(llvm::Value* i, llvm::Value* j, llvm::Value* sum, llvm::Value* active, llvm::function_ref<void(size_t number, llvm::Value* term)> add) {
+    llvm::Value* row = ir_.CreateAdd(m_begin_, i);
+    Point point = columns_at(j, active);
+    point.index[plan_.m_axis] = row;
+    size_t number = 0;
+    for (const Instruction& instruction : kernel_.epilogue) {
+      if (instruction.kind == Instruction::Kind::reduce) {
+        add(number++, e_.splat(point.value(instruction.operands[0]), e_.lanes));
+        continue;
+      }
+      if (instruction.kind == Instruction::Kind::accumulator) point.value(instruction.id) = sum;
+      e_.emit(instruction, point);
+    }
+  }
+
+  /// Columns j ... of the piece's block, a vector of them; no row.
+  Point columns_at(llvm::Value* j, llvm::Value* active) {
     Point point;
     point.index = index_;
-    point.index[plan_.m_axis] = ir_.CreateAdd(m_begin_, i);
     point.index[plan_.n_axis] = ir_.CreateAdd(n_begin_, j);
     point.lane_axis = int(plan_.n_axis);
     point.width = e_.lanes;
@@ -555,10 +629,7 @@ class ContractEmitter {
       point.active = active;
       point.mask = e_.lane_mask(active, e_.lanes);
     }
-    for (const Instruction& instruction : kernel_.epilogue) {
-      if (instruction.kind == Instruction::Kind::accumulator) point.value(instruction.id) = sum;
-      e_.emit(instruction, point);
-    }
+    return point;
   }
 
   Emitter& e_;
@@ -576,6 +647,8 @@ class ContractEmitter {
   llvm::Value *k_begin_ = nullptr, *k_count_ = nullptr;
   llvm::Value *first_chain_ = nullptr, *end_chain_ = nullptr;  ///< chains of the block
   std::optional<ChainNumbers> chains_;
+  std::optional<RowSums> row_sums_;    ///< if the epilogue makes any
+  llvm::Value* line_ = nullptr;        ///< of the block, that of the tile at hand
   llvm::Value* resume_ = nullptr;      ///< i1: the block goes on with a chain; null: it never does
   llvm::Value* chain_ends_ = nullptr;  ///< i1: the block ends a chain
 };

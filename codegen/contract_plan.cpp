@@ -53,6 +53,13 @@ ContractPlan plan_contract(const Program& program, const ContractKernel& kernel)
   const int most_rows = std::min(accumulators / p.nr, (target.vector_registers - 1 - p.nr) / p.nr);
   p.mr = int(std::clamp<int64_t>(kernel.mr, 1, std::min<int64_t>(most_rows, p.planned_m)));
   p.width = int64_t(p.nr) * lanes;
+  for (const Instruction& i : kernel.epilogue)
+    if (i.kind == Instruction::Kind::reduce) p.row_sums.push_back(i.id);
+  p.row_order = row_order_of(kernel, program.rows);
+  // A chain of rows is whole tiles, but for the last rows of all.
+  auto whole_tiles = [&](int64_t count) { return count >= p.planned_m || count % p.mr == 0; };
+  if (!p.row_sums.empty())
+    while (!whole_tiles(p.row_order.chain) || !whole_tiles(p.row_order.piece)) --p.mr;
   p.mc = round_up(std::clamp<int64_t>(kernel.mc, 1, p.planned_m), p.mr);
   p.block_lines = p.mc < p.planned_m ? 1 : std::clamp<int64_t>(kernel.mc / p.planned_m, 1, p.planned_lines);
   p.nc = round_up(std::clamp<int64_t>(kernel.nc, 1, p.planned_n), p.width);
@@ -92,6 +99,8 @@ ContractPlan plan_contract(const Program& program, const ContractKernel& kernel)
   if (p.pack_b) p.b_offset = reserve(p.nc / p.width * p.b_panel);
   p.c_offset = reserve(p.split_k ? p.block_lines * p.line_tiles() * (p.nc / p.width) * p.tile_places() : p.c_tile);
   p.waiting_offset = reserve(p.inner_levels * p.c_tile);
+  p.sums_bytes = int64_t(p.row_sums.size()) * p.block_lines * p.width * contraction_bytes;
+  p.sums_offset = reserve((1 + p.row_order.chain_levels() + p.row_order.piece_levels()) * p.sums_bytes);
   return p;
 }
 

@@ -1,6 +1,8 @@
 // The plan of one ContractKernel's code: its tiles and blocks, clamped to target and shape, what it packs, and where it keeps what in its scratch memory.
 #pragma once
 
+#include <vector>
+
 #include "codegen/joint_axes.h"
 #include "ir/program.h"
 #include "ir/sum_order.h"
@@ -19,12 +21,15 @@ struct ContractPlan {
   SumOrder order;       ///< along k
   int64_t block_chains; ///< chains of a block of k; 1 where a block is a part of a chain
   bool pack_a, pack_b, split_k;
+  std::vector<int> row_sums;  ///< ids of the epilogue's sums over the rows, the last axis of m, of which a block then has all
+  SumOrder row_order;         ///< along the rows; tiles end with chains
   bool rows_left, columns_left;  ///< there may be rows, columns that fill no whole tile
   bool masked;                   ///< every tile is masked: n is smaller than a tile's width and no multiple of a vector
   bool inline_epilogue;
   bool surplus_rows, surplus_columns;            ///< a tile at the edge may compute rows, columns that do not exist
   int64_t a_panel = 0, b_panel = 0, c_tile = 0;  ///< bytes
-  int64_t a_offset = 0, b_offset = 0, c_offset = 0, waiting_offset = 0, scratch = 0;
+  int64_t a_offset = 0, b_offset = 0, c_offset = 0, waiting_offset = 0, sums_offset = 0, scratch = 0;
+  int64_t sums_bytes = 0;  ///< of the row sums of a column of tiles; a level of their tree takes as much behind them
   int inner_levels = 0;  ///< levels of the tree that end within a block: tiles share their places
   int outer_levels = 0;  ///< the others: every tile has its own, behind its accumulators
   bool cuts() const { return inner_levels + outer_levels > 0; }

@@ -52,6 +52,7 @@ void for_each_code(Kernel& kernel, Visit visit) {
     visit(c.a.code);
     visit(c.b.code);
     visit(c.epilogue);
+    visit(c.after_rows);
   }
 }
 

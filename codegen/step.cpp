@@ -357,7 +357,7 @@ std::vector<std::vector<bool>> split_program(const Program& program, const Kerne
     } else {
       const auto& contract = std::get<ContractKernel>(kernel.body);
       weight += 60 + double(contract.a.code.size() + contract.b.code.size()) +
-                double(contract.epilogue.size()) * contract.mr * contract.nr / 4;
+                double(contract.epilogue.size()) * contract.mr * contract.nr / 4 + double(contract.after_rows.size());
     }
     size_t least = size_t(std::min_element(work.begin(), work.end()) - work.begin());
     work[least] += weight;

@@ -30,6 +30,7 @@ std::string_view reason_name(FusionRefusal reason) {
     case FusionRefusal::other_host: return "other_host";
     case FusionRefusal::read_twice: return "read_twice";
     case FusionRefusal::reduction_of_contraction: return "reduction_of_contraction";
+    case FusionRefusal::row_sum: return "row_sum";
     case FusionRefusal::other_reduction: return "other_reduction";
     case FusionRefusal::other_space: return "other_space";
     case FusionRefusal::crossed_axes: return "crossed_axes";
@@ -65,6 +66,7 @@ std::string reason_text(const Compilation& compilation, const ExplainedStep& ste
     case FusionRefusal::read_twice: return fmt::format("the same kernel also feeds {} at other indices, through {}", reader, witness);
     case FusionRefusal::reduction_of_contraction:
       return fmt::format("{} reduces what a contraction gives: a tile of the contraction holds a part of each result's elements only", reader);
+    case FusionRefusal::row_sum: return fmt::format("{} needs a sum over the rows, which the contraction has made when all of its tiles are done", reader);
     case FusionRefusal::other_reduction: return fmt::format("{} reduces along other axes than the kernel that makes the value", reader);
     case FusionRefusal::other_space:
       return fmt::format("the two kernels run over different index spaces, {} and {}", space_text(step, value.node), space_text(step, read.reader));

@@ -175,7 +175,9 @@ void KernelLineReader::parse_operation(Instruction& i) {
   i.kind = Instruction::Kind::compute;
   if (!accept_word("over")) return;
   i.kind = Instruction::Kind::reduce;
-  for (std::string_view next : {"the", "inner", "loop"}) expect_word(next);
+  expect_word("the");
+  if (in_contraction_) return expect_word("rows");
+  for (std::string_view next : {"inner", "loop"}) expect_word(next);
 }
 
 std::vector<int> KernelLineReader::parse_operands(std::string_view op, Span op_span, int arity) {

@@ -5,7 +5,7 @@
 
 namespace nnc {
 
-/// visit(instruction) for every instruction: of a map kernel's blocks, or of a contraction's operands and epilogue, in this order.
+/// visit(instruction) for every instruction: of a map kernel's blocks, or of a contraction's operands, its epilogue and what follows it, in this order.
 template <class Visit>
 void for_each_instruction(const Kernel& kernel, Visit visit) {
   auto walk = [&](const std::vector<Instruction>& code) {
@@ -18,6 +18,7 @@ void for_each_instruction(const Kernel& kernel, Visit visit) {
     walk(c.a.code);
     walk(c.b.code);
     walk(c.epilogue);
+    walk(c.after_rows);
   }
 }
 

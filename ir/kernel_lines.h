@@ -47,6 +47,7 @@ class KernelLineReader : protected TextReader {
     Span span;
   };
   static constexpr size_t max_axes = 64;  ///< of a kernel, and of a buffer
+  bool in_contraction_ = false;           ///< the kernel at hand is one: its reductions run over the rows
 
   /// Thrown where a text is so large that reading it further makes no sense; it has been reported.
   struct TooLarge {};

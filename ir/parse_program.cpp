@@ -267,7 +267,8 @@ class ProgramParser : private KernelLineReader {
     kernel.bytes = remarks.bytes;
     if (remarks.origin) origins_.emplace_back(program_.kernels.size(), *remarks.origin);
     written_.clear();
-    if (next_line() && indent_ > indent && at_keyword("contract")) {
+    in_contraction_ = next_line() && indent_ > indent && at_keyword("contract");
+    if (in_contraction_) {
       if (remarks.serial) fail(Code::E0630, span, "a contraction is neither serial nor not: the word is for loops");
       kernel.body = parse_contract(indent);
     } else {
@@ -407,6 +408,12 @@ class ProgramParser : private KernelLineReader {
     expect(":");
     end_line();
     parse_code(head, c.epilogue);
+    if (next_line() && indent_ > indent && at_keyword("after")) {
+      head = begin_section(line, fmt::format("after all {}, for each {}", names.rows, names.after_rows));
+      expect(":");
+      end_line();
+      parse_code(head, c.after_rows);
+    }
     if (next_line() && indent_ > indent) fail(Code::E0630, here(), "expected the end of the contraction");
     return c;
   }
@@ -446,7 +453,7 @@ class ProgramParser : private KernelLineReader {
     } else {
       auto& c = std::get<ContractKernel>(kernel.body);
       axes = &c.axes;
-      lists = {&c.a.code, &c.b.code, &c.epilogue};
+      lists = {&c.a.code, &c.b.code, &c.epilogue, &c.after_rows};
     }
     std::map<std::string_view, int> numbers;
     for (size_t i = 0; i < axes->size(); ++i) numbers[(*axes)[i].name] = int(i);

@@ -51,14 +51,14 @@ std::vector<std::string> written_axis_names(const std::vector<Axis>& axes) {
 ContractAxes contract_axes(const ContractKernel& contract) {
   const std::vector<std::string> names = written_axis_names(contract.axes);
   const std::pair batch{size_t(0), contract.first_m()}, m{contract.first_m(), contract.n_axis()}, n{contract.n_axis(), contract.first_k()},
-      k{contract.first_k(), contract.axes.size()};
+      k{contract.first_k(), contract.axes.size()}, lines{contract.first_m(), contract.row_axis()};
   auto list = [&](auto... ranges) {
     std::string out;
     for (auto [begin, end] : {ranges...})
       for (size_t i = begin; i < end; ++i) out += (out.empty() ? "" : ", ") + names[i];
     return out;
   };
-  return {list(batch, m, k), list(batch, k, n), list(batch, m, n)};
+  return {list(batch, m, k), list(batch, k, n), list(batch, m, n), list(batch, lines, n), names[contract.row_axis()]};
 }
 
 std::string quantity_text(double value, std::string_view unit) {
@@ -180,7 +180,8 @@ class Printer {
       case Kind::constant: return line(depth, "{}constant {} : {}{}", define, constant_text(i.number, i.dtype), type, origin);
       case Kind::axis_index: return line(depth, "{}index of {} : {}{}", define, axis_name(i.axis), type, origin);
       case Kind::compute: return line(depth, "{}{}({}) : {}{}", define, op_name(i.op), values(i.operands), type, origin);
-      case Kind::reduce: return line(depth, "{}{}({}) over the inner loop : {}{}", define, op_name(i.op), values(i.operands), type, origin);
+      case Kind::reduce:
+        return line(depth, "{}{}({}) over the {} : {}{}", define, op_name(i.op), values(i.operands), in_contraction_ ? "rows" : "inner loop", type, origin);
       case Kind::accumulator: return line(depth, "{}sum over k of a * b : {}{}", define, type, origin);
       case Kind::guard: return line(depth, "where 0 <= {} < {}{}", place_text(i.access), i.extent.size, origin);
       case Kind::random: return line(depth, "{}random {} {} : {}{}", define, quote(i.site), place_text(i.access), type, origin);
@@ -200,13 +201,14 @@ class Printer {
     return out;
   }
 
-  void set_axes(const std::vector<Axis>& axes) {
+  void set_axes(const std::vector<Axis>& axes, bool in_contraction) {
     axes_ = &axes;
+    in_contraction_ = in_contraction;
     axis_names_ = written_axis_names(axes);
   }
 
   void print_map(const MapKernel& map) {
-    set_axes(map.axes);
+    set_axes(map.axes, false);
     size_t outer = size_t(map.outer);
     int depth = 2;
     if (outer > 0) {
@@ -231,7 +233,7 @@ class Printer {
   }
 
   void print_contract(const ContractKernel& contract) {
-    set_axes(contract.axes);
+    set_axes(contract.axes, true);
     const ContractAxes names = contract_axes(contract);
     const size_t m = contract.first_m(), n = contract.n_axis(), k = contract.first_k();
     line(2, "contract {}{}{}; {}; {}: tile {} x {} vectors, blocks {} x {} x {}", loop_text(0, m), m > 0 ? "; " : "", loop_text(m, n), loop_text(n, k),
@@ -240,6 +242,9 @@ class Printer {
     print_operand(contract.b, "b", names.b);
     line(3, "for each {}:", names.epilogue);
     print_code(contract.epilogue, 4);
+    if (contract.after_rows.empty()) return;
+    line(3, "after all {}, for each {}:", names.rows, names.after_rows);
+    print_code(contract.after_rows, 4);
   }
 
   /// As it is where it cannot be mistaken for the next remark.
@@ -280,6 +285,7 @@ class Printer {
   std::vector<std::string> references_;  ///< by buffer: its name, @2 behind the second of that name
   const std::vector<Axis>* axes_ = nullptr;
   std::vector<std::string> axis_names_;
+  bool in_contraction_ = false;
   std::string out_;
 };
 

@@ -5,7 +5,8 @@
 //   MapKernel       a loop nest: outer axes, and inside each outer iteration a sequence of blocks, each either straight code or a loop
 //                   over the inner axes. Carries element-wise code, row-wise code (softmax and loss), reductions, gathers, scatters.
 //   ContractKernel  out[batch, m, n] = epilogue(sum over k of a(batch, m, k) * b(batch, k, n)) with a register-tiled micro-kernel; m and k may be several
-//                   axes each; operands may have a prologue (conversion, scaling), the epilogue may load, compute and store anything at [batch, m, n].
+//                   axes each; operands may have a prologue (conversion, scaling), the epilogue may load, compute and store anything at [batch, m, n], and
+//                   sum over the rows of its tiles.
 // Both carry scalar SSA code ("instructions") that is executed for every point of their axes.
 #pragma once
 
@@ -89,7 +90,8 @@ struct Instruction {
     axis_index,  ///< id <- index of axis `axis` as i32
     compute,     ///< id <- op(operands), element-wise op, cast included
     reduce,      ///< map kernels, in inner blocks: id <- reduction of operands[0] over the inner axes; op is reduce_sum/max/min or argmax
-                 ///< (argmax: i32, index along the only inner axis). Readable in later outer blocks and inner blocks of the same outer iteration
+                 ///< (argmax: i32, index along the only inner axis). Readable in later outer blocks and inner blocks of the same outer iteration.
+                 ///< Contract epilogue: id <- sum of operands[0] over the last axis of m, f32; readable in `after_rows`
     accumulator, ///< contract epilogue: id <- the sum over k, f32
     extent,      ///< id <- `extent` at the current number of rows, as f64
     guard,       ///< in a contraction's operand: the term is absent unless 0 <= p < extent, where p is the place that `access` says (no buffer);
@@ -159,6 +161,9 @@ struct ContractKernel {
   size_t first_k() const { return size_t(batch + m) + 1; }
   Operand a, b;                ///< a does not depend on n, b not on m
   std::vector<Instruction> epilogue;  ///< over (batch, m, n); vector lanes run along n
+  /// Over (batch, m but for its last axis, n), when the epilogue has run for all of that axis: sees the epilogue's sums and none of its other values. Then a block holds
+  /// all of that axis, and the sums' order is row_order_of.
+  std::vector<Instruction> after_rows;
   // Tiles, chosen by passes from target and shape
   int mr = 8;                  ///< rows of the register tile
   int nr = 2;                  ///< vectors of the register tile along n
@@ -213,6 +218,8 @@ int64_t buffer_bytes(const Buffer&, int64_t rows);
 Extent joint_extent(const std::vector<Axis>& axes, size_t begin, size_t end);
 /// In which order a contraction adds up its terms.
 SumOrder sum_order_of(const ContractKernel&, int64_t rows);
+/// In which order its epilogue's sums add up theirs.
+inline SumOrder row_order_of(const ContractKernel& c, int64_t rows) { return sum_order(c.axes[c.row_axis()].extent, rows, reduction_chain); }
 
 // --- text (print_program.cpp, parse_program.cpp): print(parse(print(p))) == print(p), byte for byte ---
 std::string print_program(const Program&, const SourceMap* sources);

@@ -300,10 +300,23 @@ class ProgramInterpreter {
         for (size_t l = 0; l < terms; ++l)
           for (size_t j = 0; j < columns; ++j)
             if (a[i * terms + l] && b[l * columns + j]) sums[i * columns + j].add(*a[i * terms + l] * *b[l * columns + j]);
-      size_t at = 0;
-      for_each_index(sizes, m.first, n.second, index_, [&] {
-        accumulator_ = sums[at++].value();
-        for (const Instruction& inst : contract.epilogue) execute(inst);
+      const size_t height = size_t(sizes[contract.row_axis()]);
+      size_t line = 0;
+      for_each_index(sizes, m.first, contract.row_axis(), index_, [&] {
+        size_t column = 0;
+        for_each_index(sizes, n.first, n.second, index_, [&] {
+          reductions_.clear();
+          for (size_t row = 0; row < height; ++row) {
+            index_[contract.row_axis()] = int64_t(row);
+            accumulator_ = sums[(line * height + row) * columns + column].value();
+            for (const Instruction& inst : contract.epilogue) execute(inst);
+          }
+          for (const Instruction& inst : contract.epilogue)
+            if (inst.kind == Instruction::Kind::reduce) values_[inst.id] = {reductions_[inst.id].number, inst.dtype};
+          for (const Instruction& inst : contract.after_rows) execute(inst);
+          ++column;
+        });
+        ++line;
       });
     });
   }

@@ -20,9 +20,9 @@ bool is_value_name(std::string_view);
 bool is_node_name(std::string_view);
 /// Names of a kernel's axes as they are written: their own where these are words, none twice, none of a value; else axis0, axis1, ...
 std::vector<std::string> written_axis_names(const std::vector<Axis>&);
-/// The axes of a contraction's operands and of its epilogue: "g, m, k", "g, k, n", "g, m, n".
+/// The axes of a contraction's operands, of its epilogue, and of what follows all of its axis `rows`: "g, h, m, k", "g, k, n", "g, h, m, n", "g, h, n", "m".
 struct ContractAxes {
-  std::string a, b, epilogue;
+  std::string a, b, epilogue, after_rows, rows;
 };
 ContractAxes contract_axes(const ContractKernel&);
 /// "3.21 MFLOP", "144 B".

@@ -10,7 +10,7 @@
 namespace nnc {
 
 /// Where a piece of a kernel's code stands, which decides what it may do.
-enum class CodePlace : uint8_t { outer_block, inner_block, operand_a, operand_b, epilogue };
+enum class CodePlace : uint8_t { outer_block, inner_block, operand_a, operand_b, epilogue, after_rows };
 
 /// One load or store instruction.
 struct Touch {

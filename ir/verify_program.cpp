@@ -7,14 +7,16 @@
 //   P2  Persistents do not overlap; each has one buffer of its type. Nothing is declared twice.
 //   P3  Kernels: names unique, axes and vector axis in range, points countable, tiles positive, inner blocks only where there are inner axes. Indices are taken together
 //       along outer axes without rows behind which stands the vector axis, at most max_together at once; inner axes are without rows then, and nothing is an argmax.
+//       Code behind a contraction's rows stands only where its epilogue sums over them, and then all rows are in a block.
 //   P4  Values: ids unique in a kernel; defined before use, in the same block or in one whose values are visible there (an outer block, or a reduction
-//       of an inner one); a contraction's operands and epilogue see only their own; gather indices are integers.
+//       of an inner one); a contraction's operands and epilogue see only their own, the code behind its rows
+//       the epilogue's sums alone; gather indices are integers.
 //   P5  Instructions stand where their kind is allowed, and types agree: with the buffer, and with infer_type for arithmetic and constants. Guards stand in
 //       operands of contractions, before a lone load if these are not packed, each about one axis of k, none about the rows or columns of a tile; or in inner
 //       blocks that only reduce, each about one inner axis without rows, none about the vector axis (the last outer one), and about an axis of which indices are taken
 //       together if it is about no other outer one.
 //   P6  Accesses stay within their buffer for the planned number of rows (of an operand that is not packed: where its guards hold); a field is read by rows; operand a does not depend on n, b not on m,
-//       an epilogue not on k, an outer block not on inner axes. A draw is of a row of
+//       an epilogue not on k, the code behind the rows not on them either, an outer block not on inner axes. A draw is of a row of
 //       the batch, or of none, and of an element below 2^34.
 //   P7  Fields, scalars and literals are only read.
 //   P8  A kernel writes no element twice: each store is one-to-one over its axes, two stores of one kernel to one buffer are disjoint (looked at
@@ -245,10 +247,11 @@ class ProgramVerifier {
     for (size_t i = contract.first_k() + 1; i < contract.axes.size(); ++i)
       if (contract.axes[i].extent.rows) fail("P3: axis {} of {} has rows, but is not the first of k", contract.axes[i].name, kernel_->name);
     auto check_part = [&](const std::vector<Instruction>& instructions, CodePlace place, size_t without, size_t end) {
-      values_.clear();
+      if (place != CodePlace::after_rows) values_.clear();
       guards_.clear();
       Code code{place, 0, &contract.axes, std::vector<bool>(contract.axes.size(), true), 0, false};
-      for (size_t i = without; i < end; ++i) code.loops[i] = false;
+      for (size_t i = 0; i < code.loops.size(); ++i)
+        code.loops[i] = (i < without || i >= end) && (place != CodePlace::after_rows || i < contract.first_k());
       check_code(instructions, code);
     };
     auto check_operand = [&](const Operand& operand, CodePlace place, size_t without, size_t end, std::string_view which) {
@@ -264,6 +267,20 @@ class ProgramVerifier {
     check_operand(contract.a, CodePlace::operand_a, contract.n_axis(), contract.first_k(), "a");
     check_operand(contract.b, CodePlace::operand_b, contract.first_m(), contract.n_axis(), "b");
     check_part(contract.epilogue, CodePlace::epilogue, contract.first_k(), contract.axes.size());
+    check_after_rows(contract, check_part);
+  }
+
+  /// Only sums are seen behind the rows, and where there are some a block has all rows: pieces of work then store elements of their own.
+  template <class CheckPart>
+  void check_after_rows(const ContractKernel& contract, CheckPart check_part) {
+    values_.clear();
+    for (const Instruction& inst : contract.epilogue)
+      if (inst.kind == Instruction::Kind::reduce) values_[inst.id] = inst.dtype;
+    const Axis& rows = contract.axes[contract.row_axis()];
+    if (!values_.empty() && contract.mc < rows.extent.at(program_.rows))
+      fail("P3: {} sums over the {} of axis {}, but its blocks have {}", kernel_->name, rows.extent.at(program_.rows), rows.name, contract.mc);
+    if (values_.empty() && !contract.after_rows.empty()) fail("P3: {} has code behind its rows, but no sum over them", kernel_->name);
+    check_part(contract.after_rows, CodePlace::after_rows, contract.row_axis(), contract.n_axis());
   }
 
   /// Guards of the operand at hand become bounds of loops over k.
@@ -359,9 +376,11 @@ class ProgramVerifier {
         break;
       }
       case Kind::reduce:
-        if (code.place != CodePlace::inner_block) fail("P5: {} reduces outside an inner block", at(inst));
+        if (code.place != CodePlace::inner_block && code.place != CodePlace::epilogue) fail("P5: {} reduces outside an inner block and an epilogue", at(inst));
         if (types.size() != 1) return fail("P5: {} reduces {} values", at(inst), types.size());
-        if (inst.op == Op::argmax) {
+        if (code.place == CodePlace::epilogue && (inst.op != Op::reduce_sum || inst.dtype != contraction_type)) {
+          fail("P5: {} is no f32 sum over the rows of an epilogue", at(inst));
+        } else if (inst.op == Op::argmax) {
           if (inst.dtype != index_type || code.inner_axes != 1) fail("P5: {} is an argmax that is not i32 over one axis", at(inst));
         } else if (inst.op != Op::reduce_sum && inst.op != Op::reduce_max && inst.op != Op::reduce_min) {
           fail("P5: {} reduces by {}", at(inst), op_name(inst.op));

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "passes/row_tiles.h"
 
 namespace nnc {
 
@@ -199,7 +200,11 @@ std::optional<FusionRefusal> Fuser::join_refusal(NodeId u, int p) const {
   if (part.members.size() >= max_group_nodes) return FusionRefusal::too_large;
   bool reduce = op_class(node.op) == OpClass::reduce;
   if (!reduce && !is_elementwise(node.op)) return FusionRefusal::own_loops;
-  if (part.contract && reduce) return FusionRefusal::reduction_of_contraction;
+  if (!part.contract) return std::nullopt;
+  if (reduce && !is_row_sum(graph_, node)) return FusionRefusal::reduction_of_contraction;
+  // A sum over the rows of tiles is whole when all of the others are done.
+  for (const Source& s : inputs(u))
+    if (part_[s.node.value] == p && op_class(graph_[s.node].op) == OpClass::reduce) return FusionRefusal::row_sum;
   return std::nullopt;
 }
 

@@ -28,7 +28,8 @@ enum class FusionRefusal : uint8_t {
   later_operand,             ///< the reader also needs a value that comes from a kernel further down; `witness`
   other_host,                ///< the reader joined another kernel that feeds it; `witness` is that kernel's first operation
   read_twice,                ///< the same kernel also feeds the reader at other indices; `witness` is the value read so
-  reduction_of_contraction,  ///< the reader reduces what a contraction gives; a tile holds a part of each sum only
+  reduction_of_contraction,  ///< the reader reduces what a contraction gives; a tile holds a part of each sum only, unless its rows are the batch's (row_tiles.h)
+  row_sum,                   ///< the reader needs a sum that a contraction makes over the rows of its tiles: whole only when all of them are done
   other_reduction,           ///< both reduce, along different axes
   other_space,               ///< they run over different index spaces
   crossed_axes,              ///< the reader's operands lie along different axes of the kernel

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <utility>
 
 #include "base/check.h"
 #include "ir/window.h"
@@ -116,7 +117,8 @@ void walk_upwards(int64_t size, size_t axis, const Operand& operand, std::initia
 
 /// The axes of m so that the last fills the rows of tiles: the one that moves least through the result, of those with enough indices for a tile; the longest if none
 /// has (the images of a small one: then a tile's rows stand at one pixel). None that guards are about, if there is another.
-std::vector<int> rows_last(const std::vector<Axis>& axes, const ContractKernel& kernel, const Operand& a, int64_t rows) {
+/// With sums over the rows of tiles these are the rows of the batch.
+std::vector<int> rows_last(const std::vector<Axis>& axes, const ContractKernel& kernel, const Operand& a, int64_t rows, bool sums) {
   constexpr int64_t enough = 8;
   auto extent = [&](size_t axis) { return is_guarded(a, axis) ? 0 : axes[axis].extent.at(rows); };
   size_t chosen = kernel.row_axis();
@@ -124,6 +126,9 @@ std::vector<int> rows_last(const std::vector<Axis>& axes, const ContractKernel& 
   if (extent(chosen) < enough)
     for (size_t axis = kernel.first_m(); axis < kernel.n_axis(); ++axis)
       if (extent(axis) > extent(chosen)) chosen = axis;
+  if (sums)
+    for (size_t axis = kernel.first_m(); axis < kernel.n_axis(); ++axis)
+      if (axes[axis].extent.rows) chosen = axis;
   std::vector<int> position(axes.size());
   for (size_t axis = 0; axis < axes.size(); ++axis) {
     const bool moves_up = axis > chosen && axis < kernel.n_axis();
@@ -235,6 +240,18 @@ MapKernel as_map_kernel(const std::vector<Axis>& axes, size_t k_axes, Operand& a
   return kernel;
 }
 
+/// The sum of a contraction's group over the rows, axis 0 of what is summed, of which `map` says where the others lie.
+int emit_row_sum(KernelBuilder& builder, const Graph& graph, NodeId n, IndexMap map) {
+  map.insert(map.begin(), {0, 0, -1});
+  Instruction sum;
+  sum.kind = Instruction::Kind::reduce;
+  sum.op = graph[n].op;
+  sum.dtype = graph.type(n).dtype;
+  sum.node = n;
+  sum.operands = {builder.value(graph[n].operands[0], map)};
+  return builder.emit(std::move(sum), false);
+}
+
 /// With guards for what windows read outside, unless that cannot be: then nothing is made.
 bool lower_contract(const GroupContext& context, bool guards, Kernel& result) {
   const Graph& graph = context.lowering.graph;
@@ -279,19 +296,24 @@ bool lower_contract(const GroupContext& context, bool guards, Kernel& result) {
     int value;
     NodeId node;
   };
-  std::vector<Store> stores;
+  std::vector<Store> stores, sum_stores;
   for (size_t k = 0; k < context.space.members.size(); ++k) {
     NodeId m = context.space.members[k];
     IndexMap map;
     for (int axis : context.space.axes[k]) map.push_back({axis, 0, -1});
+    const bool is_sum = op_class(graph[m].op) == OpClass::reduce;
+    if (is_sum) builder.define(m, emit_row_sum(builder, graph, m, map));
     for (BufferId target : context.stores.targets[m.value]) {
       int value = builder.value(m, map);
       if (program[target].dtype != graph.type(m).dtype) value = builder.compute(Op::cast, program[target].dtype, {value}, m);
-      stores.push_back({target, map, value, m});
+      (is_sum ? sum_stores : stores).push_back({target, map, value, m});
     }
   }
   for (const Store& s : stores) builder.store(s.target, s.map, s.value, s.node);
-  std::vector<Instruction> epilogue = std::move(builder.outer);
+  std::vector<Instruction> epilogue = std::exchange(builder.outer, {});
+  for (const Store& s : sum_stores) builder.store(s.target, s.map, s.value, s.node);
+  std::vector<Instruction> after_rows = std::move(builder.outer);
+  const bool sums = !after_rows.empty();
 
   // n runs along contiguous stores: exchange the operands if that is the left one's role.
   int lead = -1;
@@ -300,7 +322,8 @@ bool lower_contract(const GroupContext& context, bool guards, Kernel& result) {
   if (lead < 0)
     for (size_t i = 0; i < labels.out.size(); ++i)
       if (axes[i].role != Role::batch) lead = int(i);
-  const bool exchange = lead >= 0 && axes[size_t(lead)].role == Role::m;
+  // Sums over the rows ask for these among m.
+  const bool exchange = sums ? axes[0].role == Role::n : lead >= 0 && axes[size_t(lead)].role == Role::m;
   if (exchange)
     for (LabelAxis& axis : axes)
       if (axis.role == Role::m || axis.role == Role::n) axis.role = axis.role == Role::m ? Role::n : Role::m;
@@ -325,8 +348,9 @@ bool lower_contract(const GroupContext& context, bool guards, Kernel& result) {
   b.value += next_id;
   next_id = std::max(next_id, ids_after(b.code));
   shift_ids(epilogue, next_id);
+  shift_ids(after_rows, next_id);
   accumulator += next_id;
-  next_id = ids_after(epilogue);
+  next_id = std::max(ids_after(epilogue), ids_after(after_rows));
   if (exchange) std::swap(a, b);
 
   // No axis but those of the loops.
@@ -351,7 +375,7 @@ bool lower_contract(const GroupContext& context, bool guards, Kernel& result) {
   std::vector<Axis> kernel_axes(axes.size());
   const std::vector<int> position = inverse_axes(sorted);
   for (size_t i = 0; i < axes.size(); ++i) kernel_axes[i] = {std::string(1, char('a' + axes[i].label % 26)), axes[i].extent};
-  KernelCode code{&kernel_axes, {&a.code, &b.code, &epilogue}};
+  KernelCode code{&kernel_axes, {&a.code, &b.code, &epilogue, &after_rows}};
   permute_axes(code, position);
   std::vector<Role> roles(axes.size());
   for (size_t i = 0; i < axes.size(); ++i) roles[size_t(position[i])] = axes[i].role;
@@ -368,7 +392,7 @@ bool lower_contract(const GroupContext& context, bool guards, Kernel& result) {
   int64_t columns = 1;
   for (size_t i = 0; i < joined.size(); ++i)
     if (joined[i] == Role::n) columns = kernel_axes[i].extent.at(program.rows);
-  bool fits_kernel = node.type.dtype == contraction_type && !by_channels && (k_axes <= 1 || columns >= fewest_lanes);
+  bool fits_kernel = sums || (node.type.dtype == contraction_type && !by_channels && (k_axes <= 1 || columns >= fewest_lanes));
   if (!fits_kernel) {
     const bool guarded = has_guards(a) || has_guards(b);
     if (guarded && !by_channels) return false;
@@ -402,11 +426,12 @@ bool lower_contract(const GroupContext& context, bool guards, Kernel& result) {
   permute_axes(code, inverse_axes(order));
   kernel.batch = int(std::count(joined.begin(), joined.end(), Role::batch));
   kernel.m = int(std::count(joined.begin(), joined.end(), Role::m));
-  permute_axes(code, rows_last(kernel_axes, kernel, a, program.rows));
+  permute_axes(code, rows_last(kernel_axes, kernel, a, program.rows, sums));
   kernel.axes = std::move(kernel_axes);
   kernel.a = std::move(a);
   kernel.b = std::move(b);
   kernel.epilogue = std::move(epilogue);
+  kernel.after_rows = std::move(after_rows);
   if (!can_guard(kernel)) return false;
   // An operand without loads of its own (a constant) or with code goes through a panel.
   kernel.a.pack = !single_load(kernel.a);

@@ -7,6 +7,7 @@
 
 #include "passes/channelwise.h"
 #include "passes/rewrite.h"
+#include "passes/row_tiles.h"
 
 namespace nnc {
 namespace {
@@ -58,7 +59,14 @@ void split_sums(Graph& graph) {
     std::vector<int> within;
     for (int axis : node.attributes.axes)
       if (axis > 0) within.push_back(axis);
-    const NodeId of_rows = b.reduce(Op::reduce_sum, rebuild.to[node.operands[0].value], within);
+    const NodeId terms = rebuild.to[node.operands[0].value];
+    if (follows_row_tiles(graph, node.operands[0])) {
+      const NodeId over_rows = b.reduce(Op::reduce_sum, terms, {0});
+      for (int& axis : within) --axis;
+      rebuild.to[i] = b.reduce(Op::reduce_sum, over_rows, within);
+      continue;
+    }
+    const NodeId of_rows = b.reduce(Op::reduce_sum, terms, within);
     rebuild.to[i] = b.reduce(Op::reduce_sum, of_rows, {0});
   }
   graph = rebuild.finish();

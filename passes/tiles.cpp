@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "ir/sum_order.h"
 
@@ -67,6 +68,7 @@ TileChoice choose_tiles(const Target& target, const TileRequest& r) {
   double best = 0;
   for (int nr = 1; nr <= std::min<int64_t>(8, blocks(n, lanes)); ++nr)
     for (int mr = 1; mr <= std::min<int64_t>(m, 16) && fits(mr, nr); ++mr) {
+      if (r.row_chain % mr != 0) continue;  // a tile ends with a chain
       double cost = tile_cost(request, target, mr, nr);
       if ((mr & (mr - 1)) != 0 && !(r.a.readable && r.a.across_stride != 1))
         cost *= 1.01;                                         // panels pack best with a power of two
@@ -119,9 +121,10 @@ TileChoice choose_tiles(const Target& target, const TileRequest& r) {
     choice.mc = m * std::clamp<int64_t>(std::min(most_rows / m, blocks(r.lines, pieces)), 1, r.lines);
     return choice;
   }
+  if (r.row_sums) choice.mc = round_up(m, choice.mr);
   auto pieces = [&] { return r.batch * r.lines * blocks(m, choice.mc) * blocks(n, choice.nc); };
   while (pieces() < wanted) {
-    const bool can_m = choice.mc > choice.mr, can_n = choice.nc > width;
+    const bool can_m = choice.mc > choice.mr && !r.row_sums, can_n = choice.nc > width;
     if (!can_m && !can_n) break;
     // What a cut would pack once more.
     const int64_t again_m = choice.pack_b ? k * n : 0, again_n = choice.pack_a ? m * k : 0;
@@ -149,6 +152,8 @@ TileRequest tile_request(const Program& program, const ContractKernel& kernel) {
   r.lines = joint_extent(kernel.axes, kernel.first_m(), m).at(program.rows);
   for (size_t axis = 0; axis < kernel.first_m(); ++axis) r.batch *= kernel.axes[axis].extent.at(program.rows);
   r.epilogue = int(kernel.epilogue.size());
+  r.row_sums = std::any_of(kernel.epilogue.begin(), kernel.epilogue.end(), [](const Instruction& i) { return i.kind == Instruction::Kind::reduce; });
+  if (const SumOrder order = row_order_of(kernel, program.rows); r.row_sums && order.cuts()) r.row_chain = order.per_piece > 1 ? std::gcd(order.chain, order.piece) : order.piece;
   auto layout = [&](const Operand& operand, size_t across, bool lanes_across) {
     OperandLayout l;
     for (const Instruction& i : operand.code) {

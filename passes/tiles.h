@@ -23,6 +23,8 @@ struct TileRequest {
   int64_t k_run = 1;                                    ///< of the last axis of k
   bool m_rows = false, n_rows = false, k_rows = false;  ///< that many at most: the extent depends on the rows of the batch
   int64_t batch = 1;                                    ///< product of the batch axes
+  bool row_sums = false;                                ///< the epilogue sums over m, of which a block then has all
+  int64_t row_chain = 0;                                ///< then: chains of these sums are multiples of it; 0: there is one chain
   OperandLayout a, b;
   int epilogue = 1;  ///< instructions of the epilogue
 };

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <map>
 #include <random>
 #include <thread>
 #include <vector>
@@ -343,14 +344,16 @@ inline bool is_present(const std::vector<Instruction>& code, const std::vector<i
   return true;
 }
 
-/// Scalar code at one point, in f32, straightforwardly. Returns the values, by id, until the next call.
-inline const std::vector<float>& evaluate(Memory& memory, const std::vector<Instruction>& code, const std::vector<int64_t>& index,
-                                          float sum = 0) {
+/// Scalar code at one point, in f32, straightforwardly; some values are given. Returns the values, by id, until the next call.
+inline const std::vector<float>& evaluate(Memory& memory, const std::vector<Instruction>& code, const std::vector<int64_t>& index, float sum = 0,
+                                          const std::map<int, float>& given = {}) {
   static std::vector<float> value(256, 0.0f);
+  for (auto [id, number] : given) value[size_t(id)] = number;
   for (const Instruction& i : code) {
     auto operand = [&](size_t n) { return value[size_t(i.operands[n])]; };
     switch (i.kind) {
       case Instruction::Kind::guard:
+      case Instruction::Kind::reduce:  // of the rows, by who calls
         break;
       case Instruction::Kind::load:
         value[size_t(i.id)] = memory.read(i.access, index);
@@ -411,18 +414,34 @@ inline float join_in_a_tree(const std::vector<float>& sums, size_t begin, size_t
 
 /// Of a planned extent: the indices of a piece (at least 128 rows, at most 64 pieces, their number a power of two) and of a chain (at most 1024, whole steps, all
 /// about as long).
-inline std::pair<int64_t, int64_t> piece_and_chain(Extent extent, int64_t planned_rows, int64_t step) {
+inline std::pair<int64_t, int64_t> piece_and_chain(Extent extent, int64_t planned_rows, int64_t step, int64_t longest = 1024) {
   int64_t pieces = 1;
   while (extent.rows && pieces * 2 * 128 <= planned_rows && pieces < 64) pieces *= 2;
   int64_t piece = extent.rows ? (planned_rows + pieces - 1) / pieces * extent.size : extent.size;
-  const int64_t most = 1024 / step * step;
+  const int64_t most = longest / step * step;
   int64_t chains = std::max<int64_t>(1, (piece + most - 1) / most);
   return {piece, ((piece + chains - 1) / chains + step - 1) / step * step};
 }
 
+/// Terms added up in chains, which are joined in a tree over those of a piece and one over pieces.
+inline float sum_of_chains(const std::vector<float>& terms, int64_t piece, int64_t chain) {
+  std::vector<float> pieces;
+  for (size_t first = 0; first < terms.size(); first += size_t(piece)) {
+    const size_t piece_end = std::min(first + size_t(piece), terms.size());
+    std::vector<float> chains;
+    for (size_t begin = first; begin < piece_end; begin += size_t(chain)) {
+      float sum = 0;
+      for (size_t x = begin; x < std::min(begin + size_t(chain), piece_end); ++x) sum += terms[x];
+      chains.push_back(sum);
+    }
+    pieces.push_back(join_in_a_tree(chains, 0, chains.size()));
+  }
+  return pieces.empty() ? 0 : join_in_a_tree(pieces, 0, pieces.size());
+}
+
 /// The program's contraction by plain loops, with fused steps or not: for every output ascending chains, joined in a tree over the chains of a piece and one over
 /// pieces. Of several axes of k the last goes fastest, and a chain does not end within one of at most 64. A term that a guard leaves
-/// out has its place in a chain, and adds nothing.
+/// out has its place in a chain, and adds nothing. The epilogue's sums over the last axis of m have chains of at most 256, and the code behind it sees them.
 inline void run_plainly(Memory& memory, int64_t rows, bool fused, size_t kernel = 0) {
   const auto& k = std::get<ContractKernel>(memory.program.kernels[kernel].body);
   const size_t axes = k.axes.size(), first_k = size_t(k.batch + k.m) + 1;
@@ -443,6 +462,8 @@ inline void run_plainly(Memory& memory, int64_t rows, bool fused, size_t kernel 
   const Extent last = k.axes[axes - 1].extent;
   const int64_t step = axes > first_k + 1 && !last.rows && last.size <= 64 ? last.size : 1;
   const auto [piece, chain] = piece_and_chain(all, memory.program.rows, step);
+  std::map<std::vector<int64_t>, std::map<int, std::vector<float>>> sums;  // by indices but for the rows', by id: the terms in order
+  const size_t row_axis = first_k - 2;
   for (int64_t point = 0; point < points; ++point) {
     set(point, 0, first_k);
     std::vector<float> pieces;
@@ -467,7 +488,18 @@ inline void run_plainly(Memory& memory, int64_t rows, bool fused, size_t kernel 
       pieces.push_back(join_in_a_tree(chains, 0, chains.size()));
     }
     float sum = pieces.empty() ? 0 : join_in_a_tree(pieces, 0, pieces.size());
-    evaluate(memory, k.epilogue, index, sum);
+    const std::vector<float>& values = evaluate(memory, k.epilogue, index, sum);
+    std::vector<int64_t> line(index.begin(), index.begin() + int64_t(first_k));
+    line[row_axis] = 0;
+    for (const Instruction& i : k.epilogue)
+      if (i.kind == Instruction::Kind::reduce) sums[line][i.id].push_back(values[size_t(i.operands[0])]);
+  }
+  const auto [row_piece, row_chain] = piece_and_chain(k.axes[row_axis].extent, memory.program.rows, 1, 256);
+  for (const auto& [line, terms] : sums) {
+    std::copy(line.begin(), line.end(), index.begin());
+    std::map<int, float> given;
+    for (const auto& [id, list] : terms) given[id] = sum_of_chains(list, row_piece, row_chain);
+    evaluate(memory, k.after_rows, index, 0, given);
   }
 }
 

@@ -512,7 +512,8 @@ TEST_CASE("the verifier of programs says what is wrong with an instruction", "[i
   CHECK(in_block(reduction(9, Op::add, {0})) == "P5: v9 of squares reduces by add");
   CHECK(in_block(reduction(9, Op::reduce_sum, {0}, DType::f64)) == "P5: v9 of squares reduces f32 to f64");
   CHECK(in_block(reduction(9, Op::reduce_sum, {0, 1})) == "P5: v9 of squares reduces 2 values");
-  CHECK(in_epilogue(reduction(9, Op::reduce_sum, {3})) == "P5: v9 of forward reduces outside an inner block");
+  CHECK(in_epilogue(reduction(9, Op::reduce_sum, {3})) == "sound");
+  CHECK(in_epilogue(reduction(9, Op::reduce_max, {3})) == "P5: v9 of forward is no f32 sum over the rows of an epilogue");
   CHECK(in_epilogue(of_type(simple(Kind::accumulator, 9), DType::f64)) == "P5: v9 of forward is no f32 accumulator of an epilogue");
   CHECK(in_epilogue(of_type(simple(Kind::extent, 9), scalar_type)) == "sound");
   CHECK(in_epilogue(of_type(simple(Kind::extent, 9), DType::i32)) == "P5: v9 of forward is an extent of type i32");
