@@ -106,10 +106,10 @@ class WholeLibrary(unittest.TestCase):
         self.assertEqual(sorted(set(missing) - self.INITIALIZERS - self.DRAWS - inner), [])
 
     def test_networks_are_those_of_the_examples(self):
-        """But for their data, steps and rates."""
-        for name in ("cnn", "residual", "autoencoder", "mnist_mlp"):
+        """But for their data, steps and rates, and the transformer's sizes."""
+        for name in ("cnn", "residual", "autoencoder", "mnist_mlp", "transformer"):
             network = lambda text: [line for line in re.sub(r"#.*", "", text).splitlines()
-                                    if line.strip() and not re.match(r"  (test|data|using|epochs|steps|seed) |.*= idx\(", line)]
+                                    if line.strip() and not re.match(r"  (test|data|using|epochs|steps|save|seed) |.*= (idx|text)\(|dim Ctx", line)]
             example = (HERE.parent.parent / f"examples/{name}.nn").read_text()
             self.assertEqual(network((HERE / f"{name}.nn").read_text()), network(example), name)
 
