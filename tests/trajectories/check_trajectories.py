@@ -100,7 +100,7 @@ class WholeLibrary(unittest.TestCase):
     def test_every_definition_is_used(self):
         names = [name for kind in ("layer", "fn", "optimizer") for name in definitions(kind, self.std)]
         self.assertGreater(len(names), 40)
-        inner = {"reduced", "found_class", "unbiased", "is_share", "left_over", "places", "places_within", "kernels", "kernel_given", "groups_given", "per_group", "pad_before", "pad_around", "pad_given", "reached", "pool_places", "inside",
+        inner = {"reduced", "reduced_by_shares", "is_place", "found_class", "unbiased", "is_share", "left_over", "places", "places_within", "kernels", "kernel_given", "groups_given", "per_group", "pad_before", "pad_around", "pad_given", "reached", "pool_places", "inside",
                  "pooled_both", "pooled_size", "pooled", "padded", "reflected", "enlarged", "at_least_1", "repeated", "between"}  # helpers
         missing = [name for name in names if not re.search(rf"\b{name}\b", self.programs)]
         self.assertEqual(sorted(set(missing) - self.INITIALIZERS - self.DRAWS - inner), [])
