@@ -9,7 +9,7 @@
 
 namespace nnc {
 
-/// text: part of the language, but no reader reads it yet; memory: an array of the program that nnc is a part of.
+/// text: rows are pieces of one text (runtime/data/text_tokens.h); memory: an array of the program that nnc is a part of.
 enum class SourceKind : uint8_t { csv, idx, npy, npz, safetensors, text, memory };
 
 /// Row-major elements in a host's memory; the first dimension is the rows.
@@ -28,7 +28,8 @@ struct DataSource {
   int64_t first_column = 0, end_column = 0;
   std::vector<int64_t> columns;           ///< csv: these columns
   std::vector<std::string> column_names;  ///< csv: these columns of the header; with none of the three, all columns
-  int64_t context = 0;                    ///< text
+  int64_t context = 0;                    ///< text: characters of a row
+  int64_t offset = 0;                     ///< text: so many characters further on than the row's first one
   HostArray array;                        ///< memory
 };
 

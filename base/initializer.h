@@ -10,6 +10,7 @@ struct Initializer {
   Kind kind = Kind::constant;
   double a = 0;  ///< constant: value; normal, truncated_normal: mean; uniform: low; orthogonal: gain
   double b = 0;  ///< normal, truncated_normal: standard deviation; uniform: high
+  int64_t zero_row = -1;  ///< of the first dimension: it begins as 0, whatever was drawn; -1: none
   bool operator==(const Initializer&) const = default;
 };
 

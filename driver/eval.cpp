@@ -11,6 +11,7 @@
 #include "engine/checkpoint.h"
 #include "engine/data.h"
 #include "engine/evaluate.h"
+#include "engine/text_data.h"
 #include "driver/outputs.h"
 #include "engine/weights.h"
 
@@ -65,7 +66,8 @@ int eval(Session& session, const EvalOptions& o) {
   StepRunner weights(model_weights(session), team);
   std::map<std::string, std::string> metadata = load_tensors(o.weights, weights, false);
   const uint64_t seed = session.seed_of(metadata);
-  RunData data = load_data(spec, o.common.data, seed);
+  const std::optional<KnownVocabulary> vocabulary = recorded_vocabulary(metadata, o.weights);
+  RunData data = load_data(spec, o.common.data, seed, vocabulary ? &*vocabulary : nullptr);
   data.check(graph.graph);
   warn_if_trained_on(session, split, o.split, data, seed, metadata);
   if (data.rows_of(part).empty())

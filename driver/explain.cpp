@@ -98,6 +98,8 @@ void print_kernel(const Session& session, const Explanation::Kernel& kernel, boo
 void print_gradient(const Explanation::Gradient& g) {
   if (g.stored_in.empty())
     fmt::print("Its gradient is never stored: {} makes it and updates the parameter with it.\n\n", g.kernel);
+  else if (g.is_clipped)
+    fmt::print("Its gradient is stored ({}): `clip_norm` scales it by the norm of all gradients before {} updates the parameter. See below.\n\n", fmt::join(g.stored_in, ", "), g.kernel);
   else
     fmt::print("Its gradient is stored ({}) before {} updates the parameter: see below.\n\n", fmt::join(g.stored_in, ", "), g.kernel);
 }

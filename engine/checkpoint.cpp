@@ -7,6 +7,7 @@
 #include <charconv>
 #include <cstring>
 #include <functional>
+#include <optional>
 #include <span>
 #include <sstream>
 
@@ -223,6 +224,13 @@ class Comparison {
     std::string before = it == then_.end() ? "not recorded" : it->second;
     if (before != now_.at(key)) faults.push_back(fmt::format("{}: {} in the checkpoint, {} now", what, before, now_.at(key)));
   }
+  /// What the numbers of a text mean; other data has none.
+  void expect_vocabulary() {
+    auto before = then_.find("nnc.vocabulary"), after = now_.find("nnc.vocabulary");
+    if (before == then_.end() || after == now_.end() || before->second == after->second) return;
+    const std::optional<Vocabulary> was = vocabulary_from_json(before->second), is = vocabulary_from_json(after->second);
+    faults.push_back("data: the characters of the text are others: " + (was && is ? describe_difference(*was, *is, "in the checkpoint", "now") : "those of the checkpoint cannot be read"));
+  }
   /// A value that may change; checkpoints of older versions lack it.
   void note_value(const char* key, const char* what) {
     auto it = then_.find(key);
@@ -278,6 +286,7 @@ void compare(Comparison& c, bool tensors_fit) {
       c.faults.push_back(
           fmt::format("data: the values of `{}` are not those of the checkpoint's run ({}, {} now)", field, then, now));
     });
+  c.expect_vocabulary();
   c.expect_value("nnc.rows", "training rows");
   // Another seed draws other rows, and is said by itself.
   if (c.same("nnc.rows") && c.same("nnc.seed") && !c.same("nnc.split"))
@@ -296,12 +305,17 @@ void compare(Comparison& c, bool tensors_fit) {
 
 namespace {
 
+/// From the first row's first byte to the last one's last: rows may overlap.
+size_t bytes_of(const FieldData& d) {
+  return d.rows == 0 ? 0 : size_t((d.rows - 1) * d.row_stride_bytes) + size_t(element_count(d.row_shape)) * byte_size(d.dtype);
+}
+
 /// By field.
 Words hash_contents(const DataSpec& spec, const RunData& data) {
   Words contents;
   for (size_t i = 0; i < spec.fields.size(); ++i) {
     const FieldData& d = data.fields[i];
-    contents.emplace_back(spec.fields[i].name, hash_text(hash_bytes(d.data, size_t(d.rows * d.row_stride_bytes))));
+    contents.emplace_back(spec.fields[i].name, hash_text(hash_bytes(d.data, bytes_of(d))));
   }
   return contents;
 }
@@ -343,7 +357,8 @@ std::map<std::string, std::string> describe_run(const Compilation& compilation, 
   }
   const Words contents = hash_contents(spec.data, data);
   const auto rows = std::as_bytes(std::span(plan.rows));
-  return {{"nnc.version", NNC_VERSION},
+  std::map<std::string, std::string> description{
+          {"nnc.version", NNC_VERSION},
           {"nnc.cpu", fmt::format("{} ({})", compilation.target.cpu, vector_level_name(compilation.target.level))},
           {"nnc.seed", std::to_string(plan.seed)},
           {"nnc.rows", std::to_string(plan.rows.size())},
@@ -356,6 +371,8 @@ std::map<std::string, std::string> describe_run(const Compilation& compilation, 
           {"nnc.fields", join_words(fields)},
           {"nnc.data", join_words(contents)},
           {"nnc.trained", trained_rows_text(plan.rows, contents)}};
+  if (!data.vocabulary.empty()) description["nnc.vocabulary"] = vocabulary_as_json(data.vocabulary);
+  return description;
 }
 
 EpochRecord resume_from(Compilation& compilation, const std::string& path, const std::map<std::string, std::string>& now, StepRunner& runner,

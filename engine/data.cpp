@@ -5,20 +5,16 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <optional>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include "engine/bindings.h"
 #include "engine/index_bounds.h"
+#include "engine/text_data.h"
 
 namespace nnc {
-
-SourceKind declared_kind(const FieldSpec& f) {
-  if (f.source.kind == SourceKind::text)
-    throw UserError(Code::E0506, fmt::format("field `{}`: this version of nnc does not read text sources", f.name));
-  return f.source.kind;
-}
 
 namespace {
 
@@ -113,25 +109,65 @@ std::vector<FieldData> read_declared(const std::vector<DataField>& fields, const
   }
 }
 
-/// `like`: the names of the fields in their order.
-std::vector<FieldData> read_block(const DataSpec& data, const DataSpec& like, const std::vector<Replacement>& replacements) {
+/// Requests to the readers, and where each field is declared: an invalid place if something else stands for its source.
+struct Requests {
   std::vector<DataField> fields;
-  std::vector<Span> declared;  // invalid: something else stands for the field's source
+  std::vector<Span> declared;
+};
+
+/// Fields of one text count its characters: what replaces the text of one of them replaces it for all. Nothing else may stand beside it.
+void settle_texts(Requests& requests) {
+  auto text = std::ranges::find_if(requests.fields, is_text);
+  if (text == requests.fields.end()) return;
+  for (size_t i = 0; i < requests.fields.size(); ++i)
+    if (is_text(requests.fields[i]) && !requests.declared[i].valid()) text = requests.fields.begin() + long(i);
+  const std::string path = text->source.path, name = text->name;
+  const bool is_given = !requests.declared[size_t(text - requests.fields.begin())].valid();
+  for (size_t i = 0; i < requests.fields.size(); ++i) {
+    DataField& f = requests.fields[i];
+    Span& declared = requests.declared[i];
+    if (!is_text(f))
+      throw UserError(Code::E0601, fmt::format("`{}` is read from a text and `{}` is not, so their rows are not the same", name, f.name), f.source.path, "give a file for each of them");
+    if (!declared.valid() && f.source.path != path)
+      throw UserError(Code::E0601, fmt::format("`{}` and `{}` are of one text, and are given two: {} and {}", f.name, name, f.source.path, path), "the command line",
+                      fmt::format("`--data {}={}` alone is for both", f.name, f.source.path));
+    if (!is_given) continue;
+    f.source.path = path;
+    declared = Span{};
+  }
+}
+
+struct Block {
+  std::vector<FieldData> fields;
+  std::optional<TextBlock> text;  ///< without its fields
+};
+
+/// `like`: the names of the fields in their order.
+Block read_block(const DataSpec& data, const DataSpec& like, const std::vector<Replacement>& replacements, const KnownVocabulary* known) {
+  Requests requests;
   for (const FieldSpec& f : like.fields) {
     const FieldSpec& own = *std::ranges::find(data.fields, f.name, &FieldSpec::name);
     auto r = std::ranges::find_if(replacements, [&](const Replacement& other) { return other.block->name == data.name && other.field == f.name; });
-    fields.push_back(own);
-    declared.push_back(r == replacements.end() ? own.span : Span{});
-    if (r != replacements.end() && r->source.kind == SourceKind::memory) {
-      fields.back().source = r->source;
+    requests.fields.push_back(own);
+    requests.declared.push_back(r == replacements.end() ? own.span : Span{});
+    if (r == replacements.end()) continue;
+    DataSource& source = requests.fields.back().source;
+    if (r->source.kind == SourceKind::memory) {
+      source = r->source;
       continue;
     }
-    SourceKind declared = declared_kind(own);
-    if (r == replacements.end()) continue;
-    fields.back().source.path = r->source.path;
-    fields.back().source.kind = guess_source_kind(r->source.path, declared);
+    source.path = r->source.path;
+    source.kind = guess_source_kind(r->source.path, own.source.kind);
   }
-  return read_declared(fields, declared);
+  settle_texts(requests);
+  Block block;
+  if (requests.fields.empty() || !is_text(requests.fields[0])) {
+    block.fields = read_declared(requests.fields, requests.declared);
+  } else {
+    block.text = read_text_block(requests.fields, requests.declared, known);
+    block.fields = std::move(block.text->fields);
+  }
+  return block;
 }
 
 // A share that set no row aside: its reports would be of nothing.
@@ -154,19 +190,32 @@ void check_split(const SplitSpec& s, const char* word, const std::vector<int64_t
 
 }  // namespace
 
-RunData load_data(const TrainSpec& train, const DataReplacements& replacements, uint64_t seed) {
+RunData load_data(const TrainSpec& train, const DataReplacements& replacements, uint64_t seed, const KnownVocabulary* known) {
   RunData data;
   const DataSpec& spec = train.data;
   std::vector<Replacement> replaced = find_replacements(train, replacements);
-  data.fields = read_block(spec, spec, replaced);
+  Block block = read_block(spec, spec, replaced, known);
+  data.fields = std::move(block.fields);
   for (const FieldSpec& f : spec.fields) data.names.push_back(f.name);
   data.rows = data.fields.empty() ? 0 : data.fields[0].rows;
-  data.split = split_rows_of_data(data.rows, spec.test, spec.valid, seed);
-  check_split(spec.test, "test", data.split.test, data.rows);
-  check_split(spec.valid, "valid", data.split.valid, data.rows);
+  std::optional<KnownVocabulary> own;
+  if (block.text) {
+    data.split = split_text(*block.text, spec.name, spec.test, spec.valid);
+    data.vocabulary = std::move(block.text->vocabulary);
+    own = known ? *known : KnownVocabulary{data.vocabulary, fmt::format("`{}`, which trains", spec.name)};
+  } else {
+    data.split = split_rows_of_data(data.rows, spec.test, spec.valid, seed);
+    check_split(spec.test, "test", data.split.test, data.rows);
+    check_split(spec.valid, "valid", data.split.valid, data.rows);
+  }
   auto take_all_of = [&](const SplitSpec& split, std::vector<FieldData>& fields, std::vector<int64_t>& rows) {
     if (split.kind != SplitSpec::Kind::from) return;
-    fields = read_block(*std::ranges::find(train.other_data, split.other, &DataSpec::name), spec, replaced);
+    Block other = read_block(*std::ranges::find(train.other_data, split.other, &DataSpec::name), spec, replaced, own ? &*own : nullptr);
+    fields = std::move(other.fields);
+    if (other.text) {
+      rows = rows_of_text(0, other.text->characters, other.text->context, other.text->reach);
+      return;
+    }
     rows.resize(size_t(fields.empty() ? 0 : fields[0].rows));
     std::iota(rows.begin(), rows.end(), int64_t{0});
   };

@@ -9,6 +9,7 @@
 #include "runtime/row_order.h"
 #include "runtime/step_runner.h"
 #include "runtime/data/table.h"
+#include "runtime/data/text_tokens.h"
 
 namespace nnc {
 
@@ -17,7 +18,8 @@ enum class Part : uint8_t { train, test, valid };
 struct RunData {
   std::vector<FieldData> fields;       ///< in the order of `names`
   std::vector<std::string> names;
-  int64_t rows = 0;
+  int64_t rows = 0;                    ///< of the fields; those of a text overlap, one begins at each character
+  Vocabulary vocabulary;               ///< of a text: what its numbers mean; empty for any other data
   /// Only with `test from` and `valid from`: other files, all of whose rows belong to the part. In the order of `names`.
   std::vector<FieldData> test_fields, valid_fields;
   DataSplit split;
@@ -28,9 +30,6 @@ struct RunData {
   /// Binds the program's fields to the memory that the rows of the part count in.
   void bind(StepRunner&, Part) const;
 };
-
-/// What kind of file the field is declared to be in. UserError E0506 for one that no reader reads.
-SourceKind declared_kind(const FieldSpec&);
 
 /// What is read in the place of the files that a program names. A field is called FIELD (of the block that trains) or BLOCK.FIELD.
 struct DataReplacements {
@@ -43,7 +42,7 @@ struct DataReplacements {
   std::vector<Array> arrays;
 };
 
-/// Reads the fields, checks them, draws the split from `seed`. UserError.
-RunData load_data(const TrainSpec&, const DataReplacements&, uint64_t seed);
+/// Reads the fields, checks them, draws the split from `seed`. `known`: the vocabulary of weights that a text is read for. UserError.
+RunData load_data(const TrainSpec&, const DataReplacements&, uint64_t seed, const KnownVocabulary* known = nullptr);
 
 }  // namespace nnc

@@ -58,6 +58,7 @@ struct Explanation {
   struct Gradient {
     std::string kernel;                  ///< that updates the parameter
     std::vector<std::string> stored_in;  ///< empty: that kernel makes it as well, and it is never stored
+    bool is_clipped = false;             ///< scaled by the norm of all gradients, which must be there before any parameter is updated
   };
 
   std::string subject;  ///< "the training step", or which definition

@@ -131,7 +131,10 @@ DataField Predictor::request(const ArgumentSpec& input, const std::string& path)
   DataField r = request(input);
   r.source.path = path;
   auto field = std::ranges::find(spec.data.fields, input.field, &FieldSpec::name);
-  r.source.kind = field == spec.data.fields.end() ? guess_source_kind(path) : guess_source_kind(path, declared_kind(*field));
+  r.source.kind = field == spec.data.fields.end() ? guess_source_kind(path) : guess_source_kind(path, field->source.kind);
+  if (r.source.kind == SourceKind::text)
+    throw UserError(Code::E0506, fmt::format("the model's input `{}` is given a text, and prediction takes numbers", input.name), path,
+                    "give the places of its characters in the vocabulary, which the weights record as `nnc.vocabulary`, as a .npy");
   if (r.source.kind == SourceKind::npz || r.source.kind == SourceKind::safetensors) {
     const std::vector<std::string> names = tensor_names(path, r.source.kind);
     r.source.key = names.size() == 1 ? names[0] : input.name;

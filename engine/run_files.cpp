@@ -26,7 +26,8 @@ std::string RunFiles::checkpoint_path() const { return beside(weights_, "checkpo
 void RunFiles::save_weights(const std::string& path, int64_t steps) {
   std::map<std::string, std::string> metadata = record_steps(steps, description_.steps_per_epoch);
   metadata["nnc.seed"] = std::to_string(description_.seed);
-  if (auto trained = description_.run.find("nnc.trained"); trained != description_.run.end()) metadata.insert(*trained);
+  for (const char* key : {"nnc.trained", "nnc.vocabulary"})
+    if (auto it = description_.run.find(key); it != description_.run.end()) metadata.insert(*it);
   save_tensors(path, runner_, false, metadata);
 }
 

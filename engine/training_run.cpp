@@ -13,6 +13,7 @@
 #include "engine/divergence.h"
 #include "engine/row_conditions.h"
 #include "engine/tensors.h"
+#include "engine/text_data.h"
 #include "engine/weights.h"
 #include "passes/dead_code.h"
 #include "passes/pipeline.h"
@@ -120,7 +121,8 @@ void TrainingRun::require_rows() {
 void TrainingRun::choose_first_values() {
   runner_.emplace(compiled_.step, *team_);
   initialize(*runner_, step_persistents(graphs_), plan_.seed);
-  if (!options_.initial_weights.empty()) load_tensors(options_.initial_weights, *runner_, false);
+  if (!options_.initial_weights.empty())
+    require_vocabulary(load_tensors(options_.initial_weights, *runner_, false), options_.initial_weights, data_.vocabulary);
   description_ = describe_run(compilation_, plan_, graphs_, data_);
   EpochRecord recorded;
   if (!options_.resume.empty()) recorded = resume_from(compilation_, options_.resume, description_, *runner_, plan_);

@@ -562,9 +562,9 @@ Value builtin_distribution(SymbolicEvaluator& eval, const BuiltinCall& call) {
   bool is_uniform = call.name == "uniform", is_orthogonal = call.name == "orthogonal";
   auto a = is_uniform      ? read(eval, call, {"bound", "high"}, 1)
            : is_orthogonal ? read(eval, call, {"gain"}, 0)
-                           : read(eval, call, {"deviation", "mean"}, 1);
+                           : read(eval, call, {"deviation", "mean", "zero"}, 1);
   if (!a) return poison();
-  double numbers[2] = {is_orthogonal ? 1.0 : 0.0, 0};
+  double numbers[3] = {is_orthogonal ? 1.0 : 0.0, 0, -1};
   for (size_t i = 0; i < a->size(); ++i) {
     if (!(*a)[i]) continue;
     std::optional<double> x = ctx.number_of((*a)[i]->value);
@@ -592,8 +592,16 @@ Value builtin_distribution(SymbolicEvaluator& eval, const BuiltinCall& call) {
     ctx.error(Code::E0304, (*a)[0]->span, "a standard deviation cannot be negative");
     return poison();
   }
-  return Value::of_distribution(
-      {call.name == "normal" ? Initializer::Kind::normal : Initializer::Kind::truncated_normal, numbers[1], numbers[0]});
+  Initializer initializer{call.name == "normal" ? Initializer::Kind::normal : Initializer::Kind::truncated_normal, numbers[1], numbers[0]};
+  if (a->size() > 2 && (*a)[2]) {
+    std::optional<int64_t> row = ctx.integer_of((*a)[2]->value);
+    if (!row || *row < 0) {
+      ctx.error(Code::E0304, (*a)[2]->span, fmt::format("`zero` is the number of a row, counted from 0, found {}", numbers[2]));
+      return poison();
+    }
+    initializer.zero_row = *row;
+  }
+  return Value::of_distribution(initializer);
 }
 
 Value builtin_later(SymbolicEvaluator& eval, const BuiltinCall& call) {

@@ -15,6 +15,7 @@
 #include "frontend/conditions.h"
 #include "frontend/contraction.h"
 #include "frontend/evaluator.h"
+#include "frontend/operators.h"
 #include "frontend/signatures.h"
 #include "frontend/syntax/familiar_names.h"
 #include "frontend/test_scope.h"
@@ -443,6 +444,10 @@ Value Calls::call_definition(const Definition& d, const std::vector<CallArgument
     }
     Value v = given ? given->value : eval_.evaluate(*p.default_value);
     Span at = given ? given->span : p.default_value->span;
+    if (is_none(v) && p.default_value && p.default_value->kind == ast::ExprKind::name && p.default_value->text == "none") {
+      ctx_.frame->bind(p.name.text, std::move(v), p.name.span);  // left out: the body asks `weight == none`
+      continue;
+    }
     std::optional<DType> declared = p.type ? parse_dtype(p.type->name.text) : std::nullopt;
     std::optional<TensorValue> t = tensors_.as_tensor(v, at, declared.value_or(DType::f32));
     if (!t) {

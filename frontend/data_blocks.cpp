@@ -170,6 +170,47 @@ void DataBlocks::check_column_count(const FieldSpec& f, const ast::Expr& source)
                                                             : fmt::format("declare `{}[{}]`, or choose other columns", f.name, chosen));
 }
 
+/// A field of a text is `context` characters, as classes. The first one's are those of the row, the second one's stand one further on.
+void DataBlocks::check_text(const FieldSpec& f, const ast::Field& field, bool has_shape) {
+  const Span source = field.source->span;
+  if (f.classes == 0 && (!field.type || field.type->name.text != "class")) {
+    Diagnostic& d = ctx_.error(Code::E0206, field.type ? field.type->span : f.span, fmt::format("the characters of a text are classes, and `{}` is {}", f.name, dtype_name(f.dtype)));
+    d.labels.push_back({source, "a text"});
+    d.help.push_back(fmt::format("write `{} : class(N)`, where N is the number of different characters", ctx_.program.sources->text(f.span)));
+    return;
+  }
+  if (f.source.offset > 1) {
+    if (f.source.offset == 2)
+      ctx_.error(Code::E0206, f.span, fmt::format("`text` gives two fields, and `{}` is a third", f.name))
+          .help.push_back("the first is a row's characters, the second those that are one further on");
+    return;
+  }
+  if (!has_shape || f.row_shape == std::vector<int64_t>{f.source.context}) return;
+  Diagnostic& d = ctx_.error(Code::E0401, f.span, fmt::format("`{}` is declared {}, but `context` is {}", f.name,
+                                                              f.row_shape.empty() ? "without dimensions" : fmt::format("[{}]", fmt::join(f.row_shape, ", ")), f.source.context));
+  d.labels.push_back({source, fmt::format("gives {} characters for each row", f.source.context)});
+  d.help.push_back(f.row_shape.size() == 1 ? fmt::format("declare `{}[{}]`, or write `context: {}`", f.name, f.source.context, f.row_shape[0])
+                                           : fmt::format("declare `{}[{}]`", f.name, f.source.context));
+}
+
+/// The rows of a text begin at its characters, which those of no other source do.
+void DataBlocks::check_one_text(const DataSpec& spec, const ast::Data& data) {
+  const ast::Field* text = nullptr;
+  for (const ast::Field& field : data.fields)
+    for (const ast::FieldName& name : field.names) {
+      auto f = std::ranges::find(spec.fields, name.name.text, &FieldSpec::name);
+      if (!text && f != spec.fields.end() && f->source.kind == SourceKind::text) text = &field;
+    }
+  if (!text) return;
+  for (const ast::Field& field : data.fields) {
+    if (&field == text || field.source->kind == ast::ExprKind::error) continue;
+    Diagnostic& d = ctx_.error(Code::E0206, field.source->span, "a data block with a text has no other source");
+    d.labels.push_back({text->source->span, "the rows begin at its characters"});
+    d.help.push_back("declare both fields together, `tokens[N], next[N] : class(C) = text(...)`: the second is the characters one further on");
+    return;
+  }
+}
+
 // The scope of a data block: names and paths are those of the file that it stands in, whichever file uses it.
 Frame DataBlocks::scope_of(const Global& block) {
   Frame frame;
@@ -229,10 +270,13 @@ DataSpec DataBlocks::evaluate(const Global& block) {
           }
       }
       if (source) f.source = *source;
+      if (source && source->kind == SourceKind::text) f.source.offset = int64_t(&name - field.names.data());
       if (source && has_shape) check_column_count(f, *field.source);
+      if (source && source->kind == SourceKind::text && has_type) check_text(f, field, has_shape);
       if (has_shape && has_type) spec.fields.push_back(std::move(f));  // else nothing that reads it can be judged
     }
   }
+  check_one_text(spec, data);
   for (const ast::Split& split : data.splits) {
     auto first =
         std::find_if(data.splits.begin(), data.splits.end(), [&](const ast::Split& s) { return s.word.text == split.word.text; });
@@ -278,6 +322,14 @@ void DataBlocks::check_same_fields(const DataSpec& data, const DataSpec& other, 
   };
   for (const FieldSpec& f : data.fields) {
     auto same = std::ranges::find(other.fields, f.name, &FieldSpec::name);
+    const bool is_one_text = same != other.fields.end() && (same->source.kind == SourceKind::text) != (f.source.kind == SourceKind::text);
+    if (is_one_text) {
+      Diagnostic& d = ctx_.error(Code::E0309, split.span, fmt::format("one of `{}` and `{}` is a text, and the other is not", data.name, other.name));
+      d.labels.push_back({f.span, fmt::format("a field of `{}`", data.name)});
+      d.labels.push_back({same->span, fmt::format("that of `{}`", other.name)});
+      d.help.push_back("characters get their numbers from the text that trains: let both be texts, or neither");
+      return;
+    }
     if (same != other.fields.end() && same->dtype == f.dtype && same->classes == f.classes && same->row_shape == f.row_shape) continue;
     bool is_missing = same == other.fields.end();
     Diagnostic& d = ctx_.error(

@@ -23,6 +23,8 @@ class DataBlocks {
   std::optional<DataSource> evaluate_source(const ast::Expr& e);
   std::optional<SplitSpec> evaluate_split(const ast::Split& split, const Global& block);
   void check_column_count(const FieldSpec& f, const ast::Expr& source);
+  void check_text(const FieldSpec& f, const ast::Field& field, bool has_shape);
+  void check_one_text(const DataSpec& spec, const ast::Data& data);
   void check_same_fields(const DataSpec& data, const DataSpec& other, const SplitSpec& split);
   const Global* find(std::string_view name, Span span);  ///< a data block by its name, or an error
   Frame scope_of(const Global& block);

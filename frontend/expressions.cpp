@@ -1,6 +1,8 @@
 // Expressions: every node of the tree gives a value, or an error and poison.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/check.h"
 #include "frontend/contraction.h"
 #include "frontend/evaluator.h"
@@ -151,12 +153,29 @@ Value SymbolicEvaluator::evaluate_array(const ast::Expr& e) {
   return is_poison(v) ? poison() : v;
 }
 
+namespace {
+
+/// `weight == none`, where `weight` is a tensor that the definition at hand lets its callers leave out, and one was given. Any other tensor cannot be `none`, and to ask is a mistake.
+bool asks_for_given(const EvaluationContext& ctx, const ast::Expr& e, const Value& a, const Value& b) {
+  if (e.binary_op != ast::BinaryOp::equal && e.binary_op != ast::BinaryOp::not_equal) return false;
+  const bool is_left = a.is(ValueKind::tensor) && is_none(b);
+  if (!is_left && !(is_none(a) && b.is(ValueKind::tensor))) return false;
+  const ast::Expr& asked = *e.operands[is_left ? 0 : 1];
+  if (asked.kind != ast::ExprKind::name || !ctx.frame->definition) return false;
+  return std::ranges::any_of(ctx.frame->definition->ast->arguments, [&](const ast::Parameter& p) {
+    return p.dims && p.name.text == asked.text && p.default_value && p.default_value->kind == ast::ExprKind::name && p.default_value->text == "none";
+  });
+}
+
+}  // namespace
+
 Value SymbolicEvaluator::evaluate_operator(const ast::Expr& e) {
   const ast::Expr &left = *e.operands[0], &right = *e.operands[1];
   Value a = evaluate(left);
   if (is_logical(e.binary_op) && a.is(ValueKind::boolean) && a.boolean == (e.binary_op == ast::BinaryOp::or_)) return a;
   const size_t errors_before = ctx.error_count();
   Value b = evaluate(right);
+  if (asks_for_given(ctx, e, a, b)) return Value::of_bool(e.binary_op == ast::BinaryOp::not_equal);
   Value result = is_poison(a) || is_poison(b) ? poison() : operators.combine(e.binary_op, a, b, e.span, left.span, right.span);
   // `x - y as [...]` views `y` alone, which its author may not have meant.
   std::string_view before = ctx.program.sources->text({right.span.file, left.span.end, right.span.begin});

@@ -46,6 +46,8 @@ bool compare(ast::BinaryOp op, T x, T y) {
 
 bool is_logical(ast::BinaryOp op) { return op == ast::BinaryOp::and_ || op == ast::BinaryOp::or_; }
 
+bool is_none(const Value& v) { return v.is(ValueKind::symbol) && v.text == "none"; }
+
 std::optional<bool> same_choice(const Value& a, const Value& b) {
   auto has_name = [](const Value& v) {
     return v.is(ValueKind::symbol) || v.is(ValueKind::builtin) || v.is(ValueKind::string) || v.is(ValueKind::callable);

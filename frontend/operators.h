@@ -10,8 +10,12 @@ namespace nnc {
 
 bool is_logical(ast::BinaryOp op);
 
+/// What stands for a value that is left out.
+bool is_none(const Value&);
+
 /// Choices (none, same, a function or layer, texts, true and false) can be compared with each other. Each goes by its name, so that `sum` is the
-/// same choice whichever `sum` is seen from here, and so is "sum". Nothing where the values are no choices.
+/// same choice whichever `sum` is seen from here, and so is "sum". A tensor is none of them, `none` included; nothing where
+/// the values are no choices.
 std::optional<bool> same_choice(const Value& a, const Value& b);
 
 class Operators {

@@ -98,6 +98,10 @@ Value StoredValues::declare(const ast::Stmt& s, PersistentKind kind) {
                fmt::format("an orthogonal start needs two dimensions, and `{}` is {}", s.name.text, ctx_.dims.show(*dims)));
     return poison();
   }
+  if (initializer->zero_row >= 0 && (dims->empty() || initializer->zero_row >= (*dims)[0].extent.size)) {
+    ctx_.error(Code::E0114, s.value->span, fmt::format("row {} is to begin as zero, and `{}` is {}", initializer->zero_row, s.name.text, ctx_.dims.show(*dims)));
+    return poison();
+  }
   ParameterSpec spec;
   spec.persistent = {name, Type{is_count ? DType::i64 : DType::f32, shape_of(*dims)}, kind, ctx_.place(s.name.span)};
   for (const Dim& d : *dims) spec.dimension_names.push_back(d.named() ? ctx_.dims.show(d) : "");

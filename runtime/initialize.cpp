@@ -69,6 +69,10 @@ std::vector<double> draw(const Initializer& how, const std::vector<int64_t>& sha
       }
       break;
   }
+  if (how.zero_row >= 0 && !shape.empty() && how.zero_row < shape[0]) {
+    const auto row = values.begin() + how.zero_row * (count / shape[0]);
+    std::fill(row, row + count / shape[0], 0.0);
+  }
   return values;
 }
 

@@ -45,6 +45,28 @@ DataSplit split_rows_of_data(int64_t rows, const SplitSpec& test, const SplitSpe
   return split;
 }
 
+std::vector<int64_t> rows_of_text(int64_t begin, int64_t end, int64_t step, int64_t reach) {
+  std::vector<int64_t> rows;
+  for (int64_t at = begin; at + reach <= end; at += step) rows.push_back(at);
+  return rows;
+}
+
+DataSplit split_rows_of_text(int64_t characters, int64_t context, int64_t reach, const SplitSpec& test, const SplitSpec& valid) {
+  int64_t end = characters;
+  auto take = [&](const SplitSpec& split) {
+    const bool is_share = split.kind == SplitSpec::Kind::random || split.kind == SplitSpec::Kind::last;
+    const int64_t begin = end - (is_share ? std::min(end, rows_of_share(split.fraction, characters)) : 0);
+    std::vector<int64_t> rows = rows_of_text(begin, end, context, reach);
+    end = begin;
+    return is_share ? rows : std::vector<int64_t>{};
+  };
+  DataSplit split;
+  split.test = take(test);
+  split.valid = take(valid);
+  split.train = rows_of_text(0, end, 1, reach);
+  return split;
+}
+
 int64_t rows_of_share(double fraction, int64_t rows) { return std::llround(fraction * double(rows)); }
 
 std::vector<int64_t> epoch_order(std::span<const int64_t> rows, uint64_t seed, int64_t epoch, bool shuffle) {

@@ -17,6 +17,13 @@ struct DataSplit {
 /// Test rows are set aside first, validation rows from what remains (both fractions are of all rows, rounded to nearest).
 DataSplit split_rows_of_data(int64_t rows, const SplitSpec& test, const SplitSpec& valid, uint64_t seed);
 
+/// Where the rows of a text begin. A row is `context` characters, and reads `reach` (with those that it is to predict). Test takes the last characters, validation those before
+/// them (shares are of all characters), and rows begin every `context` characters there; what is left trains, from every character on. No row reads a character of another part.
+DataSplit split_rows_of_text(int64_t characters, int64_t context, int64_t reach, const SplitSpec& test, const SplitSpec& valid);
+
+/// Beginnings of rows within characters begin .. end - 1, every `step` characters.
+std::vector<int64_t> rows_of_text(int64_t begin, int64_t end, int64_t step, int64_t reach);
+
 /// Rows that a share of `rows` is, as far as so many remain.
 int64_t rows_of_share(double fraction, int64_t rows);
 

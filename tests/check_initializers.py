@@ -131,6 +131,27 @@ class Initializers(unittest.TestCase):
             for j, b in enumerate(columns):
                 self.assertAlmostEqual(math.fsum(x * y for x, y in zip(a, b)), float(i == j), delta=2e-6)
 
+    def test_a_row_that_begins_as_zero(self):
+        with tempfile.TemporaryDirectory() as folder:
+            values = []
+            for name, zero in (("all", ""), ("one", ", zero: 2")):
+                (Path(folder) / f"{name}.nn").write_text(f'''data rows {{ x : f32 = csv("x.csv") }}
+model Net(x[B]) -> [B] {{
+  param w[4, 3] ~ normal(1{zero})
+  x * mean(w)
+}}
+train {{ data rows, batch: 4
+  minimize mean(Net(x))
+  using sgd(lr: 0)
+  steps 1 }}
+''')
+                (Path(folder) / "x.csv").write_text("1\n2\n3\n4\n")
+                result = subprocess.run([NNC, "train", f"{name}.nn", "--quiet"], cwd=folder, capture_output=True, text=True)
+                self.assertEqual(result.returncode, 0, result.stderr)
+                values.append(list(read_safetensors(Path(folder) / f"{name}.safetensors")[1]["w"][1]))
+            self.assertNotIn(0, values[0])
+            self.assertEqual(values[1], values[0][:6] + [0, 0, 0] + values[0][9:])  # the other rows are drawn as without
+
     def test_every_initializer_is_here(self):
         std = (ROOT / "frontend/std.nn").read_text()
         section = std[std.index("# --- initial values"):std.index("# --- activations")]

@@ -133,7 +133,7 @@ constexpr Renamed options[] = {
     {"p", "rate"}, {"prob", "rate"}, {"probability", "rate"}, {"std", "deviation"}, {"stddev", "deviation"},
     {"negative_slope", "slope"}, {"min_val", "low"}, {"max_val", "high"}, {"beta", "delta"},
     {"dim", "over"}, {"axis", "over"}, {"dims", "over"}, {"axes", "over"},
-    {"reduction", "reduce"}, {"label_smoothing", "smoothing"},
+    {"reduction", "reduce"}, {"label_smoothing", "smoothing"}, {"ignore_index", "ignore"}, {"padding_idx", "padding"},
     {"learning_rate", "lr"}, {"weight_decay", "decay"}, {"initial_accumulator_value", "start"}, {"T_max", "total"}, {"eta_min", "final"}, {"gamma", "by"}, {"step_size", "every"},
 };
 

@@ -13,6 +13,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "engine/data.h"
 #include "frontend/frontend.h"
 #include "ir/interpreter.h"
 #include "passes/cse.h"
@@ -74,11 +75,9 @@ std::string errors(const Diagnostics& diagnostics, const SourceMap& sources) {
 }
 
 void read_data(Training& t) {
-  const DataSpec& data = t.module->train().data;
-  std::vector<DataField> fields(data.fields.begin(), data.fields.end());
-  for (DataField& f : fields) f.source.path = (std::filesystem::path(folder()) / f.source.path).string();
-  t.fields = read_fields(fields);
-  t.rows = t.fields.front().rows;
+  RunData data = load_data(t.module->train(), {}, 0);
+  t.fields = std::move(data.fields);
+  t.rows = int64_t(data.split.train.size());  // no case sets any aside
   t.batch = t.module->train().batch;
 }
 

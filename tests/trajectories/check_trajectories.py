@@ -100,16 +100,16 @@ class WholeLibrary(unittest.TestCase):
     def test_every_definition_is_used(self):
         names = [name for kind in ("layer", "fn", "optimizer") for name in definitions(kind, self.std)]
         self.assertGreater(len(names), 40)
-        inner = {"reduced", "found_class", "unbiased", "is_share", "left_over", "places", "places_within", "kernels", "kernel_given", "groups_given", "per_group", "pad_before", "pad_around", "pad_given", "reached", "pool_places", "inside",
+        inner = {"reduced", "reduced_by_shares", "is_place", "found_class", "unbiased", "is_share", "left_over", "places", "places_within", "kernels", "kernel_given", "groups_given", "per_group", "pad_before", "pad_around", "pad_given", "reached", "pool_places", "inside",
                  "pooled_both", "pooled_size", "pooled", "padded", "reflected", "enlarged", "at_least_1", "repeated", "between"}  # helpers
         missing = [name for name in names if not re.search(rf"\b{name}\b", self.programs)]
         self.assertEqual(sorted(set(missing) - self.INITIALIZERS - self.DRAWS - inner), [])
 
     def test_networks_are_those_of_the_examples(self):
-        """But for their data, steps and rates."""
-        for name in ("cnn", "residual", "autoencoder", "mnist_mlp"):
+        """But for their data, steps and rates, and the transformer's sizes."""
+        for name in ("cnn", "residual", "autoencoder", "mnist_mlp", "transformer"):
             network = lambda text: [line for line in re.sub(r"#.*", "", text).splitlines()
-                                    if line.strip() and not re.match(r"  (test|data|using|epochs|steps|seed) |.*= idx\(", line)]
+                                    if line.strip() and not re.match(r"  (test|data|using|epochs|steps|save|seed) |.*= (idx|text)\(|dim Ctx", line)]
             example = (HERE.parent.parent / f"examples/{name}.nn").read_text()
             self.assertEqual(network((HERE / f"{name}.nn").read_text()), network(example), name)
 

@@ -434,4 +434,36 @@ minimize mean_squared_error(found, y)
 using    sgd(lr: 0.125, momentum: 0.5)""",
         {"dense1.weight": (18, 6), "dense1.bias": (18,), "up.weight": (2, 2, 3), "up.bias": (4,), "fc.weight": (3, 8), "fc.bias": (3,)},
         with_loss(seen_as_lengths, lambda found, d: F.mse_loss(found, d["y"])), sgd(0.125, 0.5))
+
+    shares = [1, 0.5, 2, 0.25, 1, 1.5, 0.75]  # of each kind of token
+
+    def seen_as_tokens(w, d):
+        h = F.embedding(d["token"], w["embed.weight"], padding_idx=2) + dense(w, "fc", d["x"])[:, None]
+        return dense(w, "out", torch.tanh(h))
+
+    def losses_of_tokens(logits, d):
+        found, right, weight = logits.flatten(0, 1), d["token"].flatten(), torch.tensor(shares, dtype=logits.dtype)
+        kinds = lambda **options: F.cross_entropy(found, right, **options)
+        return (kinds(weight=weight, ignore_index=0, label_smoothing=0.125) + 0.5 * kinds(ignore_index=3, label_smoothing=0.25) + 0.25 * kinds(weight=weight)
+                + 0.0625 * kinds(weight=weight, ignore_index=1, reduction="sum") + 0.5 * kinds(ignore_index=4, reduction="none").square().mean())
+
+    def perplexity_of_tokens(logits, d):
+        found, right = torch.tensor(logits).flatten(0, 1), torch.tensor(d["token"]).flatten()
+        return {"perplexity": np.exp(F.cross_entropy(found, right, ignore_index=0).item())}
+
+    add("std_tokens", "sequences: an entry of a table that does not train, classes that count with weights, one that is left out", f"""
+dim Kinds = 7
+
+model Net(token[B, T]: class(Kinds), x[B, 6]) -> [B, T, Kinds] {{
+  (token |> embed: Embedding(Kinds, 8, padding: 2)) + (x |> fc: Dense(8)) |> tanh |> out: Dense(Kinds)
+}}""", f"""
+let logits = Net(token, x)
+let shares = {shares} as [Kinds]
+minimize cross_entropy(logits, token, weight: shares, ignore: 0, smoothing: 0.125), 0.5 * cross_entropy(logits, token, ignore: 3, smoothing: 0.25)
+minimize 0.25 * cross_entropy(logits, token, weight: shares), 0.0625 * cross_entropy(logits, token, weight: shares, ignore: 1, reduce: sum)
+minimize 0.5 * mean(cross_entropy(logits, token, ignore: 4, reduce: none)^2)
+using    sgd(lr: 0.125, momentum: 0.5)
+report   perplexity(logits, token, ignore: 0)""",
+        {"embed.weight": (7, 8), "fc.weight": (8, 6), "fc.bias": (8,), "out.weight": (7, 8), "out.bias": (7,)},
+        with_loss(seen_as_tokens, losses_of_tokens), sgd(0.125, 0.5), reports=perplexity_of_tokens)
     return found

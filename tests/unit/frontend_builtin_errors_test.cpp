@@ -205,6 +205,41 @@ test "t" { expect shape(f(zeros([2, 3]))) == [2, 3] })",
  x * w }
 test "t" { expect shape(f(zeros([2, 3]))) == [2, 3] })",
        R"(E0304 `0 - 1`: a standard deviation cannot be negative)"},
+      {R"(layer f(x[B, T]) { param w[T] ~ normal(1, zero: 0)
+ x * w }
+test "t" { expect shape(f(zeros([2, 3]))) == [2, 3] })",
+       ""},
+      {R"(layer f(x[B, T]) { param w[T] ~ normal(1, zero: 3)
+ x * w }
+test "t" { expect shape(f(zeros([2, 3]))) == [2, 3] })",
+       R"(E0114 `normal(1, zero: 3)`: row 3 is to begin as zero, and `w` is [T])"
+       "\n  label `f(zeros([2, 3]))`: in this call of `f`"},
+      {R"(layer f(x[B, T]) { param w[T] ~ truncated_normal(1, zero: 0.5)
+ x * w }
+test "t" { expect shape(f(zeros([2, 3]))) == [2, 3] })",
+       R"(E0304 `0.5`: `zero` is the number of a row, counted from 0, found 0.5)"},
+      {R"(layer f(x[B, T]) { param w[T] ~ normal(1, zero: 0 - 1)
+ x * w }
+test "t" { expect shape(f(zeros([2, 3]))) == [2, 3] })",
+       R"(E0304 `0 - 1`: `zero` is the number of a row, counted from 0, found -1)"},
+      {R"(test "t" { expect shape(classes([2], of: 4) |> Embedding(4, 5, padding: 4)) == [2, 5] })",
+       R"(E0104 `Embedding(4, 5, padding: 4)`: `padding` counts the 4 entries from 0, or is `none`, found 4)"
+       "\n  label `Embedding(4, 5, padding: 4)`: in this call of `Embedding`"},
+      {R"(fn f(x[B, C], y[B]: class(C)) { cross_entropy(x, y, ignore: 3) }
+test "t" { expect shape(f(zeros([2, 3]), classes([2], of: 3))) == shape(1) })",
+       R"(E0104 `cross_entropy(x, y, ignore: 3)`: `ignore` counts the 3 classes from 0, or is `none`, found 3)"
+       "\n  label `cross_entropy(x, y, ignore: 3)`: in this call of `cross_entropy`"},
+      {R"(fn f(x[B, C], w[C] = none) { if w == none { x } else { x * w } }
+test "t" { expect f([[1, 2]]) == [[1, 2]]
+ expect f([[1, 2]], w: [3, 4]) == [[3, 8]]
+ expect f([[1, 2]], w: none) == [[1, 2]] })",
+       ""},
+      {R"(fn f(x[B, C], w[C] = none) { if w == none { x } else { x * w } }
+test "t" { expect f([[1, 2]], w: mean) == [[1, 2]] })",
+       "E0206 `mean`: a tensor is needed here, found a function"},
+      {R"(fn f(x[B, C], w[C] = 1) { x * w }
+test "t" { expect f([[1, 2]], w: none) == [[1, 2]] })",
+       R"(E0206 `none`: a tensor is needed here, found a choice)"},
       {R"(layer f(x[B, T]) { param w[T] ~ truncated_normal(0 - 1)
  x * w }
 test "t" { expect shape(f(zeros([2, 3]))) == [2, 3] })",

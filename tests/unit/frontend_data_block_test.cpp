@@ -208,6 +208,68 @@ train { data d
   });
 }
 
+TEST_CASE("fields of a text", "[frontend][data_block]") {
+  const std::string rest = R"( }
+train { data d
+ minimize mean(f32(a))
+ using sgd(lr: 1)
+ epochs 1 })";
+  check_sayings({
+      {R"(data d { a[8], b[8] : class(5) = text("d.txt", context: 8))" + rest, ""},
+      {R"(data d { a[8] : class(5) = text("d.txt", context: 8))" + rest, ""},
+      {R"(data d { a[8], b[8] : class(5) = text("d.txt", context: 9))" + rest,
+       "E0401 `a[8]`: `a` is declared [8], but `context` is 9\n"
+       R"(  label `text("d.txt", context: 9)`: gives 9 characters for each row)"
+       "\n  help declare `a[9]`, or write `context: 8`\n"
+       "E0401 `b[8]`: `b` is declared [8], but `context` is 9\n"
+       R"(  label `text("d.txt", context: 9)`: gives 9 characters for each row)"
+       "\n  help declare `b[9]`, or write `context: 8`"},
+      {R"(data d { a[4, 2] : class(5) = text("d.txt", context: 8))" + rest,
+       "E0401 `a[4, 2]`: `a` is declared [4, 2], but `context` is 8\n"
+       R"(  label `text("d.txt", context: 8)`: gives 8 characters for each row)"
+       "\n  help declare `a[8]`"},
+      {R"(data d { a : class(5) = text("d.txt", context: 1))" + rest,
+       "E0401 `a`: `a` is declared without dimensions, but `context` is 1\n"
+       R"(  label `text("d.txt", context: 1)`: gives 1 characters for each row)"
+       "\n  help declare `a[1]`"},
+      {R"(data d { a[8] : i32 = text("d.txt", context: 8))" + rest,
+       "E0206 `i32`: the characters of a text are classes, and `a` is i32\n"
+       R"(  label `text("d.txt", context: 8)`: a text)"
+       "\n  help write `a[8] : class(N)`, where N is the number of different characters"},
+      {R"(data d { a[8] = text("d.txt", context: 8))" + rest,
+       "E0206 `a[8]`: the characters of a text are classes, and `a` is f32\n"
+       R"(  label `text("d.txt", context: 8)`: a text)"
+       "\n  help write `a[8] : class(N)`, where N is the number of different characters"},
+      {R"(data d { a[8], b[8], c[8], e[8] : class(5) = text("d.txt", context: 8))" + rest,
+       "E0206 `c[8]`: `text` gives two fields, and `c` is a third\n"
+       "  help the first is a row's characters, the second those that are one further on"},
+      {R"(data d { a[8] : class(5) = text("d.txt", context: 8)
+ b[8] : class(5) = text("d.txt", context: 8))" + rest,
+       R"(E0206 `text("d.txt", context: 8)`: a data block with a text has no other source)"
+       "\n"
+       R"(  label `text("d.txt", context: 8)`: the rows begin at its characters)"
+       "\n  help declare both fields together, `tokens[N], next[N] : class(C) = text(...)`: the second is the characters one further on"},
+      {R"(data d { y : f32 = csv("d.csv", columns: 0)
+ a[8] : class(5) = text("d.txt", context: 8))" + rest,
+       R"(E0206 `csv("d.csv", columns: 0)`: a data block with a text has no other source)"
+       "\n"
+       R"(  label `text("d.txt", context: 8)`: the rows begin at its characters)"
+       "\n  help declare both fields together, `tokens[N], next[N] : class(C) = text(...)`: the second is the characters one further on"},
+      {R"(data d { a[8] : class(5) = text("d.txt", size: 8))" + rest,
+       "E0204 `size`: `text` has no option `size`\n"
+       "  help it has `context`"},
+      {R"(data e { a[8] : class(5) = npy("e.npy") }
+data d { a[8] : class(5) = text("d.txt", context: 8)
+ test from e)" + rest,
+       "E0309 `test from e`: one of `d` and `e` is a text, and the other is not\n"
+       "  label `a[8]`: a field of `d`\n  label `a[8]`: that of `e`\n"
+       "  help characters get their numbers from the text that trains: let both be texts, or neither"},
+      {R"(data e { a[8] : class(5) = text("e.txt", context: 8) }
+data d { a[8] : class(5) = text("d.txt", context: 8)
+ test from e)" + rest, ""},
+  });
+}
+
 TEST_CASE("splits", "[frontend][data_block]") {
   check_sayings({
       {R"(data d { x : f32 = csv("d.csv", columns: 0)

@@ -49,6 +49,27 @@ TEST_CASE("cross entropy", "[frontend][std]") {
   check_values(loss(", reduce: sum"), {l0 + l1});
   double m0 = l0 + 2 - 2, m1 = 100 - 0;
   check_values(loss(", smoothing: 0.1, reduce: none"), {0.9 * l0 + 0.1 * m0, 0.9 * l1 + 0.1 * m1});
+  const std::string weights = ", weight: [0.5, 2, 1] as [C]";
+  // Of one label is the weight its class's; the mean is divided by the weights of the labels.
+  auto labels = [&](const std::string& options) {
+    return run("fn f(x[N, C], y[N]: class(C)) { cross_entropy(x, y" + options + ") }", "f", {{"x", logits}, {"y", tensor({2}, {1, 0})}}, {}, {{"y", 3}});
+  };
+  check_values(labels(weights + ", reduce: none"), {2 * l0, 0});
+  check_values(labels(weights + ", reduce: sum"), {2 * l0});
+  check_values(labels(weights), {2 * l0 / 2.5});
+  check_values(labels(", weight: none"), {l0 / 2});
+  check_values(labels(", ignore: 0"), {l0});
+  check_values(labels(", ignore: 1, reduce: none"), {0, 0});
+  check_values(labels(", ignore: 2"), {l0 / 2});
+  check_values(labels(", ignore: none"), {l0 / 2});
+  check_values(labels(weights + ", ignore: 0"), {l0});
+  double spread = 0.5 * (l0 + 1) + 2 * l0 + 1 * (l0 - 1);  // the weighted losses of all classes in the first row
+  check_values(labels(weights + ", ignore: 0, smoothing: 0.1"), {(0.9 * 2 * l0 + 0.1 * spread / 3) / 2});
+  CHECK(std::isnan(loss(", ignore: 1").values[0]));  // nothing is left
+  // What is left out may be anything.
+  check_values(run("fn f(x[N, C], y[N]: class(C)) { cross_entropy(x, y, ignore: 2) }", "f",
+                   {{"x", tensor({2, 3}, {1, 2, 3, INFINITY, 0, 0})}, {"y", tensor({2}, {1, 2})}}, {}, {{"y", 3}}),
+               {l0});
   // A distribution that is one class is that class.
   check_values(
       run("fn f(x[N, C], y[N, C]) { cross_entropy(x, y) }", "f", {{"x", logits}, {"y", tensor({2, 3}, {0, 1, 0, 0, 1, 0})}}),
@@ -95,6 +116,7 @@ TEST_CASE("metrics", "[frontend][std]") {
   check_values(metric("recall(x, y)"), {(0.5 + 0 + 0.5) / 3});
   check_values(metric("f1(x, y)"), {(0.5 + 0 + 2.0 / 3) / 3});
   check_values(metric("perplexity(x, y)"), {std::exp(metric("cross_entropy(x, y)").values[0])});
+  check_values(metric("perplexity(x, y, ignore: 0)"), {std::exp(metric("cross_entropy(x, y, ignore: 0)").values[0])});
   check_values(run("fn f(x[N], y[N]) { r2(x, y) }", "f", {{"x", tensor({3}, {1, 2, 4})}, {"y", tensor({3}, {1, 2, 3})}}), {0.5});
 }
 

@@ -225,6 +225,10 @@ def files():
     yield "safetensors", "types", safetensors({t: {"dtype": t, "shape": [1], "data_offsets": [i * 8, i * 8 + 8]} for i, t in enumerate(("I64", "U64", "F64"))},
                                               bytes(24))
     yield "safetensors", "empty", safetensors({})
+    yield "text", "characters", "To be,\nor not: \u00e9 \u20ac \U0001f600".encode()
+    yield "text", "mark", b"\xef\xbb\xbfx"
+    yield "text", "cut", b"x\xe2\x82"
+    yield "text", "vocabulary", b'["\\n","a","\xc3\xa9"]'
     yield "safetensors", "twice", safetensors(b'{"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}')
 
 

@@ -9,6 +9,7 @@
 #include "base/diagnostics.h"
 #include "runtime/data/readers.h"
 #include "runtime/data/tensor_file.h"
+#include "runtime/data/text_tokens.h"
 #include "tests/fuzz/readers/readers.h"
 
 namespace nnc::fuzz {
@@ -146,6 +147,23 @@ void read_gz(Bytes bytes) {
     FileBytes loaded = load_file(file.path());
     require(loaded.size > 0, "an empty file was taken");
     touch(loaded.data, loaded.size + FileBytes::readable_past_end);
+  });
+}
+
+void read_text(Bytes bytes) {
+  taken([&] {
+    const std::string json(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    if (std::optional<Vocabulary> vocabulary = vocabulary_from_json(json))
+      require(vocabulary_from_json(vocabulary_as_json(*vocabulary)) == vocabulary, "a vocabulary that is written and read differs");
+  });
+  MemoryFile file(bytes);
+  taken([&] {
+    const TextTokens text = read_text_tokens(file.path());
+    touch(reinterpret_cast<const std::byte*>(text.numbers.get()), size_t(text.count) * sizeof(int32_t) + FileBytes::readable_past_end);
+    const KnownVocabulary known{text.vocabulary, "itself"};
+    const TextTokens again = read_text_tokens(file.path(), &known);
+    require(again.count == text.count && std::memcmp(again.numbers.get(), text.numbers.get(), size_t(text.count) * sizeof(int32_t)) == 0,
+            "a text that is read by its own vocabulary differs");
   });
 }
 

@@ -17,6 +17,7 @@ namespace {
 //   unpacks
 //     to 1032 times its size at most; a header's JSON takes some hundred bytes for an entry of a few.
 //   csv: a cell of two bytes is a std::string_view, and a std::string where it names a column.
+//   text: a character of one byte becomes a number of four; beside them stands a table of all code points.
 //   nn, nnir: a sign of the language becomes a token and a node of the tree (350 bytes), then values of the graph.
 constexpr size_t kilobyte = 1024, megabyte = 1024 * kilobyte;
 constexpr Format table[] = {
@@ -24,6 +25,7 @@ constexpr Format table[] = {
     {"idx", read_idx, 32, 64 * kilobyte},    {"nn", read_nn, 8192, 16 * megabyte},
     {"nnir", read_nnir, 2048, megabyte},     {"npy", read_npy, 32, 64 * kilobyte},
     {"npz", read_npz, 5200, 256 * kilobyte}, {"safetensors", read_safetensors, 400, 256 * kilobyte},
+    {"text", read_text, 400, 8 * megabyte},
 };
 
 }  // namespace

@@ -28,6 +28,7 @@ void read_npy(Bytes);
 void read_npz(Bytes);
 void read_gz(Bytes);
 void read_safetensors(Bytes);
+void read_text(Bytes);
 
 std::span<const Format> formats();
 const Format* find_format(std::string_view name);
