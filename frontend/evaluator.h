@@ -58,6 +58,9 @@ class SymbolicEvaluator {
   void execute(const ast::Stmt& s);
   void execute_all(const std::vector<ast::StmtPtr>& statements);
 
+  /// A new value of what keeps its type and dimensions, `like`, or an error.
+  std::optional<TensorValue> fit(const TensorValue& like, const TensorValue& t, std::string_view name, Span name_span, Span value_span);
+
   /// The graph as far as it is made, with what it refers to.
   BuiltGraph built() const;
 

@@ -63,10 +63,12 @@ class LostValueFinder {
   }
 
   // A block of a `repeat`, an `if` or a `scan`.
-  void visit_inner(const ast::Block& block, const ast::Name* variable) {
+  void visit_inner(const ast::Block& block, const ast::Name* variable, const std::vector<ast::Carried>* carried = nullptr) {
     size_t outside = names_.size();
     ++blocks_;
     if (variable) add(*variable, false, false);
+    if (carried)
+      for (const ast::Carried& c : *carried) add(c.name, true, false);
     visit(block);
     --blocks_;
     leave(outside);
@@ -118,7 +120,7 @@ class LostValueFinder {
       visit_inner(b.body, nullptr);
     }
     for (const ast::Carried& c : e.carried) visit(*c.first);
-    if (e.body) visit_inner(*e.body, &e.variable);
+    if (e.body) visit_inner(*e.body, &e.variable, &e.carried);
   }
 
   Diagnostics& diagnostics_;

@@ -126,13 +126,25 @@ class NameChecker {
 
   void visit(const ast::Expr& e) {
     if (e.kind == ast::ExprKind::name) check_name(e);
-    if (e.kind == ast::ExprKind::scan) return;  // reported as not part of this version where it is lowered
     if (e.kind == ast::ExprKind::call) return visit_call(e);
     ast::for_each_part(e, [&](const ast::Expr& part) { visit(part); });
     for (const ast::Branch& b : e.branches) {
       if (b.condition) visit(*b.condition);
       visit(b.body);
     }
+    if (e.kind == ast::ExprKind::scan) visit_scan(e);
+  }
+
+  void visit_scan(const ast::Expr& e) {
+    for (const ast::Carried& c : e.carried) {
+      if (c.dims)
+        for (const ast::ExprPtr& d : c.dims->entries) visit(*d);
+      visit(*c.first);
+    }
+    names_.push_back(e.variable.text);
+    for (const ast::Carried& c : e.carried) names_.push_back(c.name.text);
+    visit(*e.body);
+    for (size_t i = 0; i < e.carried.size() + 1; ++i) names_.pop_back();
   }
 
   void visit_call(const ast::Expr& e) {

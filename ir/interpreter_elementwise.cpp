@@ -102,6 +102,7 @@ ElementFunction element_function(Op op) {
 #define FUNCTION_reduce(name) nullptr
 #define FUNCTION_contract(name) nullptr
 #define FUNCTION_indexing(name) nullptr
+#define FUNCTION_region(name) nullptr
   static constexpr std::array<ElementFunction, op_count> functions{{
 #define NNC_OP(name, arity, op_class, differentiable, summary) FUNCTION_##op_class(name),
 #include "ir/ops.def"

@@ -21,6 +21,7 @@
 #include "passes/split_phases.h"
 #include "passes/split_sums.h"
 #include "passes/store_borders.h"
+#include "passes/unroll.h"
 
 namespace nnc {
 namespace {

@@ -196,6 +196,7 @@ TEST_CASE("every differentiable operation has a gradient that finite differences
   std::map<Op, std::vector<MakeCase>> cases = all_cases();
   for (int i = 0; i < op_count; ++i) {
     Op op = Op(i);
+    if (op_class(op) == OpClass::region) continue;  // passes_scan_test.cpp
     if (op_differentiable(op) != Differentiable::yes) {
       CHECK(cases.count(op) == 0);
       continue;
