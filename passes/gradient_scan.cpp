@@ -12,6 +12,7 @@
 #include "base/check.h"
 #include "ir/gradient_flow.h"
 #include "ir/regions.h"
+#include "passes/costs.h"
 #include "passes/differentiate.h"
 #include "passes/gradient_rules.h"
 
@@ -19,32 +20,7 @@ namespace nnc {
 namespace {
 
 /// Cheaper to compute than to store and load.
-bool is_cheap(Op op) {
-  switch (op) {
-    case Op::neg:
-    case Op::abs:
-    case Op::sign:
-    case Op::floor:
-    case Op::ceil:
-    case Op::round:
-    case Op::logical_not:
-    case Op::stop_gradient:
-    case Op::add:
-    case Op::sub:
-    case Op::mul:
-    case Op::maximum:
-    case Op::minimum:
-    case Op::select:
-    case Op::cast:
-    case Op::broadcast:
-    case Op::transpose:
-    case Op::reshape:
-    case Op::slice:
-    case Op::pad:
-    case Op::window: return true;
-    default: return op_class(op) == OpClass::compare;
-  }
-}
+bool is_cheap(Op op) { return op_cost(op) == OpCost::light && (is_elementwise(op) || op_class(op) == OpClass::shape); }
 
 class ReverseScan {
  public:
@@ -135,7 +111,7 @@ class ReverseScan {
     for (uint32_t i = 0; i < forward_.size(); ++i) {
       const Node& node = work_[NodeId{i}];
       auto is_available = [&](NodeId operand) { return bool(available[operand.value]); };
-      available[i] = node.op != Op::scan && node.op != Op::random && std::all_of(node.operands.begin(), node.operands.end(), is_available) &&
+      available[i] = std::all_of(node.operands.begin(), node.operands.end(), is_available) &&
                      (node.operands.empty() || is_cheap(node.op));
       if (!reads[i] || available[i]) continue;
       // A view that repeats or moves is made of less.

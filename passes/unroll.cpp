@@ -61,20 +61,23 @@ class Unroller {
     return b.reshape(b.slice(sequence, step_axis(type), t, {1, false}), slice_type(type).shape);
   }
 
-  /// Halves are joined to wholes. Zeros stand where a half has nothing.
+  /// Halves are joined to wholes.
   NodeId join(const std::vector<NodeId>& slices, const Node& node) {
     const int axis = step_axis(node.type);
-    const DType dtype = node.type.dtype;
-    const DType computed = is_arithmetic(dtype) || dtype == DType::boolean ? dtype : DType::i32;
+    const DType dtype = node.type.dtype, padded = is_arithmetic(dtype) ? dtype : DType::i32;
     Builder b(result(), node.span, node.scope);
     std::vector<NodeId> parts;
-    for (NodeId slice : slices) parts.push_back(b.cast(b.reshape(slice, sequence_type(b.graph.type(slice), 1).shape), computed));
+    for (NodeId slice : slices) parts.push_back(b.cast(b.reshape(slice, sequence_type(b.graph.type(slice), 1).shape), padded));
     while (parts.size() > 1) {
       std::vector<NodeId> pairs;
       for (size_t i = 0; i + 1 < parts.size(); i += 2) {
-        const int64_t first = b.graph.type(parts[i]).shape[size_t(axis)].size, second = b.graph.type(parts[i + 1]).shape[size_t(axis)].size;
-        const NodeId before = b.pad(parts[i], axis, 0, {first + second, false}), behind = b.pad(parts[i + 1], axis, first, {first + second, false});
-        pairs.push_back(b.binary(computed == DType::boolean ? Op::logical_or : Op::add, before, behind));
+        Shape shape = b.graph.type(parts[i]).shape;
+        const int64_t first = shape[size_t(axis)].size;
+        shape[size_t(axis)].size += b.graph.type(parts[i + 1]).shape[size_t(axis)].size;
+        const NodeId place = b.iota(shape, axis);
+        const NodeId is_before = b.binary(Op::less, place, b.constant_like(first, place));
+        const NodeId before = b.pad(parts[i], axis, 0, shape[size_t(axis)]), behind = b.pad(parts[i + 1], axis, first, shape[size_t(axis)]);
+        pairs.push_back(b.select(is_before, before, behind));
       }
       if (parts.size() % 2 == 1) pairs.push_back(parts.back());
       parts = std::move(pairs);

@@ -25,7 +25,7 @@ class Generator {
     // Half of the graphs are made of few kinds of operations, so that these meet often.
     std::vector<Op> ops;
     for (int i = 0; i < op_count; ++i)
-      if (op_class(Op(i)) != OpClass::region && (op_class(Op(i)) != OpClass::leaf || g_.random.chance(25))) ops.push_back(Op(i));
+      if (op_class(Op(i)) != OpClass::leaf || g_.random.chance(25)) ops.push_back(Op(i));
     if (g_.random.chance(50)) {
       g_.random.shuffle(ops);
       ops.resize(size_t(g_.random.between(4, 14)));

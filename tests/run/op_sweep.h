@@ -350,6 +350,29 @@ SWEEP(scatter_add) {
   }
 }
 
+// --- regions ---
+SWEEP(scan) {
+  (void)s;  // its value is that of its results
+}
+SWEEP(result) {
+  // Each step hands on its slice: values of any type, one step late.
+  const NodeId sequence = s.field({{3}, {s.n}}), first = s.field({{s.n}}, Domain::summed, 1);
+  const Type slice = s.graph.type(first);
+  for (bool reverse : {false, true}) {
+    Graph body;
+    Builder b(body);
+    const NodeId carry = b.input("carry.0", slice), next = b.input("slice.0", slice);
+    body.outputs = {{"carry.0", next}, {"stack.0", carry}};
+    Attributes a;
+    a.carried = a.sliced = 1;
+    a.extents = {{3}};
+    a.reverse = reverse;
+    a.body = {std::make_shared<Graph>(std::move(body))};
+    const NodeId scan = s.graph.add(Op::scan, {first, sequence}, std::move(a));
+    for (int k = 0; k < 2; ++k) s.graph.outputs.push_back({fmt::format("result.{}", s.graph.outputs.size()), s.b.result(scan, k)});
+  }
+}
+
 struct OpSweep {
   Op op;
   void (*add)(Sweep&);

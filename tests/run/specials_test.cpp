@@ -284,6 +284,30 @@ SPECIAL(scatter_add) {
         labelled({0}, {0}, {0, 1}, shaped({1}, {rows, {23}})));
 }
 
+// --- regions: what is handed on and stacked stays what it is ---
+SPECIAL(scan) {
+  const NodeId sequence = s.operand({{19}, {3}}, every), first = s.operand({{3}}, every);
+  Graph body;
+  Builder b(body);
+  const Type slice = s.graph.type(first);
+  const NodeId carry = b.input("carry.0", slice), next = b.input("slice.0", slice);
+  body.outputs = {{"carry.0", next}, {"stack.0", carry}};
+  Attributes a;
+  a.carried = a.sliced = 1;
+  a.extents = {{19}};
+  a.body = {std::make_shared<Graph>(std::move(body))};
+  const NodeId scan = s.graph.add(Op::scan, {first, sequence}, std::move(a));
+  s.made.insert(Op::scan);
+  for (int k = 0; k < 2; ++k) {
+    Attributes which;
+    which.begin = k;
+    which.extents = k == 0 ? slice.shape : Shape{{19}, {3}};
+    which.dtype = slice.dtype;
+    s.use(Op::result, {scan}, which);
+  }
+}
+SPECIAL(result) { special_scan(s); }
+
 struct SpecialCase {
   Op op;
   void (*add)(Special&);
