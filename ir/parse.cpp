@@ -122,14 +122,15 @@ class GraphParser : private TextReader {
     return uint32_t(parse_integer(UINT32_MAX - 1, "a value's number"));
   }
 
-  /// A defined value; a spoilt one ends the line without another message.
-  NodeId parse_value() {
+  /// A defined value, not that of a scan unless `of_result`; a spoilt one ends the line without another message.
+  NodeId parse_value(bool of_result = false) {
     skip_spaces();
     size_t begin = at_;
     uint32_t number = parse_value_number();
     auto it = known_.values.find(number);
     if (it == known_.values.end() || number == defining_) fail(Code::E0633, since(begin), fmt::format("%{} is not defined above this line", number));
     if (!it->second.valid()) throw Fault{};
+    if (!of_result && graph_[it->second].op == Op::scan) fail(Code::E0633, since(begin), fmt::format("%{} is a scan, whose value only a result reads", number));
     return it->second;
   }
 
@@ -335,7 +336,7 @@ class GraphParser : private TextReader {
     begin = at_;
     if (accept("(") && !accept(")")) {
       do {
-        operands.push_back(parse_value());
+        operands.push_back(parse_value(*op == Op::result));
         operand_types.push_back(graph_.type(operands.back()));
       } while (accept(","));
       expect(")");

@@ -156,7 +156,10 @@ class Verifier {
     std::set<std::string> names;
     for (const Output& o : graph_.outputs) {
       if (!names.insert(o.name).second) fail("G3: output {} is given twice", o.name);
-      if (o.node.value >= graph_.size()) fail("G3: output {} refers to %{}, which does not exist", o.name, o.node.value);
+      if (o.node.value >= graph_.size())
+        fail("G3: output {} refers to %{}, which does not exist", o.name, o.node.value);
+      else if (graph_[o.node].op == Op::scan)
+        fail("G9: output {} is %{}, a scan, whose value only a result reads", o.name, o.node.value);
     }
   }
 
@@ -167,6 +170,7 @@ class Verifier {
       const Persistent* p = find_persistent(u.name);
       if (!p) fail("G3: update of {}, which is not declared", u.name);
       if (p && p->kind == PersistentKind::frozen) fail("G3: update of {}, which is frozen", u.name);
+      if (u.node.value < graph_.size() && graph_[u.node].op == Op::scan) fail("G9: update of {} is %{}, a scan, whose value only a result reads", u.name, u.node.value);
       if (u.node.value >= graph_.size())
         fail("G3: update of {} refers to %{}, which does not exist", u.name, u.node.value);
       else if (p && p->type != graph_.type(u.node))

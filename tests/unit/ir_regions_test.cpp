@@ -170,6 +170,7 @@ TEST_CASE("texts of scans that do not fit are refused with their places", "[ir][
   CHECK_THAT(fault_of({{"result(%3) 2 : f32[B, 3]", "result(%3) 3 : f32[B, 3]"}}), contains("number 3 of a scan that has 3"));
   CHECK_THAT(fault_of({{"result(%3) 2 : f32[B, 3]", "result(%3) 2 : f32[B]"}}), contains("the type is written f32[B], but the scan gives f32[B, 3]"));
   CHECK_THAT(fault_of({{"result(%3) 2", "result(%2) 2"}}), contains("its operand is no scan"));
+  CHECK_THAT(fault_of({{"output \"last\" %4", "output \"last\" %3"}}), contains("%3 is a scan, whose value only a result reads"));
   CHECK_THAT(fault_of({{"  } : bool[]\n  %4", "  } : f32[]\n  %4"}}), contains("the type is written f32[], but scan gives bool[]"));
   CHECK_THAT(fault_of({{"%5 = add(%4, %1) : f32[B]\n", "%5 = ad(%4, %1) : f32[B]\n"}}), contains("unknown operation `ad`"));
   Diagnostics cut_off;
@@ -203,6 +204,16 @@ TEST_CASE("the verifier finds scans that are not sound", "[ir][regions]") {
   NodeId scan = reads.add(Op::scan, {x}, a);
   b.unary(Op::logical_not, scan);
   CHECK_THAT(verify_graph(reads)[0], contains("G9: %2 (logical_not) uses %1, a scan, whose value only a result reads"));
+}
+
+TEST_CASE("no output and no update is a scan", "[ir][regions]") {
+  Graph graph = sound_graph();
+  graph.outputs[0].node = NodeId{3};
+  CHECK_THAT(verify_graph(graph)[0], contains("G9: output last is %3, a scan"));
+  graph = sound_graph();
+  graph.add_persistent({"p", {DType::boolean, {}}, PersistentKind::state, {}});
+  graph.updates = {{"p", NodeId{3}}};
+  CHECK_THAT(verify_graph(graph)[0], contains("G9: update of p is %3, a scan"));
 }
 
 TEST_CASE("bodies are compared by what they compute", "[ir][regions]") {
