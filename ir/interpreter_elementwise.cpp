@@ -81,6 +81,7 @@ ELEMENTWISE(floor_mod, is_float(e.to) ? Number(floor_remainder(x, y)) : of_integ
 ELEMENTWISE(pow, std::pow(x, y))
 ELEMENTWISE(maximum, larger(e.x, e.y))
 ELEMENTWISE(minimum, smaller(e.x, e.y))
+ELEMENTWISE(copysign, std::isnan(y) ? y : std::copysign(x, y))
 ELEMENTWISE(equal, e.x == e.y)
 ELEMENTWISE(not_equal, e.x != e.y)
 ELEMENTWISE(less, e.x < e.y)

@@ -149,6 +149,12 @@ NodeId floor_division(GraphBuilder& g, Op op) {
 }
 MAKE(floor_div) { return floor_division(g, Op::floor_div); }
 MAKE(floor_mod) { return floor_division(g, Op::floor_mod); }
+MAKE(copysign) {
+  NodeId x = g.find_dtype(floating(g));
+  if (!x.valid()) return {};
+  NodeId y = g.like(g.type(x));
+  return g.make(Op::copysign, {x, y});
+}
 MAKE(pow) {
   NodeId x = g.find_dtype(floating(g));
   if (!x.valid()) return {};

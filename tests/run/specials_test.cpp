@@ -165,7 +165,7 @@ void two_operands(Special& s, Op op) {
   SPECIAL(name) { two_operands(s, Op::name); }
 ONE(neg)
 ONE(abs) ONE(sign) ONE(floor) ONE(ceil) ONE(round) ONE(sqrt) ONE(exp) ONE(expm1) ONE(log) ONE(log1p) ONE(sin) ONE(cos) ONE(tanh)
-    ONE(sigmoid) ONE(erf) ONE(normal_cdf) ONE(stop_gradient) TWO(mul) TWO(div) TWO(floor_div) TWO(floor_mod) TWO(pow) TWO(equal) TWO(not_equal) TWO(less) TWO(less_equal)
+    ONE(sigmoid) ONE(erf) ONE(normal_cdf) ONE(stop_gradient) TWO(mul) TWO(div) TWO(floor_div) TWO(floor_mod) TWO(pow) TWO(copysign) TWO(equal) TWO(not_equal) TWO(less) TWO(less_equal)
         TWO(greater) TWO(greater_equal) TWO(add) TWO(sub)
 SPECIAL(maximum) { s.signed_zero = false, two_operands(s, Op::maximum); }
 SPECIAL(minimum) { s.signed_zero = false, two_operands(s, Op::minimum); }
