@@ -136,10 +136,13 @@ class ScanMaker {
       case 1: return b.unary(Op::sigmoid, x);
       case 2: return b.add(x, like());
       case 3: return b.mul(x, like());
-      case 4: return b.sub(b.unary(Op::sin, x), like());
+      case 4: {
+        const NodeId wave = b.unary(Op::sin, x);
+        return b.sub(wave, like());
+      }
       case 5: {
-        const NodeId limit = b.constant_like(0.1, x);
-        return b.select(b.binary(Op::less, x, limit), x, b.mul(like(), 0.5));
+        const NodeId limit = b.constant_like(0.1, x), other = b.mul(like(), 0.5), is_less = b.binary(Op::less, x, limit);
+        return b.select(is_less, x, other);
       }
       case 6:
         for (NodeId matrix : pool)
