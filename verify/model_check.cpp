@@ -113,8 +113,9 @@ class ModelCheck {
 
   void check_steps() {
     const Graph& graph = s_.compiled[0].second;
+    const Graph steps = written_out(graph);
     RoundingModel model([&](const ValueHook& hook) {
-      return chain([&](const Bindings& b) { return interpret(graph, b, false, hook); }).back();
+      return chain([&](const Bindings& b) { return interpret(steps, b, false, hook); }).back();
     });
     Route route = Route::optimized();
     route.level = compiler_.level;
