@@ -20,13 +20,19 @@ struct ScanScope {
     size_t local = 0;  ///< among the frame's locals
     TensorValue like;  ///< type and dimensions, which each step keeps
   };
+  Span head;  ///< up to the dimension
   std::vector<Carry> carries;
-  size_t first_local = 0;                 ///< names from before are not changed
+  size_t first_local = 0;  ///< names from before are not changed
   std::optional<std::vector<Value>> yielded;
   Span yield_span;
+  std::vector<Span> yield_spans;  ///< of its values, where they are written one by one
 };
 
 Value evaluate_scan(SymbolicEvaluator&, const ast::Expr&);
 void execute_yield(SymbolicEvaluator&, const ast::Stmt&);
+/// Whether the state (or the value of an optimizer) may be updated here; an error if not.
+bool may_change_state(SymbolicEvaluator&, const ast::Name&);
+/// `update` of a value in the innermost scan of the frame. False if it is a value of the body itself, which is updated as elsewhere.
+bool update_in_scan(SymbolicEvaluator&, const ast::Stmt&, const Value&, size_t local);
 
 }  // namespace nnc

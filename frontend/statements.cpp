@@ -129,30 +129,9 @@ void SymbolicEvaluator::execute_update(const ast::Stmt& s) {
     return;
   }
   bool is_value = ctx.frame->is_optimizer() && s.name.text == "value";
-  if (local->kind == Local::Kind::state || is_value) {
-    for (const Frame* f = ctx.frame; f; f = f->caller)
-      if (f->scan) {
-        ctx.error(Code::E0208, s.name.span, fmt::format("`{}` is a state, and no state changes inside a `scan`", s.name.text))
-            .help.push_back("a value that changes from step to step is carried: `scan t in T with h[B, H] = 0 { ... update h = ... }`");
-        return;
-      }
-  }
-  if (ScanScope* scan = ctx.frame->scan; scan && local->kind != Local::Kind::state && !is_value) {
-    const size_t place = size_t(local - ctx.frame->locals.data());
-    auto carry = std::ranges::find(scan->carries, place, &ScanScope::Carry::local);
-    if (carry != scan->carries.end()) {
-      std::optional<TensorValue> t = is_poison(v) ? std::nullopt : tensors.as_tensor(v, s.value->span, carry->like.dtype);
-      std::optional<TensorValue> next = t ? fit(carry->like, *t, s.name.text, s.name.span, s.value->span) : std::nullopt;
-      ctx.frame->locals[place].value = next ? Value::of(*next) : poison();
-      return;
-    }
-    if (place < scan->first_local) {
-      Diagnostic& d = ctx.error(Code::E0208, s.name.span, fmt::format("`{}` stands outside of this `scan`, whose steps cannot change it", s.name.text));
-      d.labels.push_back({ctx.place(local->span), "made here"});
-      d.help.push_back(fmt::format("carry it: `scan ... with {0} = {0} {{ ... update {0} = ... }}`", s.name.text));
-      return;
-    }
-  }
+  const bool is_stored = local->kind == Local::Kind::state || is_value;
+  if (is_stored && !may_change_state(*this, s.name)) return;
+  if (!is_stored && ctx.frame->scan && update_in_scan(*this, s, v, size_t(local - ctx.frame->locals.data()))) return;
   if (local->kind != Local::Kind::state && !is_value) {
     if (ctx.frame->is_optimizer() && s.name.text == "grad")
       ctx.error(Code::E0208, s.name.span, "`grad` cannot be updated");
@@ -194,7 +173,8 @@ std::optional<TensorValue> SymbolicEvaluator::fit(const TensorValue& like, const
   std::optional<Alignment> alignment = tensors.find_alignment(like, next, "`update`", value_span, name_span, value_span);
   if (!alignment) return std::nullopt;
   if (alignment->dims.size() != like.dims.size()) {
-    ctx.error(Code::E0112, value_span, fmt::format("`{}` is {}, and its new value is {}", name, ctx.dims.show(like.dims), ctx.dims.show(next.dims)));
+    const Diagnostic& d = ctx.error(Code::E0112, value_span, fmt::format("`{}` is {}, and its new value is {}", name, ctx.dims.show(like.dims), ctx.dims.show(next.dims)));
+    ctx.settle(d, {int64_t(like.dims.size()), int64_t(next.dims.size())});
     return std::nullopt;
   }
   next.node = tensors.expand(next, alignment->from_b, like.dims, value_span);
