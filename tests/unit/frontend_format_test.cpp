@@ -83,6 +83,8 @@ TEST_CASE("spaces follow from what tokens are to the parser") {
   check("fn f(x[...]) { if a==1{x}else{-x}}", "fn f(x[...]) { if a == 1 { x } else { -x } }\n");
   check("fn f(x[T]) { x[ T :0 .. 4 ] as[T] }", "fn f(x[T]) { x[T: 0..4] as [T] }\n");
   check("fn f(x[T]) { expectation (x) (2) }", "fn f(x[T]) { expectation(x)(2) }\n");
+  check("fn f(x[T]) { scan t  in reverse   T with h[ B]=0,c:f32=x{update h=c;yield h,c} }",
+        "fn f(x[T]) { scan t in reverse T with h[B] = 0, c: f32 = x { update h = c; yield h, c } }\n");
   check("use\"a.nn\"{A,B}", "use \"a.nn\" { A, B }\n");
 }
 
