@@ -8,6 +8,7 @@
 #include <variant>
 #include <vector>
 
+#include "frontend/conditions.h"
 #include "frontend/program.h"
 #include "frontend/syntax/ast_walk.h"
 
@@ -115,6 +116,9 @@ class LostValueFinder {
       for (const ast::Name& n : b.names) add(n, true, true);
     }
     if (s.kind == K::update) return visit_new_value(*s.value, find(s.name.text));
+    if (s.text && (s.kind == K::param || s.kind == K::state))
+      for (std::string_view name : names_in(s.text->text))
+        if (Known* known = find(name)) known->is_read = true;
     if (s.value) visit(*s.value);
     for (const ast::ExprPtr& e : s.values) visit(*e);
     if (s.kind == K::param || s.kind == K::instance) add(s.name, false, false);

@@ -92,6 +92,8 @@ class NameChecker {
     }
   }
 
+  static bool is_stored(const ast::Stmt& s) { return s.kind == ast::StmtKind::param || s.kind == ast::StmtKind::state; }
+
   void visit(const ast::Block& block) {
     size_t before = names_.size();
     for (const ast::StmtPtr& s : block.statements) visit(*s);
@@ -113,13 +115,14 @@ class NameChecker {
       names_.pop_back();
       return;
     }
+    if (is_stored(s) && s.text) check_reason(*s.text);
     if (s.value) visit(*s.value);
     for (const ast::ExprPtr& e : s.values) visit(*e);
     for (const ast::Binding& b : s.bindings) {
       for (const ast::ExprPtr& e : b.values) visit(*e);
       for (const ast::Name& n : b.names) names_.push_back(n.text);
     }
-    if (s.kind == ast::StmtKind::param || s.kind == ast::StmtKind::state || s.kind == ast::StmtKind::instance)
+    if (is_stored(s) || s.kind == ast::StmtKind::instance)
       names_.push_back(s.name.text);
     if (s.body) visit(*s.body);
   }

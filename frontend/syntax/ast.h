@@ -190,7 +190,7 @@ struct Binding {
 enum class StmtKind : uint8_t {
   dim,    ///< `dim D = C / Heads, S = T`: `dims_declared`
   param,  ///< `param w[Out, In] ~ normal(0.02)`, `frozen param b[Out] = 0`: `name`, `frozen`, `dims`, `type`, `value`, `is_drawn`
-  state,  ///< `state m = 0`, `state mean[C] = 0`: `name`, `dims`, `type`, `value`, `is_drawn`
+  state,  ///< `state m = 0`, `state mean[C] = 0`: `name`, `dims`, `type`, `value`, `is_drawn`; of both, `as "weight_l{i}"`: `text`
   let,    ///< `bindings`, one or more
   instance,      ///< `mix: Dense(64)`, `frozen fc1: Dense(64)`: `name`, `frozen`, `value` (as Stage::callee)
   update,        ///< `update h = ...`: `name`, `value`

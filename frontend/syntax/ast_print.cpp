@@ -282,6 +282,7 @@ class Printer {
       case StmtKind::state:
         out_ += (s.kind == StmtKind::param ? "param " : "state ") + s.name.text;
         print(s.dims, s.type);
+        if (s.text) out_ += " as " + quoted(s.text->text);
         out_ += s.is_drawn ? " ~ " : " = ";
         print(*s.value);
         break;

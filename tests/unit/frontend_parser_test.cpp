@@ -160,6 +160,7 @@ data d { a[N], b[N] : class(V) = text("f", context: N); test last 20%; valid fro
   CHECK(printed(R"(
 layer L(N, act = relu, Out)(x[..., C]: u8, y[] = 0) -> [..., Out], [B]: i32 where C % N == 0 else "N: {N}", N < 4 {
   param w[Out, C] ~ normal(0.02)
+  param v[C]: f32 as "v_l{N}" ~ normal(1)
   frozen param b[Out]: f32 = 0
   state count: i64 = 0
   mix: Dense(64)
@@ -174,6 +175,7 @@ layer L(N, act = relu, Out)(x[..., C]: u8, y[] = 0) -> [..., Out], [B]: i32 wher
 }
 )") == R"(layer L(N, act = relu, Out)(x[..., C]: u8, y[] = 0) -> [..., Out], [B]: i32 where ((C % N) == 0) else "N: {N}", (N < 4) {
   param w[Out, C] ~ normal(0.02)
+  param v[C]: f32 as "v_l{N}" ~ normal(1)
   frozen param b[Out]: f32 = 0
   state count: i64 = 0
   instance mix: Dense(64)

@@ -1,4 +1,4 @@
-// What nnc says of scans that mean nothing.
+// What nnc says of scans that mean nothing, and of names under which values are stored.
 #include "tests/unit/frontend_said.h"
 
 namespace nnc::frontend_tests {
@@ -94,6 +94,22 @@ TEST_CASE("scans that are too long to be written out", "[frontend][diagnostics]"
        "\n  note scans before it come to 6000 operations" + limit},
       // Nobody calls it: its sizes are made up.
       {"fn g(x[S, T, U]) { scan t in T with h = 0 {\n update h = scan s in S with g = h { update g = scan u in U with k = g { update k = k + 1 } } } }", ""},
+  });
+}
+
+TEST_CASE("names of stored values", "[frontend][diagnostics]") {
+  check_sayings({
+      {layer("repeat 2 as i { param w[C] as \"w_l{i}\" = 0 }\nx"), ""},
+      {layer("repeat 2 as i { param w[C] as \"w_l\" = 0 }\nx"),
+       "E0205 `\"w_l\"`: two rounds of this `repeat` store a value under the name `w_l`\n  help in `repeat N as i`, `{i}` in the name tells them apart"},
+      {layer("param a[C] as \"w\" = 0\nparam b[C] as \"w\" = 0\nx"), "E0205 `b`: two values are stored under the name `w`\n  label `a`: the first"},
+      {layer("param a[C] as \"w\" = 0\nparam w[C] = 0\nx"), "E0205 `w`: two values are stored under the name `w`\n  label `a`: the first"},
+      {layer("param a[C] as \"a.b\" = 0\nx"),
+       "E0012 `\"a.b\"`: nothing can be stored under the name `a.b`\n  help it is made of letters, digits and `_`; `{i}` stands for the value of i"},
+      {layer("param a[C] as \"\" = 0\nx"),
+       "E0012 `\"\"`: nothing can be stored under the name ``\n  help it is made of letters, digits and `_`; `{i}` stands for the value of i"},
+      {layer("param a[C] as \"w{size}\" = 0\nx"), "E0201 `\"w{size}\"`: unknown name `size`"},
+      {layer("param a[C] as w = 0\nx"), "E0010 `w`: expected the name under which it is stored, found `w`\n  help it stands in double quotes"},
   });
 }
 

@@ -140,4 +140,24 @@ TEST_CASE("a draw in a scan is one for all steps, which count as a dimension in 
   check_values(run("fn f(x[T, C]) { scan t in T { yield scan s in 2 { yield uniform_like(x[T: t]) } } }", "f", {{"x", three_by_two}}), expected(12));
 }
 
+TEST_CASE("values are stored under the names that are asked for", "[frontend]") {
+  const std::string program = R"(
+layer f(x[T, C]) {
+  let y = x
+  repeat 2 as i {
+    let end = if i == 0 { "" } else { "_last" }
+    param weight[C] as "w_l{i}{end}" = 1
+    update y = y * weight
+  }
+  y |> inner: Inner
+}
+layer Inner(x[...]) { param a as "b" = 1
+ state c: i64 as "d" = 0
+ update c = c + 1
+ x * a })";
+  check_values(run(program, "f", {{"x", three_by_two}},
+                   {{"w_l0", tensor({2}, {1, 2})}, {"w_l1_last", tensor({2}, {3, 4})}, {"inner.b", tensor({}, {1})}, {"inner.d", tensor({}, {0}, DType::i64)}}),
+               {3, 80, 6, 160, 9, 240});
+}
+
 }  // namespace nnc::frontend_tests
