@@ -601,11 +601,6 @@ Value builtin_distribution(SymbolicEvaluator& eval, const BuiltinCall& call) {
       {call.name == "normal" ? Initializer::Kind::normal : Initializer::Kind::truncated_normal, numbers[1], numbers[0]});
 }
 
-Value builtin_later(SymbolicEvaluator& eval, const BuiltinCall& call) {
-  EvaluationContext& ctx = eval.ctx;
-  return ctx.not_in_this_version(call.name_span, fmt::format("`{}` is", call.name));
-}
-
 Value builtin_gradient(SymbolicEvaluator& eval, const BuiltinCall& call) {
   if (eval.ctx.test) return eval.ctx.test->gradient(call);
   eval.ctx.error(Code::E0208, call.span, "`gradient` stands in tests only").help.push_back("training differentiates by itself");
@@ -626,9 +621,6 @@ const std::unordered_map<std::string_view, Builtin>& builtins() {
     for (const char* n : {"f32", "f64", "i32", "i64", "bool"}) t[n] = builtin_cast;
     for (const char* n : {"zeros", "ones"}) t[n] = builtin_fill;
     for (const char* n : {"normal", "uniform", "truncated_normal", "orthogonal"}) t[n] = builtin_distribution;
-    for (const char* n :
-         {"Lstm", "Gru", "Rnn"})
-      t[n] = builtin_later;
     t["concat"] = builtin_concat;
     t["split"] = builtin_split;
     t["pair"] = builtin_pair;
@@ -663,7 +655,5 @@ const std::vector<std::string_view>& builtin_names() {
 }
 
 bool gives_distribution(std::string_view builtin) { return builtins().at(builtin) == &builtin_distribution; }
-
-bool comes_later(std::string_view builtin) { return builtins().at(builtin) == &builtin_later; }
 
 }  // namespace nnc

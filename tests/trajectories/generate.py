@@ -18,6 +18,7 @@ from torch.nn.functional import cross_entropy
 
 import norm_cases
 import program_cases
+import recurrent_cases
 import std_cases
 
 HERE = Path(__file__).resolve().parent
@@ -197,7 +198,8 @@ def main():
     expected = json.loads((HERE / "expected.json").read_text()) if only else {}
     plain = mnist_case()  # writes the rows that the next ones read
     data = {**std_cases.make_data(HERE / "std.csv"), **mnist_rows()}
-    groups = ((norm_cases.cases(), 200, "predictions"), (std_cases.cases(), 100, "reports"), (program_cases.cases(), 300, None))
+    groups = ((norm_cases.cases(), 200, "predictions"), (std_cases.cases(), 100, "reports"), (program_cases.cases(), 300, None),
+              (recurrent_cases.cases(), 400, "predictions"))
     for seed, name, case, more in [(seed, *item, more) for cases, first, more in groups for seed, item in enumerate(cases.items(), first)]:
         if only and name not in only:
             continue

@@ -1,4 +1,6 @@
-// Scans in the language, by the interpreter: what they carry and give, in which order and dimensions.
+// Scans in the language, by the interpreter: what they carry and give, in which order and dimensions, and the recurrent layers of std by their formulas.
+#include <cmath>
+
 #include "base/philox.h"
 #include "tests/unit/frontend_fixture.h"
 #include "tests/unit/frontend_said.h"
@@ -15,6 +17,8 @@ void check_tests(const std::string& program) {
   INFO(l.errors());
   REQUIRE(l.module);
 }
+
+double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 
 }  // namespace
 
@@ -158,6 +162,78 @@ layer Inner(x[...]) { param a as "b" = 1
   check_values(run(program, "f", {{"x", three_by_two}},
                    {{"w_l0", tensor({2}, {1, 2})}, {"w_l1_last", tensor({2}, {3, 4})}, {"inner.b", tensor({}, {1})}, {"inner.d", tensor({}, {0}, DType::i64)}}),
                {3, 80, 6, 160, 9, 240});
+}
+
+TEST_CASE("recurrent layers are their formulas", "[frontend][std]") {
+  const Tensor x = tensor({1, 2, 1}, {0.5, -1});  // one row, two steps, one number
+  auto one = [](double value) { return tensor({1}, {value}); };
+  auto column = [](std::vector<double> values) {
+    const int64_t n = int64_t(values.size());
+    return tensor({n, 1}, std::move(values));
+  };
+  const double first = std::tanh(0.5 * 2 + 0.1 + 0.2), second = std::tanh(-1 * 2 + 0.1 + 0.2 + 3 * first);
+  std::map<std::string, Tensor> weights{{"rnn1.weight_ih_l0", column({2})}, {"rnn1.weight_hh_l0", column({3})}, {"rnn1.bias_ih_l0", one(0.1)}, {"rnn1.bias_hh_l0", one(0.2)}};
+  check_values(run("layer f(x[B, T, C]) { x |> Rnn(1) }", "f", {{"x", x}}, weights), {first, second});
+  check_values(run("layer f(x[B, T, C]) { x |> Rnn(1, nonlinearity: relu) }", "f", {{"x", x}}, weights), {1.3, 2.2});
+
+  double h = 0, c = 0;
+  std::vector<double> expected;
+  for (double in : {0.5, -1.0}) {
+    const double r = sigmoid(in * 0.1 + 0.2 * h), z = sigmoid(in * 0.3 + 0.4 * h), n = std::tanh(in * 0.5 + r * (0.6 * h));
+    h = (1 - z) * n + z * h;
+    expected.push_back(h);
+  }
+  check_values(run("layer f(x[B, T, C]) { x |> Gru(1, bias: false) }", "f", {{"x", x}},
+                   {{"gru1.weight_ih_l0", column({0.1, 0.3, 0.5})}, {"gru1.weight_hh_l0", column({0.2, 0.4, 0.6})}}),
+               expected);
+
+  h = 0;
+  expected.clear();
+  for (double in : {0.5, -1.0}) {
+    const double i = sigmoid(in * 0.1 + 0.2 * h), f = sigmoid(in * 0.3 + 0.4 * h), g = std::tanh(in * 0.5 + 0.6 * h), o = sigmoid(in * 0.7 + 0.8 * h);
+    c = f * c + i * g;
+    h = o * std::tanh(c);
+    expected.push_back(h);
+  }
+  const std::map<std::string, Tensor> lstm{{"lstm1.weight_ih_l0", column({0.1, 0.3, 0.5, 0.7})}, {"lstm1.weight_hh_l0", column({0.2, 0.4, 0.6, 0.8})}};
+  check_values(run("layer f(x[B, T, C]) { x |> Lstm(1, bias: false) }", "f", {{"x", x}}, lstm), expected);
+  check_values(run("layer f(x[B, T, C]) { let y, h, c = x |> Lstm(1, bias: false, states: true)\n c }", "f", {{"x", x}}, lstm), {c});
+}
+
+TEST_CASE("parameters of recurrent layers have PyTorch's names, order, shapes and bounds", "[frontend][std]") {
+  auto parameters = [](const std::string& layer) {
+    Loaded l = load("layer f(x[B, T, C]) { x |> r: " + layer + " }");
+    INFO(l.errors());
+    Diagnostics diagnostics;
+    std::optional<BuiltGraph> built = l.module->build_definition("f", {argument("x", {2, 3, 4})}, {}, diagnostics);
+    REQUIRE(built);
+    std::string text;
+    for (const ParameterSpec& p : built->parameters) {
+      text += p.persistent.name.substr(2) + "[";
+      for (const Extent& e : p.persistent.type.shape) text += (text.back() == '[' ? "" : ", ") + std::to_string(e.size);
+      text += "] ";
+      CHECK(p.initializer.kind == Initializer::Kind::uniform);
+      CHECK(p.initializer.b == Approx(1 / std::sqrt(5)));
+    }
+    return text;
+  };
+  CHECK(parameters("Rnn(5, bidirectional: true)") ==
+        "weight_ih_l0[5, 4] weight_hh_l0[5, 5] bias_ih_l0[5] bias_hh_l0[5] weight_ih_l0_reverse[5, 4] weight_hh_l0_reverse[5, 5] bias_ih_l0_reverse[5] bias_hh_l0_reverse[5] ");
+  CHECK(parameters("Gru(5, layers: 2, bias: false)") == "weight_ih_l0[15, 4] weight_hh_l0[15, 5] weight_ih_l1[15, 5] weight_hh_l1[15, 5] ");
+  CHECK(parameters("Lstm(5, layers: 2, projection: 3)") ==
+        "weight_ih_l0[20, 4] weight_hh_l0[20, 3] bias_ih_l0[20] bias_hh_l0[20] weight_hr_l0[3, 5] weight_ih_l1[20, 3] weight_hh_l1[20, 3] bias_ih_l1[20] bias_hh_l1[20] "
+        "weight_hr_l1[3, 5] ");
+}
+
+TEST_CASE("options of recurrent layers", "[frontend][std][diagnostics]") {
+  auto of = [](const std::string& layer) { return "layer f(x[B, T, C]) { x |> " + layer + " }"; };
+  check_sayings({
+      {of("Rnn(4, layers: 2, dropout: 0.5)"), ""},
+      {of("Rnn(4, layers: 0)"), "E0104 `Rnn(4, layers: 0)`: there is a whole number of layers, at least 1, found 0\n  label `Rnn(4, layers: 0)`: in this call of `Rnn`"},
+      {of("Gru(4, dropout: 2)"), "E0104 `Gru(4, dropout: 2)`: `dropout` is between 0 and 1, found 2\n  label `Gru(4, dropout: 2)`: in this call of `Gru`"},
+      {of("Lstm(4, projection: 4)"),
+       "E0104 `Lstm(4, projection: 4)`: a projection has fewer numbers than the 4 of the cell, found 4\n  label `Lstm(4, projection: 4)`: in this call of `Lstm`"},
+  });
 }
 
 }  // namespace nnc::frontend_tests
