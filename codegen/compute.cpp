@@ -185,6 +185,8 @@ Value* Emitter::compute(Op op, DType result, std::vector<Value*> x) {
     case Op::pow:
       if (fp) return emit_pow(*this, x[0], x[1]);
       return cast(emit_pow(*this, cast(x[0], DType::f64), cast(x[1], DType::f64)), result);
+    case Op::copysign:
+      return ir.CreateSelect(ir.CreateFCmpUNO(x[1], x[1]), x[1], ir.CreateBinaryIntrinsic(llvm::Intrinsic::copysign, x[0], x[1]));
     case Op::maximum:
       return maximum(x[0], x[1]);
     case Op::minimum:

@@ -40,7 +40,7 @@ class Printer : public CheckObserver {
     print("  {:<14} {:>5} {:>9} {:>6} {:>8} {:>11}  {}\n", "rule", "nodes", "elements", "kinks", "skipped", "worst error", "at");
     for (const RuleReport& r : reports) {
       print("  {:<14} {:>5} {:>9} {:>6} {:>8} {:>11}  {}{}\n", op_name(r.op), r.nodes, r.elements, r.kinks, r.undefined,
-            error_text_of(r.worst.error), place_of(r.worst.node), r.failed ? "  WRONG" : "");
+            error_text_of(r.worst.error), place_of(r.at), r.failed ? "  WRONG" : "");
       line({{"rule", op_name(r.op)},
             {"nodes", r.nodes},
             {"elements", r.elements},
@@ -48,7 +48,7 @@ class Printer : public CheckObserver {
             {"skipped", r.undefined},
             {"cut", r.cut_nodes},
             {"worst", json_error(r.worst.error)},
-            {"at", place_of(r.worst.node)},
+            {"at", place_of(r.at)},
             {"ok", !r.failed}});
     }
   }
@@ -119,7 +119,7 @@ class Printer : public CheckObserver {
   void print(fmt::format_string<Args...> format, Args&&... args) const {
     if (!json_) fmt::print(format, std::forward<Args>(args)...);
   }
-  std::string place_of(NodeId node) const { return node.valid() ? session_.sources.describe_line(subject_.forward[node].span) : ""; }
+  std::string place_of(Span span) const { return span.valid() ? session_.sources.describe_line(span) : ""; }
 
   const Session& session_;
   const CheckSubject& subject_;

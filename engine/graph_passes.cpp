@@ -31,7 +31,7 @@ std::vector<PassTiming> run_passes_by_name(const Compilation& compilation, Graph
 
 std::string text_after_passes(const Compilation& compilation, Graph graph, const PassRequest& request) {
   if (!request.lowers()) return print_graph(graph, &compilation.sources);
-  run_passes(graph, {named_pass("finish_groups")}, {.verify = request.verify});
+  run_passes(graph, {named_pass("unroll"), named_pass("finish_groups")}, {.verify = request.verify});
   LowerOptions lowering{graph.name, request.rows, compilation.target};
   lowering.typed_scalars = true;
   return print_program(build_program(graph, lowering), &compilation.sources);

@@ -9,6 +9,7 @@
 #include "base/floor_division.h"
 #include "ir/interpreter_ops.h"
 #include "passes/rewrite.h"
+#include "passes/unroll.h"
 
 namespace nnc {
 namespace {
@@ -148,13 +149,16 @@ class Holder {
 }  // namespace
 
 GraphCase hold(const Graph& graph, const Bindings& bindings, const std::vector<NodeId>& results, Held held) {
-  return Holder(graph, bindings, held).hold(results);
+  Graph steps = graph;  // decisions differ from step to step
+  std::vector<NodeId> now = results;
+  unroll_and_follow(steps, now);
+  return Holder(steps, bindings, held).hold(now);
 }
 
 bool has_branches(const Graph& graph) {
   for (const Node& n : graph.nodes())
     if (is_step(graph, n) || n.op == Op::abs || n.op == Op::floor_mod || n.op == Op::maximum || n.op == Op::minimum || n.op == Op::reduce_max ||
-        n.op == Op::reduce_min)
+        n.op == Op::reduce_min || (n.op == Op::scan && has_branches(*n.attributes.body)))
       return true;
   return false;
 }

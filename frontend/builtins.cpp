@@ -186,17 +186,22 @@ Value builtin_pairwise(SymbolicEvaluator& eval, const BuiltinCall& call) {
   if (!a) return poison();
   const CallArgument &left = *(*a)[0], &right = *(*a)[1];
   if (call.name == "pow") return eval.operators.power(left.value, right.value, call.span, left.span, right.span);
-  bool is_max = call.name == "maximum" || call.name == "max";
+  const bool is_max = call.name == "maximum" || call.name == "max", is_sign = call.name == "copysign";
   std::optional<double> m = ctx.number_of(left.value), n = ctx.number_of(right.value);
+  if (m && n && is_sign) return Value::of_number(std::isnan(*n) ? *n : std::copysign(*m, *n));
   if (m && n) return is_max == (exact_number(left.value) >= exact_number(right.value)) ? left.value : right.value;
   std::optional<Operands> operands = tensors.as_operands(left.value, right.value, left.span, right.span);
   if (!operands) return poison();
+  if (is_sign) {
+    operands->a = tensors.to_float(operands->a, left.span);
+    operands->b = tensors.to_float(operands->b, right.span);
+  }
   DType dtype = common_type(operands->a, operands->b, false);
   TensorValue first = tensors.cast(operands->a, dtype, call.span), second = tensors.cast(operands->b, dtype, call.span);
   std::optional<Aligned> aligned = tensors.align(first, second, fmt::format("`{}`", call.name), call.span, left.span, right.span);
   if (!aligned) return poison();
   TensorValue t;
-  t.node = ctx.builder(call.span).binary(is_max ? Op::maximum : Op::minimum, aligned->a, aligned->b);
+  t.node = ctx.builder(call.span).binary(is_sign ? Op::copysign : is_max ? Op::maximum : Op::minimum, aligned->a, aligned->b);
   t.dims = aligned->dims;
   t.dtype = dtype;
   t.is_run_number = operands->is_run_number;
@@ -604,11 +609,6 @@ Value builtin_distribution(SymbolicEvaluator& eval, const BuiltinCall& call) {
   return Value::of_distribution(initializer);
 }
 
-Value builtin_later(SymbolicEvaluator& eval, const BuiltinCall& call) {
-  EvaluationContext& ctx = eval.ctx;
-  return ctx.not_in_this_version(call.name_span, fmt::format("`{}` is", call.name));
-}
-
 Value builtin_gradient(SymbolicEvaluator& eval, const BuiltinCall& call) {
   if (eval.ctx.test) return eval.ctx.test->gradient(call);
   eval.ctx.error(Code::E0208, call.span, "`gradient` stands in tests only").help.push_back("training differentiates by itself");
@@ -623,15 +623,12 @@ const std::unordered_map<std::string_view, Builtin>& builtins() {
     for (const char* n : {"exp", "expm1", "log", "log1p", "sqrt", "abs", "sign", "floor", "ceil", "round", "sin", "cos", "tanh",
                           "sigmoid", "erf", "normal_cdf"})
       t[n] = builtin_unary;
-    for (const char* n : {"maximum", "minimum", "pow"}) t[n] = builtin_pairwise;
+    for (const char* n : {"maximum", "minimum", "pow", "copysign"}) t[n] = builtin_pairwise;
     for (const char* n : {"sum", "mean", "max", "min", "logsumexp", "argmax"}) t[n] = builtin_reduce;
     for (const char* n : {"softmax", "log_softmax"}) t[n] = builtin_softmax;
     for (const char* n : {"f32", "f64", "i32", "i64", "bool"}) t[n] = builtin_cast;
     for (const char* n : {"zeros", "ones"}) t[n] = builtin_fill;
     for (const char* n : {"normal", "uniform", "truncated_normal", "orthogonal"}) t[n] = builtin_distribution;
-    for (const char* n :
-         {"Lstm", "Gru", "Rnn"})
-      t[n] = builtin_later;
     t["concat"] = builtin_concat;
     t["split"] = builtin_split;
     t["pair"] = builtin_pair;
@@ -666,7 +663,5 @@ const std::vector<std::string_view>& builtin_names() {
 }
 
 bool gives_distribution(std::string_view builtin) { return builtins().at(builtin) == &builtin_distribution; }
-
-bool comes_later(std::string_view builtin) { return builtins().at(builtin) == &builtin_later; }
 
 }  // namespace nnc

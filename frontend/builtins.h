@@ -27,7 +27,6 @@ using Builtin = Value (*)(SymbolicEvaluator&, const BuiltinCall&);
 /// By name.
 const std::unordered_map<std::string_view, Builtin>& builtins();
 bool gives_distribution(std::string_view builtin);
-bool comes_later(std::string_view builtin);  ///< a name that is kept for a later version (E0210)
 
 /// The call's arguments in the order of `names`, of which the first `required` must be there; null for what is not given. Nothing after an error, and where one is poison.
 std::optional<std::vector<const CallArgument*>> read(SymbolicEvaluator& eval, const BuiltinCall& call, std::initializer_list<std::string_view> names, size_t required);

@@ -243,7 +243,7 @@ Value Calls::apply(const Value& callee, std::vector<CallArgument> arguments, Spa
     case ValueKind::builtin: {
       auto f = builtins().find(callee.text);
       NNC_CHECK(f != builtins().end(), callee.text);
-      if (!comes_later(callee.text)) no_instance();
+      no_instance();
       return f->second(eval_, BuiltinCall{callee.text, span, callee_span, std::move(arguments)});
     }
     case ValueKind::callable: {

@@ -128,15 +128,6 @@ const Definition& called_from_outside(const EvaluationContext& ctx, const Defini
   return *outermost;
 }
 
-std::string fill_in(SymbolicEvaluator& eval, const ast::Text& reason) {
-  std::string text = reason.text;
-  for (std::string_view name : names_in(reason.text)) {
-    const std::string braced = fmt::format("{{{}}}", name);
-    text.replace(text.find(braced), braced.size(), shown_in_reason(eval, name, reason.span));
-  }
-  return text;
-}
-
 /// The numbers and sizes that a condition's names stand for.
 void collect_facts(SymbolicEvaluator& eval, const ast::Expr& e, std::vector<int64_t>& facts) {
   if (e.kind == ast::ExprKind::name) {
@@ -232,6 +223,15 @@ std::optional<Diagnostic> find_unmet(const std::vector<RowCondition>& conditions
     if (c.stated) d->labels.push_back({*c.stated, "stated here"});
   }
   return d;
+}
+
+std::string fill_in(SymbolicEvaluator& eval, const ast::Text& reason) {
+  std::string text = reason.text;
+  for (std::string_view name : names_in(reason.text)) {
+    const std::string braced = fmt::format("{{{}}}", name);
+    text.replace(text.find(braced), braced.size(), shown_in_reason(eval, name, reason.span));
+  }
+  return text;
 }
 
 std::vector<std::string_view> names_in(std::string_view reason) {

@@ -11,5 +11,7 @@ bool check_condition(SymbolicEvaluator& eval, const Definition& d, const ast::Co
 
 /// The names in a reason's text whose values stand there, in order: "a stride is at least 1, found {stride}".
 std::vector<std::string_view> names_in(std::string_view reason);
+/// The text with their values in place of them.
+std::string fill_in(SymbolicEvaluator& eval, const ast::Text& reason);
 
 }  // namespace nnc

@@ -39,6 +39,7 @@ class EvaluationContext {
   TrialNotes* trial = nullptr;                 ///< sizes are made up: errors of sizes, and conditions that fail, are noted. Set by Trial
   std::vector<RowCondition> row_conditions;    ///< what definitions ask of the number of rows, in order of the calls
   TestScope* test = nullptr;                   ///< the evaluation is that of a test block
+  std::vector<bool> traced;                    ///< by node: it is in the body of a scan, and nothing else refers to it
   bool may_draw = true;                        ///< false: an optimizer's rule is made, which each parameter has for itself and which draws nothing
 
   // --- errors ---

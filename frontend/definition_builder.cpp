@@ -99,7 +99,7 @@ std::optional<BuiltGraph> DefinitionBuilder::build_if_builtin(const std::string&
 }
 
 bool DefinitionBuilder::is_builtin(const std::string& name) const {
-  return !ctx_.program.find(*ctx_.program.main, name) && is_builtin_name(name) && !comes_later(name) && !gives_distribution(name) && name != "gradient";
+  return !ctx_.program.find(*ctx_.program.main, name) && is_builtin_name(name) && !gives_distribution(name) && name != "gradient";
 }
 
 const Global* DefinitionBuilder::find_evaluated(const std::string& name) {

@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "frontend/builtins.h"
+#include "frontend/scan_body.h"
 #include "frontend/syntax/familiar_names.h"
 
 namespace nnc {
@@ -16,7 +17,7 @@ SymbolicEvaluator::SymbolicEvaluator(const Program& program, Diagnostics& diagno
 
 BuiltGraph SymbolicEvaluator::built() const {
   BuiltGraph built;
-  built.graph = ctx.graph;
+  built.graph = without_nodes(ctx.graph, ctx.traced);
   built.parameters = stored.parameters();
   built.layers = calls.layers();
   built.row_conditions = ctx.row_conditions;

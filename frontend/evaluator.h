@@ -26,6 +26,7 @@ struct ExpansionBudget {
   int depth = 0;            ///< calls inside one another
   int64_t evaluations = 0;  ///< in all, and iterations of `repeat`
   int64_t calls = 0;
+  int64_t scanned = 0;     ///< operations that scans come to when they are written out
   bool gave_up = false;    ///< one of these went beyond its limit: nothing more is expanded
   bool too_large = false;  ///< ... and that took a while
 };
@@ -57,6 +58,9 @@ class SymbolicEvaluator {
   // --- statements (statements.cpp) ---
   void execute(const ast::Stmt& s);
   void execute_all(const std::vector<ast::StmtPtr>& statements);
+
+  /// A new value of what keeps its type and dimensions, `like`, or an error.
+  std::optional<TensorValue> fit(const TensorValue& like, const TensorValue& t, std::string_view name, Span name_span, Span value_span);
 
   /// The graph as far as it is made, with what it refers to.
   BuiltGraph built() const;

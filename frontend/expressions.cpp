@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "frontend/contraction.h"
 #include "frontend/evaluator.h"
+#include "frontend/scans.h"
 #include "frontend/selection.h"
 
 namespace nnc {
@@ -141,7 +142,7 @@ Value SymbolicEvaluator::evaluate_kind(const ast::Expr& e) {
     case K::if_:
       return evaluate_if(e);
     case K::scan:
-      return ctx.not_in_this_version(e.span, "`scan` is");
+      return evaluate_scan(*this, e);
   }
   return poison();
 }

@@ -30,6 +30,8 @@ struct OptimizedValue {
   NodeId updated;  ///< the latest `update value = ...`; invalid before one
 };
 
+struct ScanScope;  // scans.h
+
 /// One evaluation of a body: a call of a definition, the train block, a test.
 struct Frame {
   const SourceFile* file = nullptr;
@@ -40,6 +42,7 @@ struct Frame {
   bool frozen = false;
   bool owns_parameters = false;
   OptimizedValue* optimized = nullptr;  ///< the body is an optimizer's
+  ScanScope* scan = nullptr;            ///< the innermost scan of this body that is being evaluated
   std::vector<Local> locals;
   /// Where a name's values stand in `locals`, the latest last. Entries outlive a block whose names were dropped: find checks.
   std::unordered_map<std::string_view, std::vector<size_t>> places;

@@ -1,5 +1,5 @@
 // A `let` inside `repeat` or `if` makes a new name, which ends with the block. One that hides a name from outside and is not read
-// there was surely meant to change the outer value, which `update` does (E0214). The walk looks at the text alone: what a call
+// there was surely meant to change the outer value, which `update` does (E0214); so was one that hides what a `scan` carries. The walk looks at the text alone: what a call
 // makes of an `if` plays no part, so a value that is read in one case is read.
 #include <fmt/format.h>
 
@@ -8,6 +8,7 @@
 #include <variant>
 #include <vector>
 
+#include "frontend/conditions.h"
 #include "frontend/program.h"
 #include "frontend/syntax/ast_walk.h"
 
@@ -35,12 +36,20 @@ class LostValueFinder {
     bool is_value = false;  // `update` can change it
     bool is_let = false;
     bool is_read = false;
+    bool is_carried = false;  // by a `scan`
   };
 
   void add(const ast::Name& name, bool is_value, bool is_let) {
     if (name.empty() || name.text == "_") return;
+    if (const Known* old = is_let ? find(name.text) : nullptr; old && old->is_carried) {
+      Diagnostic& d = diagnostics_.report(
+          Code::E0214, name.span, fmt::format("this `let {0}` makes a new `{0}`, which the next step does not see", name.text));
+      d.labels.push_back({old->span, fmt::format("this `{}` is carried", name.text)});
+      d.help.push_back(fmt::format("for the next step, write `update {} = ...`", name.text));
+      return;
+    }
     places_[name.text].push_back(names_.size());
-    names_.push_back({name.text, name.span, blocks_, is_value, is_let, false});
+    names_.push_back({name.text, name.span, blocks_, is_value, is_let, false, false});
   }
 
   Known* find(std::string_view name) {
@@ -63,10 +72,15 @@ class LostValueFinder {
   }
 
   // A block of a `repeat`, an `if` or a `scan`.
-  void visit_inner(const ast::Block& block, const ast::Name* variable) {
+  void visit_inner(const ast::Block& block, const ast::Name* variable, const std::vector<ast::Carried>* carried = nullptr) {
     size_t outside = names_.size();
     ++blocks_;
     if (variable) add(*variable, false, false);
+    if (carried)
+      for (const ast::Carried& c : *carried) {
+        add(c.name, true, false);
+        if (!c.name.empty() && c.name.text != "_") names_.back().is_carried = true;
+      }
     visit(block);
     --blocks_;
     leave(outside);
@@ -102,6 +116,9 @@ class LostValueFinder {
       for (const ast::Name& n : b.names) add(n, true, true);
     }
     if (s.kind == K::update) return visit_new_value(*s.value, find(s.name.text));
+    if (s.text && (s.kind == K::param || s.kind == K::state))
+      for (std::string_view name : names_in(s.text->text))
+        if (Known* known = find(name)) known->is_read = true;
     if (s.value) visit(*s.value);
     for (const ast::ExprPtr& e : s.values) visit(*e);
     if (s.kind == K::param || s.kind == K::instance) add(s.name, false, false);
@@ -118,7 +135,7 @@ class LostValueFinder {
       visit_inner(b.body, nullptr);
     }
     for (const ast::Carried& c : e.carried) visit(*c.first);
-    if (e.body) visit_inner(*e.body, &e.variable);
+    if (e.body) visit_inner(*e.body, &e.variable, &e.carried);
   }
 
   Diagnostics& diagnostics_;

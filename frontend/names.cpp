@@ -92,6 +92,8 @@ class NameChecker {
     }
   }
 
+  static bool is_stored(const ast::Stmt& s) { return s.kind == ast::StmtKind::param || s.kind == ast::StmtKind::state; }
+
   void visit(const ast::Block& block) {
     size_t before = names_.size();
     for (const ast::StmtPtr& s : block.statements) visit(*s);
@@ -113,26 +115,39 @@ class NameChecker {
       names_.pop_back();
       return;
     }
+    if (is_stored(s) && s.text) check_reason(*s.text);
     if (s.value) visit(*s.value);
     for (const ast::ExprPtr& e : s.values) visit(*e);
     for (const ast::Binding& b : s.bindings) {
       for (const ast::ExprPtr& e : b.values) visit(*e);
       for (const ast::Name& n : b.names) names_.push_back(n.text);
     }
-    if (s.kind == ast::StmtKind::param || s.kind == ast::StmtKind::state || s.kind == ast::StmtKind::instance)
+    if (is_stored(s) || s.kind == ast::StmtKind::instance)
       names_.push_back(s.name.text);
     if (s.body) visit(*s.body);
   }
 
   void visit(const ast::Expr& e) {
     if (e.kind == ast::ExprKind::name) check_name(e);
-    if (e.kind == ast::ExprKind::scan) return;  // reported as not part of this version where it is lowered
     if (e.kind == ast::ExprKind::call) return visit_call(e);
     ast::for_each_part(e, [&](const ast::Expr& part) { visit(part); });
     for (const ast::Branch& b : e.branches) {
       if (b.condition) visit(*b.condition);
       visit(b.body);
     }
+    if (e.kind == ast::ExprKind::scan) visit_scan(e);
+  }
+
+  void visit_scan(const ast::Expr& e) {
+    for (const ast::Carried& c : e.carried) {
+      if (c.dims)
+        for (const ast::ExprPtr& d : c.dims->entries) visit(*d);
+      visit(*c.first);
+    }
+    names_.push_back(e.variable.text);
+    for (const ast::Carried& c : e.carried) names_.push_back(c.name.text);
+    visit(*e.body);
+    for (size_t i = 0; i < e.carried.size() + 1; ++i) names_.pop_back();
   }
 
   void visit_call(const ast::Expr& e) {

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "frontend/evaluator.h"
+#include "frontend/scans.h"
 
 namespace nnc {
 
@@ -38,7 +39,7 @@ void SymbolicEvaluator::execute(const ast::Stmt& s) {
       execute_update(s);
       break;
     case K::yield:
-      ctx.not_in_this_version(s.span, "`yield` and `scan` are");
+      execute_yield(*this, s);
       break;
     case K::repeat:
       execute_repeat(s);
@@ -128,6 +129,9 @@ void SymbolicEvaluator::execute_update(const ast::Stmt& s) {
     return;
   }
   bool is_value = ctx.frame->is_optimizer() && s.name.text == "value";
+  const bool is_stored = local->kind == Local::Kind::state || is_value;
+  if (is_stored && !may_change_state(*this, s.name)) return;
+  if (!is_stored && ctx.frame->scan && update_in_scan(*this, s, v, size_t(local - ctx.frame->locals.data()))) return;
   if (local->kind != Local::Kind::state && !is_value) {
     if (ctx.frame->is_optimizer() && s.name.text == "grad")
       ctx.error(Code::E0208, s.name.span, "`grad` cannot be updated");
@@ -139,38 +143,43 @@ void SymbolicEvaluator::execute_update(const ast::Stmt& s) {
     local->value = poison();
     return;
   }
-  TensorValue like = local->value.tensor;
+  const TensorValue like = local->value.tensor;
   std::optional<TensorValue> t = tensors.as_tensor(v, s.value->span, like.dtype);
-  if (!t) return;
-  TensorValue next = *t;
+  std::optional<TensorValue> next = t ? fit(like, *t, s.name.text, s.name.span, s.value->span) : std::nullopt;
+  if (!next) return;
+  local = ctx.frame->find(s.name.text);
+  local->value = Value::of(*next);
+  if (is_value)
+    ctx.frame->optimized->updated = next->node;
+  else
+    stored.set_current(local->persistent, next->node);
+}
+
+std::optional<TensorValue> SymbolicEvaluator::fit(const TensorValue& like, const TensorValue& t, std::string_view name, Span name_span, Span value_span) {
+  TensorValue next = t;
   if (is_float(like.dtype)) {
-    next = tensors.cast(tensors.to_float(*t, s.value->span), like.dtype, s.value->span);  // f64 data moves a state of f32
+    next = tensors.cast(tensors.to_float(t, value_span), like.dtype, value_span);  // f64 data moves a state of f32
     next.is_run_number = false;
-  } else if (is_integer(arithmetic_type(*t))) {
-    next = tensors.cast(*t, like.dtype, s.value->span);
+  } else if (like.dtype == t.dtype) {
+    next.is_class = next.is_run_number = false;
+  } else if (is_integer(like.dtype) && is_integer(arithmetic_type(t))) {
+    next = tensors.cast(t, like.dtype, value_span);
     next.is_class = next.is_run_number = false;
   } else {
-    ctx.error(Code::E0206, s.value->span,
-              fmt::format("`{}` is {}, and its new value is {}", s.name.text, dtype_name(like.dtype), dtype_name(arithmetic_type(*t))))
+    ctx.error(Code::E0206, value_span, fmt::format("`{}` is {}, and its new value is {}", name, dtype_name(like.dtype), dtype_name(arithmetic_type(t))))
         .help.push_back(fmt::format("convert it: `{}(...)` takes the fraction away", dtype_name(like.dtype)));
-    return;
+    return std::nullopt;
   }
-  std::optional<Aligned> aligned = tensors.align(like, next, "`update`", s.value->span, s.name.span, s.value->span);
-  if (!aligned) return;
-  if (aligned->dims.size() != like.dims.size()) {
-    ctx.error(Code::E0112, s.value->span,
-              fmt::format("`{}` is {}, and its new value is {}", s.name.text, ctx.dims.show(like.dims), ctx.dims.show(next.dims)));
-    return;
+  std::optional<Alignment> alignment = tensors.find_alignment(like, next, "`update`", value_span, name_span, value_span);
+  if (!alignment) return std::nullopt;
+  if (alignment->dims.size() != like.dims.size()) {
+    const Diagnostic& d = ctx.error(Code::E0112, value_span, fmt::format("`{}` is {}, and its new value is {}", name, ctx.dims.show(like.dims), ctx.dims.show(next.dims)));
+    ctx.settle(d, {int64_t(like.dims.size()), int64_t(next.dims.size())});
+    return std::nullopt;
   }
-  next.node = aligned->b;
-  if (next.dims.empty() && !like.dims.empty()) next.node = ctx.builder(s.value->span).broadcast(aligned->b, shape_of(like.dims), {});
+  next.node = tensors.expand(next, alignment->from_b, like.dims, value_span);
   next.dims = like.dims;
-  local = ctx.frame->find(s.name.text);
-  local->value = Value::of(next);
-  if (is_value)
-    ctx.frame->optimized->updated = next.node;
-  else
-    stored.set_current(local->persistent, next.node);
+  return next;
 }
 
 void SymbolicEvaluator::execute_repeat(const ast::Stmt& s) {

@@ -1,4 +1,5 @@
-// Parameters and states. As instances do, what is declared inside `repeat` has the number of the round behind its name: each round has its own.
+// Parameters and states. As instances do, what is declared inside `repeat` has the number of the round behind its name: each round has its own. A name of one's own choice,
+// `as "weight_l{i}"`, stands for all of that; it has to tell rounds apart itself.
 #include "frontend/stored_values.h"
 
 #include <fmt/format.h>
@@ -7,6 +8,7 @@
 
 #include "base/check.h"
 #include "frontend/builtins.h"
+#include "frontend/conditions.h"
 #include "frontend/evaluator.h"
 
 namespace nnc {
@@ -42,8 +44,10 @@ void StoredValues::add_updates() {
     if (known.current.valid() && known.current != known.node) ctx_.graph.updates.push_back({name, known.current});
 }
 
-std::string StoredValues::full_name(std::string name) const {
-  for (int64_t i : ctx_.frame->iterations) name += fmt::format(".{}", i);
+std::string StoredValues::full_name(const ast::Stmt& s) const {
+  std::string name = s.text ? fill_in(eval_, *s.text) : s.name.text;
+  if (!s.text)
+    for (int64_t i : ctx_.frame->iterations) name += fmt::format(".{}", i);
   if (ctx_.frame->is_optimizer()) return fmt::format("optimizer.{}.{}", name, ctx_.frame->optimized->parameter);
   return ctx_.frame->path.empty() ? name : ctx_.frame->path + "." + name;
 }
@@ -92,7 +96,16 @@ Value StoredValues::declare(const ast::Stmt& s, PersistentKind kind) {
     ctx_.error(Code::E0206, s.value->span, fmt::format("`{}` is i64, so it begins with a whole number", s.name.text));
     return poison();
   }
-  std::string name = full_name(s.name.text);
+  if (s.text)
+    for (std::string_view used : names_in(s.text->text))
+      if (is_poison(eval_.lookup(used, s.text->span))) return poison();
+  std::string name = full_name(s);
+  auto is_plain = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_'; };
+  if (s.text && (s.text->text.empty() || !std::ranges::all_of(fill_in(eval_, *s.text), is_plain))) {
+    ctx_.error(Code::E0012, s.text->span, fmt::format("nothing can be stored under the name `{}`", fill_in(eval_, *s.text)))
+        .help.push_back("it is made of letters, digits and `_`; `{i}` stands for the value of i");
+    return poison();
+  }
   if (initializer->kind == Initializer::Kind::orthogonal && dims->size() < 2) {
     ctx_.error(Code::E0206, s.span,
                fmt::format("an orthogonal start needs two dimensions, and `{}` is {}", s.name.text, ctx_.dims.show(*dims)));
@@ -112,6 +125,11 @@ Value StoredValues::declare(const ast::Stmt& s, PersistentKind kind) {
     if (k.span != s.name.span) {
       ctx_.error(Code::E0205, s.name.span, fmt::format("two values are stored under the name `{}`", name))
           .labels.push_back({ctx_.place(k.span), "the first"});
+      return poison();
+    }
+    if (k.iterations != ctx_.frame->iterations) {
+      ctx_.error(Code::E0205, s.text->span, fmt::format("two rounds of this `repeat` store a value under the name `{}`", name))
+          .help.push_back("in `repeat N as i`, `{i}` in the name tells them apart");
       return poison();
     }
     // Names do not begin with the model's, so those of two models may be equal by accident; a test may give one instance to both.
@@ -165,7 +183,7 @@ Value StoredValues::declare(const ast::Stmt& s, PersistentKind kind) {
   t.dtype = spec.persistent.type.dtype;
   t.span = ctx_.place(s.name.span);
   if (!ctx_.frame->file->is_std) ctx_.node_names.emplace(t.node.value, s.name.text);
-  known_[name] = {t.node, *dims, s.name.span, t.node, ctx_.frame->call_span, outermost_definition(ctx_)};
+  known_[name] = {t.node, *dims, s.name.span, t.node, ctx_.frame->call_span, outermost_definition(ctx_), ctx_.frame->iterations};
   parameters_.push_back(std::move(spec));
   return Value::of(t);
 }
@@ -190,7 +208,7 @@ void StoredValues::declare_state(const ast::Stmt& s) {
   else
     v = declare(s, ctx_.frame->is_optimizer() ? PersistentKind::optimizer_state : PersistentKind::state);
   ctx_.frame->bind(s.name.text, std::move(v), s.name.span, Local::Kind::state);
-  ctx_.frame->locals.back().persistent = full_name(s.name.text);
+  ctx_.frame->locals.back().persistent = full_name(s);
 }
 
 }  // namespace nnc

@@ -33,10 +33,11 @@ class StoredValues {
     NodeId current;           ///< state: the latest value
     Span use_span;            ///< the call that made it
     const Definition* model;  ///< the outermost definition around it
+    std::vector<int64_t> iterations;  ///< of the `repeat`s around it
   };
   Value declare(const ast::Stmt& s, PersistentKind kind);
   std::optional<Initializer> evaluate_initializer(const ast::Expr& e, bool is_drawn);
-  std::string full_name(std::string name) const;
+  std::string full_name(const ast::Stmt& s) const;
 
   SymbolicEvaluator& eval_;
   EvaluationContext& ctx_;

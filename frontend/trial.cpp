@@ -137,7 +137,7 @@ bool try_definition(const Program& program, const Definition& d, Diagnostics& di
     for (const auto& [code, file, begin, facts] : first.notes().settled)
       if (second.notes().settled.count({code, file, begin, facts})) settled.emplace(code, file, begin);
   }
-  static const std::set<Code> independent{Code::E0009, Code::E0103, Code::E0106, Code::E0107, Code::E0109, Code::E0110, Code::E0201,
+  static const std::set<Code> independent{Code::E0009, Code::E0012, Code::E0103, Code::E0106, Code::E0107, Code::E0109, Code::E0110, Code::E0201,
                                           Code::E0202, Code::E0204, Code::E0205, Code::E0206, Code::E0207, Code::E0208,
                                           Code::E0209, Code::E0210, Code::E0212, Code::E0213};
   // What `...` stands for may be what another argument has.

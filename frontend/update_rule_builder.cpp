@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "frontend/argument_places.h"
 #include "frontend/fixed_names.h"
+#include "frontend/scan_body.h"
 #include "frontend/signatures.h"
 
 namespace nnc {
@@ -183,7 +184,7 @@ std::optional<UpdateRule> UpdateRuleBuilder::build(const ast::Argument& item, co
   if (ctx_.error_count() != errors_before) return std::nullopt;
   ctx_.graph.updates.push_back({"value", optimized_.updated});
   eval_.stored.add_updates();
-  return UpdateRule{parameter_.persistent.name, std::move(ctx_.graph), eval_.stored.parameters()};
+  return UpdateRule{parameter_.persistent.name, without_nodes(ctx_.graph, ctx_.traced), eval_.stored.parameters()};
 }
 
 }  // namespace nnc

@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "ir/graph.h"
+#include "ir/regions.h"
 
 namespace nnc {
 
@@ -69,6 +70,15 @@ NodeId Builder::random(std::string site, Shape shape) {
   a.text = std::move(site);
   a.extents = std::move(shape);
   return graph.add(Op::random, {}, std::move(a), span, scope);
+}
+
+NodeId Builder::result(NodeId scan, int number) {
+  Type type = result_type(graph[scan], number);
+  Attributes a;
+  a.begin = number;
+  a.extents = std::move(type.shape);
+  a.dtype = type.dtype;
+  return graph.add(Op::result, {scan}, std::move(a), span, scope);
 }
 
 NodeId Builder::unary(Op op, NodeId x) { return graph.add(op, {x}, {}, span, scope); }

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -25,7 +26,7 @@ enum class Op : uint8_t {
 #include "ir/ops.def"
 #undef NNC_OP
 };
-enum class OpClass : uint8_t { leaf, unary, binary, compare, select, shape, reduce, contract, indexing };
+enum class OpClass : uint8_t { leaf, unary, binary, compare, select, shape, reduce, contract, indexing, region };
 enum class Differentiable : uint8_t { leaf, none, yes };
 
 inline constexpr int op_count = 0
@@ -36,7 +37,7 @@ inline constexpr int op_count = 0
 
 std::string_view op_name(Op);
 std::optional<Op> parse_op(std::string_view);
-int op_arity(Op);
+int op_arity(Op);  ///< -1: any
 OpClass op_class(Op);
 Differentiable op_differentiable(Op);
 std::string_view op_summary(Op);
@@ -69,17 +70,31 @@ struct NodeId {
   auto operator<=>(const NodeId&) const = default;
 };
 
+class Graph;
+
+/// The graph that a region owns. Never changed once it is in a node, so that copies of a node share it; compared by what it computes.
+struct Body {
+  std::shared_ptr<const Graph> graph;
+  explicit operator bool() const { return graph != nullptr; }
+  const Graph& operator*() const { return *graph; }
+  const Graph* operator->() const { return graph.get(); }
+  bool operator==(const Body&) const;
+};
+
 /// What an operation needs beside operands; ops.def says which are used. Unused ones stay empty.
 struct Attributes {
   std::vector<int> axes;
-  Shape extents;                  ///< broadcast, reshape: the result's shape; slice, pad, window, extent: one; constant, literal, iota, random: the result's shape
+  Shape extents;                  ///< broadcast, reshape: the result's shape; slice, pad, window, extent, scan (its steps): one; constant, literal, iota, random, result: the result's shape
   int64_t begin = 0;
   int64_t stride = 1, dilation = 1, divide = 1;  ///< window (window.h)
   Number number;                  ///< constant, window; a float's is a value of its type
   std::vector<Number> values;     ///< literal; likewise
   std::string text;
   std::vector<int> lhs, rhs, out;  ///< labels (small non-negative ints; printed a, b, c ...) of contract, gather, scatter_add
-  DType dtype = DType::f32;       ///< cast, and leaves
+  DType dtype = DType::f32;       ///< cast, result, and leaves
+  Body body;                      ///< scan (regions.h)
+  int carried = 0, sliced = 0;    ///< scan: how many of its operands are first values of carries, and how many are sequences
+  bool reverse = false;           ///< scan: from the last step to the first
   bool operator==(const Attributes&) const = default;
 };
 
@@ -163,6 +178,7 @@ class Builder {
   NodeId iota(Shape shape, int axis);             ///< i32
   NodeId extent(Extent);                          ///< f64 []
   NodeId random(std::string site, Shape shape);   ///< f32; rows, if any, are B
+  NodeId result(NodeId scan, int number);         ///< regions.h
   NodeId unary(Op, NodeId);
   NodeId binary(Op, NodeId, NodeId);              ///< a rank-0 operand is broadcast to the other's shape; dtypes must agree
   NodeId add(NodeId a, NodeId b) { return binary(Op::add, a, b); }

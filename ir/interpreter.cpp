@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "base/diagnostics.h"
 #include "ir/interpreter_ops.h"
+#include "ir/regions.h"
 
 namespace nnc {
 
@@ -113,6 +114,61 @@ void interpret_random(InterpreterCall& call) {
 
 void interpret_extent(InterpreterCall& call) { call.result.values[0] = double(call.node.attributes.extents[0].at(call.bindings.rows)); }
 
+// --- regions ---
+
+// A run of the body for each step.
+void interpret_scan(InterpreterCall& call) {
+  const Attributes& a = call.node.attributes;
+  const Graph& body = *a.body;
+  const int64_t steps = a.extents[0].size;
+  const size_t carried = size_t(a.carried), sequences_end = carried + size_t(a.sliced);
+  Bindings inner;
+  inner.rows = call.bindings.rows;
+  auto name_of = [&](size_t operand) {
+    const auto [kind, number] = place_of_operand(a, int(operand));
+    return body_input_name(kind, number);
+  };
+  for (size_t k = 0; k < call.operands.size(); ++k)
+    if (k < carried || k >= sequences_end) inner.inputs[name_of(k)] = call.operand(k);
+  // Elements of a slice: runs of `inner_count` for each index before the axis of the steps.
+  auto runs_of = [](const Tensor& sequence, int axis) {
+    std::vector<int64_t> before(sequence.shape.begin(), sequence.shape.begin() + axis), after(sequence.shape.begin() + axis + 1, sequence.shape.end());
+    return std::pair(element_count(before), element_count(after));
+  };
+  std::vector<Tensor> results;
+  for (size_t k = 0; k < body.outputs.size(); ++k) {
+    const Type type = result_type(call.node, int(k));
+    results.push_back(k < carried ? call.operand(k) : make_tensor(type.dtype, shape_at(type, call.bindings.rows)));
+  }
+  for (int64_t step = 0; step < steps; ++step) {
+    const int64_t t = a.reverse ? steps - 1 - step : step;
+    for (size_t k = carried; k < sequences_end; ++k) {
+      const Type& type = call.graph.type(call.node.operands[k]);
+      const Tensor& sequence = call.operand(k);
+      const auto [outer, count] = runs_of(sequence, step_axis(type));
+      Tensor slice = make_tensor(sequence.dtype, shape_at(slice_type(type), call.bindings.rows));
+      for (int64_t o = 0; o < outer; ++o)
+        for (int64_t i = 0; i < count; ++i) slice.set(size_t(o * count + i), sequence.at(size_t((o * steps + t) * count + i)));
+      inner.inputs[name_of(k)] = std::move(slice);
+    }
+    Results made = interpret(body, inner, false, call.hook ? *call.hook : ValueHook{});
+    for (size_t k = 0; k < results.size(); ++k) {
+      Tensor& value = made.outputs.at(body.outputs[k].name);
+      if (k < carried) {
+        results[k] = value;
+        inner.inputs[name_of(k)] = std::move(value);
+        continue;
+      }
+      const auto [outer, count] = runs_of(results[k], step_axis(result_type(call.node, int(k))));
+      for (int64_t o = 0; o < outer; ++o)
+        for (int64_t i = 0; i < count; ++i) results[k].set(size_t((o * steps + t) * count + i), value.at(size_t(o * count + i)));
+    }
+  }
+  call.result.results = std::move(results);
+}
+
+void interpret_result(InterpreterCall& call) { call.result = call.operand(0).results[size_t(call.node.attributes.begin)]; }
+
 // --- the run ---
 
 Results interpret(const Graph& graph, const Bindings& bindings, bool keep_values, const ValueHook& hook) {
@@ -132,7 +188,7 @@ Results interpret(const Graph& graph, const Bindings& bindings, bool keep_values
   std::vector<Tensor> values(graph.size());
   for (uint32_t i = 0; i < graph.size(); ++i) {
     const Node& node = graph[NodeId{i}];
-    InterpreterCall call{graph, {i}, node, bindings, {}, make_tensor(node.type.dtype, shape_at(node.type, bindings.rows))};
+    InterpreterCall call{graph, {i}, node, bindings, {}, make_tensor(node.type.dtype, shape_at(node.type, bindings.rows)), &hook};
     for (NodeId operand : node.operands) {
       NNC_CHECK(operand.value < i, fmt::format("%{} uses %{} before it is computed", i, operand.value));
       call.operands.push_back(&values[operand.value]);

@@ -23,6 +23,7 @@ struct Tensor {
   std::vector<int64_t> shape;
   std::vector<double> values{};  ///< of an i64: the nearest double
   std::vector<int16_t> rests{};  ///< what an element is more than that; empty if all are 0, as they are for every other type
+  std::vector<Tensor> results{}; ///< of a scan, whose own elements say nothing
 
   Number at(size_t i) const { return rests.empty() ? Number(values[i]) : Number::of_parts(values[i], rests[i]); }
   void set(size_t i, Number number) {
@@ -57,7 +58,8 @@ struct Results {
 };
 
 struct InterpreterCall;  // ir/interpreter_ops.h
-/// Is given each node's operands and result once it is known, before anything reads it, and may change the result.
+/// Is given each node's operands and result once it is known, before anything reads it, and may change the result. Of a region it sees the nodes of the body, each
+/// time they are computed, before the region itself.
 using ValueHook = std::function<void(InterpreterCall&)>;
 
 /// Throws UserError: E0510 (an index outside its table, with the node's place), E0511 (something unbound, or of another type).

@@ -81,6 +81,7 @@ ELEMENTWISE(floor_mod, is_float(e.to) ? Number(floor_remainder(x, y)) : of_integ
 ELEMENTWISE(pow, std::pow(x, y))
 ELEMENTWISE(maximum, larger(e.x, e.y))
 ELEMENTWISE(minimum, smaller(e.x, e.y))
+ELEMENTWISE(copysign, std::isnan(y) ? y : std::copysign(x, y))
 ELEMENTWISE(equal, e.x == e.y)
 ELEMENTWISE(not_equal, e.x != e.y)
 ELEMENTWISE(less, e.x < e.y)
@@ -102,6 +103,7 @@ ElementFunction element_function(Op op) {
 #define FUNCTION_reduce(name) nullptr
 #define FUNCTION_contract(name) nullptr
 #define FUNCTION_indexing(name) nullptr
+#define FUNCTION_region(name) nullptr
   static constexpr std::array<ElementFunction, op_count> functions{{
 #define NNC_OP(name, arity, op_class, differentiable, summary) FUNCTION_##op_class(name),
 #include "ir/ops.def"

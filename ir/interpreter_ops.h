@@ -15,6 +15,7 @@ struct InterpreterCall {
   const Bindings& bindings;
   std::vector<const Tensor*> operands;
   Tensor result;  ///< of the right type and shape, zeros: to be filled in
+  const ValueHook* hook = nullptr;
 
   const Tensor& operand(size_t i) const { return *operands[i]; }
 };

@@ -5,10 +5,13 @@
 #include <cmath>
 #include <map>
 #include <set>
+#include <tuple>
+#include <utility>
 
 #include "base/check.h"
 #include "ir/op_rules.h"
 #include "ir/program.h"
+#include "ir/regions.h"
 #include "ir/text.h"
 #include "ir/text_reader.h"
 #include "ir/written_places.h"
@@ -32,22 +35,11 @@ class GraphParser : private TextReader {
     } catch (Fault) {
       return std::nullopt;
     }
-    bool closed = false;
-    while (!closed) {
-      if (too_many_faults()) return std::nullopt;
-      skip_blank_lines();
-      if (at_ >= text_.size()) {
-        report(Code::E0630, here(), fmt::format("the file ends inside graph {}: expected `}}`", at_name(graph_.name)));
-        return std::nullopt;
-      }
-      try {
-        closed = accept("}");
-        if (!closed) parse_line();
-        end_line();
-      } catch (Fault) {
-        NNC_CHECK(faulty_, "a line was given up without a message");
-        skip_line();
-      }
+    if (!parse_lines()) return std::nullopt;
+    try {
+      end_line();
+    } catch (Fault) {
+      skip_line();
     }
     skip_blank_lines();
     if (size_t begin = at_; at_ < text_.size()) {
@@ -62,6 +54,64 @@ class GraphParser : private TextReader {
   }
 
  private:
+  /// The lines of a graph and the brace that closes it; false if reading was given up.
+  bool parse_lines() {
+    while (true) {
+      if (too_many_faults()) return false;
+      skip_blank_lines();
+      if (at_ >= text_.size()) {
+        report(Code::E0630, here(), fmt::format("the file ends inside graph {}: expected `}}`", at_name(graph_.name)));
+        return false;
+      }
+      if (accept("}")) return true;
+      try {
+        parse_line();
+        end_line();
+      } catch (Fault) {
+        NNC_CHECK(faulty_, "a line was given up without a message");
+        skip_line();
+      }
+    }
+  }
+
+  /// What is known of the graph that is being read.
+  struct Known {
+    Graph graph;
+    std::map<uint32_t, NodeId> values;  ///< by written number; invalid: its line was faulty
+    std::map<std::string, Type> inputs, sites;
+    std::map<std::string, size_t> persistents;  ///< where they stand in graph.persistents
+    std::set<std::string> outputs, updates;
+    std::set<std::string> spoilt_persistents;
+    std::vector<std::pair<size_t, WrittenPlace>> persistent_places;
+    std::vector<std::pair<NodeId, WrittenPlace>> node_places;
+  };
+
+  /// A graph between braces, in which numbers and names begin anew.
+  Body parse_body() {
+    constexpr int deepest = 16;
+    skip_spaces();
+    const size_t begin = at_;
+    expect("{");
+    if (depth_ == deepest) fail(Code::E0636, since(begin), fmt::format("regions stand at most {} deep in each other", deepest));
+    end_line();
+    ++depth_;
+    const bool was_faulty = std::exchange(faulty_, false);
+    const uint32_t defining = defining_;
+    Known outer = std::exchange(known_, {});
+    graph_.name = "body";
+    const bool closed = parse_lines();
+    auto body = std::make_shared<Graph>(std::move(graph_));
+    for (auto& [node, place] : known_.node_places) body_places_.emplace_back(body, node, std::move(place));
+    known_ = std::move(outer);
+    defining_ = defining;
+    --depth_;
+    const bool is_good = closed && !faulty_;
+    faulty_ = faulty_ || was_faulty;
+    if (!is_good) throw Fault{};
+    if (std::vector<std::string> problems = verify_graph(*body); !problems.empty()) fail(Code::E0635, since(begin), "the body is not sound: " + problems.front());
+    return {body};
+  }
+
   // --- parts of a line ---
 
   uint32_t parse_value_number() {
@@ -72,14 +122,15 @@ class GraphParser : private TextReader {
     return uint32_t(parse_integer(UINT32_MAX - 1, "a value's number"));
   }
 
-  /// A defined value; a spoilt one ends the line without another message.
-  NodeId parse_value() {
+  /// A defined value, not that of a scan unless `of_result`; a spoilt one ends the line without another message.
+  NodeId parse_value(bool of_result = false) {
     skip_spaces();
     size_t begin = at_;
     uint32_t number = parse_value_number();
-    auto it = values_.find(number);
-    if (it == values_.end() || number == defining_) fail(Code::E0633, since(begin), fmt::format("%{} is not defined above this line", number));
+    auto it = known_.values.find(number);
+    if (it == known_.values.end() || number == defining_) fail(Code::E0633, since(begin), fmt::format("%{} is not defined above this line", number));
     if (!it->second.valid()) throw Fault{};
+    if (!of_result && graph_[it->second].op == Op::scan) fail(Code::E0633, since(begin), fmt::format("%{} is a scan, whose value only a result reads", number));
     return it->second;
   }
 
@@ -157,6 +208,17 @@ class GraphParser : private TextReader {
         parse_axis();
         parse_notation(a);
         break;
+      case Op::scan:
+        expect_word("carried");
+        a.carried = int(parse_integer(1 << 20, "a number of carries"));
+        expect_word("sliced");
+        a.sliced = int(parse_integer(1 << 20, "a number of sequences"));
+        expect_word("steps");
+        a.extents = {{parse_integer(max_elements, "a number of steps"), false}};
+        a.reverse = accept_word("reverse");
+        a.body = parse_body();
+        break;
+      case Op::result: a.begin = parse_integer(1 << 20, "a result's number"); break;
       default: break;
     }
   }
@@ -168,6 +230,7 @@ class GraphParser : private TextReader {
       case Op::parameter:
       case Op::constant:
       case Op::literal:
+      case Op::result:
         a.dtype = type.dtype;
         a.extents = type.shape;
         break;
@@ -227,9 +290,9 @@ class GraphParser : private TextReader {
     p.kind = kind;
     p.name = parse_name();
     Span name_span = since(begin);
-    if (persistents_.count(p.name) || spoilt_persistents_.count(p.name))
+    if (known_.persistents.count(p.name) || known_.spoilt_persistents.count(p.name))
       fail(Code::E0637, name_span, fmt::format("{} is declared twice", at_name(p.name)));
-    spoilt_persistents_.insert(p.name);
+    known_.spoilt_persistents.insert(p.name);
     expect(":");
     skip_spaces();
     begin = at_;
@@ -238,9 +301,9 @@ class GraphParser : private TextReader {
     check_type_size(p.type, since(begin));
     std::optional<WrittenPlace> place = parse_place();
     end_line();
-    if (place) persistent_places_.emplace_back(graph_.persistents.size(), std::move(*place));
-    spoilt_persistents_.erase(p.name);
-    persistents_.emplace(p.name, graph_.persistents.size());
+    if (place) known_.persistent_places.emplace_back(graph_.persistents.size(), std::move(*place));
+    known_.spoilt_persistents.erase(p.name);
+    known_.persistents.emplace(p.name, graph_.persistents.size());
     graph_.persistents.push_back(std::move(p));
   }
 
@@ -256,7 +319,7 @@ class GraphParser : private TextReader {
   void parse_node() {
     size_t begin = at_;
     uint32_t number = parse_value_number();
-    auto [slot, fresh] = values_.emplace(number, NodeId{});
+    auto [slot, fresh] = known_.values.emplace(number, NodeId{});
     if (!fresh) fail(Code::E0633, since(begin), fmt::format("%{} is defined twice", number));
     expect("=");
     defining_ = number;
@@ -273,12 +336,12 @@ class GraphParser : private TextReader {
     begin = at_;
     if (accept("(") && !accept(")")) {
       do {
-        operands.push_back(parse_value());
+        operands.push_back(parse_value(*op == Op::result));
         operand_types.push_back(graph_.type(operands.back()));
       } while (accept(","));
       expect(")");
     }
-    if (int(operands.size()) != op_arity(*op))
+    if (op_arity(*op) >= 0 && int(operands.size()) != op_arity(*op))
       fail(Code::E0632, operands.empty() ? op_span : since(begin),
            fmt::format("{} takes {} operand{}, got {}", word, op_arity(*op), op_arity(*op) == 1 ? "" : "s", operands.size()));
     Attributes a;
@@ -298,6 +361,7 @@ class GraphParser : private TextReader {
     if (*type != written)
       fail(Code::E0634, type_span, fmt::format("the type is written {}, but {} gives {}", to_string(written), word, to_string(*type)));
     check_name(*op, a, written, op_span);
+    if (*op == Op::result) check_result(a, operands[0], written, op_span);
 
     std::string scope = accept_word("scope") ? parse_string() : "";
     int group = accept_word("group") ? int(parse_integer(INT32_MAX, "a group")) : -1;
@@ -305,24 +369,33 @@ class GraphParser : private TextReader {
     end_line();
     slot->second = graph_.add(*op, std::move(operands), std::move(a), {}, std::move(scope));
     graph_[slot->second].group = group;
-    if (place) node_places_.emplace_back(slot->second, std::move(*place));
+    if (place) known_.node_places.emplace_back(slot->second, std::move(*place));
+  }
+
+  void check_result(const Attributes& a, NodeId of, const Type& type, Span span) {
+    const Node& scan = graph_[of];
+    if (scan.op != Op::scan) fail(Code::E0635, span, "result: its operand is no scan");
+    const size_t count = scan.attributes.body->outputs.size();
+    if (size_t(a.begin) >= count) fail(Code::E0635, span, fmt::format("result: number {} of a scan that has {}", a.begin, count));
+    if (Type given = result_type(scan, int(a.begin)); given != type)
+      fail(Code::E0634, span, fmt::format("the type is written {}, but the scan gives {}", to_string(type), to_string(given)));
   }
 
   void check_name(Op op, const Attributes& a, const Type& type, Span span) {
     if (op == Op::parameter) {
-      if (spoilt_persistents_.count(a.text)) throw Fault{};
+      if (known_.spoilt_persistents.count(a.text)) throw Fault{};
       const Persistent* p = find_persistent(a.text);
       if (!p) fail_unknown_persistent(a.text, span);
       if (p->type != type)
         fail(Code::E0637, span, fmt::format("{} is declared {}, not {}", at_name(a.text), to_string(p->type), to_string(type)));
     }
     if (op == Op::input) {
-      auto [it, fresh] = inputs_.emplace(a.text, type);
+      auto [it, fresh] = known_.inputs.emplace(a.text, type);
       if (!fresh && it->second != type)
         fail(Code::E0637, span, fmt::format("input {} is {} further up, not {}", at_name(a.text), to_string(it->second), to_string(type)));
     }
     if (op == Op::random) {
-      auto [it, fresh] = sites_.emplace(a.text, type);
+      auto [it, fresh] = known_.sites.emplace(a.text, type);
       if (!fresh && it->second != type)
         fail(Code::E0637, span, fmt::format("site {} draws {} further up, not {}", at_name(a.text), to_string(it->second), to_string(type)));
     }
@@ -337,8 +410,8 @@ class GraphParser : private TextReader {
   }
 
   const Persistent* find_persistent(const std::string& name) const {
-    auto it = persistents_.find(name);
-    return it == persistents_.end() ? nullptr : &graph_.persistents[it->second];
+    auto it = known_.persistents.find(name);
+    return it == known_.persistents.end() ? nullptr : &graph_.persistents[it->second];
   }
 
   void parse_output() {
@@ -349,7 +422,7 @@ class GraphParser : private TextReader {
     Span span = since(begin);
     o.node = parse_value();
     end_line();
-    if (!outputs_.insert(o.name).second) fail(Code::E0637, span, fmt::format("output {} is given twice", quote(o.name)));
+    if (!known_.outputs.insert(o.name).second) fail(Code::E0637, span, fmt::format("output {} is given twice", quote(o.name)));
     graph_.outputs.push_back(std::move(o));
   }
 
@@ -361,34 +434,31 @@ class GraphParser : private TextReader {
     Span span = since(begin);
     u.node = parse_value();
     end_line();
-    if (spoilt_persistents_.count(u.name)) throw Fault{};
+    if (known_.spoilt_persistents.count(u.name)) throw Fault{};
     const Persistent* p = find_persistent(u.name);
     if (!p) fail_unknown_persistent(u.name, span);
     if (p->kind == PersistentKind::frozen) fail(Code::E0637, span, fmt::format("{} is frozen and cannot be updated", at_name(u.name)));
     if (p->type != graph_.type(u.node))
       fail(Code::E0637, span,
            fmt::format("{} is {}, but its new value is {}", at_name(u.name), to_string(p->type), to_string(graph_.type(u.node))));
-    if (!updates_.insert(u.name).second) fail(Code::E0637, span, fmt::format("{} is updated twice", at_name(u.name)));
+    if (!known_.updates.insert(u.name).second) fail(Code::E0637, span, fmt::format("{} is updated twice", at_name(u.name)));
     graph_.updates.push_back(std::move(u));
   }
 
   void resolve_locations() {
     std::vector<std::pair<const WrittenPlace*, Span*>> all;
-    for (auto& [index, place] : persistent_places_) all.emplace_back(&place, &graph_.persistents[index].span);
-    for (auto& [node, place] : node_places_) all.emplace_back(&place, &graph_[node].span);
+    for (auto& [index, place] : known_.persistent_places) all.emplace_back(&place, &graph_.persistents[index].span);
+    for (auto& [node, place] : known_.node_places) all.emplace_back(&place, &graph_[node].span);
+    for (auto& [body, node, place] : body_places_) all.emplace_back(&place, &(*body)[node].span);
     if (const WrittenPlace* far = resolve_places(sources_, all, text_.size()))
       report(Code::E0636, far->written, fmt::format("the locations in {} reach too far", quote(far->path)));
   }
 
   uint32_t defining_ = UINT32_MAX;     ///< the value whose line is being read
-  Graph graph_;
-  std::map<uint32_t, NodeId> values_;  ///< by written number; invalid: its line was faulty
-  std::map<std::string, Type> inputs_, sites_;
-  std::map<std::string, size_t> persistents_;  ///< where they stand in graph_.persistents
-  std::set<std::string> outputs_, updates_;
-  std::set<std::string> spoilt_persistents_;
-  std::vector<std::pair<size_t, WrittenPlace>> persistent_places_;
-  std::vector<std::pair<NodeId, WrittenPlace>> node_places_;
+  int depth_ = 0;                      ///< of bodies around
+  Known known_;
+  Graph& graph_ = known_.graph;
+  std::vector<std::tuple<std::shared_ptr<Graph>, NodeId, WrittenPlace>> body_places_;
 };
 
 }  // namespace

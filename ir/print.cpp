@@ -94,43 +94,69 @@ std::string attributes_text(const Node& node) {
     case Op::contract: return " " + notation(a);
     case Op::gather:
     case Op::scatter_add: return fmt::format(" axis {} {}", first(a.axes), notation(a));
+    case Op::scan:
+      return fmt::format(" carried {} sliced {} steps {}{}", a.carried, a.sliced, a.extents.empty() ? 0 : a.extents[0].size, a.reverse ? " reverse" : "");
+    case Op::result: return fmt::format(" {}", a.begin);
     default: return "";
   }
 }
 
+class GraphPrinter {
+ public:
+  GraphPrinter(const SourceMap* sources, PrintOptions options) : sources_(sources), options_(options) {}
+
+  std::string print(const Graph& graph) {
+    append(fmt::format("graph {} {{\n", at_name(graph.name)));
+    print_lines(graph, 2);
+    append("}\n");
+    return fmt::to_string(out_);
+  }
+
+ private:
+  void append(std::string_view text) { out_.append(text.data(), text.data() + text.size()); }
+
+  std::string location(Span span) const {
+    if (!options_.locations || !sources_ || !span.valid()) return "";
+    LineColumn at = sources_->position(span.file, span.begin);
+    return fmt::format(" loc({}:{}:{})", quote(sources_->path(span.file)), at.line, at.column);
+  }
+
+  void print_lines(const Graph& graph, int indent) {
+    const std::string blanks(size_t(indent), ' ');
+    for (const Persistent& p : graph.persistents)
+      append(fmt::format("{}{} {} : {}{}\n", blanks, persistent_keyword(p.kind), at_name(p.name), to_string(p.type), location(p.span)));
+    for (uint32_t i = 0; i < graph.size(); ++i) {
+      const Node& node = graph[NodeId{i}];
+      append(fmt::format("{}%{} = {}", blanks, i, op_name(node.op)));
+      if (!node.operands.empty()) {
+        append("(");
+        for (size_t k = 0; k < node.operands.size(); ++k) append(fmt::format("{}%{}", k ? ", " : "", node.operands[k].value));
+        append(")");
+      }
+      append(attributes_text(node));
+      if (node.attributes.body) {
+        append(" {\n");
+        print_lines(*node.attributes.body, indent + 2);
+        append(blanks + "}");
+      }
+      append(" : ");
+      append(to_string(node.type));
+      if (!node.scope.empty()) append(" scope " + quote(node.scope));
+      if (options_.groups && node.group >= 0) append(fmt::format(" group {}", node.group));
+      append(location(node.span));
+      append("\n");
+    }
+    for (const Output& o : graph.outputs) append(fmt::format("{}output {} %{}\n", blanks, quote(o.name), o.node.value));
+    for (const Update& u : graph.updates) append(fmt::format("{}update {} %{}\n", blanks, at_name(u.name), u.node.value));
+  }
+
+  const SourceMap* sources_;
+  PrintOptions options_;
+  fmt::memory_buffer out_;
+};
+
 }  // namespace
 
-std::string print_graph(const Graph& graph, const SourceMap* sources, PrintOptions options) {
-  auto location = [&](Span span) -> std::string {
-    if (!options.locations || !sources || !span.valid()) return "";
-    LineColumn at = sources->position(span.file, span.begin);
-    return fmt::format(" loc({}:{}:{})", quote(sources->path(span.file)), at.line, at.column);
-  };
-  auto out = fmt::memory_buffer();
-  auto append = [&](std::string_view text) { out.append(text.data(), text.data() + text.size()); };
-  append(fmt::format("graph {} {{\n", at_name(graph.name)));
-  for (const Persistent& p : graph.persistents)
-    append(fmt::format("  {} {} : {}{}\n", persistent_keyword(p.kind), at_name(p.name), to_string(p.type), location(p.span)));
-  for (uint32_t i = 0; i < graph.size(); ++i) {
-    const Node& node = graph[NodeId{i}];
-    append(fmt::format("  %{} = {}", i, op_name(node.op)));
-    if (!node.operands.empty()) {
-      append("(");
-      for (size_t k = 0; k < node.operands.size(); ++k) append(fmt::format("{}%{}", k ? ", " : "", node.operands[k].value));
-      append(")");
-    }
-    append(attributes_text(node));
-    append(" : ");
-    append(to_string(node.type));
-    if (!node.scope.empty()) append(" scope " + quote(node.scope));
-    if (options.groups && node.group >= 0) append(fmt::format(" group {}", node.group));
-    append(location(node.span));
-    append("\n");
-  }
-  for (const Output& o : graph.outputs) append(fmt::format("  output {} %{}\n", quote(o.name), o.node.value));
-  for (const Update& u : graph.updates) append(fmt::format("  update {} %{}\n", at_name(u.name), u.node.value));
-  append("}\n");
-  return fmt::to_string(out);
-}
+std::string print_graph(const Graph& graph, const SourceMap* sources, PrintOptions options) { return GraphPrinter(sources, options).print(graph); }
 
 }  // namespace nnc

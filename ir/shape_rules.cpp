@@ -195,7 +195,7 @@ std::optional<Type> infer_type(Op op, const std::vector<Type>& operands, const A
 #include "ir/ops.def"
 #undef NNC_OP
   }};
-  if (int(operands.size()) != op_arity(op))
+  if (op_arity(op) >= 0 && int(operands.size()) != op_arity(op))
     return misfit(error, fmt::format("takes {} operand{}, got {}", op_arity(op), op_arity(op) == 1 ? "" : "s", operands.size()));
   Result type = rules[size_t(op)](operands, attributes, error);
   if (type && !check_type(*type, error)) return std::nullopt;
@@ -294,6 +294,7 @@ ELEMENTWISE(floor_mod, numeric)
 ELEMENTWISE(pow, floating)
 ELEMENTWISE(maximum, numeric)
 ELEMENTWISE(minimum, numeric)
+ELEMENTWISE(copysign, floating)
 COMPARE(equal, any)
 COMPARE(not_equal, any)
 COMPARE(less, ordered)

@@ -10,6 +10,7 @@
 //   G6  One name, one type: two input nodes (two parameter nodes) of one name have one type.
 //   G7  A kernel group is -1 or a small number.
 //   G8  One site, one draw: random nodes of one site have one type.
+//   G9  The body of a region is sound by itself, and each `result` is one that its scan has, of that type.
 #include <fmt/format.h>
 
 #include <map>
@@ -17,12 +18,13 @@
 
 #include "ir/graph.h"
 #include "ir/op_rules.h"
+#include "ir/regions.h"
 
 namespace nnc {
 namespace {
 
 // The attributes of an operation, as a set of bits.
-enum Used : unsigned { none = 0, axes = 1, extents = 2, begin = 4, number = 8, text = 16, labels = 32, dtype = 64, values = 128, steps = 256 };
+enum Used : unsigned { none = 0, axes = 1, extents = 2, begin = 4, number = 8, text = 16, labels = 32, dtype = 64, values = 128, steps = 256, region = 512 };
 
 unsigned used_attributes(Op op) {
   switch (op) {
@@ -48,6 +50,8 @@ unsigned used_attributes(Op op) {
     case Op::contract: return labels;
     case Op::gather: return labels | axes;
     case Op::scatter_add: return labels | axes | extents;
+    case Op::scan: return extents | region;
+    case Op::result: return begin | extents | dtype;
     default: return none;
   }
 }
@@ -58,7 +62,7 @@ bool has_stray_attribute(Op op, const Attributes& a) {
          (!(used & number) && a.number != 0) || (!(used & text) && !a.text.empty()) ||
          (!(used & labels) && (!a.lhs.empty() || !a.rhs.empty() || !a.out.empty())) || (!(used & dtype) && a.dtype != DType::f32) ||
          (!(used & values) && !a.values.empty()) || (!(used & steps) && (a.stride != 1 || a.dilation != 1 || a.divide != 1)) ||
-         (op == Op::window && a.axes.size() == 1 && a.dilation != 1);
+         (!(used & region) && (a.body || a.carried != 0 || a.sliced != 0 || a.reverse)) || (op == Op::window && a.axes.size() == 1 && a.dilation != 1);
 }
 
 class Verifier {
@@ -105,6 +109,7 @@ class Verifier {
       NodeId operand = node.operands[k];
       if (operand.value >= i) return fail("G1: {} uses %{}, which does not precede it", node_text(i), operand.value);
       types_[k] = graph_.type(operand);
+      if (graph_[operand].op == Op::scan && node.op != Op::result) return fail("G9: {} uses %{}, a scan, whose value only a result reads", node_text(i), operand.value);
     }
     for (size_t axis = 1; axis < node.type.shape.size(); ++axis)
       if (node.type.shape[axis].rows) fail("G4: {} has the row dimension at axis {}: {}", node_text(i), axis, to_string(node.type));
@@ -132,14 +137,29 @@ class Verifier {
       if (!fresh && *it->second != node.type)
         fail("G8: site {} draws both {} and {}", node.attributes.text, to_string(*it->second), to_string(node.type));
     }
+    if (node.op == Op::scan && node.attributes.body)
+      for (const std::string& problem : verify_graph(*node.attributes.body)) fail("G9: in the body of {}: {}", node_text(i), problem);
+    if (node.op == Op::result) check_result(i);
     if (node.group < -1) fail("G7: {} is in group {}", node_text(i), node.group);
+  }
+
+  void check_result(uint32_t i) {
+    const Node &node = graph_[NodeId{i}], &scan = graph_[node.operands[0]];
+    const int64_t number = node.attributes.begin;
+    if (scan.op != Op::scan || !scan.attributes.body) return fail("G9: {} is of %{}, which is no scan", node_text(i), node.operands[0].value);
+    if (number < 0 || number >= int64_t(scan.attributes.body->outputs.size()))
+      return fail("G9: {} is number {} of {}, which has {} results", node_text(i), number, node_text(node.operands[0].value), scan.attributes.body->outputs.size());
+    if (Type type = result_type(scan, int(number)); type != node.type) fail("G9: {} has type {}, but the scan gives {}", node_text(i), to_string(node.type), to_string(type));
   }
 
   void check_outputs() {
     std::set<std::string> names;
     for (const Output& o : graph_.outputs) {
       if (!names.insert(o.name).second) fail("G3: output {} is given twice", o.name);
-      if (o.node.value >= graph_.size()) fail("G3: output {} refers to %{}, which does not exist", o.name, o.node.value);
+      if (o.node.value >= graph_.size())
+        fail("G3: output {} refers to %{}, which does not exist", o.name, o.node.value);
+      else if (graph_[o.node].op == Op::scan)
+        fail("G9: output {} is %{}, a scan, whose value only a result reads", o.name, o.node.value);
     }
   }
 
@@ -150,6 +170,7 @@ class Verifier {
       const Persistent* p = find_persistent(u.name);
       if (!p) fail("G3: update of {}, which is not declared", u.name);
       if (p && p->kind == PersistentKind::frozen) fail("G3: update of {}, which is frozen", u.name);
+      if (u.node.value < graph_.size() && graph_[u.node].op == Op::scan) fail("G9: update of {} is %{}, a scan, whose value only a result reads", u.name, u.node.value);
       if (u.node.value >= graph_.size())
         fail("G3: update of {} refers to %{}, which does not exist", u.name, u.node.value);
       else if (p && p->type != graph_.type(u.node))

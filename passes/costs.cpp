@@ -51,6 +51,7 @@ double work_of(const Graph& graph, int64_t rows) {
   for (const Node& n : graph.nodes()) {
     double own = double(n.type.elements(rows));
     for (NodeId operand : n.operands) own = std::max(own, double(graph.type(operand).elements(rows)));
+    if (n.op == Op::scan) own = double(n.attributes.extents[0].size) * work_of(*n.attributes.body, rows);
     if (n.op == Op::contract) {
       own = 1;
       std::map<int, int64_t> sizes;

@@ -57,6 +57,7 @@ uint64_t hash_of(const Node& node) {
   h.mix(a.rhs);
   h.mix(a.out);
   h.mix(uint64_t(a.dtype));
+  if (a.body) h.mix(a.body->size() * 2 + a.reverse);
   return h.value;
 }
 
@@ -65,7 +66,7 @@ bool same(const Node& x, const Node& y) {
   const Attributes &a = x.attributes, &b = y.attributes;
   return a.axes == b.axes && a.extents == b.extents && a.begin == b.begin && a.stride == b.stride && a.dilation == b.dilation && a.divide == b.divide &&
          same_bits(a.number, b.number) && a.text == b.text && a.lhs == b.lhs &&
-         a.rhs == b.rhs && a.out == b.out && a.dtype == b.dtype && std::ranges::equal(a.values, b.values, [](Number p, Number q) { return same_bits(p, q); });
+         a.rhs == b.rhs && a.out == b.out && a.dtype == b.dtype && a.carried == b.carried && a.sliced == b.sliced && a.reverse == b.reverse && a.body == b.body && std::ranges::equal(a.values, b.values, [](Number p, Number q) { return same_bits(p, q); });
 }
 
 }  // namespace

@@ -14,8 +14,8 @@
 
 namespace nnc {
 
-Adjoint::Adjoint(Graph& graph, NodeId y, NodeId g, const std::vector<bool>& wanted)
-    : b(graph, graph[y].span, graph[y].scope), y(y), g(g), node(graph[y]), wanted_(wanted), given_(node.operands.size()) {}
+Adjoint::Adjoint(Graph& graph, NodeId y, NodeId g, const std::vector<bool>& wanted, ResultGradients& results)
+    : b(graph, graph[y].span, graph[y].scope), y(y), g(g), node(graph[y]), results(results), wanted_(wanted), given_(node.operands.size()) {}
 
 void Adjoint::give(int i, NodeId gradient) {
   if (!wants(i)) return;
@@ -39,40 +39,38 @@ constexpr std::array<GradientRule, op_count> gradient_rules{{
 
 }  // namespace
 
-std::vector<NodeId> gradients_of(Graph& graph, NodeId output, NodeId seed, const std::vector<NodeId>& wrt) {
-  NNC_CHECK(graph.type(seed) == graph.type(output), "the seed of a gradient has the output's type");
-  uint32_t end = output.value + 1;
+std::vector<NodeId> gradients_of(Graph& graph, const std::vector<Seed>& seeds, const std::vector<NodeId>& wrt) {
+  uint32_t end = 0;
+  for (const Seed& s : seeds) {
+    NNC_CHECK(graph.type(s.gradient) == graph.type(s.output), "the seed of a gradient has the output's type");
+    end = std::max(end, s.output.value + 1);
+  }
   std::vector<bool> wanted(graph.size(), false);
   for (NodeId id : wrt) wanted[id.value] = is_float(graph.type(id).dtype);
-  for (uint32_t i = 0; i < end; ++i) {
-    const Node& node = graph[NodeId{i}];
-    for (size_t k = 0; k < node.operands.size() && !wanted[i]; ++k)
-      wanted[i] = wanted[node.operands[k].value] && !blocks_gradient(graph, {i}, int(k));
-  }
+  wanted = nodes_on_the_way(graph, std::move(wanted));
   std::vector<NodeId> gradient(end);
-  if (wanted[output.value]) gradient[output.value] = seed;
+  auto arrive = [&](NodeId x, NodeId given) {
+    NodeId& sum = gradient[x.value];
+    if (sum.valid())
+      sum = Builder(graph, graph[x].span, graph[x].scope).add(sum, given);
+    else
+      sum = given;
+  };
+  for (const Seed& s : seeds)
+    if (wanted[s.output.value]) arrive(s.output, s.gradient);
+  ResultGradients results;
   for (uint32_t i = end; i-- > 0;) {
-    if (!wanted[i] || !gradient[i].valid()) continue;
+    if (!wanted[i] || (!gradient[i].valid() && !results.contains(i))) continue;
     GradientRule rule = gradient_rules[size_t(graph[NodeId{i}].op)];
     if (!rule) continue;
-    Adjoint adjoint(graph, {i}, gradient[i], wanted);
+    Adjoint adjoint(graph, {i}, gradient[i], wanted, results);
     rule(adjoint);
-    for (size_t k = 0; k < adjoint.given().size(); ++k) {
-      NodeId given = adjoint.given()[k];
-      if (!given.valid()) continue;
-      NodeId x = adjoint.x(int(k));
-      NodeId& sum = gradient[x.value];
-      if (!sum.valid()) {
-        sum = given;
-        continue;
-      }
-      Builder b(graph, graph[x].span, graph[x].scope);
-      sum = b.add(sum, given);
-    }
+    for (size_t k = 0; k < adjoint.given().size(); ++k)
+      if (NodeId given = adjoint.given()[k]; given.valid()) arrive(adjoint.x(int(k)), given);
   }
-  std::vector<NodeId> result;
-  for (NodeId id : wrt) result.push_back(id.value < end ? gradient[id.value] : NodeId{});
-  return result;
+  std::vector<NodeId> found;
+  for (NodeId id : wrt) found.push_back(id.value < end ? gradient[id.value] : NodeId{});
+  return found;
 }
 
 std::vector<ParameterGradient> differentiate(Graph& graph, NodeId loss, const std::vector<std::string>& parameters) {

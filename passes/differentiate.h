@@ -2,7 +2,7 @@
 // scope of the forward node it was made for.
 //
 // Requires:   a verified graph.
-// Guarantees: no existing node, output or update is changed; the graph stays verified. Conventions at the corners are PyTorch's
+// Guarantees: no existing node, output or update is changed, but for scans, which give more results (gradient_scan.cpp); the graph stays verified. Conventions at the corners are PyTorch's
 // (gradient_rules*.cpp).
 //             Only f32 and f64 values have gradients.
 #pragma once
@@ -14,9 +14,17 @@
 
 namespace nnc {
 
-/// d(output . seed)/d(wrt[i]) for every i: nodes of the types of wrt[i]. `seed` has output's type. An invalid id stands where no
-/// path of differentiable operations leads from wrt[i] to output.
-std::vector<NodeId> gradients_of(Graph&, NodeId output, NodeId seed, const std::vector<NodeId>& wrt);
+/// What a gradient begins with: d/d(output), of output's type.
+struct Seed {
+  NodeId output, gradient;
+};
+
+/// d(sum of output . gradient over the seeds)/d(wrt[i]) for every i: nodes of the types of wrt[i]. An invalid id stands where no
+/// path of differentiable operations leads from wrt[i] to an output.
+std::vector<NodeId> gradients_of(Graph&, const std::vector<Seed>& seeds, const std::vector<NodeId>& wrt);
+inline std::vector<NodeId> gradients_of(Graph& graph, NodeId output, NodeId seed, const std::vector<NodeId>& wrt) {
+  return gradients_of(graph, {{output, seed}}, wrt);
+}
 
 struct ParameterGradient {
   std::string parameter;

@@ -61,6 +61,11 @@ RULE(floor_mod) {  // the quotient steps from integer to integer: between the st
   if (a.wants(1)) a.give(1, a.b.neg(a.b.mul(a.g, a.b.binary(Op::floor_div, a.x(0), a.x(1)))));
 }
 
+RULE(copysign) {  // of |x|, flat at 0
+  NodeId sign = a.b.binary(Op::copysign, a.b.constant_like(1, a.x(1)), a.x(1));
+  a.give(0, a.b.mul(a.g, a.b.mul(a.b.unary(Op::sign, a.x(0)), sign)));
+}
+
 RULE(pow) {
   NodeId base = a.x(0), exponent = a.x(1);
   NodeId zero = a.b.constant_like(0, a.g);

@@ -2,23 +2,29 @@
 // linker's message names it.
 #pragma once
 
+#include <map>
+
 #include "ir/graph.h"
 
 namespace nnc {
+
+/// Gradients of the results of scans, by scan and number; invalid where none has arrived.
+using ResultGradients = std::map<uint32_t, std::vector<NodeId>>;
 
 /// What a rule sees: the node y = op(x0, x1, ...), the gradient g of y, and a builder with the node's span and scope.
 /// A rule calls give(i, gradient of operand i) for the operands that `wants` one.
 class Adjoint {
  public:
-  Adjoint(Graph& graph, NodeId y, NodeId g, const std::vector<bool>& wanted);
+  Adjoint(Graph& graph, NodeId y, NodeId g, const std::vector<bool>& wanted, ResultGradients& results);
   Builder b;
-  const NodeId y, g;
+  const NodeId y, g;  ///< g is invalid for a scan, whose gradients are those of its results
   const Node node;  ///< a copy: references into the graph do not survive additions
 
   NodeId x(int i) const { return node.operands[size_t(i)]; }
   const Type& type(NodeId id) const { return b.graph.type(id); }
   bool wants(int i) const { return wanted_[x(i).value]; }
   void give(int i, NodeId gradient);
+  ResultGradients& results;
   /// Gradients given, by operand; invalid where none.
   const std::vector<NodeId>& given() const { return given_; }
 

@@ -22,6 +22,7 @@
 #include "passes/split_sums.h"
 #include "passes/store_borders.h"
 #include "passes/turn_sums.h"
+#include "passes/unroll.h"
 
 namespace nnc {
 namespace {

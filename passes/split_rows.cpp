@@ -51,6 +51,11 @@ RowUse row_use(const Graph& graph, const Node& node, std::string& reason) {
       if (a.axes[0] == 0) return impossible("adding up into rows by an index");
       return RowUse::along;
     }
+    case Op::scan:
+      for (const Node& step : a.body->nodes())
+        if (RowUse use = row_use(*a.body, step, reason); use != RowUse::along)
+          return use == RowUse::impossible ? use : impossible("a scan whose steps combine the rows");
+      return RowUse::along;
     default:
       return RowUse::along;
   }

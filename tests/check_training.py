@@ -17,7 +17,7 @@ import unittest
 from command_line import EXAMPLES, NNC, SLOWNESS, CommandLine, read_safetensors, relative_gap
 
 DIGITS = EXAMPLES / "digits.nn"
-EXAMPLE_NAMES = ("digits", "mnist_mlp", "own_convolution", "own_optimizer", "regression")
+EXAMPLE_NAMES = ("digits", "mnist_mlp", "own_convolution", "own_optimizer", "recurrent", "regression")
 STEPS_PER_EPOCH = 45  # of digits.nn: 1438 of 1797 rows train, in batches of 32
 
 

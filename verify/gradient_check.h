@@ -42,6 +42,7 @@ struct RuleReport {
   int64_t kinks = 0;      ///< elements where the two one-sided slopes differ: the rule has to lie between them
   int64_t undefined = 0;  ///< elements at or next to which the operation is not finite or jumps: skipped
   WorstGradient worst;
+  Span at;                ///< of the node with the worst error
   bool failed = false;
 };
 

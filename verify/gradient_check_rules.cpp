@@ -371,7 +371,10 @@ std::vector<RuleReport> check_rules(const Graph& graph, const Bindings& bindings
     RuleCheck(options, report, NodeId{i}).run(s);
   }
   std::vector<RuleReport> result;
-  for (auto& [op, report] : reports) result.push_back(std::move(report));
+  for (auto& [op, report] : reports) {
+    if (report.worst.node.valid()) report.at = graph[report.worst.node].span;
+    result.push_back(std::move(report));
+  }
   return result;
 }
 }  // namespace nnc

@@ -2,12 +2,14 @@
 // comparison, and bisection takes over. Steps in a row are followed only where one step is right: what is wrong by then comes from going on.
 #include "verify/model_check.h"
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 
 #include <fmt/format.h>
 
 #include "base/check.h"
+#include "passes/unroll.h"
 
 namespace nnc {
 namespace {
@@ -15,7 +17,8 @@ namespace {
 class ModelCheck {
  public:
   ModelCheck(const CheckSubject& subject, const SourceMap& sources, VectorLevel level, int threads, const CaseOutput& output, CheckObserver& observer)
-      : s_(subject), compiler_(CompilerUnderTest::product(level, threads)), faults_(sources, subject, output), observer_(observer) {}
+      : s_(subject), rules_(step_by_step(subject)), compiler_(CompilerUnderTest::product(level, threads)), faults_(sources, subject, output),
+        rule_faults_(sources, rules_, output), observer_(observer) {}
 
   Verdict run() {
     check_rule_table();
@@ -34,13 +37,23 @@ class ModelCheck {
     observer_.on_fault(d);
   }
 
+  /// Rules are checked at each step of a scan, on the values that it has there.
+  static CheckSubject step_by_step(CheckSubject subject) {
+    std::vector<NodeId> nodes = subject.results;
+    nodes.insert(nodes.end(), subject.leaves.begin(), subject.leaves.end());
+    unroll_and_follow(subject.forward, nodes);
+    std::copy_n(nodes.begin(), subject.results.size(), subject.results.begin());
+    std::copy_n(nodes.end() - ptrdiff_t(subject.leaves.size()), subject.leaves.size(), subject.leaves.begin());
+    return subject;
+  }
+
   void check_rule_table() {
     GradientCheckOptions options;
-    std::vector<bool> nodes = nodes_with_gradient(s_.forward, s_.results, s_.leaves);
-    std::vector<RuleReport> reports = check_rules(s_.forward, s_.steps[0], nodes, options);
+    std::vector<bool> nodes = nodes_with_gradient(rules_.forward, rules_.results, rules_.leaves);
+    std::vector<RuleReport> reports = check_rules(rules_.forward, s_.steps[0], nodes, options);
     observer_.on_rules(reports);
     for (const RuleReport& r : reports)
-      if (r.failed) fail(faults_.of_rule(r, options));
+      if (r.failed) fail(rule_faults_.of_rule(r, options));
   }
 
   void check_gradient() {
@@ -100,8 +113,9 @@ class ModelCheck {
 
   void check_steps() {
     const Graph& graph = s_.compiled[0].second;
+    const Graph steps = written_out(graph);
     RoundingModel model([&](const ValueHook& hook) {
-      return chain([&](const Bindings& b) { return interpret(graph, b, false, hook); }).back();
+      return chain([&](const Bindings& b) { return interpret(steps, b, false, hook); }).back();
     });
     Route route = Route::optimized();
     route.level = compiler_.level;
@@ -124,8 +138,9 @@ class ModelCheck {
   }
 
   const CheckSubject& s_;
+  const CheckSubject rules_;
   const CompilerUnderTest compiler_;
-  FaultReporter faults_;
+  FaultReporter faults_, rule_faults_;
   CheckObserver& observer_;
   Verdict verdict_;
 };

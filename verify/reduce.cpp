@@ -20,6 +20,7 @@
 #include "passes/dead_code.h"
 #include "verify/reduce_sizes.h"
 #include "passes/rewrite.h"
+#include "passes/unroll.h"
 
 namespace nnc {
 namespace {
@@ -42,6 +43,7 @@ class Reducer {
       keep_dead_ = true;
       if (!ask(best_)) return std::move(best_);
     }
+    write_out_scans();
     bool changed = true;
     while (changed && !exhausted()) {
       changed = false;
@@ -123,6 +125,14 @@ class Reducer {
       values_.clear();
     }
     return values_;
+  }
+
+  /// A fault that is not about scans shows without them, where every operation can be taken away.
+  void write_out_scans() {
+    if (std::ranges::none_of(best_.graph.nodes(), [](const Node& n) { return n.op == Op::scan; })) return;
+    GraphCase c = best_;
+    unroll_scans(c.graph);
+    attempt(std::move(c));
   }
 
   // --- results ---

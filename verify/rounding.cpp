@@ -14,6 +14,7 @@
 #include "ir/interpreter_ops.h"
 #include "passes/pass_manager.h"
 #include "passes/rewrite.h"
+#include "passes/unroll.h"
 
 namespace nnc {
 namespace {
@@ -106,12 +107,17 @@ class Displacement {
     Graph simplified = graph;
     simplified.updates.clear();
     simplified.outputs.clear();
-    for (uint32_t i = 0; i < graph.size(); ++i) simplified.outputs.push_back({std::to_string(i), NodeId{i}});
+    std::vector<uint32_t> nodes;
+    for (uint32_t i = 0; i < graph.size(); ++i) {
+      if (graph[NodeId{i}].op == Op::scan) continue;  // which no output may be
+      nodes.push_back(i);
+      simplified.outputs.push_back({std::to_string(i), NodeId{i}});
+    }
     run_passes(simplified, {named_pass("simplify"), named_pass("erase_stop_gradient"), named_pass("fold"), named_pass("cse"), named_pass("simplify")});
     known_.assign(graph.size(), false);
-    for (uint32_t i = 0; i < graph.size(); ++i) {
-      const Op op = simplified[simplified.outputs[i].node].op;
-      known_[i] = op == Op::constant || op == Op::literal;
+    for (size_t k = 0; k < nodes.size(); ++k) {
+      const Op op = simplified[simplified.outputs[k].node].op;
+      known_[nodes[k]] = op == Op::constant || op == Op::literal;
     }
   }
   bool in_f32(const Tensor& t) const { return now_ == Precision::f32 && t.dtype == DType::f32; }
@@ -210,7 +216,12 @@ ValueHook displace_results(Precision precision, uint64_t seed, double scale) { r
 RoundingModel::RoundingModel(Evaluation evaluate) : evaluate_(std::move(evaluate)), expected_(evaluate_({})) {}
 
 RoundingModel::RoundingModel(const Graph& graph, const Bindings& bindings)
-    : RoundingModel([&](const ValueHook& hook) { return interpret(graph, bindings, false, hook); }) {}
+    : RoundingModel([steps = written_out(graph), &bindings](const ValueHook& hook) { return interpret(steps, bindings, false, hook); }) {}
+
+Graph written_out(Graph graph) {
+  unroll_scans(graph);
+  return graph;
+}
 
 void RoundingModel::run(Precision precision, Scatter& scatter) {
   // The later ones also reach what lies a little beyond what a single operation may be off by.

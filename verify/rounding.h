@@ -36,6 +36,9 @@ namespace nnc {
 /// What f32 values are held in: 64 bits by the interpreters, after passes that keep the mathematics; 32 by compiled code.
 enum class Precision : uint8_t { f64, f32 };
 
+/// What the model is about: a first step of a scan may be known when compiling, and later ones not.
+Graph written_out(Graph);
+
 /// For interpret(): displaces every result by up to `scale` times what its operation may be off by.
 ValueHook displace_results(Precision, uint64_t seed, double scale = 1);
 

@@ -77,6 +77,8 @@ RoutedGraph& RoutedGraph::operator=(RoutedGraph&&) noexcept = default;
 RoutedGraph::RoutedGraph(Graph graph, const Route& route, int64_t rows) : state_(std::make_unique<State>()) {
   if (route.executor != Executor::graph_interpreter) hold_inputs(graph);
   std::vector<NamedPass> passes;
+  const bool writes_out = route.executor != Executor::graph_interpreter && std::ranges::find(route.passes, "unroll") == route.passes.end();
+  if (writes_out) passes.push_back(named_pass("unroll"));
   for (const std::string& name : route.passes) passes.push_back(named_pass(name));
   bool needs_groups = route.executor != Executor::graph_interpreter && (passes.empty() || passes.back().name != "finish_groups");
   if (needs_groups) passes.push_back(named_pass("finish_groups"));

@@ -25,7 +25,7 @@ enum class Executor : uint8_t {
 };
 
 struct Route {
-  std::vector<std::string> passes;  ///< by their names in passes.def, in this order; finish_groups is added where a program needs it
+  std::vector<std::string> passes;  ///< by their names in passes.def, in this order; unroll and finish_groups are added where a program needs them
   Executor executor = Executor::compiled;
   VectorLevel level = host_target().level;
   int64_t capacity = 0;  ///< planned rows; 0: as many as the bindings have

@@ -127,7 +127,7 @@ enum class ExprKind : uint8_t {
   view,        ///< operands[0] value, `dims`: `x as [B, T, Heads, D]`
   pipe,        ///< operands[0] value, `stages` (one or more, in order of flow): `x |> Dense(64) |> relu` is one node
   if_,         ///< `branches`: one or more with a condition, then at most one `else`
-  scan,        ///< `scan variable in dim with carried, ... { body }`: `variable`, operands[0] the dimension, `carried`, `body`
+  scan,        ///< `scan variable in [reverse] dim with carried, ... { body }`: `variable`, operands[0] the dimension, `carried`, `body`
 };
 
 enum class UnaryOp : uint8_t { negate, not_ };
@@ -168,6 +168,7 @@ struct Expr {
   Dims dims;                        ///< view
   std::vector<Branch> branches;     ///< if_
   Name variable;                    ///< scan
+  bool is_reverse = false;          ///< scan
   std::vector<Carried> carried;     ///< scan; may be empty
   std::unique_ptr<Block> body;      ///< scan: present
 };
@@ -189,7 +190,7 @@ struct Binding {
 enum class StmtKind : uint8_t {
   dim,    ///< `dim D = C / Heads, S = T`: `dims_declared`
   param,  ///< `param w[Out, In] ~ normal(0.02)`, `frozen param b[Out] = 0`: `name`, `frozen`, `dims`, `type`, `value`, `is_drawn`
-  state,  ///< `state m = 0`, `state mean[C] = 0`: `name`, `dims`, `type`, `value`, `is_drawn`
+  state,  ///< `state m = 0`, `state mean[C] = 0`: `name`, `dims`, `type`, `value`, `is_drawn`; of both, `as "weight_l{i}"`: `text`
   let,    ///< `bindings`, one or more
   instance,      ///< `mix: Dense(64)`, `frozen fc1: Dense(64)`: `name`, `frozen`, `value` (as Stage::callee)
   update,        ///< `update h = ...`: `name`, `value`

@@ -164,7 +164,7 @@ class Printer {
         }
         return;
       case ExprKind::scan:
-        out_ += fmt::format("scan {} in ", e.variable.text);
+        out_ += fmt::format("scan {} in {}", e.variable.text, e.is_reverse ? "reverse " : "");
         print(*e.operands[0]);
         for (size_t i = 0; i < e.carried.size(); ++i) {
           const Carried& c = e.carried[i];
@@ -282,6 +282,7 @@ class Printer {
       case StmtKind::state:
         out_ += (s.kind == StmtKind::param ? "param " : "state ") + s.name.text;
         print(s.dims, s.type);
+        if (s.text) out_ += " as " + quoted(s.text->text);
         out_ += s.is_drawn ? " ~ " : " = ";
         print(*s.value);
         break;

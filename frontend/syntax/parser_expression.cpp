@@ -511,6 +511,7 @@ ExprPtr Parser::parse_scan() {
   ExprPtr scan = make(ExprKind::scan, span_from(begin));
   scan->variable = parse_name("a name for the position");
   if (!take_word("in")) fail_expected("`in` and a dimension", "write `scan t in T with h[B, H] = 0 { ... }`");
+  scan->is_reverse = take_word("reverse");
   scan->operands.push_back(parse_binary(additive));
   if (take_word("with")) {
     do {

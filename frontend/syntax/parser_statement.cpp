@@ -319,7 +319,7 @@ StmtPtr Parser::parse_dim() {
   return statement;
 }
 
-/// `param w[Out, In] : f32 ~ normal(0.02)`, `state m = 0`; a `frozen` before it has been read.
+/// `param w[Out, In] : f32 ~ normal(0.02)`, `param w[Out] as "weight_l{i}" = 0`, `state m = 0`; a `frozen` before it has been read.
 StmtPtr Parser::parse_stored(StmtKind kind, bool frozen, const Token& first) {
   StmtPtr statement = make_statement(kind, first);
   statement->frozen = frozen;
@@ -329,6 +329,7 @@ StmtPtr Parser::parse_stored(StmtKind kind, bool frozen, const Token& first) {
   statement->name = parse_name(kind == StmtKind::param ? "the parameter's name" : "the state's name");
   if (at(TokenKind::left_bracket) && !now().newline_before) statement->dims = parse_dims();
   if (take_if(TokenKind::colon)) statement->type = parse_type();
+  if (take_word("as")) statement->text = parse_text("the name under which it is stored");
   if (at(TokenKind::tilde)) {
     take();
     statement->is_drawn = true;

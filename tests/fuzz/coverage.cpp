@@ -61,12 +61,13 @@ std::vector<std::string> make_universe() {
   for (auto [op, dtype] : legal_operations()) names.push_back(fmt::format("op.{}.{}", op_name(op), dtype_name(dtype)));
   for (int i = 0; i < op_count; ++i) {
     Op op = Op(i);
+    if (op_class(op) == OpClass::region) continue;
     int least = op == Op::transpose ? 2 : op == Op::iota || op == Op::slice || op == Op::pad ? 1 : op == Op::broadcast || op == Op::input || op == Op::scatter_add ? 1 : 0;
     int most = op == Op::scalar || op == Op::extent ? 0 : op_class(op) == OpClass::reduce ? 3 : op == Op::parameter ? 3 : 4;
     for (int rank = least; rank <= most; ++rank) names.push_back(fmt::format("rank.{}.{}", op_name(op), rank));
   }
   for (int i = 0; i < op_count; ++i)
-    if (op_differentiable(Op(i)) == Differentiable::yes) names.push_back(fmt::format("gradient.{}", op_name(Op(i))));
+    if (op_differentiable(Op(i)) == Differentiable::yes && op_class(Op(i)) != OpClass::region) names.push_back(fmt::format("gradient.{}", op_name(Op(i))));
   for (const SimplifyRule& r : simplify_rules()) names.push_back(fmt::format("rule.{}", r.name));
   for (const char* kind :
        {"map.chain", "map.one_loop", "map.several_loops", "map.reduce_sum", "map.reduce_max", "map.reduce_min", "map.argmax", "map.several_reductions",
@@ -198,7 +199,7 @@ std::vector<std::pair<Op, DType>> legal_operations() {
   std::vector<std::pair<Op, DType>> all;
   for (int i = 0; i < op_count; ++i)
     for (DType d : all_dtypes)
-      if (is_legal(Op(i), d)) all.emplace_back(Op(i), d);
+      if (op_class(Op(i)) != OpClass::region && is_legal(Op(i), d)) all.emplace_back(Op(i), d);
   return all;
 }
 

@@ -55,6 +55,12 @@ GraphBuilder::GraphBuilder(uint64_t seed) : random(seed, "graph") {
   wild = random.chance(10);
 }
 
+GraphBuilder::GraphBuilder(GraphBuilder& around)
+    : random(uint64_t(around.random.below(1 << 30)), "body"), sizes(around.sizes), wild(around.wild), closed(true), most_elements(around.most_elements) {
+  graph.name = "body";
+  bindings.rows = around.bindings.rows;
+}
+
 const Tensor& GraphBuilder::value(NodeId n) {
   using Evaluate = void (*)(InterpreterCall&);
   static constexpr std::array<Evaluate, op_count> table{{
@@ -119,6 +125,10 @@ Shape GraphBuilder::random_shape(int most_rank, bool rows_allowed) {
 NodeId GraphBuilder::leaf(DType dtype, Shape shape, bool persistent, int64_t limit) {
   NNC_CHECK(persistent || (!shape.empty() && shape[0] == Extent{1, true}), "an input holds one row of each example of the batch");
   Type t{dtype, std::move(shape)};
+  if (closed) {
+    pool.push_back(build.constant(random_number(random, dtype, limit, wild), std::move(t)));
+    return pool.back();
+  }
   std::string name = fmt::format("{}{}{}", persistent ? "p" : "x", leaves_++, limit > 0 ? fmt::format("_below{}", limit) : "");
   Tensor tensor = make_tensor(dtype, shape_at(t, bindings.rows));
   for (double& v : tensor.values) v = random_number(random, dtype, limit, wild);

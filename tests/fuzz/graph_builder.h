@@ -15,6 +15,8 @@ namespace nnc::fuzz {
 class GraphBuilder {
  public:
   GraphBuilder(uint64_t seed);
+  /// For the body of a region in `around`.
+  explicit GraphBuilder(GraphBuilder& around);
 
   Random random;
   Graph graph;
@@ -23,6 +25,7 @@ class GraphBuilder {
   std::vector<NodeId> pool;  ///< what later nodes may read
   std::vector<int64_t> sizes;  ///< of dimensions, few, so that operands fit each other
   bool wild = false;           ///< NaN, infinities and large numbers are welcome
+  bool closed = false;         ///< the graph is the body of a region: new leaves are numbers
   int64_t most_elements = 3000;
   /// Element type that the next operation is to work on, and find() is to look at first; for reaching every operation in every type.
   std::optional<DType> wanted;

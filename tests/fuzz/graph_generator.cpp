@@ -345,7 +345,7 @@ class Generator {
       std::vector<NodeId> found, old;
       for (uint32_t i = 0; i < g_.graph.size(); ++i) {
         const Node& node = g_.graph[NodeId{i}];
-        if (node.type != p.type) continue;
+        if (node.type != p.type || node.op == Op::scan) continue;
         (node.op == Op::parameter ? old : found).push_back({i});
       }
       NodeId n;

@@ -5,6 +5,7 @@
 #include <array>
 #include <numeric>
 
+#include "ir/regions.h"
 #include "tests/fuzz/graph_builder.h"
 
 namespace nnc::fuzz {
@@ -148,6 +149,12 @@ NodeId floor_division(GraphBuilder& g, Op op) {
 }
 MAKE(floor_div) { return floor_division(g, Op::floor_div); }
 MAKE(floor_mod) { return floor_division(g, Op::floor_mod); }
+MAKE(copysign) {
+  NodeId x = g.find_dtype(floating(g));
+  if (!x.valid()) return {};
+  NodeId y = g.like(g.type(x));
+  return g.make(Op::copysign, {x, y});
+}
 MAKE(pow) {
   NodeId x = g.find_dtype(floating(g));
   if (!x.valid()) return {};
@@ -495,6 +502,71 @@ MAKE(scatter_add) {
   for (int label : a.out) a.extents.push_back(label == int(s.size()) ? Extent{length} : s[size_t(label)]);
   return g.make(Op::scatter_add, {updates, index}, a);
 }
+
+// --- regions ---
+
+// A scan over what there is: carries of any type, sequences, captured values; operations in its body, now and then another scan.
+MAKE(scan) {
+  Attributes a;
+  a.extents = {{g.random.pick({1, 2, 3, 4, 5, 7})}};
+  a.reverse = g.random.chance(40);
+  std::vector<NodeId> operands;
+  auto take = [&](int count, auto fits) {
+    int found = 0;
+    for (int i = 0; i < count; ++i)
+      if (NodeId n = g.find(fits); n.valid()) {
+        operands.push_back(n);
+        ++found;
+      }
+    return found;
+  };
+  auto is_small = [&](NodeId n) { return g.elements(n) * a.extents[0].size <= g.most_elements; };
+  auto has_steps = [&](NodeId n) { return g.type(n).rank() > step_axis(g.type(n)) && !g.shape(n)[size_t(step_axis(g.type(n)))].rows; };
+  if (g.random.chance(60))  // as many steps as a value has
+    if (NodeId n = g.find([&](NodeId x) { return has_steps(x) && g.shape(x)[size_t(step_axis(g.type(x)))].size >= 1 && g.shape(x)[size_t(step_axis(g.type(x)))].size <= 12; }); n.valid())
+      a.extents = {g.shape(n)[size_t(step_axis(g.type(n)))]};
+  a.carried = take(g.random.between(0, 3), is_small);
+  a.sliced = take(g.random.between(0, 2), [&](NodeId n) { return has_steps(n) && g.shape(n)[size_t(step_axis(g.type(n)))] == a.extents[0]; });
+  take(g.random.between(0, 3), [](NodeId) { return true; });
+  if (operands.empty()) return {};
+
+  GraphBuilder body(g);
+  for (size_t k = 0; k < operands.size(); ++k) {
+    const auto [kind, number] = place_of_operand(a, int(k));
+    const std::string name = body_input_name(kind, number);
+    const Type type = body_input_type(a, int(k), g.type(operands[k]));
+    Tensor value = make_tensor(type.dtype, shape_at(type, g.bindings.rows));
+    const Tensor& whole = g.value(operands[k]);
+    for (size_t i = 0; i < value.values.size(); ++i) value.set(i, whole.at(i));  // of a sequence: any of its elements
+    body.bindings.inputs[name] = std::move(value);
+    body.pool.push_back(body.build.input(name, type));
+  }
+  const bool may_nest = !g.closed;
+  for (int i = g.random.between(1, 7); i > 0; --i) {
+    const Op op = Op(g.random.below(op_count));
+    const bool is_outside = op == Op::input || op == Op::parameter || op == Op::scalar || op == Op::random;
+    if (is_outside || (op_class(op) == OpClass::region && !may_nest)) continue;
+    add_operation(body, op);
+  }
+  for (int k = 0; k < a.carried; ++k) {
+    const Type type = g.type(operands[size_t(k)]);
+    NodeId next = body.find([&](NodeId n) { return body.type(n) == type; });
+    if (is_float(type.dtype) && g.random.chance(70)) next = body.build.unary(Op::tanh, next);
+    body.graph.outputs.push_back({body_output_name(a, k), next});
+  }
+  for (int i = g.random.between(a.carried == 0 ? 1 : 0, 2); i > 0; --i) {
+    NodeId n = body.any();
+    if (body.elements(n) * a.extents[0].size <= g.most_elements) body.graph.outputs.push_back({body_output_name(a, int(body.graph.outputs.size())), n});
+  }
+  if (body.graph.outputs.empty()) return {};
+  a.body = {std::make_shared<Graph>(std::move(body.graph))};
+  const NodeId scan = g.graph.add(Op::scan, std::move(operands), a);
+  NodeId last;
+  for (size_t k = 0; k < a.body->outputs.size(); ++k)
+    if (NodeId kept = g.keep(g.build.result(scan, int(k))); kept.valid()) last = kept;
+  return last;
+}
+MAKE(result) { return make_scan(g); }
 
 }  // namespace
 

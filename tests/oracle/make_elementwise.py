@@ -146,6 +146,12 @@ def smaller(x, y):
     return found if found == "?" else negated(found)
 
 
+def copy_sign(x, y):
+    if "nan" in (x, y):
+        return "nan"
+    return x if is_negative(x) == is_negative(y) else negated(x)
+
+
 def order(x):
     return power(2000) if x == "inf" else -power(2000) if x == "-inf" else fraction(x)
 
@@ -191,7 +197,7 @@ COMPARISONS = [("x == y", compare(lambda a, b: a == b)), ("x != y", lambda x, y:
                ("x >= y", compare(lambda a, b: a >= b))]
 ARITHMETIC = [("x + y", add), ("x - y", subtract), ("x * y", multiply), ("x / y", divide)]
 WHOLE = [("x // y", floor_divide), ("x % y", remainder)]
-EXTREMES = [("maximum(x, y)", larger), ("minimum(x, y)", smaller)]
+EXTREMES = [("maximum(x, y)", larger), ("minimum(x, y)", smaller), ("copysign(x, y)", copy_sign)]
 
 
 def pair_table(name, dtype, operations, values, bound="exact"):
@@ -230,7 +236,8 @@ def pair_slopes(dtype):
                   ("maximum({x}, {y})", lambda x, y: (half if x == y else x > y, half if x == y else x < y)),
                   ("minimum({x}, {y})", lambda x, y: (half if x == y else x < y, half if x == y else x > y)),
                   ("where({x} < {y}, {x}, {y})", lambda x, y: (x < y, x >= y)),
-                  ("{x} ^ {y}", lambda x, y: (powers(x, y), from_mp(mpmath.exp(to_mp(y) * log_of(x)) * log_of(x))) if x > 0 else ("?", "?"))]
+                  ("{x} ^ {y}", lambda x, y: (powers(x, y), from_mp(mpmath.exp(to_mp(y) * log_of(x)) * log_of(x))) if x > 0 else ("?", "?")),
+                  ("copysign({x}, {y})", lambda x, y: (1 if (x > 0) == (y > 0) else -1, 0))]
     values = [rounded(Fraction(t), form) for t in ("1", "-1", "2", "3", "41", "-0.1", "0.7", "1e-3", "255", "-1e3", "16777215")]
     pairs = [(x, y) for x in values for y in values if abs(y) < 100 or x < 100]
     names = range(len(operations))

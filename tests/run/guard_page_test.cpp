@@ -11,6 +11,7 @@
 #include "engine/step.h"
 #include "passes/fuse.h"
 #include "passes/pipeline.h"
+#include "passes/unroll.h"
 #include "runtime/data/file_bytes.h"
 #include "tests/run/examples.h"
 #include "tests/run/graph_runner.h"
@@ -26,6 +27,7 @@ namespace {
 
 /// Every operation a kernel of its own.
 Program plain_program(Graph graph, int64_t capacity, VectorLevel level) {
+  unroll_scans(graph);
   finish_groups(graph);
   return build_program(graph, {"guarded", capacity, level_target(level), {}});
 }

@@ -223,6 +223,7 @@ BINARY(floor_mod, special, special)
 BINARY(pow, positive, any)
 BINARY(maximum, special, special)
 BINARY(minimum, special, special)
+BINARY(copysign, special, special)
 BINARY(equal, special, special)
 BINARY(not_equal, special, special)
 BINARY(less, special, special)
@@ -347,6 +348,29 @@ SWEEP(scatter_add) {
     NodeId index = s.field(type, {}, Domain::index, 0, limit);
     s.use(Op::scatter_add, {s.field({}, Domain::summed), index}, labelled({0}, {0}, {0, 1}, shaped({1}, {rows, {s.n}})));          // one place of each row
     s.use(Op::scatter_add, {s.field({{5}}, Domain::summed), index}, labelled({0, 1}, {0}, {2, 1}, shaped({0}, {{s.n}, {5}})));  // rows of a table
+  }
+}
+
+// --- regions ---
+SWEEP(scan) {
+  (void)s;  // its value is that of its results
+}
+SWEEP(result) {
+  // Each step hands on its slice: values of any type, one step late.
+  const NodeId sequence = s.field({{3}, {s.n}}), first = s.field({{s.n}}, Domain::summed, 1);
+  const Type slice = s.graph.type(first);
+  for (bool reverse : {false, true}) {
+    Graph body;
+    Builder b(body);
+    const NodeId carry = b.input("carry.0", slice), next = b.input("slice.0", slice);
+    body.outputs = {{"carry.0", next}, {"stack.0", carry}};
+    Attributes a;
+    a.carried = a.sliced = 1;
+    a.extents = {{3}};
+    a.reverse = reverse;
+    a.body = {std::make_shared<Graph>(std::move(body))};
+    const NodeId scan = s.graph.add(Op::scan, {first, sequence}, std::move(a));
+    for (int k = 0; k < 2; ++k) s.graph.outputs.push_back({fmt::format("result.{}", s.graph.outputs.size()), s.b.result(scan, k)});
   }
 }
 

@@ -327,6 +327,8 @@ class Evaluator {
         return !is_float(type) && x[1] == 0 ? 0 : std::floor(x[0] / x[1]);
       case Op::pow:
         return std::pow(x[0], x[1]);
+      case Op::copysign:
+        return std::isnan(x[1]) ? nan : std::copysign(x[0], x[1]);
       case Op::maximum:
         return std::isnan(x[0]) || std::isnan(x[1]) ? nan : std::max(x[0], x[1]);
       case Op::minimum:

@@ -165,7 +165,7 @@ void two_operands(Special& s, Op op) {
   SPECIAL(name) { two_operands(s, Op::name); }
 ONE(neg)
 ONE(abs) ONE(sign) ONE(floor) ONE(ceil) ONE(round) ONE(sqrt) ONE(exp) ONE(expm1) ONE(log) ONE(log1p) ONE(sin) ONE(cos) ONE(tanh)
-    ONE(sigmoid) ONE(erf) ONE(normal_cdf) ONE(stop_gradient) TWO(mul) TWO(div) TWO(floor_div) TWO(floor_mod) TWO(pow) TWO(equal) TWO(not_equal) TWO(less) TWO(less_equal)
+    ONE(sigmoid) ONE(erf) ONE(normal_cdf) ONE(stop_gradient) TWO(mul) TWO(div) TWO(floor_div) TWO(floor_mod) TWO(pow) TWO(copysign) TWO(equal) TWO(not_equal) TWO(less) TWO(less_equal)
         TWO(greater) TWO(greater_equal) TWO(add) TWO(sub)
 SPECIAL(maximum) { s.signed_zero = false, two_operands(s, Op::maximum); }
 SPECIAL(minimum) { s.signed_zero = false, two_operands(s, Op::minimum); }
@@ -283,6 +283,30 @@ SPECIAL(scatter_add) {
   s.use(Op::scatter_add, {s.operand({rows}, [](size_t i) { return summable(every(i)); }), index},
         labelled({0}, {0}, {0, 1}, shaped({1}, {rows, {23}})));
 }
+
+// --- regions: what is handed on and stacked stays what it is ---
+SPECIAL(scan) {
+  const NodeId sequence = s.operand({{19}, {3}}, every), first = s.operand({{3}}, every);
+  Graph body;
+  Builder b(body);
+  const Type slice = s.graph.type(first);
+  const NodeId carry = b.input("carry.0", slice), next = b.input("slice.0", slice);
+  body.outputs = {{"carry.0", next}, {"stack.0", carry}};
+  Attributes a;
+  a.carried = a.sliced = 1;
+  a.extents = {{19}};
+  a.body = {std::make_shared<Graph>(std::move(body))};
+  const NodeId scan = s.graph.add(Op::scan, {first, sequence}, std::move(a));
+  s.made.insert(Op::scan);
+  for (int k = 0; k < 2; ++k) {
+    Attributes which;
+    which.begin = k;
+    which.extents = k == 0 ? slice.shape : Shape{{19}, {3}};
+    which.dtype = slice.dtype;
+    s.use(Op::result, {scan}, which);
+  }
+}
+SPECIAL(result) { special_scan(s); }
 
 struct SpecialCase {
   Op op;

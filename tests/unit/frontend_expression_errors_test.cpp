@@ -92,9 +92,6 @@ test "t" { expect shape(f(zeros([3]))) == [3] })",
  x }
 test "t" { expect shape(f(zeros([3]))) == [3] })",
        R"(E0304 `20000`: `repeat` unrolls its body, at most 10000 times)"},
-      {R"(fn f(x[B, T]) { scan t in T with h[B] = 0 { update h = h + x[T: t]
- yield h } })",
-       R"(E0210 `scan t in T with h[B] = 0 { update h = h + x[T: t]...`: `scan` is not part of this version of nnc)"},
       {R"(fn f(x[B], y[T]) { x ^ y })",
        R"(E0106 `x ^ y`: `^` would pair every B with every T
   label `x`: [B]

@@ -83,6 +83,10 @@ TEST_CASE("spaces follow from what tokens are to the parser") {
   check("fn f(x[...]) { if a==1{x}else{-x}}", "fn f(x[...]) { if a == 1 { x } else { -x } }\n");
   check("fn f(x[T]) { x[ T :0 .. 4 ] as[T] }", "fn f(x[T]) { x[T: 0..4] as [T] }\n");
   check("fn f(x[T]) { expectation (x) (2) }", "fn f(x[T]) { expectation(x)(2) }\n");
+  check("fn f(x[T]) { scan t  in reverse   T with h[ B]=0,c:f32=x{update h=c;yield h,c} }",
+        "fn f(x[T]) { scan t in reverse T with h[B] = 0, c: f32 = x { update h = c; yield h, c } }\n");
+  check("layer A(x[B]) {\n param w[B]:f32  as\"w_l{i}\"~normal(1)\n state n as \"m\"=0\n x }",
+        "layer A(x[B]) {\n  param w[B]: f32 as \"w_l{i}\" ~ normal(1)\n  state n as \"m\" = 0\n  x\n}\n");
   check("use\"a.nn\"{A,B}", "use \"a.nn\" { A, B }\n");
 }
 

@@ -160,6 +160,7 @@ data d { a[N], b[N] : class(V) = text("f", context: N); test last 20%; valid fro
   CHECK(printed(R"(
 layer L(N, act = relu, Out)(x[..., C]: u8, y[] = 0) -> [..., Out], [B]: i32 where C % N == 0 else "N: {N}", N < 4 {
   param w[Out, C] ~ normal(0.02)
+  param v[C]: f32 as "v_l{N}" ~ normal(1)
   frozen param b[Out]: f32 = 0
   state count: i64 = 0
   mix: Dense(64)
@@ -169,11 +170,12 @@ layer L(N, act = relu, Out)(x[..., C]: u8, y[] = 0) -> [..., Out], [B]: i32 wher
   repeat N { update h = h }
   if N == 2 { update h = 1 } else { state m = 0 }
   let y = scan t in T with h[B, H] = 0, c: f32 = x { update h = c; yield h, c }
-  let z = scan t in T { yield x[T: t] }
+  let z = scan t in reverse T { yield x[T: t] }
   y, z
 }
 )") == R"(layer L(N, act = relu, Out)(x[..., C]: u8, y[] = 0) -> [..., Out], [B]: i32 where ((C % N) == 0) else "N: {N}", (N < 4) {
   param w[Out, C] ~ normal(0.02)
+  param v[C]: f32 as "v_l{N}" ~ normal(1)
   frozen param b[Out]: f32 = 0
   state count: i64 = 0
   instance mix: Dense(64)
@@ -194,7 +196,7 @@ layer L(N, act = relu, Out)(x[..., C]: u8, y[] = 0) -> [..., Out], [B]: i32 wher
     update h = c
     yield h, c
   }
-  let z = scan t in T {
+  let z = scan t in reverse T {
     yield x[T: t]
   }
   result y, z

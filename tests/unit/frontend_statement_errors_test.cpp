@@ -298,11 +298,6 @@ TEST_CASE("conditions on the rows of a batch", "[frontend][diagnostics]") {
   });
 }
 
-TEST_CASE("`yield` outside of a scan is one error", "[frontend][diagnostics]") {
-  const std::string only = "E0210 `yield x`: `yield` and `scan` are not part of this version of nnc";
-  check_sayings({{"fn f(x[B]) {\n yield x\n x }", only}, {"fn f(x[B]) {\n yield x\n}", only}});
-}
-
 TEST_CASE("the rows of a batch where there is no batch", "[frontend][diagnostics]") {
   const std::string no_batch =
       "E0113 `B`: `B` counts the rows of a batch, and there is no batch here\n"

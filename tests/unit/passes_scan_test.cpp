@@ -1,0 +1,193 @@
+// Gradients of scans against finite differences, and scans written out against scans.
+#include <string>
+
+#include "base/diagnostics.h"
+#include "passes/differentiate.h"
+#include "passes/pass_manager.h"
+#include "passes/unroll.h"
+#include "tests/random_scan.h"
+#include "tests/unit/catch.h"
+#include "tests/unit/passes_gradient_check.h"
+#include "verify/route.h"
+
+using namespace nnc;
+using namespace nnc::test;
+
+namespace {
+
+bool has_scan(const Graph& graph) {
+  return std::ranges::any_of(graph.nodes(), [](const Node& n) { return n.op == Op::scan || n.op == Op::result; });
+}
+
+/// The graph with the gradients of all its results, each weighted by an input, with respect to all leaves.
+Graph with_gradients(const RandomScan& made, Bindings& bindings) {
+  Graph g = made.graph;
+  std::vector<Seed> seeds;
+  for (size_t k = 0; k < made.results.size(); ++k) {
+    const std::string name = "seed." + std::to_string(k);
+    seeds.push_back({made.results[k], Builder(g).input(name, g.type(made.results[k]))});
+    Tensor t = make_tensor(DType::f32, shape_at(g.type(made.results[k]), bindings.rows));
+    for (size_t i = 0; i < t.values.size(); ++i) t.values[i] = double(float(0.5 + 0.25 * double((i + k) % 5)));
+    bindings.inputs[name] = std::move(t);
+  }
+  const std::vector<NodeId> found = gradients_of(g, seeds, made.leaves);
+  for (size_t k = 0; k < found.size(); ++k)
+    if (found[k].valid()) g.outputs.push_back({"gradient." + std::to_string(k), found[k]});
+  return g;
+}
+
+}  // namespace
+
+TEST_CASE("gradients through random scans are what finite differences say", "[passes][regions]") {
+  int compared = 0;
+  for (uint64_t seed = 0; seed < 150; ++seed) {
+    RandomScan made = random_scan(seed);
+    for (NodeId result : made.results) {
+      GradientCheck check = check_gradients(made.graph, result, made.leaves, made.bindings, seed + 1);
+      INFO("seed " << seed << ": " << check.first_fault << "\n" << print_graph(made.graph, nullptr));
+      REQUIRE(check.wrong == 0);
+      compared += check.compared;
+    }
+  }
+  CHECK(compared > 3000);
+}
+
+TEST_CASE("scans and their gradients written out compute the same", "[passes][regions]") {
+  for (uint64_t seed = 0; seed < 150; ++seed) {
+    RandomScan made = random_scan(seed);
+    Bindings at = made.bindings;
+    Graph graph = with_gradients(made, at);
+    INFO("seed " << seed << "\n" << print_graph(graph, nullptr));
+    REQUIRE(verify_graph(graph).empty());
+    Graph flat = graph;
+    unroll_scans(flat);
+    REQUIRE(verify_graph(flat).empty());
+    REQUIRE_FALSE(has_scan(flat));
+    const Results expected = interpret(graph, at);
+    std::optional<Difference> difference = find_difference(interpret(flat, at), expected, 1e-14);
+    INFO((difference ? difference->name : ""));
+    CHECK_FALSE(difference);
+    // Differentiating what is written out gives the same again.
+    RandomScan written = made;
+    std::vector<NodeId> nodes = made.leaves;
+    nodes.insert(nodes.end(), made.results.begin(), made.results.end());
+    unroll_and_follow(written.graph, nodes);
+    written.leaves.assign(nodes.begin(), nodes.begin() + ptrdiff_t(made.leaves.size()));
+    written.results.assign(nodes.begin() + ptrdiff_t(made.leaves.size()), nodes.end());
+    Bindings unused = made.bindings;
+    const Results by_steps = interpret(with_gradients(written, unused), at);
+    for (const auto& [name, value] : by_steps.outputs) {
+      if (!expected.outputs.contains(name)) continue;
+      for (size_t i = 0; i < value.values.size(); ++i) CHECK(expected.outputs.at(name).values[i] == Approx(value.values[i]).margin(1e-12));
+    }
+  }
+}
+
+TEST_CASE("compiled, scans and their gradients are what the interpreter says", "[passes][regions]") {
+  for (uint64_t seed = 0; seed < 25; ++seed) {
+    RandomScan made = random_scan(seed);
+    Bindings at = made.bindings;
+    Graph graph = with_gradients(made, at);
+    const Results expected = interpret(graph, at);
+    for (Route route : {Route::optimized(), Route::plain()}) {
+      std::optional<Difference> difference = find_difference(run_route(graph, at, route), expected, 2e-5);
+      INFO("seed " << seed << ", " << route.text() << (difference ? ": " + difference->name : ""));
+      CHECK_FALSE(difference);
+    }
+  }
+}
+
+TEST_CASE("a second gradient goes through the scan of the first", "[passes][regions]") {
+  int checked = 0;
+  for (uint64_t seed = 0; seed < 40; ++seed) {
+    RandomScan made = random_scan(seed);
+    if (made.results.empty()) continue;
+    Graph g = made.graph;
+    Builder b(g);
+    const NodeId result = made.results[0], one = b.constant_like(1, result);
+    NodeId norm;
+    for (NodeId found : gradients_of(g, result, one, made.leaves)) {
+      if (!found.valid()) continue;
+      const NodeId square = b.mul(found, found);
+      std::vector<int> axes;
+      for (int i = 0; i < g.type(square).rank(); ++i) axes.push_back(i);
+      const NodeId sum = b.reduce(Op::reduce_sum, square, axes);
+      norm = norm.valid() ? b.add(norm, sum) : sum;
+    }
+    if (!norm.valid()) continue;
+    GradientCheck check = check_gradients(g, norm, made.leaves, made.bindings, seed + 1);
+    INFO("seed " << seed << ": " << check.first_fault << "\n" << print_graph(g, nullptr));
+    REQUIRE(check.wrong == 0);
+    ++checked;
+  }
+  CHECK(checked > 25);
+}
+
+TEST_CASE("through a thousand steps a gradient stays right", "[passes][regions]") {
+  // h <- tanh(w h + x): the slope of the last h is a product of a thousand factors.
+  Graph g;
+  Builder b(g);
+  const Type number{DType::f32, {}};
+  const NodeId w = b.input("w", number), first = b.input("first", number), x = b.input("x", {DType::f32, {{1000}}});
+  Graph body;
+  Builder in(body);
+  const NodeId h = in.input("carry.0", number), slice = in.input("slice.0", number), factor = in.input("capture.0", number);
+  body.outputs = {{"carry.0", in.unary(Op::tanh, in.add(in.mul(h, factor), slice))}};
+  Attributes a;
+  a.carried = a.sliced = 1;
+  a.extents = {{1000}};
+  a.body = {std::make_shared<Graph>(body)};
+  const NodeId last = b.result(g.add(Op::scan, {first, x, w}, a), 0);
+  const std::vector<NodeId> found = gradients_of(g, last, b.constant(1, number), {w, first, x});
+  g.outputs = {{"last", last}, {"w", found[0]}, {"first", found[1]}, {"x", found[2]}};
+  Bindings at;
+  at.inputs["w"] = {DType::f32, {}, {1.25}};
+  at.inputs["first"] = {DType::f32, {}, {0.5}};
+  Tensor xs = make_tensor(DType::f32, {1000});
+  for (size_t t = 0; t < 1000; ++t) xs.values[t] = 0.3 * std::sin(double(t));
+  at.inputs["x"] = xs;
+  const auto outputs = interpret(g, at).outputs;
+  // The same by hand.
+  std::vector<double> states{0.5};
+  for (size_t t = 0; t < 1000; ++t) states.push_back(std::tanh(1.25 * states[t] + xs.values[t]));
+  double back = 1, w_sum = 0;
+  for (size_t t = 1000; t-- > 0;) {
+    const double inner = back * (1 - states[t + 1] * states[t + 1]);
+    CHECK(outputs.at("x").values[t] == Approx(inner).epsilon(1e-12));
+    w_sum += inner * states[t];
+    back = inner * 1.25;
+  }
+  CHECK(outputs.at("last").values[0] == Approx(states[1000]).epsilon(1e-14));
+  CHECK(outputs.at("w").values[0] == Approx(w_sum).epsilon(1e-12));
+  CHECK(outputs.at("first").values[0] == Approx(back).epsilon(1e-12));
+}
+
+TEST_CASE("what is cheap is computed again and what is dear is kept", "[passes][regions]") {
+  Diagnostics diagnostics;
+  SourceMap sources;
+  // The gradient of tanh reads its value; that of the product reads the sum of carry and slice.
+  const std::string text = R"(graph @main {
+  %0 = input @x : f32[B, 4]
+  %1 = input @first : f32[B]
+  %2 = scan(%1, %0) carried 1 sliced 1 steps 4 {
+    %0 = input @carry.0 : f32[B]
+    %1 = input @slice.0 : f32[B]
+    %2 = add(%0, %1) : f32[B]
+    %3 = mul(%2, %2) : f32[B]
+    %4 = tanh(%3) : f32[B]
+    output "carry.0" %4
+  } : bool[]
+  %3 = result(%2) 0 : f32[B]
+  output "last" %3
+}
+)";
+  std::optional<Graph> g = parse_graph(sources, sources.add("scan.nnir", text), diagnostics);
+  REQUIRE(g);
+  Builder b(*g);
+  const NodeId one = b.constant_like(1, {3});
+  REQUIRE(gradients_of(*g, {3}, one, {{0}, {1}})[0].valid());
+  const Graph& forward = *(*g)[NodeId{2}].attributes.body;
+  REQUIRE(forward.outputs.size() == 3);  // the carry, its value before each step, and tanh
+  CHECK(forward[forward.outputs[1].node].op == Op::tanh);
+  CHECK(forward[forward.outputs[2].node].op == Op::input);
+}
