@@ -7,11 +7,14 @@
 #include "ir/program.h"
 #include "ir/program_interpreter.h"
 #include "tests/program_text.h"
+#include "tests/text_changes.h"
 #include "tests/unit/catch.h"
 
 using namespace nnc;
 using nnc::test::contains;
 using nnc::test::program_of;
+using nnc::test::TextChanges;
+using nnc::test::with_changes;
 
 namespace {
 
@@ -41,21 +44,13 @@ const std::string sound = R"(program @guards {
 const std::string guard = "where 0 <= [y + d + -1] < 5  # %7\n", load_a = "        v0 = load x[2*y + 10*r + 2*d + c + -2] : f32\n",
                   load_b = "        v1 = load w[o + 10*d + 5*c] : f32\n";
 
-std::string changed(std::vector<std::pair<std::string, std::string>> changes) {
-  std::string text = sound;
-  for (const auto& [from, to] : changes) {
-    const size_t at = text.find(from);
-    REQUIRE(at != std::string::npos);
-    text.replace(at, from.size(), to);
-  }
-  return text;
-}
+std::string changed(const TextChanges& changes) { return with_changes(sound, changes); }
 
 std::string problem_of(const Program& program) {
   const std::vector<std::string> problems = verify_program(program);
   return problems.empty() ? std::string("sound") : problems[0];
 }
-std::string first_problem(std::vector<std::pair<std::string, std::string>> changes) { return problem_of(program_of(changed(std::move(changes)), false)); }
+std::string first_problem(const TextChanges& changes) { return problem_of(program_of(changed(changes), false)); }
 /// With another line in the place of the guard.
 std::string with_guards(const std::string& lines) { return first_problem({{guard, lines + "\n"}}); }
 std::string with_guard_b(const std::string& line, const std::string& packed = "") {
@@ -156,15 +151,7 @@ const std::string blocks = R"(program @blocks {
 }
 )";
 
-std::string blocks_problem(std::vector<std::pair<std::string, std::string>> changes) {
-  std::string text = blocks;
-  for (const auto& [from, to] : changes) {
-    const size_t at = text.find(from);
-    REQUIRE(at != std::string::npos);
-    text.replace(at, from.size(), to);
-  }
-  return problem_of(program_of(text, false));
-}
+std::string blocks_problem(const TextChanges& changes) { return problem_of(program_of(with_changes(blocks, changes), false)); }
 
 }  // namespace
 

@@ -7,10 +7,13 @@
 #include "ir/interpreter_ops.h"
 #include "ir/regions.h"
 #include "tests/random_scan.h"
+#include "tests/text_changes.h"
 #include "tests/unit/catch.h"
 
 using namespace nnc;
 using nnc::test::contains;
+using nnc::test::TextChanges;
+using nnc::test::with_changes;
 
 namespace {
 
@@ -59,19 +62,11 @@ std::optional<Graph> read(const std::string& text, Diagnostics& diagnostics) {
   return parse_graph(sources, sources.add("scan.nnir", text), diagnostics);
 }
 
-std::string changed(std::vector<std::pair<std::string, std::string>> changes) {
-  std::string text = sound;
-  for (const auto& [from, to] : changes) {
-    const size_t at = text.find(from);
-    REQUIRE(at != std::string::npos);
-    text.replace(at, from.size(), to);
-  }
-  return text;
-}
+std::string changed(const TextChanges& changes) { return with_changes(sound, changes); }
 
-std::string fault_of(std::vector<std::pair<std::string, std::string>> changes) {
+std::string fault_of(const TextChanges& changes) {
   Diagnostics diagnostics;
-  if (read(changed(std::move(changes)), diagnostics)) return "sound";
+  if (read(changed(changes), diagnostics)) return "sound";
   return diagnostics.items().empty() ? "no message" : diagnostics.items()[0].message;
 }
 

@@ -7,11 +7,14 @@
 #include "ir/program.h"
 #include "ir/program_interpreter.h"
 #include "tests/program_text.h"
+#include "tests/text_changes.h"
 #include "tests/unit/catch.h"
 
 using namespace nnc;
 using nnc::test::contains;
 using nnc::test::program_of;
+using nnc::test::TextChanges;
+using nnc::test::with_changes;
 
 namespace {
 
@@ -46,24 +49,16 @@ const std::string sound = R"(program @sums {
 }
 )";
 
-std::string changed(std::vector<std::pair<std::string, std::string>> changes) {
-  std::string text = sound;
-  for (const auto& [from, to] : changes) {
-    const size_t at = text.find(from);
-    REQUIRE(at != std::string::npos);
-    text.replace(at, from.size(), to);
-  }
-  return text;
-}
+std::string changed(const TextChanges& changes) { return with_changes(sound, changes); }
 
-std::string first_problem(std::vector<std::pair<std::string, std::string>> changes) {
-  const std::vector<std::string> problems = verify_program(program_of(changed(std::move(changes)), false));
+std::string first_problem(const TextChanges& changes) {
+  const std::vector<std::string> problems = verify_program(program_of(changed(changes), false));
   return problems.empty() ? "sound" : problems[0];
 }
 
-std::string faults(std::vector<std::pair<std::string, std::string>> changes) {
+std::string faults(const TextChanges& changes) {
   try {
-    program_of(changed(std::move(changes)), false);
+    program_of(changed(changes), false);
   } catch (const std::logic_error& error) {
     return error.what();
   }
