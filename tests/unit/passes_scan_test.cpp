@@ -162,6 +162,30 @@ TEST_CASE("through a thousand steps a gradient stays right", "[passes][regions]"
   CHECK(outputs.at("first").values[0] == Approx(back).epsilon(1e-12));
 }
 
+TEST_CASE("a gradient goes around as often as it takes", "[passes][regions]") {
+  // A delay line: what is sliced reaches the first carry after three steps.
+  Graph g;
+  Builder b(g);
+  const Type number{DType::f32, {}};
+  const NodeId x = b.input("x", {DType::f32, {{5}}}), zero = b.constant(0, number);
+  Graph body;
+  Builder in(body);
+  const NodeId second = in.input("carry.1", number), third = in.input("carry.2", number), slice = in.input("slice.0", number);
+  body.outputs = {{"carry.0", second}, {"carry.1", third}, {"carry.2", slice}};
+  Attributes a;
+  a.carried = 3;
+  a.sliced = 1;
+  a.extents = {{5}};
+  a.body = {std::make_shared<Graph>(body)};
+  const NodeId last = b.result(g.add(Op::scan, {zero, zero, zero, x}, a), 0);
+  const std::vector<NodeId> found = gradients_of(g, last, b.constant(1, number), {x});
+  REQUIRE(found[0].valid());
+  g.outputs = {{"gradient", found[0]}};
+  Bindings at;
+  at.inputs["x"] = {DType::f32, {5}, {1, 2, 3, 4, 5}};
+  CHECK(interpret(g, at).outputs.at("gradient").values == std::vector<double>{0, 0, 1, 0, 0});
+}
+
 TEST_CASE("what is cheap is computed again and what is dear is kept", "[passes][regions]") {
   Diagnostics diagnostics;
   SourceMap sources;
