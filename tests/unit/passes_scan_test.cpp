@@ -186,6 +186,26 @@ TEST_CASE("a gradient goes around as often as it takes", "[passes][regions]") {
   CHECK(interpret(g, at).outputs.at("gradient").values == std::vector<double>{0, 0, 1, 0, 0});
 }
 
+TEST_CASE("gradients of all readers of a result add up", "[passes][regions]") {
+  Graph g;
+  Builder b(g);
+  const Type number{DType::f32, {}};
+  const NodeId first = b.input("first", number);
+  Graph body;
+  Builder in(body);
+  body.outputs = {{"carry.0", in.mul(in.input("carry.0", number), 2.0)}};
+  Attributes a;
+  a.carried = 1;
+  a.extents = {{3}};
+  a.body = {std::make_shared<Graph>(body)};
+  const NodeId scan = g.add(Op::scan, {first}, a);
+  const NodeId once = b.result(scan, 0), again = b.result(scan, 0), sum = b.add(once, again);
+  g.outputs = {{"gradient", gradients_of(g, sum, b.constant(1, number), {first})[0]}};
+  Bindings at;
+  at.inputs["first"] = {DType::f32, {}, {1}};
+  CHECK(interpret(g, at).outputs.at("gradient").values == std::vector<double>{16});
+}
+
 TEST_CASE("what is cheap is computed again and what is dear is kept", "[passes][regions]") {
   Diagnostics diagnostics;
   SourceMap sources;
