@@ -72,7 +72,7 @@ TEST_CASE("every element-wise operation in every type, around the vector width")
           bool logical = op == Op::logical_not || op == Op::logical_and || op == Op::logical_or;
           if (logical != (type == DType::boolean) && op != Op::select && op != Op::stop_gradient) continue;
           bool transcendental = op_class(op) == OpClass::unary && op >= Op::sqrt && op <= Op::normal_cdf;
-          if (!is_float(type) && (transcendental || op == Op::pow)) continue;
+          if (!is_float(type) && (transcendental || op == Op::pow || op == Op::copysign)) continue;
           if (type == DType::u8 && (op == Op::neg || op == Op::sub || op == Op::mul)) continue;  // out of a byte's range
           bool compares = op_class(op) == OpClass::compare;
           DType result = compares ? DType::boolean : type;
