@@ -233,4 +233,15 @@ void Emitter::store_lanes(const Access& access, DType type, Value* value, Point&
       true);
 }
 
+Value* Emitter::read_scratch(Value* address) {
+  llvm::Type* type = llvm::FixedVectorType::get(ir.getFloatTy(), unsigned(lanes));
+  llvm::LoadInst* value = ir.CreateAlignedLoad(type, address, llvm::Align(uint64_t(lanes) * contraction_bytes));
+  annotate(value, BufferId{});
+  return value;
+}
+
+void Emitter::write_scratch(Value* value, Value* address) {
+  annotate(ir.CreateAlignedStore(value, address, llvm::Align(uint64_t(lanes) * contraction_bytes)), BufferId{});
+}
+
 }  // namespace nnc

@@ -239,25 +239,15 @@ class ContractEmitter {
     return ir_.CreateSelect(ir_.CreateICmpSLT(level, e_.i64(plan_.inner_levels)), shared, own);
   }
 
-  /// A vector of scratch memory.
-  llvm::Value* read(llvm::Value* address) {
-    llvm::LoadInst* value = ir_.CreateAlignedLoad(vector_type(), address, vector_align());
-    e_.annotate(value, BufferId{});
-    return value;
-  }
-  void write(llvm::Value* value, llvm::Value* address) {
-    e_.annotate(ir_.CreateAlignedStore(value, address, vector_align()), BufferId{});
-  }
-
   /// A chain's sums take up what waits for them; then they wait in turn, but for the last. each(place, body) calls body(address of a vector that waits, the sum it
   /// belongs to) for all vectors of a tile; load and store: of such a sum.
   template <class Each, class Load, class Store>
   void join(llvm::Value* c, llvm::Value* number, llvm::Value* last, Each each, Load load, Store store) {
     ChainJoin join = chains_->join(number, last);
     for_each_level(e_, join.mask, [&](llvm::Value* level) {
-      each(waiting_place(c, level), [&](llvm::Value* at, auto* sum) { store(ir_.CreateFAdd(read(at), load(sum)), sum); });
+      each(waiting_place(c, level), [&](llvm::Value* at, auto* sum) { store(ir_.CreateFAdd(e_.read_scratch(at), load(sum)), sum); });
     });
-    when(ir_.CreateNot(last), [&] { each(waiting_place(c, join.level), [&](llvm::Value* at, auto* sum) { write(load(sum), at); }); });
+    when(ir_.CreateNot(last), [&] { each(waiting_place(c, join.level), [&](llvm::Value* at, auto* sum) { e_.write_scratch(load(sum), at); }); });
   }
 
   std::vector<llvm::Value*> join_registers(std::vector<llvm::Value*> sums, llvm::Value* c, llvm::Value* number, llvm::Value* last) {
@@ -278,7 +268,7 @@ class ContractEmitter {
       e_.loop(e_.i64(0), e_.i64(plan_.c_tile), int64_t(e_.lanes) * contraction_bytes,
               [&](llvm::Value* at) { body(e_.offset_pointer(place, at), e_.offset_pointer(c, at)); });
     };
-    join(c, number, last, each, [&](llvm::Value* sum) { return read(sum); }, [&](llvm::Value* sum, llvm::Value* at) { write(sum, at); });
+    join(c, number, last, each, [&](llvm::Value* sum) { return e_.read_scratch(sum); }, [&](llvm::Value* sum, llvm::Value* at) { e_.write_scratch(sum, at); });
   }
 
   /// One block of k for the current piece: whole chains, or a part of one.
@@ -314,7 +304,7 @@ class ContractEmitter {
     each_line([&](llvm::Value* line) {
       each_vector(columns, [&](llvm::Value* column, llvm::Value* active) {
         Point point = columns_at(ir_.CreateAdd(j, column), active);
-        for (size_t sum = 0; sum < plan_.row_sums.size(); ++sum) point.value(plan_.row_sums[sum]) = row_sums_->read(row_sums_->place(sum, line, column));
+        for (size_t sum = 0; sum < plan_.row_sums.size(); ++sum) point.value(plan_.row_sums[sum]) = e_.read_scratch(row_sums_->place(sum, line, column));
         e_.emit(kernel_.after_rows, point);
       });
     });
@@ -486,7 +476,7 @@ class ContractEmitter {
       // Sums over the rows go through registers.
       std::vector<llvm::Value*> places, values;
       for (size_t number = 0; number < plan_.row_sums.size(); ++number)
-        for (int v = 0; v < plan_.nr; ++v) values.push_back(row_sums_->read(places.emplace_back(row_sums_->place(number, line_, e_.i64(int64_t(v) * e_.lanes)))));
+        for (int v = 0; v < plan_.nr; ++v) values.push_back(e_.read_scratch(places.emplace_back(row_sums_->place(number, line_, e_.i64(int64_t(v) * e_.lanes)))));
       each([&](int row, int v, llvm::Value* sum) {
         emit_epilogue(ir_.CreateAdd(i, e_.i64(row)), ir_.CreateAdd(j, e_.i64(int64_t(v) * e_.lanes)), sum, v == plan_.nr - 1 ? active : nullptr,
                       [&](size_t number, llvm::Value* term) {
@@ -494,11 +484,11 @@ class ContractEmitter {
                         value = ir_.CreateFAdd(value, term);
                       });
       });
-      for (size_t at = 0; at < places.size(); ++at) row_sums_->write(values[at], places[at]);
+      for (size_t at = 0; at < places.size(); ++at) e_.write_scratch(values[at], places[at]);
     });
     when(kept, [&] {
       each([&](int row, int v, llvm::Value* sum) {
-        write(sum, e_.offset_pointer(place.c, row * shape_.c_row + int64_t(v) * e_.lanes * contraction_bytes));
+        e_.write_scratch(sum, e_.offset_pointer(place.c, row * shape_.c_row + int64_t(v) * e_.lanes * contraction_bytes));
       });
     });
     if (plan_.cuts() && plan_.parts()) when(chain_ends_, [&] { join_memory(place.c, number, last); });
@@ -548,7 +538,7 @@ class ContractEmitter {
           llvm::Value* saved = e_.offset_pointer(c, ir_.CreateMul(row, e_.i64(shape_.c_row)));
           each_vector(columns, [&](llvm::Value* column, llvm::Value* active) {
             llvm::Value* address = e_.offset_pointer(saved, ir_.CreateMul(column, e_.i64(4)));
-            emit_epilogue(ir_.CreateAdd(i, row), ir_.CreateAdd(j, column), read(address), active, [](size_t, llvm::Value*) {});
+            emit_epilogue(ir_.CreateAdd(i, row), ir_.CreateAdd(j, column), e_.read_scratch(address), active, [](size_t, llvm::Value*) {});
           });
         },
         true);
@@ -559,18 +549,18 @@ class ContractEmitter {
     std::vector<llvm::AllocaInst*> sums;
     for (size_t number = 0; number < plan_.row_sums.size(); ++number) sums.push_back(e_.slot(vector_type(), "row.sum"));
     each_vector(columns, [&](llvm::Value* column, llvm::Value* active) {
-      for (size_t number = 0; number < sums.size(); ++number) ir_.CreateStore(row_sums_->read(row_sums_->place(number, line_, column)), sums[number]);
+      for (size_t number = 0; number < sums.size(); ++number) ir_.CreateStore(e_.read_scratch(row_sums_->place(number, line_, column)), sums[number]);
       llvm::Value* saved = e_.offset_pointer(c, ir_.CreateMul(column, e_.i64(contraction_bytes)));
       e_.loop(
           e_.i64(0), rows, 1,
           [&](llvm::Value* row) {
-            llvm::Value* sum = read(e_.offset_pointer(saved, ir_.CreateMul(row, e_.i64(shape_.c_row))));
+            llvm::Value* sum = e_.read_scratch(e_.offset_pointer(saved, ir_.CreateMul(row, e_.i64(shape_.c_row))));
             emit_epilogue(ir_.CreateAdd(i, row), ir_.CreateAdd(j, column), sum, active, [&](size_t number, llvm::Value* term) {
               ir_.CreateStore(ir_.CreateFAdd(ir_.CreateLoad(vector_type(), sums[number]), term), sums[number]);
             });
           },
           true);
-      for (size_t number = 0; number < sums.size(); ++number) row_sums_->write(ir_.CreateLoad(vector_type(), sums[number]), row_sums_->place(number, line_, column));
+      for (size_t number = 0; number < sums.size(); ++number) e_.write_scratch(ir_.CreateLoad(vector_type(), sums[number]), row_sums_->place(number, line_, column));
     });
   }
 
@@ -584,7 +574,6 @@ class ContractEmitter {
   }
 
   llvm::FixedVectorType* vector_type() { return llvm::FixedVectorType::get(ir_.getFloatTy(), unsigned(e_.lanes)); }
-  llvm::Align vector_align() { return llvm::Align(uint64_t(e_.lanes) * contraction_bytes); }
 
   void call_tile(int height, int vectors, llvm::Value* row, llvm::Value* column, llvm::Value* active, const TilePlace& place) {
     TileShape shape = shape_;

@@ -127,6 +127,9 @@ class Emitter {
   llvm::Constant* f32(double);
   llvm::Value* offset_pointer(llvm::Value* pointer, llvm::Value* bytes);
   llvm::Value* offset_pointer(llvm::Value* pointer, int64_t bytes);
+  /// A vector of f32 in scratch memory, aligned to its size.
+  llvm::Value* read_scratch(llvm::Value* address);
+  void write_scratch(llvm::Value* value, llvm::Value* address);
   llvm::Value* extent(Extent);  ///< i64 at the step's number of rows
   llvm::Value* extent(Extent, llvm::Value* rows);
   llvm::Value* lane_mask(llvm::Value* active, int width);  ///< <width x i1>: lane < active (i64)

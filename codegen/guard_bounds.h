@@ -8,7 +8,7 @@
 
 namespace nnc {
 
-/// The indices, none below 0, at which 0 <= rest + factor * index < limit: the first, and the one behind the last. The first may lie behind it.
+/// The indices, none below 0, at which 0 <= rest + factor * index < size: the first, and the one behind the last. The first may lie behind it.
 inline std::pair<llvm::Value*, llvm::Value*> guard_bounds(Emitter& e, llvm::Value* rest, int64_t factor, int64_t size) {
   llvm::Value *limit = e.i64(size), *after = e.ir.CreateAdd(rest, e.i64(1));
   const int64_t step = std::abs(factor);

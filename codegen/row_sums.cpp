@@ -11,7 +11,7 @@ RowSums::RowSums(Emitter& e, const ContractPlan& plan) : e_(e), plan_(plan), sum
 void RowSums::each_chain(Value* rows, llvm::function_ref<void(Value*, Value*)> body) {
   auto clear = [&] {
     Value* zeros = llvm::ConstantAggregateZero::get(llvm::FixedVectorType::get(e_.ir.getFloatTy(), unsigned(e_.lanes)));
-    each_vector([&](Value* offset) { write(zeros, e_.offset_pointer(sums_, offset)); });
+    each_vector([&](Value* offset) { e_.write_scratch(zeros, e_.offset_pointer(sums_, offset)); });
   };
   if (plan_.row_order.chains(plan_.planned_m) == 1) {
     clear();
@@ -28,11 +28,11 @@ void RowSums::each_chain(Value* rows, llvm::function_ref<void(Value*, Value*)> b
         for_each_level(e_, join.mask, [&](Value* level) {
           each_vector([&](Value* offset) {
             Value* at = e_.offset_pointer(sums_, offset);
-            write(e_.ir.CreateFAdd(read(e_.offset_pointer(level_base(level), offset)), read(at)), at);
+            e_.write_scratch(e_.ir.CreateFAdd(e_.read_scratch(e_.offset_pointer(level_base(level), offset)), e_.read_scratch(at)), at);
           });
         });
         e_.when(e_.ir.CreateNot(last), [&] {
-          each_vector([&](Value* offset) { write(read(e_.offset_pointer(sums_, offset)), e_.offset_pointer(level_base(join.level), offset)); });
+          each_vector([&](Value* offset) { e_.write_scratch(e_.read_scratch(e_.offset_pointer(sums_, offset)), e_.offset_pointer(level_base(join.level), offset)); });
         });
       },
       true);
@@ -41,17 +41,6 @@ void RowSums::each_chain(Value* rows, llvm::function_ref<void(Value*, Value*)> b
 Value* RowSums::place(size_t number, Value* line, Value* column) {
   Value* first = e_.ir.CreateMul(e_.ir.CreateAdd(line, e_.i64(int64_t(number) * plan_.block_lines)), e_.i64(plan_.width));
   return e_.offset_pointer(sums_, e_.ir.CreateMul(e_.ir.CreateAdd(first, column), e_.i64(contraction_bytes)));
-}
-
-Value* RowSums::read(Value* place) {
-  llvm::Type* type = llvm::FixedVectorType::get(e_.ir.getFloatTy(), unsigned(e_.lanes));
-  llvm::LoadInst* value = e_.ir.CreateAlignedLoad(type, place, llvm::Align(uint64_t(e_.lanes) * contraction_bytes));
-  e_.annotate(value, BufferId{});
-  return value;
-}
-
-void RowSums::write(Value* value, Value* place) {
-  e_.annotate(e_.ir.CreateAlignedStore(value, place, llvm::Align(uint64_t(e_.lanes) * contraction_bytes)), BufferId{});
 }
 
 void RowSums::each_vector(llvm::function_ref<void(Value*)> body) {

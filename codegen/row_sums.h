@@ -14,8 +14,6 @@ class RowSums {
   void each_chain(llvm::Value* rows, llvm::function_ref<void(llvm::Value* begin, llvm::Value* end)> body);
   /// Where the vector of sum `number` stands that begins at `column` of the tiles, of a line of the block.
   llvm::Value* place(size_t number, llvm::Value* line, llvm::Value* column);
-  llvm::Value* read(llvm::Value* place);
-  void write(llvm::Value* value, llvm::Value* place);
 
  private:
   /// body(offset) for each vector of a level.

@@ -144,10 +144,11 @@ class NameChecker {
         for (const ast::ExprPtr& d : c.dims->entries) visit(*d);
       visit(*c.first);
     }
+    const size_t before = names_.size();
     names_.push_back(e.variable.text);
     for (const ast::Carried& c : e.carried) names_.push_back(c.name.text);
     visit(*e.body);
-    for (size_t i = 0; i < e.carried.size() + 1; ++i) names_.pop_back();
+    names_.resize(before);
   }
 
   void visit_call(const ast::Expr& e) {

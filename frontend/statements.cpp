@@ -132,7 +132,7 @@ void SymbolicEvaluator::execute_update(const ast::Stmt& s) {
   const bool is_stored = local->kind == Local::Kind::state || is_value;
   if (is_stored && !may_change_state(*this, s.name)) return;
   if (!is_stored && ctx.frame->scan && update_in_scan(*this, s, v, size_t(local - ctx.frame->locals.data()))) return;
-  if (local->kind != Local::Kind::state && !is_value) {
+  if (!is_stored) {
     if (ctx.frame->is_optimizer() && s.name.text == "grad")
       ctx.error(Code::E0208, s.name.span, "`grad` cannot be updated");
     else

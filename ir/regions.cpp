@@ -79,6 +79,9 @@ Type result_type(const Node& scan, int result) {
   return result < scan.attributes.carried ? type : sequence_type(type, scan.attributes.extents[0].size);
 }
 
+namespace {
+
+/// What a body is not that it must be, beside a sound graph; "" if it is sound.
 std::string fault_of_body(const std::vector<Type>& operands, const Attributes& a) {
   const Graph& body = *a.body;
   if (!body.persistents.empty() || !body.updates.empty()) return "its body has persistents or updates";
@@ -102,6 +105,8 @@ std::string fault_of_body(const std::vector<Type>& operands, const Attributes& a
   }
   return "";
 }
+
+}  // namespace
 
 std::optional<Type> infer_scan(const OperandTypes& operands, const Attributes& a, std::string& error) {
   auto misfit = [&](std::string text) {

@@ -45,7 +45,4 @@ std::string body_output_name(const Attributes& scan, int output);
 /// Of result number k of a scan.
 Type result_type(const Node& scan, int result);
 
-/// What a body must be, beside a sound graph; an explanation, or "" if it is that.
-std::string fault_of_body(const std::vector<Type>& operands, const Attributes& scan);
-
 }  // namespace nnc
