@@ -40,7 +40,7 @@ Emitter::~Emitter() = default;
 llvm::FunctionType* Emitter::kernel_type() {
   llvm::Type* pointer = ir.getPtrTy();
   llvm::Type* i64_type = ir.getInt64Ty();
-  return llvm::FunctionType::get(i64_type, {pointer, pointer, i64_type, pointer, pointer, pointer, pointer, i64_type, i64_type, pointer}, false);
+  return llvm::FunctionType::get(i64_type, {pointer, pointer, i64_type, pointer, pointer, pointer, pointer, i64_type, i64_type, pointer, pointer}, false);
 }
 
 llvm::Function* Emitter::create_internal_function(llvm::FunctionType* type, const std::string& name) {
@@ -58,7 +58,7 @@ llvm::Function* Emitter::create_internal_function(llvm::FunctionType* type, cons
 
 llvm::Function* Emitter::create_kernel_function(const Kernel& kernel, size_t uses) {
   llvm::Function* f = create_internal_function(kernel_type(), kernel_symbol(program, kernel, sources, uses));
-  const char* names[] = {"context", "row_index", "rows", "scalars", "results", "draw", "scratch", "piece_begin", "piece_end", "places"};
+  const char* names[] = {"context", "row_index", "rows", "scalars", "results", "draw", "scratch", "piece_begin", "piece_end", "places", "rounds"};
   for (auto& argument : f->args()) argument.setName(names[argument.getArgNo()]);
   return f;
 }
@@ -66,7 +66,7 @@ llvm::Function* Emitter::create_kernel_function(const Kernel& kernel, size_t use
 void Emitter::begin_kernel(const Kernel& k, llvm::Function* f) {
   kernel = &k;
   function = f;
-  arguments = {f->getArg(0), f->getArg(1), f->getArg(2), f->getArg(3), f->getArg(4), f->getArg(5), f->getArg(6), f->getArg(7), f->getArg(8), f->getArg(9)};
+  arguments = {f->getArg(0), f->getArg(1), f->getArg(2), f->getArg(3), f->getArg(4), f->getArg(5), f->getArg(6), f->getArg(7), f->getArg(8), f->getArg(9), f->getArg(10)};
   bases_.clear();
   field_strides_.clear();
   scopes_.clear();
@@ -151,7 +151,7 @@ Value* Emitter::base_pointer(BufferId id) {
   const Buffer& buffer = program[id];
   llvm::Type* pointer = ir.getPtrTy();
   auto from_context = [&](size_t member) { return ir.CreateLoad(pointer, offset_pointer(arguments.context, int64_t(member))); };
-  Value* base = at_entry([&]() -> Value* {
+  auto beginning = [&]() -> Value* {
     switch (buffer.kind) {
       case BufferKind::persistent:
         return offset_pointer(from_context(offsetof(NncContext, persistent)), buffer_place_value(id));
@@ -162,16 +162,31 @@ Value* Emitter::base_pointer(BufferId id) {
       case BufferKind::results:
         return offset_pointer(arguments.results, buffer_place_value(id));
       case BufferKind::literal:
-        return literal_table(buffer);
+        return literal_table(program[memory_of(program, id)]);
       case BufferKind::output:
         return ir.CreateLoad(pointer, offset_pointer(from_context(offsetof(NncContext, outputs)), buffer_place_value(id)));
       case BufferKind::field:
         return ir.CreateLoad(pointer, offset_pointer(field_entry(id), int64_t(offsetof(NncField, base))));
     }
     NNC_UNREACHABLE("buffer kind");
-  });
+  };
+  Value* base = at_entry([&] { return slot_base(id, beginning()); });
   if (!llvm::isa<llvm::Constant>(base)) base->setName(buffer.name);
   return bases_[id] = base;
+}
+
+Value* Emitter::slot_base(BufferId id, Value* base) {
+  const Slot& slot = program[id].slot;
+  const int64_t size = int64_t(byte_size(program[id].dtype));
+  // Where the first round's stands in arena and persistent block says its place; of what the caller holds and of literals that is the whole.
+  const bool placed = program[id].kind == BufferKind::temporary || program[id].kind == BufferKind::persistent;
+  if (slot.valid() && !placed && slot.first != 0) base = offset_pointer(base, slot.first * size);
+  for (size_t depth = 0; depth < slot.per_round.size(); ++depth) {
+    if (slot.per_round[depth] == 0) continue;
+    Value* round = ir.CreateLoad(ir.getInt64Ty(), offset_pointer(arguments.rounds, int64_t(depth * sizeof(int64_t))));
+    base = offset_pointer(base, ir.CreateNSWMul(round, i64(slot.per_round[depth] * size)));
+  }
+  return base;
 }
 
 llvm::Constant* Emitter::literal_table(const Buffer& buffer) {

@@ -3,9 +3,10 @@
 // way in is codegen.h.
 //
 // Form of a kernel function (noinline, named after kernel and source line):
-//   i64 kernel(ptr context, ptr row_index, i64 rows, ptr scalars, ptr results, ptr draw, ptr scratch, i64 piece_begin, i64 piece_end, ptr places)
+//   i64 kernel(ptr context, ptr row_index, i64 rows, ptr scalars, ptr results, ptr draw, ptr scratch, i64 piece_begin, i64 piece_end, ptr places, ptr rounds)
 // row_index, rows, scalars, results, draw are those of the current step; scratch is this thread's; places says where a kernel works
-// whose function others share (sharing.h), and is null for a function of one kernel. Work of a kernel is cut into pieces;
+// whose function others share (sharing.h), and is null for a function of one kernel; rounds is the index of each region around the kernel (i64, outermost first), by
+// which slots move. Work of a kernel is cut into pieces;
 // a call does the pieces piece_begin .. piece_end - 1, in ascending order. Pieces may be done by different threads in any order
 // and must not depend on one another. A piece_end of -1 means all of them; a piece_begin of -1 does nothing but return the number
 // of pieces. So the step function is a loop over a table of kernels and does not grow with the program.
@@ -78,7 +79,7 @@ class Emitter {
   const Kernel* kernel = nullptr;
   llvm::Function* function = nullptr;
   struct Arguments {
-    llvm::Value *context, *row_index, *rows, *scalars, *results, *draw, *scratch, *piece_begin, *piece_end, *places;
+    llvm::Value *context, *row_index, *rows, *scalars, *results, *draw, *scratch, *piece_begin, *piece_end, *places, *rounds;
   } arguments{};
   bool shared = false;  ///< the function is for several kernels: it reads its places; set before begin_kernel
   /// The type of the form above.
@@ -150,6 +151,7 @@ class Emitter {
  private:
   llvm::Value* place(size_t number, int64_t here);  ///< i64: of the kernel's places, of which the kernel being emitted has `here`
   llvm::Value* buffer_place_value(BufferId);
+  llvm::Value* slot_base(BufferId, llvm::Value* base);  ///< of a slot, where it stands in the rounds at hand
   llvm::Value* field_entry(BufferId);  ///< the context's entry of a field
   llvm::Constant* literal_table(const Buffer&);  ///< its numbers, in this module
   bool varies(const Access&, Point&);

@@ -4,7 +4,7 @@
 // The key by which kernels are equal is the kernel itself, stripped of what its code does not depend on (names, spans, graph nodes, the barrier before it) and
 // with its places replaced by their numbers in the order of first use. Everything else of it counts, whatever fields a kernel may get, because the comparison
 // is the one that the compiler writes. Beside it the key has what code depends on elsewhere in the program:
-//   buffers     kind, element type, shape, order; a literal's numbers, since they are code
+//   buffers     kind, element type, shape, order, how slots move; a literal's numbers, since they are code
 //   aliases     which of the buffers may be one memory (alias_groups), because loads and stores of all others change their order
 //   constants   bit for bit: to `==` zeros of both signs are one number, and NaN is none
 // Sizes with rows are planned for one number of rows in a program, and target and mode (sanitizers) are those of the program, so they are not in the key.
@@ -30,8 +30,11 @@
 namespace nnc {
 namespace {
 
-bool may_overlap(const Buffer& a, const Buffer& b) {
+bool may_overlap(const Program& program, BufferId first, BufferId second) {
+  const Buffer &a = program[first], &b = program[second];
   if (a.kind != b.kind || a.kind == BufferKind::literal) return false;
+  // Slots that move alike are apart in each round if they are in the first one.
+  if (memory_of(program, first) == memory_of(program, second) && a.slot.per_round != b.slot.per_round) return true;
   if (a.kind == BufferKind::field) return a.field == b.field;
   if (a.kind == BufferKind::output) return a.offset == b.offset;
   return a.offset < b.offset + std::max<int64_t>(b.bytes, 1) && b.offset < a.offset + std::max<int64_t>(a.bytes, 1);
@@ -94,6 +97,9 @@ Key key_of(const Program& program, const Kernel& original) {
     buffer.node = {};
     buffer.offset = 0;
     buffer.field = 0;
+    if (buffer.kind == BufferKind::temporary || buffer.kind == BufferKind::persistent) buffer.slot.first = 0;  // said by its place
+    if (buffer.kind == BufferKind::literal && buffer.slot.valid()) buffer.values = program[buffer.slot.of].values;
+    buffer.slot.of = {};
     for (Number& n : buffer.values) take(n);
   }
   key.groups = alias_groups(program, places.buffers);
@@ -119,7 +125,7 @@ std::vector<size_t> alias_groups(const Program& program, const std::vector<Buffe
   for (size_t i = 0; i < buffers.size(); ++i) {
     group[i] = i;
     for (size_t j = 0; j < i; ++j) {
-      if (!may_overlap(program[buffers[i]], program[buffers[j]])) continue;
+      if (!may_overlap(program, buffers[i], buffers[j])) continue;
       const auto [to, from] = std::minmax(group[i], group[j]);
       std::replace(group.begin(), group.begin() + std::ptrdiff_t(i) + 1, size_t(from), size_t(to));
     }

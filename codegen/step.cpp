@@ -1,5 +1,5 @@
 // The step function: what runs between kernels. It is a loop over a table of kernels: the function of each, which equal kernels share, and where it works
-// (sharing.h). Two bodies, chosen by the size of the team:
+// (sharing.h). A region is a loop around the loop over its kernels; they are told the round. Two bodies, chosen by the size of the team:
 //   alone   for each step: kernels one after the other, each with all its pieces in one call
 //   team    a parallel kernel's pieces are claimed from the team's ticket; the kernels between two barriers share one run of
 //   tickets (a kernel's
@@ -91,7 +91,7 @@ class StepEmitter {
       const size_t function = sharing.function_of[k];
       llvm::Constant* places = sharing.functions[function].uses > 1 ? emit_places(kernel) : llvm::ConstantPointerNull::get(pointer);
       // The step begins with a barrier of its own.
-      int flags = (kernel.parallel ? parallel : 0) | (kernel.barrier_before && k > 0 ? barrier_before : 0);
+      int flags = (kernel.parallel ? parallel : 0) | (kernel.barrier_before && (k > 0 || !e.program.regions.empty()) ? barrier_before : 0);
       entries.push_back(llvm::ConstantStruct::get(entry, {functions[function], places, ir.getInt32(uint32_t(flags))}));
     }
     auto* type = llvm::ArrayType::get(entry, entries.size());
@@ -197,6 +197,7 @@ class StepEmitter {
     Value* claimed = team ? ir.CreateAlloca(i64, nullptr, "claimed") : nullptr;
     Value* base = team ? ir.CreateAlloca(i64, nullptr, "base") : nullptr;  // tickets of the kernels since the last barrier
     Value* started = ir.CreateAlloca(i64, nullptr, "started");
+    Value* rounds = e.program.regions.empty() ? static_cast<Value*>(llvm::ConstantPointerNull::get(pointer)) : ir.CreateAlloca(i64, e.i64(int64_t(max_region_depth)), "rounds");
     ir.CreateStore(e.i64(0), started);
     e.when(first_thread, [&] { ir.CreateStore(e.i64(0), member(context, offsetof(NncContext, steps_done))); });
     BasicBlock* before = ir.GetInsertBlock();
@@ -228,12 +229,12 @@ class StepEmitter {
     Value* results = at_step(offsetof(NncContext, results), ir.getDoubleTy(), e.i64(int64_t(e.program.results.size())));
     Value* draw = ir.CreateGEP(ir.getInt8Ty(), load(pointer, context, offsetof(NncContext, draws)), ir.CreateMul(step, e.i64(int64_t(sizeof(NncDraw)))), "draw");
     if (team) ir.CreateStore(e.i64(0), base);
-    e.loop(e.i64(0), e.i64(int64_t(e.program.kernels.size())), 1, [&](Value* k) {
+    auto run_kernel = [&](Value* k) {
       Value* kernel = ir.CreateGEP(table->getValueType()->getArrayElementType(), table, k);
       Value* function = load(pointer, kernel, offsetof(Entry, function));
       Value* places = load(pointer, kernel, offsetof(Entry, places));
       auto call = [&](Value* begin, Value* end) -> Value* {
-        return ir.CreateCall(kernel_type, function, {context, row_index, rows, scalars, results, draw, scratch, begin, end, places});
+        return ir.CreateCall(kernel_type, function, {context, row_index, rows, scalars, results, draw, scratch, begin, end, places, rounds});
       };
       Value* flags = team ? load(i32, kernel, offsetof(Entry, flags)) : nullptr;
       auto has = [&](int flag) { return ir.CreateICmpNE(ir.CreateAnd(flags, ir.getInt32(uint32_t(flag))), ir.getInt32(0)); };
@@ -261,7 +262,8 @@ class StepEmitter {
         Value* sum = ir.CreateGEP(i64, cycles, k);
         ir.CreateStore(ir.CreateAdd(ir.CreateLoad(i64, sum), spent), sum);
       });
-    });
+    };
+    emit_kernels(0, e.program.kernels.size(), 0, 0, rounds, run_kernel);
     ir.CreateBr(next);
 
     ir.SetInsertPoint(next);
@@ -278,6 +280,28 @@ class StepEmitter {
     if (team) ir.CreateCall(barrier, {context, ir.getFalse()});
     ir.CreateRetVoid();
     return f;
+  }
+
+  /// run(number) for kernels `begin` to `end`, in `depth` regions: loops over the kernels between regions, and over rounds. `next`: the first region that may begin there.
+  void emit_kernels(size_t begin, size_t end, size_t next, size_t depth, Value* rounds, llvm::function_ref<void(Value*)> run) {
+    const std::vector<Region>& regions = e.program.regions;
+    while (begin < end) {
+      while (next < regions.size() && regions[next].first < begin) ++next;
+      const bool is_region = next < regions.size() && regions[next].first == begin;
+      const size_t stop = next < regions.size() && !is_region ? std::min(end, regions[next].first) : end;
+      if (!is_region) {
+        e.loop(e.i64(int64_t(begin)), e.i64(int64_t(stop)), 1, run);
+        begin = stop;
+        continue;
+      }
+      const Region& region = regions[next++];
+      e.loop(e.i64(0), e.i64(region.rounds), 1, [&](Value* round) {
+        Value* index = region.reverse ? ir.CreateSub(e.i64(region.rounds - 1), round) : round;
+        ir.CreateStore(index, ir.CreateGEP(ir.getInt64Ty(), rounds, e.i64(int64_t(depth))));
+        emit_kernels(region.first, region.first + region.count, next, depth + 1, rounds, run);
+      });
+      begin = region.first + region.count;
+    }
   }
 
   /// while ((ticket = claimed or a new one) < end) do piece ticket - base. A ticket beyond is kept: it belongs to the

@@ -10,6 +10,7 @@
 #include "engine/graph_runner.h"
 #include "engine/model_summary.h"
 #include "ir/kernel_code.h"
+#include "ir/program_regions.h"
 #include "passes/pipeline.h"
 
 namespace nnc {
@@ -89,14 +90,19 @@ Explanation::Layer Teller::layer(const std::string& path, const std::string& kin
   auto mine = [&](const std::string& scope) { return path.empty() ? scope.empty() : inside_layer(scope, path); };
   for (uint32_t i = 0; i < step_.graph.size(); ++i)
     if (op_class(step_.graph[NodeId{i}].op) != OpClass::leaf && mine(step_.graph[NodeId{i}].scope)) ++result.operations[size_t(step_.roles[i])];
-  for (const Kernel& k : step_.program.kernels)
-    if (mine(k.scope)) result.flops += k.flops, result.bytes += k.bytes, ++result.kernels;
+  for (size_t k = 0; k < step_.program.kernels.size(); ++k) {
+    const Kernel& of = step_.program.kernels[k];
+    if (!mine(of.scope)) continue;
+    const double rounds = double(rounds_of(step_.program, k));
+    result.flops += rounds * of.flops, result.bytes += rounds * of.bytes, ++result.kernels;
+  }
   return result;
 }
 
 Explanation::Kernel Teller::kernel(size_t k) const {
   const Kernel& of = step_.program.kernels[k];
-  Explanation::Kernel result{of.name, kind_of(of), of.scope, of.span, of.flops, of.bytes, {}, {}, {}};
+  const double rounds = double(rounds_of(step_.program, k));
+  Explanation::Kernel result{of.name, kind_of(of), of.scope, of.span, rounds * of.flops, rounds * of.bytes, {}, {}, {}};
   std::set<BufferId> read, written;
   for_each_access(of, [&](const Instruction& i) {
     if (i.kind != Instruction::Kind::store) read.insert(i.access.buffer);
@@ -148,7 +154,10 @@ Explanation Teller::tell() const {
   e.of_training_step = e.subject == training_step;
   e.rows = program.rows;
   e.kernel_count = program.kernels.size();
-  for (const Kernel& k : program.kernels) e.flops += k.flops, e.bytes += k.bytes;
+  for (size_t k = 0; k < program.kernels.size(); ++k) {
+    const double rounds = double(rounds_of(program, k));
+    e.flops += rounds * program.kernels[k].flops, e.bytes += rounds * program.kernels[k].bytes;
+  }
   e.arena_bytes = program.arena_bytes;
   e.found_as = part_.found_as;
   for (const LayerSummary& l : step_.layers)

@@ -15,6 +15,7 @@
 #include "engine/row_conditions.h"
 #include "engine/step.h"
 #include "engine/weights.h"
+#include "ir/program_regions.h"
 #include "passes/pipeline.h"
 
 namespace nnc {
@@ -151,10 +152,11 @@ StepMeasurement measure_step(Compilation& compilation, const RunData& data, int 
   m.arena_bytes = compiled.program.arena_bytes, m.persistent_bytes = compiled.program.persistent_bytes;
   for (size_t k = 0; k < kernel_seconds.size(); ++k) {
     const Kernel& kernel = compiled.program.kernels[k];
-    m.bytes += kernel.bytes;
-    if (std::holds_alternative<ContractKernel>(kernel.body)) m.contraction_flops += kernel.flops;
-    double seconds = kernel_seconds[k], rate = seconds > 0 ? kernel.flops / seconds : 0, traffic = seconds > 0 ? kernel.bytes / seconds : 0;
-    m.kernels.push_back({kernel.name, kernel.span, seconds, kernel.flops, kernel.bytes, rate, traffic, rate / m.peak_flops_per_second});
+    const double rounds = double(rounds_of(compiled.program, k)), flops = rounds * kernel.flops, bytes = rounds * kernel.bytes;
+    m.bytes += bytes;
+    if (std::holds_alternative<ContractKernel>(kernel.body)) m.contraction_flops += flops;
+    double seconds = kernel_seconds[k], rate = seconds > 0 ? flops / seconds : 0, traffic = seconds > 0 ? bytes / seconds : 0;
+    m.kernels.push_back({kernel.name, kernel.span, seconds, flops, bytes, rate, traffic, rate / m.peak_flops_per_second});
   }
   m.flops_per_second = m.contraction_flops / m.seconds;
   m.share_of_peak = m.flops_per_second / m.peak_flops_per_second;

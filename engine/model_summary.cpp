@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "engine/data.h"
+#include "ir/program_regions.h"
 #include "passes/pipeline.h"
 
 namespace nnc {
@@ -40,11 +41,18 @@ ModelSummary summarize_model(Compilation& compilation) {
     (p.kind == PersistentKind::parameter         ? s.trainable
      : p.kind == PersistentKind::optimizer_state ? s.optimizer
                                                  : s.other) += p.type.elements(1);
-  for (const Kernel& k : program.kernels) s.flops += k.flops, s.bytes += k.bytes;
+  // What a step computes: a kernel of a region once for each round.
+  auto add = [&](size_t k, auto& to) {
+    const double rounds = double(rounds_of(program, k));
+    to.flops += rounds * program.kernels[k].flops, to.bytes += rounds * program.kernels[k].bytes;
+  };
+  for (size_t k = 0; k < program.kernels.size(); ++k) add(k, s);
   for (const LayerSummary& layer : graphs.forward.layers) {
     ModelSummary::Layer row{layer};
-    for (const Kernel& k : program.kernels)
-      if (layer.path.empty() ? is_in_no_layer(k.scope, graphs.forward.layers) : inside_layer(k.scope, layer.path)) row.flops += k.flops, row.bytes += k.bytes;
+    for (size_t k = 0; k < program.kernels.size(); ++k) {
+      const std::string& scope = program.kernels[k].scope;
+      if (layer.path.empty() ? is_in_no_layer(scope, graphs.forward.layers) : inside_layer(scope, layer.path)) add(k, row);
+    }
     s.layers.push_back(std::move(row));
   }
   s.arena_bytes = program.arena_bytes, s.persistent_bytes = program.persistent_bytes;

@@ -6,15 +6,15 @@
 namespace nnc {
 
 /// visit(instruction) for every instruction: of a map kernel's blocks, or of a contraction's operands, its epilogue and what follows it, in this order.
-template <class Visit>
-void for_each_instruction(const Kernel& kernel, Visit visit) {
-  auto walk = [&](const std::vector<Instruction>& code) {
-    for (const Instruction& i : code) visit(i);
+template <class AnyKernel, class Visit>
+void for_each_instruction(AnyKernel& kernel, Visit visit) {
+  auto walk = [&](auto& code) {
+    for (auto& i : code) visit(i);
   };
   if (auto* map = std::get_if<MapKernel>(&kernel.body)) {
-    for (const Block& b : map->blocks) walk(b.code);
+    for (auto& b : map->blocks) walk(b.code);
   } else {
-    const auto& c = std::get<ContractKernel>(kernel.body);
+    auto& c = std::get<ContractKernel>(kernel.body);
     walk(c.a.code);
     walk(c.b.code);
     walk(c.epilogue);

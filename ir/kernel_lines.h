@@ -62,6 +62,7 @@ class KernelLineReader : protected TextReader {
   /// Adds the instruction of the line at hand to `code`, and how it was written to `written_`.
   void parse_instruction(std::vector<Instruction>& code);
   int parse_value();
+  BufferId parse_buffer();
   std::string_view parse_axis_name();
   /// The next word, which is not taken, if `mark` does not follow it.
   bool at_keyword(std::string_view word);
@@ -81,7 +82,6 @@ class KernelLineReader : protected TextReader {
   Access parse_access(Written&);
   void parse_place(Access&, Written&);  ///< `[row(b), 2*k + 1]`
   void parse_term(Access&, Written&);
-  BufferId parse_buffer();
   void parse_node(Instruction&);
 
   std::map<std::string, std::vector<BufferId>, std::less<>> references_;

@@ -125,16 +125,18 @@ class ProgramParser : private KernelLineReader {
   }
 
   void parse_part() {
-    size_t begin = at_;
+    size_t begin = at_, indent = indent_;
     count_line();
     std::string_view word = parse_word();
     if (word == "kernel") return parse_kernel();
+    if (word == "region") return parse_region(indent, 1);
+    if (word == slot_keyword) return parse_slot(begin);
     for (BufferKind kind : all_buffer_kinds)
       if (word == buffer_keyword(kind)) return parse_buffer_line(kind, begin);
-    std::vector<std::string> words{"kernel"};
+    std::vector<std::string> words{"kernel", "region", std::string(slot_keyword)};
     for (BufferKind kind : all_buffer_kinds) words.emplace_back(buffer_keyword(kind));
     std::string hint = nearest(word, words);
-    fail(Code::E0630, word.empty() ? here() : since(begin), "expected a buffer (field, persistent, temporary, scalar, result, literal, output), kernel or `}`",
+    fail(Code::E0630, word.empty() ? here() : since(begin), "expected a buffer (field, persistent, temporary, scalar, result, literal, output, slot), kernel, region or `}`",
          hint.empty() ? "" : fmt::format("did you mean `{}`?", hint));
   }
 
@@ -192,6 +194,44 @@ class ProgramParser : private KernelLineReader {
     end_line();
   }
 
+  void parse_slot(size_t begin) {
+    Buffer b;
+    b.name = parse_string();
+    const BufferId id{uint32_t(program_.buffers.size())};
+    add_reference(b.name, id);
+    expect(":");
+    skip_spaces();
+    size_t type_begin = at_;
+    Type type = parse_type();
+    if (type.shape.size() > max_axes) fail(Code::E0636, since(type_begin), fmt::format("a buffer has at most {} dimensions", max_axes));
+    b.dtype = type.dtype;
+    b.shape = std::move(type.shape);
+    if (accept_word("order")) b.order = parse_order();
+    expect_word("of");
+    skip_spaces();
+    size_t of_begin = at_;
+    b.slot.of = parse_buffer();
+    if (b.slot.of.value >= id.value) fail(Code::E0630, since(of_begin), "a slot is part of a buffer above it");
+    if (program_[b.slot.of].slot.valid()) fail(Code::E0630, since(of_begin), fmt::format("{} is a slot itself: name the buffer of which it is a part", program_[b.slot.of].name));
+    b.kind = program_[b.slot.of].kind;
+    b.field = program_[b.slot.of].field;
+    expect_word("first");
+    b.slot.first = parse_integer(max_place, "a number of elements");
+    if (accept(",")) {
+      expect_word("per");
+      expect_word("round");
+      expect("[");
+      do b.slot.per_round.push_back(parse_signed("a number of elements"));
+      while (accept(","));
+      expect("]");
+      if (b.slot.per_round.size() > max_region_depth) fail(Code::E0636, since(of_begin), fmt::format("regions are nested at most {} deep", max_region_depth));
+    }
+    if (is_node_name(b.name)) std::from_chars(b.name.data() + 1, b.name.data() + b.name.size(), b.node.value);
+    buffer_spans_.push_back(since(begin));
+    program_.buffers.push_back(std::move(b));
+    end_line();
+  }
+
   std::vector<int> parse_order() {
     std::vector<int> order;
     expect("[");
@@ -216,6 +256,11 @@ class ProgramParser : private KernelLineReader {
   void name_slots() {
     std::map<BufferKind, std::map<int64_t, std::string>> named;
     for (Buffer& b : program_.buffers) {
+      if (b.slot.valid()) {
+        b.bytes = counted_bytes(b);
+        b.offset = offset_of_slot(program_, b);
+        continue;
+      }
       if (b.kind != BufferKind::persistent && b.kind != BufferKind::temporary) b.bytes = counted_bytes(b);
       bool scalar = b.kind == BufferKind::scalars || b.kind == BufferKind::results;
       if (b.kind == BufferKind::persistent || b.kind == BufferKind::temporary || b.kind == BufferKind::literal) continue;
@@ -244,20 +289,62 @@ class ProgramParser : private KernelLineReader {
     return fits ? bytes : 0;
   }
 
-  // --- kernels ---
+  // --- regions and kernels ---
+
+  std::string parse_plain_name(std::string_view what) {
+    skip_spaces();
+    size_t begin = at_;
+    if (peek() == '"') return parse_string();
+    while (is_word(peek()) || peek() == '.') ++at_;
+    if (at_ == begin) fail(Code::E0630, here(), fmt::format("expected {} name", what));
+    return std::string(text_.substr(begin, at_ - begin));
+  }
+
+  /// Kernels and regions that are indented further than the word `region`.
+  void parse_region(size_t indent, size_t depth) {
+    size_t begin = at_;
+    if (depth > max_region_depth) fail(Code::E0636, here(), fmt::format("regions are nested at most {} deep", max_region_depth));
+    Region region;
+    region.name = parse_plain_name("a region's");
+    region.rounds = parse_integer(max_elements, "a number of rounds");
+    if (!accept_word("rounds")) expect_word("round");
+    if (accept(",")) {
+      expect_word("reverse");
+      region.reverse = true;
+    }
+    Span span = since(begin);
+    KernelRemarks remarks = parse_remarks();
+    region.scope = std::move(remarks.scope);
+    region.first = program_.kernels.size();
+    const size_t number = program_.regions.size();
+    if (remarks.origin) region_origins_.emplace_back(number, *remarks.origin);
+    program_.regions.push_back(std::move(region));
+    region_spans_.push_back(span);
+    while (next_line_below(indent)) {
+      size_t line = indent_, line_begin = at_;
+      try {
+        count_line();
+        std::string_view word = parse_word();
+        if (word == "kernel") {
+          parse_kernel();
+        } else if (word == "region") {
+          parse_region(line, depth + 1);
+        } else {
+          fail(Code::E0630, word.empty() ? here() : since(line_begin), "expected a kernel or region: a region has nothing else");
+        }
+      } catch (Fault) {
+        skip_part(line, line_begin);
+      }
+    }
+    program_.regions[number].count = program_.kernels.size() - program_.regions[number].first;
+  }
 
   void parse_kernel() {
     size_t indent = indent_;
     Kernel kernel;
     skip_spaces();
     size_t begin = at_;
-    if (peek() == '"') {
-      kernel.name = parse_string();
-    } else {
-      while (is_word(peek()) || peek() == '.') ++at_;
-      kernel.name = text_.substr(begin, at_ - begin);
-      if (kernel.name.empty()) fail(Code::E0630, here(), "expected a kernel's name");
-    }
+    kernel.name = parse_plain_name("a kernel's");
     Span span = since(begin);
     KernelRemarks remarks = parse_remarks();
     kernel.scope = std::move(remarks.scope);
@@ -489,6 +576,7 @@ class ProgramParser : private KernelLineReader {
   void resolve_origins() {
     std::vector<std::pair<const WrittenPlace*, Span*>> all;
     for (auto& [kernel, place] : origins_) all.emplace_back(&place, &program_.kernels[kernel].span);
+    for (auto& [region, place] : region_origins_) all.emplace_back(&place, &program_.regions[region].span);
     if (const WrittenPlace* far = resolve_places(sources_, all, text_.size()))
       report(Code::E0636, far->written, fmt::format("the locations in {} reach too far", quote(far->path)));
   }
@@ -497,6 +585,7 @@ class ProgramParser : private KernelLineReader {
     for (const ProgramFault& fault : find_faults(program_)) {
       Span span = head_;
       if (fault.buffer != ProgramFault::none) span = buffer_spans_[fault.buffer];
+      if (fault.region != ProgramFault::none) span = region_spans_[fault.region];
       if (fault.kernel != ProgramFault::none) span = kernel_spans_[fault.kernel];
       if (fault.instruction != ProgramFault::none) span = instruction_spans_[fault.kernel][fault.instruction];
       report(Code::E0639, span, fault.text);
@@ -507,8 +596,8 @@ class ProgramParser : private KernelLineReader {
   Span head_;
   size_t indent_ = 0;                                       ///< of the line at hand
   std::optional<Loop> inner_;                               ///< the kernel's inner loop
-  std::vector<std::pair<size_t, WrittenPlace>> origins_;    ///< by kernel
-  std::vector<Span> buffer_spans_, kernel_spans_;
+  std::vector<std::pair<size_t, WrittenPlace>> origins_, region_origins_;  ///< by kernel, by region
+  std::vector<Span> buffer_spans_, kernel_spans_, region_spans_;
   std::vector<std::vector<Span>> instruction_spans_;        ///< by kernel, in the order of for_each_instruction
 };
 

@@ -9,6 +9,7 @@
 #include <map>
 #include <set>
 
+#include "ir/program_regions.h"
 #include "ir/program_text.h"
 #include "ir/text.h"
 
@@ -108,7 +109,16 @@ class Printer {
     line(1, "arena {} bytes, persistent {} bytes", program_.arena_bytes, program_.persistent_bytes);
     out_ += "\n";
     for (uint32_t i = 0; i < program_.buffers.size(); ++i) print_buffer(BufferId{i});
-    for (const Kernel& kernel : program_.kernels) print_kernel(kernel);
+    size_t next = 0;
+    for (size_t k = 0; k < program_.kernels.size(); ++k) {
+      for (; next < program_.regions.size() && program_.regions[next].first == k; ++next) {
+        indent_ = regions_around(program_, k).size() - regions_begun(next, k);
+        print_region(program_.regions[next]);
+      }
+      indent_ = regions_around(program_, k).size();
+      print_kernel(program_.kernels[k]);
+    }
+    indent_ = 0;
     out_ += "}\n";
     return std::move(out_);
   }
@@ -116,15 +126,21 @@ class Printer {
  private:
   template <class... Args>
   void line(int depth, fmt::format_string<Args...> format, Args&&... args) {
-    out_.append(size_t(depth) * 2, ' ');
+    out_.append((size_t(depth) + indent_) * 2, ' ');
     fmt::format_to(std::back_inserter(out_), format, std::forward<Args>(args)...);
     out_ += '\n';
   }
 
   void print_buffer(BufferId id) {
     const Buffer& buffer = program_[id];
-    std::string text = fmt::format("{} {} : {}", buffer_keyword(buffer.kind), quote(buffer.name), to_string(Type{buffer.dtype, buffer.shape}));
+    std::string_view keyword = buffer.slot.valid() ? slot_keyword : buffer_keyword(buffer.kind);
+    std::string text = fmt::format("{} {} : {}", keyword, quote(buffer.name), to_string(Type{buffer.dtype, buffer.shape}));
     if (!buffer.order.empty()) text += fmt::format(" order [{}]", fmt::join(buffer.order, ", "));
+    if (buffer.slot.valid()) {
+      text += fmt::format(" of {} first {}", buffer_name(buffer.slot.of), buffer.slot.first);
+      if (!buffer.slot.per_round.empty()) text += fmt::format(", per round [{}]", fmt::join(buffer.slot.per_round, ", "));
+      return line(1, "{}", text);
+    }
     switch (buffer.kind) {
       case BufferKind::field: text += fmt::format(" field {}", buffer.field); break;
       case BufferKind::persistent:
@@ -279,8 +295,24 @@ class Printer {
       print_contract(std::get<ContractKernel>(kernel.body));
   }
 
+  /// Of the regions that begin with kernel k: how many are number `next` and later ones.
+  size_t regions_begun(size_t next, size_t k) const {
+    size_t count = 0;
+    for (; next < program_.regions.size() && program_.regions[next].first == k; ++next) ++count;
+    return count;
+  }
+
+  void print_region(const Region& region) {
+    out_ += "\n";
+    std::string about = sources_ && region.span.valid() ? origin_text(region.span) : "";
+    if (!region.scope.empty()) about += (about.empty() ? "" : ", ") + ("scope " + remark_text(region.scope));
+    line(1, "region {} {} round{}{}{}", is_plain_name(region.name) ? region.name : quote(region.name), region.rounds, region.rounds == 1 ? "" : "s",
+         region.reverse ? ", reverse" : "", about.empty() ? "" : "  # " + about);
+  }
+
   const Program& program_;
   const SourceMap* sources_;
+  size_t indent_ = 0;  ///< regions around the lines at hand
   std::map<BufferId, PersistentKind> kinds_;
   std::vector<std::string> references_;  ///< by buffer: its name, @2 behind the second of that name
   const std::vector<Axis>* axes_ = nullptr;

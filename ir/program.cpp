@@ -29,6 +29,23 @@ int64_t buffer_bytes(const Buffer& buffer, int64_t rows) {
   return Type{buffer.dtype, buffer.shape}.elements(rows) * int64_t(byte_size(buffer.dtype));
 }
 
+int64_t offset_of_slot(const Program& program, const Buffer& slot) {
+  const bool placed = slot.kind == BufferKind::temporary || slot.kind == BufferKind::persistent;
+  int64_t bytes = 0;
+  // A text may say anything: what does not fit is no place of the buffer, which verify_program looks at.
+  if (!placed || __builtin_mul_overflow(slot.slot.first, int64_t(byte_size(slot.dtype)), &bytes)) bytes = 0;
+  const int64_t base = program[slot.slot.of].offset;
+  return __builtin_add_overflow(base, bytes, &bytes) ? base : bytes;
+}
+
+void place_slots(Program& program) {
+  for (Buffer& b : program.buffers) {
+    if (!b.slot.valid()) continue;
+    b.field = program[b.slot.of].field;
+    b.offset = offset_of_slot(program, b);
+  }
+}
+
 Extent joint_extent(const std::vector<Axis>& axes, size_t begin, size_t end) {
   Extent joint{1, false};
   for (size_t i = begin; i < end; ++i) {

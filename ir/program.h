@@ -41,6 +41,15 @@ enum class BufferKind : uint8_t {
   output,      ///< a tensor output (prediction, accumulator) or a scalar that keeps another type: caller's memory, outputs[offset], row-major, planned rows
 };
 
+/// Where a buffer stands that is a part of another one and moves with the rounds of the regions around the kernels that touch it.
+struct Slot {
+  BufferId of;                     ///< the buffer of which this is a part, itself none of another; invalid: the buffer has memory of its own
+  int64_t first = 0;               ///< elements from its beginning, in round 0 of all regions
+  std::vector<int64_t> per_round;  ///< elements further for each round of the regions around a kernel, outermost first; those that are left out do not move it
+  bool valid() const { return of.valid(); }
+  bool operator==(const Slot&) const = default;
+};
+
 inline bool is_read_only(BufferKind kind) { return kind == BufferKind::field || kind == BufferKind::scalars || kind == BufferKind::literal; }
 
 struct Buffer {
@@ -49,10 +58,11 @@ struct Buffer {
   DType dtype = DType::f32;   ///< bool is stored as one byte 0/1
   Shape shape;                ///< logical; sizes with rows are planned for Program::rows
   std::vector<int> order;     ///< memory order: order[0] is the slowest axis; empty: row-major. Only persistents and temporaries
-  int64_t offset = 0;         ///< bytes in its block, see kind; multiples of 64 for persistent and temporary
+  int64_t offset = 0;         ///< bytes in its block, see kind; multiples of 64 for persistent and temporary. Of a slot: of round 0
   int64_t bytes = 0;          ///< for the planned rows
   uint32_t field = 0;         ///< field: index into the context's fields
   std::vector<Number> values; ///< literal: one for each element
+  Slot slot;                  ///< fields, persistents, temporaries, literals: part of another one of the same kind and element type
   NodeId node;                ///< temporary, literal: the graph node whose value it holds (a copy of a leaf's old value: the node that is stored)
   Span span;
   bool operator==(const Buffer&) const = default;
@@ -185,6 +195,22 @@ struct Kernel {
   bool operator==(const Kernel&) const = default;
 };
 
+/// Regions that may stand around a kernel.
+inline constexpr size_t max_region_depth = 4;
+
+/// Kernels that run again and again, in rounds, as a scan's body does. In round t (index t, whatever the direction) they see the slots of that round; all that moves is
+/// where slots stand, so a kernel is what it is outside of regions.
+struct Region {
+  std::string name;            ///< for reading: "lstm.scan"
+  std::string scope;
+  Span span;
+  size_t first = 0, count = 0; ///< kernels[first] .. kernels[first + count - 1]; regions are nested or apart
+  int64_t rounds = 1;
+  bool reverse = false;        ///< from round rounds - 1 down to 0
+  NodeId node;                 ///< graph node it came from
+  bool operator==(const Region&) const = default;
+};
+
 /// Where a persistent lives and in which order; runtime moves values in and out by this.
 struct PersistentPlace {
   Persistent persistent;
@@ -197,6 +223,7 @@ struct Program {
   Target target;
   std::vector<Buffer> buffers;
   std::vector<Kernel> kernels;         ///< in order of execution
+  std::vector<Region> regions;         ///< by first kernel; of those that begin with the same kernel the outer one first
   std::vector<PersistentPlace> persistents;
   std::vector<std::string> fields;     ///< names, in the order of the context's fields
   std::vector<std::string> scalars;    ///< names, in the order of the step's scalars
@@ -208,10 +235,16 @@ struct Program {
   Buffer& operator[](BufferId id) { return buffers[id.value]; }
 };
 
+/// The buffer whose memory it is: of a slot that of which it is a part.
+inline BufferId memory_of(const Program& program, BufferId id) { return program[id].slot.valid() ? program[id].slot.of : id; }
 /// Strides in elements of each logical axis of a buffer, for the program's planned rows (field: axis 0 has stride 0, rows are looked up).
 std::vector<int64_t> buffer_strides(const Buffer&, int64_t rows);
 /// Of a buffer of kind scalars or results: its place among the step's.
 inline int64_t scalar_slot(const Buffer& buffer) { return buffer.offset / scalar_bytes; }
+/// What Buffer::offset of a slot is: where it stands in round 0 among temporaries or persistents, in bytes; for other kinds that of the buffer of which it is a part.
+int64_t offset_of_slot(const Program&, const Buffer&);
+/// Sets it for all slots, and the numbers of fields: they follow from the buffers of which they are parts.
+void place_slots(Program&);
 /// Bytes of a buffer for the planned rows.
 int64_t buffer_bytes(const Buffer&, int64_t rows);
 /// The extent of axes[begin] to axes[end - 1] as one axis; 1 if there are none. At most one of them has rows.
@@ -238,7 +271,8 @@ struct ProgramFault {
   std::string text;           ///< by its number: "P6: v2 of forward touches ..."
   size_t buffer = none;       ///< the buffer at fault, or
   size_t kernel = none;       ///< the kernel, and
-  size_t instruction = none;  ///< its instruction, in the order of for_each_instruction (kernel_code.h)
+  size_t instruction = none;  ///< its instruction, in the order of for_each_instruction (kernel_code.h); or
+  size_t region = none;       ///< the region
 };
 
 /// Every violated invariant, the memory plan included; empty when sound. Safe on any program whose buffers, axes and ids are where they point to.

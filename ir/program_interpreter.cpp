@@ -13,6 +13,7 @@
 #include "base/check.h"
 #include "base/diagnostics.h"
 #include "ir/interpreter_ops.h"
+#include "ir/program_regions.h"
 
 namespace nnc {
 namespace {
@@ -47,14 +48,15 @@ class ProgramInterpreter {
     NNC_CHECK(bindings_.rows >= 0 && bindings_.rows <= program_.rows, fmt::format("{} rows, {} planned", bindings_.rows, program_.rows));
     for (const Buffer& buffer : program_.buffers) memory_.push_back(load_buffer(buffer));
     for (const PersistentPlace& place : program_.persistents) load_persistent(place);
-    for (const Kernel& kernel : program_.kernels) {
-      kernel_ = &kernel;
+    nnc::for_each_round(program_, [&](size_t k, const std::vector<int64_t>& rounds) {
+      kernel_ = &program_.kernels[k];
+      rounds_ = &rounds;
       values_.clear();
-      if (const MapKernel* map = std::get_if<MapKernel>(&kernel.body))
+      if (const MapKernel* map = std::get_if<MapKernel>(&kernel_->body))
         run_map(*map);
       else
-        run_contract(std::get<ContractKernel>(kernel.body));
-    }
+        run_contract(std::get<ContractKernel>(kernel_->body));
+    });
     return collect();
   }
 
@@ -69,6 +71,7 @@ class ProgramInterpreter {
   [[noreturn]] void fail_binding(std::string message) { throw UserError(Code::E0511, std::move(message)); }
 
   std::vector<Number> load_buffer(const Buffer& buffer) {
+    if (buffer.slot.valid()) return {};
     if (buffer.kind == BufferKind::scalars) {
       const std::string& name = program_.scalars[size_t(scalar_slot(buffer))];
       auto it = bindings_.scalars.find(name);
@@ -119,6 +122,7 @@ class ProgramInterpreter {
     }
     for (uint32_t b = 0; b < program_.buffers.size(); ++b) {
       const Buffer& buffer = program_.buffers[b];
+      if (buffer.slot.valid()) continue;
       if (buffer.kind == BufferKind::results) results.outputs[program_.results[size_t(scalar_slot(buffer))]] = {buffer.dtype, {}, {memory_[b][0]}};
       if (buffer.kind != BufferKind::output) continue;
       Tensor t = make_tensor(buffer.dtype, shape_at({buffer.dtype, buffer.shape}, bindings_.rows));
@@ -141,11 +145,13 @@ class ProgramInterpreter {
   }
 
   Number& element(const Access& access) {
-    std::vector<Number>& memory = memory_[access.buffer.value];
-    int64_t at = place_of(access);
+    const Slot& slot = program_[access.buffer].slot;
+    std::vector<Number>& memory = memory_[memory_of(program_, access.buffer).value];
+    int64_t at = place_of(access) + slot.first;
+    for (size_t i = 0; i < slot.per_round.size(); ++i) at += slot.per_round[i] * rounds_->at(i);
     if (access.index_value >= 0) at += access.index_stride * int64_t(value(access.index_value));
     if (access.row_axis >= 0) {
-      const Buffer& buffer = program_[access.buffer];
+      const Buffer& buffer = program_[memory_of(program_, access.buffer)];
       int64_t row = 1;
       for (size_t i = 1; i < buffer.shape.size(); ++i) row *= buffer.shape[i].at(bindings_.rows);
       at += index_[size_t(access.row_axis)] * row;
@@ -325,6 +331,7 @@ class ProgramInterpreter {
   const Bindings& bindings_;
   std::vector<std::vector<Number>> memory_;  ///< by buffer
   const Kernel* kernel_ = nullptr;
+  const std::vector<int64_t>* rounds_ = nullptr;  ///< indices of the regions around it, outermost first
   std::vector<int64_t> index_;               ///< of every axis of the kernel
   std::map<int, Value> values_;
   std::map<int, Reduction> reductions_;

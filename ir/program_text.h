@@ -14,6 +14,8 @@ inline constexpr BufferKind all_buffer_kinds[] = {BufferKind::field,   BufferKin
                                                   BufferKind::output};
 /// field, persistent, temporary, scalar, result, literal, output.
 std::string_view buffer_keyword(BufferKind);
+/// Of a buffer that is a part of another one.
+inline constexpr std::string_view slot_keyword = "slot";
 /// v12: what values are called, and axes therefore cannot be.
 bool is_value_name(std::string_view);
 /// %12: buffers of nodes are called so, without quotes.

@@ -1,4 +1,4 @@
-// The independent checker of stores, order and memory plan (P8 to P12 of verify_program.cpp).
+// The independent checker of stores, order and memory plan (P8 to P12 and P15 of verify_program.cpp).
 //
 // A store is one-to-one over its axes if, with the axes sorted by stride, each stride is larger than everything the smaller ones can reach: a
 // mixed-radix number has one reading. The test is sufficient, not necessary, and every layout the compiler makes passes it.
@@ -16,6 +16,8 @@
 #include <span>
 #include <utility>
 
+#include "ir/program_regions.h"
+
 namespace nnc {
 
 bool buffers_overlap(const Buffer& a, const Buffer& b) {
@@ -24,6 +26,7 @@ bool buffers_overlap(const Buffer& a, const Buffer& b) {
 
 namespace {
 
+constexpr size_t max_slots = 256;  // of one buffer, in a kernel or a region
 constexpr int64_t max_enumerated = int64_t(1) << 24, max_enumerated_in_all = int64_t(1) << 28;
 
 /// A set of bytes, as ranges that do not touch.
@@ -50,19 +53,36 @@ class ByteSet {
 
 class MemoryChecker {
  public:
-  MemoryChecker(const Program& program, const BufferTouches& touches, FaultList& faults) : program_(program), touches_(touches), faults_(faults) {}
+  MemoryChecker(const Program& program, const BufferTouches& touches, FaultList& faults)
+      : program_(program), touches_(touches), faults_(faults), merged_(merge_slots()), memory_(merged_.empty() ? touches : merged_) {}
 
   void run() {
     for (uint32_t b = 0; b < touches_.size() && !faults_.full(); ++b) {
       for_each_run(touches_[b], [&](TouchRun run) { check_stores(BufferId{b}, run); });
       check_first_and_last(BufferId{b});
       for_each_run(touches_[b], [&](TouchRun run) { check_places(BufferId{b}, run); });
+      for_each_run(memory_[b], [&](TouchRun run) { check_slots_apart(BufferId{b}, run); });
     }
+    for (size_t r = 0; r < program_.regions.size(); ++r)
+      for (uint32_t b = 0; b < memory_.size() && !faults_.full(); ++b) check_rounds(r, BufferId{b});
     check_arena();
     check_barriers();
   }
 
  private:
+  /// By buffer with memory of its own: what touches it and its slots. Empty if there are no slots.
+  BufferTouches merge_slots() const {
+    if (std::none_of(program_.buffers.begin(), program_.buffers.end(), [](const Buffer& b) { return b.slot.valid(); })) return {};
+    BufferTouches all(touches_.size());
+    for (uint32_t b = 0; b < touches_.size(); ++b) {
+      std::vector<Touch>& whole = all[nnc::memory_of(program_, BufferId{b}).value];
+      whole.insert(whole.end(), touches_[b].begin(), touches_[b].end());
+    }
+    for (std::vector<Touch>& list : all)
+      std::stable_sort(list.begin(), list.end(), [](const Touch& x, const Touch& y) { return std::pair(x.kernel, x.instruction) < std::pair(y.kernel, y.instruction); });
+    return all;
+  }
+
   template <class... Args>
   void fail(fmt::format_string<Args...> format, Args&&... args) {
     faults_.add(fmt::format(format, std::forward<Args>(args)...));
@@ -187,7 +207,8 @@ class MemoryChecker {
 
   void check_first_and_last(BufferId id) {
     const Buffer& buffer = program_[id];
-    const std::vector<Touch>& touches = touches_[id.value];
+    if (buffer.slot.valid()) return;
+    const std::vector<Touch>& touches = memory_[id.value];
     auto first_store = std::find_if(touches.begin(), touches.end(), [](const Touch& t) { return !t.load; });
     at_buffer(id.value);
     if ((buffer.kind == BufferKind::results || buffer.kind == BufferKind::output) && first_store == touches.end())
@@ -198,6 +219,10 @@ class MemoryChecker {
     }
     if (buffer.kind != BufferKind::persistent) return;
     for (auto t = first_store; t != touches.end(); ++t) {
+      if (!t->load && !regions_around(program_, t->kernel).empty()) {
+        at_touch(*t);
+        fail("P15: {} updates {} in a region", kernel_name(t->kernel), buffer.name);
+      }
       if (!t->load) continue;
       at_touch(*t);
       fail("P9: {} reads {} after {} has updated it", kernel_name(t->kernel), buffer.name, kernel_name(first_store->kernel));
@@ -233,6 +258,76 @@ class MemoryChecker {
     }
   }
 
+  // --- P15 ---
+
+  // Two slots of a buffer that one kernel touches do not meet if it stores one of them.
+  void check_slots_apart(BufferId, TouchRun run) {
+    std::map<BufferId, const Touch*> slots;  // of each a store, if there is one
+    for (const Touch& t : run) {
+      const Touch*& known = slots[t.access->buffer];
+      if (!known || known->load) known = &t;
+    }
+    if (slots.size() < 2) return;
+    if (slots.size() > max_slots) {
+      at_kernel(run.front().kernel);
+      return fail("P15: {} touches more than {} slots of a buffer", kernel_name(run.front().kernel), max_slots);
+    }
+    const std::vector<size_t> regions = regions_around(program_, run.front().kernel);
+    for (auto x = slots.begin(); x != slots.end(); ++x)
+      for (auto y = std::next(x); y != slots.end(); ++y) {
+        if (x->second->load && y->second->load) continue;
+        const bool together = program_[x->first].slot.per_round == program_[y->first].slot.per_round;
+        const size_t from = together ? regions.size() : 0;
+        if (!slot_range(program_, x->first, regions, from).meets(slot_range(program_, y->first, regions, from))) continue;
+        at_touch(x->second->load ? *y->second : *x->second);
+        fail("P15: {} touches {} and {}, which meet, and stores one of them", kernel_name(run.front().kernel), program_[x->first].name, program_[y->first].name);
+      }
+  }
+
+  static int64_t step_of(const Buffer& buffer, size_t depth) { return depth < buffer.slot.per_round.size() ? buffer.slot.per_round[depth] : 0; }
+
+  void check_rounds(size_t number, BufferId memory) {
+    const Region& region = program_.regions[number];
+    const std::vector<Touch>& touches = memory_[memory.value];
+    auto begin = std::lower_bound(touches.begin(), touches.end(), region.first, [](const Touch& t, size_t k) { return t.kernel < k; });
+    auto end = std::lower_bound(begin, touches.end(), region.first + region.count, [](const Touch& t, size_t k) { return t.kernel < k; });
+    if (std::all_of(begin, end, [](const Touch& t) { return t.load; })) return;
+    const bool stored_before = std::any_of(touches.begin(), begin, [](const Touch& t) { return !t.load; });
+    std::map<BufferId, const Touch*> loads, stores;  // the first of each slot
+    for (auto t = begin; t != end; ++t) {
+      if (t->load || t->add) loads.try_emplace(t->access->buffer, &*t);
+      if (!t->load) stores.try_emplace(t->access->buffer, &*t);
+    }
+    if (loads.size() > max_slots || stores.size() > max_slots) {
+      at_kernel(region.first);
+      return fail("P15: {} touches more than {} slots of a buffer", region.name, max_slots);
+    }
+    for (const auto& [load, reader] : loads) {
+      const std::vector<size_t> around = regions_around(program_, reader->kernel);
+      const size_t depth = size_t(std::find(around.begin(), around.end(), number) - around.begin());
+      const SlotRange read = slot_range(program_, load, around, depth + 1), read_ever = slot_range(program_, load, around, 0);
+      bool sound = false, meets = false;
+      for (const auto& [store, writer] : stores) {
+        const std::vector<size_t> there = regions_around(program_, writer->kernel);
+        meets = meets || read_ever.meets(slot_range(program_, store, there, 0));
+        const Buffer &a = program_[load], &b = program_[store];
+        bool together = true;
+        for (size_t d = 0; d <= depth; ++d) together = together && step_of(a, d) == step_of(b, d);
+        if (!together) continue;
+        SlotRange written = slot_range(program_, store, there, depth + 1);
+        const bool earlier = std::pair(writer->kernel, writer->instruction) < std::pair(reader->kernel, reader->instruction);
+        if (earlier && read.meets(written)) sound = true;
+        const int64_t back = region.reverse ? step_of(b, depth) : -step_of(b, depth);
+        written.begin += back;
+        written.end += back;
+        if (back != 0 && stored_before && read.meets(written)) sound = true;
+      }
+      if (sound || !meets) continue;
+      at_touch(*reader);
+      fail("P15: {} reads {} in a round of {} that has not stored it, nor has the one before", kernel_name(reader->kernel), program_[load].name, region.name);
+    }
+  }
+
   // --- P11 ---
 
   struct Life {
@@ -240,14 +335,33 @@ class MemoryChecker {
     size_t first, last;
   };
 
+  // What is touched outside of a region, too, or moves with it, lives in all of its rounds.
+  std::pair<size_t, size_t> life_over_regions(const std::vector<Touch>& touches) const {
+    size_t first = touches.front().kernel, last = touches.back().kernel;
+    for (const Touch& t : touches) {
+      const std::vector<size_t> around = program_.regions.empty() ? std::vector<size_t>{} : regions_around(program_, t.kernel);
+      for (size_t depth = 0; depth < around.size(); ++depth) {
+        const Region& region = program_.regions[around[depth]];
+        const size_t end = region.first + region.count - 1;
+        const bool inside = touches.front().kernel >= region.first && touches.back().kernel <= end;
+        if (inside && step_of(program_[t.access->buffer], depth) == 0) continue;
+        first = std::min(first, region.first);
+        last = std::max(last, end);
+        break;
+      }
+    }
+    return {first, last};
+  }
+
   // In the order of kernels, a buffer enters the set of those alive, ordered by their places, and leaves it after its last kernel. The set holds no two that
   // overlap, so that only the neighbours of a new one can. One that does overlap is reported and kept out.
   void check_arena() {
     std::vector<Life> lives;
     for (uint32_t b = 0; b < touches_.size(); ++b) {
       const Buffer& buffer = program_.buffers[b];
-      if (buffer.kind == BufferKind::temporary && buffer.bytes > 0 && !touches_[b].empty())
-        lives.push_back({b, touches_[b].front().kernel, touches_[b].back().kernel});
+      if (buffer.kind != BufferKind::temporary || buffer.bytes == 0 || memory_[b].empty()) continue;
+      auto [first, last] = life_over_regions(memory_[b]);
+      lives.push_back({b, first, last});
     }
     std::vector<size_t> by_last(lives.size());
     for (size_t i = 0; i < lives.size(); ++i) by_last[i] = i;
@@ -281,7 +395,7 @@ class MemoryChecker {
 
   // --- P12 ---
 
-  struct Region {
+  struct TouchedMemory {
     const Buffer* buffer;
     bool store;
   };
@@ -304,11 +418,11 @@ class MemoryChecker {
   struct Phase {
     ByteSet touched[kinds], stored[kinds];
 
-    bool conflicts(const Region& r) const {
+    bool conflicts(const TouchedMemory& r) const {
       auto [begin, end] = bytes_of(*r.buffer);
       return (r.store ? touched : stored)[size_t(r.buffer->kind)].meets(begin, end);
     }
-    void add(const Region& r) {
+    void add(const TouchedMemory& r) {
       auto [begin, end] = bytes_of(*r.buffer);
       touched[size_t(r.buffer->kind)].add(begin, end);
       if (r.store) stored[size_t(r.buffer->kind)].add(begin, end);
@@ -316,40 +430,42 @@ class MemoryChecker {
   };
 
   void check_barriers() {
-    std::vector<std::vector<Region>> regions(program_.kernels.size());
-    for (uint32_t b = 0; b < touches_.size(); ++b)
-      for_each_run(touches_[b], [&](TouchRun run) {
+    std::vector<std::vector<TouchedMemory>> touched(program_.kernels.size());
+    for (uint32_t b = 0; b < memory_.size(); ++b)
+      for_each_run(memory_[b], [&](TouchRun run) {
         bool store = std::any_of(run.begin(), run.end(), [](const Touch& t) { return !t.load; });
-        regions[run.front().kernel].push_back({&program_.buffers[b], store});
+        touched[run.front().kernel].push_back({&program_.buffers[b], store});
       });
     Phase parallel, serial;
-    size_t begin = 0;  // first kernel after the last barrier
-    for (size_t k = 0; k < program_.kernels.size() && !faults_.full(); ++k) {
+    const std::vector<size_t> order = kernels_in_two_rounds(program_);
+    size_t begin = 0;  // first kernel after the last barrier, in that order
+    for (size_t at = 0; at < order.size() && !faults_.full(); ++at) {
+      const size_t k = order[at];
       const Kernel& kernel = program_.kernels[k];
       if (kernel.barrier_before) {
-        begin = k;
+        begin = at;
         parallel = serial = {};
       }
-      if (std::any_of(regions[k].begin(), regions[k].end(),
-                      [&](const Region& r) { return parallel.conflicts(r) || (kernel.parallel && serial.conflicts(r)); }))
-        name_conflicts(regions, begin, k);
-      for (const Region& r : regions[k])
+      if (std::any_of(touched[k].begin(), touched[k].end(),
+                      [&](const TouchedMemory& r) { return parallel.conflicts(r) || (kernel.parallel && serial.conflicts(r)); }))
+        name_conflicts(touched, std::span(order).subspan(begin, at - begin), k);
+      for (const TouchedMemory& r : touched[k])
         if (!is_read_only(r.buffer->kind)) (kernel.parallel ? parallel : serial).add(r);
     }
   }
 
-  void name_conflicts(const std::vector<std::vector<Region>>& regions, size_t begin, size_t k) {
+  void name_conflicts(const std::vector<std::vector<TouchedMemory>>& touched, std::span<const size_t> before, size_t k) {
     at_kernel(k);
-    for (size_t earlier = begin; earlier < k; ++earlier) {
+    for (size_t earlier : before) {
       if (!program_.kernels[earlier].parallel && !program_.kernels[k].parallel) continue;
-      if (const Buffer* shared = find_conflict(regions[earlier], regions[k]))
+      if (const Buffer* shared = find_conflict(touched[earlier], touched[k]))
         fail("P12: {} and {} meet at {} without a barrier", kernel_name(earlier), kernel_name(k), shared->name);
     }
   }
 
-  static const Buffer* find_conflict(const std::vector<Region>& first, const std::vector<Region>& second) {
-    for (const Region& a : first)
-      for (const Region& b : second)
+  static const Buffer* find_conflict(const std::vector<TouchedMemory>& first, const std::vector<TouchedMemory>& second) {
+    for (const TouchedMemory& a : first)
+      for (const TouchedMemory& b : second)
         if ((a.store || b.store) && share_memory(*a.buffer, *b.buffer)) return b.buffer;
     return nullptr;
   }
@@ -357,6 +473,8 @@ class MemoryChecker {
   const Program& program_;
   const BufferTouches& touches_;
   FaultList& faults_;
+  const BufferTouches merged_;
+  const BufferTouches& memory_;  ///< by buffer with memory of its own: what touches it and its slots
   int64_t enumerated_ = 0;  ///< elements that were looked at one by one
 };
 

@@ -44,7 +44,7 @@ class FaultList {
 
 /// Do two buffers of one block share a byte? Both must lie within their block.
 bool buffers_overlap(const Buffer& a, const Buffer& b);
-/// Invariants P8 to P12 of verify_program.cpp; buffers must lie within their blocks, accesses within their buffers.
+/// Invariants P8 to P12 and P15 of verify_program.cpp; buffers must lie within their blocks, accesses within their buffers.
 void check_memory(const Program&, const BufferTouches&, FaultList&);
 
 }  // namespace nnc

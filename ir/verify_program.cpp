@@ -4,6 +4,7 @@
 //   P1  Buffers: their sizes are numbers of bytes, memory order is a permutation (persistents and temporaries only), byte count as buffer_bytes says,
 //       temporaries and persistents aligned to 64 bytes and inside arena and persistent block, slots of fields, scalars, results and outputs exist, a literal
 //       has one number of its type for each element.
+//       A slot is part of a buffer that is none, of its kind (fields, persistents, temporaries, literals) and type.
 //   P2  Persistents do not overlap; each has one buffer of its type. Nothing is declared twice.
 //   P3  Kernels: names unique, axes and vector axis in range, points countable, tiles positive, inner blocks only where there are inner axes. Indices are taken together
 //       along outer axes without rows behind which stands the vector axis, at most max_together at once; inner axes are without rows then, and nothing is an argmax.
@@ -25,9 +26,14 @@
 //       it stores, before the store. A temporary that one kernel both stores and loads is touched at equal places too, unless the kernel is one
 //       serial iteration.
 //   P10 A temporary's first access is a store; every result and output is stored.
-//   P11 Temporaries alive at the same time (first to last access, in order of kernels) do not overlap in the arena.
+//   P11 Temporaries alive at the same time (first to last access, in order of kernels; over all of a region if touched outside of it, too, or by slots that move) do not
+//       overlap in the arena.
 //   P12 Without a barrier between them, two kernels of which one is parallel touch no byte that either writes.
-// P8 to P12 are in verify_memory.cpp. A program may come from a text that anybody wrote: no product of its numbers is taken before it is known to fit,
+//   P13 Regions have kernels and rounds, are nested or apart, and stand in the order of their kernels.
+//   P14 A slot that a kernel touches moves with regions around the kernel alone, and lies in its buffer in each of their rounds.
+//   P15 What a kernel reads in a round, of a buffer that the region stores, has been stored by an earlier kernel of the round or by the round before, and for the first round
+//       before the region. A persistent is not stored in a region. What one kernel stores and loads or stores again through two slots of a buffer lies apart.
+// P8 to P12 see a buffer with all of its slots as one, and kernels of a region as if they stood there twice. P8 to P12 and P15 are in verify_memory.cpp. A program may come from a text that anybody wrote: no product of its numbers is taken before it is known to fit,
 // and no check takes the square of the text's length.
 #include <fmt/format.h>
 
@@ -39,6 +45,7 @@
 #include "base/philox.h"
 #include "ir/op_rules.h"
 #include "ir/program.h"
+#include "ir/program_regions.h"
 #include "ir/verify_blocks.h"
 #include "ir/verify_memory.h"
 
@@ -84,11 +91,14 @@ class ProgramVerifier {
     }
     check_buffers();
     check_persistents();
+    check_regions();
+    if (!faults_.empty()) return faults_.take();
     std::set<std::string> names;
     for (size_t k = 0; k < program_.kernels.size() && !faults_.full(); ++k) {
       faults_.where = {{}, ProgramFault::none, k, ProgramFault::none};
       instruction_ = 0;
       kernel_ = &program_.kernels[k];
+      regions_ = regions_around(program_, k);
       if (!names.insert(kernel_->name).second) fail("P3: two kernels are named {}", kernel_->name);
       if (const MapKernel* map = std::get_if<MapKernel>(&kernel_->body))
         check_map(*map);
@@ -128,6 +138,10 @@ class ProgramVerifier {
         if (!permutation || !placed) fail("P1: the memory order of {} is not one of its {} axes", b.name, b.shape.size());
       }
       if (b.bytes != buffer_bytes(b, program_.rows)) fail("P1: {} has {} bytes, not {}", b.name, b.bytes, buffer_bytes(b, program_.rows));
+      if (b.slot.valid()) {
+        check_slot(b);
+        continue;
+      }
       auto slot = [&](const std::vector<std::string>& list, int64_t index, std::string_view what) {
         if (index < 0 || index >= int64_t(list.size())) fail("P1: {} is {} {} of {}", b.name, what, index, list.size());
       };
@@ -157,6 +171,63 @@ class ProgramVerifier {
         case BufferKind::output: slot(program_.outputs, b.offset, "output"); break;
       }
     }
+  }
+
+  void check_slot(const Buffer& b) {
+    if (b.slot.of.value >= program_.buffers.size()) return fail("P1: {} is part of no buffer", b.name);
+    const Buffer& whole = program_[b.slot.of];
+    const bool may = whole.kind == BufferKind::field || whole.kind == BufferKind::persistent || whole.kind == BufferKind::temporary || whole.kind == BufferKind::literal;
+    if (whole.slot.valid()) fail("P1: {} is part of {}, which is a slot itself", b.name, whole.name);
+    if (!may || b.kind != whole.kind || b.dtype != whole.dtype || (b.kind == BufferKind::field && b.field != whole.field))
+      fail("P1: {} is no part that {} can have", b.name, whole.name);
+    auto too_far = [](int64_t step) { return step > max_step || step < -max_step; };
+    if (too_far(b.slot.first) || std::any_of(b.slot.per_round.begin(), b.slot.per_round.end(), too_far)) fail("P1: {} moves further than any buffer reaches", b.name);
+    else if (b.offset != offset_of_slot(program_, b)) fail("P1: {} stands at {}, not {}", b.name, b.offset, offset_of_slot(program_, b));
+  }
+
+  // --- P13, P14 ---
+
+  void check_regions() {
+    const size_t kernels = program_.kernels.size();
+    std::vector<size_t> open;  // ends of the regions around
+    for (size_t r = 0; r < program_.regions.size(); ++r) {
+      const Region& region = program_.regions[r];
+      faults_.where = {};
+      faults_.where.region = r;
+      if (region.count == 0 || region.first >= kernels || region.count > kernels - region.first || region.rounds < 1 || region.rounds > max_elements) {
+        fail("P13: {} has no kernels or no rounds", region.name);
+        return;
+      }
+      while (!open.empty() && open.back() <= region.first) open.pop_back();
+      const size_t end = region.first + region.count;
+      if (r > 0 && program_.regions[r - 1].first > region.first) fail("P13: {} begins before the region that stands before it", region.name);
+      if (!open.empty() && open.back() < end) fail("P13: {} is neither in the region around its first kernel nor apart from it", region.name);
+      open.push_back(end);
+      if (open.size() > max_region_depth) return fail("P13: more than {} regions are around {}", max_region_depth, program_.kernels[region.first].name);
+      int64_t rounds = 1;
+      for (size_t around : regions_around(program_, region.first))
+        if (around <= r) rounds = saturating_multiply(rounds, program_.regions[around].rounds);
+      if (rounds > int64_t(1) << 40) fail("P13: {} runs {} times", region.name, rounds);
+    }
+  }
+
+  void check_slot_moves(const Instruction& inst, const Buffer& b) {
+    if (b.slot.per_round.size() > regions_.size()) return fail("P14: {} touches {}, which moves with {} regions of {}", at(inst), b.name, b.slot.per_round.size(), regions_.size());
+    int64_t low = b.slot.first, high = b.slot.first;
+    for (size_t d = 0; d < b.slot.per_round.size(); ++d) {
+      const int64_t way = saturating_multiply(b.slot.per_round[d], program_.regions[regions_[d]].rounds - 1);
+      int64_t& end = way < 0 ? low : high;
+      end = saturating_add(end, way);
+    }
+    auto elements_of = [&](const Buffer& buffer) {
+      int64_t elements = 1;
+      for (size_t i = buffer.kind == BufferKind::field ? 1 : 0; i < buffer.shape.size(); ++i) elements *= buffer.shape[i].at(program_.rows);
+      return elements;
+    };
+    const Buffer& whole = program_[b.slot.of];
+    if (!sized_[b.slot.of.value]) return;
+    if (low < 0 || saturating_add(high, elements_of(b)) > elements_of(whole))
+      fail("P14: {} touches {}, which leaves {} in some round: elements {} to {} of {}", at(inst), b.name, whole.name, low, high + elements_of(b) - 1, elements_of(whole));
   }
 
   void check_persistents() {
@@ -530,6 +601,7 @@ class ProgramVerifier {
     if (!check_strides(inst, code) || !sized_[access.buffer.value]) return;
     if (reaches_too_far(access))
       return fail("P6: {} reaches further than any buffer", at(inst));
+    if (b.slot.valid()) check_slot_moves(inst, b);
     int64_t elements = buffer_bytes(b, program_.rows) / int64_t(byte_size(b.dtype));
     if (b.kind == BufferKind::field) {
       int row = access.row_axis;
@@ -570,6 +642,7 @@ class ProgramVerifier {
   BufferTouches touches_;
   std::vector<bool> sized_, placed_;         ///< buffers whose bytes can be counted, and that lie within their block
   const Kernel* kernel_ = nullptr;
+  std::vector<size_t> regions_;              ///< around the kernel
   size_t instruction_ = 0;                   ///< of the kernel, the next one
   std::map<int, DType> values_;              ///< visible now
   std::vector<const Instruction*> guards_;   ///< of the operand or block at hand

@@ -22,7 +22,7 @@ const std::vector<Fuser::Source>& Fuser::sources(NodeId n) const {
   const Node& node = graph_[n];
   for (size_t i = 0; i < node.operands.size(); ++i) {
     NodeId o = node.operands[i];
-    bool hard = is_hard_view(node.op) && !(node.op == Op::gather && i == 1);
+    bool hard = (is_hard_view(node.op) && !(node.op == Op::gather && i == 1)) || node.op == Op::result;
     if (transparent_[o.value]) {
       for (const Source& s : sources(o)) found.insert({s.node, s.hard || hard});
     } else {
@@ -36,7 +36,7 @@ const std::vector<Fuser::Source>& Fuser::sources(NodeId n) const {
 std::vector<Fuser::Source> Fuser::inputs(NodeId u) const {
   std::vector<Source> all = sources(u);
   Op op = graph_[u].op;
-  if (op == Op::contract || op == Op::scatter_add)
+  if (op == Op::contract || op == Op::scatter_add || op == Op::scan)
     for (Source& s : all) s.hard = true;
   return all;
 }
@@ -88,7 +88,7 @@ Fuser::Part Fuser::start_part(NodeId u) {
   const Node& node = graph_[u];
   part.members.push_back(u);
   part.contract = node.op == Op::contract;
-  part.open = node.op != Op::scatter_add;
+  part.open = node.op != Op::scatter_add && node.op != Op::scan;
   if (op_class(node.op) == OpClass::reduce) {
     const Shape& shape = graph_.type(node.operands[0]).shape;
     part.space = shape;

@@ -82,7 +82,7 @@ std::vector<StoredValue> stored_values(const Graph& graph, const Program& progra
   std::vector<StoredValue> result;
   std::vector<int> place(program.buffers.size(), -1);
   for (uint32_t b = 0; b < program.buffers.size(); ++b) {
-    if (program.buffers[b].kind != BufferKind::temporary) continue;
+    if (program.buffers[b].kind != BufferKind::temporary || program.buffers[b].slot.valid()) continue;
     place[b] = int(result.size());
     StoredValue& value = result.emplace_back();
     value.buffer = BufferId{b};
@@ -93,7 +93,7 @@ std::vector<StoredValue> stored_values(const Graph& graph, const Program& progra
     const Kernel& kernel = program.kernels[k];
     std::set<int> reads, writes;
     for_each_access(kernel, [&](const Instruction& i) {
-      int p = place[i.access.buffer.value];
+      int p = place[memory_of(program, i.access.buffer).value];
       if (p >= 0) (i.kind == Instruction::Kind::load ? reads : writes).insert(p);
     });
     for (int p : writes) result[size_t(p)].writers.push_back(k);
@@ -102,6 +102,11 @@ std::vector<StoredValue> stored_values(const Graph& graph, const Program& progra
       if (kernel.nodes.empty()) {
         bool scatter = graph[value.node].op == Op::scatter_add;
         value.reads.push_back({k, {}, scatter ? FusionRefusal::scatter : FusionRefusal::old_value_needed, {}});
+        continue;
+      }
+      auto is_of_scan = [&](NodeId n) { return graph[n].op == Op::scan || graph[n].op == Op::result; };
+      if (is_of_scan(kernel.nodes.front()) || is_of_scan(value.node)) {
+        value.reads.push_back({k, {}, FusionRefusal::scan, {}});
         continue;
       }
       if (graph[kernel.nodes.front()].group == graph[value.node].group) {

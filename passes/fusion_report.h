@@ -39,6 +39,7 @@ enum class FusionRefusal : uint8_t {
   cycle,                     ///< each would need a value of the other
   released,                  ///< recomputed by the reader on purpose: cheap, and its operands stand in memory for others anyway
   old_value_needed,          ///< a new value of a persistent, kept apart until everything has read the old one
+  scan,                      ///< it goes into a scan's steps or comes out of them
   later_stage,               ///< the kernel's own: a later loop needs it, and computing it again would cost more
 };
 

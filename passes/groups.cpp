@@ -38,7 +38,7 @@ std::vector<bool> transparent_nodes(const Graph& graph) {
   std::vector<bool> leaf_only(graph.size(), false);
   for (uint32_t i = 0; i < graph.size(); ++i) {
     const Node& node = graph[NodeId{i}];
-    if (op_class(node.op) == OpClass::leaf) {
+    if (op_class(node.op) == OpClass::leaf || node.op == Op::result) {
       transparent[i] = leaf_only[i] = true;
       cost[i] = node.op == Op::random ? loose_draw_cost : 0;
     } else if (is_soft_view(node.op) || is_hard_view(node.op)) {
@@ -65,7 +65,7 @@ std::vector<bool> transparent_nodes(const Graph& graph) {
 
 namespace {
 
-bool is_memory_leaf(Op op) { return op == Op::input || op == Op::parameter || op == Op::literal; }
+bool is_memory_leaf(Op op) { return op == Op::input || op == Op::parameter || op == Op::literal || op == Op::result; }
 
 // A chain of views that ends in memory.
 bool reads_memory(const Graph& graph, NodeId n) {
@@ -80,6 +80,7 @@ bool fits_prologue(const Graph& graph, NodeId n) {
   const Node& node = graph[n];
   if (node.group >= 0) return true;
   if (op_class(node.op) == OpClass::leaf) return node.op != Op::iota && !is_expensive(node.op);
+  if (node.op == Op::result) return true;
   if (is_soft_view(node.op) || node.op == Op::slice) return fits_prologue(graph, node.operands[0]);
   if (node.op == Op::reshape || node.op == Op::window) return reads_memory(graph, node.operands[0]);
   if (!is_elementwise(node.op) || is_expensive(node.op)) return false;

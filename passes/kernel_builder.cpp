@@ -20,7 +20,7 @@ Buffer LoweringContext::temporary_of(NodeId n) const {
   b.name = "%" + std::to_string(n.value);
   b.dtype = graph.type(n).dtype;
   b.shape = graph.type(n).shape;
-  b.order = order_with_innermost(graph.type(n).rank(), innermost[n.value]);
+  b.order = order_of[n.value];
   b.node = n;
   b.span = graph[n].span;
   b.bytes = buffer_bytes(b, program.rows);
@@ -71,14 +71,12 @@ int KernelBuilder::compute(Op op, DType dtype, std::vector<int> operands, NodeId
   return emit(std::move(code), is_inner);
 }
 
-// As the reader sees it: a reshape has other axes over the same elements, which are row-major but for one axis that lies innermost.
+// As the reader sees it: a reshape has other axes over the same elements.
 Buffer KernelBuilder::viewed(BufferId id, const Shape& shape) const {
   Buffer view = lowering_.program[id];
-  if (!view.order.empty() && shape != view.shape) {
-    const int innermost = view.order.back(), axis = axis_of_view(view.shape, shape, innermost);
-    NNC_CHECK(axis >= 0 && view.order == order_with_innermost(int(view.order.size()), innermost), "a permuted buffer is viewed under another shape");
-    view.order = order_with_innermost(int(shape.size()), axis);
-  }
+  std::optional<std::vector<int>> order = order_of_view(view.shape, view.order, shape);
+  NNC_CHECK(order, "a permuted buffer is viewed under another shape");
+  view.order = std::move(*order);
   view.shape = shape;
   return view;
 }
@@ -243,7 +241,7 @@ int KernelBuilder::evaluate(NodeId n, const IndexMap& map) {
   const Graph& graph = lowering_.graph;
   const Node& node = graph[n];
   bool member = node.group >= 0 && node.group == group_;
-  bool leaf = node.op == Op::input || node.op == Op::parameter || node.op == Op::scalar || node.op == Op::literal;
+  bool leaf = node.op == Op::input || node.op == Op::parameter || node.op == Op::scalar || node.op == Op::literal || node.op == Op::result;
   if (!member || leaf || spilled_[n]) {
     if (BufferId memory = lowering_.buffer_of[n.value]; memory.valid()) return load(memory, node.type.shape, map, n);
     NNC_CHECK(node.group < 0, "a value of another kernel does not stand in memory: " + std::string(op_name(node.op)));

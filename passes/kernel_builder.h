@@ -32,7 +32,7 @@ struct LoweringContext {
   const Graph& graph;
   Program& program;
   std::vector<BufferId> buffer_of;  ///< by node: where its value stands in memory; invalid if nowhere
-  std::vector<int> innermost;       ///< by node: choose_innermost
+  std::vector<std::vector<int>> order_of;  ///< by node: the memory order of its value, should it stand in memory
   /// A buffer for a node's value, not yet in the program.
   Buffer temporary_of(NodeId) const;
   /// The buffer that a value read as memory comes from: through reshapes, which only rename indices.

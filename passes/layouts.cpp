@@ -11,7 +11,9 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <tuple>
 
+#include "ir/regions.h"
 #include "passes/channelwise.h"
 #include "passes/lower.h"
 #include "passes/rewrite.h"
@@ -139,32 +141,111 @@ std::vector<int> order_with_innermost(int rank, int axis) {
   return order;
 }
 
-Layouts choose_layouts(const Graph& graph) {
-  const std::vector<int> innermost = choose_innermost(graph);
+std::optional<std::vector<int>> order_of_view(const Shape& from, const std::vector<int>& order, const Shape& to) {
+  if (order.empty() || from == to) return order;
+  // Least stretches of axes, one on each side, that have as many elements.
+  struct Stretch {
+    int from_begin, from_end, to_begin, to_end;
+  };
+  std::vector<Stretch> stretches;
+  auto times = [](Extent product, Extent e) { return Extent{product.size * e.size, product.rows || e.rows}; };
+  const int from_rank = int(from.size()), to_rank = int(to.size());
+  for (int f = 0, t = 0; f < from_rank || t < to_rank;) {
+    Stretch s{f, f, t, t};
+    Extent left{1, false}, right{1, false};
+    do {
+      const bool behind = left.size < right.size || (left.size == right.size && right.rows && !left.rows);
+      if (s.from_end < from_rank && (s.from_end == f || s.to_end == to_rank || behind))
+        left = times(left, from[size_t(s.from_end++)]);
+      else if (s.to_end < to_rank)
+        right = times(right, to[size_t(s.to_end++)]);
+      else
+        return std::nullopt;
+    } while (left != right);
+    stretches.push_back(s);
+    f = s.from_end;
+    t = s.to_end;
+  }
+  std::vector<int> result;
+  for (size_t at = 0; at < order.size();) {
+    const auto s = std::find_if(stretches.begin(), stretches.end(), [&](const Stretch& x) { return order[at] >= x.from_begin && order[at] < x.from_end; });
+    for (int axis = s->from_begin; axis < s->from_end; ++axis, ++at)
+      if (at >= order.size() || order[at] != axis) return std::nullopt;
+    for (int axis = s->to_begin; axis < s->to_end; ++axis) result.push_back(axis);
+  }
+  for (int axis = 0; axis < to_rank; ++axis)  // axes of one index that no axis of `from` has
+    if (!holds(result, axis)) result.push_back(axis);
+  if (std::is_sorted(result.begin(), result.end())) result.clear();
+  return result;
+}
+
+namespace {
+
+/// Goes through a graph and the bodies in it: what a body captures of a persistent is that persistent.
+class LayoutChooser {
+ public:
+  /// The persistent that a node is, by its name; no entry: it is none.
+  using Names = std::map<NodeId, std::string>;
+
+  static Names names_of(const Graph& graph) {
+    Names names;
+    for (uint32_t i = 0; i < graph.size(); ++i)
+      if (graph[NodeId{i}].op == Op::parameter) names[NodeId{i}] = graph[NodeId{i}].attributes.text;
+    return names;
+  }
+
+  void fix_viewed(const Graph& graph, const Names& names) {
+    for (uint32_t i = 0; i < graph.size(); ++i) {
+      const Node& node = graph[NodeId{i}];
+      for (size_t k = 0; k < node.operands.size(); ++k) {
+        const auto name = names.find(node.operands[k]);
+        if (name == names.end()) continue;
+        const bool captured = node.op == Op::scan && place_of_operand(node.attributes, int(k)).kind == BodyInput::capture;
+        if (node.op == Op::reshape || node.op == Op::gather || node.op == Op::slice || (node.op == Op::scan && !captured)) fixed.insert(name->second);
+      }
+      if (node.op == Op::scan) fix_viewed(*node.attributes.body, names_in_body(node, names));
+    }
+  }
+
+  void choose(const Graph& graph, const Names& names) {
+    const std::vector<int> innermost = choose_innermost(graph);
+    for (const Node& node : graph.nodes()) {
+      if (node.op == Op::scan) choose(*node.attributes.body, names_in_body(node, names));
+      if (node.op == Op::contract) choose_operands(graph, node, names, innermost);
+    }
+  }
+
   std::set<std::string> fixed;
   Layouts layouts;
-  std::vector<std::vector<NodeId>> users = graph.users();
-  for (uint32_t i = 0; i < graph.size(); ++i) {
-    const Node& node = graph[NodeId{i}];
-    if (node.op != Op::parameter) continue;
-    for (NodeId u : users[i])
-      if (graph[u].op == Op::reshape || graph[u].op == Op::gather || graph[u].op == Op::slice) fixed.insert(node.attributes.text);
+
+ private:
+  static Names names_in_body(const Node& scan, const Names& names) {
+    Names inside;
+    const Graph& body = *scan.attributes.body;
+    for (uint32_t i = 0; i < body.size(); ++i) {
+      if (body[NodeId{i}].op != Op::input) continue;
+      const int operand = *operand_of_input(scan, body[NodeId{i}]);
+      const auto name = names.find(scan.operands[size_t(operand)]);
+      if (name != names.end() && place_of_operand(scan.attributes, operand).kind == BodyInput::capture) inside[NodeId{i}] = name->second;
+    }
+    return inside;
   }
-  for (const Node& node : graph.nodes()) {
-    if (node.op != Op::contract) continue;
+
+  void choose_operands(const Graph& graph, const Node& node, const Names& names, const std::vector<int>& innermost) {
     for (int side = 0; side < 2; ++side) {
       const Node& direct = graph[node.operands[size_t(side)]];
       std::vector<int> labels = side == 0 ? node.attributes.lhs : node.attributes.rhs;
       // Through a view that only has more axes, of one index.
       const bool is_spread = direct.op == Op::broadcast && direct.type.elements(1) == graph.type(direct.operands[0]).elements(1);
-      const Node& operand = is_spread ? graph[direct.operands[0]] : direct;
+      const NodeId id = is_spread ? direct.operands[0] : node.operands[size_t(side)];
+      const Node& operand = graph[id];
+      const auto name = names.find(id);
       if (is_spread) {
         std::vector<int> kept_labels;
         for (int a : direct.attributes.axes) kept_labels.push_back(labels[size_t(a)]);
         labels = std::move(kept_labels);
       }
-      if (operand.op != Op::parameter || operand.type.rank() < 2 || fixed.count(operand.attributes.text)) continue;
-      fixed.insert(operand.attributes.text);
+      if (name == names.end() || operand.type.rank() < 2 || !fixed.insert(name->second).second) continue;
       std::vector<int> summed, kept;
       const std::vector<int>& others = side == 0 ? node.attributes.rhs : node.attributes.lhs;
       std::vector<int> walk = order_with_innermost(int(others.size()), innermost[node.operands[size_t(1 - side)].value]);
@@ -178,53 +259,116 @@ Layouts choose_layouts(const Graph& graph) {
       }
       std::vector<int> order = summed;
       order.insert(order.end(), kept.begin(), kept.end());
-      if (!std::is_sorted(order.begin(), order.end())) layouts[operand.attributes.text] = order;
+      if (!std::is_sorted(order.begin(), order.end())) layouts[name->second] = order;
     }
   }
+};
+
+}  // namespace
+
+Layouts choose_layouts(const Graph& graph) {
+  LayoutChooser chooser;
+  const LayoutChooser::Names names = LayoutChooser::names_of(graph);
+  chooser.fix_viewed(graph, names);
+  chooser.choose(graph, names);
   // States follow the parameter whose update they share a kernel with.
   std::map<int, std::string> leader;
   for (const Update& u : graph.updates)
-    if (int group = graph[u.node].group; group >= 0 && layouts.count(u.name)) leader.try_emplace(group, u.name);
+    if (int group = graph[u.node].group; group >= 0 && chooser.layouts.count(u.name)) leader.try_emplace(group, u.name);
   for (const Update& u : graph.updates) {
     auto it = leader.find(graph[u.node].group);
-    if (it == leader.end() || fixed.count(u.name) || layouts.count(u.name)) continue;
-    if (graph.find_persistent(it->second)->type.shape == graph.find_persistent(u.name)->type.shape) layouts[u.name] = layouts.at(it->second);
+    if (it == leader.end() || chooser.fixed.count(u.name) || chooser.layouts.count(u.name)) continue;
+    if (graph.find_persistent(it->second)->type.shape == graph.find_persistent(u.name)->type.shape) chooser.layouts[u.name] = chooser.layouts.at(it->second);
   }
-  return layouts;
+  return std::move(chooser.layouts);
 }
 
-std::optional<Graph> copy_viewed_leaves(const Graph& graph, const Layouts& layouts) {
-  // The leaf that a node sees under another shape and cannot read where it stands.
-  auto viewed = [&](NodeId n) -> const Node* {
-    if (graph[n].op != Op::reshape) return nullptr;
+std::vector<int> steps_first(const Type& sequence) {
+  std::vector<int> order;
+  if (step_axis(sequence) == 0) return order;
+  for (int a = 0; a < sequence.rank(); ++a) order.push_back(a == 0 ? 1 : a == 1 ? 0 : a);
+  return order;
+}
+
+std::vector<std::vector<int>> memory_orders(const Graph& graph) {
+  const std::vector<int> innermost = choose_innermost(graph);
+  std::vector<std::vector<int>> orders;
+  for (uint32_t i = 0; i < graph.size(); ++i) orders.push_back(order_with_innermost(graph.type(NodeId{i}).rank(), innermost[i]));
+  if (std::none_of(graph.nodes().begin(), graph.nodes().end(), [](const Node& n) { return n.op == Op::scan; })) return orders;
+  const std::vector<std::vector<NodeId>> users = graph.users();
+  auto is_seen = [&](auto& self, NodeId from, NodeId n, const std::vector<int>& order) -> bool {
+    return std::all_of(users[n.value].begin(), users[n.value].end(), [&](NodeId user) {
+      return graph[user].op != Op::reshape || (order_of_view(graph.type(from).shape, order, graph.type(user).shape) && self(self, from, user, order));
+    });
+  };
+  for (const Node& node : graph.nodes()) {
+    if (node.op != Op::scan) continue;
+    for (int k = node.attributes.carried; k < node.attributes.carried + node.attributes.sliced; ++k) {
+      const NodeId sequence = node.operands[size_t(k)];
+      const Op op = graph[sequence].op;
+      if (graph[sequence].group < 0 || op == Op::scatter_add || op == Op::result || op_class(op) == OpClass::leaf) continue;
+      std::vector<int> order = steps_first(graph.type(sequence));
+      if (const int axis = innermost[sequence.value]; axis > 1 && !order.empty()) {
+        std::erase(order, axis);
+        order.push_back(axis);
+      }
+      if (is_seen(is_seen, sequence, sequence, order)) orders[sequence.value] = std::move(order);
+    }
+  }
+  return orders;
+}
+
+std::optional<Graph> copy_viewed_leaves(const Graph& graph, const LowerOptions& options) {
+  // The leaf, or sequence that a scan has made, that a node sees under another shape and cannot read where it stands.
+  auto viewed = [&](NodeId n) -> NodeId {
+    if (graph[n].op != Op::reshape) return {};
     NodeId base = graph[n].operands[0];
     while (graph[base].op == Op::reshape) base = graph[base].operands[0];
     const Node& leaf = graph[base];
-    bool permuted = leaf.op == Op::parameter && layouts.count(leaf.attributes.text);
-    bool rows_apart = leaf.op == Op::input && (graph.type(n).rank() == 0 || graph.type(n).shape[0] != leaf.type.shape[0]);
-    return permuted || rows_apart ? &leaf : nullptr;
+    if (leaf.op == Op::parameter) return options.layouts.count(leaf.attributes.text) ? base : NodeId{};
+    std::vector<int> order;
+    if (leaf.op == Op::input) {
+      const auto place = options.places.find(leaf.attributes.text);
+      if (place == options.places.end() || place->second.kind == BufferKind::field) {
+        const bool rows_apart = graph.type(n).rank() == 0 || graph.type(n).shape[0] != leaf.type.shape[0];
+        return rows_apart ? base : NodeId{};
+      }
+      order = place->second.order;
+    } else if (leaf.op == Op::result && leaf.attributes.begin >= graph[leaf.operands[0]].attributes.carried) {
+      order = steps_first(leaf.type);
+    }
+    return order_of_view(leaf.type.shape, order, graph.type(n).shape) ? NodeId{} : base;
   };
-  std::map<std::pair<Op, std::string>, NodeId> copies;
-  auto key_of = [](const Node& leaf) { return std::pair{leaf.op, leaf.attributes.text}; };
-  // First of all kernels, so that groups stay in topological order.
+  auto key_of = [&](NodeId leaf) { return std::tuple{graph[leaf].op, graph[leaf].attributes.text, graph[leaf].op == Op::result ? leaf.value : 0}; };
+  std::map<std::tuple<Op, std::string, uint32_t>, NodeId> copies;
   Rebuild rebuild(graph);
   int groups = 0;
-  for (uint32_t i = 0; i < graph.size(); ++i) {
-    const Node* leaf = viewed(NodeId{i});
-    if (!leaf) continue;
-    NodeId& copy = copies[key_of(*leaf)];
-    if (copy.valid()) continue;
-    Node read = *leaf;
+  auto copy_of = [&](NodeId leaf) {
+    Node read = graph[leaf].op == Op::result ? rebuild.translated(leaf) : graph[leaf];
     read.group = -1;  // where the leaf is what an update stores, it is in a group: that stays with the node itself
-    copy = rebuild.result.add(Op::stop_gradient, {add_node(rebuild.result, read)});
+    const NodeId copy = rebuild.result.add(Op::stop_gradient, {add_node(rebuild.result, read)});
     rebuild.result[copy].group = groups++;
+    return copy;
+  };
+  // Leaves first of all kernels, so that groups stay in topological order.
+  std::set<NodeId> later;  // sequences
+  for (uint32_t i = 0; i < graph.size(); ++i) {
+    const NodeId leaf = viewed(NodeId{i});
+    if (!leaf.valid()) continue;
+    if (graph[leaf].op == Op::result) later.insert(leaf);
+    else if (NodeId& copy = copies[key_of(leaf)]; !copy.valid()) copy = copy_of(leaf);
   }
-  if (copies.empty()) return std::nullopt;
+  if (copies.empty() && later.empty()) return std::nullopt;
+  const int first = groups;
+  int last = first;
+  for (const Node& node : graph.nodes()) last = std::max(last, node.group + 1 + first);
+  groups = last;
   for (uint32_t i = 0; i < graph.size(); ++i) {
     Node node = rebuild.translated(NodeId{i});
-    if (const Node* leaf = viewed(NodeId{i})) node.operands[0] = copies.at(key_of(*leaf));
-    if (node.group >= 0) node.group += groups;
+    if (const NodeId leaf = viewed(NodeId{i}); leaf.valid()) node.operands[0] = copies.at(key_of(leaf));
+    if (node.group >= 0) node.group += first;
     rebuild.to[i] = add_node(rebuild.result, node);
+    if (later.count(NodeId{i})) copies[key_of(NodeId{i})] = copy_of(NodeId{i});
   }
   return rebuild.finish();
 }

@@ -1,5 +1,5 @@
 // Lowering of a whole graph: which values stand in memory, in which buffers, and one kernel for each group. The kernels' code is made in
-// lower_map.cpp and lower_contract.cpp.
+// lower_map.cpp and lower_contract.cpp, regions in lower_scan.cpp.
 #include "passes/lower.h"
 
 #include <algorithm>
@@ -12,6 +12,7 @@
 #include "ir/kernel_code.h"
 #include "passes/costs.h"
 #include "passes/lower_internal.h"
+#include "passes/program_lowering.h"
 
 namespace nnc {
 
@@ -90,48 +91,8 @@ void permute_axes(KernelCode kernel, const std::vector<int>& position) {
       if (c.kind == Instruction::Kind::axis_index) c.axis = position[c.axis];
 }
 
-namespace {
-
-class ProgramLowering {
- public:
-  ProgramLowering(const Graph& graph, const LowerOptions& options) : graph_(graph), options_(options) {
-    program_.name = options.name;
-    program_.rows = options.rows;
-    program_.target = options.target;
-  }
-  Program run();
-
- private:
-  BufferId add_buffer(Buffer buffer) {
-    buffer.bytes = buffer_bytes(buffer, program_.rows);
-    program_.buffers.push_back(std::move(buffer));
-    return BufferId{uint32_t(program_.buffers.size() - 1)};
-  }
-  BufferId temporary(NodeId n) { return add_buffer(lowering_.temporary_of(n)); }
-  void add_leaves();
-  void plan_stores();
-  void add_kernels();
-  void name_kernel(Kernel&, const GroupSpace&, int group);
-  void add_copy(BufferId from, BufferId to);
-  void find_readers();
-  bool claim_in_place(const Update&);
-  void measure(Kernel&);
-
-  const Graph& graph_;
-  const LowerOptions& options_;
-  Program program_;
-  LoweringContext lowering_{graph_, program_, {}, choose_innermost(graph_)};
-  std::vector<GroupSpace> spaces_;
-  StorePlan stores_;
-  std::map<std::string, BufferId> persistent_;
-  std::vector<std::pair<BufferId, BufferId>> copies_;
-  std::map<std::string, std::map<int, bool>> readers_;  // persistent -> groups that read it; true: at the index they compute
-  std::map<std::string, std::map<int, std::set<std::vector<int>>>> reader_axes_;  // ... -> how members that read it lie in the group's space
-  std::vector<std::set<int>> after_;                    // group -> groups that must come later
-  std::set<std::string> names_;
-};
-
 void ProgramLowering::add_leaves() {
+  for (const auto& [name, buffer] : options_.places) place_[name] = add_buffer(buffer);
   for (const Persistent& p : graph_.persistents) {
     Buffer b;
     b.name = p.name;
@@ -149,6 +110,8 @@ void ProgramLowering::add_leaves() {
     const Node& node = graph_[NodeId{i}];
     if (node.op == Op::parameter) {
       lowering_.buffer_of[i] = persistent_.at(node.attributes.text);
+    } else if (node.op == Op::input && options_.places.count(node.attributes.text)) {
+      lowering_.buffer_of[i] = place_.at(node.attributes.text);
     } else if (node.op == Op::input) {
       auto [it, fresh] = inputs.try_emplace(node.attributes.text);
       if (fresh) {
@@ -258,6 +221,19 @@ bool ProgramLowering::claim_in_place(const Update& update) {
 
 void ProgramLowering::plan_stores() {
   stores_.targets.resize(graph_.size());
+  for (uint32_t i = 0; i < graph_.size(); ++i) {
+    if (graph_[NodeId{i}].op == Op::scan) add_scan_buffers(NodeId{i});
+    if (graph_[NodeId{i}].op == Op::result) lowering_.buffer_of[i] = result_memory(NodeId{i});
+  }
+  // What a body gives stands where it is wanted, for who reads it within the body, too.
+  for (const Output& output : graph_.outputs) {
+    const auto place = place_.find(output.name);
+    BufferId& memory = lowering_.buffer_of[output.node.value];
+    const Node& node = graph_[output.node];
+    if (place == place_.end() || memory.valid() || node.group < 0 || node.op == Op::scatter_add) continue;
+    memory = place->second;
+    stores_.targets[output.node.value].push_back(memory);
+  }
   std::vector<bool> in_memory(graph_.size(), false);
   for (uint32_t i = 0; i < graph_.size(); ++i) {
     const Node& node = graph_[NodeId{i}];
@@ -269,16 +245,19 @@ void ProgramLowering::plan_stores() {
   for (uint32_t i = 0; i < graph_.size(); ++i) {
     const Node& node = graph_[NodeId{i}];
     if (node.group >= 0 && node.op == Op::scatter_add) in_memory[i] = true;
-    if (!in_memory[i] || lowering_.buffer_of[i].valid()) continue;
+    if (!in_memory[i] || node.op == Op::scan || lowering_.buffer_of[i].valid()) continue;
     lowering_.buffer_of[i] = temporary(NodeId{i});
     stores_.targets[i].push_back(lowering_.buffer_of[i]);
   }
   for (const Output& output : graph_.outputs) {
     const Type& type = graph_.type(output.node);
+    const auto known = place_.find(output.name);
+    if (known != place_.end() && lowering_.buffer_of[output.node.value] == known->second) continue;
     Buffer b;
     b.name = output.name;
     b.span = graph_[output.node].span;
-    if (type.rank() == 0 && (type.dtype == scalar_type || !options_.typed_scalars)) {
+    if (known != place_.end()) {
+    } else if (type.rank() == 0 && (type.dtype == scalar_type || !options_.typed_scalars)) {
       b.kind = BufferKind::results;
       b.dtype = scalar_type;
       b.offset = int64_t(program_.results.size()) * scalar_bytes;
@@ -290,7 +269,7 @@ void ProgramLowering::plan_stores() {
       b.offset = int64_t(program_.outputs.size());
       program_.outputs.push_back(output.name);
     }
-    BufferId place = add_buffer(std::move(b));
+    BufferId place = known != place_.end() ? known->second : add_buffer(std::move(b));
     // A scatter adds to memory that it reads again: it is made in a temporary, and copied out.
     if (graph_[output.node].op == Op::scatter_add) {
       copies_.push_back({lowering_.buffer_of[output.node.value], place});
@@ -327,43 +306,53 @@ void ProgramLowering::name_kernel(Kernel& kernel, const GroupSpace& space, int g
   bool updates = std::any_of(graph_.updates.begin(), graph_.updates.end(), [&](const Update& u) { return graph_[u.node].group == group; });
   std::string what = space.contract ? "contract" : space.scatter ? "scatter" : reduces ? "rows" : "map";
   if (updates) what += "_update";
-  std::string base = kernel.scope.empty() ? what : kernel.scope + "." + what;
-  kernel.name = base;
-  for (int k = 2; !names_.insert(kernel.name).second; ++k) kernel.name = fmt::format("{}.{}", base, k);
+  kernel.name = unique_name(kernel.scope.empty() ? what : kernel.scope + "." + what);
 }
 
 void ProgramLowering::measure(Kernel& kernel) {
   kernel.flops = kernel_flops(kernel, program_.rows);
+  kernel.bytes = 0;
   std::set<BufferId> touched;
   for_each_access(kernel, [&](const Instruction& i) { touched.insert(i.access.buffer); });
   for (BufferId b : touched) kernel.bytes += double(program_[b].bytes);
 }
 
-void ProgramLowering::add_copy(BufferId from, BufferId to) {
+void ProgramLowering::add_copy(BufferId to, const Shape& shape, NodeId node, const std::function<int(KernelBuilder&, const IndexMap&)>& value) {
   Kernel kernel;
   kernel.span = program_[to].span;
-  kernel.name = program_[to].name + ".copy";
-  for (int k = 2; !names_.insert(kernel.name).second; ++k) kernel.name = fmt::format("{}.copy.{}", program_[to].name, k);
+  kernel.name = unique_name(program_[to].name + ".copy");
+  if (node.valid()) kernel.nodes = {node};
   MapKernel map;
   IndexMap index;
-  for (const Extent& e : program_[to].shape) {
+  for (const Extent& e : shape) {
     index.push_back({int(map.axes.size()), 0, -1});
     map.axes.push_back({std::string(1, char('i' + map.axes.size())), e});
   }
   map.outer = int(map.axes.size());
   KernelBuilder builder(lowering_, -1, std::vector<bool>(map.axes.size(), false));
-  builder.store(to, index, builder.load(from, program_[from].shape, index, NodeId{}), NodeId{});
+  builder.store(to, index, value(builder, index), node);
   map.blocks.push_back({false, std::move(builder.outer)});
+  settle_axes(program_, map);
   map.vector_axis = map.outer - 1;
   map.serial = map.outer == 0;
   kernel.body = std::move(map);
   program_.kernels.push_back(std::move(kernel));
 }
 
+std::string ProgramLowering::unique_name(const std::string& base) {
+  std::string name = base;
+  for (int k = 2; !names_.insert(name).second; ++k) name = fmt::format("{}.{}", base, k);
+  return name;
+}
+
 void ProgramLowering::add_kernels() {
   for (size_t g = 0; g < spaces_.size(); ++g) {
     const GroupSpace& space = spaces_[g];
     if (space.members.empty()) continue;
+    if (graph_[space.members.front()].op == Op::scan) {
+      add_scan(space.members.front());
+      continue;
+    }
     GroupContext context{lowering_, space, int(g), stores_};
     std::vector<Kernel> kernels(1);
     if (space.scatter) {
@@ -380,7 +369,10 @@ void ProgramLowering::add_kernels() {
       program_.kernels.push_back(std::move(kernel));
     }
   }
-  for (auto [from, to] : copies_) add_copy(from, to);
+  for (auto [from, to] : copies_) {
+    const NodeId none;
+    add_copy(to, program_[to].shape, none, [&](KernelBuilder& builder, const IndexMap& index) { return builder.load(from, program_[from].shape, index, none); });
+  }
   for (Kernel& kernel : program_.kernels) measure(kernel);
 }
 
@@ -393,8 +385,6 @@ Program ProgramLowering::run() {
   add_kernels();
   return std::move(program_);
 }
-
-}  // namespace
 
 Program lower(const Graph& graph, const LowerOptions& options) { return ProgramLowering(graph, options).run(); }
 

@@ -30,11 +30,12 @@ std::vector<int> choose_innermost(const Graph&);
 int axis_of_view(const Shape& from, const Shape& to, int axis);
 /// The memory order of so many axes with `axis` innermost; empty: row-major.
 std::vector<int> order_with_innermost(int rank, int axis);
-
-/// Some leaves cannot be seen under another shape where they stand: a persistent in another order than row-major (another program chose it), and an input,
-/// whose rows are looked up one by one, where rows and other axes become one. Where a reshape reads such a leaf, a copy is made first. Nothing
-/// if there is no such reshape. Requires and keeps groups.
-std::optional<Graph> copy_viewed_leaves(const Graph&, const Layouts&);
+/// The memory order of a scan's sequence: steps outermost, behind them all as its shape has it, so that each step's slice is one stretch of memory.
+std::vector<int> steps_first(const Type& sequence);
+/// By node: the memory order of its value, should it stand in memory. That of sequences is steps_first where all who see them can read them so.
+std::vector<std::vector<int>> memory_orders(const Graph&);
+/// A value of shape `from` stands in memory in `order` (empty: row-major): in which order it stands for who sees it as `to`. Nothing if it cannot be seen so where it stands.
+std::optional<std::vector<int>> order_of_view(const Shape& from, const std::vector<int>& order, const Shape& to);
 
 struct LowerOptions {
   std::string name = "main";
@@ -44,7 +45,14 @@ struct LowerOptions {
   /// What is evaluated once keeps its types: a scalar output that is not f64 is an output of rank 0. In a training step all scalar outputs are
   /// results, in f64, which holds an f32 (a loss, reports) as it is.
   bool typed_scalars = false;
+  /// Of a body: the buffers that its inputs and outputs are, by their names; they come first in the program, in this order. Empty: no body.
+  std::map<std::string, Buffer> places = {};
 };
+
+/// Some leaves cannot be seen under another shape where they stand: a persistent in another order than row-major (another program chose it), and an input,
+/// whose rows are looked up one by one, where rows and other axes become one; the sequences of a scan stand step by step. Where a reshape reads such a leaf, a copy is made
+/// first. Nothing if there is no such reshape. Requires and keeps groups.
+std::optional<Graph> copy_viewed_leaves(const Graph&, const LowerOptions&);
 
 Program lower(const Graph&, const LowerOptions&);
 

@@ -36,6 +36,9 @@ struct KernelCode {
 std::vector<int> join_axes(KernelCode, const std::vector<bool>& may_join);
 /// New position of each axis: axis a goes to position `position[a]`.
 void permute_axes(KernelCode, const std::vector<int>& position);
+/// Outer axes first, each part by falling stride, so that the innermost loops walk memory; then neighbours are joined. Of the inner axes rows come first:
+/// along them sums are cut into pieces (ir/sum_order.h).
+void settle_axes(const Program&, MapKernel&);
 /// Accesses of the code: of loads and stores, and places of draws, which have no buffer.
 std::vector<Access*> accesses_of(const KernelCode&);
 

@@ -27,8 +27,8 @@ IndexMap map_of(const std::vector<int>& axes, const std::vector<int>& kernel_axi
   return map;
 }
 
-/// Outer axes first, each part by falling stride, so that the innermost loops walk memory; then neighbours are joined. Of the inner axes rows come first:
-/// along them sums are cut into pieces (ir/sum_order.h).
+}  // namespace
+
 void settle_axes(const Program& program, MapKernel& kernel) {
   std::vector<std::vector<Instruction>*> lists;
   for (Block& b : kernel.blocks) lists.push_back(&b.code);
@@ -66,6 +66,8 @@ void settle_axes(const Program& program, MapKernel& kernel) {
   for (int i = 0; i < kernel.outer; ++i) outer = std::max(outer, where[size_t(i)] + 1);
   kernel.outer = outer;
 }
+
+namespace {
 
 /// The axis along which most of the traffic is contiguous.
 int choose_vector_axis(const Program& program, const MapKernel& kernel) {

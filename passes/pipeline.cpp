@@ -56,8 +56,8 @@ void add_backward(Graph& graph, const std::vector<std::pair<std::string, const G
 }
 
 const std::vector<std::string_view>& default_passes() {
-  static const std::vector<std::string_view> passes{"dead_code", "unroll", "simplify", "erase_stop_gradient", "fold", "cse", "simplify", "share_sums", "split_phases", "store_borders",
-                                                    "split_sums", "cse", "recompute", "dead_code", "fuse_contractions", "turn_sums", "sink_updates", "fuse_rows", "finish_groups"};
+  static const std::vector<std::string_view> passes{"dead_code", "unroll_short", "simplify", "erase_stop_gradient", "fold", "cse", "simplify", "share_sums", "split_phases", "store_borders",
+                                                    "split_sums", "cse", "recompute", "optimize_bodies", "dead_code", "fuse_contractions", "turn_sums", "sink_updates", "fuse_rows", "finish_groups"};
   return passes;
 }
 
@@ -70,7 +70,7 @@ void optimize_graph(Graph& graph, const PassOptions& options) {
 Program build_program(const Graph& graph, LowerOptions options) {
   for (auto& [name, order] : choose_layouts(graph)) options.layouts.try_emplace(name, order);
   std::erase_if(options.layouts, [](const auto& layout) { return std::is_sorted(layout.second.begin(), layout.second.end()); });
-  std::optional<Graph> copied = copy_viewed_leaves(graph, options.layouts);
+  std::optional<Graph> copied = copy_viewed_leaves(graph, options);
   Program program = lower(copied ? *copied : graph, options);
   schedule(program);
   plan_memory(program);

@@ -5,6 +5,7 @@
 #include <climits>
 
 #include "ir/kernel_code.h"
+#include "ir/program_regions.h"
 #include "passes/lower.h"
 
 namespace nnc {
@@ -17,6 +18,30 @@ struct Life {
   int first = INT_MAX, last = -1;
 };
 
+/// What moves with a region's rounds, or is touched outside of the region, too, lives in all of its rounds.
+void extend_over_regions(const Program& program, std::vector<Life>& lives) {
+  for (auto region = program.regions.rbegin(); region != program.regions.rend(); ++region) {  // inner ones first
+    const int first = int(region->first), last = int(region->first + region->count) - 1;
+    const size_t depth = [&] {
+      const std::vector<size_t> around = regions_around(program, region->first);
+      return size_t(std::find(around.begin(), around.end(), size_t(program.regions.rend() - region) - 1) - around.begin());
+    }();
+    std::vector<bool> moves(lives.size(), false);
+    for (size_t k = region->first; k < region->first + region->count; ++k)
+      for_each_access(program.kernels[k], [&](const Instruction& i) {
+        const Slot& slot = program[i.access.buffer].slot;
+        if (depth < slot.per_round.size() && slot.per_round[depth] != 0) moves[slot.of.value] = true;
+      });
+    for (size_t b = 0; b < lives.size(); ++b) {
+      Life& life = lives[b];
+      const bool touched = life.last >= first && life.first <= last;
+      if (!touched || (life.first >= first && life.last <= last && !moves[b])) continue;
+      life.first = std::min(life.first, first);
+      life.last = std::max(life.last, last);
+    }
+  }
+}
+
 }  // namespace
 
 void plan_memory(Program& program) {
@@ -26,22 +51,30 @@ void plan_memory(Program& program) {
   bool any_parallel = false;
   for (const Kernel& k : program.kernels) any_parallel = any_parallel || k.parallel;
   for (int k = 0; k < int(program.kernels.size()); ++k) {
+    // No stretch goes from a region's end around to its beginning: where threads share its kernels, it begins with a barrier (schedule).
     if (!any_parallel || program.kernels[size_t(k)].barrier_before) begin = k;
     stretch_begin[size_t(k)] = begin;
     for (int i = begin; i <= k; ++i) stretch_end[size_t(i)] = k;
   }
   for (size_t k = 0; k < program.kernels.size(); ++k)
     for_each_access(program.kernels[k], [&](const Instruction& i) {
-      Life& life = lives[i.access.buffer.value];
-      life.first = std::min(life.first, stretch_begin[k]);
-      life.last = std::max(life.last, stretch_end[k]);
+      Life& life = lives[memory_of(program, i.access.buffer).value];
+      life.first = std::min(life.first, int(k));
+      life.last = std::max(life.last, int(k));
     });
+  extend_over_regions(program, lives);
+  for (Life& life : lives) {
+    if (life.last < 0) continue;
+    life.first = stretch_begin[size_t(life.first)];
+    life.last = stretch_end[size_t(life.last)];
+  }
   program.persistent_bytes = 0;
   program.arena_bytes = 0;
   std::vector<uint32_t> order;
   for (uint32_t i = 0; i < program.buffers.size(); ++i) {
     Buffer& b = program.buffers[i];
     b.bytes = buffer_bytes(b, program.rows);
+    if (b.slot.valid()) continue;
     if (b.kind == BufferKind::persistent) {
       b.offset = program.persistent_bytes;
       program.persistent_bytes += aligned(b.bytes);
@@ -64,6 +97,7 @@ void plan_memory(Program& program) {
     program.arena_bytes = std::max(program.arena_bytes, at + need);
     placed.insert(std::upper_bound(placed.begin(), placed.end(), at, [&](int64_t v, uint32_t j) { return v < program.buffers[j].offset; }), i);
   }
+  place_slots(program);
 }
 
 }  // namespace nnc

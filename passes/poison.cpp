@@ -7,10 +7,12 @@
 
 #include <algorithm>
 #include <limits>
+#include <set>
 #include <utility>
 
 #include "base/check.h"
 #include "ir/kernel_code.h"
+#include "ir/program_regions.h"
 
 namespace nnc {
 namespace {
@@ -57,12 +59,41 @@ Kernel make_fill(const Program& program, BufferId id) {
 
 void poison_dead(Program& program) {
   constexpr size_t never = SIZE_MAX;
-  std::vector<size_t> last(program.buffers.size(), never);
+  struct Death {
+    size_t kernel = never;  ///< the last that touches it
+    size_t region = never;  ///< or the outermost region that it outlives: it dies behind it
+  };
+  // Of memory, slots and all: in a region it lives in all rounds if it is touched outside, too, or through a slot that moves.
+  std::vector<Death> deaths(program.buffers.size());
+  std::vector<std::vector<size_t>> touching(program.buffers.size());  // kernels
   for (size_t k = 0; k < program.kernels.size(); ++k)
-    for_each_access(program.kernels[k], [&](const Instruction& i) { last[i.access.buffer.value] = k; });
-  std::vector<std::vector<BufferId>> dying(program.kernels.size());
-  for (uint32_t b = 0; b < program.buffers.size(); ++b)
-    if (program.buffers[b].kind == BufferKind::temporary && last[b] != never) dying[last[b]].push_back(BufferId{b});
+    for_each_access(program.kernels[k], [&](const Instruction& i) {
+      std::vector<size_t>& all = touching[memory_of(program, i.access.buffer).value];
+      if (all.empty() || all.back() != k) all.push_back(k);
+    });
+  std::vector<std::set<size_t>> moved_by(program.buffers.size());  // regions
+  for (size_t k = 0; k < program.kernels.size() && !program.regions.empty(); ++k) {
+    const std::vector<size_t> around = regions_around(program, k);
+    for_each_access(program.kernels[k], [&](const Instruction& i) {
+      const Slot& slot = program[i.access.buffer].slot;
+      for (size_t d = 0; d < slot.per_round.size(); ++d)
+        if (slot.per_round[d] != 0) moved_by[slot.of.value].insert(around[d]);
+    });
+  }
+  for (uint32_t b = 0; b < program.buffers.size(); ++b) {
+    if (program.buffers[b].kind != BufferKind::temporary || touching[b].empty()) continue;
+    deaths[b].kernel = touching[b].back();
+    for (size_t r : regions_around(program, touching[b].back())) {
+      if (touching[b].front() >= program.regions[r].first && !moved_by[b].count(r)) continue;
+      deaths[b].region = r;
+      break;
+    }
+  }
+  std::vector<std::vector<BufferId>> dying(program.kernels.size()), dying_behind(program.regions.size());
+  for (uint32_t b = 0; b < program.buffers.size(); ++b) {
+    if (deaths[b].region != never) dying_behind[deaths[b].region].push_back(BufferId{b});
+    else if (deaths[b].kernel != never) dying[deaths[b].kernel].push_back(BufferId{b});
+  }
 
   bool parallel = std::any_of(program.kernels.begin(), program.kernels.end(), [](const Kernel& k) { return k.parallel; });
   std::vector<Kernel> kernels;
@@ -73,14 +104,29 @@ void poison_dead(Program& program) {
       kernels.push_back(make_fill(program, waiting[i]));
       kernels.back().barrier_before = i == 0;
     }
-    filled = !waiting.empty();
+    filled = filled || !waiting.empty();
     waiting.clear();
   };
+  std::vector<size_t> ends, open;  // where regions end; those around
+  for (const Region& region : program.regions) ends.push_back(region.first + region.count);
+  size_t next = 0;
   for (size_t k = 0; k < program.kernels.size(); ++k) {
-    if (k > 0 && (!parallel || program.kernels[k].barrier_before)) fill();
+    const bool begins = next < program.regions.size() && program.regions[next].first == k;
+    if (k > 0 && (!parallel || begins || program.kernels[k].barrier_before)) fill();
+    for (; next < program.regions.size() && program.regions[next].first == k; ++next) {
+      open.push_back(next);
+      program.regions[next].first = kernels.size();
+    }
     kernels.push_back(std::move(program.kernels[k]));
     if (std::exchange(filled, false)) kernels.back().barrier_before = true;
     waiting.insert(waiting.end(), dying[k].begin(), dying[k].end());
+    for (; !open.empty() && ends[open.back()] == k + 1; open.pop_back()) {
+      Region& region = program.regions[open.back()];
+      fill();  // what dies in each round
+      if (filled) kernels[region.first].barrier_before = true;
+      region.count = kernels.size() - region.first;
+      waiting.insert(waiting.end(), dying_behind[open.back()].begin(), dying_behind[open.back()].end());
+    }
   }
   fill();
   program.kernels = std::move(kernels);
@@ -90,11 +136,12 @@ void spread_memory(Program& program, int64_t gap) {
   NNC_CHECK(gap > 0 && gap % 64 == 0, "the gap between buffers keeps their alignment");
   program.arena_bytes = program.persistent_bytes = 0;
   for (Buffer& b : program.buffers) {
-    if (b.kind != BufferKind::temporary && b.kind != BufferKind::persistent) continue;
+    if ((b.kind != BufferKind::temporary && b.kind != BufferKind::persistent) || b.slot.valid()) continue;
     int64_t& end = b.kind == BufferKind::temporary ? program.arena_bytes : program.persistent_bytes;
     b.offset = end + gap;
     end = (b.offset + b.bytes + 63) / 64 * 64 + gap;
   }
+  place_slots(program);
 }
 
 }  // namespace nnc

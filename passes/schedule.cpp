@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "ir/kernel_code.h"
+#include "ir/program_regions.h"
 #include "passes/lower.h"
 
 namespace nnc {
@@ -17,15 +18,135 @@ namespace {
 constexpr double parallel_flops = 400e3;
 constexpr double parallel_bytes = 512e3;
 
+/// What kernels that are put in order as one touch: a kernel, or all of a region.
+struct Unit {
+  size_t first = 0, count = 1;  ///< kernels, as they stand before they are put in order
+  size_t region = SIZE_MAX;     ///< the region that it is
+};
+
+/// Kernels to come, and regions around them, in the order that is found.
+class Scheduler {
+ public:
+  explicit Scheduler(Program& program) : program_(program) {}
+
+  void run() {
+    put_in_order(0, program_.kernels.size(), 0, 0);
+    std::vector<Kernel> kernels;
+    for (size_t k : order_) kernels.push_back(std::move(program_.kernels[k]));
+    program_.kernels = std::move(kernels);
+    program_.regions = std::move(regions_);
+  }
+
+ private:
+  struct Use {
+    size_t unit;
+    SlotRange range;  ///< of the buffer's memory, in one round of the regions around all units
+    bool reads, writes;
+  };
+
+  /// Units from kernel `begin` to `end`, in `depth` regions; `next`: the first region that may begin there.
+  void put_in_order(size_t begin, size_t end, size_t next, size_t depth) {
+    std::vector<Unit> units;
+    for (size_t k = begin; k < end;) {
+      while (next < program_.regions.size() && program_.regions[next].first < k) ++next;
+      Unit unit{k};
+      if (next < program_.regions.size() && program_.regions[next].first == k) unit = {k, program_.regions[next].count, next};
+      k += unit.count;
+      units.push_back(unit);
+      next = unit.region == SIZE_MAX ? next : unit.region + 1;
+    }
+    for (size_t u : sorted(units, depth)) {
+      const Unit& unit = units[u];
+      if (unit.region == SIZE_MAX) {
+        order_.push_back(unit.first);
+        continue;
+      }
+      const size_t number = regions_.size();
+      regions_.push_back(program_.regions[unit.region]);
+      regions_[number].first = order_.size();
+      put_in_order(unit.first, unit.first + unit.count, unit.region + 1, depth + 1);
+    }
+  }
+
+  std::vector<size_t> sorted(const std::vector<Unit>& units, size_t depth) const {
+    std::vector<std::set<size_t>> after(units.size());  // units that must come later
+    for (auto& [memory, uses] : uses_of(units, depth)) add_dependencies(program_[memory].kind, uses, after);
+    std::vector<int> waiting(units.size(), 0);
+    for (const std::set<size_t>& later : after)
+      for (size_t j : later) ++waiting[j];
+    std::priority_queue<size_t, std::vector<size_t>, std::greater<>> ready;
+    for (size_t i = 0; i < units.size(); ++i)
+      if (waiting[i] == 0) ready.push(i);
+    std::vector<size_t> order;
+    while (!ready.empty()) {
+      size_t i = ready.top();
+      ready.pop();
+      order.push_back(i);
+      for (size_t j : after[i])
+        if (--waiting[j] == 0) ready.push(j);
+    }
+    NNC_CHECK(order.size() == units.size(), "the kernels' dependencies have a cycle");
+    return order;
+  }
+
+  std::map<BufferId, std::vector<Use>> uses_of(const std::vector<Unit>& units, size_t depth) const {
+    std::map<BufferId, std::vector<Use>> uses;
+    for (size_t u = 0; u < units.size(); ++u)
+      for (size_t k = units[u].first; k < units[u].first + units[u].count; ++k) {
+        const std::vector<size_t> around = program_.regions.empty() ? std::vector<size_t>{} : regions_around(program_, k);
+        std::map<BufferId, Use> own;
+        for_each_access(program_.kernels[k], [&](const Instruction& i) {
+          Use& use = own.try_emplace(i.access.buffer, Use{u, {}, false, false}).first->second;
+          use.reads = use.reads || i.kind != Instruction::Kind::store;
+          use.writes = use.writes || i.kind != Instruction::Kind::load;
+        });
+        for (auto& [buffer, use] : own) {
+          use.range = slot_range(program_, buffer, around, depth);
+          uses[memory_of(program_, buffer)].push_back(use);
+        }
+      }
+    return uses;
+  }
+
+  /// A temporary is read after it was written, a persistent is overwritten after everybody else has read it; what a round of the regions around does in one part of a
+  /// buffer has nothing to do with other parts.
+  static void add_dependencies(BufferKind kind, std::vector<Use>& uses, std::vector<std::set<size_t>>& after) {
+    std::stable_sort(uses.begin(), uses.end(), [](const Use& x, const Use& y) { return x.range.begin < y.range.begin; });
+    for (size_t begin = 0, end = 0; begin < uses.size(); begin = end) {
+      int64_t reach = uses[begin].range.end;
+      for (end = begin; end < uses.size() && (end == begin || uses[end].range.begin < reach); ++end) reach = std::max(reach, uses[end].range.end);
+      std::set<size_t> readers, writing;
+      for (size_t i = begin; i < end; ++i) {
+        if (uses[i].reads) readers.insert(uses[i].unit);
+        if (uses[i].writes) writing.insert(uses[i].unit);
+      }
+      const std::vector<size_t> writers(writing.begin(), writing.end());
+      for (size_t w = 0; w + 1 < writers.size(); ++w) after[writers[w]].insert(writers[w + 1]);
+      for (size_t r : readers) {
+        if (writing.count(r)) continue;
+        for (size_t w : writers) {
+          if (kind == BufferKind::persistent) after[r].insert(w);
+          else after[w].insert(r);
+        }
+      }
+    }
+  }
+
+  Program& program_;
+  std::vector<size_t> order_;
+  std::vector<Region> regions_;
+};
+
 struct Footprint {
   std::set<BufferId> reads, writes;
 };
 
-Footprint footprint(const Kernel& kernel) {
+Footprint footprint(const Program& program, const Kernel& kernel) {
   Footprint result;
   for_each_access(kernel, [&](const Instruction& i) {
-    if (i.kind != Instruction::Kind::store) result.reads.insert(i.access.buffer);
-    if (i.kind != Instruction::Kind::load) result.writes.insert(i.access.buffer);
+    const BufferId memory = memory_of(program, i.access.buffer);
+    if (i.kind != Instruction::Kind::store) result.reads.insert(memory);
+    if (i.kind != Instruction::Kind::load) result.writes.insert(memory);
   });
   return result;
 }
@@ -33,58 +154,31 @@ Footprint footprint(const Kernel& kernel) {
 }  // namespace
 
 void schedule(Program& program) {
-  size_t n = program.kernels.size();
+  Scheduler(program).run();
   std::vector<Footprint> prints;
-  for (const Kernel& k : program.kernels) prints.push_back(footprint(k));
-  std::map<BufferId, std::vector<size_t>> readers, writers;
-  for (size_t i = 0; i < n; ++i) {
-    for (BufferId b : prints[i].reads) readers[b].push_back(i);
-    for (BufferId b : prints[i].writes) writers[b].push_back(i);
-  }
-  std::vector<std::set<size_t>> after(n);  // kernels that must come later
-  for (auto& [buffer, writing] : writers) {
-    for (size_t w = 0; w + 1 < writing.size(); ++w) after[writing[w]].insert(writing[w + 1]);
-    for (size_t r : readers[buffer]) {
-      if (std::find(writing.begin(), writing.end(), r) != writing.end()) continue;
-      for (size_t w : writing) {
-        if (program[buffer].kind == BufferKind::persistent) after[r].insert(w);
-        else after[w].insert(r);
-      }
-    }
-  }
-  std::vector<int> waiting(n, 0);
-  for (size_t i = 0; i < n; ++i)
-    for (size_t j : after[i]) ++waiting[j];
-  std::priority_queue<size_t, std::vector<size_t>, std::greater<>> ready;
-  for (size_t i = 0; i < n; ++i)
-    if (waiting[i] == 0) ready.push(i);
-  std::vector<size_t> order;
-  while (!ready.empty()) {
-    size_t i = ready.top();
-    ready.pop();
-    order.push_back(i);
-    for (size_t j : after[i])
-      if (--waiting[j] == 0) ready.push(j);
-  }
-  NNC_CHECK(order.size() == n, "the kernels' dependencies have a cycle");
-  std::vector<Kernel> kernels;
-  for (size_t i : order) kernels.push_back(std::move(program.kernels[i]));
-  program.kernels = std::move(kernels);
+  for (const Kernel& k : program.kernels) prints.push_back(footprint(program, k));
 
-  // Threads and barriers.
-  std::set<BufferId> read, written;  // since the last barrier
-  bool parallel_before = false;
-  for (size_t k = 0; k < n; ++k) {
-    Kernel& kernel = program.kernels[k];
-    const Footprint& print = prints[order[k]];
+  // Threads and barriers. Regions are gone through twice, so that a round follows another; where threads share a region's kernels, it begins with a barrier.
+  for (Kernel& kernel : program.kernels) {
     auto* map = std::get_if<MapKernel>(&kernel.body);
     bool enough = map ? kernel.bytes >= parallel_bytes || kernel.flops >= parallel_flops : kernel.flops >= parallel_flops;
     kernel.parallel = enough && !(map && map->serial);
+    kernel.barrier_before = false;
+  }
+  for (const Region& region : program.regions) {
+    const auto first = program.kernels.begin() + std::ptrdiff_t(region.first);
+    first->barrier_before = first->barrier_before || std::any_of(first, first + std::ptrdiff_t(region.count), [](const Kernel& k) { return k.parallel; });
+  }
+  std::set<BufferId> read, written;  // since the last barrier
+  bool parallel_before = false;
+  for (size_t k : kernels_in_two_rounds(program)) {
+    Kernel& kernel = program.kernels[k];
+    const Footprint& print = prints[k];
     bool conflict = false;
     for (BufferId b : print.reads) conflict = conflict || written.count(b);
     for (BufferId b : print.writes) conflict = conflict || written.count(b) || read.count(b);
     // Thread 0 does serial kernels in order by itself; two parallel kernels share the ticket.
-    kernel.barrier_before = (kernel.parallel && parallel_before) || (conflict && (kernel.parallel || parallel_before));
+    kernel.barrier_before = kernel.barrier_before || (kernel.parallel && parallel_before) || (conflict && (kernel.parallel || parallel_before));
     if (kernel.barrier_before) {
       read.clear();
       written.clear();

@@ -6,15 +6,24 @@
 #include <optional>
 
 #include "base/check.h"
+#include "ir/program.h"
 #include "ir/regions.h"
 #include "passes/rewrite.h"
 
 namespace nnc {
 namespace {
 
+/// How many scans stand one in the other, this one included.
+size_t depth_of(const Node& scan) {
+  size_t depth = 0;
+  for (const Node& node : scan.attributes.body->nodes())
+    if (node.op == Op::scan) depth = std::max(depth, depth_of(node));
+  return depth + 1;
+}
+
 class Unroller {
  public:
-  explicit Unroller(const Graph& graph) : rebuild_(graph) {}
+  explicit Unroller(const Graph& graph, bool all) : rebuild_(graph), all_(all) {}
 
   Graph run(std::vector<NodeId>& nodes) {
     const Graph& graph = rebuild_.old;
@@ -36,13 +45,19 @@ class Unroller {
   /// A node of `graph`, a body or the whole, with its operands by `to`, in the result. Of a scan: its number.
   NodeId place(const Graph& graph, const std::vector<NodeId>& to, NodeId id) {
     Node node = graph[id];
-    if (node.op == Op::result) return of_result(to[node.operands[0].value], size_t(node.attributes.begin), node);
+    if (node.op == Op::result && is_written_out(to[node.operands[0].value])) return of_result(to[node.operands[0].value], size_t(node.attributes.begin), node);
     for (NodeId& operand : node.operands) operand = to[operand.value];
-    return node.op == Op::scan ? write_out(node) : add_node(result(), node);
+    node.group = -1;
+    const bool write = node.op == Op::scan && (all_ || node.attributes.extents[0].size < fewest_rolled || depth_of(node) > max_region_depth);
+    return write ? write_out(node) : add_node(result(), node);
   }
 
+  // A scan that is written out is no node: its number stands for it, with this bit.
+  static constexpr uint32_t mark = uint32_t(1) << 31;
+  static bool is_written_out(NodeId scan) { return (scan.value & mark) != 0; }
+
   NodeId of_result(NodeId scan, size_t number, const Node& node) {
-    Results& r = scans_[scan.value];
+    Results& r = scans_[scan.value & ~mark];
     if (number < r.carries.size()) return r.carries[number];
     number -= r.carries.size();
     NodeId& joined = r.joined[number];
@@ -118,10 +133,11 @@ class Unroller {
       }
     }
     scans_.push_back(std::move(results));
-    return {uint32_t(scans_.size() - 1)};
+    return {uint32_t(scans_.size() - 1) | mark};
   }
 
   Rebuild rebuild_;
+  bool all_;
   std::vector<Results> scans_;
   std::map<NodeId, std::vector<NodeId>> stacked_;  ///< joined values, by node of the result: their slices
 };
@@ -133,8 +149,17 @@ void unroll_scans(Graph& graph) {
   unroll_and_follow(graph, none);
 }
 
+static bool has_scans(const Graph& graph) {
+  return std::ranges::any_of(graph.nodes(), [](const Node& node) { return node.op == Op::scan; });
+}
+
 void unroll_and_follow(Graph& graph, std::vector<NodeId>& nodes) {
-  if (std::ranges::any_of(graph.nodes(), [](const Node& node) { return node.op == Op::scan; })) graph = Unroller(graph).run(nodes);
+  if (has_scans(graph)) graph = Unroller(graph, true).run(nodes);
+}
+
+void unroll_short(Graph& graph) {
+  std::vector<NodeId> none;
+  if (has_scans(graph)) graph = Unroller(graph, false).run(none);
 }
 
 }  // namespace nnc

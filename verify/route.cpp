@@ -39,6 +39,13 @@ std::string_view executor_name(Executor executor) {
 
 }  // namespace
 
+/// Whether the bodies of scans have been through optimize_bodies, if there are any.
+static bool has_finished_bodies(const Graph& graph) {
+  return std::ranges::any_of(graph.nodes(), [](const Node& n) {
+    return n.op == Op::scan && std::ranges::any_of(n.attributes.body->nodes(), [](const Node& inner) { return inner.group >= 0; });
+  });
+}
+
 Route Route::optimized() {
   Route route;
   route.passes.assign(default_passes().begin(), default_passes().end());
@@ -77,7 +84,8 @@ RoutedGraph& RoutedGraph::operator=(RoutedGraph&&) noexcept = default;
 RoutedGraph::RoutedGraph(Graph graph, const Route& route, int64_t rows) : state_(std::make_unique<State>()) {
   if (route.executor != Executor::graph_interpreter) hold_inputs(graph);
   std::vector<NamedPass> passes;
-  const bool writes_out = route.executor != Executor::graph_interpreter && std::ranges::find(route.passes, "unroll") == route.passes.end();
+  auto is_run = [&](std::string_view pass) { return std::ranges::find(route.passes, pass) != route.passes.end(); };
+  const bool writes_out = route.executor != Executor::graph_interpreter && !is_run("unroll") && !is_run("optimize_bodies") && !has_finished_bodies(graph);
   if (writes_out) passes.push_back(named_pass("unroll"));
   for (const std::string& name : route.passes) passes.push_back(named_pass(name));
   bool needs_groups = route.executor != Executor::graph_interpreter && (passes.empty() || passes.back().name != "finish_groups");

@@ -2,8 +2,10 @@
 #include <string>
 
 #include "base/diagnostics.h"
+#include "engine/graph_runner.h"
 #include "passes/differentiate.h"
 #include "passes/pass_manager.h"
+#include "passes/pipeline.h"
 #include "passes/unroll.h"
 #include "tests/random_scan.h"
 #include "tests/unit/catch.h"
@@ -83,13 +85,37 @@ TEST_CASE("scans and their gradients written out compute the same", "[passes][re
   }
 }
 
+TEST_CASE("as regions of a program, scans and their gradients are what the interpreter says", "[passes][regions]") {
+  int regions = 0;
+  for (uint64_t seed = 0; seed < 150; ++seed) {
+    RandomScan made = random_scan(seed);
+    Bindings at = made.bindings;
+    Graph graph = with_gradients(made, at);
+    INFO("seed " << seed << "\n" << print_graph(graph, nullptr));
+    Graph optimized = graph;
+    hold_inputs(optimized);
+    optimize_graph(optimized);
+    regions += int(build_program(optimized, {"test", at.rows, target_with_level(VectorLevel::portable)}).regions.size());
+    Route route = Route::optimized();
+    route.executor = Executor::program_interpreter;
+    std::optional<Difference> difference = find_difference(run_route(graph, at, route), interpret(graph, at), 1e-6);  // constants in f32
+    INFO((difference ? difference->name : ""));
+    REQUIRE_FALSE(difference);
+  }
+  CHECK(regions > 200);
+}
+
 TEST_CASE("compiled, scans and their gradients are what the interpreter says", "[passes][regions]") {
+  Route written_out = Route::optimized(), split = Route::optimized();
+  std::ranges::replace(written_out.passes, "unroll_short", "unroll");
+  split.split_all = true;
+  split.threads = 3;
   for (uint64_t seed = 0; seed < 25; ++seed) {
     RandomScan made = random_scan(seed);
     Bindings at = made.bindings;
     Graph graph = with_gradients(made, at);
     const Results expected = interpret(graph, at);
-    for (Route route : {Route::optimized(), Route::plain()}) {
+    for (const Route& route : {Route::optimized(), Route::plain(), written_out, split}) {
       std::optional<Difference> difference = find_difference(run_route(graph, at, route), expected, 2e-5);
       INFO("seed " << seed << ", " << route.text() << (difference ? ": " + difference->name : ""));
       CHECK_FALSE(difference);
