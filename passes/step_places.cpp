@@ -1,5 +1,5 @@
-// Walks over the body, forwards along operands and backwards along users, each of them linear. A decision never has to be taken back: what feeds a carry stays in the loop, what reads a
-// value that has sunk sinks, and what sinks says which values are stacked.
+// Walks over the body, forwards along operands and backwards along users, each of them linear. A decision never has to be taken back: what feeds a carry stays in the loop; contractions
+// that feed none sink, and all that reads them; this says which values have to be had behind the loop; and what comes of these alone is made there, too.
 #include "passes/step_places.h"
 
 #include <algorithm>
@@ -14,15 +14,12 @@ bool CarriedSum::leaves() const { return std::ranges::all_of(terms, &Term::is_be
 
 namespace {
 
-/// Moves or repeats elements: its operand is no larger.
-bool is_view(Op op) { return op == Op::broadcast || op == Op::reshape || op == Op::transpose; }
-
 bool is_light(Op op) { return op_cost(op) == OpCost::light && (is_elementwise(op) || op_class(op) == OpClass::shape || op_class(op) == OpClass::leaf); }
 
 class Placer {
  public:
   Placer(const Node& scan, int64_t rows)
-      : scan_(scan), a_(scan.attributes), body_(*scan.attributes.body), rows_(rows > 0 ? rows : assumed_rows), steps_(a_.extents[0].size), users_(body_.users()), uses_(size()), has_rule_(size()), feeds_(size()), crosses_(size()) {
+      : scan_(scan), a_(scan.attributes), body_(*scan.attributes.body), rows_(rows > 0 ? rows : assumed_rows), steps_(a_.extents[0].size), users_(body_.users()), uses_(size()), has_rule_(size()), feeds_(size()), crosses_(size()), remade_(size()) {
     for (std::vector<bool>* flags : {&p_.varies, &p_.bound, &p_.sunk, &p_.stacked, &p_.hoisted, &p_.outside, &p_.inside, &p_.adds_up}) flags->resize(size());
     p_.sums.resize(size_t(a_.carried));
   }
@@ -108,8 +105,6 @@ class Placer {
     }
   }
 
-  bool may_sink(NodeId id) const { return p_.bound[id.value] && !feeds_[id.value] && !p_.adds_up[id.value] && node(id).op != Op::input; }
-
   /// A product whose factors are smaller: a contraction, or one that sums nothing.
   bool is_product(NodeId id) const {
     const Node& n = node(id);
@@ -117,36 +112,50 @@ class Placer {
     return n.op == Op::contract || (n.op == Op::mul && std::ranges::all_of(n.operands, is_repeated));
   }
 
+  /// A view of no less than what it reads: stacked is what it reads.
+  bool is_seen_through(NodeId id) const {
+    const Node& n = node(id);
+    switch (n.op) {
+      case Op::broadcast:
+      case Op::reshape:
+      case Op::transpose:
+      case Op::pad:
+      case Op::window: return p_.bound[id.value] && !p_.sunk[id.value] && has_rule_[id.value] && elements(n.operands[0]) <= elements(id);
+      default: return false;
+    }
+  }
+
   /// What is stacked so that a bound value can be had behind the loop.
   NodeId source_of(NodeId id) const {
-    while (p_.bound[id.value] && !p_.sunk[id.value] && is_view(node(id).op) && has_rule_[id.value]) id = node(id).operands[0];
+    while (is_seen_through(id)) id = node(id).operands[0];
     return id;
   }
 
-  /// Behind the loop anyway.
-  bool is_behind(NodeId id) const {
-    const NodeId source = source_of(id);
-    return !p_.bound[id.value] || p_.sunk[source.value] || crosses_[source.value];
-  }
-
-  void sink_node(NodeId id) {
-    p_.sunk[id.value] = true;
-    for (NodeId operand : node(id).operands)
-      if (p_.bound[operand.value] && !p_.sunk[operand.value]) crosses_[source_of(operand).value] = true;
+  bool reads_sunk(NodeId id) const {
+    return std::ranges::any_of(node(id).operands, [&](NodeId operand) { return p_.sunk[operand.value]; });
   }
 
   void sink() {
-    auto reads_sunk = [&](NodeId id) { return std::ranges::any_of(node(id).operands, [&](NodeId operand) { return p_.sunk[operand.value]; }); };
     for (uint32_t i = 0; i < size(); ++i)
-      if (may_sink({i}) && (is_product({i}) || reads_sunk({i}))) sink_node({i});
-    for (size_t k = carried(); k < body_.outputs.size(); ++k)
-      if (NodeId id = body_.outputs[k].node; p_.bound[id.value] && !p_.sunk[id.value]) crosses_[source_of(id).value] = true;
+      p_.sunk[i] = p_.bound[i] && !feeds_[i] && !p_.adds_up[i] && node({i}).op != Op::input && (is_product({i}) || reads_sunk({i}));
+    auto cross = [&](NodeId id) {
+      if (p_.bound[id.value]) crosses_[source_of(id).value] = true;
+    };
+    for (uint32_t i = 0; i < size(); ++i)
+      if (p_.sunk[i])
+        for (NodeId operand : node({i}).operands) cross(operand);
+    for (size_t k = carried(); k < body_.outputs.size(); ++k) cross(body_.outputs[k].node);
+    // What comes of nothing but these, and the loop need not compute.
     for (uint32_t i = 0; i < size(); ++i) {
-      if (!may_sink({i}) || p_.sunk[i]) continue;
       const Node& n = node({i});
-      const bool grows = n.op == Op::pad || n.op == Op::window;
-      if (reads_sunk({i}) || (grows && elements(n.operands[0]) <= elements({i})) || std::ranges::all_of(n.operands, [&](NodeId operand) { return is_behind(operand); })) sink_node({i});
+      remade_[i] = p_.bound[i] && !feeds_[i] && !p_.adds_up[i] && n.op != Op::input && std::ranges::all_of(n.operands, [&](NodeId operand) { return is_behind(operand); });
     }
+  }
+
+  /// Had behind the loop at no further stacked value.
+  bool is_behind(NodeId id) const {
+    const NodeId source = source_of(id);
+    return !p_.bound[id.value] || p_.sunk[source.value] || crosses_[source.value] || remade_[source.value];
   }
 
   /// Which terms are added up behind the loop.
@@ -198,7 +207,7 @@ class Placer {
     for (uint32_t i = size(); i-- > 0;) {
       const Node& n = node({i});
       if (is_free({i}) && before[i] && n.op != Op::input && !is_light(n.op)) p_.hoisted[i] = true;
-      if (p_.sunk[i] || (is_free({i}) && (before[i] || p_.hoisted[i])))
+      if (p_.sunk[i] || (before[i] && !is_stacked({i})) || (is_free({i}) && p_.hoisted[i]))
         for (NodeId operand : n.operands) want(operand);
     }
   }
@@ -212,12 +221,15 @@ class Placer {
     });
   }
 
+  /// Of what is read behind the loop.
+  bool is_stacked(NodeId id) const { return p_.bound[id.value] && !p_.sunk[id.value] && !remade_[id.value] && !is_seen_through(id); }
+
   void find_needed() {
     const std::vector<Output>& outputs = body_.outputs;
     for (size_t k = carried(); k < outputs.size(); ++k) {
       const NodeId id = outputs[k].node;
       p_.outside[id.value] = true;
-      if (!p_.bound[id.value] || source_of(id) != id || p_.sunk[id.value]) p_.anything_moves = true;
+      if (!is_stacked(id)) p_.anything_moves = true;
     }
     for (size_t k = 0; k < carried(); ++k) {
       if (!p_.sums[k]) {
@@ -232,7 +244,7 @@ class Placer {
     };
     for (uint32_t i = size(); i-- > 0;) {
       if (!p_.outside[i]) continue;
-      p_.stacked[i] = p_.bound[i] && !p_.sunk[i] && source_of({i}) == NodeId{i};
+      p_.stacked[i] = is_stacked({i});
       if (!p_.stacked[i]) need_operands(p_.outside, i);
     }
     // A carry whose sum keeps a term in the loop is still read there.
@@ -259,7 +271,8 @@ class Placer {
   std::vector<int> uses_;  ///< operands and outputs
   std::vector<bool> has_rule_;
   std::vector<bool> feeds_;    ///< a carry needs it, or what stays in the loop
-  std::vector<bool> crosses_;  ///< bound, and read behind the loop
+  std::vector<bool> crosses_;  ///< bound, and needed behind the loop, there or for a view of it
+  std::vector<bool> remade_;   ///< bound, and if it is needed behind the loop made there of what is had there
   StepPlaces p_;
 };
 

@@ -2,7 +2,8 @@
 //
 //   hoisted  before the loop: contractions, reductions and lookups that read no carry, what they need, and the arithmetic behind them. The loop reads slices of what they give; what it
 //            costs little to make again of slices it makes again.
-//   sunk     behind the loop: contractions that no carry needs, and what reads them. The loop stacks what they read. What reads nothing but values that are stacked anyway sinks, too.
+//   sunk     behind the loop: contractions that no carry needs, and what reads them. The loop stacks what they read. What comes of nothing but values that are stacked anyway is made behind
+//            the loop, too, rather than stacked.
 //   sums     a carry c + g that nothing else reads is the sum of g over the steps, made behind the loop: of a contraction, of what is hoisted, sunk or stacked anyway, and of what is no
 //            larger than a slice of something that stands in memory already.
 //
@@ -31,7 +32,7 @@ struct CarriedSum {
 struct StepPlaces {
   std::vector<bool> varies;   ///< not the same at each step
   std::vector<bool> bound;    ///< only the loop can make it, or what reads something that only the loop can make
-  std::vector<bool> sunk;     ///< among these: made behind the loop
+  std::vector<bool> sunk;     ///< among these: contractions that no carry needs, and what reads them: made behind the loop alone
   std::vector<bool> stacked;  ///< among these: read behind the loop, so the loop stacks it
   std::vector<bool> hoisted;  ///< what is not bound, and the loop reads instead of computing it
   std::vector<bool> outside;  ///< computed outside of the loop, or of what is stacked the sequence is read there
