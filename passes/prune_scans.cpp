@@ -76,8 +76,26 @@ class Pruner {
     }
     std::map<std::pair<BodyInput, NodeId>, int> times;
     for (size_t k = carried(); k < is_read.size(); ++k)
-      if (!is_read[k] || times[{place_of_operand(scan_.attributes, int(k)).kind, scan_.operands[k]}]++ > 0) return false;
+      if (!is_read[k] || times[{place_of_operand(scan_.attributes, int(k)).kind, scan_.operands[k]}]++ > 0 || repeats(int(k))) return false;
     return true;
+  }
+
+  /// A sequence or a captured value that is a number or repeats a smaller value, and is the same at each step: the body can repeat that itself.
+  bool repeats(int k) const {
+    const Node& n = graph_[scan_.operands[size_t(k)]];
+    const bool is_slice = place_of_operand(scan_.attributes, k).kind == BodyInput::slice;
+    return n.op == Op::constant || (n.op == Op::broadcast && !(is_slice && holds(n.attributes.axes, step_axis(n.type))));
+  }
+
+  NodeId repeated(Graph& body, int k, const Type& type, OperandList& captures, const Node& input) {
+    const Node& n = graph_[scan_.operands[size_t(k)]];
+    Builder b(body, input.span, input.scope);
+    if (n.op == Op::constant) return b.constant(n.attributes.number, type);
+    std::vector<int> axes = n.attributes.axes;
+    if (place_of_operand(scan_.attributes, k).kind == BodyInput::slice)
+      for (int& axis : axes) axis -= axis > step_axis(n.type);
+    const NodeId source = b.input(body_input_name(BodyInput::capture, captures.number_of(n.operands[0])), graph_.type(n.operands[0]));
+    return b.broadcast(source, type.shape, std::move(axes));
   }
 
   std::vector<NodeId> rebuild() {
@@ -103,6 +121,10 @@ class Pruner {
       const int k = *operand_of_input(scan_, node);
       const BodyInput kind = place_of_operand(scan_.attributes, k).kind;
       const NodeId operand = scan_.operands[size_t(k)];
+      if (kind != BodyInput::carry && repeats(k)) {
+        to[i] = repeated(body, k, node.type, captures, node);
+        continue;
+      }
       if (kind == BodyInput::slice)
         node.attributes.text = body_input_name(kind, sequences.number_of(operand));
       else if (kind == BodyInput::carry && !is_constant_[same_[size_t(k)]])

@@ -2,7 +2,7 @@
 //
 // Requires:   a verified graph.
 // Guarantees: the same values, bit for bit. Every result of a scan is read, every carry is read by a result or another carry's way to one, no two operands of a kind are one node, no
-//             two stacked results one value; what a carry keeps from the first step to the last is captured. Scans in bodies likewise.
+//             two stacked results one value; what a carry keeps from the first step to the last is captured, and what a sequence or a captured value repeats the body repeats. Scans in bodies likewise.
 #pragma once
 
 #include "ir/graph.h"
