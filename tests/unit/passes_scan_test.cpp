@@ -10,6 +10,7 @@
 #include "tests/random_scan.h"
 #include "tests/unit/catch.h"
 #include "tests/unit/passes_gradient_check.h"
+#include "tests/unit/passes_scan_gradients.h"
 #include "verify/route.h"
 
 using namespace nnc;
@@ -19,23 +20,6 @@ namespace {
 
 bool has_scan(const Graph& graph) {
   return std::ranges::any_of(graph.nodes(), [](const Node& n) { return n.op == Op::scan || n.op == Op::result; });
-}
-
-/// The graph with the gradients of all its results, each weighted by an input, with respect to all leaves.
-Graph with_gradients(const RandomScan& made, Bindings& bindings) {
-  Graph g = made.graph;
-  std::vector<Seed> seeds;
-  for (size_t k = 0; k < made.results.size(); ++k) {
-    const std::string name = "seed." + std::to_string(k);
-    seeds.push_back({made.results[k], Builder(g).input(name, g.type(made.results[k]))});
-    Tensor t = make_tensor(DType::f32, shape_at(g.type(made.results[k]), bindings.rows));
-    for (size_t i = 0; i < t.values.size(); ++i) t.values[i] = double(float(0.5 + 0.25 * double((i + k) % 5)));
-    bindings.inputs[name] = std::move(t);
-  }
-  const std::vector<NodeId> found = gradients_of(g, seeds, made.leaves);
-  for (size_t k = 0; k < found.size(); ++k)
-    if (found[k].valid()) g.outputs.push_back({"gradient." + std::to_string(k), found[k]});
-  return g;
 }
 
 }  // namespace
