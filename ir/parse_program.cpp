@@ -302,13 +302,16 @@ class ProgramParser : private KernelLineReader {
 
   /// Kernels and regions that are indented further than the word `region`.
   void parse_region(size_t indent, size_t depth) {
+    skip_spaces();
     size_t begin = at_;
     if (depth > max_region_depth) fail(Code::E0636, here(), fmt::format("regions are nested at most {} deep", max_region_depth));
     Region region;
     region.name = parse_plain_name("a region's");
     region.rounds = parse_integer(max_elements, "a number of rounds");
     if (!accept_word("rounds")) expect_word("round");
-    if (accept(",")) {
+    skip_blanks();  // what stands behind # is no comment
+    if (peek() == ',') {
+      ++at_;
       expect_word("reverse");
       region.reverse = true;
     }

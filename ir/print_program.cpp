@@ -33,7 +33,10 @@ bool is_value_name(std::string_view name) {
 }
 
 bool is_node_name(std::string_view name) {
-  return name.size() > 1 && name[0] == '%' && std::all_of(name.begin() + 1, name.end(), [](char c) { return c >= '0' && c <= '9'; });
+  size_t end = 1;
+  while (end < name.size() && name[end] >= '0' && name[end] <= '9') ++end;
+  if (end == 1 || name[0] != '%') return false;
+  return end == name.size() || (name[end] == '.' && is_plain_name(name.substr(end + 1)));
 }
 
 std::vector<std::string> written_axis_names(const std::vector<Axis>& axes) {

@@ -18,7 +18,7 @@ std::string_view buffer_keyword(BufferKind);
 inline constexpr std::string_view slot_keyword = "slot";
 /// v12: what values are called, and axes therefore cannot be.
 bool is_value_name(std::string_view);
-/// %12: buffers of nodes are called so, without quotes.
+/// %12, %12.carry.0: buffers of nodes are called so, without quotes.
 bool is_node_name(std::string_view);
 /// Names of a kernel's axes as they are written: their own where these are words, none twice, none of a value; else axis0, axis1, ...
 std::vector<std::string> written_axis_names(const std::vector<Axis>&);

@@ -24,48 +24,47 @@ std::vector<NodeId> stored_borders(const Graph& graph) {
   return found;
 }
 
+static bool is_memory_leaf(Op op) { return op == Op::input || op == Op::parameter || op == Op::literal || op == Op::result; }
+
+/// Whether the reshape has its operand's indices, and these lead through views to a value that stands in memory whoever reads it so. `leaf_only`: made of leaves alone.
+static bool is_renamed_memory(const Graph& graph, const Node& reshape, const std::vector<bool>& leaf_only) {
+  if (!only_unit_axes(graph, reshape)) return false;
+  NodeId at = reshape.operands[0];
+  while (is_soft_view(graph[at].op) || graph[at].op == Op::slice || graph[at].op == Op::reshape) at = graph[at].operands[0];
+  return is_memory_leaf(graph[at].op) || (!leaf_only[at.value] && !is_hard_view(graph[at].op));
+}
+
 std::vector<bool> transparent_nodes(const Graph& graph) {
+  std::vector<int> cost(graph.size(), 0);
+  std::vector<bool> leaf_only(graph.size(), false);
+  for (uint32_t i = 0; i < graph.size(); ++i) {
+    const Node& node = graph[NodeId{i}];
+    const bool is_leaf = op_class(node.op) == OpClass::leaf || node.op == Op::result, is_view = is_soft_view(node.op) || is_hard_view(node.op);
+    if (!is_leaf && !is_view && (!is_elementwise(node.op) || is_expensive(node.op))) continue;
+    leaf_only[i] = true;
+    cost[i] = node.op == Op::random ? loose_draw_cost : is_leaf || is_view ? 0 : 1;
+    if (is_leaf) continue;
+    for (NodeId o : node.operands) {
+      leaf_only[i] = leaf_only[i] && leaf_only[o.value];
+      cost[i] += cost[o.value];
+    }
+    if (!is_view) leaf_only[i] = leaf_only[i] && cost[i] <= max_loose_cost;
+  }
   // A view that has to stand in memory gets a kernel between the one that computes its operand and those that read it: were it transparent, these
   // could be one kernel, which would come before and after it.
   std::vector<bool> stored(graph.size(), false);
   for (const Output& o : graph.outputs) stored[o.node.value] = true;
   for (const Update& u : graph.updates) stored[u.node.value] = true;
   for (const Node& n : graph.nodes())
-    if (n.op == Op::reshape) stored[n.operands[0].value] = true;
+    if (n.op == Op::reshape && !is_renamed_memory(graph, n, leaf_only)) stored[n.operands[0].value] = true;
   for (NodeId border : stored_borders(graph)) stored[border.value] = true;
-  std::vector<bool> transparent(graph.size(), false);
-  std::vector<int> cost(graph.size(), 0);
-  std::vector<bool> leaf_only(graph.size(), false);
-  for (uint32_t i = 0; i < graph.size(); ++i) {
-    const Node& node = graph[NodeId{i}];
-    if (op_class(node.op) == OpClass::leaf || node.op == Op::result) {
-      transparent[i] = leaf_only[i] = true;
-      cost[i] = node.op == Op::random ? loose_draw_cost : 0;
-    } else if (is_soft_view(node.op) || is_hard_view(node.op)) {
-      transparent[i] = true;
-      leaf_only[i] = true;
-      for (NodeId o : node.operands) {
-        leaf_only[i] = leaf_only[i] && leaf_only[o.value];
-        cost[i] += cost[o.value];
-      }
-      transparent[i] = leaf_only[i] || !stored[i];
-    } else if (is_elementwise(node.op) && !is_expensive(node.op)) {
-      bool leaves = true;
-      int total = 1;
-      for (NodeId o : node.operands) {
-        leaves = leaves && leaf_only[o.value];
-        total += cost[o.value];
-      }
-      cost[i] = total;
-      leaf_only[i] = transparent[i] = leaves && total <= max_loose_cost;
-    }
-  }
+  std::vector<bool> transparent = leaf_only;
+  for (uint32_t i = 0; i < graph.size(); ++i)
+    if (is_soft_view(graph[NodeId{i}].op) || is_hard_view(graph[NodeId{i}].op)) transparent[i] = leaf_only[i] || !stored[i];
   return transparent;
 }
 
 namespace {
-
-bool is_memory_leaf(Op op) { return op == Op::input || op == Op::parameter || op == Op::literal || op == Op::result; }
 
 // A chain of views that ends in memory.
 bool reads_memory(const Graph& graph, NodeId n) {
@@ -137,7 +136,8 @@ void finish_groups(Graph& graph) {
         if (!fits_prologue(graph, o)) own_group(o);
     } else if (node.op == Op::reshape) {
       NodeId o = node.operands[0];
-      if (!is_memory_leaf(graph[o].op) && graph[o].op != Op::reshape) own_group(o);
+      const bool is_renamed = only_unit_axes(graph, node) && reads_memory(graph, o);
+      if (!is_memory_leaf(graph[o].op) && graph[o].op != Op::reshape && !is_renamed) own_group(o);
     } else if (node.op == Op::gather || node.op == Op::pad || node.op == Op::window) {
       if (!reads_memory(graph, node.operands[0])) own_group(node.operands[0]);
     } else if (node.op == Op::scatter_add) {

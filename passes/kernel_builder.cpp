@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "ir/window.h"
+#include "passes/fuse_internal.h"
 #include "passes/lower.h"
 
 namespace nnc {
@@ -272,6 +273,19 @@ int KernelBuilder::evaluate(NodeId n, const IndexMap& map) {
     }
     case Op::reshape: {
       BufferId memory = lowering_.memory_of(node.operands[0]);
+      if (!memory.valid() && only_unit_axes(graph, node)) {
+        IndexMap from;
+        size_t next = 0;
+        for (const Extent& e : graph.type(node.operands[0]).shape) {
+          if (e == Extent{1, false}) {
+            from.emplace_back();
+            continue;
+          }
+          while (node.type.shape[next] == Extent{1, false}) ++next;
+          from.push_back(map[next++]);
+        }
+        return value(node.operands[0], from);
+      }
       NNC_CHECK(memory.valid(), "the operand of a reshape does not stand in memory");
       return load(memory, node.type.shape, map, n);
     }

@@ -216,7 +216,7 @@ class LayoutChooser {
   }
 
   std::set<std::string> fixed;
-  Layouts layouts;
+  Layouts chosen;  ///< row-major orders, too
 
  private:
   static Names names_in_body(const Node& scan, const Names& names) {
@@ -259,7 +259,7 @@ class LayoutChooser {
       }
       std::vector<int> order = summed;
       order.insert(order.end(), kept.begin(), kept.end());
-      if (!std::is_sorted(order.begin(), order.end())) layouts[name->second] = order;
+      chosen[name->second] = std::move(order);
     }
   }
 };
@@ -271,16 +271,28 @@ Layouts choose_layouts(const Graph& graph) {
   const LayoutChooser::Names names = LayoutChooser::names_of(graph);
   chooser.fix_viewed(graph, names);
   chooser.choose(graph, names);
+  Layouts layouts = std::move(chooser.chosen);
+  std::erase_if(layouts, [](const auto& layout) { return std::is_sorted(layout.second.begin(), layout.second.end()); });
   // States follow the parameter whose update they share a kernel with.
   std::map<int, std::string> leader;
   for (const Update& u : graph.updates)
-    if (int group = graph[u.node].group; group >= 0 && chooser.layouts.count(u.name)) leader.try_emplace(group, u.name);
+    if (int group = graph[u.node].group; group >= 0 && layouts.count(u.name)) leader.try_emplace(group, u.name);
   for (const Update& u : graph.updates) {
     auto it = leader.find(graph[u.node].group);
-    if (it == leader.end() || chooser.fixed.count(u.name) || chooser.layouts.count(u.name)) continue;
-    if (graph.find_persistent(it->second)->type.shape == graph.find_persistent(u.name)->type.shape) chooser.layouts[u.name] = chooser.layouts.at(it->second);
+    if (it == leader.end() || chooser.fixed.count(u.name) || layouts.count(u.name)) continue;
+    if (graph.find_persistent(it->second)->type.shape == graph.find_persistent(u.name)->type.shape) layouts[u.name] = layouts.at(it->second);
   }
-  return std::move(chooser.layouts);
+  return layouts;
+}
+
+Layouts layouts_of_captures(const Graph& body) {
+  LayoutChooser chooser;
+  LayoutChooser::Names names;
+  for (uint32_t i = 0; i < body.size(); ++i)
+    if (const Node& node = body[NodeId{i}]; node.op == Op::input && node.attributes.text.starts_with("capture.")) names[NodeId{i}] = node.attributes.text;
+  chooser.fix_viewed(body, names);
+  chooser.choose(body, names);
+  return std::move(chooser.chosen);
 }
 
 std::vector<int> steps_first(const Type& sequence) {

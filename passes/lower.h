@@ -24,6 +24,9 @@ using Layouts = std::map<std::string, std::vector<int>>;
 /// contiguous outputs; states that are updated together with a parameter follow it.
 Layouts choose_layouts(const Graph&);
 
+/// Likewise for what a body captures and multiplies with, by the names of its inputs; row-major orders are there, too.
+Layouts layouts_of_captures(const Graph& body);
+
 /// For each node the axis that lies innermost in memory, should its value stand there; -1: as the shape has it.
 std::vector<int> choose_innermost(const Graph&);
 /// The axis of shape `to` that is axis `axis` of shape `from`, of as many elements; -1: it is cut or joined with others.

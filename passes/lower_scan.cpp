@@ -118,18 +118,32 @@ BufferId ProgramLowering::result_memory(NodeId id) {
   return add_slot({whole, last, {}}, node.type, {}, id, fmt::format("%{}", id.value));
 }
 
-/// Where an operand stands so that a region can read it, as a whole or slice by slice; it is put there if it stands nowhere.
-BufferId ProgramLowering::in_memory(NodeId operand, bool is_sequence, NodeId scan, const std::string& name) {
-  const BufferId known = lowering_.buffer_of[operand.value];
-  if (known.valid() && (!is_sequence || (may_have_slots(program_[known].kind) && stands_by_steps(program_[known])))) return known;
+/// Puts the value of an operand into memory of the scan's own.
+BufferId ProgramLowering::copy_operand(NodeId operand, std::vector<int> order, NodeId scan, std::string name) {
   Buffer b = lowering_.temporary_of(operand);
-  b.name = name;
+  b.name = std::move(name);
   b.node = scan;
-  b.order.clear();
-  if (is_sequence) b.order = steps_first(graph_.type(operand));
+  b.order = std::move(order);
   const BufferId to = add_buffer(std::move(b));
   add_copy(to, graph_.type(operand).shape, scan, [&](KernelBuilder& builder, const IndexMap& index) { return builder.value(operand, index); });
   return to;
+}
+
+/// Where a sequence stands step by step.
+BufferId ProgramLowering::sequence_memory(NodeId operand, NodeId scan, std::string name) {
+  const BufferId known = lowering_.buffer_of[operand.value];
+  if (known.valid() && may_have_slots(program_[known].kind) && stands_by_steps(program_[known])) return known;
+  return copy_operand(operand, steps_first(graph_.type(operand)), scan, std::move(name));
+}
+
+/// Where a captured value stands. What is multiplied with in many rounds is turned once, so that no round packs it.
+BufferId ProgramLowering::capture_memory(NodeId operand, const std::vector<int>* order, NodeId scan, std::string name) {
+  constexpr int64_t many = 4;
+  const BufferId known = lowering_.buffer_of[operand.value];
+  if (!known.valid()) return copy_operand(operand, order ? *order : std::vector<int>{}, scan, std::move(name));
+  if (!order || graph_[scan].attributes.extents[0].size < many) return known;
+  const bool stands_so = program_[known].order.empty() ? std::is_sorted(order->begin(), order->end()) : program_[known].order == *order;
+  return stands_so ? known : copy_operand(operand, *order, scan, std::move(name));
 }
 
 Buffer ProgramLowering::as_place(BufferId id) const {
@@ -144,6 +158,7 @@ void ProgramLowering::add_scan(NodeId id) {
   const Attributes& a = scan.attributes;
   const int64_t steps = a.extents[0].size;
   const ScanMemory memory = scans_.at(id);
+  const Layouts layouts = layouts_of_captures(*a.body);
   std::map<std::string, BufferId> places;
   auto part = [&](BufferId whole, int64_t first, int64_t per_round, const Type& type, std::vector<int> order, const std::string& name) {
     Slot slot{memory_of(program_, whole), first, {per_round}};
@@ -151,7 +166,7 @@ void ProgramLowering::add_scan(NodeId id) {
       slot.first += program_[whole].slot.first;
       NNC_CHECK(program_[whole].slot.per_round.empty(), "the memory of a graph moves with a region");
     }
-    places[name] = add_slot(std::move(slot), type, std::move(order), id, fmt::format("%{}.{}", id.value, name));
+    places[name] = add_slot(std::move(slot), type, std::move(order), id, fmt::format("%{}.{}", id.value, name.ends_with(output_mark) ? name : name + ".now"));
   };
   for (int k = 0; k < int(scan.operands.size()); ++k) {
     const NodeId operand = scan.operands[size_t(k)];
@@ -169,11 +184,15 @@ void ProgramLowering::add_scan(NodeId id) {
         break;
       }
       case BodyInput::slice: {
-        const BufferId whole = in_memory(operand, true, id, fmt::format("%{}.sequence.{}", id.value, at.number));
+        const BufferId whole = sequence_memory(operand, id, fmt::format("%{}.sequence.{}", id.value, at.number));
         part(whole, 0, step_stride(program_[whole], program_.rows), slice_type(type), order_of_slice(program_[whole].order, step_axis(type)), name);
         break;
       }
-      case BodyInput::capture: places[name] = in_memory(operand, false, id, fmt::format("%{}.capture.{}", id.value, at.number)); break;
+      case BodyInput::capture: {
+        const auto order = layouts.find(name);
+        places[name] = capture_memory(operand, order == layouts.end() ? nullptr : &order->second, id, fmt::format("%{}.capture.{}", id.value, at.number));
+        break;
+      }
     }
   }
   Graph body = *a.body;
@@ -205,7 +224,7 @@ void ProgramLowering::take_over(Program body, const std::map<std::string, Buffer
   for (const auto& [name, buffer] : places) to.push_back(buffer);  // the first of its buffers
   for (size_t b = to.size(); b < body.buffers.size(); ++b) {
     Buffer& buffer = body.buffers[b];
-    buffer.name = fmt::format("%{}.{}", id.value, buffer.name);
+    buffer.name = fmt::format("%{}.{}", id.value, std::string_view(buffer.name).substr(buffer.name.starts_with('%') ? 1 : 0));
     buffer.node = id;
     if (buffer.slot.valid()) {
       const BufferId around = to[buffer.slot.of.value];

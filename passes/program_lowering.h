@@ -13,7 +13,7 @@
 namespace nnc {
 
 /// What is added to the name of a carry that goes out of a body, which has the name of the one that comes in.
-inline constexpr char output_mark[] = "'";
+inline constexpr char output_mark[] = ".next";
 
 /// Where a scan's values stand. A carry has a slot for each step and one more: a step reads one and writes the next, in the direction of the scan. A sequence that is a carry,
 /// as it comes in or as it goes out, is no memory of its own.
@@ -50,7 +50,9 @@ class ProgramLowering {
   void add_scan_buffers(NodeId);
   void add_scan(NodeId);
   BufferId add_slot(Slot, const Type&, std::vector<int> order, NodeId, std::string name);
-  BufferId in_memory(NodeId operand, bool is_sequence, NodeId scan, const std::string& name);
+  BufferId copy_operand(NodeId operand, std::vector<int> order, NodeId scan, std::string name);
+  BufferId sequence_memory(NodeId operand, NodeId scan, std::string name);
+  BufferId capture_memory(NodeId operand, const std::vector<int>* order, NodeId scan, std::string name);
   BufferId result_memory(NodeId);
   Buffer as_place(BufferId) const;
   void take_over(Program body, const std::map<std::string, BufferId>& places, NodeId scan);

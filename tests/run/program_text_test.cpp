@@ -35,7 +35,13 @@ void check_same_program(const Program& a, const Program& b) {
     const Buffer &x = a.buffers[i], &y = b.buffers[i];
     INFO("buffer " << x.name);
     CHECK((x.name == y.name && x.kind == y.kind && x.dtype == y.dtype && x.shape == y.shape && x.order == y.order));
-    CHECK((x.offset == y.offset && x.bytes == y.bytes && x.field == y.field && x.node == y.node));
+    CHECK((x.offset == y.offset && x.bytes == y.bytes && x.field == y.field && x.node == y.node && x.slot == y.slot));
+  }
+  REQUIRE(a.regions.size() == b.regions.size());
+  for (size_t i = 0; i < a.regions.size(); ++i) {
+    const Region &x = a.regions[i], &y = b.regions[i];
+    CHECK((x.name == y.name && x.scope == y.scope));
+    CHECK((x.first == y.first && x.count == y.count && x.rounds == y.rounds && x.reverse == y.reverse));
   }
   REQUIRE(a.persistents.size() == b.persistents.size());
   for (size_t i = 0; i < a.persistents.size(); ++i) {
