@@ -37,6 +37,63 @@ constexpr std::array<GradientRule, op_count> gradient_rules{{
 #undef NNC_OP
 }};
 
+/// Adds up what arrives at a value. Two contributions that are one gradient times factors of the forward pass, as g * a and (g * b) * c, become g * (a + b * c): what is in brackets can
+/// be computed where a, b and c are, in the forward pass, and one number is kept instead of three. So it is for x * f(x), as in gelu and silu.
+class GradientSum {
+ public:
+  explicit GradientSum(Graph& graph) : graph_(graph), varies_(graph.size(), false) {}
+
+  void mark(NodeId gradient) { varies_[gradient.value] = true; }
+
+  NodeId add(NodeId x, NodeId first, NodeId second) {
+    Builder b(graph_, graph_[x].span, graph_[x].scope);
+    const std::vector<Factor> a = factors(first), c = factors(second);
+    for (const Factor& left : a)
+      for (const Factor& right : c) {
+        if (left.gradient != right.gradient) continue;
+        if (left.gradient == first || right.gradient == second) return b.add(first, second);
+        return b.mul(left.gradient, b.add(product(b, a, left.gradient), product(b, c, right.gradient)));
+      }
+    return b.add(first, second);
+  }
+
+ private:
+  /// The whole is `gradient` times the factors of this one and those before it; the first one's gradient is the whole.
+  struct Factor {
+    NodeId gradient, factor;
+  };
+
+  /// Does it depend on what was marked?
+  bool varies(NodeId id) {
+    while (varies_.size() < graph_.size()) {
+      const std::vector<NodeId>& operands = graph_[NodeId{uint32_t(varies_.size())}].operands;
+      varies_.push_back(std::any_of(operands.begin(), operands.end(), [&](NodeId o) { return bool(varies_[o.value]); }));
+    }
+    return varies_[id.value];
+  }
+
+  std::vector<Factor> factors(NodeId whole) {
+    constexpr size_t most = 8;
+    std::vector<Factor> found{{whole, {}}};
+    while (found.size() < most) {
+      const Node& node = graph_[found.back().gradient];
+      if (node.op != Op::mul || varies(node.operands[0]) == varies(node.operands[1])) break;
+      const size_t gradient = varies(node.operands[0]) ? 0 : 1;
+      found.push_back({node.operands[gradient], node.operands[1 - gradient]});
+    }
+    return found;
+  }
+
+  static NodeId product(Builder& b, const std::vector<Factor>& all, NodeId end) {
+    NodeId product = all[1].factor;
+    for (size_t i = 1; all[i].gradient != end; ++i) product = b.mul(all[i + 1].factor, product);
+    return product;
+  }
+
+  Graph& graph_;
+  std::vector<bool> varies_;
+};
+
 }  // namespace
 
 std::vector<NodeId> gradients_of(Graph& graph, const std::vector<Seed>& seeds, const std::vector<NodeId>& wrt) {
@@ -49,12 +106,11 @@ std::vector<NodeId> gradients_of(Graph& graph, const std::vector<Seed>& seeds, c
   for (NodeId id : wrt) wanted[id.value] = is_float(graph.type(id).dtype);
   wanted = nodes_on_the_way(graph, std::move(wanted));
   std::vector<NodeId> gradient(end);
+  GradientSum sums(graph);
+  for (const Seed& s : seeds) sums.mark(s.gradient);
   auto arrive = [&](NodeId x, NodeId given) {
     NodeId& sum = gradient[x.value];
-    if (sum.valid())
-      sum = Builder(graph, graph[x].span, graph[x].scope).add(sum, given);
-    else
-      sum = given;
+    sum = sum.valid() ? sums.add(x, sum, given) : given;
   };
   for (const Seed& s : seeds)
     if (wanted[s.output.value]) arrive(s.output, s.gradient);
