@@ -15,6 +15,7 @@
 
 #include "engine/bindings.h"
 #include "ir/interpreter_ops.h"
+#include "passes/unroll.h"
 #include "runtime/row_order.h"
 
 namespace nnc {
@@ -68,12 +69,16 @@ std::optional<size_t> first_non_finite(const Tensor& t) {
 class CauseNamer {
  public:
   CauseNamer(const Compilation& compilation, const TrainingGraphs& graphs, const StepRunner& runner, const Trainer& trainer)
-      : sources_(compilation.sources), graphs_(graphs), graph_(graphs.optimized), runner_(runner), trainer_(trainer), forward_(graph_.size(), false) {
+      : sources_(compilation.sources), graphs_(graphs), written_(write_out_scans(graphs.optimized)), graph_(written_.graph), runner_(runner), trainer_(trainer),
+        forward_(graph_.size(), false) {
     for (const Output& o : graph_.outputs) forward_[o.node.value] = true;
     for (uint32_t i = graph_.size(); i-- > 0;)
       for (NodeId o : graph_[NodeId{i}].operands)
         if (forward_[i]) forward_[o.value] = true;
   }
+
+  /// The step's graph, scans written out.
+  const Graph& graph() const { return graph_; }
 
   /// Names what made the loss, or else a persistent, of these values not finite; false if all are finite.
   bool name(const std::vector<Tensor>& values, const std::vector<int64_t>& batch_rows, Divergence& result) const {
@@ -82,6 +87,9 @@ class CauseNamer {
     if (!end) return false;
     ValuePlace at = find_origin(graph_, values, *end);
     result.cause = describe_origin(graph_, values, at, sources_, part_of(at.node, update));
+    const std::vector<int64_t>& steps = written_.steps[at.node.value];
+    for (size_t i = steps.size(); i-- > 0;) result.cause += fmt::format(", in step {} of {}", steps[i], i > 0 ? "the inner scan" : "the scan");
+    if (!steps.empty()) result.cause += ", counted from 0";
     const Node& n = graph_[at.node];
     result.in_data = n.op == Op::input;
     bool of_a_row = n.type.rank() > 0 && n.type.shape[0] == Extent{1, true};
@@ -118,6 +126,7 @@ class CauseNamer {
 
   const SourceMap& sources_;
   const TrainingGraphs& graphs_;
+  const WrittenOut written_;
   const Graph& graph_;
   const StepRunner& runner_;
   const Trainer& trainer_;
@@ -164,8 +173,8 @@ Divergence find_divergence(Compilation& compilation, StepRunner& runner, const T
   result.state.assign(block.begin(), block.end());
   result.step = good;
   std::vector<int64_t> rows;
-  Bindings bindings = bind_step(runner, plan, data, graphs.optimized, good, rows);
   CauseNamer namer(compilation, graphs, runner, trainer);
+  Bindings bindings = bind_step(runner, plan, data, namer.graph(), good, rows);
   // Rounded to f32 after every operation a step is nearly what the compiled one is: the same values overflow, and vanish where a logarithm is taken.
   // Where a fused operation rounds otherwise, the exact one may still show it.
   struct Interrupted {};
@@ -175,7 +184,7 @@ Divergence find_divergence(Compilation& compilation, StepRunner& runner, const T
         if (runner.stop_requested()) throw Interrupted{};
         as_f32(call.result);
       };
-      if (namer.name(interpret(graphs.optimized, bindings, true, hook).values, rows, result)) break;
+      if (namer.name(interpret(namer.graph(), bindings, true, hook).values, rows, result)) break;
     }
   } catch (const Interrupted&) {
   } catch (const UserError&) {        // an index outside its table

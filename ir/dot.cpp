@@ -88,7 +88,8 @@ std::string dot_program(const Program& program) {
     const Kernel& kernel = program.kernels[k];
     Touched t = touched_by(kernel);
     out += fmt::format("  k{} [label=\"{}\\n{:.0f} flops\", style=bold];\n", k, escape(kernel.name), kernel.flops);
-    for (uint32_t b : t.loads) {
+    for (uint32_t touched : t.loads) {
+      const uint32_t b = memory_of(program, BufferId{touched}).value;
       auto from = writer.find(b);
       if (is_inner(b) && from != writer.end()) {
         out += fmt::format("  k{} -> k{} [label=\"{}\"];\n", from->second, k, escape(program.buffers[b].name));
@@ -97,7 +98,8 @@ std::string dot_program(const Program& program) {
         out += fmt::format("  b{} -> k{};\n", b, k);
       }
     }
-    for (uint32_t b : t.stores) {
+    for (uint32_t touched : t.stores) {
+      const uint32_t b = memory_of(program, BufferId{touched}).value;
       if (is_inner(b)) {
         writer[b] = k;
         continue;

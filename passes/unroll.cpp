@@ -29,8 +29,11 @@ class Unroller {
     const Graph& graph = rebuild_.old;
     for (uint32_t i = 0; i < graph.size(); ++i) rebuild_.to[i] = place(graph, rebuild_.to, {i});
     for (NodeId& node : nodes) node = rebuild_.to[node.value];
+    note_steps();
     return rebuild_.finish();
   }
+
+  std::vector<std::vector<int64_t>> take_steps() { return std::move(steps_); }
 
  private:
   /// What a scan has come to, by its number: carries as they are at last, stacked values slice by slice.
@@ -110,6 +113,8 @@ class Unroller {
     results.joined.resize(results.stacks.size());
     for (int64_t step = 0; step < steps; ++step) {
       const int64_t t = a.reverse ? steps - 1 - step : step;
+      note_steps();
+      now_.push_back(t);
       std::vector<NodeId> to(body.size());
       for (uint32_t i = 0; i < body.size(); ++i) {
         const Node& node = body[NodeId{i}];
@@ -131,12 +136,19 @@ class Unroller {
         else
           results.stacks[k - results.carries.size()][size_t(t)] = made;
       }
+      note_steps();
+      now_.pop_back();
     }
     scans_.push_back(std::move(results));
     return {uint32_t(scans_.size() - 1) | mark};
   }
 
+  /// Nodes since the last time belong to the steps at hand.
+  void note_steps() { steps_.resize(result().size(), now_); }
+
   Rebuild rebuild_;
+  std::vector<int64_t> now_;
+  std::vector<std::vector<int64_t>> steps_;  ///< by node of the result
   bool all_;
   std::vector<Results> scans_;
   std::map<NodeId, std::vector<NodeId>> stacked_;  ///< joined values, by node of the result: their slices
@@ -155,6 +167,14 @@ static bool has_scans(const Graph& graph) {
 
 void unroll_and_follow(Graph& graph, std::vector<NodeId>& nodes) {
   if (has_scans(graph)) graph = Unroller(graph, true).run(nodes);
+}
+
+WrittenOut write_out_scans(const Graph& graph) {
+  Unroller unroller(graph, true);
+  std::vector<NodeId> none;
+  WrittenOut written{unroller.run(none), {}};
+  written.steps = unroller.take_steps();
+  return written;
 }
 
 void unroll_short(Graph& graph) {

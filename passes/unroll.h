@@ -11,6 +11,12 @@
 namespace nnc {
 
 void unroll_scans(Graph&);
+/// A graph with its scans written out, and of each node the steps it belongs to, of the outermost scan first; none: it stands in no scan.
+struct WrittenOut {
+  Graph graph;
+  std::vector<std::vector<int64_t>> steps;
+};
+WrittenOut write_out_scans(const Graph&);
 /// Steps that are worth a loop.
 inline constexpr int64_t fewest_rolled = 2;
 /// The same for scans of fewer steps, and for those in which more stand one in the other than a program has regions for (max_region_depth). Others stay as they are.

@@ -63,7 +63,7 @@ bool run_caught(Team& team, NncRun run, NncContext& context, int steps) {
   return true;
 }
 
-bool is_block(const Buffer& b) { return b.kind == BufferKind::temporary || b.kind == BufferKind::persistent; }
+bool is_block(const Buffer& b) { return (b.kind == BufferKind::temporary || b.kind == BufferKind::persistent) && !b.slot.valid(); }
 
 /// Every buffer of the arena and of the persistent block on pages of its own, an untouchable one between any two.
 void separate(Program& program, bool at_end) {
@@ -77,6 +77,7 @@ void separate(Program& program, bool at_end) {
   }
   program.arena_bytes += page;
   program.persistent_bytes += page;
+  place_slots(program);
 }
 
 /// Calls visit(row-major number, place in memory) for each element of a value of this shape in a buffer.
