@@ -8,6 +8,7 @@
 #include "passes/batch_steps.h"
 #include "passes/prune_scans.h"
 #include "passes/rewrite_scans.h"
+#include "passes/simplify.h"
 #include "passes/split_scans.h"
 #include "passes/step_places.h"
 #include "tests/random_scan.h"
@@ -509,4 +510,76 @@ TEST_CASE("sums of sums that share their terms take no longer", "[passes][region
   const Graph split = split_and_compare(g, random_bindings(g, 2, random));
   CHECK_FALSE(has_scan(split));
   CHECK(split.size() < 300);
+}
+
+TEST_CASE("outer products that a carry adds up are one contraction", "[passes][regions]") {
+  // The gradient of what every step attends to.
+  Graph split = split_and_compare(R"(graph @main {
+  %0 = input @x : f32[B, 5, 3]
+  %1 = input @first : f32[B, 3]
+  %2 = input @keys : f32[B, 7, 3]
+  %3 = constant 0 : f32[B, 7, 3]
+  %4 = scan(%1, %3, %0, %2) carried 2 sliced 1 steps 5 reverse {
+    %0 = input @carry.0 : f32[B, 3]
+    %1 = input @carry.1 : f32[B, 7, 3]
+    %2 = input @slice.0 : f32[B, 3]
+    %3 = input @capture.0 : f32[B, 7, 3]
+    %4 = contract(%3, %0) abc,ac->ab : f32[B, 7]
+    %5 = tanh(%4) : f32[B, 7]
+    %6 = contract(%3, %5) abc,ab->ac : f32[B, 3]
+    %7 = add(%6, %2) : f32[B, 3]
+    %8 = sin(%7) : f32[B, 3]
+    %9 = contract(%5, %8) ab,ac->abc : f32[B, 7, 3]
+    %10 = add(%1, %9) : f32[B, 7, 3]
+    output "carry.0" %8
+    output "carry.1" %10
+  } : bool[]
+  %5 = result(%4) 0 : f32[B, 3]
+  %6 = result(%4) 1 : f32[B, 7, 3]
+  output "last" %5
+  output "keys" %6
+}
+)");
+  CHECK(scan_of(split).attributes.carried == 1);
+  simplify(split);
+  CHECK(count(split, Op::contract) == 1);
+}
+
+TEST_CASE("a body holds numbers and repetitions itself", "[passes][regions]") {
+  const Graph split = split_and_compare(R"(graph @main {
+  %0 = input @x : f32[B, 5]
+  %1 = input @first : f32[B]
+  %2 = constant 0.5 : f32[B, 5]
+  %3 = input @y : f32[B, 2]
+  %4 = broadcast(%3) axes [0, 2] : f32[B, 5, 2]
+  %5 = broadcast(%0) axes [0, 2] : f32[B, 4, 5]
+  %6 = input @z : f32[5]
+  %7 = broadcast(%6) axes [1] : f32[B, 5]
+  %8 = scan(%1, %2, %4, %7, %5, %0) carried 1 sliced 3 steps 5 {
+    %0 = input @carry.0 : f32[B]
+    %1 = input @slice.0 : f32[B]
+    %2 = input @slice.1 : f32[B, 2]
+    %3 = input @slice.2 : f32[B]
+    %4 = input @capture.0 : f32[B, 4, 5]
+    %5 = input @capture.1 : f32[B, 5]
+    %6 = mul(%0, %1) : f32[B]
+    %7 = add(%6, %3) : f32[B]
+    %8 = broadcast(%7) axes [0] : f32[B, 4, 5]
+    %9 = sub(%4, %8) : f32[B, 4, 5]
+    %10 = reduce_max(%9) axes [1, 2] : f32[B]
+    %11 = broadcast(%10) axes [0] : f32[B, 2]
+    %12 = mul(%11, %2) : f32[B, 2]
+    %13 = reduce_sum(%12) axes [1] : f32[B]
+    %14 = reduce_max(%5) axes [1] : f32[B]
+    %15 = add(%13, %14) : f32[B]
+    %16 = sin(%15) : f32[B]
+    output "carry.0" %16
+  } : bool[]
+  %9 = result(%8) 0 : f32[B]
+  output "last" %9
+}
+)");
+  const Node& scan = scan_of(split);
+  CHECK(scan.attributes.sliced == 1);  // z, which differs from step to step
+  CHECK(scan.operands.size() == 5);    // the carry, that, x as it was repeated, its largest, and y
 }
