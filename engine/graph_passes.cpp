@@ -2,6 +2,7 @@
 #include "engine/graph_passes.h"
 
 #include "engine/graph_runner.h"
+#include "passes/optimize_bodies.h"
 #include "passes/pipeline.h"
 
 namespace nnc {
@@ -31,7 +32,9 @@ std::vector<PassTiming> run_passes_by_name(const Compilation& compilation, Graph
 
 std::string text_after_passes(const Compilation& compilation, Graph graph, const PassRequest& request) {
   if (!request.lowers()) return print_graph(graph, &compilation.sources);
-  run_passes(graph, {named_pass("unroll"), named_pass("finish_groups")}, {.verify = request.verify});
+  std::vector<NamedPass> last{named_pass("finish_groups")};
+  if (!has_grouped_bodies(graph)) last.insert(last.begin(), named_pass("unroll"));
+  run_passes(graph, last, {.verify = request.verify});
   LowerOptions lowering{graph.name, request.rows, compilation.target};
   lowering.typed_scalars = true;
   return print_program(build_program(graph, lowering), &compilation.sources);

@@ -1,6 +1,7 @@
 // Bodies of scans on their way to kernels: what costs nothing to make is made in the body, then the passes run over it as over a whole graph.
 #include "passes/optimize_bodies.h"
 
+#include <algorithm>
 #include <map>
 #include <memory>
 
@@ -57,6 +58,12 @@ void optimize_bodies(Graph& graph, int64_t rows) {
     optimize_graph(body, {.rows = rows});
     scan.attributes.body = {std::make_shared<const Graph>(std::move(body))};
   }
+}
+
+bool has_grouped_bodies(const Graph& graph) {
+  return std::ranges::any_of(graph.nodes(), [](const Node& n) {
+    return n.op == Op::scan && std::ranges::any_of(n.attributes.body->nodes(), [](const Node& inner) { return inner.group >= 0; });
+  });
 }
 
 }  // namespace nnc

@@ -13,4 +13,7 @@ namespace nnc {
 /// `rows` of the batch that the graph will be compiled for; 0: not known.
 void optimize_bodies(Graph&, int64_t rows);
 
+/// Whether a body has kernels, as all have when optimize_bodies has run: then the graph can be lowered as it is, else its scans are to be written out.
+bool has_grouped_bodies(const Graph&);
+
 }  // namespace nnc

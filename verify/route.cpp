@@ -14,6 +14,7 @@
 #include "engine/graph_runner.h"
 #include "engine/step.h"
 #include "ir/program_interpreter.h"
+#include "passes/optimize_bodies.h"
 #include "passes/pass_manager.h"
 #include "passes/pipeline.h"
 
@@ -38,13 +39,6 @@ std::string_view executor_name(Executor executor) {
 }
 
 }  // namespace
-
-/// Whether the bodies of scans have been through optimize_bodies, if there are any.
-static bool has_finished_bodies(const Graph& graph) {
-  return std::ranges::any_of(graph.nodes(), [](const Node& n) {
-    return n.op == Op::scan && std::ranges::any_of(n.attributes.body->nodes(), [](const Node& inner) { return inner.group >= 0; });
-  });
-}
 
 Route Route::optimized() {
   Route route;
@@ -85,7 +79,7 @@ RoutedGraph::RoutedGraph(Graph graph, const Route& route, int64_t rows) : state_
   if (route.executor != Executor::graph_interpreter) hold_inputs(graph);
   std::vector<NamedPass> passes;
   auto is_run = [&](std::string_view pass) { return std::ranges::find(route.passes, pass) != route.passes.end(); };
-  const bool writes_out = route.executor != Executor::graph_interpreter && !is_run("unroll") && !is_run("optimize_bodies") && !has_finished_bodies(graph);
+  const bool writes_out = route.executor != Executor::graph_interpreter && !is_run("unroll") && !is_run("optimize_bodies") && !has_grouped_bodies(graph);
   if (writes_out) passes.push_back(named_pass("unroll"));
   for (const std::string& name : route.passes) passes.push_back(named_pass(name));
   bool needs_groups = route.executor != Executor::graph_interpreter && (passes.empty() || passes.back().name != "finish_groups");
