@@ -9,9 +9,11 @@
 #include <fmt/format.h>
 
 #include "base/check.h"
+#include "ir/chains.h"
 #include "ir/kernel_code.h"
 #include "passes/costs.h"
 #include "passes/lower_internal.h"
+#include "passes/touched_rows.h"
 
 namespace nnc {
 
@@ -111,10 +113,13 @@ class ProgramLowering {
   void add_leaves();
   void plan_stores();
   void add_kernels();
+  /// A scatter whose additions are a kernel of their own.
+  bool is_lone_scatter(NodeId n) const { return graph_[n].op == Op::scatter_add && !sums_by_entry(graph_, graph_[n]); }
   void name_kernel(Kernel&, const GroupSpace&, int group);
   void add_copy(BufferId from, BufferId to);
   void find_readers();
   bool claim_in_place(const Update&);
+  double share_of_touched(const Kernel&, BufferId) const;
   void measure(Kernel&);
 
   const Graph& graph_;
@@ -268,7 +273,7 @@ void ProgramLowering::plan_stores() {
   }
   for (uint32_t i = 0; i < graph_.size(); ++i) {
     const Node& node = graph_[NodeId{i}];
-    if (node.group >= 0 && node.op == Op::scatter_add) in_memory[i] = true;
+    if (node.group >= 0 && is_lone_scatter(NodeId{i})) in_memory[i] = true;
     if (!in_memory[i] || lowering_.buffer_of[i].valid()) continue;
     lowering_.buffer_of[i] = temporary(NodeId{i});
     stores_.targets[i].push_back(lowering_.buffer_of[i]);
@@ -292,7 +297,7 @@ void ProgramLowering::plan_stores() {
     }
     BufferId place = add_buffer(std::move(b));
     // A scatter adds to memory that it reads again: it is made in a temporary, and copied out.
-    if (graph_[output.node].op == Op::scatter_add) {
+    if (is_lone_scatter(output.node)) {
       copies_.push_back({lowering_.buffer_of[output.node.value], place});
     } else {
       stores_.targets[output.node.value].push_back(place);
@@ -300,8 +305,7 @@ void ProgramLowering::plan_stores() {
   }
   for (const Update& update : graph_.updates) {
     BufferId place = persistent_.at(update.name);
-    bool scatter = graph_[update.node].op == Op::scatter_add;
-    if (!scatter && claim_in_place(update)) {
+    if (!is_lone_scatter(update.node) && claim_in_place(update)) {
       stores_.targets[update.node.value].push_back(place);
       continue;
     }
@@ -327,16 +331,26 @@ void ProgramLowering::name_kernel(Kernel& kernel, const GroupSpace& space, int g
   bool updates = std::any_of(graph_.updates.begin(), graph_.updates.end(), [&](const Update& u) { return graph_[u.node].group == group; });
   std::string what = space.contract ? "contract" : space.scatter ? "scatter" : reduces ? "rows" : "map";
   if (updates) what += "_update";
+  if (!kernel.name.empty()) what = kernel.name;
   std::string base = kernel.scope.empty() ? what : kernel.scope + "." + what;
   kernel.name = base;
   for (int k = 2; !names_.insert(kernel.name).second; ++k) kernel.name = fmt::format("{}.{}", base, k);
+}
+
+/// How much of a buffer a kernel touches that leaves out entries of a table, at the most.
+double ProgramLowering::share_of_touched(const Kernel& kernel, BufferId b) const {
+  const auto* map = std::get_if<MapKernel>(&kernel.body);
+  const Instruction* touched = map ? find_touched(*map) : nullptr;
+  if (!touched || program_[b].kind != BufferKind::persistent) return 1;
+  const ChainLayout chains = chain_layout(program_[touched->access.buffer], map->axes[0].extent.size);
+  return std::min(1.0, double(chains.places) / double(chains.entries));
 }
 
 void ProgramLowering::measure(Kernel& kernel) {
   kernel.flops = kernel_flops(kernel, program_.rows);
   std::set<BufferId> touched;
   for_each_access(kernel, [&](const Instruction& i) { touched.insert(i.access.buffer); });
-  for (BufferId b : touched) kernel.bytes += double(program_[b].bytes);
+  for (BufferId b : touched) kernel.bytes += double(program_[b].bytes) * share_of_touched(kernel, b);
 }
 
 void ProgramLowering::add_copy(BufferId from, BufferId to) {
@@ -368,7 +382,7 @@ void ProgramLowering::add_kernels() {
     std::vector<Kernel> kernels(1);
     if (space.scatter) {
       kernels.clear();
-      lower_scatter_group(context, kernels);
+      (is_lone_scatter(space.members.front()) ? lower_scatter_group : lower_entry_sums)(context, kernels);
     } else if (space.contract) {
       lower_contract_group(context, kernels[0]);
     } else {

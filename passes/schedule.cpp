@@ -24,8 +24,8 @@ struct Footprint {
 Footprint footprint(const Kernel& kernel) {
   Footprint result;
   for_each_access(kernel, [&](const Instruction& i) {
-    if (i.kind != Instruction::Kind::store) result.reads.insert(i.access.buffer);
-    if (i.kind != Instruction::Kind::load) result.writes.insert(i.access.buffer);
+    if (reads_memory(i)) result.reads.insert(i.access.buffer);
+    if (writes_memory(i)) result.writes.insert(i.access.buffer);
   });
   return result;
 }
