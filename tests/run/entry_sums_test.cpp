@@ -81,8 +81,8 @@ Bindings make_values(const Case& c, std::mt19937_64& random, int64_t rows) {
   auto number = [&]() -> double {
     switch (pick(24)) {
       case 0: return -0.0;
-      case 1: return 1e-42;
-      case 2: return 3e38;
+      case 1: return double(1e-42f);
+      case 2: return double(3e38f);
       default: return double(float((double(pick(1 << 20)) / (1 << 19) - 1) * std::exp2(double(pick(30)) - 15)));
     }
   };
@@ -182,6 +182,73 @@ TEST_CASE("updates by entries are those of the whole table, to the bit") {
   }
   CHECK(sparse > 0);
   CHECK(whole > 0);
+}
+
+TEST_CASE("new values that are not the old ones less a step, and gradients that are kept, are those of the whole table") {
+  const Case c{50, 17, 4, 3, Rule::subtract, 0.1, false, false, 0};
+  std::mt19937_64 random(9);
+  const Bindings values = make_values(c, random, c.rows);
+  Results expected = expected_step(c, values);
+  auto check = [&](Graph g, const Bindings& v, const Results& wanted) {
+    optimize_graph(g, {.rows = c.rows});
+    LowerOptions options{"step", c.rows, host_target()};
+    const Program program = build_program(g, options);
+    CHECK(!leaves_out(program));
+    std::optional<Results> found = GuardedStep(program, Placement::planned).run(v);
+    REQUIRE(found);
+    CHECK(first_difference(*found, wanted) == "");
+  };
+  // Another table's values: entries without places are copied, too.
+  Graph other = make_step(c);
+  other.add_persistent({"target", other.find_persistent("table")->type, PersistentKind::state, {}});
+  other.updates[0].name = "target";
+  Bindings with_target = values;
+  with_target.persistents["target"] = make_tensor(DType::f32, {c.entries, c.width});
+  Results of_target;
+  of_target.updates["target"] = expected.updates.at("table");
+  of_target.updates["table"] = values.persistents.at("table");
+  check(other, with_target, of_target);
+  // The gradient is an output as well.
+  Graph kept = make_step(c);
+  NodeId sums;
+  for (uint32_t i = 0; i < kept.size(); ++i)
+    if (kept[NodeId{i}].op == Op::scatter_add) sums = NodeId{i};
+  kept.outputs.push_back({"gradient of the table", sums});
+  Case only_sums = c;
+  only_sums.rule = Rule::plain;
+  Bindings zeros = values;
+  zeros.persistents["table"] = make_tensor(DType::f32, {c.entries, c.width});
+  Tensor gradient = expected_step(only_sums, zeros).updates.at("table");
+  for (double& x : gradient.values) x = 0 - x;
+  expected.outputs["gradient of the table"] = gradient;
+  check(kept, values, expected);
+  // A step that is not the same for all entries.
+  Graph uneven = make_step(c);
+  Builder b(uneven);
+  const Node step = uneven[uneven.updates[0].node];
+  const NodeId rows = b.cast(b.iota(step.type.shape, 0), DType::f32);
+  const NodeId moved = b.sub(uneven.updates[0].node, b.mul(rows, 0.25));
+  uneven.updates[0].node = moved;
+  Results of_uneven = expected_step(c, values);
+  for (int64_t e = 0; e < c.entries; ++e)
+    for (int64_t d = 0; d < c.width; ++d) {
+      double& x = of_uneven.updates.at("table").values[size_t(e * c.width + d)];
+      x = double(float(x) - float(e) * 0.25f);
+    }
+  check(uneven, values, of_uneven);
+  Graph bent = make_step(c);
+  Builder at(bent);
+  const Node old = bent[bent.updates[0].node];
+  const NodeId tilted = at.mul(at.cast(at.iota(old.type.shape, 0), DType::f32), 0.25), further = at.add(old.operands[1], tilted);
+  bent.updates[0].node = at.sub(old.operands[0], further);
+  Results of_bent = expected_step(only_sums, zeros);
+  for (int64_t e = 0; e < c.entries; ++e)
+    for (int64_t d = 0; d < c.width; ++d) {
+      const size_t i = size_t(e * c.width + d);
+      const float g = float(gradient.values[i]), w = float(values.persistents.at("table").values[i]);
+      of_bent.updates.at("table").values[i] = double(w - (0.1f * g + float(e) * 0.25f));
+    }
+  check(bent, values, of_bent);
 }
 
 TEST_CASE("chains of an earlier step do not matter to the next") {
