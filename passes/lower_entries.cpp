@@ -188,20 +188,29 @@ class EntryLowering {
     return kernel;
   }
 
-  /// What updates persistents last: other code may read their old values.
+  /// Persistents are overwritten when all values have been computed, which may need the old ones.
   void store_members(KernelBuilder& builder) const {
-    for (bool last : {false, true})
-      for (size_t k = 0; k < context_.space.members.size(); ++k) {
-        const NodeId m = context_.space.members[k];
-        IndexMap index;
-        for (int axis : context_.space.axes[k]) index.push_back({axis_of_result_[size_t(axis)], 0, -1});
-        for (BufferId target : context_.stores.targets[m.value]) {
-          if ((program_[target].kind == BufferKind::persistent) != last) continue;
-          int value = builder.value(m, index);
-          if (program_[target].dtype != graph_.type(m).dtype) value = builder.compute(Op::cast, program_[target].dtype, {value}, m);
+    struct Store {
+      BufferId target;
+      IndexMap index;
+      int value;
+      NodeId node;
+    };
+    std::vector<Store> updates;
+    for (size_t k = 0; k < context_.space.members.size(); ++k) {
+      const NodeId m = context_.space.members[k];
+      IndexMap index;
+      for (int axis : context_.space.axes[k]) index.push_back({axis_of_result_[size_t(axis)], 0, -1});
+      for (BufferId target : context_.stores.targets[m.value]) {
+        int value = builder.value(m, index);
+        if (program_[target].dtype != graph_.type(m).dtype) value = builder.compute(Op::cast, program_[target].dtype, {value}, m);
+        if (program_[target].kind == BufferKind::persistent)
+          updates.push_back({target, index, value, m});
+        else
           builder.store(target, index, value, m);
-        }
       }
+    }
+    for (const Store& update : updates) builder.store(update.target, update.index, update.value, update.node);
   }
 
   /// Columns that are walked as one become one axis, and so do places.

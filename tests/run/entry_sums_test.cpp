@@ -198,6 +198,31 @@ TEST_CASE("new values that are not the old ones less a step, and gradients that 
     REQUIRE(found);
     CHECK(first_difference(*found, wanted) == "");
   };
+  // A state that keeps the gradient, and an update that reads what it kept before.
+  Graph previous = make_step(c);
+  Builder with_state(previous);
+  NodeId gradient_node;
+  for (uint32_t i = 0; i < previous.size(); ++i)
+    if (previous[NodeId{i}].op == Op::scatter_add) gradient_node = NodeId{i};
+  const NodeId kept_before = with_state.parameter({"state.previous", previous.type(gradient_node), PersistentKind::optimizer_state, {}});
+  previous.updates.insert(previous.updates.begin(), {"state.previous", gradient_node});
+  previous.updates[1].node = with_state.sub(previous.updates[1].node, kept_before);
+  Bindings with_previous = values;
+  Tensor before = make_tensor(DType::f32, {c.entries, c.width});
+  for (size_t i = 0; i < before.values.size(); ++i) before.values[i] = double(i % 7);
+  with_previous.persistents["state.previous"] = before;
+  Case sums_alone = c;
+  sums_alone.rule = Rule::plain;
+  Bindings from_zero = values;
+  from_zero.persistents["table"] = make_tensor(DType::f32, {c.entries, c.width});
+  Results of_previous = expected;
+  of_previous.updates["state.previous"] = expected_step(sums_alone, from_zero).updates.at("table");
+  for (double& x : of_previous.updates["state.previous"].values) x = 0 - x;
+  for (size_t i = 0; i < before.values.size(); ++i) {
+    double& x = of_previous.updates["table"].values[i];
+    x = double(float(x) - float(before.values[i]));
+  }
+  check(previous, with_previous, of_previous);
   // Another table's values: entries without places are copied, too.
   Graph other = make_step(c);
   other.add_persistent({"target", other.find_persistent("table")->type, PersistentKind::state, {}});
@@ -261,6 +286,28 @@ TEST_CASE("chains of an earlier step do not matter to the next") {
   Bindings after = values;
   after.persistents["table"] = expected_step(c, values).updates.at("table");
   CHECK(first_difference(*twice, expected_step(c, after)) == "");
+  // Whatever stands there: of zeros each says that its entry is the first that is named.
+  const BufferId chains = find_linked(std::get<MapKernel>(program.kernels[1].body))->access.buffer;
+  Instruction zero, store;
+  zero.kind = Instruction::Kind::constant;
+  zero.id = 0;
+  zero.dtype = store.dtype = DType::i32;
+  store.kind = Instruction::Kind::store;
+  store.operands = {0};
+  store.access.buffer = chains;
+  store.access.strides = {1};
+  MapKernel fill;
+  fill.axes = {Axis{"i", program[chains].shape[0]}};
+  fill.outer = 1;
+  fill.blocks.push_back({false, {zero, store}});
+  Program filled = program;
+  filled.kernels.insert(filled.kernels.begin(), Kernel{});
+  filled.kernels[0].name = "fill";
+  filled.kernels[0].body = fill;
+  REQUIRE(verify_program(filled) == std::vector<std::string>{});
+  std::optional<Results> once = GuardedStep(filled, Placement::planned).run(values);
+  REQUIRE(once);
+  CHECK(first_difference(*once, expected_step(c, values)) == "");
   CHECK(chain_layout(program[find_linked(std::get<MapKernel>(program.kernels[1].body))->access.buffer], c.entries).places == 12);
 }
 
