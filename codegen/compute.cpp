@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "base/check.h"
+#include "codegen/chains.h"
 #include "codegen/draw.h"
 #include "codegen/emitter.h"
 #include "codegen/floor_division.h"
@@ -262,8 +263,12 @@ void Emitter::emit(const Instruction& i, Point& point) {
     case Instruction::Kind::extent:
       point.value(i.id) = ir.CreateSIToFP(extent(i.extent), register_type(i.dtype));
       return;
-    case Instruction::Kind::guard:
-      return;  // a bound of the loops over k (contract.cpp)
+    case Instruction::Kind::link:
+      return emit_link(*this, i, point);
+    case Instruction::Kind::guard:  // a bound of the loops over k (contract.cpp)
+    case Instruction::Kind::linked:
+    case Instruction::Kind::touched:  // what chains.cpp goes over
+      return;
     case Instruction::Kind::reduce:
       NNC_UNREACHABLE("reduction outside of a map kernel's inner block in kernel " + kernel->name);
   }

@@ -5,7 +5,7 @@
 //   last inner axis   outer blocks are scalar, the innermost loop of inner blocks takes `lanes` indices at a time; a reduction keeps one
 //                     vector (small bodies: four, to hide the latency of the addition), combined by halving at the end
 //   none              scalar code
-// Kernels that take several outer indices together, or that have guards, are emitted by register_blocks.cpp.
+// Kernels that take several outer indices together, or that have guards, are emitted by register_blocks.cpp, those that walk chains by chains.cpp.
 // Where an extent is no multiple of the lanes, the code is emitted a second time for the tail, with a mask.
 //
 // The order of every reduction depends on the shape and the target alone. A sum of floats is cut into chains and, along rows, pieces
@@ -22,6 +22,7 @@
 #include <optional>
 
 #include "base/check.h"
+#include "codegen/chains.h"
 #include "codegen/partial_sums.h"
 #include "codegen/register_blocks.h"
 
@@ -504,7 +505,9 @@ Value* combine_reduced(Emitter& e, Op op, Value* a, Value* b) {
 
 void emit_map_kernel(Emitter& e, const Kernel& kernel, llvm::Function* function) {
   e.begin_kernel(kernel, function);
-  if (is_register_block(std::get<MapKernel>(kernel.body)))
+  if (walks_chains(std::get<MapKernel>(kernel.body)))
+    emit_chain_walk(e, kernel);
+  else if (is_register_block(std::get<MapKernel>(kernel.body)))
     emit_register_blocks(e, kernel);
   else
     MapEmitter(e, kernel).emit();
@@ -512,6 +515,7 @@ void emit_map_kernel(Emitter& e, const Kernel& kernel, llvm::Function* function)
 }
 
 Value* emit_map_pieces(Emitter& e, const Kernel& kernel, Value* rows) {
+  if (walks_chains(std::get<MapKernel>(kernel.body))) return e.i64(chain_walk_pieces(e, kernel));
   if (is_register_block(std::get<MapKernel>(kernel.body))) return register_block_pieces(e, kernel, rows);
   int64_t size = grain(e, kernel);
   return size == INT64_MAX ? static_cast<Value*>(e.i64(1))

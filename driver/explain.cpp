@@ -131,6 +131,7 @@ void print_as_text(const Session& session, const std::string& name, const Explan
                quantity(flops, "FLOP"), quantity(bytes, "B"));
     for (const Explanation::Gradient& g : e.gradients) print_gradient(g);
   }
+  for (const Explanation::Table& t : e.tables) fmt::print("Lookups: {}.\n\n", t.text);
   for (const Explanation::Kernel& k : e.kernels) print_kernel(session, k, everything);
   print_stored(e.stored, everything);
 }
@@ -150,7 +151,8 @@ Json node_as_json(const Explanation::Node& n, const SourceMap& sources) {
 
 void print_as_json(const Session& session, const std::string& name, const Explanation& e) {
   const SourceMap& sources = session.sources;
-  Json kernels = Json::array(), stored = Json::array();
+  Json kernels = Json::array(), stored = Json::array(), tables = Json::array();
+  for (const Explanation::Table& t : e.tables) tables.push_back({{"parameter", t.parameter}, {"by_entries", t.by_entries}, {"reason", t.reason}, {"text", t.text}});
   for (const Explanation::Kernel& k : e.kernels) {
     Json nodes = Json::array();
     for (const Explanation::Node& n : k.nodes) nodes.push_back(node_as_json(n, sources));
@@ -163,7 +165,7 @@ void print_as_json(const Session& session, const std::string& name, const Explan
     stored.push_back({{"buffer", v.buffer.name}, {"bytes", v.buffer.bytes}, {"node", node_as_json(v.node, sources)}, {"writers", v.writers}, {"reads", reads}});
   }
   Json line{{"file", session.options.file}, {"name", name}, {"name_is", e.found_as}, {"rows", e.rows}, {"flops", e.flops}, {"bytes", e.bytes},
-            {"arena_bytes", e.arena_bytes}, {"kernels", kernels}, {"stored", stored}};
+            {"arena_bytes", e.arena_bytes}, {"kernels", kernels}, {"stored", stored}, {"tables", tables}};
   print_json_line(line);
 }
 

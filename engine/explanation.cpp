@@ -9,9 +9,11 @@
 #include "engine/explained_step.h"
 #include "engine/graph_runner.h"
 #include "engine/model_summary.h"
+#include "ir/chains.h"
 #include "ir/kernel_code.h"
 #include "ir/program_regions.h"
 #include "passes/pipeline.h"
+#include "passes/touched_rows.h"
 
 namespace nnc {
 namespace {
@@ -51,7 +53,7 @@ std::string kind_of(const Kernel& kernel) {
   bool reduces = false;
   for (const Block& b : map->blocks)
     for (const Instruction& i : b.code) {
-      if (i.kind == Instruction::Kind::store_add) return "scatter";
+      if (i.kind == Instruction::Kind::store_add || is_of_chains(i)) return "scatter";
       reduces = reduces || i.kind == Instruction::Kind::reduce;
     }
   return reduces ? "row-wise" : "element-wise";
@@ -77,6 +79,7 @@ class Teller {
   bool concerns(const StoredValue&) const;
   Explanation::Stored stored(const StoredValue&) const;
   std::optional<Explanation::Gradient> gradient(const Update&) const;
+  std::optional<Explanation::Table> table(const Update&) const;
 };
 
 Explanation::Node Teller::node(NodeId n) const {
@@ -105,8 +108,8 @@ Explanation::Kernel Teller::kernel(size_t k) const {
   Explanation::Kernel result{of.name, kind_of(of), of.scope, of.span, rounds * of.flops, rounds * of.bytes, {}, {}, {}};
   std::set<BufferId> read, written;
   for_each_access(of, [&](const Instruction& i) {
-    if (i.kind != Instruction::Kind::store) read.insert(i.access.buffer);
-    if (i.kind != Instruction::Kind::load) written.insert(i.access.buffer);
+    if (reads_memory(i)) read.insert(i.access.buffer);
+    if (writes_memory(i)) written.insert(i.access.buffer);
   });
   for (BufferId b : read) result.reads.push_back(buffer(b));
   for (BufferId b : written) result.writes.push_back(buffer(b));
@@ -147,6 +150,46 @@ std::optional<Explanation::Gradient> Teller::gradient(const Update& update) cons
   return result;
 }
 
+std::optional<Explanation::Table> Teller::table(const Update& update) const {
+  const Persistent* persistent = step_.graph.find_persistent(update.name);
+  if (!persistent || persistent->kind != PersistentKind::parameter) return std::nullopt;
+  const Kernel* kernel = nullptr;  // that makes the new value
+  bool in_place = false;
+  for (const Kernel& k : step_.program.kernels) {
+    if (k.nodes.empty() || step_.graph[k.nodes.front()].group != step_.graph[update.node].group) continue;
+    kernel = &k;
+    for_each_access(k, [&](const Instruction& i) { in_place = in_place || (writes_memory(i) && step_.program[i.access.buffer].name == update.name); });
+  }
+  const std::optional<TableUpdate> reached = table_update(step_.graph, update, in_place);
+  if (!reached || !kernel) return std::nullopt;
+  const int64_t entries = step_.graph.type(update.node).shape.front().size;
+  Explanation::Table result{update.name, *reached == TableUpdate::touched_rows, "", ""};
+  const auto all = [&](std::string_view why) { return fmt::format("all {} entries of {} are updated: {}", entries, update.name, why); };
+  switch (*reached) {
+    case TableUpdate::touched_rows:
+      result.reason = "touched_rows";
+      result.text = fmt::format("{} updates the entries of {} that the batch names and leaves the others alone: for a gradient of 0 the rule changes nothing", kernel->name, update.name);
+      break;
+    case TableUpdate::moves_others:
+      result.reason = "moves_others";
+      result.text = all("the rule moves those whose gradient is 0, too, as momentum, moments and decay do");
+      break;
+    case TableUpdate::other_gradient:
+      result.reason = "other_gradient";
+      result.text = all("the table is used elsewhere, too, so that its gradient has other parts than those of one lookup");
+      break;
+    case TableUpdate::kept_gradient:
+      result.reason = "kept_gradient";
+      result.text = all("the whole gradient is kept, for what else reads it");
+      break;
+    case TableUpdate::copied:
+      result.reason = "copied";
+      result.text = all("the new values cannot be made in place");
+      break;
+  }
+  return result;
+}
+
 Explanation Teller::tell() const {
   const Program& program = step_.program;
   Explanation e;
@@ -166,6 +209,9 @@ Explanation Teller::tell() const {
   for (size_t k : part_.kernels) e.kernels.push_back(kernel(k));
   for (const StoredValue& v : step_.stored)
     if (concerns(v)) e.stored.push_back(stored(v));
+  for (const Update& update : step_.graph.updates)
+    if (name_.empty() || update.name == name_)
+      if (std::optional<Explanation::Table> t = table(update)) e.tables.push_back(std::move(*t));
   for (const Update& update : step_.graph.updates)
     if (update.name == name_)
       if (std::optional<Explanation::Gradient> g = gradient(update)) e.gradients.push_back(std::move(*g));

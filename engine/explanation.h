@@ -61,6 +61,14 @@ struct Explanation {
     bool is_clipped = false;             ///< scaled by the norm of all gradients, which must be there before any parameter is updated
   };
 
+  /// A parameter in which entries are looked up, and whether an update leaves those alone that the batch does not name.
+  struct Table {
+    std::string parameter;
+    bool by_entries = false;
+    std::string reason;  ///< a word for tools
+    std::string text;    ///< for people
+  };
+
   std::string subject;  ///< "the training step", or which definition
   bool of_training_step = false;
   int64_t rows = 0;  ///< of the batch that kernels are planned for
@@ -72,6 +80,7 @@ struct Explanation {
   std::vector<Layer> layers;       ///< all; the last, without a path, is what stands outside of any
   std::vector<Kernel> kernels;     ///< those that compute what the name stands for
   std::vector<Stored> stored;      ///< values that concern it
+  std::vector<Table> tables;       ///< that the name stands for, or all
   std::vector<Gradient> gradients; ///< of the parameter that the name stands for, where there is something to say
 };
 

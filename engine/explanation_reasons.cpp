@@ -25,6 +25,7 @@ std::string_view reason_name(FusionRefusal reason) {
     case FusionRefusal::pad: return "pad";
     case FusionRefusal::window: return "window";
     case FusionRefusal::scatter_operand: return "scatter_operand";
+    case FusionRefusal::chains: return "chains";
     case FusionRefusal::scatter: return "scatter";
     case FusionRefusal::later_operand: return "later_operand";
     case FusionRefusal::other_host: return "other_host";
@@ -60,6 +61,7 @@ std::string reason_text(const Compilation& compilation, const ExplainedStep& ste
     case FusionRefusal::pad:
     case FusionRefusal::window: return fmt::format("read at shifted indices by {}", witness);
     case FusionRefusal::scatter_operand: return fmt::format("added up at places that are values themselves, by {}", witness);
+    case FusionRefusal::chains: return "which places name which entry: whole only when all places are linked";
     case FusionRefusal::scatter: return "made by additions in any order: whole only when all of them are done";
     case FusionRefusal::later_operand:
       return fmt::format("{} also needs {}, which comes from a kernel further down: an operation joins the last of the kernels that feed it", reader, witness);

@@ -34,8 +34,8 @@ struct Touched {
   std::set<uint32_t> loads, stores;
   void add(const std::vector<Instruction>& code) {
     for (const Instruction& i : code) {
-      if (i.kind == Instruction::Kind::load) loads.insert(i.access.buffer.value);
-      if (i.kind == Instruction::Kind::store || i.kind == Instruction::Kind::store_add) stores.insert(i.access.buffer.value);
+      if (!i.access.buffer.valid()) continue;
+      (writes_memory(i) ? stores : loads).insert(i.access.buffer.value);
     }
   }
 };

@@ -6,6 +6,7 @@
 
 #include <charconv>
 
+#include "ir/chains.h"
 #include "ir/program_text.h"
 #include "ir/text.h"
 
@@ -64,8 +65,23 @@ void KernelLineReader::parse_instruction(std::vector<Instruction>& code) {
   skip_blanks();
   const bool defines = is_value_name(word) && peek() == '=';
   const bool guards = word == "where" && is_digit(peek());
-  if (!guards) at_ = begin;
-  if (guards) {
+  const bool buffer = peek() == '[' || peek() == '.' || peek() == '@';  // of that name
+  const bool is_linked = word == "where" && !guards && !buffer, is_touched = word == "skip" && !buffer;
+  bool typed = !guards && !is_linked && !is_touched;
+  if (typed) at_ = begin;
+  if (is_linked) {
+    i.kind = Instruction::Kind::linked;
+    i.access = parse_access(written);
+    expect_word("links");
+    parse_named_axis(written);
+  } else if (is_touched) {
+    i.kind = Instruction::Kind::touched;
+    parse_named_axis(written);
+    expect_word("unless");
+    i.access.buffer = parse_buffer();
+    for (std::string_view next : {"links", "it", "or"}) expect_word(next);
+    i.operands = {parse_value()};
+  } else if (guards) {
     i.kind = Instruction::Kind::guard;
     expect("0");
     expect("<=");
@@ -82,16 +98,33 @@ void KernelLineReader::parse_instruction(std::vector<Instruction>& code) {
       i.kind = Instruction::Kind::store;
     else if (accept("+="))
       i.kind = Instruction::Kind::store_add;
+    else if (accept_word("links"))
+      i.kind = Instruction::Kind::link;
     else
-      fail(Code::E0630, here(), "expected `<-` or `+=`");
+      fail(Code::E0630, here(), "expected `<-`, `+=` or `links`");
     i.operands = {parse_value()};
+    if (i.kind == Instruction::Kind::link) {
+      expect_word("of");
+      i.extent.size = parse_integer(INT32_MAX, "a number of entries");
+      typed = false;
+    }
   }
-  if (!guards) parse_instruction_type(i);
+  if (typed)
+    parse_instruction_type(i);
+  else if (is_of_chains(i))
+    i.dtype = index_type;
   written.span = since(begin);
   parse_node(i);
   end_line();
   code.push_back(std::move(i));
   written_.push_back(std::move(written));
+}
+
+void KernelLineReader::parse_named_axis(Written& written) {
+  skip_spaces();
+  size_t begin = at_;
+  written.index.axis = parse_axis_name();
+  written.index.span = since(begin);
 }
 
 void KernelLineReader::parse_instruction_type(Instruction& i) {
@@ -139,10 +172,7 @@ void KernelLineReader::parse_definition(Instruction& i, Written& written) {
   } else if (accept_word("index")) {
     i.kind = Kind::axis_index;
     expect_word("of");
-    skip_spaces();
-    size_t begin = at_;
-    written.index.axis = parse_axis_name();
-    written.index.span = since(begin);
+    parse_named_axis(written);
   } else if (accept_word("sum")) {
     i.kind = Kind::accumulator;
     expect_words({"over", "k", "of", "a"});

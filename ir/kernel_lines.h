@@ -28,7 +28,7 @@ class KernelLineReader : protected TextReader {
   struct Written {
     Span span;
     std::vector<Term> terms;   ///< of its access
-    Term row, index;           ///< `row(i)`, `index of i`; no span: none
+    Term row, index;           ///< `row(i)`, the axis of `index of i`, `where ... links i`, `skip i`; no span: none
   };
 
   /// `# from mlp.nn:11, scope fc1, parallel, after a barrier, 3.21 MFLOP, 233.99 kB`
@@ -76,6 +76,7 @@ class KernelLineReader : protected TextReader {
   void parse_quantity(KernelRemarks&);
   Loop end_loop(Loop, size_t begin);
   void parse_instruction_type(Instruction&);
+  void parse_named_axis(Written&);  ///< the axis whose index it takes
   void parse_definition(Instruction&, Written&);
   void parse_operation(Instruction&);
   std::vector<int> parse_operands(std::string_view op, Span op_span, int arity);

@@ -563,7 +563,7 @@ class ProgramParser : private KernelLineReader {
     for (std::vector<Instruction>* list : lists)
       for (Instruction& i : *list) {
         const Written& w = written_[number++];
-        if (i.kind == Instruction::Kind::axis_index) i.axis = find(w.index);
+        if (w.index.span.valid()) i.axis = find(w.index);
         if (!has_place(i)) continue;
         i.access.row_axis = find(w.row);
         i.access.strides.assign(axes->size(), 0);

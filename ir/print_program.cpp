@@ -77,7 +77,7 @@ bool serial_by_nature(const MapKernel& map, bool parallel) {
   if (map.outer == 0) return true;
   for (const Block& block : map.blocks)
     for (const Instruction& i : block.code)
-      if (i.kind == Instruction::Kind::store_add || (i.kind == Instruction::Kind::store && i.access.index_value >= 0)) return true;
+      if (i.kind == Instruction::Kind::store_add || i.kind == Instruction::Kind::link || (i.kind == Instruction::Kind::store && i.access.index_value >= 0)) return true;
   return false;
 }
 
@@ -203,6 +203,10 @@ class Printer {
         return line(depth, "{}{}({}) over the {} : {}{}", define, op_name(i.op), values(i.operands), in_contraction_ ? "rows" : "inner loop", type, origin);
       case Kind::accumulator: return line(depth, "{}sum over k of a * b : {}{}", define, type, origin);
       case Kind::guard: return line(depth, "where 0 <= {} < {}{}", place_text(i.access), i.extent.size, origin);
+      case Kind::link: return line(depth, "{} links {} of {}{}", access_text(i.access), values(i.operands), i.extent.size, origin);
+      case Kind::linked: return line(depth, "where {} links {}{}", access_text(i.access), axis_name(i.axis), origin);
+      case Kind::touched:
+        return line(depth, "skip {} unless {} links it or {}{}", axis_name(i.axis), buffer_name(i.access.buffer), values(i.operands), origin);
       case Kind::random: return line(depth, "{}random {} {} : {}{}", define, quote(i.site), place_text(i.access), type, origin);
       case Kind::extent: return line(depth, "{}extent {} : {}{}", define, to_string(i.extent), type, origin);
     }

@@ -106,6 +106,9 @@ struct Instruction {
     extent,      ///< id <- `extent` at the current number of rows, as f64
     guard,       ///< in a contraction's operand: the term is absent unless 0 <= p < extent, where p is the place that `access` says (no buffer);
                  ///< in an inner block of a map kernel, which then only reduces: so is what the block does at the point
+    link,        ///< chains.h. Outer block of a serial map kernel: the place whose number `access` says is one of entry operands[0], of `extent` entries
+    linked,      ///< chains.h. Inner block: the term is absent unless the place whose number `access` says is one of the entry that is the index of `axis`
+    touched,     ///< chains.h. Outer block before an inner one with `linked`: what follows is left out for an entry of `axis` without places, unless operands[0] holds
     random,      ///< id <- the number drawn at `site` for the place that `access` says: it has no buffer, no index value; row_axis is the axis of the
                  ///< rows of the batch (-1: the draw has none), the rest the element within the row
   };
@@ -116,8 +119,8 @@ struct Instruction {
   std::vector<int> operands;   ///< value ids
   Access access;               ///< load, store, store_add, random
   Number number;               ///< constant; a float's is a value of its type
-  int axis = -1;               ///< axis_index
-  Extent extent;               ///< extent, guard
+  int axis = -1;               ///< axis_index, linked, touched
+  Extent extent;               ///< extent, guard, link
   std::string site;            ///< random
   NodeId node;                 ///< graph node it came from, for reading and for NaN provenance
   bool operator==(const Instruction&) const = default;
@@ -127,10 +130,16 @@ struct Instruction {
 inline bool has_place(const Instruction& i) {
   return i.access.buffer.valid() || i.kind == Instruction::Kind::random || i.kind == Instruction::Kind::guard;
 }
-/// Stores and guards define no value.
+inline bool writes_memory(const Instruction& i) {
+  using Kind = Instruction::Kind;
+  return i.kind == Kind::store || i.kind == Kind::store_add || i.kind == Kind::link;
+}
+/// Of one that has a buffer: whether what stood there before matters.
+inline bool reads_memory(const Instruction& i) { return i.kind != Instruction::Kind::store && i.kind != Instruction::Kind::link; }
+/// Stores, guards and what chains are made and walked by define no value.
 inline bool defines_value(const Instruction& i) {
   using Kind = Instruction::Kind;
-  return i.kind != Kind::store && i.kind != Kind::store_add && i.kind != Kind::guard;
+  return !writes_memory(i) && i.kind != Kind::guard && i.kind != Kind::linked && i.kind != Kind::touched;
 }
 
 struct Block {

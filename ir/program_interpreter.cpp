@@ -12,6 +12,7 @@
 
 #include "base/check.h"
 #include "base/diagnostics.h"
+#include "ir/chains.h"
 #include "ir/interpreter_ops.h"
 #include "ir/program_regions.h"
 
@@ -189,6 +190,9 @@ class ProgramInterpreter {
         absent_ = absent_ || at < 0 || at >= inst.extent.size;
         return;
       }
+      case Kind::link: element(inst.access) = value(inst.operands[0]); return;  // each place's entry is all that is kept
+      case Kind::linked:
+      case Kind::touched: return;  // run_map
       case Kind::random: number = draw(inst); break;
       case Kind::extent: number = double(inst.extent.at(bindings_.rows)); break;
       case Kind::compute: {
@@ -241,22 +245,43 @@ class ProgramInterpreter {
     return 0;
   }
 
+  /// By entry, the numbers of its places, ascending.
+  std::map<int64_t, std::vector<int64_t>> places_by_entry(const MapKernel& map, const Instruction& linked) const {
+    std::map<int64_t, std::vector<int64_t>> found;
+    const int64_t places = joint_extent(map.axes, size_t(map.outer), map.axes.size()).at(bindings_.rows);
+    for (int64_t place = 0; place < places; ++place) found[int64_t(memory_[linked.access.buffer.value][size_t(place)])].push_back(place);
+    return found;
+  }
+
   void run_map(const MapKernel& map) {
     std::vector<int64_t> sizes = sizes_of(map.axes);
     index_.assign(sizes.size(), 0);
     size_t outer = size_t(map.outer);
+    const Instruction* linked = find_linked(map);
+    const std::map<int64_t, std::vector<int64_t>> chains = linked ? places_by_entry(map, *linked) : std::map<int64_t, std::vector<int64_t>>();
     for_each_index(sizes, 0, outer, index_, [&] {
       for (const Block& block : map.blocks) {
         if (!block.inner) {
-          for (const Instruction& inst : block.code) execute(inst);
+          for (const Instruction& inst : block.code) {
+            if (inst.kind == Instruction::Kind::touched && !chains.count(index_[size_t(inst.axis)]) && value(inst.operands[0]) == 0) return;
+            execute(inst);
+          }
           continue;
         }
         reductions_.clear();
-        for_each_index(sizes, outer, sizes.size(), index_, [&] {
+        auto visit = [&] {
           absent_ = false;
           for (const Instruction& inst : block.code)
             if (!absent_) execute(inst);
-        });
+        };
+        if (!linked) {
+          for_each_index(sizes, outer, sizes.size(), index_, visit);
+        } else if (auto chain = chains.find(index_[size_t(linked->axis)]); chain != chains.end()) {
+          for (int64_t place : chain->second) {
+            for (size_t axis = sizes.size(); axis-- > outer; place /= sizes[axis]) index_[axis] = place % sizes[axis];
+            visit();
+          }
+        }
         for (const Instruction& inst : block.code) {
           if (inst.kind != Instruction::Kind::reduce) continue;
           auto it = reductions_.find(inst.id);

@@ -33,6 +33,7 @@
 //   P14 A slot that a kernel touches moves with regions around the kernel alone, and lies in its buffer in each of their rounds.
 //   P15 What a kernel reads in a round, of a buffer that the region stores, has been stored by an earlier kernel of the round or by the round before, and for the first round
 //       before the region. A persistent is not stored in a region. What one kernel stores and loads or stores again through two slots of a buffer lies apart.
+//   P16 Chains are made and walked as chains.h says, see verify_chains.cpp.
 // P8 to P12 see a buffer with all of its slots as one, and kernels of a region as if they stood there twice. P8 to P12 and P15 are in verify_memory.cpp. A program may come from a text that anybody wrote: no product of its numbers is taken before it is known to fit,
 // and no check takes the square of the text's length.
 #include <fmt/format.h>
@@ -43,10 +44,12 @@
 #include <set>
 
 #include "base/philox.h"
+#include "ir/chains.h"
 #include "ir/op_rules.h"
 #include "ir/program.h"
 #include "ir/program_regions.h"
 #include "ir/verify_blocks.h"
+#include "ir/verify_chains.h"
 #include "ir/verify_memory.h"
 
 namespace nnc {
@@ -105,6 +108,7 @@ class ProgramVerifier {
       else
         check_contract(std::get<ContractKernel>(kernel_->body));
     }
+    if (faults_.empty()) check_chains(program_, faults_);
     // The plan is only looked at where the accesses it is judged by are sound.
     if (faults_.empty()) check_memory(program_, touches_, faults_);
     return faults_.take();
@@ -395,6 +399,7 @@ class ProgramVerifier {
   }
 
   std::string at(const Instruction& inst) const {
+    if (is_of_chains(inst)) return fmt::format("a line of {} about chains", kernel_->name);
     if (inst.kind == Instruction::Kind::guard) return "a guard of " + kernel_->name;
     return inst.id >= 0 ? fmt::format("v{} of {}", inst.id, kernel_->name) : fmt::format("a store of {}", kernel_->name);
   }
@@ -469,6 +474,9 @@ class ProgramVerifier {
         if (code.place != CodePlace::epilogue || inst.dtype != contraction_type) fail("P5: {} is no f32 accumulator of an epilogue", at(inst));
         break;
       case Kind::guard: check_guard(inst, code); break;
+      case Kind::link:
+      case Kind::linked:
+      case Kind::touched: check_access(inst, code); break;
       case Kind::random: check_draw(inst, code); break;
       case Kind::extent:
         if (inst.dtype != scalar_type) fail("P5: {} is an extent of type {}", at(inst), dtype_name(inst.dtype));
@@ -593,7 +601,7 @@ class ProgramVerifier {
 
   void check_access(const Instruction& inst, const Code& code) {
     const Access& access = inst.access;
-    bool load = inst.kind == Instruction::Kind::load;
+    bool load = !writes_memory(inst);
     if (access.buffer.value >= program_.buffers.size()) return fail("P6: {} touches no buffer", at(inst));
     const Buffer& b = program_[access.buffer];
     if (inst.dtype != b.dtype) fail("P5: {} is {}, but {} holds {}", at(inst), dtype_name(inst.dtype), b.name, dtype_name(b.dtype));

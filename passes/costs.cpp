@@ -5,6 +5,8 @@
 #include <map>
 #include <variant>
 
+#include "ir/chains.h"
+
 namespace nnc {
 
 OpCost op_cost(Op op) {
@@ -38,10 +40,12 @@ double kernel_flops(const Kernel& kernel, int64_t rows) {
   if (const auto* c = std::get_if<ContractKernel>(&kernel.body)) return 2 * points(c->axes, 0, c->axes.size());
   const auto& map = std::get<MapKernel>(kernel.body);
   double outer = points(map.axes, 0, size_t(map.outer)), flops = 0;
+  if (find_linked(map)) outer /= points(map.axes, 0, 1);  // each place is one entry's
+  const double entries = !find_linked(map) ? 1 : find_touched(map) ? std::min(points(map.axes, 0, 1), points(map.axes, size_t(map.outer), map.axes.size())) : points(map.axes, 0, 1);
   for (const Block& block : map.blocks) {
     auto counts = [](const Instruction& i) { return i.kind == Instruction::Kind::compute || i.kind == Instruction::Kind::reduce || i.kind == Instruction::Kind::random; };
     double operations = double(std::count_if(block.code.begin(), block.code.end(), counts));
-    flops += operations * outer * (block.inner ? points(map.axes, size_t(map.outer), map.axes.size()) : 1);
+    flops += operations * outer * (block.inner ? points(map.axes, size_t(map.outer), map.axes.size()) : entries);
   }
   return flops;
 }

@@ -96,7 +96,7 @@ std::vector<GroupSpace> Fuser::spaces() const {
     space.space = part.space;
     space.reduced = part.reduced;
     space.contract = part.contract;
-    space.scatter = graph_[NodeId{i}].op == Op::scatter_add;
+    space.scatter = part.scatter;
     space.members.push_back(NodeId{i});
     space.axes.push_back(axes_[i]);
   }

@@ -11,6 +11,7 @@
 
 #include "base/check.h"
 #include "passes/row_tiles.h"
+#include "passes/touched_rows.h"
 
 namespace nnc {
 
@@ -88,7 +89,7 @@ Fuser::Part Fuser::start_part(NodeId u) {
   const Node& node = graph_[u];
   part.members.push_back(u);
   part.contract = node.op == Op::contract;
-  part.open = node.op != Op::scatter_add && node.op != Op::scan;
+  part.scatter = node.op == Op::scatter_add;
   if (op_class(node.op) == OpClass::reduce) {
     const Shape& shape = graph_.type(node.operands[0]).shape;
     part.space = shape;
@@ -196,7 +197,7 @@ void Fuser::apply_fit(NodeId u, int p, const Fit& fit) {
 std::optional<FusionRefusal> Fuser::join_refusal(NodeId u, int p) const {
   const Part& part = parts_[p];
   const Node& node = graph_[u];
-  if (!part.open) return FusionRefusal::scatter;
+  if (part.scatter && !(rule_[u.value] && is_elementwise(node.op) && sums_by_entry(graph_, graph_[part.members.front()]))) return FusionRefusal::scatter;
   if (part.members.size() >= max_group_nodes) return FusionRefusal::too_large;
   bool reduce = op_class(node.op) == OpClass::reduce;
   if (!reduce && !is_elementwise(node.op)) return FusionRefusal::own_loops;
@@ -307,12 +308,12 @@ bool Fuser::reaches(int from, int to, int skip_direct) const {
 // Other row-wise parts that feed `u` softly and run over the same space join as well, so that a chain with several strands is one kernel.
 void Fuser::try_merge_siblings(NodeId u) {
   int p = part_[u.value];
-  if (parts_[p].contract) return;
+  if (parts_[p].contract || parts_[p].scatter) return;
   for (const Source& s : inputs(u)) {
     int q = part_[s.node.value];
     if (q == p || s.hard) continue;
     auto keep_apart = [&](FusionRefusal reason) { note(s.node, u, reason, {}, true); };
-    if (parts_[q].contract || !parts_[q].open) {
+    if (parts_[q].contract || parts_[q].scatter) {
       keep_apart(parts_[q].contract ? FusionRefusal::contraction_beside : FusionRefusal::scatter);
       continue;
     }
@@ -403,7 +404,7 @@ void Fuser::merge_parts(int q, int p) {
 bool Fuser::only_sums(int p) const {
   const Part& part = parts_[p];
   auto fits = [&](NodeId m) { return op_class(graph_[m].op) != OpClass::reduce || graph_[m].op == Op::reduce_sum; };
-  return !part.contract && part.open && part.has_reduction() && std::all_of(part.members.begin(), part.members.end(), fits);
+  return !part.contract && !part.scatter && part.has_reduction() && std::all_of(part.members.begin(), part.members.end(), fits);
 }
 
 // Sums over the same axes that read one value become one kernel, which reads it once. No reader would bring them together: what they leave lies in another space. A

@@ -14,7 +14,7 @@ namespace nnc {
 class Fuser {
  public:
   explicit Fuser(Graph& graph, FusionLog* log = nullptr)
-      : graph_(graph), log_(log), transparent_(transparent_nodes(graph)), users_(graph.users()) {
+      : graph_(graph), log_(log), transparent_(transparent_nodes(graph)), rule_(optimizer_rule(graph)), users_(graph.users()) {
     build();
   }
 
@@ -51,7 +51,7 @@ class Fuser {
     Shape space;                 // kernel axes
     std::vector<bool> reduced;   // which of them are reduced
     bool contract = false;
-    bool open = true;            // may take up others (scatter_add may not)
+    bool scatter = false;        // of scatter_add, which takes up updates alone, and these only if it sums entry by entry
     bool has_reduction() const { return std::find(reduced.begin(), reduced.end(), true) != reduced.end(); }
     int level = 0;
     std::set<int> successors;
@@ -64,7 +64,7 @@ class Fuser {
 
   Graph& graph_;
   FusionLog* log_;  // told of every refusal; asks nothing and decides nothing
-  std::vector<bool> transparent_;
+  std::vector<bool> transparent_, rule_;       // optimizer_rule
   std::vector<std::vector<NodeId>> users_;
   std::vector<int> part_;                      // of a node; -1: transparent
   std::vector<std::vector<int>> axes_;         // node axis -> axis of its part's space

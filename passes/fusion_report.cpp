@@ -94,7 +94,7 @@ std::vector<StoredValue> stored_values(const Graph& graph, const Program& progra
     std::set<int> reads, writes;
     for_each_access(kernel, [&](const Instruction& i) {
       int p = place[memory_of(program, i.access.buffer).value];
-      if (p >= 0) (i.kind == Instruction::Kind::load ? reads : writes).insert(p);
+      if (p >= 0) (writes_memory(i) ? writes : reads).insert(p);
     });
     for (int p : writes) result[size_t(p)].writers.push_back(k);
     for (int p : reads) {
@@ -110,7 +110,8 @@ std::vector<StoredValue> stored_values(const Graph& graph, const Program& progra
         continue;
       }
       if (graph[kernel.nodes.front()].group == graph[value.node].group) {
-        value.reads.push_back({k, {}, graph[value.node].op == Op::scatter_add ? FusionRefusal::scatter : FusionRefusal::later_stage, {}});
+        const bool scatter = graph[value.node].op == Op::scatter_add, chains = program[value.buffer].dtype == index_type && is_float(graph.type(value.node).dtype);
+        value.reads.push_back({k, {}, chains ? FusionRefusal::chains : scatter ? FusionRefusal::scatter : FusionRefusal::later_stage, {}});
         continue;
       }
       ReadSearch search(graph, log, transparent, value.node);

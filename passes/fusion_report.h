@@ -24,6 +24,7 @@ enum class FusionRefusal : uint8_t {
   pad,                       ///< ... at shifted indices
   window,                    ///< ... at indices made of two
   scatter_operand,           ///< ... by an addition at indices that are values themselves
+  chains,                    ///< chains of places: the sums of a scatter begin when all places are linked
   scatter,                   ///< made by such an addition: whole only when all of it is done
   later_operand,             ///< the reader also needs a value that comes from a kernel further down; `witness`
   other_host,                ///< the reader joined another kernel that feeds it; `witness` is that kernel's first operation

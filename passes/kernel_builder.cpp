@@ -222,6 +222,13 @@ std::pair<int, int> KernelBuilder::clamp(int index, int64_t size, NodeId n) {
   return {clamped, compute(Op::equal, DType::boolean, {index, clamped}, n)};
 }
 
+int KernelBuilder::entry(NodeId index_node, const IndexMap& map, int64_t entries, NodeId n) {
+  int index = value(index_node, map);
+  if (lowering_.graph.type(index_node).dtype != index_type) index = compute(Op::cast, index_type, {index}, n);
+  int last = constant(double(entries - 1), index_type);
+  return compute(Op::maximum, index_type, {compute(Op::minimum, index_type, {index, last}, n), constant(0, index_type)}, n);
+}
+
 // Read at a clamped index, then choose: indices outside are never touched.
 int KernelBuilder::select_inside(int inside, NodeId operand, const IndexMap& map, Number outside, NodeId n) {
   const DType dtype = lowering_.graph.type(n).dtype;
@@ -346,11 +353,7 @@ int KernelBuilder::evaluate(NodeId n, const IndexMap& map) {
       for (int label : attributes.rhs) index_map.push_back(at(label));
       int axis = attributes.axes[0];
       const Shape& table = graph.type(node.operands[0]).shape;
-      int index = value(node.operands[1], index_map);
-      if (graph.type(node.operands[1]).dtype != index_type) index = compute(Op::cast, index_type, {index}, n);
-      // Indices were checked where they came in; a clamp keeps computed ones inside memory.
-      int last = constant(double(table[axis].size - 1), index_type);
-      index = compute(Op::maximum, index_type, {compute(Op::minimum, index_type, {index, last}, n), constant(0, index_type)}, n);
+      const int index = entry(node.operands[1], index_map, table[axis].size, n);
       for (size_t i = 0; i < table.size(); ++i)
         table_map.push_back(int(i) == axis ? IndexTerm{-1, 0, index} : at(attributes.lhs[i]));
       return value(node.operands[0], table_map);

@@ -65,6 +65,8 @@ class KernelBuilder {
   int load(BufferId, const Shape& shape, const IndexMap&, NodeId node);
   int constant(Number number, DType);
   int compute(Op, DType, std::vector<int> operands, NodeId node);
+  /// An index into so many entries, as i32, held within them: indices were checked where they came in, a clamp keeps computed ones inside memory.
+  int entry(NodeId index, const IndexMap&, int64_t entries, NodeId node);
   Access access(BufferId, const Shape& shape, const IndexMap&) const;
 
  private:

@@ -9,10 +9,12 @@
 #include <fmt/format.h>
 
 #include "base/check.h"
+#include "ir/chains.h"
 #include "ir/kernel_code.h"
 #include "passes/costs.h"
 #include "passes/lower_internal.h"
 #include "passes/program_lowering.h"
+#include "passes/touched_rows.h"
 
 namespace nnc {
 
@@ -230,7 +232,7 @@ void ProgramLowering::plan_stores() {
     const auto place = place_.find(output.name);
     BufferId& memory = lowering_.buffer_of[output.node.value];
     const Node& node = graph_[output.node];
-    if (place == place_.end() || memory.valid() || node.group < 0 || node.op == Op::scatter_add) continue;
+    if (place == place_.end() || memory.valid() || node.group < 0 || is_lone_scatter(output.node)) continue;
     memory = place->second;
     stores_.targets[output.node.value].push_back(memory);
   }
@@ -244,7 +246,7 @@ void ProgramLowering::plan_stores() {
   }
   for (uint32_t i = 0; i < graph_.size(); ++i) {
     const Node& node = graph_[NodeId{i}];
-    if (node.group >= 0 && node.op == Op::scatter_add) in_memory[i] = true;
+    if (node.group >= 0 && is_lone_scatter(NodeId{i})) in_memory[i] = true;
     if (!in_memory[i] || node.op == Op::scan || lowering_.buffer_of[i].valid()) continue;
     lowering_.buffer_of[i] = temporary(NodeId{i});
     stores_.targets[i].push_back(lowering_.buffer_of[i]);
@@ -271,7 +273,7 @@ void ProgramLowering::plan_stores() {
     }
     BufferId place = known != place_.end() ? known->second : add_buffer(std::move(b));
     // A scatter adds to memory that it reads again: it is made in a temporary, and copied out.
-    if (graph_[output.node].op == Op::scatter_add) {
+    if (is_lone_scatter(output.node)) {
       copies_.push_back({lowering_.buffer_of[output.node.value], place});
     } else {
       stores_.targets[output.node.value].push_back(place);
@@ -279,8 +281,7 @@ void ProgramLowering::plan_stores() {
   }
   for (const Update& update : graph_.updates) {
     BufferId place = persistent_.at(update.name);
-    bool scatter = graph_[update.node].op == Op::scatter_add;
-    if (!scatter && claim_in_place(update)) {
+    if (!is_lone_scatter(update.node) && claim_in_place(update)) {
       stores_.targets[update.node.value].push_back(place);
       continue;
     }
@@ -306,7 +307,17 @@ void ProgramLowering::name_kernel(Kernel& kernel, const GroupSpace& space, int g
   bool updates = std::any_of(graph_.updates.begin(), graph_.updates.end(), [&](const Update& u) { return graph_[u.node].group == group; });
   std::string what = space.contract ? "contract" : space.scatter ? "scatter" : reduces ? "rows" : "map";
   if (updates) what += "_update";
+  if (!kernel.name.empty()) what = kernel.name;
   kernel.name = unique_name(kernel.scope.empty() ? what : kernel.scope + "." + what);
+}
+
+/// How much of a buffer a kernel touches that leaves out entries of a table, at the most.
+double ProgramLowering::share_of_touched(const Kernel& kernel, BufferId b) const {
+  const auto* map = std::get_if<MapKernel>(&kernel.body);
+  const Instruction* touched = map ? find_touched(*map) : nullptr;
+  if (!touched || program_[b].kind != BufferKind::persistent) return 1;
+  const ChainLayout chains = chain_layout(program_[touched->access.buffer], map->axes[0].extent.size);
+  return std::min(1.0, double(chains.places) / double(chains.entries));
 }
 
 void ProgramLowering::measure(Kernel& kernel) {
@@ -314,7 +325,7 @@ void ProgramLowering::measure(Kernel& kernel) {
   kernel.bytes = 0;
   std::set<BufferId> touched;
   for_each_access(kernel, [&](const Instruction& i) { touched.insert(i.access.buffer); });
-  for (BufferId b : touched) kernel.bytes += double(program_[b].bytes);
+  for (BufferId b : touched) kernel.bytes += double(program_[b].bytes) * share_of_touched(kernel, b);
 }
 
 void ProgramLowering::add_copy(BufferId to, const Shape& shape, NodeId node, const std::function<int(KernelBuilder&, const IndexMap&)>& value) {
@@ -357,7 +368,7 @@ void ProgramLowering::add_kernels() {
     std::vector<Kernel> kernels(1);
     if (space.scatter) {
       kernels.clear();
-      lower_scatter_group(context, kernels);
+      (is_lone_scatter(space.members.front()) ? lower_scatter_group : lower_entry_sums)(context, kernels);
     } else if (space.contract) {
       lower_contract_group(context, kernels[0]);
     } else {

@@ -22,7 +22,9 @@ struct GroupContext {
 
 void lower_map_group(const GroupContext&, Kernel&);
 void lower_contract_group(const GroupContext&, Kernel&);
-/// Zeros, the additions and, where they are made in a wider type, the rounding: a kernel each.
+/// A scatter that sums by entries, with the updates that have joined it: the chains of places, then the sums with what is made of them.
+void lower_entry_sums(const GroupContext&, std::vector<Kernel>&);
+/// Any other. Zeros, the additions and, where they are made in a wider type, the rounding: a kernel each.
 void lower_scatter_group(const GroupContext&, std::vector<Kernel>&);
 
 /// Nodes that compute (have a group), reached from a node's operands through views and released operations; the node's own group included.

@@ -289,11 +289,8 @@ void lower_scatter_group(const GroupContext& context, std::vector<Kernel>& kerne
   kernel.outer = int(kernel.axes.size());
   for (int label : attributes.rhs) index_map.push_back({axis_of_label.at(label), 0, -1});
   KernelBuilder builder(context.lowering, context.group, std::vector<bool>(kernel.axes.size(), false));
-  int index = builder.value(node.operands[1], index_map);
-  if (graph.type(node.operands[1]).dtype != index_type) index = builder.compute(Op::cast, index_type, {index}, n);
-  int scattered = attributes.axes[0];
-  int last = builder.constant(double(node.type.shape[size_t(scattered)].size - 1), index_type);
-  index = builder.compute(Op::maximum, index_type, {builder.compute(Op::minimum, index_type, {index, last}, n), builder.constant(0, index_type)}, n);
+  const int scattered = attributes.axes[0];
+  const int index = builder.entry(node.operands[1], index_map, node.type.shape[size_t(scattered)].size, n);
   bool contiguous = false;
   for (size_t i = 0; i < attributes.out.size(); ++i) {
     if (int(i) == scattered) {

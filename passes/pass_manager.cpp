@@ -15,6 +15,7 @@
 #include "passes/differentiate.h"
 #include "passes/fold.h"
 #include "passes/fuse.h"
+#include "passes/multiply_tables.h"
 #include "passes/optimize_bodies.h"
 #include "passes/prune_scans.h"
 #include "passes/recompute.h"

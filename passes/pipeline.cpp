@@ -56,7 +56,7 @@ void add_backward(Graph& graph, const std::vector<std::pair<std::string, const G
 }
 
 const std::vector<std::string_view>& default_passes() {
-  static const std::vector<std::string_view> passes{"dead_code", "split_scans", "unroll_short", "simplify", "erase_stop_gradient", "fold", "cse", "simplify", "share_sums", "split_phases", "store_borders",
+  static const std::vector<std::string_view> passes{"dead_code", "split_scans", "unroll_short", "simplify", "erase_stop_gradient", "fold", "cse", "simplify", "multiply_tables", "share_sums", "split_phases", "store_borders",
                                                     "split_sums", "cse", "recompute", "optimize_bodies", "dead_code", "fuse_contractions", "turn_sums", "sink_updates", "fuse_rows", "finish_groups"};
   return passes;
 }

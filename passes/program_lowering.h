@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "passes/lower_internal.h"
+#include "passes/touched_rows.h"
 
 namespace nnc {
 
@@ -42,6 +43,8 @@ class ProgramLowering {
   void add_leaves();
   void plan_stores();
   void add_kernels();
+  /// A scatter whose additions are a kernel of their own.
+  bool is_lone_scatter(NodeId n) const { return graph_[n].op == Op::scatter_add && !sums_by_entry(graph_, graph_[n]); }
   void name_kernel(Kernel&, const GroupSpace&, int group);
   /// A kernel that stores value(builder, index) at each index of `shape`; `node` is what it stands for.
   void add_copy(BufferId to, const Shape& shape, NodeId node, const std::function<int(KernelBuilder&, const IndexMap&)>& value);
@@ -58,6 +61,7 @@ class ProgramLowering {
   void take_over(Program body, const std::map<std::string, BufferId>& places, NodeId scan);
   void find_readers();
   bool claim_in_place(const Update&);
+  double share_of_touched(const Kernel&, BufferId) const;
   void measure(Kernel&);
 
   const Graph& graph_;

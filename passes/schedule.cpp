@@ -97,8 +97,8 @@ class Scheduler {
         std::map<BufferId, Use> own;
         for_each_access(program_.kernels[k], [&](const Instruction& i) {
           Use& use = own.try_emplace(i.access.buffer, Use{u, {}, false, false}).first->second;
-          use.reads = use.reads || i.kind != Instruction::Kind::store;
-          use.writes = use.writes || i.kind != Instruction::Kind::load;
+          use.reads = use.reads || reads_memory(i);
+          use.writes = use.writes || writes_memory(i);
         });
         for (auto& [buffer, use] : own) {
           use.range = slot_range(program_, buffer, around, depth);
@@ -145,8 +145,8 @@ Footprint footprint(const Program& program, const Kernel& kernel) {
   Footprint result;
   for_each_access(kernel, [&](const Instruction& i) {
     const BufferId memory = memory_of(program, i.access.buffer);
-    if (i.kind != Instruction::Kind::store) result.reads.insert(memory);
-    if (i.kind != Instruction::Kind::load) result.writes.insert(memory);
+    if (reads_memory(i)) result.reads.insert(memory);
+    if (writes_memory(i)) result.writes.insert(memory);
   });
   return result;
 }
