@@ -5,11 +5,13 @@ a row, so that some rows have none of their keys: without weights among its resu
 module of, fewer heads of keys than of queries and positions, is written here around its scaled_dot_product_attention.
 """
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from norm_cases import NormCase
+from program_cases import Draws, Dropped
 
 STEPS, WIDTH = 5, 8
 torch.backends.mha.set_fastpath_enabled(False)  # outside of training it would give NaN where no key is left
@@ -130,6 +132,63 @@ class Transformer(nn.Module):
         return self.dense3(h.flatten(1))
 
 
+class DroppedShares(nn.MultiheadAttention):
+    """Of whose shares, [B, T, heads, S], some are left out, as nnc draws them."""
+
+    def __init__(self, heads, dropped):
+        super().__init__(WIDTH, heads, batch_first=True)
+        self.dropped = dropped
+
+    def forward(self, x):
+        q, k, v = (t.unflatten(2, (self.num_heads, -1)).transpose(1, 2) for t in F.linear(x, self.in_proj_weight, self.in_proj_bias).split(WIDTH, 2))
+        score = (q @ k.transpose(2, 3) / np.sqrt(q.shape[3])).masked_fill(later(x.shape[1]), -torch.inf)
+        share = self.dropped(score.softmax(3).transpose(1, 2)).transpose(1, 2)
+        return self.out_proj((share @ v).transpose(1, 2).flatten(2))
+
+
+class DroppedLayer(nn.TransformerEncoderLayer):
+    def __init__(self, draws, name):
+        super().__init__(WIDTH, 2, 12, dropout=0.5, batch_first=True, layer_norm_eps=2**-10)
+        self.self_attn = DroppedShares(2, Dropped(0.5, draws, f"{name}.self_attn#0"))
+        self.dropout1, self.dropout, self.dropout2 = (Dropped(0.5, draws, f"{name}.dropout{i}#0") for i in (1, 2, 3))
+
+    def forward(self, x):
+        a = x + self.dropout1(self.self_attn(self.norm1(x)))
+        return a + self.dropout2(self.linear2(self.dropout(F.relu(self.linear1(self.norm2(a))))))
+
+
+class DroppedNet(nn.Module):
+    def __init__(self, draws):
+        super().__init__()
+        self.draws, self.dense1, self.dense2 = draws, nn.Linear(6, 40), nn.Linear(40, 4)
+        self.own = DroppedShares(4, Dropped(0.5, draws, "own#0"))
+        self.layer = DroppedLayer(draws, "layer")
+
+    def forward(self, x):
+        h = self.dense1(x).view(-1, STEPS, WIDTH)
+        return self.dense2(self.layer(h + self.own(h)).flatten(1))
+
+
+class DroppedCase(NormCase):
+    """A step's draws are those of its number: each run counts its batches anew."""
+
+    def __init__(self, title, model, rate):
+        self.draws = Draws(1)
+        super().__init__(title, model, self.counted, rate)
+
+    def counted(self):
+        network = DroppedNet(self.draws)
+
+        def count(module, _):
+            if module.training:
+                self.draws.update = network.batches
+                network.batches += 1
+
+        network.batches = 0
+        network.register_forward_pre_hook(count)
+        return network
+
+
 def cases():
     return {
         "std_attention": NormCase("attention of a sequence to itself and to others, with masks", """
@@ -174,4 +233,12 @@ model Net(x[B, In]) -> [B, 4] {
     |> last: TransformerDecoderLayer(4, hidden: 10, dropout: 0, activation: gelu, norm_first: true, causal: false, eps: 0.0009765625)(memory)
     |> flatten |> Dense(4)
 }""", Transformer, 0.0625),
+        "std_dropped": DroppedCase("attention and a transformer layer some of whose shares and channels are left out", """
+dim T = 5, C = 8
+
+model Net(x[B, 6]) -> [B, 4] {
+  let h = (x |> Dense(40)) as [B, T, C]
+  h + (h |> own: MultiHeadAttention(4, causal: true, dropout: 0.5))
+    |> layer: TransformerEncoderLayer(2, hidden: 12, dropout: 0.5, norm_first: true, causal: true, eps: 0.0009765625) |> flatten |> Dense(4)
+}""", 0.0625),
     }
