@@ -51,10 +51,12 @@ Decision decide(SymbolicEvaluator& eval, const ast::Expr& e) {
   const bool is_binary = e.kind == ast::ExprKind::binary;
   if (is_binary && is_logical(e.binary_op)) {
     const bool is_and = e.binary_op == ast::BinaryOp::and_;
-    Decision left = decide(eval, *e.operands[0]), right = decide(eval, *e.operands[1]);
-    if (left.kind == Kind::poison || right.kind == Kind::poison) return {};
     const Kind decisive = is_and ? Kind::fails : Kind::holds, neutral = is_and ? Kind::holds : Kind::fails;
-    if (left.kind == decisive || right.kind == decisive) return {decisive};
+    Decision left = decide(eval, *e.operands[0]);
+    if (left.kind == decisive) return left;  // what follows may speak of what is not there: `mask == none or S == T`
+    Decision right = decide(eval, *e.operands[1]);
+    if (left.kind == Kind::poison || right.kind == Kind::poison) return {};
+    if (right.kind == decisive) return {decisive};
     if (left.kind == neutral) return right;
     if (right.kind == neutral) return left;
     if (!is_and || left.kind == Kind::unknown || right.kind == Kind::unknown) return {Kind::unknown};
@@ -67,8 +69,16 @@ Decision decide(SymbolicEvaluator& eval, const ast::Expr& e) {
   Value left = eval.evaluate(a);
   Value right = eval.evaluate(b);
   if (is_poison(left) || is_poison(right)) return {};
+  if (is_none(left) || is_none(right)) return decided(eval.evaluate(e));  // `mask == none`, of a tensor that may be left out
   if (std::optional<Decision> of_rows = compare_rows(eval, e, left, right)) return *of_rows;
   return decided(eval.operators.combine(e.binary_op, left, right, e.span, a.span, b.span));
+}
+
+/// Of `a and b` where `a` fails that alone: what follows was not asked, and may speak of what is not there.
+const ast::Expr& decisive_part(SymbolicEvaluator& eval, const ast::Expr& condition) {
+  const ast::Expr* e = &condition;
+  while (e->kind == ast::ExprKind::binary && e->binary_op == ast::BinaryOp::and_ && decide(eval, *e->operands[0]).kind == Kind::fails) e = e->operands[0].get();
+  return *e;
 }
 
 /// Names in it, and calls, whose values say why it does not hold.
@@ -151,7 +161,7 @@ const Diagnostic& report_failure(SymbolicEvaluator& eval, const Definition& d, c
     return e;
   }
   std::vector<const ast::Expr*> parts;
-  collect_parts(condition, parts);
+  collect_parts(decisive_part(eval, condition), parts);
   std::string values;
   std::vector<Label> labels;
   for (const ast::Expr* part : parts) {
@@ -181,7 +191,7 @@ const Diagnostic& report_failure(SymbolicEvaluator& eval, const Definition& d, c
 /// On trial: a condition of what the definition calls, which counts if it fails for the same reasons whatever is made up.
 void settle_failure(SymbolicEvaluator& eval, const Definition& d, const ast::Condition& stated) {
   std::vector<int64_t> facts;
-  collect_facts(eval, *stated.test, facts);
+  collect_facts(eval, decisive_part(eval, *stated.test), facts);
   eval.ctx.settle(report_failure(eval, d, stated), std::move(facts));
 }
 

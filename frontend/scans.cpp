@@ -123,7 +123,14 @@ Value of_list(std::vector<Value> values) { return values.size() == 1 ? std::move
 Value evaluate_scan(SymbolicEvaluator& eval, const ast::Expr& e) {
   EvaluationContext& ctx = eval.ctx;
   const size_t errors_before = ctx.error_count();
-  std::optional<Dim> along = eval.evaluate_dim(*e.operands[0]);
+  const Value length = eval.evaluate(*e.operands[0]);
+  if (length.is(ValueKind::tensor)) {
+    const Span span = e.operands[0]->span;
+    Diagnostic& d = ctx.error(Code::E0206, span, fmt::format("a scan goes along a dimension, and {} is known only while a step runs", ctx.quote(span, "this")));
+    d.help.push_back("all rows take the same steps; what a row has come to by its own length stays with `update h = where(t < length, ..., h)`");
+    return poison();
+  }
+  std::optional<Dim> along = is_poison(length) ? std::nullopt : eval.evaluate_dim(*e.operands[0]);
   if (!along) return poison();
   if (along->extent.rows) {
     Diagnostic& d = ctx.error(Code::E0113, e.operands[0]->span, "a scan cannot go along the rows of a batch: they have no order, and their number is known only at run time");
@@ -262,7 +269,7 @@ bool update_in_scan(SymbolicEvaluator& eval, const ast::Stmt& s, const Value& v,
     const size_t errors_before = ctx.error_count();
     std::optional<TensorValue> t = is_poison(v) ? std::nullopt : eval.tensors.as_tensor(v, s.value->span, carry->like.dtype);
     std::optional<TensorValue> next = t ? eval.fit(carry->like, *t, s.name.text, s.name.span, s.value->span) : std::nullopt;
-    if (t && !next && ctx.error_count() != errors_before && t->dims.size() > carry->like.dims.size() && (is_float(carry->like.dtype) || carry->like.dtype == t->dtype))
+    if (t && !next && ctx.error_count() != errors_before && (is_float(carry->like.dtype) || carry->like.dtype == t->dtype))
       ctx.help_latest(fmt::format("each step keeps the dimensions of what is carried: `with {}{} = ...` has them from the beginning", s.name.text, ctx.dims.show(t->dims)));
     ctx.frame->locals[local].value = next ? Value::of(*next) : poison();
     return true;

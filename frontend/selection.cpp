@@ -142,6 +142,10 @@ std::optional<TensorValue> select_one(SymbolicEvaluator& eval, const TensorValue
         ctx.error(Code::E0114, at,
                   fmt::format("{} lies outside of `{}`, which has {} entries",
                               end == first + 1 ? std::to_string(first) : fmt::format("{}..{}", first, end), name, d.extent.size));
+    if (by.is(ValueKind::range) && by.items[1].is_size && !is_constant(by.items[1].sum)) {  // `position[Ctx: 0..T]`, of a longer sequence than there are positions
+      e.span_text = fmt::format("{} = {}", ctx.dims.show(by.items[1].sum), end);
+      if (first == 0) e.help.push_back(fmt::format("`{}` has to be at least {} for it, or {} at most {}", name, end, ctx.dims.show(by.items[1].sum), d.extent.size));
+    }
     ctx.settle(e, {first, end, d.extent.size});
     return std::nullopt;
   };

@@ -240,9 +240,9 @@ bool ArgumentBinder::match_type(const ast::Parameter& p, const CallArgument& arg
   bool widens = is_float(*wanted) || (*wanted == DType::i32 && t.dtype == DType::u8) ||
                 (*wanted == DType::i64 && !is_float(t.dtype) && t.dtype != DType::boolean);
   if (!widens) {
-    ctx_.error(Code::E0206, argument.span,
-               fmt::format("`{}` of `{}` is {}, and {} holds {}", p.name.text, ctx_.frame->definition->name(), type, subject,
-                           dtype_name(t.dtype)));
+    Diagnostic& d = ctx_.error(Code::E0206, argument.span,
+                               fmt::format("`{}` of `{}` is {}, and {} holds {}", p.name.text, ctx_.frame->definition->name(), type, subject, dtype_name(t.dtype)));
+    if (*wanted == DType::boolean) d.help.push_back("a comparison gives bool: `... != 0`");
     return false;
   }
   t = tensors_.cast(t, *wanted, argument.span);

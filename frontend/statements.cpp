@@ -170,7 +170,7 @@ std::optional<TensorValue> SymbolicEvaluator::fit(const TensorValue& like, const
         .help.push_back(fmt::format("convert it: `{}(...)` takes the fraction away", dtype_name(like.dtype)));
     return std::nullopt;
   }
-  std::optional<Alignment> alignment = tensors.find_alignment(like, next, "`update`", value_span, name_span, value_span);
+  std::optional<Alignment> alignment = tensors.find_alignment(like, next, "`update`", value_span, name_span, value_span, true);
   if (!alignment) return std::nullopt;
   if (alignment->dims.size() != like.dims.size()) {
     const Diagnostic& d = ctx.error(Code::E0112, value_span, fmt::format("`{}` is {}, and its new value is {}", name, ctx.dims.show(like.dims), ctx.dims.show(next.dims)));

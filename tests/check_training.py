@@ -17,7 +17,7 @@ import unittest
 from command_line import EXAMPLES, NNC, SLOWNESS, CommandLine, read_safetensors, relative_gap
 
 DIGITS = EXAMPLES / "digits.nn"
-EXAMPLE_NAMES = ("digits", "mnist_mlp", "own_convolution", "own_optimizer", "recurrent", "regression")
+EXAMPLE_NAMES = ("digits", "forecast", "mnist_mlp", "own_convolution", "own_optimizer", "recurrent", "regression")
 STEPS_PER_EPOCH = 45  # of digits.nn: 1438 of 1797 rows train, in batches of 32
 
 
@@ -236,13 +236,28 @@ class Metrics(CommandLine):
         evaluated = json.loads(self.nnc("eval", DIGITS, "--weights", "w.safetensors", "--json").stdout)
         self.assertEqual(evaluated, epochs[-1]["test"])
 
+    def test_a_forecast_is_better_than_last_years_months(self):
+        """examples/forecast.nn as it stands: of twelve months ahead, on nine years that were not trained on."""
+        epochs = [json.loads(line) for line in self.nnc("train", EXAMPLES / "forecast.nn", "--json").stdout.splitlines()]
+        test = epochs[-1]["test"]
+        self.assertAlmostEqual(test["last_year"], self.last_years_error(), places=4)
+        self.assertLess(test["error"], 0.8 * test["last_year"])
+
+    def last_years_error(self):
+        off = []
+        for line in (EXAMPLES / "data/co2_later.csv").read_text().splitlines()[1:]:
+            months = [float(cell) for cell in line.split(",")[1:]]
+            known, told = months[:36], months[36:]
+            off += [abs(known[24 + i] + known[35] - known[23] - value) for i, value in enumerate(told)]
+        return sum(off) / len(off)
+
     def test_eval_takes_the_split_of_the_run_that_wrote_the_weights(self):
         trained = self.nnc("train", DIGITS, "--json", "--epochs", 2, "--seed", 99, "--out", "w.safetensors").stdout.splitlines()[-1]
         evaluated = json.loads(self.nnc("eval", DIGITS, "--weights", "w.safetensors", "--json").stdout)
         self.assertEqual(evaluated, json.loads(trained)["test"])
 
     def test_eval_prints_what_train_printed(self):
-        for example, epochs in (("digits", 3), ("mnist_mlp", 1), ("own_convolution", 1), ("own_optimizer", 3), ("regression", 3)):
+        for example, epochs in (("digits", 3), ("forecast", 2), ("mnist_mlp", 1), ("own_convolution", 1), ("own_optimizer", 3), ("regression", 3)):
             with self.subTest(example=example):
                 file = EXAMPLES / f"{example}.nn"
                 trained = self.nnc("train", file, "--epochs", epochs, "--quiet", "--out", "w.safetensors").stdout.splitlines()

@@ -27,6 +27,11 @@ constexpr Renamed renamed[] = {
     {"AdaptiveMaxPool1d", "adaptive_maxpool1d"}, {"AdaptiveMaxPool2d", "adaptive_maxpool2d"}, {"adaptive_avg_pool2d", "adaptive_avgpool2d"}, {"adaptive_max_pool2d", "adaptive_maxpool2d"},
     {"GlobalAveragePooling2D", "global_avgpool2d"}, {"GlobalMaxPooling2D", "global_maxpool2d"}, {"conv1d", "Conv1d"}, {"conv2d", "Conv2d"}, {"Conv2D", "Conv2d"}, {"Conv1D", "Conv1d"},
     {"conv_transpose2d", "ConvTranspose2d"}, {"Conv2DTranspose", "ConvTranspose2d"}, {"Unfold", "unfold"}, {"im2col", "unfold"}, {"dropout2d", "dropout"}, {"BatchNorm2D", "BatchNorm2d"},
+    {"MultiheadAttention", "MultiHeadAttention"}, {"multi_head_attention", "MultiHeadAttention"}, {"MHA", "MultiHeadAttention"}, {"SelfAttention", "MultiHeadAttention"},
+    {"scaled_dot_product_attention", "attention"}, {"dot_product_attention", "attention"}, {"Attention", "MultiHeadAttention"}, {"TransformerEncoderBlock", "TransformerEncoderLayer"},
+    {"PositionalEncoding", "SinusoidalPositions"}, {"SinePositionEncoding", "SinusoidalPositions"}, {"PositionEmbedding", "Positions"}, {"PositionalEmbedding", "Positions"},
+    {"RotaryEmbedding", "rotary"}, {"RotaryPositionalEmbeddings", "rotary"}, {"RoPE", "rotary"}, {"apply_rotary_pos_emb", "rotary"},
+    {"RNN", "Rnn"}, {"SimpleRNN", "Rnn"}, {"GRU", "Gru"}, {"LSTM", "Lstm"},
     {"cat", "concat"}, {"concatenate", "concat"}, {"Concatenate", "concat"}, {"hstack", "concat"}, {"chunk", "split"},
     // activations
     {"ReLU", "relu"}, {"Relu", "relu"}, {"ReLU6", "relu6"}, {"PReLU", "PRelu"}, {"LeakyReLU", "leaky_relu"}, {"LeakyRelu", "leaky_relu"}, {"GELU", "gelu"}, {"Gelu", "gelu"},
@@ -61,7 +66,11 @@ constexpr std::string_view instance_norm = "`InstanceNorm1d` takes [B, C, L], `I
 constexpr std::string_view larger = "`upsample1d` takes [B, C, T], `upsample2d` [B, C, H, W]";
 constexpr std::string_view borders = "`pad1d` takes [B, C, T], `pad2d` [B, C, H, W]; `mode: reflect` and `mode: edge` say what the border is made of";
 
+constexpr std::string_view several_layers = "layers follow each other with `x |> layers: stack(6, TransformerEncoderLayer(8))`";
+
 constexpr Advice advice[] = {
+    {"TransformerEncoder", several_layers},
+    {"TransformerDecoder", "write `repeat 6 { update h = layers: TransformerDecoderLayer(8)(h, memory) }`"},
     {"Upsample", larger},
     {"upsample", larger},
     {"interpolate", larger},
@@ -126,6 +135,11 @@ constexpr Advice advice[] = {
 };
 
 constexpr Renamed options[] = {
+    {"num_heads", "Heads"}, {"nhead", "Heads"}, {"n_heads", "Heads"}, {"n_head", "Heads"}, {"heads", "Heads"},
+    {"num_kv_heads", "kv_heads"}, {"num_key_value_heads", "kv_heads"}, {"n_kv_heads", "kv_heads"}, {"is_causal", "causal"}, {"use_causal_mask", "causal"}, {"tgt_is_causal", "causal"},
+    {"dropout_p", "dropout"}, {"attn_dropout", "dropout"}, {"attention_dropout", "dropout"}, {"dropout_rate", "dropout"},
+    {"dim_feedforward", "hidden"}, {"intermediate_size", "hidden"}, {"ffn_dim", "hidden"}, {"layer_norm_eps", "eps"}, {"attention_mask", "mask"},
+    {"hidden_size", "H"}, {"num_layers", "layers"}, {"proj_size", "projection"}, {"max_len", "Count"}, {"num_positions", "Count"}, {"rope", "rotary"},
     {"padding", "pad"}, {"output_padding", "output_pad"}, {"kernel_size", "kernel"}, {"strides", "stride"}, {"dilation_rate", "dilation"}, {"pool_size", "kernel"},
     {"count_include_pad", "count_pad"}, {"scale_factor", "scale"}, {"output_size", "size"}, {"padding_mode", "mode"}, {"num_groups", "Groups"}, {"use_bias", "bias"},
     {"out_channels", "Out"}, {"out_features", "Out"}, {"filters", "Out"}, {"features", "Out"}, {"units", "Out"},
@@ -139,7 +153,25 @@ constexpr Renamed options[] = {
 
 constexpr std::string_view from_input = "a layer takes the sizes of its input from the input: leave it out";
 
+constexpr std::string_view which_keys = "`mask` is true where a key takes part, PyTorch's where it does not: write `mask: not padding`";
+
 constexpr Advice option_advice[] = {
+    {"embed_dim", from_input},
+    {"d_model", from_input},
+    {"kdim", from_input},
+    {"vdim", from_input},
+    {"batch_first", "sequences are [B, T, C], rows first: leave it out"},
+    {"key_padding_mask", which_keys},
+    {"src_key_padding_mask", which_keys},
+    {"tgt_key_padding_mask", which_keys},
+    {"tgt_mask", "a decoder is causal unless `causal: false` is said; `mask` is true where a position takes part"},
+    {"memory_key_padding_mask", "`memory_mask` is true where a key takes part, PyTorch's where it does not: write `memory_mask: not padding`"},
+    {"attn_mask", "`causal: true` hides what comes later; any other is `mask`, true where a query sees a key"},
+    {"src_mask", "`causal: true` hides what comes later; any other is `mask`, true where a query sees a key"},
+    {"need_weights", "the shares are not among the results: leave it out"},
+    {"enable_gqa", "keys and values of fewer heads than the queries are taken as they are: leave it out"},
+    {"add_bias_kv", "there are no keys and values beside those of the sequence: leave it out"},
+    {"add_zero_attn", "there are no keys and values beside those of the sequence: leave it out"},
     {"in_channels", from_input},
     {"in_features", from_input},
     {"num_features", from_input},

@@ -513,6 +513,7 @@ ExprPtr Parser::parse_scan() {
   if (!take_word("in")) fail_expected("`in` and a dimension", "write `scan t in T with h[B, H] = 0 { ... }`");
   scan->is_reverse = take_word("reverse");
   scan->operands.push_back(parse_binary(additive));
+  if (at(TokenKind::dots)) fail_expected("the dimension alone", "a scan takes all steps of a dimension, `scan t in T`; for fewer, give them a name: `dim S = T - 1`");
   if (take_word("with")) {
     do {
       ast::Carried& carried = scan->carried.emplace_back();

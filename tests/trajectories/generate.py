@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
+import attention_cases
 import norm_cases
 import program_cases
 import recurrent_cases
@@ -201,7 +202,7 @@ def main():
     data = {**std_cases.make_data(HERE / "std.csv"), **mnist_rows()}
     groups = ((norm_cases.cases(), 200, "predictions"), (std_cases.cases(), 100, "reports"), (program_cases.cases(), 300, None),
               (text_cases.cases(), 400, None),
-              (recurrent_cases.cases(), 400, "predictions"))
+              (recurrent_cases.cases(), 400, "predictions"), (attention_cases.cases(), 500, "predictions"))
     for seed, name, case, more in [(seed, *item, more) for cases, first, more in groups for seed, item in enumerate(cases.items(), first)]:
         if only and name not in only:
             continue

@@ -236,6 +236,22 @@ test "t" { let y = f([1.0], 1) }
        "E0104 `f([1.0], 1)`: k of [1] is 1, 1 and ...\n"
        "  label `f([1.0], 1)`: `f` needs `k > 1`\n"
        "  label `k > 1`: stated here"},
+      {R"(fn f(x[B, C], mask[B, S]: bool = none) where mask == none or S == C else "{S} and {C}" { x }
+test "t" { let y = f(ones([2, 3])), z = f(ones([2, 3]), ones([2, 3]) > 0) }
+)",
+       ""},
+      {R"(fn f(x[B, C], mask[B, S]: bool = none) where mask == none or S == C else "{S} and {C}" { x }
+test "t" { let z = f(ones([2, 3]), ones([2, 4]) > 0) }
+)",
+       "E0104 `f(ones([2, 3]), ones([2, 4]) > 0)`: 4 and 3\n"
+       "  label `f(ones([2, 3]), ones([2, 4]) > 0)`: `f` needs `mask == none or S == C`\n"
+       "  label `mask == none or S == C`: stated here"},
+      {R"(fn f(x[B], mask[B]: bool = none) where mask != none and rank(mask) == 1 { x }
+test "t" { let y = f(ones([2]), ones([2]) > 0), z = f(ones([2])) }
+)",
+       "E0104 `f(ones([2]))`: `mask != none and rank(mask) == 1` does not hold\n"
+       "  label `f(ones([2]))`: `f` needs it\n"
+       "  label `mask != none and rank(mask) == 1`: stated here"},
       {R"(fn f(x[B, C]) where B == C { x }
 test "t" { dim P = 3
  let z = zeros([P, 2])

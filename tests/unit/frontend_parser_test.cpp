@@ -372,6 +372,7 @@ TEST_CASE("what other languages write, and what is left out, is named once") {
   CHECK(error_in_body("a := 3\na") == "E0010 2:3 there is no operator `:=`");
   for (const std::string word : {"var", "const", "val", "auto"})
     CHECK(error_in_body(word + " k = 3\nk") == "E0025 2:1 there is no `" + word + "`");
+  CHECK(error_in_body("scan t in 0..T with h = 0 { update h = h + 1 }") == "E0010 2:12 expected the dimension alone, found `..`");
   CHECK(error_in_body("with h = 0\nx") == "E0025 2:1 `with` belongs to a `scan`");
   CHECK(error_in_body("yield\nx") == "E0014 2:1 `yield` has no value");
   CHECK(error_in_body("x[T: 0..4..2]") == "E0010 2:10 a range has two bounds, and no step");

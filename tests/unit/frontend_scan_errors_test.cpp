@@ -16,8 +16,12 @@ TEST_CASE("what a scan goes along", "[frontend][diagnostics]") {
               "  label `steps(x)`: in this call of `steps`\n  help the steps of a sequence are a dimension of their own, `x[B, T, C]`"},
       {layer("scan t in Steps { yield x[T: t] }"), "E0201 `Steps`: unknown name `Steps`"},
       {layer("scan t in \"T\" { yield x[T: t] }"), "E0206 `\"T\"`: a size is needed here, and `\"T\"` is none"},
-      {layer("scan t in x { yield x[T: t] }"), "E0206 `x`: a size is needed here, and `x` is known only while a step runs\n"
-                                                "  help a size is made of numbers and dims; one that depends on the rows is a multiple of them, as in `2 * B`"},
+      {layer("scan t in x { yield x[T: t] }"), "E0206 `x`: a scan goes along a dimension, and `x` is known only while a step runs\n"
+                                                "  help all rows take the same steps; what a row has come to by its own length stays with `update h = where(t < length, ..., h)`"},
+      {"layer L(x[B, T, C], length[B]: i32) {\nscan t in length with h[B, C] = 0 { update h = h + x[T: t] } }",
+       "E0206 `length`: a scan goes along a dimension, and `length` is known only while a step runs\n"
+       "  help all rows take the same steps; what a row has come to by its own length stays with `update h = where(t < length, ..., h)`"},
+      {"layer L(x[B, T, C], length[B]: i32) {\nscan t in T with h[B, C] = 0 { update h = where(t < length, h + x[T: t], h) } }", ""},
       {"fn f(x[S, T]) { scan t in T { yield x[S: t] } }\ntest \"t\" { expect shape(f(zeros([3, 4]))) == [4, 4] }",
        "E0114 `x[S: t]`: `t` goes from 0 to 3, and what it selects from has 3 entries\n  label `f(zeros([3, 4]))`: in this call of `f`\n  label `T`: 4 steps"},
   });
@@ -31,6 +35,13 @@ TEST_CASE("what a scan carries and gives", "[frontend][diagnostics]") {
        "E0112 `h + x[T: t]`: `h` is [], and its new value is [B, C]\n  help " + keeps + "`with h[B, C] = ...` has them from the beginning"},
       {layer("scan t in T with h[B, C] = 0 {\n update h = x\n yield h }"),
        "E0112 `x`: `h` is [B, C], and its new value is [B, T, C]\n  help " + keeps + "`with h[B, T, C] = ...` has them from the beginning"},
+      {layer("scan t in T with h[B, C] = 0 {\n update h = x[T: t] |> Dense(2 * C)\n yield h }"),
+       "E0112 `x[T: t] |> Dense(2 * C)`: `h` is [B, C], and its new value is [B, 2*C]\n  help " + keeps + "`with h[B, 2*C] = ...` has them from the beginning"},
+      {layer("scan t in T with h[B, C] = 0 {\n update h = concat(h, x[T: t], over: C)\n yield h }"),
+       "E0112 `concat(h, x[T: t], over: C)`: `h` is [B, C], and its new value is [B, 2*C]\n  help " + keeps + "`with h[B, 2*C] = ...` has them from the beginning"},
+      {layer("scan t in T with h[B, 5] = 0 {\n update h = x[T: t] |> Dense(4)\n yield h }"),
+       "E0101 `x[T: t] |> Dense(4)`: `update` cannot align [B, 5] with [B, 4]: 5 against 4\n  label `h`: [B, 5], declared at t.nn:2\n  label `x[T: t] |> Dense(4)`: [B, 4], from `Dense(4)` at t.nn:3\n  help " + keeps +
+           "`with h[B, 4] = ...` has them from the beginning"},
       {layer("scan t in T with h[B, C]: i32 = 0 {\n update h = h + x[T: t]\n yield h }"),
        "E0206 `h + x[T: t]`: `h` is i32, and its new value is f32\n  help convert it: `i32(...)` takes the fraction away"},
       {layer("scan t in T with h[B, C] = \"0\" { yield h }"), "E0206 `\"0\"`: a tensor is needed here, found a text"},

@@ -165,10 +165,7 @@ train { data d
       {R"(layer f(x[B, T]) { state m[T] = 0
  update m = mean(x, over: T)
  x * m })",
-       R"(E0106 `mean(x, over: T)`: `update` would pair every T with every B
-  label `m`: [T], declared at t.nn:1
-  label `mean(x, over: T)`: [B]
-  help if that is meant, write `spread(mean(x, over: T), over: T)`)"},
+       R"(E0112 `mean(x, over: T)`: `m` is [T], and its new value is [B])"},
       {R"(fn f(x[B]) { let y = x
  if x > 0 { update y = -x }
  y })",
