@@ -109,7 +109,7 @@ TEST_CASE("faults in the text of a guard have their places", "[ir][guards]") {
       {"where 0 <= [z] < 5", "kernel taps has no axis z", ":13:21"},
       {"where 0 <= [9223372036854775807*d + d] < 5", "the stride does not fit 64 bits", ":13:"},
       {"where 0 <= [d] < 5 : f32", "expected the end of the line", ":13:28"},
-      {"where <= [d] < 5", "expected `[`", ":13:15"},
+      {"where <= [d] < 5", "expected a buffer", ":13:15"},
       {"v5 = where 0 <= [d] < 5", "", ":13:"},
   };
   for (const auto& c : cases) {

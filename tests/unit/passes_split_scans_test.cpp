@@ -402,8 +402,8 @@ TEST_CASE("with few rows a large term stays", "[passes][regions]") {
     %11 = tanh(%10) : f32[B]
     %12 = contract(%11, %2) a,a-> : f32[]
     %13 = broadcast(%12) axes [] : f32[3, 3]
-    %14 = sub(%1, %13) : f32[3, 3]
-    %15 = add(%14, %7) : f32[3, 3]
+    %14 = add(%1, %13) : f32[3, 3]
+    %15 = sub(%14, %7) : f32[3, 3]
     output "carry.0" %11
     output "carry.1" %15
   } : bool[]
@@ -421,6 +421,62 @@ TEST_CASE("with few rows a large term stays", "[passes][regions]") {
   CHECK(count(split, Op::contract) == 1);
   const Graph more = split_and_compare(graph, random_bindings(graph, 9, random));
   CHECK(scan_of(more).attributes.carried == 1);
+}
+
+TEST_CASE("a sum that is read on its way stays in the loop", "[passes][regions]") {
+  // The first is stacked as it grows, the second is read by the third, which alone leaves.
+  const Graph split = split_and_compare(R"(graph @main {
+  %0 = input @x : f32[B, 5]
+  %1 = input @first : f32[B]
+  %2 = scan(%1, %1, %1, %0) carried 3 sliced 1 steps 5 {
+    %0 = input @carry.0 : f32[B]
+    %1 = input @carry.1 : f32[B]
+    %2 = input @carry.2 : f32[B]
+    %3 = input @slice.0 : f32[B]
+    %4 = add(%0, %3) : f32[B]
+    %5 = sub(%1, %3) : f32[B]
+    %6 = mul(%1, %3) : f32[B]
+    %7 = add(%2, %6) : f32[B]
+    output "carry.0" %4
+    output "carry.1" %5
+    output "carry.2" %7
+    output "stack.0" %4
+  } : bool[]
+  %3 = result(%2) 0 : f32[B]
+  %4 = result(%2) 1 : f32[B]
+  %5 = result(%2) 2 : f32[B]
+  %6 = result(%2) 3 : f32[B, 5]
+  output "first" %3
+  output "second" %4
+  output "third" %5
+  output "all" %6
+}
+)");
+  CHECK(scan_of(split).attributes.carried == 2);
+}
+
+TEST_CASE("what is dear and needed on both sides is made once", "[passes][regions]") {
+  const Graph split = split_and_compare(R"(graph @main {
+  %0 = input @x : f32[B, 5]
+  %1 = input @first : f32[B]
+  %2 = scan(%1, %0) carried 1 sliced 1 steps 5 {
+    %0 = input @carry.0 : f32[B]
+    %1 = input @slice.0 : f32[B]
+    %2 = sigmoid(%1) : f32[B]
+    %3 = neg(%2) : f32[B]
+    %4 = mul(%0, %3) : f32[B]
+    %5 = tanh(%4) : f32[B]
+    output "carry.0" %5
+    output "stack.0" %3
+  } : bool[]
+  %3 = result(%2) 0 : f32[B]
+  %4 = result(%2) 1 : f32[B, 5]
+  output "last" %3
+  output "all" %4
+}
+)");
+  CHECK(count(split, Op::sigmoid) == 1);
+  CHECK(count(*scan_of(split).attributes.body, Op::sigmoid) == 0);
 }
 
 TEST_CASE("sums of what does not vary", "[passes][regions]") {
@@ -550,8 +606,8 @@ TEST_CASE("a body holds numbers and repetitions itself", "[passes][regions]") {
   %0 = input @x : f32[B, 5]
   %1 = input @first : f32[B]
   %2 = constant 0.5 : f32[B, 5]
-  %3 = input @y : f32[B, 2]
-  %4 = broadcast(%3) axes [0, 2] : f32[B, 5, 2]
+  %3 = input @y : f32[2]
+  %4 = broadcast(%3) axes [2] : f32[B, 5, 2]
   %5 = broadcast(%0) axes [0, 2] : f32[B, 4, 5]
   %6 = input @z : f32[5]
   %7 = broadcast(%6) axes [1] : f32[B, 5]
