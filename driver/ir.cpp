@@ -43,7 +43,7 @@ int ir(Session& session, const IrOptions& o) {
   const StageForm form = o.format == "dot" ? StageForm::dot : StageForm::text;
   if (form == StageForm::dot && !(stage && can_be_drawn(*stage)))
     throw UserError(Code::E0601, fmt::format("the stage `{}` is text, not a graph", o.stage), "the command line",
-                    "`--format dot` draws graph, backward, optimized and kernels");
+                    "`--format dot` draws graph, position, backward, optimized and kernels");
   bool lone = is_graph_file(o.common.file);
   if (lone)
     require_none_given(o.common.file, {{"--fn", !o.definition.fn.empty()},
@@ -75,9 +75,9 @@ Command ir_command() {
                   "  nnc ir digits.nn --stage kernels --format dot | dot -Tsvg > kernels.svg\n"
                   "  nnc ir net.nn --fn Block --input \"x=f32[B, 64]\" --stage asm --cpu avx512\n");
   add_common(command, o->common, "the .nn or .nnir file", json_diagnostics);
-  command.option("--stage", o->stage, "ast, graph, backward, optimized, kernels, llvm, llvm-opt or asm")
+  command.option("--stage", o->stage, "ast, graph, position (of one position of a text), backward, optimized, kernels, llvm, llvm-opt or asm")
       .required()
-      .one_of({"ast", "graph", "backward", "optimized", "kernels", "llvm", "llvm-opt", "asm"});
+      .one_of({"ast", "graph", "position", "backward", "optimized", "kernels", "llvm", "llvm-opt", "asm"});
   command.option("--format", o->format, "text, or dot for Graphviz").one_of({"text", "dot"});
   add_definition(command, o->definition, "with --fn or a .nnir file: rows of a batch to plan for (32)");
   command.run = [o] { return with_session(o->common, [&](Session& session) { return ir(session, *o); }); };

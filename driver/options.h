@@ -15,7 +15,7 @@ namespace nnc {
 
 /// Where a value goes. A vector takes one value each time that its option is written; an optional stays empty without it.
 using OptionTarget =
-    std::variant<bool*, std::string*, std::vector<std::string>*, int*, int64_t*, std::optional<int>*, std::optional<int64_t>*>;
+    std::variant<bool*, std::string*, std::vector<std::string>*, int*, int64_t*, std::optional<int>*, std::optional<int64_t>*, std::optional<std::string>*>;
 
 class Option {
  public:

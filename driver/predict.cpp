@@ -1,4 +1,4 @@
-// nnc predict: the model of the train block on rows from files (engine/predict.h).
+// nnc predict: the model of the train block on rows from files (engine/predict.h), or with --prompt writing on as a text begins (generate.cpp).
 #include <algorithm>
 #include <cstdio>
 
@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "driver/commands.h"
+#include "driver/generate.h"
 #include "driver/graph_file.h"
 #include "driver/outputs.h"
 #include "engine/data.h"
@@ -21,6 +22,7 @@ struct PredictOptions {
   std::string weights, output;
   std::vector<std::string> inputs;
   bool classes = false;
+  GenerateOptions generate;
 };
 
 std::vector<FieldData> read_inputs(const PredictOptions& o, const Predictor& predictor) {
@@ -95,7 +97,29 @@ void check_options(const Session& session, const PredictOptions& o, const Predic
   check_fits_csv(o, predictor.results());
 }
 
+/// What belongs to the one or the other use of the command.
+void check_use(const PredictOptions& o) {
+  const GenerateOptions& g = o.generate;
+  const auto refuse = [](bool given, const char* option, const char* why, const char* help) {
+    if (given) throw UserError(Code::E0601, fmt::format("`{}` {}", option, why), "the command line", help);
+  };
+  constexpr const char *rows = "goes with rows from files, and `--prompt` asks for text", *text = "goes with `--prompt`";
+  if (g.prompt) {
+    refuse(!o.inputs.empty(), "--input", rows, "leave out one of them");
+    refuse(!o.output.empty(), "--output", rows, "the text goes to standard output: `> text.txt` keeps it");
+    refuse(o.classes, "--classes", rows, "leave out one of them");
+    return;
+  }
+  constexpr const char* help = "`--prompt TEXT` is how the text begins";
+  refuse(g.length.has_value(), "--length", text, help);
+  refuse(g.temperature.has_value(), "--temperature", text, help);
+  refuse(g.top_k.has_value(), "--top-k", text, help);
+  refuse(g.top_p.has_value(), "--top-p", text, help);
+}
+
 int predict(Session& session, const PredictOptions& o) {
+  check_use(o);
+  if (o.generate.prompt) return generate(session, o.generate, o.weights);
   session.load();
   session.require_train();
   Predictor predictor(session);
@@ -122,13 +146,15 @@ Command predict_command() {
   Command command("predict",
                   "run the model on new rows\n\n"
                   "  nnc predict digits.nn --weights digits.safetensors --input image=x.npy --output y.npy\n"
-                  "  nnc predict digits.nn --weights digits.safetensors --input image=x.csv --classes\n");
+                  "  nnc predict digits.nn --weights digits.safetensors --input image=x.csv --classes\n"
+                  "  nnc predict play.nn --weights play.safetensors --prompt \"ROMEO:\" --length 400 --temperature 0.8\n");
   add_common(command, o->common);
   add_threads(command, o->common);
   add_trained_weights(command, o->weights);
   command.option("--input", o->inputs, "NAME=FILE for each input of the model: .npy, .npz, .csv or idx");
   command.option("--output", o->output, ".npy, .npz (several results) or .csv; standard output without it");
   command.flag("--classes", o->classes, "the most likely class of each row and its probability");
+  add_generation(command, o->generate);
   command.flag("--quiet", o->common.quiet, "no messages");
   command.run = [o] { return with_session(o->common, [&](Session& session) { return predict(session, *o); }); };
   return command;

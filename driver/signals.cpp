@@ -17,6 +17,7 @@ constexpr int stopping[] = {SIGINT, SIGTERM, SIGHUP};
 
 std::atomic<TrainingRun*> running{nullptr};
 std::atomic<bool> has_run{false};  ///< there was a run to watch
+std::atomic<bool> is_asked{false};  ///< somebody calls stop_requested() between small steps
 std::atomic<int> requested{0};
 
 void on_signal(int) {
@@ -27,9 +28,10 @@ void on_signal(int) {
     errno = error;
     return;
   }
+  if (is_asked && requested++ == 0) return;
   remove_unfinished_files();
   constexpr char message[] = "interrupted before the first step; nothing was written\n";
-  if (!has_run) (void)!write(STDERR_FILENO, message, sizeof message - 1);
+  if (!has_run && !is_asked) (void)!write(STDERR_FILENO, message, sizeof message - 1);
   _exit(exit_interrupted);
 }
 
@@ -54,6 +56,8 @@ SignalScope::SignalScope() {
   action.sa_handler = SIG_IGN;
   sigaction(SIGPIPE, &action, nullptr);
 }
+
+void SignalScope::only_count_first() { is_asked = true; }
 
 SignalScope::~SignalScope() {
   set_lost_file_handler(nullptr);

@@ -1,4 +1,4 @@
-// Ctrl-C and its kin during training.
+// Ctrl-C and its kin during training, and while text is written.
 #pragma once
 
 #include "engine/training_run.h"
@@ -27,6 +27,9 @@ class SignalScope {
    private:
     SignalScope& signals_;
   };
+
+  /// The first signal does nothing but make stop_requested() true: whoever works in small steps asks it between them.
+  void only_count_first();
 
  private:
   void watch(TrainingRun*);

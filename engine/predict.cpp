@@ -189,16 +189,16 @@ Prediction Predictor::predict(const std::vector<FieldData>& fields, const StepRu
   return std::move(collected).finish(results_, rows);
 }
 
-bool Predictor::gives_probabilities() const {
+bool gives_probabilities(const Graph& graph) {
   auto behind = [&](NodeId id, std::initializer_list<Op> seen_through) {
-    while (std::ranges::find(seen_through, graph_[id].op) != seen_through.end()) id = graph_[id].operands[0];
+    while (std::ranges::find(seen_through, graph[id].op) != seen_through.end()) id = graph[id].operands[0];
     return id;
   };
-  const Node& last = graph_[behind(graph_.outputs.at(0).node, {Op::reshape, Op::transpose, Op::cast, Op::stop_gradient})];
+  const Node& last = graph[behind(graph.outputs.at(0).node, {Op::reshape, Op::transpose, Op::cast, Op::stop_gradient})];
   if (last.op == Op::sigmoid) return true;
   // A softmax: exponentials divided by their own sum.
-  if (last.op != Op::div || graph_[last.operands[0]].op != Op::exp) return false;
-  const Node& sum = graph_[behind(last.operands[1], {Op::broadcast, Op::reshape, Op::transpose})];
+  if (last.op != Op::div || graph[last.operands[0]].op != Op::exp) return false;
+  const Node& sum = graph[behind(last.operands[1], {Op::broadcast, Op::reshape, Op::transpose})];
   return sum.op == Op::reduce_sum && sum.operands[0] == last.operands[0];
 }
 

@@ -28,6 +28,9 @@ struct Prediction {
   std::vector<bool> by_row;  ///< of each: index r of its first dimension belongs to row r; else it is of all rows together
 };
 
+/// Whether the last operation of the first output makes probabilities (a sigmoid, a softmax), and not scores.
+bool gives_probabilities(const Graph&);
+
 class Predictor {
  public:
   /// What the model gives: "result", or "result.0", "result.1", ...
@@ -53,8 +56,8 @@ class Predictor {
   /// UserError E0510 for an index outside of its table, E0620 if this machine cannot run the target's code. Code is compiled once for each size of batch.
   Prediction predict(const std::vector<FieldData>& fields, const StepRunner& weights, const ScalarValues& scalars, const DrawPosition&, Team&);
 
-  /// Whether the model's own last operation makes probabilities (a sigmoid, a softmax) of its first result, and not scores.
-  bool gives_probabilities() const;
+  /// Whether the model's own last operation makes probabilities of its first result.
+  bool gives_probabilities() const { return nnc::gives_probabilities(graph_); }
   /// Whether the first result can be taken as scores of classes: loss or reports do so, a field has as many classes as a row has scores (two for one score), or
   /// they are probabilities.
   bool gives_classes() const;

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "engine/graph_runner.h"
+#include "engine/text_model.h"
 #include "ir/dot.h"
 #include "ir/text.h"
 #include "passes/differentiate.h"
@@ -20,16 +21,42 @@ struct Staged {
   LowerOptions options;
 };
 
+Graph position_stage(const Graph& graph, NodeId tokens, const std::string& name) {
+  PositionObstacle obstacle;
+  if (std::optional<PositionGraph> position = make_position_graph(graph, tokens, obstacle)) return std::move(position->graph);
+  throw UserError(describe_obstacle(graph, obstacle, name, "there is no graph of one position"));
+}
+
+/// Of a lone graph: its only input of whole numbers for each row.
+Graph position_stage(const Graph& graph, const std::string& name) {
+  NodeId tokens;
+  int found = 0;
+  for (uint32_t i = 0; i < graph.size(); ++i) {
+    const Node& node = graph[NodeId{i}];
+    if (node.op != Op::input || !is_integer(node.type.dtype) || node.type.rank() != 2 || node.type.shape[0] != Extent{1, true}) continue;
+    tokens = {i};
+    ++found;
+  }
+  if (found != 1) throw UserError(Code::E0530, fmt::format("the graph has {} inputs [B, T] of whole numbers", found), name, "the tokens of a sequence are its only one");
+  return position_stage(graph, tokens, name);
+}
+
 Staged training_stage(Compilation& compilation, Stage stage) {
   LowerOptions options{"train", planned_rows(compilation.module->train()), compilation.target};
   if (stage == Stage::graph) return {compilation.require(compilation.module->build_train_graph(compilation.diagnostics)).graph, options};
+  if (stage == Stage::position) {
+    const TextModel model = find_text_model(compilation);
+    return {position_stage(model.graph, model.tokens, compilation.name), options};
+  }
   TrainingGraphs graphs = make_training_graphs(compilation);
   return {stage == Stage::backward ? std::move(graphs.backward) : std::move(graphs.optimized), options};
 }
 
 /// A lone graph: `backward` adds gradients, the stages after it take the graph as it is, and from kernels on as `nnc run` would.
-Staged lone_stage(Graph graph, int64_t rows, const Target& target, Stage stage) {
-  if (stage == Stage::backward) {
+Staged lone_stage(Graph graph, int64_t rows, const Compilation& compilation, Stage stage) {
+  if (stage == Stage::position) {
+    graph = position_stage(graph, compilation.name);
+  } else if (stage == Stage::backward) {
     if (std::ranges::any_of(graph.outputs, [](const Output& out) { return out.name == "loss"; }))
       differentiate_loss(graph);
     else
@@ -38,7 +65,7 @@ Staged lone_stage(Graph graph, int64_t rows, const Target& target, Stage stage) 
     if (stage != Stage::optimized) graph = runnable_graph(std::move(graph), rows);
     optimize_graph(graph, {.rows = rows});
   }
-  LowerOptions options{graph.name, rows, target};
+  LowerOptions options{graph.name, rows, compilation.target};
   options.typed_scalars = true;
   return {std::move(graph), options};
 }
@@ -64,7 +91,7 @@ FileId add_program_text(Compilation& compilation, const std::string& name, std::
 }  // namespace
 
 std::optional<Stage> parse_stage(std::string_view word) {
-  static constexpr std::string_view words[] = {"graph", "backward", "optimized", "kernels", "llvm", "llvm-opt", "asm"};
+  static constexpr std::string_view words[] = {"graph", "position", "backward", "optimized", "kernels", "llvm", "llvm-opt", "asm"};
   auto it = std::ranges::find(words, word);
   if (it == std::end(words)) return std::nullopt;
   return Stage(it - std::begin(words));
@@ -78,7 +105,7 @@ std::string stage_text(Compilation& compilation, const std::optional<DefinitionR
 }
 
 std::string stage_text(Compilation& compilation, Graph graph, int64_t rows, Stage stage, StageForm form) {
-  return text_of(lone_stage(std::move(graph), rows, compilation.target, stage), stage, form, compilation.sources);
+  return text_of(lone_stage(std::move(graph), rows, compilation, stage), stage, form, compilation.sources);
 }
 
 std::string stage_text(Compilation& compilation, Program program, Stage stage, StageForm form) {

@@ -14,15 +14,15 @@
 
 namespace nnc {
 
-enum class Stage : uint8_t { graph, backward, optimized, kernels, llvm, llvm_optimized, assembly };
-/// "graph", "backward", "optimized", "kernels", "llvm", "llvm-opt", "asm"; nothing for another word.
+enum class Stage : uint8_t { graph, position, backward, optimized, kernels, llvm, llvm_optimized, assembly };
+/// "graph", "position" (of one position of a text: passes/position_graph.h), "backward", "optimized", "kernels", "llvm", "llvm-opt", "asm"; nothing for another word.
 std::optional<Stage> parse_stage(std::string_view word);
 /// Whether there is a drawing of it: up to kernels.
 bool can_be_drawn(Stage);
 
 enum class StageForm : uint8_t { text, dot };  ///< dot: for Graphviz
 
-/// Of the module's training step, or of a definition, whose `backward` adds the gradients of its results; both as they are run from kernels on. ProgramErrors.
+/// Of the module's training step (of its model, for `position`), or of a definition, whose `backward` adds the gradients of its results; both as they are run from kernels on. ProgramErrors; for `position` UserError E0530 and E0531.
 std::string stage_text(Compilation&, const std::optional<DefinitionRequest>&, Stage, StageForm);
 /// Of a graph by itself, as a definition's; kernels are planned for `rows` rows.
 std::string stage_text(Compilation&, Graph, int64_t rows, Stage, StageForm);

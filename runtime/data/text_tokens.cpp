@@ -111,6 +111,53 @@ TextTokens read_text_tokens(const std::string& path, const KnownVocabulary* know
   return result;
 }
 
+std::string encode_character(char32_t c) {
+  std::string text;
+  encode(c, text);
+  return text;
+}
+
+std::string show_characters(const Vocabulary& characters) {
+  std::string text;
+  for (size_t i = 0; i < characters.size();) {
+    size_t end = i + 1;
+    while (end < characters.size() && characters[end] == characters[end - 1] + 1) ++end;
+    text += (i ? ", " : "") + show_character(characters[i]);
+    if (end - i > 2) {
+      text += " to " + show_character(characters[end - 1]);
+      i = end;
+    } else {
+      ++i;
+    }
+  }
+  return text;
+}
+
+std::vector<int32_t> number_characters(std::string_view text, const KnownVocabulary& known, const std::string& name) {
+  std::vector<int32_t> numbers;
+  for (size_t i = 0; i < text.size();) {
+    const size_t length = utf8_length(text, i);
+    const std::string place = fmt::format("{}, character {}", name, numbers.size() + 1);
+    if (length == 0) throw UserError(Code::E0404, fmt::format("{} holds the byte 0x{:02X}, which is no UTF-8", name, static_cast<unsigned char>(text[i])), place);
+    const char32_t c = decode(text, i, length);
+    const Vocabulary& all = known.characters;
+    const auto at = std::ranges::lower_bound(all, c);
+    if (at == all.end() || *at != c) {
+      Diagnostic d;
+      d.code = Code::E0415;
+      d.place = place;
+      d.message = fmt::format("{} holds {}, which is none of the {} characters of {}", name, show_character(c), all.size(), known.owner);
+      d.notes.push_back("its characters are " + show_characters(all));
+      const bool is_letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+      if (const char32_t other = c ^ 0x20; is_letter && std::ranges::binary_search(all, other)) d.help.push_back(fmt::format("it knows {}", show_character(other)));
+      throw UserError(std::move(d));
+    }
+    numbers.push_back(int32_t(at - all.begin()));
+    i += length;
+  }
+  return numbers;
+}
+
 FieldData text_field(const TextTokens& text, const DataField& f, int64_t rows) {
   NNC_CHECK(f.dtype == DType::i32 && f.row_shape == std::vector<int64_t>{f.source.context}, "a text's field is its context, in numbers of 32 bits");
   NNC_CHECK(rows == 0 || rows - 1 + f.source.offset + f.source.context <= text.count, "rows beyond the end of a text");

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "runtime/data/table.h"
 
@@ -32,6 +33,15 @@ TextTokens read_text_tokens(const std::string& path, const KnownVocabulary* know
 
 /// A field of which row r is the characters from r + source.offset on, source.context of them: nothing is copied. `rows`: how many there are.
 FieldData text_field(const TextTokens&, const DataField&, int64_t rows);
+
+/// The numbers of the characters of a text that stands in memory, `name` in messages. UserError E0404 for what is no UTF-8, E0415 for a character that the vocabulary lacks, with its place among the characters.
+std::vector<int32_t> number_characters(std::string_view text, const KnownVocabulary&, const std::string& name);
+
+/// UTF-8.
+std::string encode_character(char32_t);
+
+/// The characters, neighbours by code point joined: "U+000A, ` `, `!`, `a` to `z`".
+std::string show_characters(const Vocabulary&);
 
 /// A character as messages show it: `e`, `é` (U+00E9), U+000A.
 std::string show_character(char32_t);
