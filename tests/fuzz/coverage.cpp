@@ -73,7 +73,7 @@ std::vector<std::string> make_universe() {
        {"map.chain", "map.one_loop", "map.several_loops", "map.reduce_sum", "map.reduce_max", "map.reduce_min", "map.argmax", "map.several_reductions",
         "map.lanes_outer", "map.lanes_inner", "map.scalar", "map.serial", "map.outer_0", "map.outer_1", "map.outer_2", "map.outer_3", "map.inner_1",
         "map.inner_2", "map.update", "map.update_with_reduction", "map.output_and_temporary", "map.store_before_loop", "map.axis_index", "map.draw", "map.extent", "map.row_gather", "map.index_gather",
-        "map.index_scatter", "map.copy", "map.rows_inner", "map.zero_size", "contract.plain", "contract.prologue_a", "contract.prologue_b", "contract.packed_b", "contract.guards_a", "contract.guards_b",
+        "map.index_scatter", "map.chains", "map.chains_left_out", "map.copy", "map.rows_inner", "map.zero_size", "contract.plain", "contract.prologue_a", "contract.prologue_b", "contract.packed_b", "contract.guards_a", "contract.guards_b",
         "contract.epilogue", "contract.epilogue_draws", "contract.epilogue_loads", "contract.update", "contract.several_stores", "contract.batch_0", "contract.batch_1", "contract.batch_2",
         "contract.m_1", "contract.n_1", "contract.k_1", "contract.rows_m", "contract.rows_n", "contract.rows_k", "contract.rows_batch", "contract.odd_n", "contract.not_unit_stride_n", "program.parallel",
         "program.no_barrier", "program.shared_memory", "program.permuted_persistent", "program.one_kernel", "program.many_kernels"})
@@ -105,6 +105,8 @@ struct KernelShape {
         if (i.kind == Instruction::Kind::random) hit("map.draw");
         if (i.kind == Instruction::Kind::extent) hit("map.extent");
         if (i.kind == Instruction::Kind::store_add) hit("map.index_scatter");
+        if (i.kind == Instruction::Kind::linked) hit("map.chains");
+        if (i.kind == Instruction::Kind::touched) hit("map.chains_left_out");
         if (i.kind == Instruction::Kind::load && i.access.index_value >= 0) hit("map.index_gather");
         if (i.access.buffer.valid() && i.access.row_axis >= 0) hit("map.row_gather");
         if (is_store(i)) {

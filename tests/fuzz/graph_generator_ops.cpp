@@ -341,7 +341,57 @@ MAKE(argmax) {
 
 // --- contraction and indexing ---
 
+// A product with rows that are looked up in a small table, or one of its gradients: of the weights, of the table, and of the table but for a padding entry.
+NodeId product_with_lookups(GraphBuilder& g) {
+  const Extent rows{1, true}, places{g.random.between(1, 4)}, width{g.random.between(14, 20)}, outputs{g.random.between(1, 20)};
+  const int64_t entries = g.random.between(1, int(std::max<int64_t>(1, g.bindings.rows * places.size - 1)));
+  if (places.size * g.bindings.rows * width.size * outputs.size > 40000 || places.size * g.bindings.rows * width.size > g.most_elements) return {};
+  const NodeId index = g.leaf(DType::i32, {rows, places}, false, entries);
+  const NodeId weight = g.leaf(DType::f32, {outputs, width}, true);
+  const NodeId small = g.build.mul(weight, 0.0625);
+  Attributes lookup;
+  lookup.axes = {0};
+  lookup.lhs = {0, 1};
+  lookup.rhs = {2, 3};
+  lookup.out = {2, 3, 1};
+  const int kind = g.random.below(4);
+  if (kind < 2) {
+    const NodeId table = g.leaf(DType::f32, {Extent{entries}, width}, true);
+    const NodeId found = g.make(Op::gather, {table, index}, lookup);
+    if (!found.valid()) return {};
+    Attributes a;
+    a.lhs = {2, 3, 1};
+    a.rhs = {4, 1};
+    a.out = {2, 3, 4};
+    if (kind == 0) return g.make(Op::contract, {found, small}, a);
+    const NodeId back = g.leaf(DType::f32, {rows, places, outputs}, false);
+    a.rhs = a.out;
+    a.out = {4, 1};
+    return g.make(Op::contract, {found, back}, a);
+  }
+  const NodeId back = g.leaf(DType::f32, {rows, places, outputs}, false);
+  Attributes a;
+  a.lhs = {2, 3, 4};
+  a.rhs = {4, 1};
+  a.out = {2, 3, 1};
+  NodeId updates = g.build.contract(back, small, a.lhs, a.rhs, a.out);
+  if (kind == 3) {
+    const NodeId padding = g.build.binary(Op::equal, index, g.build.constant_like(double(g.random.between(0, int(entries) - 1)), index));
+    const NodeId everywhere = g.build.broadcast(padding, g.shape(updates), {0, 1}), zero = g.build.constant_like(0, updates);
+    updates = g.build.select(everywhere, zero, updates);
+  }
+  Attributes scatter;
+  scatter.axes = {0};
+  scatter.extents = {Extent{entries}, width};
+  scatter.lhs = {2, 3, 1};
+  scatter.rhs = {2, 3};
+  scatter.out = {0, 1};
+  return g.make(Op::scatter_add, {updates, index}, scatter);
+}
+
 MAKE(contract) {
+  if (!g.closed && !g.wild && g.bindings.rows > 0 && g.random.chance(12))
+    if (NodeId n = product_with_lookups(g); n.valid()) return n;
   DType dtype = numeric(g);
   auto fits = [&](NodeId n) { return g.type(n).dtype == dtype && g.type(n).rank() <= 4; };
   NodeId x = g.find(fits), y = g.find(fits);
