@@ -131,9 +131,9 @@ TEST_CASE("layouts: a permuted parameter that is seen under another shape is cop
   CHECK(program[program.persistents[0].buffer].order == std::vector<int>{1, 0});
   optimize_graph(graph);
   CHECK_FALSE(copy_viewed_leaves(graph, {}));  // nothing to copy
-  LowerOptions turned;
-  turned.layouts = {{"w", {1, 0}}};
-  CHECK(copy_viewed_leaves(graph, turned));
+  LowerOptions other_order;
+  other_order.layouts = {{"w", {1, 0}}};
+  CHECK(copy_viewed_leaves(graph, other_order));
 }
 
 TEST_CASE("layouts: an input whose rows become one with other axes is copied first", "[passes]") {
