@@ -52,8 +52,9 @@ RULE(mul) {
   if (a.wants(1)) a.give(1, a.b.mul(a.g, a.x(0)));
 }
 RULE(div) {
-  if (a.wants(0)) a.give(0, a.b.div(a.g, a.x(1)));
-  if (a.wants(1)) a.give(1, a.b.neg(a.b.mul(a.g, a.b.div(a.y, a.x(1)))));
+  const NodeId quotient = a.b.div(a.g, a.x(1));
+  if (a.wants(0)) a.give(0, quotient);
+  if (a.wants(1)) a.give(1, a.b.neg(a.b.mul(quotient, a.y)));
 }
 
 RULE(floor_mod) {  // the quotient steps from integer to integer: between the steps x - quotient * y
