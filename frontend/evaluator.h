@@ -26,7 +26,6 @@ struct ExpansionBudget {
   int depth = 0;            ///< calls inside one another
   int64_t evaluations = 0;  ///< in all, and iterations of `repeat`
   int64_t calls = 0;
-  int64_t scanned = 0;     ///< operations that scans come to when they are written out
   bool gave_up = false;    ///< one of these went beyond its limit: nothing more is expanded
   bool too_large = false;  ///< ... and that took a while
 };

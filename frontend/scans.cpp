@@ -12,19 +12,12 @@
 namespace nnc {
 namespace {
 
-/// Scans are written out, step by step, before anything is compiled: so many operations take a few seconds.
-constexpr int64_t max_operations = 10'000;
-
-/// How many operations a body comes to when scans in it are written out.
-int64_t operations_of(const Graph& body) {
-  int64_t sum = 0;
-  for (const Node& node : body.nodes()) {
-    int64_t times = 1, own = node.op != Op::input && node.op != Op::constant && node.op != Op::result;
-    if (node.op == Op::scan) times = node.attributes.extents[0].size, own = operations_of(*node.attributes.body);
-    if (own > 0 && times > max_operations * 1000 / own) return max_operations * 1000;
-    sum = std::min(sum + times * own, max_operations * 1000);
-  }
-  return sum;
+/// How many scans stand one in the other in a body.
+size_t depth_of(const Graph& body) {
+  size_t depth = 0;
+  for (const Node& node : body.nodes())
+    if (node.op == Op::scan) depth = std::max(depth, 1 + depth_of(*node.attributes.body));
+  return depth;
 }
 
 /// The names of a frame are as they were at the end of the scope, and so is the scan around.
@@ -97,22 +90,11 @@ bool check_names(EvaluationContext& ctx, const ast::Expr& scan) {
   return true;
 }
 
-bool check_length(SymbolicEvaluator& eval, const ast::Expr& e, NodeId scan, int64_t steps) {
-  EvaluationContext& ctx = eval.ctx;
-  if (ctx.trial) return true;  // its size is made up
-  const int64_t each = operations_of(*ctx.graph[scan].attributes.body), all = std::min(each, max_operations * 1000) * std::min(steps, max_operations * 1000);
-  // Those of a scan in another one are counted with that.
-  bool is_inner = false;
-  for (const Frame* f = ctx.frame; f; f = f->caller) is_inner = is_inner || f->scan;
-  if (all + eval.budget.scanned <= max_operations) {
-    if (!is_inner) eval.budget.scanned += all;
-    return true;
-  }
-  eval.budget.gave_up = true;
-  Diagnostic& d = ctx.error(Code::E0209, e.span, fmt::format("this scan is too long: {} steps of {} operations", steps, each));
-  if (eval.budget.scanned > 0) d.notes.push_back(fmt::format("scans before it come to {} operations", eval.budget.scanned));
-  d.notes.push_back(fmt::format("scans are written out step by step, to {} operations at most", max_operations));
-  d.help.push_back("what does not depend on the step before belongs in front of the scan, where it is computed for all steps at once; or shorten the sequence");
+bool check_depth(EvaluationContext& ctx, const ast::Expr& e, NodeId scan) {
+  const size_t depth = 1 + depth_of(*ctx.graph[scan].attributes.body);
+  if (depth <= max_region_depth) return true;
+  Diagnostic& d = ctx.error(Code::E0209, e.span, fmt::format("scans stand in one another {} deep, and {} is the most", depth, max_region_depth));
+  d.help.push_back("what does not depend on the step before belongs in front of the scan, where it is computed for all steps at once");
   return false;
 }
 
@@ -204,7 +186,7 @@ Value evaluate_scan(SymbolicEvaluator& eval, const ast::Expr& e) {
     ctx.settle(d, {trace.steps, too_short->entries});
     return poison();
   }
-  if (!check_length(eval, e, node, trace.steps)) return poison();
+  if (!check_depth(ctx, e, node)) return poison();
   const Span span = ctx.place(e.span);
   std::vector<Value> values;
   Builder b = ctx.builder(e.span);

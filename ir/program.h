@@ -21,6 +21,7 @@
 #include "base/target.h"
 #include "base/types.h"
 #include "ir/graph.h"
+#include "ir/regions.h"
 #include "ir/sum_order.h"
 
 namespace nnc {
@@ -203,9 +204,6 @@ struct Kernel {
   std::vector<NodeId> nodes;   ///< graph nodes it computes
   bool operator==(const Kernel&) const = default;
 };
-
-/// Regions that may stand around a kernel.
-inline constexpr size_t max_region_depth = 4;
 
 /// Kernels that run again and again, in rounds, as a scan's body does. In round t (index t, whatever the direction) they see the slots of that round; all that moves is
 /// where slots stand, so a kernel is what it is outside of regions.

@@ -20,6 +20,9 @@
 
 namespace nnc {
 
+/// So many scans may stand one in the other where they are to become regions of a program, around one kernel.
+inline constexpr size_t max_region_depth = 4;
+
 enum class BodyInput : uint8_t { carry, slice, capture };
 
 /// Of the type of a sequence or of one of its slices: which axis of the sequence its steps are.

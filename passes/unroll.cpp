@@ -6,7 +6,6 @@
 #include <optional>
 
 #include "base/check.h"
-#include "ir/program.h"
 #include "ir/regions.h"
 #include "passes/rewrite.h"
 
