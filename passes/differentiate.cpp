@@ -10,6 +10,7 @@
 #include <array>
 
 #include "base/check.h"
+#include "passes/costs.h"
 #include "passes/gradient_rules.h"
 
 namespace nnc {
@@ -38,7 +39,8 @@ constexpr std::array<GradientRule, op_count> gradient_rules{{
 }};
 
 /// Adds up what arrives at a value. Two contributions that are one gradient times factors of the forward pass, as g * a and (g * b) * c, become g * (a + b * c): what is in brackets can
-/// be computed where a, b and c are, in the forward pass, and one number is kept instead of three. So it is for x * f(x), as in gelu and silu.
+/// be computed where a, b and c are, in the forward pass, and one number is kept instead of three. So it is for x * f(x), as in gelu and silu. Where no function is among the factors, they are
+/// cheaper to make again than to keep.
 class GradientSum {
  public:
   explicit GradientSum(Graph& graph) : graph_(graph), varies_(graph.size(), false) {}
@@ -51,7 +53,7 @@ class GradientSum {
     for (const Factor& left : a)
       for (const Factor& right : c) {
         if (left.gradient != right.gradient) continue;
-        if (left.gradient == first || right.gradient == second) return b.add(first, second);
+        if (left.gradient == first || right.gradient == second || !(has_function(a, left.gradient) || has_function(c, right.gradient))) return b.add(first, second);
         return b.mul(left.gradient, b.add(product(b, a, left.gradient), product(b, c, right.gradient)));
       }
     return b.add(first, second);
@@ -82,6 +84,20 @@ class GradientSum {
       found.push_back({node.operands[gradient], node.operands[1 - gradient]});
     }
     return found;
+  }
+
+  /// Whether a factor is a function's value, or made of one by a few cheap operations.
+  bool is_function(NodeId factor, int depth = 3) const {
+    const Node& node = graph_[factor];
+    if (!is_elementwise(node.op)) return false;
+    return is_expensive(node.op) || (depth > 0 && std::any_of(node.operands.begin(), node.operands.end(), [&](NodeId o) { return is_function(o, depth - 1); }));
+  }
+  bool has_function(const std::vector<Factor>& all, NodeId end) const {
+    for (size_t i = 1; i < all.size(); ++i) {
+      if (is_function(all[i].factor)) return true;
+      if (all[i].gradient == end) break;
+    }
+    return false;
   }
 
   static NodeId product(Builder& b, const std::vector<Factor>& all, NodeId end) {
