@@ -83,7 +83,8 @@ void print_buffers(const char* what, const std::vector<Explanation::Buffer>& buf
 
 void print_kernel(const Session& session, const Explanation::Kernel& kernel, bool everything) {
   std::string line = short_line(session, kernel.span);
-  fmt::print("kernel {}: {}{}, {}, {}\n", kernel.name, kernel.kind, line.empty() ? "" : ", " + line, quantity(kernel.flops, "FLOP"), quantity(kernel.bytes, "B"));
+  const std::string rounds = kernel.rounds == 1 ? "" : fmt::format(", {} rounds of a scan", kernel.rounds);
+  fmt::print("kernel {}: {}{}{}, {}, {}\n", kernel.name, kernel.kind, line.empty() ? "" : ", " + line, rounds, quantity(kernel.flops, "FLOP"), quantity(kernel.bytes, "B"));
   for (size_t role = 0; role < std::size(explained_roles); ++role) {
     std::vector<std::string> own, rest;
     for (const Explanation::Node& n : kernel.nodes)
@@ -156,7 +157,7 @@ void print_as_json(const Session& session, const std::string& name, const Explan
   for (const Explanation::Kernel& k : e.kernels) {
     Json nodes = Json::array();
     for (const Explanation::Node& n : k.nodes) nodes.push_back(node_as_json(n, sources));
-    kernels.push_back({{"name", k.name}, {"kind", k.kind}, {"scope", k.scope}, {"line", sources.describe_line(k.span)}, {"flops", k.flops}, {"bytes", k.bytes},
+    kernels.push_back({{"name", k.name}, {"kind", k.kind}, {"scope", k.scope}, {"line", sources.describe_line(k.span)}, {"flops", k.flops}, {"bytes", k.bytes}, {"rounds", k.rounds},
                        {"reads", buffers_as_json(k.reads)}, {"writes", buffers_as_json(k.writes)}, {"nodes", nodes}});
   }
   for (const Explanation::Stored& v : e.stored) {

@@ -105,7 +105,7 @@ Explanation::Layer Teller::layer(const std::string& path, const std::string& kin
 Explanation::Kernel Teller::kernel(size_t k) const {
   const Kernel& of = step_.program.kernels[k];
   const double rounds = double(rounds_of(step_.program, k));
-  Explanation::Kernel result{of.name, kind_of(of), of.scope, of.span, rounds * of.flops, rounds * of.bytes, {}, {}, {}};
+  Explanation::Kernel result{of.name, kind_of(of), of.scope, of.span, rounds * of.flops, rounds * of.bytes, {}, {}, {}, rounds_of(step_.program, k)};
   std::set<BufferId> read, written;
   for_each_access(of, [&](const Instruction& i) {
     if (reads_memory(i)) read.insert(i.access.buffer);

@@ -33,9 +33,10 @@ struct Explanation {
   struct Kernel {
     std::string name, kind, scope;  ///< kind: contraction, row-wise, element-wise, scatter, copy
     Span span;
-    double flops = 0, bytes = 0;
+    double flops = 0, bytes = 0;  ///< of all rounds
     std::vector<Buffer> reads, writes;
     std::vector<Node> nodes;
+    int64_t rounds = 1;           ///< how often a step runs it, as the steps of scans say
   };
   struct Read {
     std::string kernel;
