@@ -33,3 +33,21 @@ TEST_CASE("a kernel on one thread waits before it overwrites what a team reads",
   for (size_t k = reader + 1; k <= writer; ++k) waits = waits || program.kernels[k].barrier_before;
   CHECK(waits);
 }
+
+TEST_CASE("a state without elements is read before it is overwritten, too", "[schedule]") {
+  Graph graph;
+  Builder b(graph);
+  const Type none{DType::i32, {Extent{9}, Extent{0}}};
+  const NodeId values = b.parameter({"values", none, PersistentKind::state, {}}), places = b.parameter({"places", none, PersistentKind::state, {}});
+  const NodeId three = b.constant(3, none);  // the update stands before what reads the state
+  Attributes labels;
+  labels.axes = {0};
+  labels.extents = {Extent{12}};
+  labels.lhs = labels.rhs = {0, 1};
+  labels.out = {2};
+  graph.outputs.push_back({"sums", graph.add(Op::scatter_add, {values, places}, labels)});
+  graph.updates.push_back({"values", three});
+  finish_groups(graph);
+  const Program program = build_program(graph, {"nothing", 1, target_with_level(VectorLevel::portable), {}});  // which is verified
+  CHECK(program.kernels.size() >= 3);
+}
