@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "codegen/sharing.h"
+#include "tests/program_text.h"
 #include "tests/run/program_fixture.h"
 #include "tests/unit/catch.h"
 
@@ -311,4 +312,18 @@ TEST_CASE("contractions with their edges, panels and epilogues at other places a
     CHECK(share_kernels(f.program).function_of == std::vector<size_t>{0, 0, 1, 0});
     check_step(f.program, false);
   }
+}
+
+TEST_CASE("kernels whose slots move alike are one function, others are not", "[run][sharing]") {
+  auto program = [](int second) {
+    auto kernel = [](const std::string& name, const std::string& from, const std::string& to) {
+      return "    kernel " + name + "  # one thread\n      for b < B:\n        v0 = load " + from + "[row(b), 0] : f32\n        " + to + "[b] <- v0 : f32\n";
+    };
+    return program_of("program @p {\n  target any avx2, 2 rows planned\n  arena 128 bytes, persistent 0 bytes\n  field \"x\" : f32[B, 3] field 0\n  field \"y\" : f32[B, 6] field 1\n"
+                      "  temporary \"s\" : f32[B] at 0, 8 bytes\n  temporary \"t\" : f32[B] at 64, 8 bytes\n"
+                      "  slot \"x.now\" : f32[B, 1] of x first 0, per round [1]\n  slot \"y.now\" : f32[B, 1] of y first 0, per round [" + std::to_string(second) + "]\n"
+                      "  region steps 3 rounds\n" + kernel("first", "x.now", "s") + kernel("second", "y.now", "t") + "}\n");
+  };
+  CHECK(functions(program(1)) == 1);
+  CHECK(functions(program(2)) == 2);
 }

@@ -325,6 +325,23 @@ TEST_CASE("gradients of several reads and uses of a parameter add up", "[differe
   }
 }
 
+TEST_CASE("a gradient common to two contributions is taken out of their sum", "[differentiate]") {
+  Graph g;
+  Builder b(g);
+  NodeId x = b.input("x", {DType::f32, {n(2)}}), given = b.input("given", {DType::f32, {n(2)}});
+  NodeId e = b.unary(Op::exp, x);
+  // given * e and (given * x) * e: what is in brackets is of the forward pass alone.
+  const Node whole = g[gradients_of(g, b.mul(x, e), given, {x})[0]];
+  REQUIRE(whole.op == Op::mul);
+  CHECK(whole.operands[0] == given);
+  const Node sum = g[whole.operands[1]];
+  REQUIRE(sum.op == Op::add);
+  CHECK(sum.operands[0] == e);
+  const Node product = g[sum.operands[1]];
+  CHECK(product.op == Op::mul);
+  CHECK(std::set<NodeId>(product.operands.begin(), product.operands.end()) == std::set<NodeId>{x, e});
+}
+
 TEST_CASE("a parameter without gradient is explained", "[differentiate]") {
   Graph g;
   Builder b(g);

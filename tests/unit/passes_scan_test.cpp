@@ -8,6 +8,7 @@
 #include "passes/pipeline.h"
 #include "passes/unroll.h"
 #include "tests/random_scan.h"
+#include "tests/text_changes.h"
 #include "tests/unit/catch.h"
 #include "tests/unit/passes_gradient_check.h"
 #include "tests/unit/passes_scan_gradients.h"
@@ -20,6 +21,21 @@ namespace {
 
 bool has_scan(const Graph& graph) {
   return std::ranges::any_of(graph.nodes(), [](const Node& n) { return n.op == Op::scan || n.op == Op::result; });
+}
+
+/// The optimized program of a graph, once it has computed what the graph says.
+Program program_of(const std::string& text) {
+  Diagnostics diagnostics;
+  SourceMap sources;
+  std::optional<Graph> graph = parse_graph(sources, sources.add("scan.nnir", text), diagnostics);
+  REQUIRE(graph);
+  std::mt19937_64 random(1);
+  const Bindings at = random_bindings(*graph, 2, random);
+  Route route = Route::optimized();
+  route.executor = Executor::program_interpreter;
+  RoutedGraph routed(*graph, route, 2);
+  CHECK_FALSE(find_difference(routed.run(at), interpret(*graph, at), 1e-6));
+  return *routed.program();
 }
 
 }  // namespace
@@ -87,6 +103,73 @@ TEST_CASE("as regions of a program, scans and their gradients are what the inter
     REQUIRE_FALSE(difference);
   }
   CHECK(regions > 200);
+}
+
+TEST_CASE("a sequence that scans have made is seen under another shape", "[passes][regions]") {
+  CHECK(program_of(R"(graph @main {
+  %0 = input @x : f32[B, 3, 2]
+  %1 = input @first : f32[B, 2]
+  %2 = scan(%1, %0) carried 1 sliced 1 steps 3 {
+    %0 = input @carry.0 : f32[B, 2]
+    %1 = input @slice.0 : f32[B, 2]
+    %2 = sub(%1, %0) : f32[B, 2]
+    output "carry.0" %2
+    output "stack.0" %2
+  } : bool[]
+  %3 = result(%2) 1 : f32[B, 3, 2]
+  %4 = reshape(%3) : f32[B, 6]
+  %5 = neg(%4) : f32[B, 6]
+  output "flat" %5
+}
+)").regions.size() == 1);
+}
+
+TEST_CASE("slices of a sequence whose channels stand innermost are read where they stand", "[passes][regions]") {
+  // As a convolution makes it: channels, which the weights alone give, and pixels.
+  const Program program = program_of(R"(graph @main {
+  %0 = input @x : f32[B, 3, 5, 2]
+  %1 = input @weight : f32[4, 2]
+  %2 = input @first : f32[B, 4, 5]
+  %3 = contract(%0, %1) atpc,oc->atop : f32[B, 3, 4, 5]
+  %4 = scan(%2, %3) carried 1 sliced 1 steps 3 {
+    %0 = input @carry.0 : f32[B, 4, 5]
+    %1 = input @slice.0 : f32[B, 4, 5]
+    %2 = sub(%1, %0) : f32[B, 4, 5]
+    output "carry.0" %2
+  } : bool[]
+  %5 = result(%4) 0 : f32[B, 4, 5]
+  output "last" %5
+}
+)");
+  CHECK(std::ranges::any_of(program.buffers, [](const Buffer& b) { return b.order == std::vector<int>{1, 0, 3, 2}; }));
+}
+
+TEST_CASE("what every step multiplies with stands as products read it", "[passes][regions]") {
+  const std::string text = R"(graph @main {
+  %0 = input @x : f32[B, 5, 4]
+  %1 = input @first : f32[B, 4]
+  %2 = input @weight : f32[4, 4]
+  %3 = tanh(%2) : f32[4, 4]
+  %4 = scan(%1, %0, %2) carried 1 sliced 1 steps 5 {
+    %0 = input @carry.0 : f32[B, 4]
+    %1 = input @slice.0 : f32[B, 4]
+    %2 = input @capture.0 : f32[4, 4]
+    %3 = contract(%0, %2) ai,oi->ao : f32[B, 4]
+    %4 = add(%3, %1) : f32[B, 4]
+    output "carry.0" %4
+  } : bool[]
+  %5 = result(%4) 0 : f32[B, 4]
+  output "last" %5
+}
+)";
+  auto is_turned = [](const Program& program, BufferKind kind) {
+    return std::ranges::any_of(program.buffers, [&](const Buffer& b) { return b.kind == kind && b.shape == Shape{{4}, {4}} && b.order == std::vector<int>{1, 0}; });
+  };
+  const Program held = program_of(text);
+  CHECK(is_turned(held, BufferKind::persistent));
+  CHECK_FALSE(is_turned(held, BufferKind::temporary));
+  // What is computed is turned once, in a copy.
+  CHECK(is_turned(program_of(with_changes(text, {{"scan(%1, %0, %2)", "scan(%1, %0, %3)"}})), BufferKind::temporary));
 }
 
 TEST_CASE("compiled, scans and their gradients are what the interpreter says", "[passes][regions]") {

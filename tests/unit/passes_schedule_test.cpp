@@ -1,4 +1,6 @@
 // Barriers between kernels: where threads would meet a value that is not there yet, or overwrite one that others still read.
+#include "base/diagnostics.h"
+#include "ir/graph.h"
 #include "ir/program.h"
 #include "passes/fuse.h"
 #include "passes/pipeline.h"
@@ -50,4 +52,33 @@ TEST_CASE("a state without elements is read before it is overwritten, too", "[sc
   finish_groups(graph);
   const Program program = build_program(graph, {"nothing", 1, target_with_level(VectorLevel::portable), {}});  // which is verified
   CHECK(program.kernels.size() >= 3);
+}
+
+TEST_CASE("a team waits for the last kernels of a round before the first of the next", "[schedule][regions]") {
+  // The first kernel of a round reads slices alone, so that nothing before the region makes it wait; but the last of the round before still reads what it overwrites.
+  Diagnostics diagnostics;
+  SourceMap sources;
+  std::optional<Graph> graph = parse_graph(sources, sources.add("scan.nnir", R"(graph @main {
+  %0 = input @x : f32[B, 3, 512]
+  %1 = constant 0 : f32[B]
+  %2 = scan(%1, %0) carried 1 sliced 1 steps 3 {
+    %0 = input @carry.0 : f32[B]
+    %1 = input @slice.0 : f32[B, 512]
+    %2 = tanh(%1) : f32[B, 512] group 0
+    %3 = reduce_sum(%2) axes [1] : f32[B] group 1
+    %4 = add(%0, %3) : f32[B] group 2
+    output "carry.0" %4
+  } : bool[]
+  %3 = result(%2) 0 : f32[B]
+  output "last" %3
+}
+)"), diagnostics);
+  REQUIRE(graph);
+  finish_groups(*graph);
+  const Program program = build_program(*graph, {"rounds", 256, target_with_level(VectorLevel::portable), {}});
+  INFO(print_program(program, nullptr));
+  REQUIRE(program.regions.size() == 1);
+  const Kernel& first = program.kernels[program.regions[0].first];
+  CHECK(first.parallel);
+  CHECK(first.barrier_before);
 }
