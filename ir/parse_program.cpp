@@ -142,11 +142,10 @@ class ProgramParser : private KernelLineReader {
 
   // --- buffers ---
 
-  void parse_buffer_line(BufferKind kind, size_t begin) {
+  /// `"name" : type [order [axes]]`, of the buffer with number `id`, which is known from here on.
+  Buffer parse_buffer_head(BufferId id) {
     Buffer b;
-    b.kind = kind;
     b.name = parse_string();
-    BufferId id{uint32_t(program_.buffers.size())};
     add_reference(b.name, id);  // also if the line is faulty, so that lines which use it are not reported for that
     expect(":");
     skip_spaces();
@@ -156,6 +155,21 @@ class ProgramParser : private KernelLineReader {
     b.dtype = type.dtype;
     b.shape = std::move(type.shape);
     if (accept_word("order")) b.order = parse_order();
+    return b;
+  }
+
+  /// The line is a buffer; `of_node`: its name may say of which node.
+  void end_buffer(Buffer b, size_t begin, bool of_node) {
+    if (of_node && is_node_name(b.name)) std::from_chars(b.name.data() + 1, b.name.data() + b.name.size(), b.node.value);
+    buffer_spans_.push_back(since(begin));
+    program_.buffers.push_back(std::move(b));
+    end_line();
+  }
+
+  void parse_buffer_line(BufferKind kind, size_t begin) {
+    const BufferId id{uint32_t(program_.buffers.size())};
+    Buffer b = parse_buffer_head(id);
+    b.kind = kind;
     PersistentKind persistent = PersistentKind::parameter;
     switch (kind) {
       case BufferKind::field:
@@ -186,27 +200,13 @@ class ProgramParser : private KernelLineReader {
         b.offset = parse_integer(INT32_MAX, "a slot") * (kind == BufferKind::output ? 1 : scalar_bytes);
         break;
     }
-    bool of_node = kind == BufferKind::temporary || kind == BufferKind::literal;
-    if (of_node && is_node_name(b.name)) std::from_chars(b.name.data() + 1, b.name.data() + b.name.size(), b.node.value);
-    buffer_spans_.push_back(since(begin));
     if (kind == BufferKind::persistent) program_.persistents.push_back({{b.name, {b.dtype, b.shape}, persistent, {}}, id});
-    program_.buffers.push_back(std::move(b));
-    end_line();
+    end_buffer(std::move(b), begin, kind == BufferKind::temporary || kind == BufferKind::literal);
   }
 
   void parse_slot(size_t begin) {
-    Buffer b;
-    b.name = parse_string();
     const BufferId id{uint32_t(program_.buffers.size())};
-    add_reference(b.name, id);
-    expect(":");
-    skip_spaces();
-    size_t type_begin = at_;
-    Type type = parse_type();
-    if (type.shape.size() > max_axes) fail(Code::E0636, since(type_begin), fmt::format("a buffer has at most {} dimensions", max_axes));
-    b.dtype = type.dtype;
-    b.shape = std::move(type.shape);
-    if (accept_word("order")) b.order = parse_order();
+    Buffer b = parse_buffer_head(id);
     expect_word("of");
     skip_spaces();
     size_t of_begin = at_;
@@ -226,10 +226,7 @@ class ProgramParser : private KernelLineReader {
       expect("]");
       if (b.slot.per_round.size() > max_region_depth) fail(Code::E0636, since(of_begin), fmt::format("regions are nested at most {} deep", max_region_depth));
     }
-    if (is_node_name(b.name)) std::from_chars(b.name.data() + 1, b.name.data() + b.name.size(), b.node.value);
-    buffer_spans_.push_back(since(begin));
-    program_.buffers.push_back(std::move(b));
-    end_line();
+    end_buffer(std::move(b), begin, true);
   }
 
   std::vector<int> parse_order() {

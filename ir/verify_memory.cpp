@@ -61,7 +61,7 @@ class MemoryChecker {
       for_each_run(touches_[b], [&](TouchRun run) { check_stores(BufferId{b}, run); });
       check_first_and_last(BufferId{b});
       for_each_run(touches_[b], [&](TouchRun run) { check_places(BufferId{b}, run); });
-      for_each_run(memory_[b], [&](TouchRun run) { check_slots_apart(BufferId{b}, run); });
+      for_each_run(memory_[b], [&](TouchRun run) { check_slots_apart(run); });
     }
     for (size_t r = 0; r < program_.regions.size(); ++r)
       for (uint32_t b = 0; b < memory_.size() && !faults_.full(); ++b) check_rounds(r, BufferId{b});
@@ -261,7 +261,7 @@ class MemoryChecker {
   // --- P15 ---
 
   // Two slots of a buffer that one kernel touches do not meet if it stores one of them.
-  void check_slots_apart(BufferId, TouchRun run) {
+  void check_slots_apart(TouchRun run) {
     std::map<BufferId, const Touch*> slots;  // of each a store, if there is one
     for (const Touch& t : run) {
       const Touch*& known = slots[t.access->buffer];
