@@ -80,11 +80,12 @@ class Pruner {
     return true;
   }
 
-  /// A sequence or a captured value that is a number or repeats a smaller value, and is the same at each step: the body can repeat that itself.
+  /// A sequence or a captured value that is a number or an index, or repeats a smaller value, and is the same at each step: the body can make that itself.
   bool repeats(int k) const {
     const Node& n = graph_[scan_.operands[size_t(k)]];
     const bool is_slice = place_of_operand(scan_.attributes, k).kind == BodyInput::slice;
-    return n.op == Op::constant || (n.op == Op::broadcast && !(is_slice && holds(n.attributes.axes, step_axis(n.type))));
+    const bool is_made = n.op == Op::broadcast || n.op == Op::iota;
+    return n.op == Op::constant || (is_made && !(is_slice && holds(n.attributes.axes, step_axis(n.type))));
   }
 
   NodeId repeated(Graph& body, int k, const Type& type, OperandList& captures, const Node& input) {
@@ -94,6 +95,7 @@ class Pruner {
     std::vector<int> axes = n.attributes.axes;
     if (place_of_operand(scan_.attributes, k).kind == BodyInput::slice)
       for (int& axis : axes) axis -= axis > step_axis(n.type);
+    if (n.op == Op::iota) return b.iota(type.shape, axes[0]);
     const NodeId source = b.input(body_input_name(BodyInput::capture, captures.number_of(n.operands[0])), graph_.type(n.operands[0]));
     return b.broadcast(source, type.shape, std::move(axes));
   }
