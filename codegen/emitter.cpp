@@ -138,7 +138,7 @@ Value* Emitter::place(size_t number, int64_t here) {
 
 Value* Emitter::buffer_place_value(BufferId id) {
   const auto& all = places_.buffers;
-  return place(size_t(std::find(all.begin(), all.end(), id) - all.begin()), buffer_place(program[id]));
+  return place(size_t(std::find(all.begin(), all.end(), id) - all.begin()), buffer_place(program, program[id]));
 }
 
 Value* Emitter::site_hash(const std::string& site) {
@@ -157,6 +157,8 @@ Value* Emitter::base_pointer(BufferId id) {
         return offset_pointer(from_context(offsetof(NncContext, persistent)), buffer_place_value(id));
       case BufferKind::temporary:
         return offset_pointer(from_context(offsetof(NncContext, arena)), buffer_place_value(id));
+      case BufferKind::local:
+        return offset_pointer(arguments.scratch, buffer_place_value(id));
       case BufferKind::scalars:
         return offset_pointer(arguments.scalars, buffer_place_value(id));
       case BufferKind::results:

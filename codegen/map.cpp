@@ -25,6 +25,7 @@
 #include "codegen/chains.h"
 #include "codegen/partial_sums.h"
 #include "codegen/register_blocks.h"
+#include "ir/program_regions.h"
 
 namespace nnc {
 
@@ -45,6 +46,7 @@ bool is_simple(const std::vector<Instruction>& code) {
 struct Iterations {
   const Emitter& emitter;
   const MapKernel& map;
+  bool in_rounds = false;  ///< of a parallel region
   bool lanes_outer() const { return map.vector_axis >= 0 && map.vector_axis == map.outer - 1; }
   bool lanes_inner() const { return map.vector_axis >= map.outer && map.vector_axis == int(map.axes.size()) - 1; }
   /// Indices of the last outer axis in an iteration, where lanes run along it.
@@ -54,6 +56,11 @@ struct Iterations {
     int vectors = 1;
     const Extent last = map.axes[size_t(map.outer) - 1].extent;
     const int64_t inner = joint_extent(map.axes, size_t(map.outer), map.axes.size()).at(emitter.program.rows);
+    // Scores of a block of queries, one line after the other: whole lines, or each pass over them would use few sets of the cache.
+    if (in_rounds && !last.rows) {
+      while (emitter.lanes * vectors < 64 && last.size % (emitter.lanes * vectors * 2) == 0) vectors *= 2;
+      return emitter.lanes * vectors;
+    }
     const bool simple = std::all_of(map.blocks.begin(), map.blocks.end(), [](const Block& b) { return is_simple(b.code); });
     if (!simple || last.rows || inner < long_loop) return emitter.lanes;
     while (vectors < most_vectors && last.size % (emitter.lanes * vectors * 2) == 0) vectors *= 2;
@@ -70,22 +77,35 @@ struct Iterations {
   }
 };
 
-int64_t grain(const Emitter& e, const Kernel& kernel) { return iterations_of_piece(kernel, Iterations{e, std::get<MapKernel>(kernel.body)}.planned()); }
+Iterations iterations_of(const Emitter& e, const Kernel& kernel) {
+  return {e, std::get<MapKernel>(kernel.body), round_axes(e.program, size_t(&kernel - e.program.kernels.data())) > 0};
+}
+
+int64_t grain(const Emitter& e, const Kernel& kernel) {
+  const MapKernel& map = std::get<MapKernel>(kernel.body);
+  int64_t iterations = iterations_of(e, kernel).planned();
+  const int axes = round_axes(e.program, size_t(&kernel - e.program.kernels.data()));
+  if (axes == 0) return iterations_of_piece(kernel, iterations);
+  for (int axis = 0; axis < axes; ++axis) iterations /= std::max<int64_t>(1, map.axes[size_t(axis)].extent.at(e.program.rows));
+  return std::max<int64_t>(1, iterations);  // a round is a piece
+}
 
 Value* ceil_div(Emitter& e, Value* value, int64_t divisor) {
   if (divisor == 1) return value;
   return e.ir.CreateUDiv(e.ir.CreateAdd(value, e.i64(divisor - 1)), e.i64(divisor));
 }
 
-Value* last_count(Emitter& e, const MapKernel& map, Value* rows) {
+Value* last_count(Emitter& e, const Kernel& kernel, Value* rows) {
+  const MapKernel& map = std::get<MapKernel>(kernel.body);
   Value* extent = e.extent(map.axes[size_t(map.outer) - 1].extent, rows);
-  const Iterations iterations{e, map};
+  const Iterations iterations = iterations_of(e, kernel);
   return iterations.lanes_outer() ? ceil_div(e, extent, iterations.width()) : extent;
 }
 
-Value* total_iterations(Emitter& e, const MapKernel& map, Value* rows) {
+Value* total_iterations(Emitter& e, const Kernel& kernel, Value* rows) {
+  const MapKernel& map = std::get<MapKernel>(kernel.body);
   if (map.outer == 0) return e.i64(1);
-  Value* total = last_count(e, map, rows);
+  Value* total = last_count(e, kernel, rows);
   for (int a = 0; a + 1 < map.outer; ++a) total = e.ir.CreateMul(total, e.extent(map.axes[size_t(a)].extent, rows));
   return total;
 }
@@ -97,7 +117,7 @@ bool is_cheap(const std::vector<Instruction>& code) {
 
 class MapEmitter {
  public:
-  MapEmitter(Emitter& e, const Kernel& kernel) : e(e), kernel(kernel), map(std::get<MapKernel>(kernel.body)), shape{e, map} {}
+  MapEmitter(Emitter& e, const Kernel& kernel) : e(e), kernel(kernel), map(std::get<MapKernel>(kernel.body)), shape(iterations_of(e, kernel)) {}
 
   void emit() {
     NNC_CHECK(map.vector_axis < 0 || shape.lanes_outer() || shape.lanes_inner(),
@@ -107,7 +127,7 @@ class MapEmitter {
       emit_blocks(point);
       return;
     }
-    Value* total = total_iterations(e, map, e.arguments.rows);
+    Value* total = total_iterations(e, kernel, e.arguments.rows);
     if (auto* constant = llvm::dyn_cast<llvm::ConstantInt>(total); constant && constant->isZero()) return;
     int64_t size = grain(e, kernel);
     Value *begin = e.i64(0), *end = total;
@@ -120,7 +140,7 @@ class MapEmitter {
       return;
     }
     e.when(e.ir.CreateICmpSLT(begin, end), [&] {
-      Value* last = last_count(e, map, e.arguments.rows);
+      Value* last = last_count(e, kernel, e.arguments.rows);
       Value* first_line = e.ir.CreateUDiv(begin, last);
       Value* end_line = e.ir.CreateUDiv(e.ir.CreateAdd(end, e.ir.CreateSub(last, e.i64(1))), last);
       e.loop(
@@ -519,7 +539,7 @@ Value* emit_map_pieces(Emitter& e, const Kernel& kernel, Value* rows) {
   if (is_register_block(std::get<MapKernel>(kernel.body))) return register_block_pieces(e, kernel, rows);
   int64_t size = grain(e, kernel);
   return size == INT64_MAX ? static_cast<Value*>(e.i64(1))
-                           : ceil_div(e, total_iterations(e, std::get<MapKernel>(kernel.body), rows), size);
+                           : ceil_div(e, total_iterations(e, kernel, rows), size);
 }
 
 }  // namespace nnc

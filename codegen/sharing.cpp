@@ -25,6 +25,7 @@
 #include "base/check.h"
 #include "base/philox.h"
 #include "ir/kernel_code.h"
+#include "ir/program_regions.h"
 #include "runtime/step_abi.h"
 
 namespace nnc {
@@ -67,11 +68,13 @@ struct Key {
   std::vector<Buffer> buffers;
   std::vector<size_t> groups;
   std::vector<NumberBits> numbers;
+  int round_axes = 0;  ///< of a map kernel, whose pieces are the rounds of a parallel region
   bool operator==(const Key&) const = default;
 };
 
 Key key_of(const Program& program, const Kernel& original) {
   Key key;
+  if (std::holds_alternative<MapKernel>(original.body)) key.round_axes = round_axes(program, size_t(&original - program.kernels.data()));
   const KernelPlaces places = find_places(original);
   auto take = [&](Number& n) { key.numbers.push_back(bits_of(std::exchange(n, Number()))); };
   Kernel& kernel = key.kernel = original;
@@ -133,13 +136,15 @@ std::vector<size_t> alias_groups(const Program& program, const std::vector<Buffe
   return group;
 }
 
-int64_t buffer_place(const Buffer& buffer) {
+int64_t buffer_place(const Program& program, const Buffer& buffer) {
   switch (buffer.kind) {
     case BufferKind::persistent:
     case BufferKind::temporary:
     case BufferKind::scalars:
     case BufferKind::results:
       return buffer.offset;
+    case BufferKind::local:
+      return buffer.offset - program.local_bytes;
     case BufferKind::output:
       return buffer.offset * int64_t(sizeof(void*));
     case BufferKind::field:
@@ -155,7 +160,7 @@ int64_t site_place(const std::string& site) { return int64_t(stable_hash(site));
 std::vector<int64_t> place_table(const Program& program, const Kernel& kernel) {
   const KernelPlaces places = find_places(kernel);
   std::vector<int64_t> table;
-  for (BufferId id : places.buffers) table.push_back(buffer_place(program[id]));
+  for (BufferId id : places.buffers) table.push_back(buffer_place(program, program[id]));
   for (const std::string& site : places.sites) table.push_back(site_place(site));
   return table;
 }

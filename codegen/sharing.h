@@ -22,8 +22,8 @@ KernelPlaces find_places(const Kernel&);
 std::vector<size_t> alias_groups(const Program&, const std::vector<BufferId>&);
 
 /// What the code of a kernel adds to a block of memory to find a buffer: bytes into the persistents, the arena, the step's scalars or results, or into the
-/// context's list of fields or outputs. 0 for a literal, which is a part of the code.
-int64_t buffer_place(const Buffer&);
+/// context's list of fields or outputs; for what is local to a thread bytes from the beginning of its scratch, before which it stands. 0 for a literal, which is a part of the code.
+int64_t buffer_place(const Program&, const Buffer&);
 /// What the key of a site's random numbers is mixed from.
 int64_t site_place(const std::string& site);
 

@@ -21,6 +21,8 @@
 #include "codegen/llvm_versions.h"
 #include "codegen/machine.h"
 #include "codegen/map.h"
+#include "ir/kernel_code.h"
+#include "ir/program_regions.h"
 #include "runtime/step_abi.h"
 
 namespace nnc {
@@ -190,6 +192,7 @@ class StepEmitter {
     Value* scratch =
         ir.CreateGEP(ir.getInt8Ty(), load(pointer, context, offsetof(NncContext, scratch)),
                      ir.CreateMul(ir.CreateSExt(thread, i64), load(i64, context, offsetof(NncContext, scratch_bytes))));
+    if (e.program.local_bytes > 0) scratch = e.offset_pointer(scratch, e.program.local_bytes);  // what is local to rounds stands before it
     Value* cycles = load(pointer, context, offsetof(NncContext, kernel_cycles));
     Value* first_thread = ir.CreateICmpEQ(thread, ir.getInt32(0));
     Value* timed = ir.CreateIsNotNull(cycles);
@@ -198,6 +201,9 @@ class StepEmitter {
     Value* base = team ? ir.CreateAlloca(i64, nullptr, "base") : nullptr;  // tickets of the kernels since the last barrier
     Value* started = ir.CreateAlloca(i64, nullptr, "started");
     Value* rounds = e.program.regions.empty() ? static_cast<Value*>(llvm::ConstantPointerNull::get(pointer)) : ir.CreateAlloca(i64, e.i64(int64_t(max_region_depth)), "rounds");
+    size_t most_kernels = 0;
+    for (const ParallelRegion& region : e.program.parallel_regions) most_kernels = std::max(most_kernels, region.count);
+    Value* round_pieces = most_kernels == 0 ? nullptr : ir.CreateAlloca(i64, e.i64(int64_t(most_kernels)), "round_pieces");  // of each kernel of the region at hand
     ir.CreateStore(e.i64(0), started);
     e.when(first_thread, [&] { ir.CreateStore(e.i64(0), member(context, offsetof(NncContext, steps_done))); });
     BasicBlock* before = ir.GetInsertBlock();
@@ -229,22 +235,33 @@ class StepEmitter {
     Value* results = at_step(offsetof(NncContext, results), ir.getDoubleTy(), e.i64(int64_t(e.program.results.size())));
     Value* draw = ir.CreateGEP(ir.getInt8Ty(), load(pointer, context, offsetof(NncContext, draws)), ir.CreateMul(step, e.i64(int64_t(sizeof(NncDraw)))), "draw");
     if (team) ir.CreateStore(e.i64(0), base);
-    auto run_kernel = [&](Value* k) {
-      Value* kernel = ir.CreateGEP(table->getValueType()->getArrayElementType(), table, k);
-      Value* function = load(pointer, kernel, offsetof(Entry, function));
-      Value* places = load(pointer, kernel, offsetof(Entry, places));
-      auto call = [&](Value* begin, Value* end) -> Value* {
+    auto entry_of = [&](Value* k) { return ir.CreateGEP(table->getValueType()->getArrayElementType(), table, k); };
+    auto call_kernel = [&](Value* k) {
+      Value* function = load(pointer, entry_of(k), offsetof(Entry, function));
+      Value* places = load(pointer, entry_of(k), offsetof(Entry, places));
+      return [=, this](Value* begin, Value* end) -> Value* {
         return ir.CreateCall(kernel_type, function, {context, row_index, rows, scalars, results, draw, scratch, begin, end, places, rounds});
       };
-      Value* flags = team ? load(i32, kernel, offsetof(Entry, flags)) : nullptr;
+    };
+    auto wait_for_all = [&] {
+      ir.CreateCall(barrier, {context, ir.getFalse()});
+      ir.CreateStore(e.i64(-1), claimed);
+      ir.CreateStore(e.i64(0), base);
+    };
+    auto begin_timing = [&] { e.when(timed, [&] { ir.CreateStore(call_intrinsic(ir, llvm::Intrinsic::readcyclecounter), started); }); };
+    auto end_timing = [&](Value* k) {
+      e.when(timed, [&] {
+        Value* spent = ir.CreateSub(call_intrinsic(ir, llvm::Intrinsic::readcyclecounter), ir.CreateLoad(i64, started));
+        Value* sum = ir.CreateGEP(i64, cycles, k);
+        ir.CreateStore(ir.CreateAdd(ir.CreateLoad(i64, sum), spent), sum);
+      });
+    };
+    auto run_kernel = [&](Value* k) {
+      auto call = call_kernel(k);
+      Value* flags = team ? load(i32, entry_of(k), offsetof(Entry, flags)) : nullptr;
       auto has = [&](int flag) { return ir.CreateICmpNE(ir.CreateAnd(flags, ir.getInt32(uint32_t(flag))), ir.getInt32(0)); };
-      if (team)
-        e.when(has(barrier_before), [&] {
-          ir.CreateCall(barrier, {context, ir.getFalse()});
-          ir.CreateStore(e.i64(-1), claimed);
-          ir.CreateStore(e.i64(0), base);
-        });
-      e.when(timed, [&] { ir.CreateStore(call_intrinsic(ir, llvm::Intrinsic::readcyclecounter), started); });
+      if (team) e.when(has(barrier_before), wait_for_all);
+      begin_timing();
       if (!team) {
         call(e.i64(0), e.i64(-1));
       } else {
@@ -257,13 +274,41 @@ class StepEmitter {
           ir.CreateStore(end, base);
         });
       }
-      e.when(timed, [&] {
-        Value* spent = ir.CreateSub(call_intrinsic(ir, llvm::Intrinsic::readcyclecounter), ir.CreateLoad(i64, started));
-        Value* sum = ir.CreateGEP(i64, cycles, k);
-        ir.CreateStore(ir.CreateAdd(ir.CreateLoad(i64, sum), spent), sum);
-      });
+      end_timing(k);
     };
-    emit_kernels(0, e.program.kernels.size(), 0, 0, rounds, run_kernel);
+    auto run_parallel = [&](const ParallelRegion& region) {
+      const Kernel& first = e.program.kernels[region.first];
+      if (team && first.barrier_before && (region.first > 0 || !e.program.regions.empty())) wait_for_all();
+      // A kernel's pieces are those of its rounds, one round after the other.
+      Value* count = rounds_of_axes(region, 0, rows);
+      for (size_t k = region.first; k < region.first + region.count; ++k) {
+        const int axes = round_axes(e.program, k);
+        Value* own = rounds_of_axes(axes, first_kernel_axes(k), 0, rows);
+        Value* pieces = call_kernel(e.i64(int64_t(k)))(e.i64(-1), e.i64(0));
+        ir.CreateStore(ir.CreateUDiv(pieces, ir.CreateBinaryIntrinsic(llvm::Intrinsic::umax, own, e.i64(1))), ir.CreateGEP(i64, round_pieces, e.i64(int64_t(k - region.first))));
+      }
+      auto run_piece = [&](size_t k, Value* round) {
+        Value* share = ir.CreateLoad(i64, ir.CreateGEP(i64, round_pieces, e.i64(int64_t(k - region.first))));
+        Value* number = e.i64(int64_t(k));
+        begin_timing();
+        Value* begin = ir.CreateMul(round, share);
+        call_kernel(number)(begin, ir.CreateAdd(begin, share));
+        end_timing(number);
+      };
+      auto run_round = [&](Value* round) { emit_round(region, round, rows, run_piece); };
+      if (!team) {
+        e.loop(e.i64(0), count, 1, run_round);
+      } else {
+        Value* begin = ir.CreateLoad(i64, base);
+        Value* end = ir.CreateAdd(begin, count);
+        emit_claims(members, claimed, begin, end, [&](Value* round, Value*) -> Value* {
+          run_round(round);
+          return nullptr;
+        });
+        ir.CreateStore(end, base);
+      }
+    };
+    emit_kernels(0, e.program.kernels.size(), 0, 0, rounds, run_kernel, run_parallel);
     ir.CreateBr(next);
 
     ir.SetInsertPoint(next);
@@ -282,13 +327,53 @@ class StepEmitter {
     return f;
   }
 
-  /// run(number) for kernels `begin` to `end`, in `depth` regions: loops over the kernels between regions, and over rounds. `next`: the first region that may begin there.
-  void emit_kernels(size_t begin, size_t end, size_t next, size_t depth, Value* rounds, llvm::function_ref<void(Value*)> run) {
+  const std::vector<Axis>& first_kernel_axes(size_t k) const { return axes_of(e.program.kernels[k]); }
+
+  /// How many points a region's axes from number `from` on have.
+  Value* rounds_of_axes(int to, const std::vector<Axis>& axes, int from, Value* rows) {
+    Value* count = e.i64(1);
+    for (int axis = from; axis < to; ++axis) count = ir.CreateMul(count, e.extent(axes[size_t(axis)].extent, rows));
+    return count;
+  }
+  Value* rounds_of_axes(const ParallelRegion& region, int from, Value* rows) { return rounds_of_axes(region.axes, first_kernel_axes(region.first), from, rows); }
+
+  /// One round of a parallel region: run(kernel, round of the innermost region around it), with loops over the rounds of regions within.
+  void emit_round(const ParallelRegion& region, Value* round, Value* rows, llvm::function_ref<void(size_t, Value*)> run) {
+    const std::vector<ParallelRegion>& all = e.program.parallel_regions;
+    size_t next = size_t(&region - all.data()) + 1;
+    for (size_t k = region.first; k < region.first + region.count;) {
+      while (next < all.size() && all[next].first < k) ++next;
+      if (next == all.size() || all[next].first != k) {
+        run(k++, round);
+        continue;
+      }
+      const ParallelRegion& inner = all[next++];
+      Value* count = rounds_of_axes(inner, region.axes, rows);
+      Value* before = ir.CreateMul(round, count);
+      e.loop(e.i64(0), count, 1, [&](Value* own) { emit_round(inner, ir.CreateAdd(before, own), rows, run); });
+      k += inner.count;
+    }
+  }
+
+  /// run(number) for kernels `begin` to `end`, in `depth` regions: loops over the kernels between regions, and over rounds; parallel(region) for what runs in rounds that are shared out.
+  /// `next`: the first region that may begin there.
+  void emit_kernels(size_t begin, size_t end, size_t next, size_t depth, Value* rounds, llvm::function_ref<void(Value*)> run,
+                    llvm::function_ref<void(const ParallelRegion&)> parallel) {
     const std::vector<Region>& regions = e.program.regions;
+    const std::vector<ParallelRegion>& parallel_regions = e.program.parallel_regions;
     while (begin < end) {
       while (next < regions.size() && regions[next].first < begin) ++next;
       const bool is_region = next < regions.size() && regions[next].first == begin;
-      const size_t stop = next < regions.size() && !is_region ? std::min(end, regions[next].first) : end;
+      size_t stop = next < regions.size() && !is_region ? std::min(end, regions[next].first) : end;
+      const auto next_parallel = std::lower_bound(parallel_regions.begin(), parallel_regions.end(), begin, [](const ParallelRegion& r, size_t k) { return r.first < k; });
+      if (!is_region && next_parallel != parallel_regions.end()) {
+        if (next_parallel->first == begin) {
+          parallel(*next_parallel);
+          begin += next_parallel->count;
+          continue;
+        }
+        stop = std::min(stop, next_parallel->first);
+      }
       if (!is_region) {
         e.loop(e.i64(int64_t(begin)), e.i64(int64_t(stop)), 1, run);
         begin = stop;
@@ -298,7 +383,7 @@ class StepEmitter {
       e.loop(e.i64(0), e.i64(region.rounds), 1, [&](Value* round) {
         Value* index = region.reverse ? ir.CreateSub(e.i64(region.rounds - 1), round) : round;
         ir.CreateStore(index, ir.CreateGEP(ir.getInt64Ty(), rounds, e.i64(int64_t(depth))));
-        emit_kernels(region.first, region.first + region.count, next, depth + 1, rounds, run);
+        emit_kernels(region.first, region.first + region.count, next, depth + 1, rounds, run, parallel);
       });
       begin = region.first + region.count;
     }
@@ -361,7 +446,7 @@ std::unique_ptr<llvm::Module> emit_program(const Program& program, const KernelS
       emit_contract_kernel(e, kernel, f);
   }
   if (entry) StepEmitter(e, sharing, functions).emit();
-  scratch_bytes = (e.scratch_bytes + 63) / 64 * 64;
+  scratch_bytes = program.local_bytes + (e.scratch_bytes + 63) / 64 * 64;
   return module;
 }
 

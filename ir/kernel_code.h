@@ -5,6 +5,12 @@
 
 namespace nnc {
 
+inline std::vector<Axis>& axes_of(Kernel& kernel) {
+  auto* map = std::get_if<MapKernel>(&kernel.body);
+  return map ? map->axes : std::get<ContractKernel>(kernel.body).axes;
+}
+inline const std::vector<Axis>& axes_of(const Kernel& kernel) { return axes_of(const_cast<Kernel&>(kernel)); }
+
 /// visit(instruction) for every instruction: of a map kernel's blocks, or of a contraction's operands, its epilogue and what follows it, in this order.
 template <class AnyKernel, class Visit>
 void for_each_instruction(AnyKernel& kernel, Visit visit) {

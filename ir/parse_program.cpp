@@ -99,6 +99,11 @@ class ProgramParser : private KernelLineReader {
     expect_word("persistent");
     program_.persistent_bytes = parse_integer(max_place, "a number of bytes");
     expect_word("bytes");
+    if (accept(",")) {
+      expect_word("local");
+      program_.local_bytes = parse_integer(max_place, "a number of bytes");
+      expect_word("bytes");
+    }
     end_line();
   }
 
@@ -178,6 +183,7 @@ class ProgramParser : private KernelLineReader {
         break;
       case BufferKind::persistent:
       case BufferKind::temporary:
+      case BufferKind::local:
         expect_word("at");
         b.offset = parse_signed("a place");
         expect(",");
@@ -201,7 +207,7 @@ class ProgramParser : private KernelLineReader {
         break;
     }
     if (kind == BufferKind::persistent) program_.persistents.push_back({{b.name, {b.dtype, b.shape}, persistent, {}}, id});
-    end_buffer(std::move(b), begin, kind == BufferKind::temporary || kind == BufferKind::literal);
+    end_buffer(std::move(b), begin, kind == BufferKind::temporary || kind == BufferKind::local || kind == BufferKind::literal);
   }
 
   void parse_slot(size_t begin) {
@@ -258,9 +264,10 @@ class ProgramParser : private KernelLineReader {
         b.offset = offset_of_slot(program_, b);
         continue;
       }
-      if (b.kind != BufferKind::persistent && b.kind != BufferKind::temporary) b.bytes = counted_bytes(b);
+      const bool placed = b.kind == BufferKind::persistent || b.kind == BufferKind::temporary || b.kind == BufferKind::local;
+      if (!placed) b.bytes = counted_bytes(b);
       bool scalar = b.kind == BufferKind::scalars || b.kind == BufferKind::results;
-      if (b.kind == BufferKind::persistent || b.kind == BufferKind::temporary || b.kind == BufferKind::literal) continue;
+      if (placed || b.kind == BufferKind::literal) continue;
       named[b.kind].try_emplace(b.kind == BufferKind::field ? b.field : scalar ? scalar_slot(b) : b.offset, b.name);
     }
     auto list = [&](BufferKind kind, std::vector<std::string>& names) {
@@ -302,8 +309,14 @@ class ProgramParser : private KernelLineReader {
     skip_spaces();
     size_t begin = at_;
     if (depth > max_region_depth) fail(Code::E0636, here(), fmt::format("regions are nested at most {} deep", max_region_depth));
+    std::string name = parse_plain_name("a region's");
+    if (accept_word("over")) {
+      ParallelRegion region;
+      region.axes = int(parse_integer(int64_t(max_axes), "a number of axes"));
+      if (!accept_word("axes")) expect_word("axis");
+      return parse_in_region(std::move(region), std::move(name), begin, indent, depth, program_.parallel_regions, parallel_places_);
+    }
     Region region;
-    region.name = parse_plain_name("a region's");
     region.rounds = parse_integer(max_elements, "a number of rounds");
     if (!accept_word("rounds")) expect_word("round");
     skip_blanks();  // what stands behind # is no comment
@@ -312,14 +325,26 @@ class ProgramParser : private KernelLineReader {
       expect_word("reverse");
       region.reverse = true;
     }
+    parse_in_region(std::move(region), std::move(name), begin, indent, depth, program_.regions, region_places_);
+  }
+
+  /// Where regions of one kind are written.
+  struct RegionPlaces {
+    std::vector<Span> spans;                                ///< of each
+    std::vector<std::pair<size_t, WrittenPlace>> origins;  ///< of those that name one
+  };
+
+  template <class AnyRegion>
+  void parse_in_region(AnyRegion region, std::string name, size_t begin, size_t indent, size_t depth, std::vector<AnyRegion>& all, RegionPlaces& places) {
     Span span = since(begin);
     KernelRemarks remarks = parse_remarks();
+    region.name = std::move(name);
     region.scope = std::move(remarks.scope);
     region.first = program_.kernels.size();
-    const size_t number = program_.regions.size();
-    if (remarks.origin) region_origins_.emplace_back(number, *remarks.origin);
-    program_.regions.push_back(std::move(region));
-    region_spans_.push_back(span);
+    const size_t number = all.size();
+    if (remarks.origin) places.origins.emplace_back(number, *remarks.origin);
+    all.push_back(std::move(region));
+    places.spans.push_back(span);
     while (next_line_below(indent)) {
       size_t line = indent_, line_begin = at_;
       try {
@@ -336,7 +361,7 @@ class ProgramParser : private KernelLineReader {
         skip_part(line, line_begin);
       }
     }
-    program_.regions[number].count = program_.kernels.size() - program_.regions[number].first;
+    all[number].count = program_.kernels.size() - all[number].first;
   }
 
   void parse_kernel() {
@@ -576,7 +601,8 @@ class ProgramParser : private KernelLineReader {
   void resolve_origins() {
     std::vector<std::pair<const WrittenPlace*, Span*>> all;
     for (auto& [kernel, place] : origins_) all.emplace_back(&place, &program_.kernels[kernel].span);
-    for (auto& [region, place] : region_origins_) all.emplace_back(&place, &program_.regions[region].span);
+    for (auto& [region, place] : region_places_.origins) all.emplace_back(&place, &program_.regions[region].span);
+    for (auto& [region, place] : parallel_places_.origins) all.emplace_back(&place, &program_.parallel_regions[region].span);
     if (const WrittenPlace* far = resolve_places(sources_, all, text_.size()))
       report(Code::E0636, far->written, fmt::format("the locations in {} reach too far", quote(far->path)));
   }
@@ -585,7 +611,8 @@ class ProgramParser : private KernelLineReader {
     for (const ProgramFault& fault : find_faults(program_)) {
       Span span = head_;
       if (fault.buffer != ProgramFault::none) span = buffer_spans_[fault.buffer];
-      if (fault.region != ProgramFault::none) span = region_spans_[fault.region];
+      if (fault.region != ProgramFault::none) span = region_places_.spans[fault.region];
+      if (fault.parallel != ProgramFault::none) span = parallel_places_.spans[fault.parallel];
       if (fault.kernel != ProgramFault::none) span = kernel_spans_[fault.kernel];
       if (fault.instruction != ProgramFault::none) span = instruction_spans_[fault.kernel][fault.instruction];
       report(Code::E0639, span, fault.text);
@@ -596,8 +623,9 @@ class ProgramParser : private KernelLineReader {
   Span head_;
   size_t indent_ = 0;                                       ///< of the line at hand
   std::optional<Loop> inner_;                               ///< the kernel's inner loop
-  std::vector<std::pair<size_t, WrittenPlace>> origins_, region_origins_;  ///< by kernel, by region
-  std::vector<Span> buffer_spans_, kernel_spans_, region_spans_;
+  std::vector<std::pair<size_t, WrittenPlace>> origins_;    ///< by kernel
+  RegionPlaces region_places_, parallel_places_;
+  std::vector<Span> buffer_spans_, kernel_spans_;
   std::vector<std::vector<Span>> instruction_spans_;        ///< by kernel, in the order of for_each_instruction
 };
 

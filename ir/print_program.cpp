@@ -20,6 +20,7 @@ std::string_view buffer_keyword(BufferKind kind) {
     case BufferKind::field: return "field";
     case BufferKind::persistent: return "persistent";
     case BufferKind::temporary: return "temporary";
+    case BufferKind::local: return "local";
     case BufferKind::scalars: return "scalar";
     case BufferKind::results: return "result";
     case BufferKind::literal: return "literal";
@@ -109,16 +110,23 @@ class Printer {
     line(0, "program {} {{", at_name(program_.name));
     line(1, "target {} {}, {} row{} planned", program_.target.cpu.empty() ? "any" : program_.target.cpu, vector_level_name(program_.target.level),
          program_.rows, program_.rows == 1 ? "" : "s");
-    line(1, "arena {} bytes, persistent {} bytes", program_.arena_bytes, program_.persistent_bytes);
+    line(1, "arena {} bytes, persistent {} bytes{}", program_.arena_bytes, program_.persistent_bytes, program_.local_bytes > 0 ? fmt::format(", local {} bytes", program_.local_bytes) : "");
     out_ += "\n";
     for (uint32_t i = 0; i < program_.buffers.size(); ++i) print_buffer(BufferId{i});
-    size_t next = 0;
+    size_t next = 0, next_parallel = 0;
+    std::vector<size_t> ends;  // of the regions around, outermost first
     for (size_t k = 0; k < program_.kernels.size(); ++k) {
-      for (; next < program_.regions.size() && program_.regions[next].first == k; ++next) {
-        indent_ = regions_around(program_, k).size() - regions_begun(next, k);
-        print_region(program_.regions[next]);
-      }
-      indent_ = regions_around(program_, k).size();
+      while (!ends.empty() && ends.back() <= k) ends.pop_back();
+      auto print_beginning = [&](const auto& regions, size_t& number) {
+        for (; number < regions.size() && regions[number].first == k; ++number) {
+          indent_ = ends.size();
+          print_region(regions[number]);
+          ends.push_back(k + regions[number].count);
+        }
+      };
+      print_beginning(program_.regions, next);
+      print_beginning(program_.parallel_regions, next_parallel);  // these stand within those
+      indent_ = ends.size();
       print_kernel(program_.kernels[k]);
     }
     indent_ = 0;
@@ -147,6 +155,7 @@ class Printer {
     switch (buffer.kind) {
       case BufferKind::field: text += fmt::format(" field {}", buffer.field); break;
       case BufferKind::persistent:
+      case BufferKind::local:
       case BufferKind::temporary: text += fmt::format(" at {}, {} bytes", buffer.offset, buffer.bytes); break;
       case BufferKind::scalars:
       case BufferKind::results: text += fmt::format(" slot {}", scalar_slot(buffer)); break;
@@ -302,19 +311,19 @@ class Printer {
       print_contract(std::get<ContractKernel>(kernel.body));
   }
 
-  /// Of the regions that begin with kernel k: how many are number `next` and later ones.
-  size_t regions_begun(size_t next, size_t k) const {
-    size_t count = 0;
-    for (; next < program_.regions.size() && program_.regions[next].first == k; ++next) ++count;
-    return count;
+  void print_region(const Region& region) {
+    print_region_line(region, fmt::format("{} round{}{}", region.rounds, region.rounds == 1 ? "" : "s", region.reverse ? ", reverse" : ""));
+  }
+  void print_region(const ParallelRegion& region) {
+    print_region_line(region, fmt::format("over {} {}", region.axes, region.axes == 1 ? "axis" : "axes"));
   }
 
-  void print_region(const Region& region) {
+  template <class AnyRegion>
+  void print_region_line(const AnyRegion& region, const std::string& what) {
     out_ += "\n";
     std::string about = sources_ && region.span.valid() ? origin_text(region.span) : "";
     if (!region.scope.empty()) about += (about.empty() ? "" : ", ") + ("scope " + remark_text(region.scope));
-    line(1, "region {} {} round{}{}{}", is_plain_name(region.name) ? region.name : quote(region.name), region.rounds, region.rounds == 1 ? "" : "s",
-         region.reverse ? ", reverse" : "", about.empty() ? "" : "  # " + about);
+    line(1, "region {} {}{}", is_plain_name(region.name) ? region.name : quote(region.name), what, about.empty() ? "" : "  # " + about);
   }
 
   const Program& program_;

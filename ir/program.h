@@ -40,6 +40,7 @@ enum class BufferKind : uint8_t {
   results,     ///< scalar outputs (loss, reports), scalar_type, one element; element scalar_slot() of the step's results
   literal,     ///< numbers written in the source (`values`), part of the generated code: row-major, read only
   output,      ///< a tensor output (prediction, accumulator) or a scalar that keeps another type: caller's memory, outputs[offset], row-major, planned rows
+  local,       ///< in each thread's own memory at `offset`; alive within one round of a parallel region
 };
 
 /// Where a buffer stands that is a part of another one and moves with the rounds of the regions around the kernels that touch it.
@@ -58,8 +59,8 @@ struct Buffer {
   BufferKind kind = BufferKind::temporary;
   DType dtype = DType::f32;   ///< bool is stored as one byte 0/1
   Shape shape;                ///< logical; sizes with rows are planned for Program::rows
-  std::vector<int> order;     ///< memory order: order[0] is the slowest axis; empty: row-major. Only persistents and temporaries
-  int64_t offset = 0;         ///< bytes in its block, see kind; multiples of 64 for persistent and temporary. Of a slot: of round 0
+  std::vector<int> order;     ///< memory order: order[0] is the slowest axis; empty: row-major. Only persistents, temporaries and locals
+  int64_t offset = 0;         ///< bytes in its block, see kind; multiples of 64 for persistent, temporary and local. Of a slot: of round 0
   int64_t bytes = 0;          ///< for the planned rows
   uint32_t field = 0;         ///< field: index into the context's fields
   std::vector<Number> values; ///< literal: one for each element
@@ -218,6 +219,18 @@ struct Region {
   bool operator==(const Region&) const = default;
 };
 
+/// Kernels whose first axes are the same and looped over once, around all of them: for each point of these axes, a round, all that its kernels do at that point is done, one
+/// kernel after the other, by one thread. Rounds have nothing to do with one another and are shared out to threads. So what one kernel hands to the next need not be there
+/// for all rounds at once: it stands in a local buffer.
+struct ParallelRegion {
+  std::string name;            ///< for reading: "attention"
+  std::string scope;
+  Span span;
+  size_t first = 0, count = 0; ///< kernels, as in Region. Nested or apart; within regions of rounds in time or apart from them, never around one
+  int axes = 0;                ///< how many: outer axes of map kernels, batch axes of contractions
+  bool operator==(const ParallelRegion&) const = default;
+};
+
 /// Where a persistent lives and in which order; runtime moves values in and out by this.
 struct PersistentPlace {
   Persistent persistent;
@@ -231,6 +244,7 @@ struct Program {
   std::vector<Buffer> buffers;
   std::vector<Kernel> kernels;         ///< in order of execution
   std::vector<Region> regions;         ///< by first kernel; of those that begin with the same kernel the outer one first
+  std::vector<ParallelRegion> parallel_regions;  ///< likewise
   std::vector<PersistentPlace> persistents;
   std::vector<std::string> fields;     ///< names, in the order of the context's fields
   std::vector<std::string> scalars;    ///< names, in the order of the step's scalars
@@ -238,6 +252,7 @@ struct Program {
   std::vector<std::string> outputs;    ///< names of tensor outputs, in the order of the context's outputs
   int64_t arena_bytes = 0;
   int64_t persistent_bytes = 0;
+  int64_t local_bytes = 0;             ///< of each thread
   const Buffer& operator[](BufferId id) const { return buffers[id.value]; }
   Buffer& operator[](BufferId id) { return buffers[id.value]; }
 };
@@ -280,6 +295,7 @@ struct ProgramFault {
   size_t kernel = none;       ///< the kernel, and
   size_t instruction = none;  ///< its instruction, in the order of for_each_instruction (kernel_code.h); or
   size_t region = none;       ///< the region
+  size_t parallel = none;     ///< the parallel region
 };
 
 /// Every violated invariant, the memory plan included; empty when sound. Safe on any program whose buffers, axes and ids are where they point to.

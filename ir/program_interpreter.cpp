@@ -49,9 +49,11 @@ class ProgramInterpreter {
     NNC_CHECK(bindings_.rows >= 0 && bindings_.rows <= program_.rows, fmt::format("{} rows, {} planned", bindings_.rows, program_.rows));
     for (const Buffer& buffer : program_.buffers) memory_.push_back(load_buffer(buffer));
     for (const PersistentPlace& place : program_.persistents) load_persistent(place);
-    nnc::for_each_round(program_, [&](size_t k, const std::vector<int64_t>& rounds) {
-      kernel_ = &program_.kernels[k];
-      rounds_ = &rounds;
+    for_each_turn(program_, bindings_.rows, [&](const Turn& turn) {
+      kernel_ = &program_.kernels[turn.kernel];
+      rounds_ = &turn.rounds;
+      point_ = &turn.point;
+      if (turn.begins) forget_locals();
       values_.clear();
       if (const MapKernel* map = std::get_if<MapKernel>(&kernel_->body))
         run_map(*map);
@@ -132,6 +134,18 @@ class ProgramInterpreter {
       results.outputs[program_.outputs[size_t(buffer.offset)]] = std::move(t);
     }
     return results;
+  }
+
+  /// What a round has not stored it must not read, whichever round the thread has done before.
+  void forget_locals() {
+    for (uint32_t b = 0; b < program_.buffers.size(); ++b)
+      if (program_.buffers[b].kind == BufferKind::local) std::fill(memory_[b].begin(), memory_[b].end(), unwritten);
+  }
+
+  /// The kernel's axes, those of parallel regions around it where they are.
+  void begin_axes(const std::vector<int64_t>& sizes) {
+    index_.assign(sizes.size(), 0);
+    std::copy(point_->begin(), point_->end(), index_.begin());
   }
 
   // --- instructions ---
@@ -255,11 +269,11 @@ class ProgramInterpreter {
 
   void run_map(const MapKernel& map) {
     std::vector<int64_t> sizes = sizes_of(map.axes);
-    index_.assign(sizes.size(), 0);
+    begin_axes(sizes);
     size_t outer = size_t(map.outer);
     const Instruction* linked = find_linked(map);
     const std::map<int64_t, std::vector<int64_t>> chains = linked ? places_by_entry(map, *linked) : std::map<int64_t, std::vector<int64_t>>();
-    for_each_index(sizes, 0, outer, index_, [&] {
+    for_each_index(sizes, point_->size(), outer, index_, [&] {
       for (const Block& block : map.blocks) {
         if (!block.inner) {
           for (const Instruction& inst : block.code) {
@@ -316,7 +330,7 @@ class ProgramInterpreter {
 
   void run_contract(const ContractKernel& contract) {
     std::vector<int64_t> sizes = sizes_of(contract.axes);
-    index_.assign(sizes.size(), 0);
+    begin_axes(sizes);
     const std::pair m{contract.first_m(), contract.n_axis()}, n{contract.n_axis(), contract.first_k()}, k{contract.first_k(), sizes.size()};
     auto points = [&](std::pair<size_t, size_t> axes) {
       size_t product = 1;
@@ -324,7 +338,7 @@ class ProgramInterpreter {
       return product;
     };
     const size_t rows = points(m), columns = points(n), terms = points(k);
-    for_each_index(sizes, 0, m.first, index_, [&] {
+    for_each_index(sizes, point_->size(), m.first, index_, [&] {
       const auto a = evaluate_operand(contract.a, sizes, m, k), b = evaluate_operand(contract.b, sizes, k, n);
       std::vector<CompensatedSum> sums(rows * columns);
       for (size_t i = 0; i < rows; ++i)
@@ -356,7 +370,7 @@ class ProgramInterpreter {
   const Bindings& bindings_;
   std::vector<std::vector<Number>> memory_;  ///< by buffer
   const Kernel* kernel_ = nullptr;
-  const std::vector<int64_t>* rounds_ = nullptr;  ///< indices of the regions around it, outermost first
+  const std::vector<int64_t>*rounds_ = nullptr, *point_ = nullptr;  ///< of its turn
   std::vector<int64_t> index_;               ///< of every axis of the kernel
   std::map<int, Value> values_;
   std::map<int, Reduction> reductions_;

@@ -1,6 +1,11 @@
 // Regions of a program: nesting follows from the ranges of kernels alone.
 #include "ir/program_regions.h"
 
+#include <algorithm>
+#include <utility>
+
+#include "ir/kernel_code.h"
+
 namespace nnc {
 namespace {
 
@@ -43,19 +48,95 @@ int64_t rounds_of(const Program& program, size_t kernel) {
   return rounds;
 }
 
-void for_each_round(const Program& program, const std::function<void(size_t, const std::vector<int64_t>&)>& visit) {
-  std::vector<int64_t> rounds;
-  auto kernel = [&](size_t k) { visit(k, rounds); };
-  auto inside = [&](size_t number, const auto& repeat) {
-    const Region& region = program.regions[number];
-    for (int64_t round = 0; round < region.rounds; ++round) {
-      rounds.push_back(region.reverse ? region.rounds - 1 - round : round);
-      repeat();
-      rounds.pop_back();
-    }
-  };
-  Walk(program).run(0, program.kernels.size(), 0, kernel, inside);
+std::optional<size_t> innermost_parallel_region(const Program& program, size_t first, size_t last) {
+  std::optional<size_t> found;
+  for (size_t r = 0; r < program.parallel_regions.size(); ++r) {
+    const ParallelRegion& region = program.parallel_regions[r];
+    if (region.first <= first && last < region.first + region.count) found = r;
+  }
+  return found;
 }
+
+int round_axes(const Program& program, size_t kernel) {
+  const auto region = innermost_parallel_region(program, kernel, kernel);
+  return region ? program.parallel_regions[*region].axes : 0;
+}
+
+namespace {
+
+class Turns {
+ public:
+  Turns(const Program& program, int64_t rows, const std::function<void(const Turn&)>& visit) : program_(program), rows_(rows), visit_(visit) {}
+
+  void run() {
+    auto kernel = [&](size_t k) {
+      if (k < done_) return;  // with its parallel region
+      done_ = k + 1;
+      const std::vector<ParallelRegion>& parallel = program_.parallel_regions;
+      auto region = std::lower_bound(parallel.begin(), parallel.end(), k, [](const ParallelRegion& r, size_t at) { return r.first < at; });
+      if (region == parallel.end() || region->first != k) return visit_({k, rounds_, point_, false});
+      done_ = k + region->count;
+      run_parallel(size_t(region - parallel.begin()), 0);
+    };
+    auto inside = [&](size_t number, const auto& repeat) {
+      const Region& region = program_.regions[number];
+      for (int64_t round = 0; round < region.rounds; ++round) {
+        rounds_.push_back(region.reverse ? region.rounds - 1 - round : round);
+        done_ = region.first;
+        repeat();
+        rounds_.pop_back();
+      }
+    };
+    Walk(program_).run(0, program_.kernels.size(), 0, kernel, inside);
+  }
+
+ private:
+  /// Its axes from number `axis` on.
+  void run_parallel(size_t number, size_t axis) {
+    const ParallelRegion& region = program_.parallel_regions[number];
+    if (axis < size_t(region.axes)) {
+      const int64_t size = axes_of(program_.kernels[region.first])[axis].extent.at(rows_);
+      for (int64_t i = 0; i < size; ++i) {
+        point_.push_back(i);
+        run_parallel(number, axis + 1);
+        point_.pop_back();
+      }
+      return;
+    }
+    const size_t end = region.first + region.count;
+    size_t next = number + 1;
+    const bool outermost = !innermost_around(number);
+    for (size_t k = region.first; k < end;) {
+      while (next < program_.parallel_regions.size() && program_.parallel_regions[next].first < k) ++next;
+      if (next < program_.parallel_regions.size() && program_.parallel_regions[next].first == k) {
+        begins_ = begins_ || (outermost && k == region.first);
+        const size_t inner = next++;
+        run_parallel(inner, point_.size());
+        k += program_.parallel_regions[inner].count;
+        continue;
+      }
+      const bool begins = std::exchange(begins_, false) || (outermost && k == region.first);
+      visit_({k++, rounds_, point_, begins});
+    }
+  }
+
+  bool innermost_around(size_t number) const {
+    const ParallelRegion& region = program_.parallel_regions[number];
+    return std::any_of(program_.parallel_regions.begin(), program_.parallel_regions.begin() + std::ptrdiff_t(number),
+                       [&](const ParallelRegion& other) { return other.first <= region.first && region.first < other.first + other.count; });
+  }
+
+  const Program& program_;
+  const int64_t rows_;
+  const std::function<void(const Turn&)>& visit_;
+  std::vector<int64_t> rounds_, point_;
+  size_t done_ = 0;  ///< kernels before it have run in this round
+  bool begins_ = false;
+};
+
+}  // namespace
+
+void for_each_turn(const Program& program, int64_t rows, const std::function<void(const Turn&)>& visit) { Turns(program, rows, visit).run(); }
 
 std::vector<size_t> kernels_in_two_rounds(const Program& program) {
   std::vector<size_t> order;

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <vector>
 
 #include "ir/program.h"
@@ -13,10 +14,22 @@ namespace nnc {
 std::vector<size_t> regions_around(const Program&, size_t kernel);
 /// How often a kernel runs in a step.
 int64_t rounds_of(const Program&, size_t kernel);
-/// Visits kernels as they run, with the index of each region around them, outermost first.
-void for_each_round(const Program&, const std::function<void(size_t kernel, const std::vector<int64_t>& rounds)>& visit);
+/// A kernel's turn: all that it does, or what it does in one round of the parallel regions around it.
+struct Turn {
+  size_t kernel = 0;
+  const std::vector<int64_t>& rounds;  ///< the index of each region around it, outermost first
+  const std::vector<int64_t>& point;   ///< indices of its first axes, over which parallel regions go
+  bool begins = false;                 ///< the first kernel of a round of an outermost parallel region
+};
+/// Visits kernels as they run, rounds of parallel regions one after the other, with so many rows.
+void for_each_turn(const Program&, int64_t rows, const std::function<void(const Turn&)>& visit);
 /// Kernels in order, those of a region twice (of nested regions four times): all that may follow one another does.
 std::vector<size_t> kernels_in_two_rounds(const Program&);
+
+/// The number of the innermost parallel region around kernels `first` to `last`.
+std::optional<size_t> innermost_parallel_region(const Program&, size_t first, size_t last);
+/// How many axes of a kernel parallel regions go over.
+int round_axes(const Program&, size_t kernel);
 
 /// What a slot covers of the buffer it is a part of, in elements: [begin, end).
 struct SlotRange {

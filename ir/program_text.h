@@ -11,8 +11,8 @@ namespace nnc {
 
 inline constexpr BufferKind all_buffer_kinds[] = {BufferKind::field,   BufferKind::persistent, BufferKind::temporary,
                                                   BufferKind::scalars, BufferKind::results,    BufferKind::literal,
-                                                  BufferKind::output};
-/// field, persistent, temporary, scalar, result, literal, output.
+                                                  BufferKind::output,  BufferKind::local};
+/// field, persistent, temporary, scalar, result, literal, output, local.
 std::string_view buffer_keyword(BufferKind);
 /// Of a buffer that is a part of another one.
 inline constexpr std::string_view slot_keyword = "slot";

@@ -13,6 +13,7 @@
 #include <cstdlib>
 #include <iterator>
 #include <map>
+#include <optional>
 #include <span>
 #include <utility>
 
@@ -65,7 +66,8 @@ class MemoryChecker {
     }
     for (size_t r = 0; r < program_.regions.size(); ++r)
       for (uint32_t b = 0; b < memory_.size() && !faults_.full(); ++b) check_rounds(r, BufferId{b});
-    check_arena();
+    check_block(BufferKind::temporary);
+    check_block(BufferKind::local);
     check_barriers();
   }
 
@@ -115,13 +117,22 @@ class MemoryChecker {
 
   Steps steps(const Touch& t) const {
     Steps out;
+    const size_t rounds = rounds_of_local(t);
     for (size_t i = 0; i < t.axes->size(); ++i) {
-      if (!t.loops[i]) continue;
+      if (!t.loops[i] || i < rounds) continue;
       int64_t size = (*t.axes)[i].extent.at(program_.rows);
       out.nothing = out.nothing || size == 0;
       if (size > 1) out.axes.emplace_back(t.access->strides[i], size);
     }
     return out;
+  }
+
+  /// Of what lives within a round of a parallel region: how many axes the region has.
+  size_t rounds_of_local(const Touch& t) const {
+    if (program_[t.access->buffer].kind != BufferKind::local) return 0;
+    const std::vector<Touch>& all = touches_[t.access->buffer.value];
+    const auto home = innermost_parallel_region(program_, all.front().kernel, all.back().kernel);
+    return home ? size_t(program_.parallel_regions[*home].axes) : 0;
   }
 
   static bool is_one_to_one(const Steps& steps) {
@@ -213,7 +224,7 @@ class MemoryChecker {
     at_buffer(id.value);
     if ((buffer.kind == BufferKind::results || buffer.kind == BufferKind::output) && first_store == touches.end())
       fail("P10: {} is never stored", buffer.name);
-    if (buffer.kind == BufferKind::temporary && !touches.empty() && (touches.front().load || touches.front().add)) {
+    if ((buffer.kind == BufferKind::temporary || buffer.kind == BufferKind::local) && !touches.empty() && (touches.front().load || touches.front().add)) {
       at_touch(touches.front());
       fail("P10: {} is read by {} before it is stored", buffer.name, kernel_name(touches.front().kernel));
     }
@@ -233,7 +244,7 @@ class MemoryChecker {
   // while others store. In a kernel of one serial iteration that goes for each inner loop alone: within it, another iteration's store may come between.
   void check_places(BufferId id, TouchRun run) {
     const Buffer& buffer = program_[id];
-    if (buffer.kind != BufferKind::temporary && buffer.kind != BufferKind::persistent) return;
+    if (buffer.kind != BufferKind::temporary && buffer.kind != BufferKind::persistent && buffer.kind != BufferKind::local) return;
     const MapKernel* map = std::get_if<MapKernel>(&program_.kernels[run.front().kernel].body);
     bool single_iteration = map && map->serial;
     for (int axis = 0; single_iteration && axis < map->outer; ++axis) single_iteration = map->axes[size_t(axis)].extent == Extent{1, false};
@@ -350,16 +361,26 @@ class MemoryChecker {
         break;
       }
     }
+    // What a parallel region's rounds share, or what lives in rounds of a region around it, lives in all of them.
+    const auto home = program_[touches.front().access->buffer].kind == BufferKind::local ? innermost_parallel_region(program_, first, last) : std::nullopt;
+    for (size_t r = 0; r < program_.parallel_regions.size(); ++r) {
+      const ParallelRegion& region = program_.parallel_regions[r];
+      if (home && r <= *home) continue;
+      const bool touched = std::any_of(touches.begin(), touches.end(), [&](const Touch& t) { return t.kernel >= region.first && t.kernel < region.first + region.count; });
+      if (!touched) continue;
+      first = std::min(first, region.first);
+      last = std::max(last, region.first + region.count - 1);
+    }
     return {first, last};
   }
 
   // In the order of kernels, a buffer enters the set of those alive, ordered by their places, and leaves it after its last kernel. The set holds no two that
   // overlap, so that only the neighbours of a new one can. One that does overlap is reported and kept out.
-  void check_arena() {
+  void check_block(BufferKind kind) {
     std::vector<Life> lives;
     for (uint32_t b = 0; b < touches_.size(); ++b) {
       const Buffer& buffer = program_.buffers[b];
-      if (buffer.kind != BufferKind::temporary || buffer.bytes == 0 || memory_[b].empty()) continue;
+      if (buffer.kind != kind || buffer.bytes == 0 || memory_[b].empty()) continue;
       auto [first, last] = life_over_regions(memory_[b]);
       lives.push_back({b, first, last});
     }
@@ -414,7 +435,7 @@ class MemoryChecker {
   }
 
   // What kernels since the last barrier have touched, by kind of buffer.
-  static constexpr size_t kinds = size_t(BufferKind::output) + 1;  // the last one
+  static constexpr size_t kinds = size_t(BufferKind::local) + 1;  // the last one
   struct Phase {
     ByteSet touched[kinds], stored[kinds];
 
@@ -431,11 +452,17 @@ class MemoryChecker {
 
   void check_barriers() {
     std::vector<std::vector<TouchedMemory>> touched(program_.kernels.size());
-    for (uint32_t b = 0; b < memory_.size(); ++b)
+    std::vector<size_t> first(program_.kernels.size()), end(program_.kernels.size());  // of the outermost parallel region around it, or of itself
+    for (size_t k = 0; k < first.size(); ++k) first[k] = k, end[k] = k + 1;
+    for (const ParallelRegion& region : program_.parallel_regions)
+      for (size_t k = region.first; k < region.first + region.count; ++k) first[k] = std::min(first[k], region.first), end[k] = std::max(end[k], region.first + region.count);
+    for (uint32_t b = 0; b < memory_.size(); ++b) {
+      if (program_.buffers[b].kind == BufferKind::local) continue;
       for_each_run(memory_[b], [&](TouchRun run) {
         bool store = std::any_of(run.begin(), run.end(), [](const Touch& t) { return !t.load; });
         touched[run.front().kernel].push_back({&program_.buffers[b], store});
       });
+    }
     Phase parallel, serial;
     const std::vector<size_t> order = kernels_in_two_rounds(program_);
     size_t begin = 0;  // first kernel after the last barrier, in that order
@@ -449,8 +476,10 @@ class MemoryChecker {
       if (std::any_of(touched[k].begin(), touched[k].end(),
                       [&](const TouchedMemory& r) { return parallel.conflicts(r) || (kernel.parallel && serial.conflicts(r)); }))
         name_conflicts(touched, std::span(order).subspan(begin, at - begin), k);
-      for (const TouchedMemory& r : touched[k])
-        if (!is_read_only(r.buffer->kind)) (kernel.parallel ? parallel : serial).add(r);
+      if (k + 1 < end[k]) continue;  // within a parallel region nobody waits for anybody
+      for (size_t done = first[k]; done <= k; ++done)
+        for (const TouchedMemory& r : touched[done])
+          if (!is_read_only(r.buffer->kind)) (kernel.parallel ? parallel : serial).add(r);
     }
   }
 

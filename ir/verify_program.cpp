@@ -34,7 +34,10 @@
 //   P15 What a kernel reads in a round, of a buffer that the region stores, has been stored by an earlier kernel of the round or by the round before, and for the first round
 //       before the region. A persistent is not stored in a region. What one kernel stores and loads or stores again through two slots of a buffer lies apart.
 //   P16 Chains are made and walked as chains.h says, see verify_chains.cpp.
-// P8 to P12 see a buffer with all of its slots as one, and kernels of a region as if they stood there twice. P8 to P12 and P15 are in verify_memory.cpp. A program may come from a text that anybody wrote: no product of its numbers is taken before it is known to fit,
+//   P17 Parallel regions have kernels, are nested or apart, and never around regions of rounds. Their kernels are parallel and have no barrier between them; their first axes are equal,
+//       outer axes without lanes or batch axes. No round sees what another one stores, and none stores a persistent or a result; see verify_parallel.cpp.
+//   P18 A local buffer is touched in one parallel region, the innermost around all who do, at places that do not depend on its axes.
+// P8 to P12 see a buffer with all of its slots as one, kernels of a region as if they stood there twice, and a parallel region as one kernel; P11 goes for local buffers in a thread's memory. P8 to P12 and P15 are in verify_memory.cpp. A program may come from a text that anybody wrote: no product of its numbers is taken before it is known to fit,
 // and no check takes the square of the text's length.
 #include <fmt/format.h>
 
@@ -51,6 +54,7 @@
 #include "ir/verify_blocks.h"
 #include "ir/verify_chains.h"
 #include "ir/verify_memory.h"
+#include "ir/verify_parallel.h"
 
 namespace nnc {
 namespace {
@@ -95,6 +99,7 @@ class ProgramVerifier {
     check_buffers();
     check_persistents();
     check_regions();
+    if (faults_.empty()) check_parallel_ranges(program_, faults_);
     if (!faults_.empty()) return faults_.take();
     std::set<std::string> names;
     for (size_t k = 0; k < program_.kernels.size() && !faults_.full(); ++k) {
@@ -109,6 +114,7 @@ class ProgramVerifier {
         check_contract(std::get<ContractKernel>(kernel_->body));
     }
     if (faults_.empty()) check_chains(program_, faults_);
+    if (faults_.empty()) check_parallel_rounds(program_, touches_, faults_);
     // The plan is only looked at where the accesses it is judged by are sound.
     if (faults_.empty()) check_memory(program_, touches_, faults_);
     return faults_.take();
@@ -133,7 +139,7 @@ class ProgramVerifier {
         fail("P1: {} is {} for {} rows, which no memory can hold", b.name, to_string(Type{b.dtype, b.shape}), program_.rows);
         continue;
       }
-      bool placed = b.kind == BufferKind::temporary || b.kind == BufferKind::persistent;
+      bool placed = b.kind == BufferKind::temporary || b.kind == BufferKind::persistent || b.kind == BufferKind::local;
       if (!b.order.empty()) {
         std::vector<int> sorted = b.order;
         std::sort(sorted.begin(), sorted.end());
@@ -151,8 +157,9 @@ class ProgramVerifier {
       };
       switch (b.kind) {
         case BufferKind::temporary:
-        case BufferKind::persistent: {
-          int64_t room = b.kind == BufferKind::temporary ? program_.arena_bytes : program_.persistent_bytes;
+        case BufferKind::persistent:
+        case BufferKind::local: {
+          int64_t room = b.kind == BufferKind::temporary ? program_.arena_bytes : b.kind == BufferKind::local ? program_.local_bytes : program_.persistent_bytes;
           if (b.offset % 64 != 0) fail("P1: {} stands at {}, which is no multiple of 64", b.name, b.offset);
           placed_[i] = b.offset >= 0 && b.bytes >= 0 && b.offset <= room && b.bytes <= room - b.offset;
           if (!placed_[i]) fail("P1: {} at {} with {} bytes leaves its block of {}", b.name, b.offset, b.bytes, room);

@@ -59,7 +59,11 @@ std::optional<Graph> copy_viewed_leaves(const Graph&, const LowerOptions&);
 
 Program lower(const Graph&, const LowerOptions&);
 
-/// Orders kernels (a persistent is overwritten after its last read; a copy breaks cycles), decides which are split over threads and where barriers stand.
+/// Orders kernels: a persistent is overwritten after its last read; a copy breaks cycles.
+void order_kernels(Program&);
+/// Decides which kernels are split over threads and where barriers stand.
+void place_barriers(Program&);
+/// Both.
 void schedule(Program&);
 /// Gives every buffer its place: temporaries share the arena where their lifetimes do not meet.
 void plan_memory(Program&);

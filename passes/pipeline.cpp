@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "passes/apply_updates.h"
 #include "passes/differentiate.h"
+#include "passes/form_regions.h"
 
 namespace nnc {
 namespace {
@@ -72,7 +73,9 @@ Program build_program(const Graph& graph, LowerOptions options) {
   std::erase_if(options.layouts, [](const auto& layout) { return std::is_sorted(layout.second.begin(), layout.second.end()); });
   std::optional<Graph> copied = copy_viewed_leaves(graph, options);
   Program program = lower(copied ? *copied : graph, options);
-  schedule(program);
+  order_kernels(program);
+  form_parallel_regions(program);
+  place_barriers(program);
   plan_memory(program);
   std::vector<std::string> violations = verify_program(program);
   NNC_CHECK(violations.empty(), "the program is not sound: " + (violations.empty() ? "" : violations.front()));

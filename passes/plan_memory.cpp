@@ -42,6 +42,43 @@ void extend_over_regions(const Program& program, std::vector<Life>& lives) {
   }
 }
 
+/// What rounds of a parallel region share lives in all of them; so does what lives in a round of a region around it.
+void extend_over_parallel_regions(const Program& program, std::vector<Life>& lives) {
+  for (size_t b = 0; b < lives.size(); ++b) {
+    Life& life = lives[b];
+    if (life.last < 0) continue;
+    const auto home = program.buffers[b].kind == BufferKind::local ? innermost_parallel_region(program, size_t(life.first), size_t(life.last)) : std::nullopt;
+    for (size_t r = home ? *home + 1 : 0; r < program.parallel_regions.size(); ++r) {
+      const ParallelRegion& region = program.parallel_regions[r];
+      const int first = int(region.first), last = int(region.first + region.count) - 1;
+      if (life.last < first || last < life.first) continue;
+      life.first = std::min(life.first, first);
+      life.last = std::max(life.last, last);
+    }
+  }
+}
+
+/// Gives these buffers places in one block, of which it returns the size.
+int64_t place_in_block(Program& program, const std::vector<Life>& lives, std::vector<uint32_t> order) {
+  int64_t bytes = 0;
+  std::stable_sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return program.buffers[a].bytes > program.buffers[b].bytes; });
+  std::vector<uint32_t> placed;  // by offset
+  for (uint32_t i : order) {
+    Buffer& b = program.buffers[i];
+    int64_t need = aligned(std::max<int64_t>(b.bytes, 1)), at = 0;
+    for (uint32_t j : placed) {
+      if (lives[j].last < lives[i].first || lives[i].last < lives[j].first) continue;
+      const Buffer& other = program.buffers[j];
+      if (at + need <= other.offset) break;
+      at = std::max(at, other.offset + aligned(std::max<int64_t>(other.bytes, 1)));
+    }
+    b.offset = at;
+    bytes = std::max(bytes, at + need);
+    placed.insert(std::upper_bound(placed.begin(), placed.end(), at, [&](int64_t v, uint32_t j) { return v < program.buffers[j].offset; }), i);
+  }
+  return bytes;
+}
+
 }  // namespace
 
 void plan_memory(Program& program) {
@@ -62,15 +99,16 @@ void plan_memory(Program& program) {
       life.first = std::min(life.first, int(k));
       life.last = std::max(life.last, int(k));
     });
+  extend_over_parallel_regions(program, lives);
   extend_over_regions(program, lives);
-  for (Life& life : lives) {
-    if (life.last < 0) continue;
+  for (size_t b = 0; b < lives.size(); ++b) {
+    Life& life = lives[b];
+    if (life.last < 0 || program.buffers[b].kind == BufferKind::local) continue;
     life.first = stretch_begin[size_t(life.first)];
     life.last = stretch_end[size_t(life.last)];
   }
   program.persistent_bytes = 0;
-  program.arena_bytes = 0;
-  std::vector<uint32_t> order;
+  std::vector<uint32_t> temporaries, locals;
   for (uint32_t i = 0; i < program.buffers.size(); ++i) {
     Buffer& b = program.buffers[i];
     b.bytes = buffer_bytes(b, program.rows);
@@ -78,25 +116,13 @@ void plan_memory(Program& program) {
     if (b.kind == BufferKind::persistent) {
       b.offset = program.persistent_bytes;
       program.persistent_bytes += aligned(b.bytes);
-    } else if (b.kind == BufferKind::temporary && lives[i].last >= 0) {
-      order.push_back(i);
+    } else if (lives[i].last >= 0) {
+      if (b.kind == BufferKind::temporary) temporaries.push_back(i);
+      if (b.kind == BufferKind::local) locals.push_back(i);
     }
   }
-  std::stable_sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return program.buffers[a].bytes > program.buffers[b].bytes; });
-  std::vector<uint32_t> placed;  // by offset
-  for (uint32_t i : order) {
-    Buffer& b = program.buffers[i];
-    int64_t need = aligned(std::max<int64_t>(b.bytes, 1)), at = 0;
-    for (uint32_t j : placed) {
-      if (lives[j].last < lives[i].first || lives[i].last < lives[j].first) continue;
-      const Buffer& other = program.buffers[j];
-      if (at + need <= other.offset) break;
-      at = std::max(at, other.offset + aligned(std::max<int64_t>(other.bytes, 1)));
-    }
-    b.offset = at;
-    program.arena_bytes = std::max(program.arena_bytes, at + need);
-    placed.insert(std::upper_bound(placed.begin(), placed.end(), at, [&](int64_t v, uint32_t j) { return v < program.buffers[j].offset; }), i);
-  }
+  program.arena_bytes = place_in_block(program, lives, std::move(temporaries));
+  program.local_bytes = place_in_block(program, lives, std::move(locals));
   place_slots(program);
 }
 

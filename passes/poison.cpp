@@ -55,6 +55,13 @@ Kernel make_fill(const Program& program, BufferId id) {
   return kernel;
 }
 
+/// Rounds of a parallel region run at the same time: what one of its kernels touches last dies behind all of them.
+size_t last_in_parallel_region(const Program& program, size_t kernel) {
+  for (const ParallelRegion& region : program.parallel_regions)  // an outer one stands first
+    if (kernel >= region.first && kernel < region.first + region.count) return region.first + region.count - 1;
+  return kernel;
+}
+
 }  // namespace
 
 void poison_dead(Program& program) {
@@ -82,7 +89,7 @@ void poison_dead(Program& program) {
   }
   for (uint32_t b = 0; b < program.buffers.size(); ++b) {
     if (program.buffers[b].kind != BufferKind::temporary || touching[b].empty()) continue;
-    deaths[b].kernel = touching[b].back();
+    deaths[b].kernel = last_in_parallel_region(program, touching[b].back());
     for (size_t r : regions_around(program, touching[b].back())) {
       if (touching[b].front() >= program.regions[r].first && !moved_by[b].count(r)) continue;
       deaths[b].region = r;
@@ -107,12 +114,15 @@ void poison_dead(Program& program) {
     filled = filled || !waiting.empty();
     waiting.clear();
   };
+  std::vector<ParallelRegion> shifted = program.parallel_regions;  // within them nothing is filled
   std::vector<size_t> ends, open;  // where regions end; those around
   for (const Region& region : program.regions) ends.push_back(region.first + region.count);
   size_t next = 0;
   for (size_t k = 0; k < program.kernels.size(); ++k) {
     const bool begins = next < program.regions.size() && program.regions[next].first == k;
     if (k > 0 && (!parallel || begins || program.kernels[k].barrier_before)) fill();
+    for (size_t r = 0; r < shifted.size(); ++r)
+      if (program.parallel_regions[r].first == k) shifted[r].first = kernels.size();
     for (; next < program.regions.size() && program.regions[next].first == k; ++next) {
       open.push_back(next);
       program.regions[next].first = kernels.size();
@@ -129,15 +139,17 @@ void poison_dead(Program& program) {
     }
   }
   fill();
+  program.parallel_regions = std::move(shifted);
   program.kernels = std::move(kernels);
 }
 
 void spread_memory(Program& program, int64_t gap) {
   NNC_CHECK(gap > 0 && gap % 64 == 0, "the gap between buffers keeps their alignment");
-  program.arena_bytes = program.persistent_bytes = 0;
+  program.arena_bytes = program.persistent_bytes = program.local_bytes = 0;
   for (Buffer& b : program.buffers) {
-    if ((b.kind != BufferKind::temporary && b.kind != BufferKind::persistent) || b.slot.valid()) continue;
-    int64_t& end = b.kind == BufferKind::temporary ? program.arena_bytes : program.persistent_bytes;
+    const bool placed = b.kind == BufferKind::temporary || b.kind == BufferKind::persistent || b.kind == BufferKind::local;
+    if (!placed || b.slot.valid()) continue;
+    int64_t& end = b.kind == BufferKind::temporary ? program.arena_bytes : b.kind == BufferKind::local ? program.local_bytes : program.persistent_bytes;
     b.offset = end + gap;
     end = (b.offset + b.bytes + 63) / 64 * 64 + gap;
   }

@@ -147,6 +147,7 @@ Footprint footprint(const Program& program, const Kernel& kernel) {
   Footprint result;
   for_each_access(kernel, [&](const Instruction& i) {
     const BufferId memory = memory_of(program, i.access.buffer);
+    if (program[memory].kind == BufferKind::local) return;
     if (reads_memory(i)) result.reads.insert(memory);
     if (writes_memory(i)) result.writes.insert(memory);
   });
@@ -155,10 +156,19 @@ Footprint footprint(const Program& program, const Kernel& kernel) {
 
 }  // namespace
 
-void schedule(Program& program) {
-  Scheduler(program).run();
+void order_kernels(Program& program) { Scheduler(program).run(); }
+
+void place_barriers(Program& program) {
   std::vector<Footprint> prints;
   for (const Kernel& k : program.kernels) prints.push_back(footprint(program, k));
+  // A parallel region is one kernel to all others: its first one touches what all of them do.
+  std::vector<bool> inside(program.kernels.size(), false);
+  for (const ParallelRegion& region : program.parallel_regions)
+    for (size_t k = region.first + 1; k < region.first + region.count; ++k) {
+      prints[region.first].reads.merge(std::set(prints[k].reads));
+      prints[region.first].writes.merge(std::set(prints[k].writes));
+      inside[k] = true;
+    }
 
   // Threads and barriers. Regions are gone through twice, so that a round follows another; where threads share a region's kernels, it begins with a barrier.
   for (Kernel& kernel : program.kernels) {
@@ -167,6 +177,8 @@ void schedule(Program& program) {
     kernel.parallel = enough && !(map && map->serial);
     kernel.barrier_before = false;
   }
+  for (const ParallelRegion& region : program.parallel_regions)
+    for (size_t k = region.first; k < region.first + region.count; ++k) program.kernels[k].parallel = true;
   for (const Region& region : program.regions) {
     const auto first = program.kernels.begin() + std::ptrdiff_t(region.first);
     first->barrier_before = first->barrier_before || std::any_of(first, first + std::ptrdiff_t(region.count), [](const Kernel& k) { return k.parallel; });
@@ -174,6 +186,7 @@ void schedule(Program& program) {
   std::set<BufferId> read, written;  // since the last barrier
   bool parallel_before = false;
   for (size_t k : kernels_in_two_rounds(program)) {
+    if (inside[k]) continue;
     Kernel& kernel = program.kernels[k];
     const Footprint& print = prints[k];
     bool conflict = false;
@@ -190,6 +203,11 @@ void schedule(Program& program) {
     written.insert(print.writes.begin(), print.writes.end());
     parallel_before = parallel_before || kernel.parallel;
   }
+}
+
+void schedule(Program& program) {
+  order_kernels(program);
+  place_barriers(program);
 }
 
 }  // namespace nnc

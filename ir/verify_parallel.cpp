@@ -1,0 +1,225 @@
+// Rounds of a parallel region run in any order and at the same time. That is sound if no round sees what another one stores, which is told by the accesses' strides: along the
+// region's axes they are equal, and what an access covers in a round is the same for all who touch the buffer and small enough that the next round lies behind it.
+#include "ir/verify_parallel.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <utility>
+
+#include "ir/kernel_code.h"
+#include "ir/program_regions.h"
+
+namespace nnc {
+namespace {
+
+using Steps = std::vector<std::pair<int64_t, int64_t>>;  // stride and size of axes of more than one index
+
+class ParallelChecker {
+ public:
+  ParallelChecker(const Program& program, FaultList& faults) : program_(program), faults_(faults) {}
+
+  void check_ranges() {
+    std::vector<size_t> open;  // ends of the parallel regions around
+    size_t last_first = 0;
+    for (size_t r = 0; r < program_.parallel_regions.size(); ++r) {
+      const ParallelRegion& region = program_.parallel_regions[r];
+      at_region(r);
+      const size_t kernels = program_.kernels.size();
+      if (region.count == 0 || region.first >= kernels || region.count > kernels - region.first || region.axes < 1) return fail("P17: {} has no kernels or no axes", region.name);
+      const size_t end = region.first + region.count;
+      if (region.first < last_first) return fail("P17: {} begins before the region that stands before it", region.name);
+      last_first = region.first;
+      while (!open.empty() && open.back() <= region.first) open.pop_back();
+      if (!open.empty() && open.back() < end) return fail("P17: {} is neither in the region around its first kernel nor apart from it", region.name);
+      open.push_back(end);
+      if (open.size() > max_region_depth) return fail("P17: more than {} regions are around {}", max_region_depth, program_.kernels[region.first].name);
+      for (const Region& other : program_.regions) {
+        const size_t other_end = other.first + other.count;
+        const bool apart = other_end <= region.first || end <= other.first, around = other.first <= region.first && end <= other_end;
+        if (!apart && !around) return fail("P17: rounds of {} are in {}", other.name, region.name);
+      }
+    }
+  }
+
+  void check_rounds(const BufferTouches& touches) {
+    for (size_t r = 0; r < program_.parallel_regions.size(); ++r) check_kernels(r);
+    if (!faults_.empty()) return;
+    for (uint32_t b = 0; b < touches.size() && !faults_.full(); ++b) {
+      if (touches[b].empty()) continue;
+      if (program_.buffers[b].kind == BufferKind::local) check_local(b, touches[b]);
+    }
+    if (!faults_.empty()) return;
+    // By memory: slots of one buffer are told apart by nobody here.
+    std::vector<std::vector<const Touch*>> all(touches.size());
+    for (uint32_t b = 0; b < touches.size(); ++b)
+      for (const Touch& t : touches[b]) all[memory_of(program_, BufferId{b}).value].push_back(&t);
+    for (uint32_t b = 0; b < all.size() && !faults_.full(); ++b)
+      if (program_.buffers[b].kind != BufferKind::local) check_shared(b, std::move(all[b]));
+  }
+
+ private:
+  template <class... Args>
+  void fail(fmt::format_string<Args...> format, Args&&... args) {
+    faults_.add(fmt::format(format, std::forward<Args>(args)...));
+  }
+  void at_region(size_t region) {
+    faults_.where = {};
+    faults_.where.parallel = region;
+  }
+  void at_kernel(size_t kernel) {
+    faults_.where = {};
+    faults_.where.kernel = kernel;
+  }
+  void at_touch(const Touch& t) {
+    at_kernel(t.kernel);
+    faults_.where.instruction = t.instruction;
+  }
+
+  /// Of every kernel the first axes, which all have.
+  void check_kernels(size_t number) {
+    const ParallelRegion& region = program_.parallel_regions[number];
+    const std::vector<Axis>& first = axes_of(program_.kernels[region.first]);
+    for (size_t k = region.first; k < region.first + region.count; ++k) {
+      const Kernel& kernel = program_.kernels[k];
+      at_kernel(k);
+      const MapKernel* map = std::get_if<MapKernel>(&kernel.body);
+      const std::vector<Axis>& axes = axes_of(kernel);
+      const int may = map ? map->outer - (map->vector_axis == map->outer - 1 ? 1 : 0) : std::get<ContractKernel>(kernel.body).batch;
+      if (!kernel.parallel || (map && map->serial)) fail("P17: {} is in {}, whose rounds are shared out to threads, but is done by one", kernel.name, region.name);
+      if (kernel.barrier_before && k > region.first) fail("P17: {} waits for other threads in a round of {}", kernel.name, region.name);
+      if (region.axes > may) {
+        fail("P17: {} has {} axes that {} may go over, not {}", kernel.name, may, region.name, region.axes);
+        continue;
+      }
+      for (size_t axis = 0; axis < size_t(region.axes); ++axis) {
+        if (axis < first.size() && axes[axis].extent != first[axis].extent) fail("P17: axis {} of {} is not that of the first kernel of {}", axes[axis].name, kernel.name, region.name);
+        if (axes[axis].together != 1) fail("P17: {} takes {} indices of axis {} together, which {} goes over", kernel.name, axes[axis].together, axes[axis].name, region.name);
+      }
+      for_each_piece_fault(kernel, region);
+    }
+  }
+
+  /// What has pieces of work of its own.
+  void for_each_piece_fault(const Kernel& kernel, const ParallelRegion& region) {
+    const MapKernel* map = std::get_if<MapKernel>(&kernel.body);
+    if (!map) return;
+    bool chained = false, guarded = false;
+    for (const Block& block : map->blocks)
+      for (const Instruction& i : block.code) {
+        chained = chained || i.kind == Instruction::Kind::link || i.kind == Instruction::Kind::linked || i.kind == Instruction::Kind::touched;
+        guarded = guarded || i.kind == Instruction::Kind::guard;
+      }
+    const bool together = std::any_of(map->axes.begin(), map->axes.end(), [](const Axis& a) { return a.together != 1; });
+    if (chained || guarded || together) fail("P17: {} shares out its work by itself, and cannot stand in {}", kernel.name, region.name);
+  }
+
+  /// The innermost parallel region around both kernels; none: SIZE_MAX.
+  size_t around(size_t first, size_t last) const {
+    size_t found = SIZE_MAX;
+    for (size_t r = 0; r < program_.parallel_regions.size(); ++r) {
+      const ParallelRegion& region = program_.parallel_regions[r];
+      if (region.first <= first && last < region.first + region.count) found = r;
+    }
+    return found;
+  }
+
+  void check_local(uint32_t b, const std::vector<Touch>& touches) {
+    const Buffer& buffer = program_.buffers[b];
+    const size_t home = around(touches.front().kernel, touches.back().kernel);
+    at_touch(touches.front());
+    if (home == SIZE_MAX) return fail("P18: {} is local, but touched in no one parallel region", buffer.name);
+    const ParallelRegion& region = program_.parallel_regions[home];
+    for (const Touch& t : touches)
+      for (size_t axis = 0; axis < size_t(region.axes); ++axis) {
+        if (t.access->strides[axis] == 0) continue;
+        at_touch(t);
+        return fail("P18: {} is local to a round of {}, but its place depends on the round", buffer.name, region.name);
+      }
+  }
+
+  Steps steps(const Touch& t, size_t from, size_t to) const {
+    Steps out;
+    for (size_t i = from; i < to; ++i) {
+      if (!t.loops[i] || t.access->strides[i] == 0) continue;
+      const int64_t size = (*t.axes)[i].extent.at(program_.rows);
+      if (size > 1) out.emplace_back(t.access->strides[i], size);
+    }
+    return out;
+  }
+
+  /// Sorted by stride; neighbours that are one run of places are one.
+  static Steps merged(Steps steps) {
+    std::sort(steps.begin(), steps.end());
+    Steps out;
+    for (auto [stride, size] : steps) {
+      if (!out.empty() && out.back().first * out.back().second == stride)
+        out.back().second *= size;
+      else
+        out.emplace_back(stride, size);
+    }
+    return out;
+  }
+
+  static bool is_one_to_one(Steps steps) {
+    for (auto& [stride, size] : steps) stride = std::abs(stride);
+    std::sort(steps.begin(), steps.end());
+    int64_t reach = 0;
+    for (auto [stride, size] : steps) {
+      if (stride <= reach) return false;
+      reach += stride * (size - 1);
+    }
+    return true;
+  }
+
+  void check_shared(uint32_t b, std::vector<const Touch*> touches) {
+    const Buffer& buffer = program_.buffers[b];
+    std::stable_sort(touches.begin(), touches.end(), [](const Touch* x, const Touch* y) { return x->kernel < y->kernel; });
+    size_t end = 0;  // of the outermost region before
+    for (const ParallelRegion& region : program_.parallel_regions) {
+      if (region.first < end) continue;
+      end = region.first + region.count;
+      std::vector<const Touch*> inside;
+      for (const Touch* t : touches)
+        if (t->kernel >= region.first && t->kernel < region.first + region.count) inside.push_back(t);
+      check_rounds_apart(buffer, inside);
+    }
+  }
+
+  /// The touches of one outermost region.
+  void check_rounds_apart(const Buffer& buffer, const std::vector<const Touch*>& touches) {
+    auto store = std::find_if(touches.begin(), touches.end(), [](const Touch* t) { return !t->load; });
+    if (store == touches.end()) return;
+    at_touch(**store);
+    if (buffer.kind == BufferKind::persistent || buffer.kind == BufferKind::results) return fail("P17: {} is stored by rounds that run at the same time", buffer.name);
+    const Touch& first = *touches.front();
+    if (touches.back()->kernel == first.kernel) return;  // stores are one-to-one, and loads at the same place
+    const ParallelRegion& region = program_.parallel_regions[around(first.kernel, touches.back()->kernel)];
+    const size_t axes = size_t(region.axes);
+    const Steps rounds = steps(first, 0, axes), covered = merged(steps(first, axes, first.axes->size()));
+    Steps both = rounds;
+    both.insert(both.end(), covered.begin(), covered.end());
+    bool sound = is_one_to_one(both);
+    for (const Touch* t : touches) {
+      sound = sound && t->access->buffer == first.access->buffer && t->access->offset == first.access->offset && t->access->index_value < 0;
+      for (size_t axis = 0; axis < axes; ++axis) sound = sound && (t->access->strides[axis] == first.access->strides[axis] || (*t->axes)[axis].extent == Extent{1, false});
+      sound = sound && merged(steps(*t, axes, t->axes->size())) == covered;
+      if (sound) continue;
+      at_touch(*t);
+      return fail("P17: a round of {} may see what another one stores in {}", region.name, buffer.name);
+    }
+    for (size_t axis = 0; axis < axes; ++axis)
+      if (first.access->strides[axis] == 0 && (*first.axes)[axis].extent != Extent{1, false}) return fail("P17: a round of {} may see what another one stores in {}", region.name, buffer.name);
+  }
+
+  const Program& program_;
+  FaultList& faults_;
+};
+
+}  // namespace
+
+void check_parallel_ranges(const Program& program, FaultList& faults) { ParallelChecker(program, faults).check_ranges(); }
+void check_parallel_rounds(const Program& program, const BufferTouches& touches, FaultList& faults) { ParallelChecker(program, faults).check_rounds(touches); }
+
+}  // namespace nnc
