@@ -31,7 +31,11 @@ OpCost op_cost(Op op) {
   }
 }
 
-double kernel_flops(const Kernel& kernel, int64_t rows) {
+namespace {
+
+/// Sums up weight(instruction) over all that a kernel computes; of a contraction products and sums count one each.
+template <class Weight>
+double count_operations(const Kernel& kernel, int64_t rows, Weight weight) {
   auto points = [&](const std::vector<Axis>& axes, size_t from, size_t to) {
     double n = 1;
     for (size_t i = from; i < to; ++i) n *= double(axes[i].extent.at(rows));
@@ -43,11 +47,27 @@ double kernel_flops(const Kernel& kernel, int64_t rows) {
   if (find_linked(map)) outer /= points(map.axes, 0, 1);  // each place is one entry's
   const double entries = !find_linked(map) ? 1 : find_touched(map) ? std::min(points(map.axes, 0, 1), points(map.axes, size_t(map.outer), map.axes.size())) : points(map.axes, 0, 1);
   for (const Block& block : map.blocks) {
-    auto counts = [](const Instruction& i) { return i.kind == Instruction::Kind::compute || i.kind == Instruction::Kind::reduce || i.kind == Instruction::Kind::random; };
-    double operations = double(std::count_if(block.code.begin(), block.code.end(), counts));
+    double operations = 0;
+    for (const Instruction& i : block.code)
+      if (i.kind == Instruction::Kind::compute || i.kind == Instruction::Kind::reduce || i.kind == Instruction::Kind::random) operations += weight(i);
     flops += operations * outer * (block.inner ? points(map.axes, size_t(map.outer), map.axes.size()) : entries);
   }
   return flops;
+}
+
+}  // namespace
+
+double kernel_flops(const Kernel& kernel, int64_t rows) {
+  return count_operations(kernel, rows, [](const Instruction&) { return 1.0; });
+}
+
+double kernel_work(const Kernel& kernel, int64_t rows) {
+  return count_operations(kernel, rows, [](const Instruction& i) {
+    if (i.kind == Instruction::Kind::random) return 20.0;
+    if (i.kind == Instruction::Kind::reduce) return 1.0;
+    const OpCost cost = op_cost(i.op);
+    return cost == OpCost::heavy ? 20.0 : cost == OpCost::slow ? 4.0 : 1.0;
+  });
 }
 
 double work_of(const Graph& graph, int64_t rows) {

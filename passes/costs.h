@@ -32,6 +32,9 @@ inline constexpr int loose_draw_cost = 4;
 /// alone, which is what is held against the machine's peak.
 double kernel_flops(const Kernel&, int64_t rows);
 
+/// What a kernel's operations take, in operations that are light: by this is decided whether threads share it. Of a contraction its flops.
+double kernel_work(const Kernel&, int64_t rows);
+
 /// Elements that the graph interpreter visits for so many rows, over all nodes: the measure by which verification cuts what would take too long.
 double work_of(const Graph&, int64_t rows);
 

@@ -9,13 +9,14 @@
 #include "base/check.h"
 #include "ir/kernel_code.h"
 #include "ir/program_regions.h"
+#include "passes/costs.h"
 #include "passes/lower.h"
 
 namespace nnc {
 namespace {
 
 // Below this much work, waking other threads costs more than it saves.
-constexpr double parallel_flops = 400e3;
+constexpr double parallel_flops = 400e3;  // light operations: functions count several
 constexpr double parallel_bytes = 512e3;
 
 /// What kernels that are put in order as one touch: a kernel, or all of a region.
@@ -173,7 +174,8 @@ void place_barriers(Program& program) {
   // Threads and barriers. Regions are gone through twice, so that a round follows another; where threads share a region's kernels, it begins with a barrier.
   for (Kernel& kernel : program.kernels) {
     auto* map = std::get_if<MapKernel>(&kernel.body);
-    bool enough = map ? kernel.bytes >= parallel_bytes || kernel.flops >= parallel_flops : kernel.flops >= parallel_flops;
+    const double work = map ? kernel_work(kernel, program.rows) : kernel.flops;
+    bool enough = (map && kernel.bytes >= parallel_bytes) || work >= parallel_flops;
     kernel.parallel = enough && !(map && map->serial);
     kernel.barrier_before = false;
   }
