@@ -34,6 +34,7 @@
 //   P15 What a kernel reads in a round, of a buffer that the region stores, has been stored by an earlier kernel of the round or by the round before, and for the first round
 //       before the region. A persistent is not stored in a region. What one kernel stores and loads or stores again through two slots of a buffer lies apart.
 //   P16 Chains are made and walked as chains.h says, see verify_chains.cpp.
+//   P17 Limits of axes are as axis_limits.h says. No other check relies on them: a kernel is sound where all indices are there.
 // P8 to P12 see a buffer with all of its slots as one, and kernels of a region as if they stood there twice. P8 to P12 and P15 are in verify_memory.cpp. A program may come from a text that anybody wrote: no product of its numbers is taken before it is known to fit,
 // and no check takes the square of the text's length.
 #include <fmt/format.h>
@@ -44,6 +45,7 @@
 #include <set>
 
 #include "base/philox.h"
+#include "ir/axis_limits.h"
 #include "ir/chains.h"
 #include "ir/op_rules.h"
 #include "ir/program.h"
@@ -288,6 +290,7 @@ class ProgramVerifier {
     if (kernel_->parallel && map.serial) fail("P3: {} is serial and parallel", kernel_->name);
     if (!check_axes(map.axes)) return;
     check_together(*kernel_, map, faults_);
+    check_limits(*kernel_, faults_);
     packed_ = false;
     for (size_t i = 0; i < map.blocks.size(); ++i) {
       const Block& block = map.blocks[i];
@@ -339,6 +342,7 @@ class ProgramVerifier {
       else if (it->second != contraction_type)
         fail("P5: operand {} of {} is {}, not {}", which, kernel_->name, dtype_name(it->second), dtype_name(contraction_type));
     };
+    check_limits(*kernel_, faults_);
     check_operand(contract.a, CodePlace::operand_a, contract.n_axis(), contract.first_k(), "a");
     check_operand(contract.b, CodePlace::operand_b, contract.first_m(), contract.n_axis(), "b");
     check_part(contract.epilogue, CodePlace::epilogue, contract.first_k(), contract.axes.size());
