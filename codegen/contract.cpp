@@ -13,6 +13,9 @@
 // loop runs the epilogue over them. Edges compute whole tiles where what they read exists (packed panels, rows up to the planned
 // number) and drop the surplus; other parts of tiles are done by small functions that all kernels of the same strides share.
 //
+// Limits of axes are the begin and end of a block of m or n, which may leave nothing of it, and of the terms: chains stay where they are, and those that are not there
+// have no part in the tree.
+//
 // Sums over the rows of tiles (codegen/row_sums.h) are made by the epilogue, in either form, while a column of tiles passes; then what follows them runs.
 #include "codegen/contract.h"
 
@@ -20,15 +23,18 @@
 
 #include <algorithm>
 #include <optional>
+#include <tuple>
 
 #include "base/check.h"
 #include "codegen/contract_pack.h"
 #include "codegen/contract_plan.h"
 #include "codegen/guard_bounds.h"
 #include "codegen/joint_axes.h"
+#include "codegen/limits.h"
 #include "codegen/micro.h"
 #include "codegen/partial_sums.h"
 #include "codegen/row_sums.h"
+#include "ir/axis_limits.h"
 
 namespace nnc {
 namespace {
@@ -59,7 +65,8 @@ class ContractEmitter {
     m_ = e_.extent(plan_.m);
     n_ = e_.extent(plan_.n);
     k_ = e_.extent(plan_.k);
-    chains_.emplace(e_, plan_.order, k_);
+    k_from_ = e_.i64(0);
+    if (!is_limited(plan_.k_axes.begin)) chains_.emplace(e_, plan_.order, k_);
     if (!plan_.row_sums.empty()) row_sums_.emplace(e_, plan_);
     llvm::Value* m_blocks = blocks(m_, plan_.mc);
     llvm::Value* line_blocks = blocks(lines_, plan_.block_lines);
@@ -83,13 +90,50 @@ class ContractEmitter {
       m_count_ = e_.minimum_index(e_.i64(plan_.mc), ir_.CreateSub(m_, m_begin_));
       line_count_ = plan_.planned_lines == 1 ? e_.i64(1) : e_.minimum_index(e_.i64(plan_.block_lines), ir_.CreateSub(lines_, line_begin_));
       n_count_ = e_.minimum_index(e_.i64(plan_.nc), ir_.CreateSub(n_, n_begin_));
-      emit_blocks();
+      emit_limited_blocks();
     });
   }
 
  private:
   llvm::Value* blocks(llvm::Value* extent, int64_t block) {
     return ir_.CreateUDiv(ir_.CreateAdd(extent, e_.i64(block - 1)), e_.i64(block));
+  }
+
+  bool is_limited(size_t axis) const { return kernel_.axes[axis].limit.axis >= 0; }
+
+  std::pair<llvm::Value*, llvm::Value*> indices(size_t axis) { return emit_indices(e_, kernel_.axes[axis], is_limited(axis) ? index_[size_t(kernel_.axes[axis].limit.axis)] : nullptr); }
+
+  /// What limits leave of the current piece of work.
+  void emit_limited_blocks() {
+    all_rows_ = m_count_;
+    all_columns_ = n_count_;
+    llvm::Value* any = ir_.getTrue();
+    auto cut = [&](size_t axis, llvm::Value*& begin, llvm::Value*& count, bool one_block) {
+      if (!is_limited(axis)) return;
+      const auto [first, end] = indices(axis);
+      llvm::Value* block_end = e_.minimum_index(ir_.CreateAdd(begin, count), end);
+      begin = e_.maximum_index(begin, first);
+      count = ir_.CreateSub(block_end, begin);
+      if (!one_block) any = ir_.CreateAnd(any, ir_.CreateICmpSGT(count, e_.i64(0)));
+    };
+    cut(plan_.m_axis, m_begin_, m_count_, plan_.planned_m <= plan_.mc);
+    cut(plan_.n_axis, n_begin_, n_count_, plan_.planned_n <= plan_.nc);
+    if (is_limited(plan_.k_axes.begin)) {
+      std::tie(k_from_, k_) = indices(plan_.k_axes.begin);
+      chains_.emplace(e_, plan_.order, k_);
+    }
+    when(any, [&] { emit_blocks(); });
+  }
+
+  /// Whether an operand is packed for all of a block, whatever the limit of its axis leaves of it: then it stays for pieces with another limit.
+  bool packs_whole(const Operand& operand, size_t axis) const {
+    const Limit& limit = kernel_.axes[axis].limit;
+    return limit.axis < 0 || (!limit.from && !plan_.split_k && !depends_on(operand, limit.axis));
+  }
+
+  /// The number of the first chain that has terms.
+  llvm::Value* first_chain() {
+    return kernel_.axes[plan_.k_axes.begin].limit.from && plan_.order.chains(plan_.planned_k) > 1 ? ir_.CreateUDiv(k_from_, e_.i64(plan_.order.chain)) : static_cast<llvm::Value*>(e_.i64(0));
   }
 
   /// Bytes between neighbours along an axis of an operand that is read in place.
@@ -168,11 +212,12 @@ class ContractEmitter {
   }
 
   /// Packs unless the panels hold the block already: that of the piece along `axis`, and of the batch axes that the operand depends on.
-  void pack_unless_kept(llvm::AllocaInst* slot, const Operand& operand, std::vector<std::pair<llvm::Value*, llvm::Value*>> block,
+  void pack_unless_kept(llvm::AllocaInst* slot, const Operand& operand, size_t across, std::vector<std::pair<llvm::Value*, llvm::Value*>> block,
                         llvm::function_ref<void()> pack) {
     if (!slot) return pack();
+    const int by_k = kernel_.axes[plan_.k_axes.begin].limit.axis, by_across = packs_whole(operand, across) ? -1 : kernel_.axes[across].limit.axis;
     for (int axis = 0; axis < kernel_.batch; ++axis)
-      if (depends_on(operand, axis)) block.push_back({index_[size_t(axis)], e_.extent(kernel_.axes[size_t(axis)].extent)});
+      if (depends_on(operand, axis) || axis == by_k || axis == by_across) block.push_back({index_[size_t(axis)], e_.extent(kernel_.axes[size_t(axis)].extent)});
     llvm::Value* number = e_.i64(0);
     for (auto [index, extent] : block) number = ir_.CreateAdd(ir_.CreateMul(number, extent), index);
     e_.when(ir_.CreateICmpNE(ir_.CreateLoad(ir_.getInt64Ty(), slot), number), [&] {
@@ -202,15 +247,16 @@ class ContractEmitter {
   void emit_blocks() {
     chain_ends_ = ir_.getTrue();
     resume_ = nullptr;
+    first_of_all_ = first_chain();
     if (!plan_.split_k) {
-      first_chain_ = e_.i64(0);
+      first_chain_ = first_of_all_;
       end_chain_ = chains_->count();
-      return emit_block(e_.i64(0), k_);
+      return emit_block(k_from_, ir_.CreateSub(k_, k_from_));
     }
     auto from_chain = [&](llvm::Value* first) {
-      first_chain_ = first;
+      first_chain_ = e_.maximum_index(first, first_of_all_);
       end_chain_ = e_.minimum_index(ir_.CreateAdd(first, e_.i64(plan_.block_chains)), chains_->count());
-      llvm::Value* begin = chains_->begin(first);
+      llvm::Value* begin = e_.maximum_index(chains_->begin(first_chain_), k_from_);
       llvm::Value* end = chains_->end(ir_.CreateSub(end_chain_, e_.i64(1)));
       if (!plan_.parts()) return emit_block(begin, ir_.CreateSub(end, begin));
       e_.loop(
@@ -226,7 +272,7 @@ class ContractEmitter {
     if (plan_.order.chains(plan_.planned_k) == 1)
       from_chain(e_.i64(0));
     else
-      e_.loop(e_.i64(0), chains_->count(), plan_.block_chains, from_chain, true);
+      e_.loop(ir_.CreateSub(first_of_all_, ir_.CreateURem(first_of_all_, e_.i64(plan_.block_chains))), chains_->count(), plan_.block_chains, from_chain, true);
   }
 
   /// The place of a tile's partial sums that wait at `level`; `c`: its accumulators.
@@ -239,11 +285,22 @@ class ContractEmitter {
     return ir_.CreateSelect(ir_.CreateICmpSLT(level, e_.i64(plan_.inner_levels)), shared, own);
   }
 
+  /// The levels at which something waits for chain `number` where chains begin late. At a level that is a bit of the number waits the sum of the chains with that bit cleared and the
+  /// bits above alike: it has terms if the first chain of all differs there, or above.
+  llvm::Value* levels_with_terms(llvm::Value* number) {
+    llvm::Value* differs = ir_.CreateXor(number, first_of_all_);
+    llvm::Value* zeros = ir_.CreateIntrinsic(llvm::Intrinsic::ctlz, {ir_.getInt64Ty()}, {differs, ir_.getFalse()});
+    llvm::Value* none = ir_.CreateICmpEQ(differs, e_.i64(0));
+    llvm::Value* levels = ir_.CreateLShr(e_.i64(-1), ir_.CreateSelect(none, e_.i64(0), zeros));
+    return ir_.CreateSelect(none, e_.i64(0), levels);
+  }
+
   /// A chain's sums take up what waits for them; then they wait in turn, but for the last. each(place, body) calls body(address of a vector that waits, the sum it
   /// belongs to) for all vectors of a tile; load and store: of such a sum.
   template <class Each, class Load, class Store>
   void join(llvm::Value* c, llvm::Value* number, llvm::Value* last, Each each, Load load, Store store) {
     ChainJoin join = chains_->join(number, last);
+    if (kernel_.axes[plan_.k_axes.begin].limit.from) join.mask = ir_.CreateAnd(join.mask, levels_with_terms(number));
     for_each_level(e_, join.mask, [&](llvm::Value* level) {
       each(waiting_place(c, level), [&](llvm::Value* at, auto* sum) { store(ir_.CreateFAdd(e_.read_scratch(at), load(sum)), sum); });
     });
@@ -275,8 +332,8 @@ class ContractEmitter {
   void emit_block(llvm::Value* k_begin, llvm::Value* k_count) {
     k_begin_ = k_begin;
     k_count_ = k_count;
-    if (plan_.pack_b) pack_unless_kept(kept_b_, kernel_.b, {{n_begin_, n_}}, [&] { emit_pack(e_, job(kernel_.b, plan_.n_axis)); });
-    if (plan_.pack_a) pack_unless_kept(kept_a_, kernel_.a, {{line_begin_, lines_}, {m_begin_, m_}}, [&] { emit_pack_a(); });
+    if (plan_.pack_b) pack_unless_kept(kept_b_, kernel_.b, plan_.n_axis, {{n_begin_, n_}}, [&] { emit_pack(e_, job(kernel_.b, plan_.n_axis)); });
+    if (plan_.pack_a) pack_unless_kept(kept_a_, kernel_.a, plan_.m_axis, {{line_begin_, lines_}, {m_begin_, m_}}, [&] { emit_pack_a(); });
     e_.loop(
         e_.i64(0), n_count_, plan_.width,
         [&](llvm::Value* j) {
@@ -329,14 +386,14 @@ class ContractEmitter {
 
   /// Packing of the current block of an operand; axis: m for a, n for b.
   PackJob job(const Operand& operand, size_t axis) {
-    const bool is_a = axis == plan_.m_axis;
+    const bool is_a = axis == plan_.m_axis, whole = packs_whole(operand, axis);
     PackJob job;
     job.operand = &operand;
     job.across_axis = int(axis);
     job.k_axes = plan_.k_axes;
     job.index = index_;
     job.first = is_a ? m_begin_ : n_begin_;
-    job.count = is_a ? m_count_ : n_count_;
+    job.count = is_a ? (whole ? all_rows_ : m_count_) : whole ? all_columns_ : n_count_;
     job.count_max = is_a ? std::min(plan_.planned_m, plan_.mc) : std::min(plan_.planned_n, plan_.nc);
     job.k_first = k_begin_;
     job.k_count = k_count_;
@@ -345,8 +402,12 @@ class ContractEmitter {
       job.k_min = plan_.split_k ? 1 : plan_.k.size;
     else
       job.k_min = plan_.split_k ? plan_.shortest_block() : plan_.planned_k;
+    if (const Axis& k = kernel_.axes[plan_.k_axes.begin]; k.limit.axis >= 0) {
+      const IndexRange fewest = indices_at(k, k.limit.from ? kernel_.axes[size_t(k.limit.axis)].extent.size - 1 : 0);
+      job.k_min = plan_.split_k ? 1 : fewest.end - fewest.begin;
+    }
     job.width = is_a ? plan_.mr : int(plan_.width);
-    job.whole_panels = (is_a ? plan_.m : plan_.n).size % job.width == 0;
+    job.whole_panels = (is_a ? plan_.m : plan_.n).size % job.width == 0 && (whole || !(is_a ? plan_.ragged_rows : plan_.ragged_columns));
     job.panel_bytes = is_a ? plan_.a_panel : plan_.b_panel;
     job.panels = is_a ? panels_a_ : panels_b_;
     return job;
@@ -403,7 +464,7 @@ class ContractEmitter {
     e_.loop(
         first_chain_, end_chain_, 1,
         [&](llvm::Value* number) {
-          llvm::Value* begin = chains_->begin(number);
+          llvm::Value* begin = e_.maximum_index(chains_->begin(number), k_from_);
           llvm::Value* offset = ir_.CreateSub(begin, k_begin_);
           TilePlace at = place;
           if (shape_.runs.a.empty()) at.a = e_.offset_pointer(place.a, ir_.CreateMul(offset, e_.i64(shape_.a_k)));
@@ -498,7 +559,14 @@ class ContractEmitter {
   void emit_parts(llvm::Value* rows, llvm::Value* columns, const TilePlace& place) {
     std::vector<int> heights;  // descending
     if (plan_.surplus_rows || plan_.columns_left) heights.push_back(plan_.mr);
-    if (plan_.rows_left && !plan_.surplus_rows) heights.push_back(plan_.m.rows ? 1 : int(plan_.m.size % plan_.mr));
+    if (plan_.rows_left && !plan_.surplus_rows) {
+      if (plan_.ragged_rows) {
+        for (int height : {8, 4, 2, 1})
+          if (height < plan_.mr) heights.push_back(height);
+      } else {
+        heights.push_back(plan_.m.rows ? 1 : int(plan_.m.size % plan_.mr));
+      }
+    }
     auto rows_of = [&](int vectors, llvm::Value* column, llvm::Value* active) {
       if (plan_.surplus_rows) return call_tile(plan_.mr, vectors, e_.i64(0), column, active, place);
       llvm::Value* done = e_.i64(0);
@@ -517,7 +585,7 @@ class ContractEmitter {
     else
       wide = ir_.getFalse();
     when(ir_.CreateNot(wide), [&] {
-      if (!plan_.n.rows) {
+      if (!plan_.n.rows && !plan_.ragged_columns) {
         int64_t left = plan_.n.size % plan_.width;
         rows_of(int((left + e_.lanes - 1) / e_.lanes), e_.i64(0), left % e_.lanes != 0 ? e_.i64(left % e_.lanes) : nullptr);
       } else {
@@ -570,7 +638,7 @@ class ContractEmitter {
     llvm::Value* end = ir_.CreateSub(columns, left);
     if (plan_.n.rows || plan_.n.size >= e_.lanes)
       e_.loop(e_.i64(0), end, e_.lanes, [&](llvm::Value* column) { at(column, nullptr); });
-    if (plan_.n.size % e_.lanes != 0) when(ir_.CreateICmpNE(left, e_.i64(0)), [&] { at(end, left); });
+    if (plan_.n.size % e_.lanes != 0 || plan_.ragged_columns) when(ir_.CreateICmpNE(left, e_.i64(0)), [&] { at(end, left); });
   }
 
   llvm::FixedVectorType* vector_type() { return llvm::FixedVectorType::get(ir_.getFloatTy(), unsigned(e_.lanes)); }
@@ -633,7 +701,10 @@ class ContractEmitter {
   llvm::Value* piece_ = nullptr;
   std::vector<llvm::Value*> index_;  ///< batch axes of the current piece, outer axes of m of the current line
   llvm::Value *line_begin_ = nullptr, *line_count_ = nullptr, *m_begin_ = nullptr, *m_count_ = nullptr, *n_begin_ = nullptr, *n_count_ = nullptr;
+  llvm::Value *all_rows_ = nullptr, *all_columns_ = nullptr;  ///< of the block, before a limit
   llvm::Value *k_begin_ = nullptr, *k_count_ = nullptr;
+  llvm::Value* k_from_ = nullptr;        ///< the first term that is there; k_: behind the last one
+  llvm::Value* first_of_all_ = nullptr;  ///< the first chain that has terms
   llvm::Value *first_chain_ = nullptr, *end_chain_ = nullptr;  ///< chains of the block
   std::optional<ChainNumbers> chains_;
   std::optional<RowSums> row_sums_;    ///< if the epilogue makes any

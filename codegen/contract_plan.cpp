@@ -72,12 +72,16 @@ ContractPlan plan_contract(const Program& program, const ContractKernel& kernel)
   p.outer_levels = levels - p.inner_levels;
   p.pack_a = p.planned_k > 0 && (kernel.a.pack || !directly_readable(program, kernel, kernel.a));
   p.pack_b = p.planned_k > 0 && (kernel.b.pack || !directly_readable(program, kernel, kernel.b));
-  p.rows_left = p.m.size % p.mr != 0;
-  p.masked = !p.n.rows && p.n.size < p.width;
-  p.columns_left = !p.masked && p.n.size % p.width != 0;
+  const Limit &m_limit = kernel.axes[p.m_axis].limit, &n_limit = kernel.axes[p.n_axis].limit;
+  p.ragged_rows = m_limit.step % p.mr != 0;
+  p.ragged_columns = n_limit.step % p.width != 0;
+  p.late_columns = p.ragged_columns && n_limit.from;
+  p.rows_left = p.m.size % p.mr != 0 || p.ragged_rows;
+  p.masked = !p.n.rows && p.n.size < p.width && !p.ragged_columns;
+  p.columns_left = !p.masked && (p.n.size % p.width != 0 || p.ragged_columns);
   p.inline_epilogue = int(kernel.epilogue.size()) * p.mr * p.nr <= inline_epilogue_limit && p.planned_k <= inline_epilogue_k &&
                       !(p.cuts() && p.parts());  // those are joined in memory
-  p.surplus_rows = p.planned_k == 0 || p.pack_a || (p.m.rows && p.planned_m % p.mr == 0);
+  p.surplus_rows = p.planned_k == 0 || p.pack_a || ((p.m.rows || (p.ragged_rows && !m_limit.from)) && p.planned_m % p.mr == 0);
   int64_t lost_columns = p.n.rows ? 0 : (p.width - p.n.size % p.width) % p.width / lanes * lanes;
   p.surplus_columns = p.planned_k == 0 || (p.pack_b && lost_columns * 8 <= p.planned_n);
 

@@ -25,6 +25,8 @@ struct ContractPlan {
   SumOrder row_order;         ///< along the rows; tiles end with chains
   bool rows_left, columns_left;  ///< there may be rows, columns that fill no whole tile
   bool masked;                   ///< every tile is masked: n is smaller than a tile's width and no multiple of a vector
+  bool ragged_rows, ragged_columns;  ///< by a limit of the axis a block may have any number of rows, columns
+  bool late_columns;                 ///< and begin at any column
   bool inline_epilogue;
   bool surplus_rows, surplus_columns;            ///< a tile at the edge may compute rows, columns that do not exist
   int64_t a_panel = 0, b_panel = 0, c_tile = 0;  ///< bytes
@@ -37,7 +39,7 @@ struct ContractPlan {
   int64_t tile_places() const { return (1 + outer_levels) * c_tile; }
   int64_t line_tiles() const { return mc / mr; }  ///< tiles of a line in a block
   /// The last vector of b of an edge is read under a mask.
-  bool reads_masked(int lanes) const { return !pack_b && n.size % lanes != 0; }
+  bool reads_masked(int lanes) const { return !pack_b && (n.size % lanes != 0 || late_columns); }
   /// Of the planned blocks of k, the shortest.
   int64_t shortest_block() const;
 };

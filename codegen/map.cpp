@@ -23,6 +23,7 @@
 
 #include "base/check.h"
 #include "codegen/chains.h"
+#include "codegen/limits.h"
 #include "codegen/partial_sums.h"
 #include "codegen/register_blocks.h"
 #include "ir/program_regions.h"
@@ -297,6 +298,12 @@ class MapEmitter {
 
   Extent extent_of(int axis) const { return map.axes[size_t(axis)].extent; }
 
+  /// The end of the loop over an inner axis.
+  Value* end_of(int axis, const Point& point) {
+    const Axis& inner = map.axes[size_t(axis)];
+    return emit_indices(e, inner, inner.limit.axis < 0 ? nullptr : point.index[size_t(inner.limit.axis)]).second;
+  }
+
   Walk plan_walk(const Block& block, bool reduces, bool sums) {
     Walk walk;
     const int first = map.outer, last = int(map.axes.size()) - 1;
@@ -353,7 +360,7 @@ class MapEmitter {
       });
       piece_sums->close();
     } else if (!map.axes.empty() && map.outer < int(map.axes.size())) {
-      emit_piece(block, point, walk, e.i64(0), e.extent(extent_of(map.outer)));
+      emit_piece(block, point, walk, e.i64(0), end_of(map.outer, point));
     } else {
       emit_body(block, point, reductions, 0);
     }
@@ -405,7 +412,7 @@ class MapEmitter {
         if (innermost)
           emit_body(block, p, *walk.reductions, 0);
         else
-          emit_nest(block, p, axis + 1, walk, e.i64(0), e.extent(extent_of(axis + 1)));
+          emit_nest(block, p, axis + 1, walk, e.i64(0), end_of(axis + 1, p));
       });
       return;
     }
@@ -428,11 +435,36 @@ class MapEmitter {
           body(e.ir.CreateAdd(begin, e.ir.CreateAdd(at, e.i64(int64_t(c) * e.lanes))), nullptr, c);
       });
     }
+    const int64_t step = map.axes[size_t(axis)].limit.step;
+    Value* parted = nullptr;
+    if (walk.accumulators > 1 && step % (int64_t(walk.accumulators) * e.lanes) != 0) {
+      parted = emit_parted(axis, walk, begin, count, done, body);
+      done = e.ir.CreateSelect(parted, count, done);
+    }
     Value* whole = e.ir.CreateMul(e.ir.CreateUDiv(count, e.i64(e.lanes)), e.i64(e.lanes));
     e.loop(done, whole, e.lanes, [&](Value* at) { body(e.ir.CreateAdd(begin, at), nullptr, 0); });
-    if (extent_of(axis).size % e.lanes == 0) return;  // so is every multiple of it, and what a piece or a chain has
+    if (extent_of(axis).size % e.lanes == 0 && step % e.lanes == 0) return;  // so is every multiple of it, and what a piece or a chain has
     Value* tail = e.ir.CreateSub(count, whole);
-    e.when(e.ir.CreateICmpNE(tail, e.i64(0)), [&] { body(e.ir.CreateAdd(begin, whole), tail, 0); });
+    Value* wanted = e.ir.CreateICmpNE(tail, e.i64(0));
+    if (parted) wanted = e.ir.CreateAnd(wanted, e.ir.CreateNot(parted));
+    e.when(wanted, [&] { body(e.ir.CreateAdd(begin, whole), tail, 0); });
+  }
+
+  /// Where a limit ends a range in the middle of what the accumulators take side by side: each takes what it would without the limit. Returns whether that is so.
+  Value* emit_parted(int axis, const Walk& walk, Value* begin, Value* count, Value* done, llvm::function_ref<void(Value*, Value*, size_t)> body) {
+    const int64_t together = int64_t(walk.accumulators) * e.lanes;
+    Value* unlimited = e.ir.CreateSub(e.extent(extent_of(axis)), begin);
+    if (axis == walk.chains.axis) unlimited = e.minimum_index(unlimited, e.i64(walk.chains.order.chain));
+    Value* side_by_side = e.ir.CreateMul(e.ir.CreateUDiv(unlimited, e.i64(together)), e.i64(together));
+    Value* parted = e.ir.CreateICmpSLT(done, side_by_side);
+    e.when(parted, [&] {
+      for (size_t c = 0; c < size_t(walk.accumulators); ++c) {
+        Value* at = e.ir.CreateAdd(done, e.i64(int64_t(c) * e.lanes));
+        Value* left = e.ir.CreateSub(count, at);
+        e.when(e.ir.CreateICmpSGT(left, e.i64(0)), [&] { body(e.ir.CreateAdd(begin, at), e.minimum_index(left, e.i64(e.lanes)), c); });
+      }
+    });
+    return parted;
   }
 
   /// The lower or upper half of the first 2 * width lanes of v. Below four lanes the vector stays one of four, whose other lanes

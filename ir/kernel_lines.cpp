@@ -157,9 +157,30 @@ std::vector<Axis> KernelLineReader::parse_axes(std::vector<Axis> axes) {
     expect("<");
     axis.extent = parse_extent();
     if (accept_word("by")) axis.together = parse_integer(max_together, "how many indices are taken together");
+    if (accept_word("below")) {
+      parse_limit(axis);
+      expect("+");
+      skip_spaces();
+      size_t again = at_;
+      if (parse_integer(max_limit_step, "a step") != axis.limit.step) fail(Code::E0630, since(again), fmt::format("expected {}: a limit is a multiple of the index behind the other axis'", axis.limit.step));
+    } else if (accept_word("from")) {
+      axis.limit.from = true;
+      parse_limit(axis);
+    }
     axes.push_back(std::move(axis));
   } while (accept(","));
   return axes;
+}
+
+void KernelLineReader::parse_limit(Axis& axis) {
+  axis.limit.step = parse_integer(max_limit_step, "a step");
+  expect("*");
+  skip_spaces();
+  size_t begin = at_;
+  WrittenLimit& written = limits_.emplace_back();
+  written.axis = axis.name;
+  written.by.axis = parse_axis_name();
+  written.by.span = since(begin);
 }
 
 }  // namespace nnc

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "ir/axis_limits.h"
 #include "ir/program.h"
 #include "ir/text_reader.h"
 #include "ir/written_places.h"
@@ -46,6 +47,11 @@ class KernelLineReader : protected TextReader {
     bool inner = false;  ///< it says so
     Span span;
   };
+  /// `below 64*q + 64`, `from 64*q`: of an axis, by another one.
+  struct WrittenLimit {
+    std::string axis;
+    Term by;
+  };
   static constexpr size_t max_axes = 64;  ///< of a kernel, and of a buffer
   bool in_contraction_ = false;           ///< the kernel at hand is one: its reductions run over the rows
 
@@ -68,6 +74,7 @@ class KernelLineReader : protected TextReader {
   bool at_keyword(std::string_view word);
 
   std::vector<Written> written_;  ///< of the kernel at hand, in the order of for_each_instruction
+  std::vector<WrittenLimit> limits_;  ///< of the kernel at hand; of an inner axis as often as its loop stands there
 
  private:
   void parse_remark(KernelRemarks&);
@@ -75,6 +82,7 @@ class KernelLineReader : protected TextReader {
   WrittenPlace parse_origin();
   void parse_quantity(KernelRemarks&);
   Loop end_loop(Loop, size_t begin);
+  void parse_limit(Axis&);  ///< `64*q`
   void parse_instruction_type(Instruction&);
   void parse_named_axis(Written&);  ///< the axis whose index it takes
   void parse_definition(Instruction&, Written&);

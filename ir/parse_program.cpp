@@ -379,6 +379,7 @@ class ProgramParser : private KernelLineReader {
     kernel.bytes = remarks.bytes;
     if (remarks.origin) origins_.emplace_back(program_.kernels.size(), *remarks.origin);
     written_.clear();
+    limits_.clear();
     in_contraction_ = next_line() && indent_ > indent && at_keyword("contract");
     if (in_contraction_) {
       if (remarks.serial) fail(Code::E0630, span, "a contraction is neither serial nor not: the word is for loops");
@@ -440,7 +441,7 @@ class ProgramParser : private KernelLineReader {
     }
     bool same = inner_->vector == loop.vector && inner_->axes.size() == loop.axes.size();
     for (size_t i = 0; same && i < loop.axes.size(); ++i)
-      same = inner_->axes[i].name == loop.axes[i].name && inner_->axes[i].extent == loop.axes[i].extent;
+      same = inner_->axes[i].name == loop.axes[i].name && inner_->axes[i].extent == loop.axes[i].extent && inner_->axes[i].limit == loop.axes[i].limit;
     if (!same) fail(Code::E0637, loop.span, "the inner loops of a kernel run over the same axes");
   }
 
@@ -557,7 +558,7 @@ class ProgramParser : private KernelLineReader {
   // --- what names mean, once a kernel has been read ---
 
   void settle_axes(Kernel& kernel) {
-    const std::vector<Axis>* axes = nullptr;
+    std::vector<Axis>* axes = nullptr;
     std::vector<std::vector<Instruction>*> lists;
     if (auto* map = std::get_if<MapKernel>(&kernel.body)) {
       axes = &map->axes;
@@ -581,6 +582,12 @@ class ProgramParser : private KernelLineReader {
       if (!hint.empty()) d.help.push_back(fmt::format("did you mean {}?", hint));
       return -1;
     };
+    for (const WrittenLimit& written : limits_) {
+      Limit& limit = (*axes)[size_t(numbers.at(written.axis))].limit;
+      const int by = find(written.by);
+      if (limit.axis >= 0 && by != limit.axis) report(Code::E0637, written.by.span, "the inner loops of a kernel run over the same axes");
+      limit.axis = by;
+    }
     size_t number = 0;
     for (std::vector<Instruction>* list : lists)
       for (Instruction& i : *list) {

@@ -228,9 +228,15 @@ class Printer {
   std::string loop_text(size_t begin, size_t end) const {
     std::string out;
     for (size_t i = begin; i < end && i < axes_->size(); ++i)
-      out += fmt::format("{}{} < {}{}", out.empty() ? "" : ", ", axis_names_[i], to_string((*axes_)[i].extent),
-                         (*axes_)[i].together == 1 ? "" : fmt::format(" by {}", (*axes_)[i].together));
+      out += fmt::format("{}{} < {}{}{}", out.empty() ? "" : ", ", axis_names_[i], to_string((*axes_)[i].extent),
+                         (*axes_)[i].together == 1 ? "" : fmt::format(" by {}", (*axes_)[i].together), limit_text((*axes_)[i].limit));
     return out;
+  }
+
+  std::string limit_text(const Limit& limit) const {
+    if (limit == Limit{}) return "";
+    const std::string first = fmt::format("{}*{}", limit.step, axis_name(limit.axis));
+    return limit.from ? " from " + first : fmt::format(" below {} + {}", first, limit.step);
   }
 
   void set_axes(const std::vector<Axis>& axes, bool in_contraction) {

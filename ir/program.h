@@ -73,10 +73,19 @@ struct Buffer {
 /// Most points of a map kernel's outer axes that are in registers at once (Axis::together): code is written out for each.
 inline constexpr int64_t max_together = 64;
 
+/// Of an axis: which of its indices there are, by the index i of another one (axis_limits.h).
+struct Limit {
+  int axis = -1;              ///< the other axis, which stands before this one; -1: all indices are there
+  int64_t step = 0;           ///< they are those below step * (i + 1)
+  bool from = false;          ///< they are those from step * i
+  bool operator==(const Limit&) const = default;
+};
+
 struct Axis {
   std::string name;           ///< for reading: "b", "out", "k"
   Extent extent;
   int64_t together = 1;       ///< map kernels, outer axes but the lanes': so many neighbouring indices are in registers at once
+  Limit limit = {};           ///< a point of which an index is not there is neither stored nor a term of a sum
   bool operator==(const Axis&) const = default;
 };
 

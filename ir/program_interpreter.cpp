@@ -12,6 +12,7 @@
 
 #include "base/check.h"
 #include "base/diagnostics.h"
+#include "ir/axis_limits.h"
 #include "ir/chains.h"
 #include "ir/interpreter_ops.h"
 #include "ir/program_regions.h"
@@ -289,7 +290,9 @@ class ProgramInterpreter {
             if (!absent_) execute(inst);
         };
         if (!linked) {
-          for_each_index(sizes, outer, sizes.size(), index_, visit);
+          for_each_index(sizes, outer, sizes.size(), index_, [&] {
+            if (is_there(map.axes, outer, sizes.size())) visit();
+          });
         } else if (auto chain = chains.find(index_[size_t(linked->axis)]); chain != chains.end()) {
           for (int64_t place : chain->second) {
             for (size_t axis = sizes.size(); axis-- > outer; place /= sizes[axis]) index_[axis] = place % sizes[axis];
@@ -304,6 +307,13 @@ class ProgramInterpreter {
         }
       }
     });
+  }
+
+  /// Whether there is a point with the indices at hand of axes[begin] to axes[end - 1].
+  bool is_there(const std::vector<Axis>& axes, size_t begin, size_t end) const {
+    for (size_t axis = begin; axis < end; ++axis)
+      if (const int by = axes[axis].limit.axis; by >= 0 && !indices_at(axes[axis], index_[size_t(by)]).has(index_[axis])) return false;
+    return true;
   }
 
   std::vector<int64_t> sizes_of(const std::vector<Axis>& axes) const {
@@ -341,10 +351,12 @@ class ProgramInterpreter {
     for_each_index(sizes, point_->size(), m.first, index_, [&] {
       const auto a = evaluate_operand(contract.a, sizes, m, k), b = evaluate_operand(contract.b, sizes, k, n);
       std::vector<CompensatedSum> sums(rows * columns);
+      std::vector<bool> term_is_there;
+      for_each_index(sizes, k.first, k.second, index_, [&] { term_is_there.push_back(is_there(contract.axes, k.first, k.second)); });
       for (size_t i = 0; i < rows; ++i)
         for (size_t l = 0; l < terms; ++l)
           for (size_t j = 0; j < columns; ++j)
-            if (a[i * terms + l] && b[l * columns + j]) sums[i * columns + j].add(*a[i * terms + l] * *b[l * columns + j]);
+            if (term_is_there[l] && a[i * terms + l] && b[l * columns + j]) sums[i * columns + j].add(*a[i * terms + l] * *b[l * columns + j]);
       const size_t height = size_t(sizes[contract.row_axis()]);
       size_t line = 0;
       for_each_index(sizes, m.first, contract.row_axis(), index_, [&] {
@@ -354,6 +366,7 @@ class ProgramInterpreter {
           for (size_t row = 0; row < height; ++row) {
             index_[contract.row_axis()] = int64_t(row);
             accumulator_ = sums[(line * height + row) * columns + column].value();
+            if (!is_there(contract.axes, contract.row_axis(), n.second)) continue;
             for (const Instruction& inst : contract.epilogue) execute(inst);
           }
           for (const Instruction& inst : contract.epilogue)

@@ -187,6 +187,8 @@ class ParallelChecker {
     }
   }
 
+  bool several(const Touch& t, size_t axis) const { return (*t.axes)[axis].extent.at(program_.rows) > 1; }
+
   /// The touches of one outermost region.
   void check_rounds_apart(const Buffer& buffer, const std::vector<const Touch*>& touches) {
     auto store = std::find_if(touches.begin(), touches.end(), [](const Touch* t) { return !t->load; });
@@ -203,14 +205,14 @@ class ParallelChecker {
     bool sound = is_one_to_one(both);
     for (const Touch* t : touches) {
       sound = sound && t->access->buffer == first.access->buffer && t->access->offset == first.access->offset && t->access->index_value < 0;
-      for (size_t axis = 0; axis < axes; ++axis) sound = sound && (t->access->strides[axis] == first.access->strides[axis] || (*t->axes)[axis].extent == Extent{1, false});
+      for (size_t axis = 0; axis < axes; ++axis) sound = sound && (t->access->strides[axis] == first.access->strides[axis] || !several(*t, axis));
       sound = sound && merged(steps(*t, axes, t->axes->size())) == covered;
       if (sound) continue;
       at_touch(*t);
       return fail("P17: a round of {} may see what another one stores in {}", region.name, buffer.name);
     }
     for (size_t axis = 0; axis < axes; ++axis)
-      if (first.access->strides[axis] == 0 && (*first.axes)[axis].extent != Extent{1, false}) return fail("P17: a round of {} may see what another one stores in {}", region.name, buffer.name);
+      if (first.access->strides[axis] == 0 && several(first, axis)) return fail("P17: a round of {} may see what another one stores in {}", region.name, buffer.name);
   }
 
   const Program& program_;

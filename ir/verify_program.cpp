@@ -37,6 +37,7 @@
 //   P17 Parallel regions have kernels, are nested or apart, and never around regions of rounds. Their kernels are parallel and have no barrier between them; their first axes are equal,
 //       outer axes without lanes or batch axes. No round sees what another one stores, and none stores a persistent or a result; see verify_parallel.cpp.
 //   P18 A local buffer is touched in one parallel region, the innermost around all who do, at places that do not depend on its axes.
+//   P19 Limits of axes are as axis_limits.h says. No other check relies on them: a kernel is sound where all indices are there.
 // P8 to P12 see a buffer with all of its slots as one, kernels of a region as if they stood there twice, and a parallel region as one kernel; P11 goes for local buffers in a thread's memory. P8 to P12 and P15 are in verify_memory.cpp. A program may come from a text that anybody wrote: no product of its numbers is taken before it is known to fit,
 // and no check takes the square of the text's length.
 #include <fmt/format.h>
@@ -47,6 +48,7 @@
 #include <set>
 
 #include "base/philox.h"
+#include "ir/axis_limits.h"
 #include "ir/chains.h"
 #include "ir/op_rules.h"
 #include "ir/program.h"
@@ -295,6 +297,7 @@ class ProgramVerifier {
     if (kernel_->parallel && map.serial) fail("P3: {} is serial and parallel", kernel_->name);
     if (!check_axes(map.axes)) return;
     check_together(*kernel_, map, faults_);
+    check_limits(*kernel_, faults_);
     packed_ = false;
     for (size_t i = 0; i < map.blocks.size(); ++i) {
       const Block& block = map.blocks[i];
@@ -346,6 +349,7 @@ class ProgramVerifier {
       else if (it->second != contraction_type)
         fail("P5: operand {} of {} is {}, not {}", which, kernel_->name, dtype_name(it->second), dtype_name(contraction_type));
     };
+    check_limits(*kernel_, faults_);
     check_operand(contract.a, CodePlace::operand_a, contract.n_axis(), contract.first_k(), "a");
     check_operand(contract.b, CodePlace::operand_b, contract.first_m(), contract.n_axis(), "b");
     check_part(contract.epilogue, CodePlace::epilogue, contract.first_k(), contract.axes.size());

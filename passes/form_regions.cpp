@@ -1,8 +1,8 @@
 // What is looked for: a product S[b, h, t, s] over batch axes b, h; kernels that go along its rows (a softmax, its gradient); products that sum over one of its axes. All kernels of
-// a group have the batch axes in common, and most the rows t. These become the region's axes: rows are cut into blocks of queries, (b, h, q, i), and a round is one (b, h, q); what
-// sums over all rows (the gradients of keys and values) stands behind the blocks, in a region over (b, h).
+// a group have batch axes in common, and most the rows t. These become the region's axes: rows are cut into blocks of queries, (b, h, q, i), unless a causal mask has done that
+// (limit_axes.h), and a round is one (b, h, q); what sums over all rows (the gradients of keys and values) stands behind the blocks, in a region over (b, h).
 //
-// Scores are turned, [s][i]: a product makes them with keys as rows of tiles and queries in lanes, so it packs the block of queries alone and reads keys as they lie; row-wise code runs
+// Scores are turned, s before t: a product makes them with keys as rows of tiles and queries in lanes, so it packs the block of queries alone and reads keys as they lie; row-wise code runs
 // down the columns, with a query in each lane and no sums across lanes; and to the product with the values they are an operand in order of its sum.
 #include "passes/form_regions.h"
 
@@ -28,16 +28,20 @@ constexpr int none = -1;
 
 /// A kernel of a group, as it will be: its own copy.
 struct Member {
-  size_t kernel = 0;             ///< number in the program
+  size_t kernel = 0;                ///< number in the program
   Kernel copy;
-  std::vector<int> batch;        ///< its axes that are the group's batch axes
-  int rows = none, columns = none;  ///< its axes t and s of scores; rows only where it can go through them in blocks
+  std::vector<int> batch;           ///< by batch axis of the group: its axis, or none
+  int rows = none, columns = none;  ///< its axes t and s of scores
+
+  /// Goes through scores block by block.
+  bool blocked() const { return rows != none && std::find(batch.begin(), batch.end(), none) == batch.end(); }
 };
 
 struct Group {
   std::vector<Member> members;   ///< in order
-  std::vector<Extent> batch;     ///< extents of the batch axes
-  int64_t rows = 0, columns = 0; ///< of scores
+  std::vector<Extent> batch;     ///< extents of the batch axes, first those that all members have
+  size_t shared = 0;             ///< how many these are
+  int64_t rows = 0, columns = 0; ///< of scores, as the blocked members have them
   std::set<BufferId> scores;
   std::vector<size_t> behind;    ///< kernels between them that read what they make, and will stand behind them
 };
@@ -87,8 +91,10 @@ class Former {
     if (groups.empty()) return;
     for (Group& group : groups)
       for (Member& m : group.members) program_.kernels[m.kernel] = m.copy;
+    for (Group& group : groups) cut_rows(group);
     lay_out_scores(groups);
-    keep_local(groups);
+    for (Group& group : groups)
+      for (Member& m : group.members) put_axes_first(group, m);
     assemble(groups);
   }
 
@@ -155,7 +161,7 @@ class Former {
         continue;
       }
       std::optional<Member> member = late ? std::nullopt : join(group, k);
-      if (!member || !fits(group, *member)) {
+      if (!member || !fits(*member)) {
         group.behind.push_back(k);
         if (group.behind.size() > max_waiting) break;
         continue;
@@ -197,12 +203,12 @@ class Former {
     return found;
   }
 
-  /// Products have the batch axes and no others; other kernels go along rows of scores.
-  static bool fits(const Group& group, const Member& m) {
-    if (const ContractKernel* c = contraction(m.copy)) return c->batch == int(group.batch.size());
+  /// Other kernels than products go along rows of scores.
+  static bool fits(const Member& m) {
+    if (contraction(m.copy)) return true;
     const MapKernel& map = std::get<MapKernel>(m.copy.body);
-    const int outer = int(group.batch.size()) + 1;
-    return m.rows != none && map.outer == outer && map.axes.size() == size_t(outer) + 1 && m.rows < outer && m.columns == outer;
+    const int outer = int(m.batch.size()) + 1;
+    return m.blocked() && map.outer == outer && map.axes.size() == size_t(outer) + 1 && m.rows < outer && m.columns == outer;
   }
 
   /// Nothing that a region's kernels cannot have, or that is looked up by rows of its own.
@@ -224,7 +230,7 @@ class Former {
     for (const Member& known : group.members)
       for (BufferId id : buffers_of(known.copy)) {
         if (!writes(known.copy, id)) continue;
-        std::optional<Member> found = align(known, id, member ? *member : Member{k, program_.kernels[k], {}});
+        std::optional<Member> found = align(known, id, member ? *member : unknown_member(group.batch.size(), k));
         if (!found) {
           if (touches(program_.kernels[k], id)) return std::nullopt;
           continue;
@@ -234,10 +240,12 @@ class Former {
     return member;
   }
 
+  Member unknown_member(size_t batch, size_t k) const { return {k, program_.kernels[k], std::vector<int>(batch, none)}; }
+
   std::optional<Member> join_writer(const Member& reader, size_t k) {
     for (BufferId id : buffers_of(reader.copy)) {
       if (!writes(program_.kernels[k], id)) continue;
-      return align(reader, id, Member{k, program_.kernels[k], {}});
+      return align(reader, id, unknown_member(reader.batch.size(), k));
     }
     return std::nullopt;
   }
@@ -299,20 +307,21 @@ class Former {
   /// The kernel of `unknown` along the axes of one that touches the same buffer. What is known of it already must agree.
   std::optional<Member> align(const Member& known, BufferId id, Member unknown) {
     if (!is_temporary(id) || !touches(unknown.copy, id)) return std::nullopt;
-    if (unknown.batch.empty()) separate(unknown.copy, id);
+    if (std::all_of(unknown.batch.begin(), unknown.batch.end(), [](int axis) { return axis == none; })) separate(unknown.copy, id);
     auto find = [&](int axis) {
       if (axis == none) return none;
       const int64_t stride = stride_of(known.copy, id, axis);
       return stride == 0 ? none : axis_with(unknown.copy, id, stride, axes_of(known.copy)[size_t(axis)].extent);
     };
-    std::vector<int> batch;
-    for (int axis : known.batch) {
-      const int found = find(axis);
-      if (found == none || !is_outer(unknown.copy, found)) return std::nullopt;
-      batch.push_back(found);
+    bool any = false;
+    for (size_t number = 0; number < known.batch.size(); ++number) {
+      const int found = find(known.batch[number]);
+      int& axis = unknown.batch[number];
+      if (axis != none && found != none && found != axis) return std::nullopt;
+      if (found != none && is_outer(unknown.copy, found)) axis = found;
+      any = any || axis != none;
     }
-    if (!unknown.batch.empty() && batch != unknown.batch) return std::nullopt;
-    unknown.batch = batch;
+    if (!any) return std::nullopt;
     const int rows = find(known.rows), columns = find(known.columns);
     if (rows != none) unknown.rows = rows;
     if (columns != none) unknown.columns = columns;
@@ -325,26 +334,41 @@ class Former {
     return axis < map.outer && axis != map.vector_axis;
   }
 
-  /// Whether the group is one, and worth it. Axes of rows are left to those that can go through them in blocks.
+  /// Whether the group is one, and worth it.
   bool finish(Group& group) {
-    size_t products = 0, row_wise = 0;
+    size_t products = 0;
     double flops = 0;
+    std::vector<bool> in_all(group.batch.size(), true);
     for (Member& m : group.members) {
       flops += m.copy.flops;
       const ContractKernel* c = contraction(m.copy);
-      if (c) {
-        ++products;
-        if (m.rows != int(c->row_axis())) m.rows = none;
-        continue;
-      }
-      ++row_wise;
+      products += c != nullptr;
+      // Who sums over rows has them all at once.
+      if (c && m.rows != int(c->row_axis())) m.rows = none;
+      if (c && m.blocked() && c->batch != int(m.batch.size())) return false;
+      for (size_t number = 0; number < in_all.size(); ++number) in_all[number] = in_all[number] && m.batch[number] != none;
     }
-    if (products < 2 || row_wise < 1) return false;
+    if (products < 2 || products == group.members.size()) return false;
+    put_shared_first(group, in_all);
     int64_t rounds = 1;
     for (Extent e : group.batch) rounds *= e.at(program_.rows);
-    if (block_of(group) == 0 || flops / double(rounds) < options_.round_flops) return false;
+    if (group.shared == 0 || block_of(group) == 0 || flops / double(rounds) < options_.round_flops) return false;
     find_scores(group);
     return !group.scores.empty() && turns(group);
+  }
+
+  static void put_shared_first(Group& group, const std::vector<bool>& in_all) {
+    std::vector<size_t> order(in_all.size());
+    std::iota(order.begin(), order.end(), size_t(0));
+    std::stable_partition(order.begin(), order.end(), [&](size_t number) { return in_all[number]; });
+    group.shared = size_t(std::count(in_all.begin(), in_all.end(), true));
+    auto sorted = [&](const auto& list) {
+      auto result = list;
+      for (size_t i = 0; i < order.size(); ++i) result[i] = list[order[i]];
+      return result;
+    };
+    group.batch = sorted(group.batch);
+    for (Member& m : group.members) m.batch = sorted(m.batch);
   }
 
   /// Queries of a block; 0: there is no good size.
@@ -357,28 +381,33 @@ class Former {
 
   /// Buffers with an element for each row and column.
   void find_scores(Group& group) {
-    for (const Member& m : group.members)
+    for (const Member& m : group.members) {
+      if (!m.blocked() || m.columns == none) continue;
       for_each_access(m.copy, [&](const Instruction& i) {
-        if (m.rows == none || m.columns == none) return;
         if (i.access.strides[size_t(m.rows)] != 0 && i.access.strides[size_t(m.columns)] != 0) group.scores.insert(i.access.buffer);
       });
+    }
   }
 
-  /// Where each dimension of scores is for who touches them: by dimension (of `dimensions`) an axis.
-  std::optional<std::vector<int>> places_of(const Kernel& kernel, BufferId id) const {
+  /// Which dimension a stride along an axis of so many indices goes along; none: not one alone.
+  static int dimension_of(const std::vector<Dimension>& all, int64_t stride, int64_t size, int64_t rows) {
+    for (size_t d = 0; d < all.size(); ++d)  // the slowest first
+      if (stride >= all[d].stride) return stride % all[d].stride == 0 && stride / all[d].stride * (size - 1) < all[d].extent.at(rows) ? int(d) : none;
+    return none;
+  }
+
+  /// Does each axis of a kernel go along one dimension of the buffer, if at all?
+  bool is_plain_access(const Kernel& kernel, BufferId id) const {
     const std::vector<Dimension> all = dimensions(program_, id);
-    std::vector<int> places;
-    for (const Dimension& d : all) {
-      const int axis = axis_with(kernel, id, d.stride, d.extent);
-      if (axis == none) return std::nullopt;
-      places.push_back(axis);
-    }
-    bool others = false;
+    bool good = true;
     for_each_access_to(kernel, id, [&](const Instruction& i) {
-      for (size_t a = 0; a < i.access.strides.size(); ++a)
-        others = others || (i.access.strides[a] != 0 && axes_of(kernel)[a].extent != Extent{1, false} && std::find(places.begin(), places.end(), int(a)) == places.end());
+      good = good && i.access.index_value < 0 && i.access.row_axis < 0 && i.access.offset == 0;
+      for (size_t a = 0; good && a < i.access.strides.size(); ++a) {
+        const int64_t size = axes_of(kernel)[a].extent.at(program_.rows);
+        if (i.access.strides[a] != 0 && size > 1) good = dimension_of(all, i.access.strides[a], size, program_.rows) != none;
+      }
     });
-    return others ? std::nullopt : std::optional(places);
+    return good;
   }
 
   /// Can all scores stand the other way round, for all who touch them?
@@ -388,25 +417,23 @@ class Former {
       for (size_t k : touching_[id.value]) {
         auto member = std::find_if(group.members.begin(), group.members.end(), [&](const Member& m) { return m.kernel == k; });
         Kernel copy = member == group.members.end() ? program_.kernels[k] : member->copy;
-        if (member == group.members.end()) {
-          if (!plain(copy)) return false;
-          separate(copy, id);
-        }
-        if (!places_of(copy, id)) return false;
+        separate(copy, id);
+        if (member != group.members.end() && axes_of(copy).size() != axes_of(member->copy).size()) return false;
+        if (!is_plain_access(copy, id)) return false;
       }
     }
     for (const Member& m : group.members) {
       bool good = true;
       for_each_access(m.copy, [&](const Instruction& i) {
-        if (m.rows == none || m.columns == none || group.scores.count(i.access.buffer)) return;
+        if (!m.blocked() || m.columns == none || group.scores.count(i.access.buffer)) return;
         // What else is read by row and column would be gathered.
         if (i.access.strides[size_t(m.rows)] != 0 && i.access.strides[size_t(m.columns)] != 0) good = false;
       });
       if (!good) return false;
       // What sums over all rows stands behind the blocks.
-      if (m.rows != none) continue;
+      if (m.blocked()) continue;
       for (const Member& other : group.members)
-        if (other.rows != none)
+        if (other.blocked())
           for (BufferId id : buffers_of(other.copy)) good = good && !writes(m.copy, id);
       if (!good) return false;
     }
@@ -513,148 +540,145 @@ class Former {
 
   // --- layout ---
 
-  /// How scores stood: strides of rows, columns and batch axes.
-  struct Layout {
-    int64_t rows, columns;
-    std::vector<int64_t> batch;
-    const Group* group;
-  };
-
-  void lay_out_scores(std::vector<Group>& groups) {
-    std::map<BufferId, Layout> layouts;
-    for (const Group& group : groups)
-      for (const Member& m : group.members)
-        for (BufferId id : group.scores) {
-          if (m.rows == none || m.columns == none || !touches(m.copy, id) || layouts.count(id)) continue;
-          Layout layout{stride_of(m.copy, id, m.rows), stride_of(m.copy, id, m.columns), {}, &group};
-          for (int axis : m.batch) layout.batch.push_back(stride_of(m.copy, id, axis));
-          layouts.emplace(id, std::move(layout));
-        }
-    std::set<size_t> kernels;
-    for (const auto& [id, layout] : layouts)
-      for (size_t k : touching_[id.value]) kernels.insert(k);
-    for (const auto& [id, layout] : layouts)
-      for (size_t k : kernels) separate(program_.kernels[k], id);
-    for (size_t k : kernels) cut_rows(program_.kernels[k], layouts);
-    for (const auto& [id, layout] : layouts) {
-      Buffer& buffer = program_[id];
-      buffer.shape = layout.group->batch;
-      for (int64_t size : {blocks_of(*layout.group), layout.group->columns, block_of(*layout.group)}) buffer.shape.push_back(Extent{size});
-      buffer.order.clear();
-    }
-    for (Group& group : groups)
-      for (Member& m : group.members) put_axes_first(group, m, layouts);
-    for (size_t k : kernels)
-      if (auto* c = std::get_if<ContractKernel>(&program_.kernels[k].body)) choose_tiles(program_, *c);
-  }
-
-  int64_t blocks_of(const Group& group) const { return group.rows / block_of(group); }
-
-  /// The axis of rows of scores, of which a kernel may touch several: (blocks, rows of a block) from here on. Scores stand turned.
-  void cut_rows(Kernel& kernel, const std::map<BufferId, Layout>& layouts) {
-    int axis = none;
-    const Group* group = nullptr;
-    for (const auto& [id, layout] : layouts) {
-      if (!touches(kernel, id)) continue;
-      group = layout.group;
-      axis = axis_with(kernel, id, layout.rows, Extent{group->rows});
-    }
-    const int64_t block = block_of(*group), blocks = blocks_of(*group);
-    if (blocks > 1) split_axis(kernel, size_t(axis), {Extent{blocks}, Extent{block}});
-    for (const auto& [id, layout] : layouts)
-      for_each_access_to(kernel, id, [&](Instruction& i) {
-        for (size_t a = 0; a < i.access.strides.size(); ++a) {
-          int64_t& stride = i.access.strides[a];
-          const Extent extent = axes_of(kernel)[a].extent;
-          if (stride == 0 || extent == Extent{1, false}) continue;
-          if (stride == layout.columns && extent == Extent{group->columns}) stride = block;
-          else if (stride == layout.rows && extent == Extent{block}) stride = 1;
-          else if (blocks > 1 && stride == layout.rows * block && extent == Extent{blocks}) stride = group->columns * block;
-          else {
-            const size_t number = size_t(std::find(layout.batch.begin(), layout.batch.end(), stride) - layout.batch.begin());
-            NNC_CHECK(number < layout.batch.size(), "an axis of scores is none of their dimensions");
-            stride = group->rows * group->columns;
-            for (size_t inner = number + 1; inner < group->batch.size(); ++inner) stride *= group->batch[inner].at(program_.rows);
-          }
-        }
-      });
-  }
-
-  /// The batch axes, and the blocks, in the group's order; lanes along the rows of a block.
-  void put_axes_first(const Group& group, Member& m, const std::map<BufferId, Layout>& layouts) {
-    Kernel& kernel = program_.kernels[m.kernel];
-    const bool cut = blocks_of(group) > 1;
-    auto* map = std::get_if<MapKernel>(&kernel.body);
-    std::vector<size_t> order;
-    for (int axis : m.batch) order.push_back(size_t(axis + (map && cut && axis > m.rows ? 1 : 0)));
-    if (map) {
-      for (int part = 0; part <= int(cut); ++part) order.push_back(size_t(m.rows + part));
-      map->vector_axis = none;
-    } else {
-      auto& contract = std::get<ContractKernel>(kernel.body);
-      if (m.rows != none && cut) {
-        order.push_back(contract.first_m());
-        move_to_batch(kernel, contract.first_m());
+  /// Rows of which there are many become (blocks, rows of a block) where they are gone through in blocks; blocks are one more batch axis.
+  void cut_rows(Group& group) {
+    const int64_t block = block_of(group), blocks = group.rows / block;
+    if (blocks == 1) return;
+    for (Member& m : group.members) {
+      if (!m.blocked()) {
+        m.batch.push_back(none);
+        continue;
       }
+      Kernel& kernel = program_.kernels[m.kernel];
+      split_axis(kernel, size_t(m.rows), {Extent{blocks}, Extent{block}});
+      const int cut = m.rows;
+      auto moved = [&](int axis) { return axis > cut ? axis + 1 : axis; };
+      for (int& axis : m.batch) axis = moved(axis);
+      m.batch.push_back(cut);
+      m.rows = cut + 1;
+      if (m.columns != none) m.columns = moved(m.columns);
+      if (contraction(kernel)) move_to_batch(kernel, size_t(cut));
     }
-    for (size_t axis = order.size(); axis < axes_of(kernel).size(); ++axis) order.push_back(axis);
-    reorder_axes(kernel, order);
-    if (map) map->vector_axis = map->outer - 1;
-    auto* contract = std::get_if<ContractKernel>(&kernel.body);
-    if (contract && m.rows != none && m.columns != none && stores_scores(kernel, layouts)) swap_operands(kernel);
+    group.batch.push_back(Extent{blocks});
+    group.rows = block;
   }
 
-  bool stores_scores(const Kernel& kernel, const std::map<BufferId, Layout>& layouts) const {
-    return std::any_of(layouts.begin(), layouts.end(), [&](const auto& one) { return writes(kernel, one.first); });
-  }
-
-  // --- what lives in a round ---
-
-  void keep_local(const std::vector<Group>& groups) {
+  void lay_out_scores(const std::vector<Group>& groups) {
+    std::set<size_t> kernels;
+    std::set<BufferId> done;
     for (const Group& group : groups)
       for (BufferId id : group.scores) {
-        bool inside = true, blocked = true;
-        for (size_t k : touching_[id.value]) {
-          auto member = std::find_if(group.members.begin(), group.members.end(), [&](const Member& m) { return m.kernel == k; });
-          inside = inside && member != group.members.end();
-          blocked = blocked && inside && member->rows != none;
-        }
-        if (!inside) continue;
-        const bool cut = blocks_of(group) > 1;
-        const size_t dropped = group.batch.size() + (blocked || !cut ? 1 : 0);
-        for (size_t k : touching_[id.value])
-          for_each_access_to(program_.kernels[k], id, [&](Instruction& i) {
-            for (size_t axis = 0; axis < group.batch.size() + (blocked && cut ? 1 : 0); ++axis) i.access.strides[axis] = 0;
-          });
-        Buffer& buffer = program_[id];
-        buffer.kind = BufferKind::local;
-        buffer.shape.erase(buffer.shape.begin(), buffer.shape.begin() + std::ptrdiff_t(dropped));
+        if (!done.insert(id).second) continue;
+        for (size_t k : touching_[id.value]) separate(program_.kernels[k], id);
+        turn(group, id);
+        kernels.insert(touching_[id.value].begin(), touching_[id.value].end());
       }
+    touched_.assign(kernels.begin(), kernels.end());
+  }
+
+  /// Scores of the group stand turned: [.., columns, rows]. What is not needed for all rounds at once becomes local, without the axes that rounds go over.
+  void turn(const Group& group, BufferId id) {
+    const auto known = std::find_if(group.members.begin(), group.members.end(), [&](const Member& m) { return m.blocked() && m.columns != none && touches(program_.kernels[m.kernel], id); });
+    const Kernel& kernel = program_.kernels[known->kernel];
+    const std::vector<Dimension> old = dimensions(program_, id);
+    auto dimension = [&](int axis) {
+      const int64_t stride = stride_of(kernel, id, axis);
+      return stride == 0 ? none : dimension_of(old, stride, axes_of(kernel)[size_t(axis)].extent.at(program_.rows), program_.rows);
+    };
+    const int rows = dimension(known->rows), columns = dimension(known->columns);
+    bool inside = true, blocked = true;
+    for (size_t k : touching_[id.value]) {
+      auto member = std::find_if(group.members.begin(), group.members.end(), [&](const Member& m) { return m.kernel == k; });
+      inside = inside && member != group.members.end();
+      blocked = blocked && inside && member->blocked();
+    }
+    const size_t rounds = !inside ? 0 : blocked ? group.batch.size() : group.shared;  // how many of the group's axes the buffer does not have
+    std::vector<bool> dropped(old.size(), false);
+    for (size_t number = 0; number < rounds; ++number)
+      if (const int d = dimension(known->batch[number]); d != none && d != rows) dropped[size_t(d)] = true;
+
+    // Rows are the fastest dimension. Where lines of memory would meet in few sets of the cache, they are a little longer.
+    constexpr int64_t aliasing = 256, padding = 16;
+    int64_t line = blocked ? group.rows : old[size_t(rows)].extent.size;
+    if (!blocked && line % aliasing == 0) line += padding;
+    std::vector<int64_t> strides(old.size(), 0);
+    strides[size_t(rows)] = 1;
+    strides[size_t(columns)] = line;
+    int64_t size = line * old[size_t(columns)].extent.size;
+    Shape shape{old[size_t(columns)].extent, Extent{line}};
+    for (size_t d = old.size(); d-- > 0;) {
+      if (int(d) == rows || int(d) == columns || dropped[d]) continue;
+      strides[d] = size;
+      size *= old[d].extent.at(program_.rows);
+      shape.insert(shape.begin(), old[d].extent);
+    }
+    for (size_t k : touching_[id.value]) {
+      Kernel& user = program_.kernels[k];
+      const Member* member = rounds == 0 ? nullptr : &*std::find_if(group.members.begin(), group.members.end(), [&](const Member& m) { return m.kernel == k; });
+      for_each_access_to(user, id, [&](Instruction& i) {
+        for (size_t a = 0; a < i.access.strides.size(); ++a) {
+          int64_t& stride = i.access.strides[a];
+          const int64_t extent = axes_of(user)[a].extent.at(program_.rows);
+          if (stride == 0) continue;
+          const int d = extent > 1 ? dimension_of(old, stride, extent, program_.rows) : none;
+          stride = d == none ? 0 : stride / old[size_t(d)].stride * strides[size_t(d)];
+        }
+        for (size_t number = 0; number < rounds; ++number) i.access.strides[size_t(member->batch[number])] = 0;
+      });
+    }
+    Buffer& buffer = program_[id];
+    buffer.shape = std::move(shape);
+    buffer.order.clear();
+    if (inside) buffer.kind = BufferKind::local;
+  }
+
+  /// The batch axes in the group's order; lanes along the rows of a block.
+  void put_axes_first(const Group& group, const Member& m) {
+    Kernel& kernel = program_.kernels[m.kernel];
+    auto* map = std::get_if<MapKernel>(&kernel.body);
+    std::vector<size_t> order;
+    for (int axis : m.batch)
+      if (axis != none) order.push_back(size_t(axis));
+    for (size_t axis = 0; axis < axes_of(kernel).size(); ++axis)
+      if (std::find(order.begin(), order.end(), axis) == order.end()) order.push_back(axis);
+    if (map) map->vector_axis = none;
+    reorder_axes(kernel, order);
+    if (map) {
+      map->vector_axis = map->outer - 1;
+      return;
+    }
+    auto& contract = std::get<ContractKernel>(kernel.body);
+    if (m.blocked() && m.columns == int(contract.n_axis()) && stores_scores(group, kernel)) swap_operands(kernel);
+  }
+
+  bool stores_scores(const Group& group, const Kernel& kernel) const {
+    return std::any_of(group.scores.begin(), group.scores.end(), [&](BufferId id) { return writes(kernel, id); });
   }
 
   // --- regions ---
 
   void assemble(std::vector<Group>& groups) {
+    for (size_t k : touched_)
+      if (auto* c = std::get_if<ContractKernel>(&program_.kernels[k].body)) choose_tiles(program_, *c);
     std::vector<size_t> order, behind;
     auto group = groups.begin();
     for (size_t k = 0; k < program_.kernels.size(); ++k) {
-      const bool member = group != groups.end() && std::any_of(group->members.begin(), group->members.end(), [&](const Member& m) { return m.kernel == k; });
+      const bool member = group != groups.end() && has(*group, k);
       const bool later = group != groups.end() && std::find(group->behind.begin(), group->behind.end(), k) != group->behind.end();
       if (!member) (later ? behind : order).push_back(k);
-      if (group == groups.end() || k != group->members.back().kernel) continue;  // members are in order, so far
-      std::stable_partition(group->members.begin(), group->members.end(), [](const Member& m) { return m.rows != none; });
-      const size_t blocked = size_t(std::count_if(group->members.begin(), group->members.end(), [](const Member& m) { return m.rows != none; }));
-      const bool cut = blocks_of(*group) > 1, all = blocked == group->members.size();
-      const Kernel& first = program_.kernels[group->members.front().kernel];
-      ParallelRegion region{first.name + ".region", first.scope, first.span, order.size(), group->members.size(), int(group->batch.size()) + (cut && all ? 1 : 0)};
+      if (group == groups.end() || k != group->members.back().kernel) continue;
+      std::vector<Member>& members = group->members;
+      const auto unblocked = std::stable_partition(members.begin(), members.end(), [](const Member& m) { return m.blocked(); });
+      const Kernel& first = program_.kernels[members.front().kernel];
+      ParallelRegion region{first.name + ".region", first.scope, first.span, order.size(), members.size(), int(unblocked == members.end() ? group->batch.size() : group->shared)};
       program_.parallel_regions.push_back(region);
-      if (cut && !all) {
+      if (unblocked != members.end() && group->batch.size() > group->shared) {
         region.name += ".blocks";
-        region.count = blocked;
-        ++region.axes;
+        region.count = size_t(unblocked - members.begin());
+        region.axes = int(group->batch.size());
         program_.parallel_regions.push_back(region);
       }
-      for (const Member& m : group->members) order.push_back(m.kernel);
+      for (const Member& m : members) order.push_back(m.kernel);
       order.insert(order.end(), behind.begin(), behind.end());
       behind.clear();
       ++group;
@@ -667,6 +691,7 @@ class Former {
   Program& program_;
   const RegionOptions& options_;
   std::vector<std::vector<size_t>> touching_;  ///< by buffer: kernels
+  std::vector<size_t> touched_;                ///< kernels that touch scores
   std::vector<std::pair<size_t, size_t>> inserted_;  ///< in front of which kernel, and how many
 };
 

@@ -23,7 +23,7 @@ using Renumbering = std::vector<std::vector<Part>>;  ///< by old axis
 int whole(const Renumbering& axes, int axis) {
   if (axis < 0) return axis;
   const std::vector<Part>& parts = axes[size_t(axis)];
-  NNC_CHECK(parts.size() == 1, "an axis by which rows or entries are looked up is split");
+  NNC_CHECK(parts.size() == 1, "an axis by which rows or entries are looked up, or another one is limited, is split");
   return int(parts[0].axis);
 }
 
@@ -124,6 +124,8 @@ std::vector<size_t> split_axis(Kernel& kernel, size_t axis, const std::vector<Ex
   const std::vector<std::string> names = names_of(axes, axes[axis].name, parts.size());
   std::vector<Axis> replaced;
   for (size_t p = 0; p < parts.size(); ++p) replaced.push_back({names[p], parts[p]});
+  NNC_CHECK(parts.size() == 1 || axes[axis].limit == Limit{}, "an axis with a limit is split");
+  replaced.back().limit = axes[axis].limit;
   NNC_CHECK(joint_extent(replaced, 0, replaced.size()) == axes[axis].extent, "parts are not the axis that they replace");
   replaced.back().together = std::min(axes[axis].together, std::max<int64_t>(parts.back().size, 1));
   for (size_t p = 1; p < parts.size(); ++p) NNC_CHECK(!parts[p].rows, "rows are not the first part of an axis");
@@ -154,6 +156,7 @@ std::vector<size_t> split_axis(Kernel& kernel, size_t axis, const std::vector<Ex
     }
   }
 
+  for (Axis& other : after) other.limit.axis = whole(numbers, other.limit.axis);
   renumber(kernel, numbers, after.size());
   if (map) {
     if (map->vector_axis >= 0) map->vector_axis = int(numbers[size_t(map->vector_axis)].back().axis);
@@ -191,6 +194,7 @@ void reorder_axes(Kernel& kernel, const std::vector<size_t>& order) {
   }
   if (auto* map = std::get_if<MapKernel>(&kernel.body); map && map->vector_axis >= 0)
     NNC_CHECK(order[size_t(map->vector_axis)] == size_t(map->vector_axis), "lanes go along another axis");
+  for (Axis& axis : after) axis.limit.axis = whole(numbers, axis.limit.axis);
   axes = std::move(after);
   renumber(kernel, numbers, order.size());
 }

@@ -14,7 +14,7 @@ namespace nnc {
 
 /// Several axes instead of one, slowest first: their joint extent is that of the axis, and rows are the first of them, so an index is a sum of multiples of theirs. Vector lanes, and indices taken together, go to
 /// the last. n is one axis: of its parts all but the last become batch axes, the last of them. Not split: an axis along which rows of a field, draws or entries of
-/// a table are looked up, that of an argmax, and the rows over which an epilogue sums. Returns where the parts stand, in their order.
+/// a table are looked up, one with a limit or by which another one has a limit, that of an argmax, and the rows over which an epilogue sums. Returns where the parts stand, in their order.
 std::vector<size_t> split_axis(Kernel&, size_t axis, const std::vector<Extent>& parts);
 
 /// The first axis of a contraction's m, behind which there are more, becomes its last batch axis.

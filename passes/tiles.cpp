@@ -93,7 +93,6 @@ TileChoice choose_tiles(const Target& target, const TileRequest& r) {
   // the cache and in as many pages as there are rows, so blocks of some size are packed: b, of which each step of k reads a line, from 1 KB on.
   // Several axes of m: neighbouring lines read most of the same elements, and a panel would hold them once for each (for each tap of a convolution).
   auto far = [&](int64_t stride) { return stride * contraction_bytes >= 2048; };
-  auto far_b = [&](int64_t stride) { return stride * contraction_bytes >= (getenv("FAR") ? atoi(getenv("FAR")) : 2048); };
   const int64_t b_reads = r.lines * blocks(m, choice.mr);
   choice.pack_a = !r.a.readable || (!r.a.guarded && r.lines == 1 && (far(r.a.across_stride) || far(r.a.k_stride)) && choice.mr > 2 && m * k >= 16384);
   choice.pack_b = !r.b.readable || (b_reads >= 4 && r.b.k_stride * contraction_bytes >= 1024 && k * n >= 16384) ||
