@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "passes/apply_updates.h"
 #include "passes/differentiate.h"
+#include "passes/limit_axes.h"
 
 namespace nnc {
 namespace {
@@ -72,6 +73,7 @@ Program build_program(const Graph& graph, LowerOptions options) {
   std::erase_if(options.layouts, [](const auto& layout) { return std::is_sorted(layout.second.begin(), layout.second.end()); });
   std::optional<Graph> copied = copy_viewed_leaves(graph, options);
   Program program = lower(copied ? *copied : graph, options);
+  limit_axes(program);
   schedule(program);
   plan_memory(program);
   std::vector<std::string> violations = verify_program(program);
