@@ -78,7 +78,6 @@ void check_limits(const Kernel& kernel, FaultList& faults) {
     const std::string obstacle = std::visit([&](const auto& body) { return misplaced(body, number, limit); }, kernel.body);
     if (!obstacle.empty()) fail(obstacle);
     if (axis.extent.rows || by.extent.rows) fail("has to do with rows");
-    else if (by.limit != Limit{}) fail("depends on one that has a limit, too");
     else if (limit.step < 1 || limit.step > max_limit_step / std::max<int64_t>(by.extent.size, 1)) fail(fmt::format("has the step {}", limit.step));
     else if (axis.extent.size < 1 || (limit.from && by.extent.size > 0 && limit.step * (by.extent.size - 1) >= axis.extent.size)) fail("has no index somewhere");
   }

@@ -5,9 +5,9 @@
 #include <limits>
 
 #include "ir/interpreter.h"
-#include "ir/interpreter_ops.h"
 #include "passes/axis_origin.h"
 #include "passes/causality.h"
+#include "passes/known_numbers.h"
 #include "passes/rewrite.h"
 
 namespace nnc {
@@ -16,44 +16,8 @@ namespace {
 using Later = Causality::Later;
 using Kind = Causality::Later::Kind;
 
-constexpr double infinity = std::numeric_limits<double>::infinity();
-
 Later known(Number number) { return {Kind::number, number}; }
 bool is(const Later& l, double number) { return l.kind == Kind::number && double(l.number) == number; }
-bool is_infinite(const Later& l) { return l.kind == Kind::number && std::isinf(double(l.number)); }
-
-/// Of a number with a value that is not known: the number that decides.
-std::optional<Number> deciding(Op op, size_t operand, const Later& l) {
-  switch (op) {
-    case Op::mul:
-      if (is(l, 0)) return l.number;
-      break;
-    case Op::div:
-      if (operand == 0 && is(l, 0)) return l.number;
-      if (operand == 1 && is_infinite(l)) return Number(0);
-      break;
-    case Op::add:
-      if (is_infinite(l)) return l.number;
-      break;
-    case Op::sub:
-      if (is_infinite(l)) return operand == 0 ? l.number : Number(-double(l.number));
-      break;
-    case Op::maximum:
-      if (is(l, infinity)) return l.number;
-      break;
-    case Op::minimum:
-      if (is(l, -infinity)) return l.number;
-      break;
-    case Op::logical_and:
-      if (is(l, 0)) return l.number;
-      break;
-    case Op::logical_or:
-      if (is(l, 1)) return l.number;
-      break;
-    default: break;
-  }
-  return std::nullopt;
-}
 
 /// The node alone, with what it is computed of.
 Graph cone_of(const Graph& graph, NodeId id) {
@@ -137,19 +101,14 @@ Later Causality::later_elementwise(NodeId id, int t, int s) {
     return none_by_s ? Later{Kind::not_by_s, {}} : Later{};
   }
   if (std::ranges::all_of(of, [](const Later& l) { return l.kind == Kind::number; })) {
-    Element element;
-    element.from = graph_.type(node.operands[0]).dtype;
-    element.to = node.type.dtype;
-    element.x = of[0].number;
-    if (of.size() > 1) element.y = of[1].number;
-    if (ElementFunction function = element_function(node.op)) {
-      const Number number = function(element);
-      if (same_bits(rounded_to(node.type.dtype, number), number)) return known(number);
-    }
+    std::vector<Number> numbers;
+    for (const Later& l : of) numbers.push_back(l.number);
+    if (const std::optional<Number> number = number_everywhere(node.op, graph_.type(node.operands[0]).dtype, node.type.dtype, numbers)) return known(*number);
     return {Kind::not_by_s, {}};
   }
   for (size_t k = 0; k < of.size(); ++k)
-    if (const std::optional<Number> number = deciding(node.op, k, of[k])) return known(*number);
+    if (of[k].kind == Kind::number)
+      if (const std::optional<Number> number = deciding(node.op, k, of[k].number)) return known(*number);
   return none_by_s ? Later{Kind::not_by_s, {}} : Later{};
 }
 

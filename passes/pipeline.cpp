@@ -9,6 +9,7 @@
 #include "passes/apply_updates.h"
 #include "passes/differentiate.h"
 #include "passes/form_regions.h"
+#include "passes/limit_axes.h"
 
 namespace nnc {
 namespace {
@@ -73,6 +74,7 @@ Program build_program(const Graph& graph, LowerOptions options) {
   std::erase_if(options.layouts, [](const auto& layout) { return std::is_sorted(layout.second.begin(), layout.second.end()); });
   std::optional<Graph> copied = copy_viewed_leaves(graph, options);
   Program program = lower(copied ? *copied : graph, options);
+  limit_axes(program);
   order_kernels(program);
   form_parallel_regions(program);
   place_barriers(program);

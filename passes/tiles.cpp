@@ -60,8 +60,8 @@ TileChoice choose_tiles(const Target& target, const TileRequest& r) {
   auto fits = [&](int mr, int nr) { return mr * nr <= 24 && mr * nr + nr + 1 <= target.vector_registers; };
   const int64_t m = std::max<int64_t>(r.m, 1), n = std::max<int64_t>(r.n, 1), k = std::max<int64_t>(r.k, 1);
   TileRequest request = r;
-  request.m = m;
-  request.n = n;
+  request.m = r.m_step > 0 ? std::min(m, r.m_step) : m;
+  request.n = r.n_step > 0 ? std::min(n, r.n_step) : n;
   request.k = k;
 
   // Register tile.
@@ -145,6 +145,8 @@ TileRequest tile_request(const Program& program, const ContractKernel& kernel) {
   };
   r.m = size(m, r.m_rows);
   r.n = size(n, r.n_rows);
+  r.m_step = kernel.axes[m].limit.step;
+  r.n_step = kernel.axes[n].limit.step;
   r.k_run = size(k, r.k_rows);
   const Extent terms = joint_extent(kernel.axes, kernel.first_k(), kernel.axes.size());
   r.k = terms.at(program.rows);

@@ -25,6 +25,7 @@ struct TileRequest {
   int64_t batch = 1;                                    ///< product of the batch axes
   bool row_sums = false;                                ///< the epilogue sums over m, of which a block then has all
   int64_t row_chain = 0;                                ///< then: chains of these sums are multiples of it; 0: there is one chain
+  int64_t m_step = 0, n_step = 0;                       ///< by a limit of the axis a block begins and ends with a multiple of it; 0: there is none
   OperandLayout a, b;
   int epilogue = 1;  ///< instructions of the epilogue
 };

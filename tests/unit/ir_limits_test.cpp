@@ -165,6 +165,7 @@ TEST_CASE("limits stand where code can follow them", "[ir][limits]") {
   CHECK(first_problem({{"        scores[12*q + 6*i + e] <- v2 : f32\n", "        scores[12*q + 6*i + e] <- v2 : f32\n        v3 = reduce_sum(v2) over the rows : f32\n"}}) ==
         of("e", "products", "is in a kernel that sums over its rows"));
   CHECK(first_problem({{"        v0 = load %5[2*s + i + 6*t] : f32\n", "        where 0 <= [t] < 6\n        v0 = load %5[2*s + i + 6*t] : f32\n"}}) == of("t", "back", "is in a contraction with guards"));
+  CHECK(first_problem({{"        v0 = load %5[12*q + 6*i + l] : f32\n", "        where 0 <= [l] < 6\n        v0 = load %5[12*q + 6*i + l] : f32\n"}}) == of("l", "rows", "is in a kernel with guards or chains"));
   CHECK(first_problem({{"contract q < 3;", "contract q < 3B;"}, {"3B", "3*B"}}) == of("e", "products", "has to do with rows"));
   CHECK(first_problem({{"contract q < 3; i < 2;", "contract q < 3; i < 2 below 1*q + 1;"}}) == "sound");
   CHECK(first_problem({{"contract q < 3; i < 2;", "contract g < 1, q < 3 below 3*g + 3; i < 2;"}, {"a[q, i, d]", "a[g, q, i, d]"}, {"b[q, d, e]", "b[g, q, d, e]"}, {"for each q, i, e", "for each g, q, i, e"}}) ==

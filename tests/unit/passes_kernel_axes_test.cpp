@@ -155,8 +155,9 @@ Results run(const Program& program) {
   Bindings bindings;
   bindings.rows = program.rows;
   for (const PersistentPlace& p : program.persistents) {
-    Tensor t = Tensor{DType::f32, {p.persistent.type.shape[0].size}, {}};
-    for (int64_t i = 0; i < p.persistent.type.shape[0].size; ++i) t.values.push_back(double(i * i % 31) - 9);
+    Tensor t = Tensor{DType::f32, {}, {}};
+    for (Extent e : p.persistent.type.shape) t.shape.push_back(e.size);
+    for (int64_t i = 0; i < p.persistent.type.elements(1); ++i) t.values.push_back(double(i * i % 31) - 9);
     bindings.persistents[p.persistent.name] = t;
   }
   return interpret_program(program, bindings);
@@ -295,6 +296,43 @@ TEST_CASE("of columns the leading parts are of the batch, lanes and indices take
   split_axis(nest.kernels[0], 3, {{1}, {8}});
   CHECK(map.vector_axis == 4);
   CHECK(verify_program(nest).empty());
+}
+
+TEST_CASE("limits go along with their axes", "[passes][kernel_axes][limits]") {
+  Program program = program_of(R"(program @test {
+  target any avx2, 1 row planned
+  arena 0 bytes, persistent 1152 bytes
+
+  persistent "x" : f32[4, 6, 12] at 0, 1152 bytes, frozen
+  output "out" : f32[4, 6, 6] slot 0
+
+  kernel product
+    contract g < 4, q < 3; i < 2; e < 6 below 2*q + 2; k < 12: tile 1 x 1 vectors, blocks 2 x 6 x 12
+      a[g, q, i, k] = v0, packed:
+        v0 = load x[72*g + 24*q + 12*i + k] : f32
+      b[g, q, k, e] = v1, packed:
+        v1 = load x[72*g + 12*e + k] : f32
+      for each g, q, i, e:
+        v2 = sum over k of a * b : f32
+        out[36*g + 12*q + 6*i + e] <- v2 : f32
+}
+)");
+  Kernel& kernel = program.kernels[0];
+  auto& contract = std::get<ContractKernel>(kernel.body);
+  CHECK_THROWS(split_axis(kernel, 3, {{2}, {3}}));
+  CHECK_THROWS(split_axis(kernel, 1, {{1}, {3}}));
+  split_axis(kernel, 0, {{2}, {2}});
+  CHECK(contract.axes[4].limit == Limit{2, 2, false});
+  split_axis(kernel, 3, {{2}, {1}});
+  CHECK(contract.axes[5].limit == Limit{2, 2, false});
+  move_to_batch(kernel, 3);
+  swap_operands(kernel);
+  CHECK(contract.axes[contract.row_axis()].limit == Limit{2, 2, false});
+  choose_tiles(program, contract);
+  CHECK(verify_program(program).empty());
+  const Results results = run(program);
+  for (size_t t = 0; t < 6; ++t)
+    for (size_t s = 0; s < 6; ++s) CHECK(std::isnan(results.outputs.at("out").values[36 + 6 * t + s]) == (s / 2 > t / 2));
 }
 
 TEST_CASE("what cannot be split, moved or exchanged is refused", "[passes][kernel_axes]") {
