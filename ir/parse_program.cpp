@@ -308,14 +308,17 @@ class ProgramParser : private KernelLineReader {
   void parse_region(size_t indent, size_t depth) {
     skip_spaces();
     size_t begin = at_;
-    if (depth > max_region_depth) fail(Code::E0636, here(), fmt::format("regions are nested at most {} deep", max_region_depth));
     std::string name = parse_plain_name("a region's");
     if (accept_word("over")) {
+      const ParallelDepth within(parallel_depth_);
+      check_depth(parallel_depth_, begin);
       ParallelRegion region;
       region.axes = int(parse_integer(int64_t(max_axes), "a number of axes"));
       if (!accept_word("axes")) expect_word("axis");
       return parse_in_region(std::move(region), std::move(name), begin, indent, depth, program_.parallel_regions, parallel_places_);
     }
+    if (parallel_depth_ > 0) fail(Code::E0630, since(begin), fmt::format("rounds of {} would run in rounds that are shared out to threads: a region over axes stands in a region of rounds, not around one", quote(name)));
+    check_depth(depth, begin);
     Region region;
     region.rounds = parse_integer(max_elements, "a number of rounds");
     if (!accept_word("rounds")) expect_word("round");
@@ -327,6 +330,18 @@ class ProgramParser : private KernelLineReader {
     }
     parse_in_region(std::move(region), std::move(name), begin, indent, depth, program_.regions, region_places_);
   }
+
+  /// Of regions of one kind.
+  void check_depth(size_t depth, size_t begin) {
+    if (depth > max_region_depth) fail(Code::E0636, since(begin), fmt::format("regions are nested at most {} deep", max_region_depth));
+  }
+
+  /// While it lives, what is read stands in one parallel region more.
+  struct ParallelDepth {
+    explicit ParallelDepth(size_t& depth) : depth(depth) { ++depth; }
+    ~ParallelDepth() { --depth; }
+    size_t& depth;
+  };
 
   /// Where regions of one kind are written.
   struct RegionPlaces {
@@ -632,6 +647,7 @@ class ProgramParser : private KernelLineReader {
   std::optional<Loop> inner_;                               ///< the kernel's inner loop
   std::vector<std::pair<size_t, WrittenPlace>> origins_;    ///< by kernel
   RegionPlaces region_places_, parallel_places_;
+  size_t parallel_depth_ = 0;                               ///< parallel regions around what is read
   std::vector<Span> buffer_spans_, kernel_spans_;
   std::vector<std::vector<Span>> instruction_spans_;        ///< by kernel, in the order of for_each_instruction
 };

@@ -48,6 +48,20 @@ int64_t rounds_of(const Program& program, size_t kernel) {
   return rounds;
 }
 
+ParallelNesting::ParallelNesting(const Program& program) : program_(program), innermost_(program.kernels.size(), none) {
+  for (size_t r = 0; r < program.parallel_regions.size(); ++r) {  // an inner one stands behind the one around it
+    const ParallelRegion& region = program.parallel_regions[r];
+    around_.push_back(innermost_[region.first]);
+    std::fill_n(innermost_.begin() + std::ptrdiff_t(region.first), region.count, r);
+  }
+}
+
+size_t ParallelNesting::innermost(size_t first, size_t last) const {
+  size_t found = innermost_[first];
+  while (found != none && last >= program_.parallel_regions[found].first + program_.parallel_regions[found].count) found = around_[found];
+  return found;
+}
+
 std::optional<size_t> innermost_parallel_region(const Program& program, size_t first, size_t last) {
   std::optional<size_t> found;
   for (size_t r = 0; r < program.parallel_regions.size(); ++r) {
@@ -55,6 +69,10 @@ std::optional<size_t> innermost_parallel_region(const Program& program, size_t f
     if (region.first <= first && last < region.first + region.count) found = r;
   }
   return found;
+}
+
+bool continues_round(const Program& program, size_t kernel) {
+  return std::any_of(program.parallel_regions.begin(), program.parallel_regions.end(), [&](const ParallelRegion& r) { return r.first < kernel && kernel < r.first + r.count; });
 }
 
 int round_axes(const Program& program, size_t kernel) {

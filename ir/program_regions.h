@@ -26,8 +26,25 @@ void for_each_turn(const Program&, int64_t rows, const std::function<void(const 
 /// Kernels in order, those of a region twice (of nested regions four times): all that may follow one another does.
 std::vector<size_t> kernels_in_two_rounds(const Program&);
 
+/// Which parallel region stands in which, found once for who asks about many kernels. Requires that they are nested or apart.
+class ParallelNesting {
+ public:
+  static constexpr size_t none = SIZE_MAX;
+  explicit ParallelNesting(const Program&);
+  size_t innermost(size_t kernel) const { return innermost_[kernel]; }
+  size_t around(size_t region) const { return around_[region]; }
+  /// The innermost one around kernels `first` to `last`.
+  size_t innermost(size_t first, size_t last) const;
+
+ private:
+  const Program& program_;
+  std::vector<size_t> innermost_, around_;  ///< by kernel, by region
+};
+
 /// The number of the innermost parallel region around kernels `first` to `last`.
 std::optional<size_t> innermost_parallel_region(const Program&, size_t first, size_t last);
+/// Whether a kernel stands in a parallel region behind its first kernel, where no thread waits for others.
+bool continues_round(const Program&, size_t kernel);
 /// How many axes of a kernel parallel regions go over.
 int round_axes(const Program&, size_t kernel);
 

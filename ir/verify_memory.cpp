@@ -55,7 +55,7 @@ class ByteSet {
 class MemoryChecker {
  public:
   MemoryChecker(const Program& program, const BufferTouches& touches, FaultList& faults)
-      : program_(program), touches_(touches), faults_(faults), merged_(merge_slots()), memory_(merged_.empty() ? touches : merged_) {}
+      : program_(program), touches_(touches), faults_(faults), merged_(merge_slots()), memory_(merged_.empty() ? touches : merged_), nesting_(program) {}
 
   void run() {
     for (uint32_t b = 0; b < touches_.size() && !faults_.full(); ++b) {
@@ -131,8 +131,8 @@ class MemoryChecker {
   size_t rounds_of_local(const Touch& t) const {
     if (program_[t.access->buffer].kind != BufferKind::local) return 0;
     const std::vector<Touch>& all = touches_[t.access->buffer.value];
-    const auto home = innermost_parallel_region(program_, all.front().kernel, all.back().kernel);
-    return home ? size_t(program_.parallel_regions[*home].axes) : 0;
+    const size_t home = nesting_.innermost(all.front().kernel, all.back().kernel);
+    return home == ParallelNesting::none ? 0 : size_t(program_.parallel_regions[home].axes);
   }
 
   static bool is_one_to_one(const Steps& steps) {
@@ -504,6 +504,7 @@ class MemoryChecker {
   FaultList& faults_;
   const BufferTouches merged_;
   const BufferTouches& memory_;  ///< by buffer with memory of its own: what touches it and its slots
+  const ParallelNesting nesting_;
   int64_t enumerated_ = 0;  ///< elements that were looked at one by one
 };
 

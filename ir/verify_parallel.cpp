@@ -6,7 +6,9 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <map>
 #include <utility>
+#include <vector>
 
 #include "ir/kernel_code.h"
 #include "ir/program_regions.h"
@@ -46,6 +48,8 @@ class ParallelChecker {
   void check_rounds(const BufferTouches& touches) {
     for (size_t r = 0; r < program_.parallel_regions.size(); ++r) check_kernels(r);
     if (!faults_.empty()) return;
+    const ParallelNesting nesting(program_);
+    nesting_ = &nesting;
     for (uint32_t b = 0; b < touches.size() && !faults_.full(); ++b) {
       if (touches[b].empty()) continue;
       if (program_.buffers[b].kind == BufferKind::local) check_local(b, touches[b]);
@@ -55,8 +59,7 @@ class ParallelChecker {
     std::vector<std::vector<const Touch*>> all(touches.size());
     for (uint32_t b = 0; b < touches.size(); ++b)
       for (const Touch& t : touches[b]) all[memory_of(program_, BufferId{b}).value].push_back(&t);
-    for (uint32_t b = 0; b < all.size() && !faults_.full(); ++b)
-      if (program_.buffers[b].kind != BufferKind::local) check_shared(b, std::move(all[b]));
+    for (uint32_t b = 0; b < all.size() && !faults_.full(); ++b) check_buffer(b, std::move(all[b]));
   }
 
  private:
@@ -115,21 +118,11 @@ class ParallelChecker {
     if (chained || guarded || together) fail("P17: {} shares out its work by itself, and cannot stand in {}", kernel.name, region.name);
   }
 
-  /// The innermost parallel region around both kernels; none: SIZE_MAX.
-  size_t around(size_t first, size_t last) const {
-    size_t found = SIZE_MAX;
-    for (size_t r = 0; r < program_.parallel_regions.size(); ++r) {
-      const ParallelRegion& region = program_.parallel_regions[r];
-      if (region.first <= first && last < region.first + region.count) found = r;
-    }
-    return found;
-  }
-
   void check_local(uint32_t b, const std::vector<Touch>& touches) {
     const Buffer& buffer = program_.buffers[b];
-    const size_t home = around(touches.front().kernel, touches.back().kernel);
+    const size_t home = nesting_->innermost(touches.front().kernel, touches.back().kernel);
     at_touch(touches.front());
-    if (home == SIZE_MAX) return fail("P18: {} is local, but touched in no one parallel region", buffer.name);
+    if (home == ParallelNesting::none) return fail("P18: {} is local, but touched in no one parallel region", buffer.name);
     const ParallelRegion& region = program_.parallel_regions[home];
     for (const Touch& t : touches)
       for (size_t axis = 0; axis < size_t(region.axes); ++axis) {
@@ -173,49 +166,59 @@ class ParallelChecker {
     return true;
   }
 
-  void check_shared(uint32_t b, std::vector<const Touch*> touches) {
-    const Buffer& buffer = program_.buffers[b];
+  /// Each parallel region by itself: rounds of an inner one run one after the other, but what a later one stores is not there yet.
+  void check_buffer(uint32_t b, std::vector<const Touch*> touches) {
+    if (touches.empty()) return;
     std::stable_sort(touches.begin(), touches.end(), [](const Touch* x, const Touch* y) { return x->kernel < y->kernel; });
-    size_t end = 0;  // of the outermost region before
-    for (const ParallelRegion& region : program_.parallel_regions) {
-      if (region.first < end) continue;
-      end = region.first + region.count;
-      std::vector<const Touch*> inside;
-      for (const Touch* t : touches)
-        if (t->kernel >= region.first && t->kernel < region.first + region.count) inside.push_back(t);
-      check_rounds_apart(buffer, inside);
-    }
+    const Buffer& buffer = program_.buffers[b];
+    // The rounds that a local buffer lives in are told apart by nothing but time.
+    const size_t home = buffer.kind == BufferKind::local ? nesting_->innermost(touches.front()->kernel, touches.back()->kernel) : ParallelNesting::none;
+    std::map<size_t, std::vector<const Touch*>> inside;  // by region, an outer one first
+    for (const Touch* t : touches)
+      for (size_t r = nesting_->innermost(t->kernel); r != home && r != ParallelNesting::none; r = nesting_->around(r)) inside[r].push_back(t);
+    const size_t first_axis = home == ParallelNesting::none ? 0 : size_t(program_.parallel_regions[home].axes);
+    for (const auto& [region, those] : inside)
+      if (!check_rounds_apart(buffer, region, first_axis, those)) return;
   }
 
   bool several(const Touch& t, size_t axis) const { return (*t.axes)[axis].extent.at(program_.rows) > 1; }
 
-  /// The touches of one outermost region.
-  void check_rounds_apart(const Buffer& buffer, const std::vector<const Touch*>& touches) {
+  /// What touches a buffer in a region, of which the axes from `first_axis` on take its rounds apart. False: a fault.
+  bool check_rounds_apart(const Buffer& buffer, size_t number, size_t first_axis, const std::vector<const Touch*>& touches) {
     auto store = std::find_if(touches.begin(), touches.end(), [](const Touch* t) { return !t->load; });
-    if (store == touches.end()) return;
-    at_touch(**store);
-    if (buffer.kind == BufferKind::persistent || buffer.kind == BufferKind::results) return fail("P17: {} is stored by rounds that run at the same time", buffer.name);
+    if (store == touches.end()) return true;
+    const ParallelRegion& region = program_.parallel_regions[number];
+    auto found = [&](const Touch& t) {
+      at_touch(t);
+      fail("P17: a round of {} may see what another one stores in {}", region.name, buffer.name);
+      return false;
+    };
+    if (buffer.kind == BufferKind::persistent || buffer.kind == BufferKind::results) {
+      at_touch(**store);
+      fail("P17: {} is stored by rounds that run at the same time", buffer.name);
+      return false;
+    }
     const Touch& first = *touches.front();
-    if (touches.back()->kernel == first.kernel) return;  // stores are one-to-one, and loads at the same place
-    const ParallelRegion& region = program_.parallel_regions[around(first.kernel, touches.back()->kernel)];
+    if (nesting_->innermost(first.kernel, touches.back()->kernel) != number) return true;  // all are in a region within it
+    if (touches.back()->kernel == first.kernel) return true;                                // stores are one-to-one, and loads at the same place
     const size_t axes = size_t(region.axes);
-    const Steps rounds = steps(first, 0, axes), covered = merged(steps(first, axes, first.axes->size()));
+    const Steps rounds = steps(first, first_axis, axes), covered = merged(steps(first, axes, first.axes->size()));
     Steps both = rounds;
     both.insert(both.end(), covered.begin(), covered.end());
-    bool sound = is_one_to_one(both);
+    if (!is_one_to_one(both)) return found(**store);
     for (const Touch* t : touches) {
-      sound = sound && t->access->buffer == first.access->buffer && t->access->offset == first.access->offset && t->access->index_value < 0;
-      for (size_t axis = 0; axis < axes; ++axis) sound = sound && (t->access->strides[axis] == first.access->strides[axis] || !several(*t, axis));
+      bool sound = t->access->buffer == first.access->buffer && t->access->offset == first.access->offset && t->access->index_value < 0;
+      for (size_t axis = first_axis; axis < axes; ++axis) sound = sound && (t->access->strides[axis] == first.access->strides[axis] || !several(*t, axis));
       sound = sound && merged(steps(*t, axes, t->axes->size())) == covered;
-      if (sound) continue;
-      at_touch(*t);
-      return fail("P17: a round of {} may see what another one stores in {}", region.name, buffer.name);
+      if (!sound) return found(*t);
     }
-    for (size_t axis = 0; axis < axes; ++axis)
-      if (first.access->strides[axis] == 0 && several(first, axis)) return fail("P17: a round of {} may see what another one stores in {}", region.name, buffer.name);
+    for (size_t axis = first_axis; axis < axes; ++axis)
+      if (first.access->strides[axis] == 0 && several(first, axis)) return found(**store);
+    return true;
   }
 
   const Program& program_;
+  const ParallelNesting* nesting_ = nullptr;  ///< once ranges are sound
   FaultList& faults_;
 };
 

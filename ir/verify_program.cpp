@@ -35,7 +35,7 @@
 //       before the region. A persistent is not stored in a region. What one kernel stores and loads or stores again through two slots of a buffer lies apart.
 //   P16 Chains are made and walked as chains.h says, see verify_chains.cpp.
 //   P17 Parallel regions have kernels, are nested or apart, and never around regions of rounds. Their kernels are parallel and have no barrier between them; their first axes are equal,
-//       outer axes without lanes or batch axes. No round sees what another one stores, and none stores a persistent or a result; see verify_parallel.cpp.
+//       outer axes without lanes or batch axes. No round sees what another one stores, those of an inner region neither, and none stores a persistent or a result; see verify_parallel.cpp.
 //   P18 A local buffer is touched in one parallel region, the innermost around all who do, at places that do not depend on its axes.
 //   P19 Limits of axes are as axis_limits.h says. No other check relies on them: a kernel is sound where all indices are there.
 // P8 to P12 see a buffer with all of its slots as one, kernels of a region as if they stood there twice, and a parallel region as one kernel; P11 goes for local buffers in a thread's memory. P8 to P12 and P15 are in verify_memory.cpp. A program may come from a text that anybody wrote: no product of its numbers is taken before it is known to fit,

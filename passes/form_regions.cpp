@@ -103,6 +103,9 @@ class Former {
 
   void find_touches() {
     touching_.assign(program_.buffers.size(), {});
+    in_parts_.assign(program_.buffers.size(), false);
+    for (const Buffer& buffer : program_.buffers)
+      if (buffer.slot.valid()) in_parts_[buffer.slot.of.value] = true;
     for (size_t k = 0; k < program_.kernels.size(); ++k)
       for_each_access(program_.kernels[k], [&](const Instruction& i) {
         std::vector<size_t>& all = touching_[i.access.buffer.value];
@@ -118,7 +121,8 @@ class Former {
     return found;
   }
 
-  bool is_temporary(BufferId id) const { return program_[id].kind == BufferKind::temporary && !program_[id].slot.valid(); }
+  /// Of whose elements all places are known: nobody sees them as a slot.
+  bool is_temporary(BufferId id) const { return program_[id].kind == BufferKind::temporary && !program_[id].slot.valid() && !in_parts_[id.value]; }
 
   // --- groups ---
 
@@ -155,7 +159,7 @@ class Former {
     std::vector<size_t> waiting;
     for (size_t k = first + 1; k < program_.kernels.size() && waiting.size() <= max_waiting; ++k) {
       if (regions_around(program_, k) != around) break;
-      const bool late = reads_kernels(group.behind, k);
+      const bool late = reads_kernels(group.behind, k) || overwrites(group, k);
       if (!late && !reads_any(group.members, k)) {
         waiting.push_back(k);
         continue;
@@ -171,7 +175,9 @@ class Former {
       std::vector<Member> taken;
       for (size_t w : waiting) {
         std::optional<Member> earlier = plain(program_.kernels[w]) ? join_writer(*member, w) : std::nullopt;
-        if (earlier) taken.push_back(std::move(*earlier));
+        const bool good = earlier && fits(*earlier) && (in_blocks(*earlier) || !in_blocks(*member)) &&
+                          std::none_of(group.members.begin(), group.members.end(), [&](const Member& m) { return reads_any({*earlier}, m.kernel); });
+        if (good) taken.push_back(std::move(*earlier));
         else left.push_back(w);
       }
       // The rest will stand before the group.
@@ -192,6 +198,16 @@ class Former {
       if (reads_memory(i))
         for (const Member& m : members) found = found || (m.kernel != k && writes(m.copy, i.access.buffer));
     });
+    return found;
+  }
+  /// Does kernel k store a persistent that a kernel reads in front of which it would come to stand?
+  bool overwrites(const Group& group, size_t k) const {
+    bool found = false;
+    for (BufferId id : buffers_of(program_.kernels[k])) {
+      if (program_[id].kind != BufferKind::persistent || !writes(program_.kernels[k], id)) continue;
+      for (const Member& m : group.members) found = found || touches(m.copy, id);
+      for (size_t other : group.behind) found = found || touches(program_.kernels[other], id);
+    }
     return found;
   }
   bool reads_kernels(const std::vector<size_t>& kernels, size_t k) const {
@@ -237,10 +253,23 @@ class Former {
         }
         member = std::move(found);
       }
+    if (!member || !in_blocks(*member)) return member;
+    // A block of queries has from others of the group what they make for these queries: the rest is not there yet.
+    for (const Member& known : group.members)
+      for (BufferId id : buffers_of(known.copy)) {
+        if (!in_blocks(known) || !writes(known.copy, id) || !touches(member->copy, id)) continue;
+        if (axis_with(member->copy, id, stride_of(known.copy, id, known.rows), axes_of(known.copy)[size_t(known.rows)].extent) != member->rows) return std::nullopt;
+      }
     return member;
   }
 
   Member unknown_member(size_t batch, size_t k) const { return {k, program_.kernels[k], std::vector<int>(batch, none)}; }
+
+  /// Whether it goes through rows in blocks: those of a contraction's tiles, or an outer axis.
+  static bool in_blocks(const Member& m) {
+    const ContractKernel* c = contraction(m.copy);
+    return m.rows != none && (!c || m.rows == int(c->row_axis()));
+  }
 
   std::optional<Member> join_writer(const Member& reader, size_t k) {
     for (BufferId id : buffers_of(reader.copy)) {
@@ -250,7 +279,7 @@ class Former {
     return std::nullopt;
   }
 
-  bool touches(const Kernel& kernel, BufferId id) const {
+  static bool touches(const Kernel& kernel, BufferId id) {
     bool found = false;
     for_each_access_to(kernel, id, [&](const Instruction&) { found = true; });
     return found;
@@ -323,8 +352,12 @@ class Former {
     }
     if (!any) return std::nullopt;
     const int rows = find(known.rows), columns = find(known.columns);
-    if (rows != none) unknown.rows = rows;
-    if (columns != none) unknown.columns = columns;
+    auto agree = [](int& known, int found) {
+      const bool good = known == none || found == none || known == found;
+      if (found != none) known = found;
+      return good;
+    };
+    if (!agree(unknown.rows, rows) || !agree(unknown.columns, columns)) return std::nullopt;  // it sees one thing by query and another by key
     return unknown;
   }
 
@@ -344,7 +377,7 @@ class Former {
       const ContractKernel* c = contraction(m.copy);
       products += c != nullptr;
       // Who sums over rows has them all at once.
-      if (c && m.rows != int(c->row_axis())) m.rows = none;
+      if (!in_blocks(m)) m.rows = none;
       if (c && m.blocked() && c->batch != int(m.batch.size())) return false;
       for (size_t number = 0; number < in_all.size(); ++number) in_all[number] = in_all[number] && m.batch[number] != none;
     }
@@ -374,7 +407,7 @@ class Former {
   /// Queries of a block; 0: there is no good size.
   int64_t block_of(const Group& group) const {
     if (group.rows <= options_.queries) return group.rows;
-    for (int64_t block = options_.queries; block >= 16; block -= 8)
+    for (int64_t block = options_.queries; block >= std::min<int64_t>(16, options_.queries); block -= 8)
       if (group.rows % block == 0) return block;
     return group.rows <= 4 * options_.queries ? group.rows : 0;
   }
@@ -449,7 +482,7 @@ class Former {
       for (BufferId id : handed_on(group)) kept += buffer_bytes(program_[id], program_.rows);
     if (kept <= options_.kept_bytes) return false;
     const size_t before = program_.kernels.size();
-    for (const Group& group : groups) make_again(group);
+    for (const Group& group : groups) make_again(group, groups);
     return program_.kernels.size() > before;
   }
 
@@ -468,8 +501,25 @@ class Former {
     return found;
   }
 
-  bool make_again(const Group& group) {
-    const std::set<BufferId> wanted = handed_on(group);
+  /// Whether all who read scores of a group from outside are in other groups, or will be in one that begins with who makes them. Otherwise they stand in memory as they are: made
+  /// again, they would stand there twice.
+  bool all_in_groups(const Group& group, const std::vector<Group>& groups, BufferId id) {
+    const auto maker = std::find_if(group.members.begin(), group.members.end(), [&](const Member& m) { return writes(m.copy, id); });
+    bool good = true, any = false;
+    for (size_t k : touching_[id.value]) {
+      if (has(group, k)) continue;
+      const bool in_group = std::any_of(groups.begin(), groups.end(), [&](const Group& other) { return has(other, k); });
+      any = any || in_group;
+      if (in_group) continue;
+      const std::optional<Member> joined = plain(program_.kernels[k]) ? align(*maker, id, unknown_member(group.batch.size(), k)) : std::nullopt;
+      good = good && joined && fits(*joined);
+    }
+    return good && any;
+  }
+
+  bool make_again(const Group& group, const std::vector<Group>& groups) {
+    std::set<BufferId> wanted = handed_on(group);
+    std::erase_if(wanted, [&](BufferId id) { return !all_in_groups(group, groups, id); });
     if (wanted.empty()) return false;
     // Who makes them, from what is still there.
     std::set<size_t> makers;
@@ -478,7 +528,8 @@ class Former {
     while (!open.empty()) {
       const BufferId id = open.back();
       open.pop_back();
-      if (!made.insert(id).second) continue;
+      const bool own = std::any_of(group.members.begin(), group.members.end(), [&](const Member& m) { return writes(m.copy, id); });
+      if (!own || !made.insert(id).second) continue;  // what others have made is there
       for (const Member& m : group.members) {
         if (!writes(m.copy, id)) continue;
         makers.insert(m.kernel);
@@ -496,6 +547,8 @@ class Former {
     for (BufferId id : wanted)
       for (size_t k : touching_[id.value])
         if (!has(group, k)) place = std::min(place, k);
+    for (const Group& other : groups)  // in front of all of a group, which they will begin
+      if (&other != &group && other.members.front().kernel < place && place <= other.members.back().kernel) place = other.members.front().kernel;
     if (regions_around(program_, now(place)) != regions_around(program_, now(*makers.begin()))) return false;
     std::map<BufferId, BufferId> again;
     for (BufferId id : made) {
@@ -692,6 +745,7 @@ class Former {
   const RegionOptions& options_;
   std::vector<std::vector<size_t>> touching_;  ///< by buffer: kernels
   std::vector<size_t> touched_;                ///< kernels that touch scores
+  std::vector<bool> in_parts_;                 ///< by buffer: it has slots
   std::vector<std::pair<size_t, size_t>> inserted_;  ///< in front of which kernel, and how many
 };
 

@@ -1,5 +1,5 @@
 // Lowering: grouped tensor graph -> program of kernels. Mechanical: what is fused was decided by fusion (Node::group), orders of persistents by
-// choose_layouts; tiles come from choose_tiles. Kernels leave here in group order; schedule and plan_memory follow.
+// choose_layouts; tiles come from choose_tiles. Kernels leave here in group order; order_kernels, place_barriers and plan_memory follow.
 //
 // Requires:   finish_groups has run; every group is acyclic (verify_graph).
 // Guarantees: every access is in bounds for the planned rows; each kernel's values are defined before use; buffers have no offsets yet (temporaries).
@@ -63,8 +63,6 @@ Program lower(const Graph&, const LowerOptions&);
 void order_kernels(Program&);
 /// Decides which kernels are split over threads and where barriers stand.
 void place_barriers(Program&);
-/// Both.
-void schedule(Program&);
 /// Gives every buffer its place: temporaries share the arena where their lifetimes do not meet.
 void plan_memory(Program&);
 

@@ -8,7 +8,6 @@
 #include "base/check.h"
 #include "passes/apply_updates.h"
 #include "passes/differentiate.h"
-#include "passes/form_regions.h"
 #include "passes/limit_axes.h"
 
 namespace nnc {
@@ -69,14 +68,14 @@ void optimize_graph(Graph& graph, const PassOptions& options) {
   run_passes(graph, passes, options);
 }
 
-Program build_program(const Graph& graph, LowerOptions options) {
+Program build_program(const Graph& graph, LowerOptions options, const RegionOptions& regions) {
   for (auto& [name, order] : choose_layouts(graph)) options.layouts.try_emplace(name, order);
   std::erase_if(options.layouts, [](const auto& layout) { return std::is_sorted(layout.second.begin(), layout.second.end()); });
   std::optional<Graph> copied = copy_viewed_leaves(graph, options);
   Program program = lower(copied ? *copied : graph, options);
   limit_axes(program);
   order_kernels(program);
-  form_parallel_regions(program);
+  form_parallel_regions(program, regions);
   place_barriers(program);
   plan_memory(program);
   std::vector<std::string> violations = verify_program(program);

@@ -10,6 +10,7 @@
 #include "base/diagnostics.h"
 #include "ir/graph.h"
 #include "ir/program.h"
+#include "passes/form_regions.h"
 #include "passes/lower.h"
 #include "passes/pass_manager.h"
 
@@ -25,7 +26,7 @@ const std::vector<std::string_view>& default_passes();
 /// Simplification and fusion: afterwards every node that needs one has a kernel (Node::group).
 void optimize_graph(Graph&, const PassOptions& = {});
 
-/// Optimised graph -> program: layouts (those given win), kernels, schedule, memory plan; verified.
-Program build_program(const Graph&, LowerOptions);
+/// Optimised graph -> program: layouts (those given win), kernels, schedule, parallel regions, memory plan; verified.
+Program build_program(const Graph&, LowerOptions, const RegionOptions& = {});
 
 }  // namespace nnc

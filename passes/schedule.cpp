@@ -207,9 +207,4 @@ void place_barriers(Program& program) {
   }
 }
 
-void schedule(Program& program) {
-  order_kernels(program);
-  place_barriers(program);
-}
-
 }  // namespace nnc

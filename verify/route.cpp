@@ -16,6 +16,7 @@
 #include "ir/program_interpreter.h"
 #include "passes/optimize_bodies.h"
 #include "passes/pass_manager.h"
+#include "ir/program_regions.h"
 #include "passes/pipeline.h"
 
 namespace nnc {
@@ -99,10 +100,11 @@ RoutedGraph::RoutedGraph(Graph graph, const Route& route, int64_t rows) : state_
   options.typed_scalars = true;
   Program program = build_program(graph, options);
   if (route.split_all) {
-    for (Kernel& k : program.kernels) {
+    for (size_t number = 0; number < program.kernels.size(); ++number) {
+      Kernel& k = program.kernels[number];
       auto* map = std::get_if<MapKernel>(&k.body);
       k.parallel = !(map && map->serial);
-      k.barrier_before = true;
+      k.barrier_before = !continues_round(program, number);
     }
     plan_memory(program);
     std::vector<std::string> violations = verify_program(program);

@@ -65,6 +65,9 @@ class ProgramFixture {
       case BufferKind::persistent:
         place(program.persistent_bytes);
         break;
+      case BufferKind::local:
+        place(program.local_bytes);
+        break;
       case BufferKind::temporary:
         place(program.arena_bytes);
         break;

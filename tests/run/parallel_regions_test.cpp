@@ -1,0 +1,181 @@
+// Parallel regions against programs without them: random attention and what surrounds it, taken through form_parallel_regions with rounds small enough for small sizes. The interpreter's
+// numbers are those of the program without regions, compiled code's are the interpreter's, and bits depend on nothing: neither on threads, nor on what else memory holds, nor on
+// whether scores are kept or computed again.
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <fstream>
+#include <limits>
+#include <random>
+#include <sstream>
+
+#include <fmt/format.h>
+
+#include "ir/program_interpreter.h"
+#include "passes/pipeline.h"
+#include "passes/poison.h"
+#include "tests/program_text.h"
+#include "tests/random_attention.h"
+#include "tests/run/graph_runner.h"
+#include "tests/run/guarded_step.h"
+#include "tests/unit/catch.h"
+
+using namespace nnc;
+using namespace nnc::test;
+
+namespace {
+
+const RegionOptions no_regions{0, std::numeric_limits<double>::infinity(), 64};
+
+RegionOptions small_regions(int64_t kept_bytes) { return {kept_bytes, 0, 16}; }
+
+size_t copies(const Program& program) {
+  return size_t(std::count_if(program.kernels.begin(), program.kernels.end(), [](const Kernel& k) { return k.name.ends_with(".again"); }));
+}
+
+size_t locals(const Program& program) {
+  return size_t(std::count_if(program.buffers.begin(), program.buffers.end(), [](const Buffer& b) { return b.kind == BufferKind::local; }));
+}
+
+bool nested(const Program& program) {
+  for (size_t r = 1; r < program.parallel_regions.size(); ++r) {
+    const ParallelRegion &outer = program.parallel_regions[r - 1], &inner = program.parallel_regions[r];
+    if (inner.first < outer.first + outer.count) return true;
+  }
+  return false;
+}
+
+/// A program of tests/lit/ir/inputs, for this machine.
+Program written(const std::string& file, bool verify = true, const std::vector<std::pair<std::string, std::string>>& changes = {}) {
+  std::ostringstream text;
+  text << std::ifstream(NNC_SOURCE_DIR "/tests/lit/ir/inputs/" + file).rdbuf();
+  std::string changed = text.str();
+  for (const auto& [from, to] : changes) {
+    const size_t at = changed.find(from);
+    REQUIRE(at != std::string::npos);
+    changed.replace(at, from.size(), to);
+  }
+  Program program = program_of(changed, verify);
+  program.target = host_target_with_cpu();
+  return program;
+}
+
+/// Numbers of the interpreter, and those of compiled code for any threads.
+void check_values(const Program& program, const Bindings& bindings, const std::map<std::string, std::vector<double>>& expected) {
+  const Results found = interpret_program(program, bindings);
+  for (const auto& [name, values] : expected) CHECK(found.outputs.at(name).values == values);
+  GuardedStep step(program, Placement::planned);
+  for (int threads : {1, 2, 3, 7}) {
+    INFO(threads << " threads");
+    const std::optional<Results> compiled = step.run(bindings, {threads, 2, 0, 0});
+    REQUIRE(compiled);
+    for (const auto& [name, values] : expected) CHECK(compiled->outputs.at(name).values == values);
+  }
+}
+
+struct Seen {
+  int regions = 0, nested = 0, copies = 0, locals = 0, in_rounds = 0;
+};
+
+void check_attention(uint64_t seed, Seen& seen) {
+  RandomAttention random_attention(seed);
+  Graph graph = random_attention.make();
+  std::mt19937_64 random(seed);
+  const int64_t planned = int64_t(1 + seed % 4), rows = seed % 3 == 0 ? 1 : planned;
+  INFO("seed " << seed << ", " << planned << " rows planned: " << random_attention.said());
+  REQUIRE(verify_graph(graph) == std::vector<std::string>{});
+  const Bindings bindings = random_bindings(graph, planned, random, -0.5, 0.5), fewer = random_bindings(graph, rows, random, -0.5, 0.5);
+  optimize_graph(graph);
+  const LowerOptions options{"attention", planned, host_target_with_cpu(), {}};
+  const Program plain = build_program(graph, options, no_regions), kept = build_program(graph, options, small_regions(int64_t(1) << 40)), again = build_program(graph, options, small_regions(0));
+  REQUIRE(plain.parallel_regions.empty());
+  REQUIRE(plain.local_bytes == 0);
+  seen.regions += !kept.parallel_regions.empty();
+  seen.nested += nested(kept) || nested(again);
+  seen.copies += copies(again) > 0;
+  seen.locals += locals(kept) > 0;
+  seen.in_rounds += !kept.parallel_regions.empty() && !kept.regions.empty() && kept.parallel_regions.front().first >= kept.regions.front().first;
+  CHECK(copies(kept) == 0);
+
+  const Results expected = interpret_program(plain, bindings);
+  for (const Program* program : {&kept, &again}) {
+    INFO((program == &kept ? "kept" : "again"));
+    const auto difference = find_difference(interpret_program(*program, bindings), expected, 1e-12);
+    CHECK((difference ? difference->name : "") == "");
+  }
+  if (kept.parallel_regions.empty()) return;
+  std::optional<GuardedStep> step;
+  step.emplace(kept, Placement::planned);
+  const std::optional<Results> alone = step->run(bindings);
+  REQUIRE(alone);
+  check_same(*alone, expected, 3e-5);
+  for (int threads : {2, 3, 7}) {
+    INFO(threads << " threads");
+    CHECK(first_difference(*step->run(bindings, {threads, 1, 0, 0}), *alone) == "");
+  }
+  const std::optional<Results> of_fewer = step->run(fewer), of_two_steps = step->run(bindings, {3, 2, 0, 0});
+  REQUIRE(of_fewer);
+  check_same(*of_fewer, interpret_program(plain, fewer), 3e-5);
+  CHECK(first_difference(*step->run(fewer, {3, 1, 0, 0}), *of_fewer) == "");
+
+  CHECK(first_difference(*GuardedStep(again, Placement::planned).run(bindings, {2, 1, 0, 0}), *alone) == "");
+  Program poisoned = kept, spread = kept;
+  poison_dead(poisoned);
+  REQUIRE(verify_program(poisoned) == std::vector<std::string>{});
+  CHECK(first_difference(*GuardedStep(poisoned, Placement::planned).run(bindings, {3, 2, 0, 0}), *of_two_steps) == "");
+  spread_memory(spread, 128);
+  REQUIRE(verify_program(spread) == std::vector<std::string>{});
+  CHECK(first_difference(*GuardedStep(spread, Placement::planned).run(bindings, {2, 1, 0, 0}), *alone) == "");
+}
+
+}  // namespace
+
+TEST_CASE("random attention computes in parallel regions what it computes without", "[run][parallel]") {
+  const char* one = std::getenv("NNC_ATTENTION_SEED");
+  const uint64_t first = one ? std::stoull(one) : 1, count = one ? 1 : 60;
+  Seen seen;
+  for (uint64_t seed = first; seed < first + count; ++seed) check_attention(seed, seen);
+  if (one) return;
+  CHECK(seen.regions >= 30);
+  CHECK(seen.nested >= 10);
+  CHECK(seen.copies >= 10);
+  CHECK(seen.locals >= 20);
+  CHECK(seen.in_rounds >= 2);
+}
+
+TEST_CASE("rounds of regions in one another compute by hand", "[run][parallel]") {
+  const Program program = written("parallel.nnir");
+  for (int64_t rows : {2, 1}) {
+    Bindings bindings;
+    bindings.rows = rows;
+    Tensor& x = bindings.inputs["x"] = make_tensor(DType::f32, {rows, 2, 4});
+    std::vector<double> sum(size_t(rows), 0), all;
+    for (size_t i = 0; i < x.values.size(); ++i) {
+      x.values[i] = double(i) - 3;
+      sum[i / 8] += 2 * x.values[i] + 1;
+      all.push_back((2 * x.values[i] + 1) * 2 * x.values[i]);
+    }
+    check_values(program, bindings, {{"sum", sum}, {"all", all}});
+  }
+}
+
+TEST_CASE("rounds of a region in rounds of time compute by hand", "[run][parallel]") {
+  const Program program = written("parallel_in_rounds.nnir");
+  Bindings bindings;
+  bindings.rows = 2;
+  bindings.inputs["x"] = {DType::f32, {2, 3}, {1, 2, 3, -1, 0, 5}};
+  // 1 -> 3 -> 8 -> 19 and 1 -> 1 -> 2 -> 9.
+  check_values(program, bindings, {{"last", {19, 19, 19, 19, 9, 9, 9, 9}}});
+}
+
+TEST_CASE("what a round has not stored it finds undefined, whatever the round before has left", "[run][parallel]") {
+  // `add` before `double`, which the verifier refuses.
+  const Program program = written("parallel.nnir", false,
+                                  {{"twice[i] <- v1 : f32", "halves[4*q + i] <- v1 : f32"}, {"v0 = load x[row(b), 4*q + i]", "v0 = load twice[i]"}, {"halves[4*q + i] <- v2 : f32", "twice[i] <- v2 : f32"}, {"load twice[i] : f32\n          v1 = constant", "load x[row(b), 4*q + i] : f32\n          v1 = constant"}});
+  CHECK(verify_program(program) == std::vector<std::string>{"P10: twice is read by double before it is stored"});
+  Bindings bindings;
+  bindings.rows = 2;
+  bindings.inputs["x"] = make_tensor(DType::f32, {2, 2, 4});
+  const Results found = interpret_program(program, bindings);
+  for (double sum : found.outputs.at("sum").values) CHECK(std::isnan(sum));
+}
