@@ -12,17 +12,25 @@
 #include "base/check.h"
 #include "passes/costs.h"
 #include "passes/gradient_rules.h"
+#include "passes/quotients.h"
 
 namespace nnc {
 
-Adjoint::Adjoint(Graph& graph, NodeId y, NodeId g, const std::vector<bool>& wanted, ResultGradients& results)
-    : b(graph, graph[y].span, graph[y].scope), y(y), g(g), node(graph[y]), results(results), wanted_(wanted), given_(node.operands.size()) {}
+Adjoint::Adjoint(Graph& graph, NodeId y, NodeId g, const std::vector<bool>& wanted, ResultGradients& results, const Quotients& quotients)
+    : b(graph, graph[y].span, graph[y].scope), y(y), g(g), node(graph[y]), results(results), wanted_(wanted), quotients_(quotients), given_(node.operands.size()) {}
 
 void Adjoint::give(int i, NodeId gradient) {
   if (!wants(i)) return;
   NNC_CHECK(type(gradient) == type(x(i)), fmt::format("gradient of operand {} of {}: {} for {}", i, op_name(node.op),
                                                       to_string(type(gradient)), to_string(type(x(i)))));
   given_[size_t(i)] = gradient;
+}
+
+NodeId Adjoint::times(NodeId gradient, NodeId value) {
+  if (auto found = quotients_.find(value.value); found != quotients_.end())
+    for (NodeId quotient : found->second)
+      if (is_divided_by(b.graph, gradient, b.graph[quotient].operands[1])) return b.mul(dividend(b, gradient), quotient);
+  return b.mul(gradient, value);
 }
 
 namespace {
@@ -40,7 +48,7 @@ constexpr std::array<GradientRule, op_count> gradient_rules{{
 
 /// Adds up what arrives at a value. Two contributions that are one gradient times factors of the forward pass, as g * a and (g * b) * c, become g * (a + b * c): what is in brackets can
 /// be computed where a, b and c are, in the forward pass, and one number is kept instead of three. So it is for x * f(x), as in gelu and silu. Where no function is among the factors, they are
-/// cheaper to make again than to keep.
+/// cheaper to make again than to keep. Two quotients of one divisor, as g / d and (h / d) repeated, are added up before they are divided.
 class GradientSum {
  public:
   explicit GradientSum(Graph& graph) : graph_(graph), varies_(graph.size(), false) {}
@@ -49,6 +57,11 @@ class GradientSum {
 
   NodeId add(NodeId x, NodeId first, NodeId second) {
     Builder b(graph_, graph_[x].span, graph_[x].scope);
+    for (NodeId divisor : {divisor_of(graph_, first), divisor_of(graph_, second)})
+      if (divisor.valid() && is_divided_by(graph_, first, divisor) && is_divided_by(graph_, second, divisor)) {
+        const NodeId left = dividend(b, first), right = dividend(b, second);
+        return b.div(b.add(left, right), divisor);
+      }
     const std::vector<Factor> a = factors(first), c = factors(second);
     for (const Factor& left : a)
       for (const Factor& right : c) {
@@ -131,11 +144,13 @@ std::vector<NodeId> gradients_of(Graph& graph, const std::vector<Seed>& seeds, c
   for (const Seed& s : seeds)
     if (wanted[s.output.value]) arrive(s.output, s.gradient);
   ResultGradients results;
+  Quotients quotients;
   for (uint32_t i = end; i-- > 0;) {
     if (!wanted[i] || (!gradient[i].valid() && !results.contains(i))) continue;
     GradientRule rule = gradient_rules[size_t(graph[NodeId{i}].op)];
     if (!rule) continue;
-    Adjoint adjoint(graph, {i}, gradient[i], wanted, results);
+    if (const Node& node = graph[NodeId{i}]; node.op == Op::div && is_float(node.type.dtype)) quotients[node.operands[0].value].push_back({i});
+    Adjoint adjoint(graph, {i}, gradient[i], wanted, results, quotients);
     rule(adjoint);
     for (size_t k = 0; k < adjoint.given().size(); ++k)
       if (NodeId given = adjoint.given()[k]; given.valid()) arrive(adjoint.x(int(k)), given);

@@ -17,7 +17,7 @@ RULE(abs) { a.give(0, a.b.mul(a.g, a.b.unary(Op::sign, a.x(0)))); }
 // Piecewise constant: no gradient anywhere.
 
 RULE(sqrt) { a.give(0, a.b.div(a.g, a.b.mul(a.y, 2.0))); }
-RULE(exp) { a.give(0, a.b.mul(a.g, a.y)); }
+RULE(exp) { a.give(0, a.times(a.g, a.y)); }
 RULE(expm1) { a.give(0, a.b.mul(a.g, a.b.add(a.y, 1.0))); }
 RULE(log) { a.give(0, a.b.div(a.g, a.x(0))); }
 RULE(log1p) { a.give(0, a.b.div(a.g, a.b.add(a.x(0), 1.0))); }
@@ -48,13 +48,14 @@ RULE(sub) {
   if (a.wants(1)) a.give(1, a.b.neg(a.g));
 }
 RULE(mul) {
-  if (a.wants(0)) a.give(0, a.b.mul(a.g, a.x(1)));
-  if (a.wants(1)) a.give(1, a.b.mul(a.g, a.x(0)));
+  if (a.wants(0)) a.give(0, a.times(a.g, a.x(1)));
+  if (a.wants(1)) a.give(1, a.times(a.g, a.x(0)));
 }
-RULE(div) {
+RULE(div) {  // one division serves both; a divisor that is repeated divides the sum that its gradient becomes (`sum_before_division`)
   const NodeId quotient = a.b.div(a.g, a.x(1));
+  const bool repeated = a.b.graph[a.x(1)].op == Op::broadcast;
   if (a.wants(0)) a.give(0, quotient);
-  if (a.wants(1)) a.give(1, a.b.neg(a.b.mul(quotient, a.y)));
+  if (a.wants(1)) a.give(1, a.b.neg(repeated ? a.b.div(a.b.mul(a.g, a.y), a.x(1)) : a.b.mul(quotient, a.y)));
 }
 
 RULE(floor_mod) {  // the quotient steps from integer to integer: between the steps x - quotient * y

@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "ir/window.h"
 #include "passes/gradient_rules.h"
+#include "passes/quotients.h"
 #include "passes/rewrite.h"
 
 namespace nnc {
@@ -16,7 +17,7 @@ RULE(broadcast) {
   std::vector<int> repeated;
   for (int i = 0; i < a.node.type.rank(); ++i)
     if (!holds(a.node.attributes.axes, i)) repeated.push_back(i);
-  a.give(0, a.b.reduce(Op::reduce_sum, a.g, repeated));
+  a.give(0, sum_before_division(a.b, a.g, repeated));
 }
 RULE(transpose) { a.give(0, a.b.transpose(a.g, inverse_axes(a.node.attributes.axes))); }
 RULE(reshape) { a.give(0, a.b.reshape(a.g, a.type(a.x(0)).shape)); }
