@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/check.h"
 #include "frontend/update_rule_builder.h"
 
 namespace nnc {
@@ -23,12 +24,30 @@ bool matches_pattern(std::string_view pattern, std::string_view name) {
 
 namespace {
 
+/// The rule of a parameter that differs from the rule's own in its name alone, which only the names of states hold: "optimizer.m.fc1.weight" (stored_values.cpp).
+UpdateRule rule_of_twin(UpdateRule rule, const std::string& parameter) {
+  const std::string ending = "." + rule.parameter;
+  auto rename = [&](std::string& name) {
+    NNC_CHECK(name.ends_with(ending), name + " is no state of " + rule.parameter);
+    name.replace(name.size() - rule.parameter.size(), rule.parameter.size(), parameter);
+  };
+  for (Persistent& p : rule.rule.persistents) rename(p.name);
+  for (uint32_t i = 0; i < rule.rule.size(); ++i)
+    if (Node& node = rule.rule[NodeId{i}]; node.op == Op::parameter) rename(node.attributes.text);
+  for (Update& u : rule.rule.updates)
+    if (u.name != "value") rename(u.name);
+  for (ParameterSpec& state : rule.states) rename(state.persistent.name);
+  rule.parameter = parameter;
+  return rule;
+}
+
 /// One optimizer of a `using` clause.
 struct Group {
   const ast::Argument* item;
   std::string prefix;
   int letters;                     // of the pattern, -1 without
   std::vector<std::string> names;  // of the parameters that it updates
+  std::vector<std::pair<const ParameterSpec*, UpdateRule>> built = {};  // the rules of parameters no two of which are alike
   bool covers(std::string_view name) const { return !item->pattern || matches_pattern(item->pattern->text, name); }
 };
 
@@ -95,6 +114,8 @@ std::vector<UpdateRule> make_update_rules(const Program& program, const std::vec
   std::vector<UpdateRule> rules;
   auto build = [&](Group& g, const ParameterSpec& p) {
     g.names.push_back(p.persistent.name);
+    for (const auto& [twin, rule] : g.built)  // layers repeat: a rule is evaluated once for all parameters of one type
+      if (twin->persistent.type == p.persistent.type && twin->dimension_names == p.dimension_names) return std::optional(rule_of_twin(rule, p.persistent.name));
     Diagnostics found;
     std::optional<UpdateRule> rule = UpdateRuleBuilder(program, found, p, scalars).build(*g.item, g.prefix);
     for (const Diagnostic& d : found.items()) {
@@ -102,6 +123,7 @@ std::vector<UpdateRule> make_update_rules(const Program& program, const std::vec
                                   [&](const Diagnostic& k) { return k.code == d.code && k.span == d.span; });
       if (!is_known) diagnostics.add(d);
     }
+    if (rule) g.built.emplace_back(&p, *rule);
     return rule;
   };
   if (parameters.empty()) {

@@ -8,6 +8,7 @@
 #include <array>
 
 #include "base/check.h"
+#include "ir/op_rules.h"
 
 namespace nnc {
 namespace {
@@ -75,16 +76,12 @@ std::string to_string(const Type& type) {
 }
 
 NodeId Graph::add(Op op, std::vector<NodeId> operands, Attributes attributes, Span span, std::string scope) {
-  std::vector<Type> types;
-  types.reserve(operands.size());
-  for (NodeId id : operands) {
+  for (NodeId id : operands)
     NNC_CHECK(id.value < size(), fmt::format("{}: operand %{} does not exist in graph {} of {} nodes", op_name(op), id.value, name, size()));
-    types.push_back(type(id));
-  }
   if (op == Op::constant) attributes.number = rounded_to(attributes.dtype, attributes.number);
   for (Number& v : attributes.values) v = rounded_to(attributes.dtype, v);
   std::string error;
-  std::optional<Type> inferred = infer_type(op, types, attributes, error);
+  std::optional<Type> inferred = infer_operation(op, OperandTypes(*this, operands), attributes, error);
   NNC_CHECK(inferred.has_value(), fmt::format("{} in graph {}{}{}: {}", op_name(op), name, scope.empty() ? "" : ", scope ", scope, error));
   Node node;
   node.op = op;

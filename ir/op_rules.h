@@ -10,7 +10,23 @@
 
 namespace nnc {
 
-using OperandTypes = std::vector<Type>;
+/// Types of an operation's operands, seen where they are: of a list of types, or of nodes of a graph. Valid as long as these are, and unchanged.
+class OperandTypes {
+ public:
+  explicit OperandTypes(const std::vector<Type>& types) : types_(types.data()), size_(types.size()) {}
+  OperandTypes(const Graph& graph, const std::vector<NodeId>& operands) : graph_(&graph), operands_(operands.data()), size_(operands.size()) {}
+  size_t size() const { return size_; }
+  const Type& operator[](size_t i) const { return graph_ ? graph_->type(operands_[i]) : types_[i]; }
+
+ private:
+  const Type* types_ = nullptr;
+  const Graph* graph_ = nullptr;
+  const NodeId* operands_ = nullptr;
+  size_t size_;
+};
+
+/// infer_type of operands wherever they are: nothing is copied.
+std::optional<Type> infer_operation(Op op, const OperandTypes& operands, const Attributes& attributes, std::string& error);
 
 // infer_NAME: the result's type; the number of operands has been checked. On a misfit nothing, and `error` says what does not fit.
 #define NNC_OP(name, arity, op_class, differentiable, summary) \

@@ -82,7 +82,7 @@ Type result_type(const Node& scan, int result) {
 namespace {
 
 /// What a body is not that it must be, beside a sound graph; "" if it is sound.
-std::string fault_of_body(const std::vector<Type>& operands, const Attributes& a) {
+std::string fault_of_body(const OperandTypes& operands, const Attributes& a) {
   const Graph& body = *a.body;
   if (!body.persistents.empty() || !body.updates.empty()) return "its body has persistents or updates";
   for (const Node& node : body.nodes()) {

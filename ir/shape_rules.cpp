@@ -189,6 +189,10 @@ bool check_type(const Type& type, std::string& error) {
 }  // namespace
 
 std::optional<Type> infer_type(Op op, const std::vector<Type>& operands, const Attributes& attributes, std::string& error) {
+  return infer_operation(op, OperandTypes(operands), attributes, error);
+}
+
+std::optional<Type> infer_operation(Op op, const OperandTypes& operands, const Attributes& attributes, std::string& error) {
   using Rule = std::optional<Type> (*)(const OperandTypes&, const Attributes&, std::string&);
   static constexpr std::array<Rule, op_count> rules{{
 #define NNC_OP(name, arity, op_class, differentiable, summary) infer_##name,

@@ -15,6 +15,7 @@
 
 #include <map>
 #include <set>
+#include <unordered_map>
 
 #include "ir/graph.h"
 #include "ir/op_rules.h"
@@ -104,17 +105,14 @@ class Verifier {
   void check_node(uint32_t i) {
     const Node& node = graph_[NodeId{i}];
     if (size_t(node.op) >= size_t(op_count)) return fail("G2: {} has no operation", node_text(i));
-    types_.resize(node.operands.size());
-    for (size_t k = 0; k < types_.size(); ++k) {
-      NodeId operand = node.operands[k];
+    for (NodeId operand : node.operands) {
       if (operand.value >= i) return fail("G1: {} uses %{}, which does not precede it", node_text(i), operand.value);
-      types_[k] = graph_.type(operand);
       if (graph_[operand].op == Op::scan && node.op != Op::result) return fail("G9: {} uses %{}, a scan, whose value only a result reads", node_text(i), operand.value);
     }
     for (size_t axis = 1; axis < node.type.shape.size(); ++axis)
       if (node.type.shape[axis].rows) fail("G4: {} has the row dimension at axis {}: {}", node_text(i), axis, to_string(node.type));
     std::string error;
-    std::optional<Type> type = infer_type(node.op, types_, node.attributes, error);
+    std::optional<Type> type = infer_operation(node.op, OperandTypes(graph_, node.operands), node.attributes, error);
     if (!type)
       fail("G2: {}: {}", node_text(i), error);
     else if (*type != node.type)
@@ -179,9 +177,8 @@ class Verifier {
   }
 
   const Graph& graph_;
-  std::map<std::string_view, const Persistent*> persistents_;  // Graph::find_persistent searches a list
+  std::unordered_map<std::string_view, const Persistent*> persistents_;  // Graph::find_persistent searches a list
   std::map<std::string_view, const Type*> inputs_, sites_;
-  std::vector<Type> types_;  // of a node's operands; kept, so that their memory is used again
   std::vector<std::string> problems_;
 };
 

@@ -4,28 +4,54 @@
 
 #include <fmt/format.h>
 
+#include <string>
+#include <unordered_map>
+
 #include "base/check.h"
 #include "passes/rewrite.h"
 
 namespace nnc {
 namespace {
 
-NodeId read_parameter(Graph& graph, const std::string& name) {
-  for (uint32_t i = 0; i < graph.size(); ++i)
-    if (graph[NodeId{i}].op == Op::parameter && graph[NodeId{i}].attributes.text == name) return {i};
-  const Persistent* persistent = graph.find_persistent(name);
-  NNC_CHECK(persistent, "no parameter of the name " + name);
-  Persistent copy = *persistent;
-  return Builder(graph, copy.span).parameter(copy);
-}
+/// Persistents and the first node that reads each, by name: a graph of many layers has thousands.
+class Names {
+ public:
+  explicit Names(Graph& graph) : graph_(graph) {
+    for (uint32_t i = 0; i < graph.size(); ++i)
+      if (const Node& node = graph[NodeId{i}]; node.op == Op::parameter) reads_.try_emplace(node.attributes.text, NodeId{i});
+    for (size_t i = 0; i < graph.persistents.size(); ++i) persistents_.emplace(graph.persistents[i].name, i);
+  }
+
+  void declare(const Persistent& p) {
+    auto [known, fresh] = persistents_.try_emplace(p.name, graph_.persistents.size());
+    if (fresh) graph_.persistents.push_back(p);
+    const Type& type = graph_.persistents[known->second].type;
+    NNC_CHECK(type == p.type, fmt::format("persistent {} is both {} and {}", p.name, to_string(type), to_string(p.type)));
+  }
+
+  NodeId read(const std::string& name) {
+    NodeId& node = reads_[name];
+    if (node.valid()) return node;
+    auto known = persistents_.find(name);
+    NNC_CHECK(known != persistents_.end(), "no parameter of the name " + name);
+    const Persistent copy = graph_.persistents[known->second];
+    return node = Builder(graph_, copy.span).parameter(copy);
+  }
+
+ private:
+  Graph& graph_;
+  std::unordered_map<std::string, NodeId> reads_;
+  std::unordered_map<std::string, size_t> persistents_;
+};
 
 }  // namespace
 
 void apply_updates(Graph& graph, const std::vector<UpdateRuleView>& rules) {
+  Names names(graph);
   for (const UpdateRuleView& view : rules) {
     const Graph& rule = *view.rule;
-    for (const Persistent& p : rule.persistents) graph.add_persistent(p);
-    NodeId value = read_parameter(graph, view.parameter);
+    for (const Persistent& p : rule.persistents) names.declare(p);
+    NodeId value = names.read(view.parameter);
     std::string scope = graph[value].scope;
     std::vector<NodeId> to(rule.size());
     for (uint32_t i = 0; i < rule.size(); ++i) {
@@ -40,7 +66,7 @@ void apply_updates(Graph& graph, const std::vector<UpdateRuleView>& rules) {
       }
       for (NodeId& operand : node.operands) operand = to[operand.value];
       if (node.scope.empty()) node.scope = scope;
-      to[i] = add_node(graph, node);
+      to[i] = move_node(graph, std::move(node));
     }
     for (const Update& u : rule.updates) graph.updates.push_back({u.name == "value" ? view.parameter : u.name, to[u.node.value]});
   }

@@ -1,5 +1,5 @@
 // Value numbering by hashing (Click, "Global Code Motion / Global Value Numbering", PLDI'95, for a graph without control flow):
-// nodes are copied in order and looked up by operation, translated operands and attributes. The table is only asked, never
+// nodes are looked up in order by operation, operands as merged so far and attributes. The table is only asked, never
 // walked, so that the result does not depend on hashes. Numbers are compared by their bits: 0 and -0 are different constants.
 #include "passes/cse.h"
 
@@ -7,7 +7,7 @@
 #include <bit>
 #include <unordered_map>
 
-#include "passes/rewrite.h"
+#include "passes/dead_code.h"
 
 namespace nnc {
 namespace {
@@ -41,10 +41,10 @@ struct Hash {
   }
 };
 
-uint64_t hash_of(const Node& node) {
+uint64_t hash_of(const Node& node, const std::vector<NodeId>& operands) {
   Hash h;
   h.mix(uint64_t(node.op));
-  for (NodeId operand : node.operands) h.mix(operand.value);
+  for (NodeId operand : operands) h.mix(operand.value);
   const Attributes& a = node.attributes;
   h.mix(a.axes);
   for (const Extent& e : a.extents) h.mix(uint64_t(e.size) * 2 + e.rows);
@@ -61,8 +61,8 @@ uint64_t hash_of(const Node& node) {
   return h.value;
 }
 
-bool same(const Node& x, const Node& y) {
-  if (x.op != y.op || x.operands != y.operands) return false;
+bool same_but_for_operands(const Node& x, const Node& y) {
+  if (x.op != y.op) return false;
   const Attributes &a = x.attributes, &b = y.attributes;
   return a.axes == b.axes && a.extents == b.extents && a.begin == b.begin && a.stride == b.stride && a.dilation == b.dilation && a.divide == b.divide &&
          same_bits(a.number, b.number) && a.text == b.text && a.lhs == b.lhs &&
@@ -72,25 +72,36 @@ bool same(const Node& x, const Node& y) {
 }  // namespace
 
 bool merge_common_subexpressions(Graph& graph) {
-  Rebuild rebuild(graph);
-  std::unordered_multimap<uint64_t, NodeId> known;  // keys of the nodes in the result, with operands in order
-  std::vector<Node> keys;
+  std::vector<NodeId> to(graph.size());  // the first of equal nodes
+  auto merged_operands = [&](const Node& node, std::vector<NodeId>& operands) {
+    operands = node.operands;
+    for (NodeId& operand : operands) operand = to[operand.value];
+    if (commutes(node.op)) std::sort(operands.begin(), operands.end());
+  };
+  std::unordered_multimap<uint64_t, NodeId> known;
+  known.reserve(graph.size());
+  std::vector<NodeId> operands, others;  // kept, so that their memory is used again
   bool merged = false;
   for (uint32_t i = 0; i < graph.size(); ++i) {
-    Node key = rebuild.translated({i});
-    if (commutes(key.op)) std::sort(key.operands.begin(), key.operands.end());
-    uint64_t hash = hash_of(key);
+    const Node& node = graph[NodeId{i}];
+    merged_operands(node, operands);
+    const uint64_t hash = hash_of(node, operands);
     auto [first, last] = known.equal_range(hash);
-    auto found = std::find_if(first, last, [&](const auto& entry) { return same(keys[entry.second.value], key); });
+    auto found = std::find_if(first, last, [&](const auto& entry) {
+      const Node& other = graph[entry.second];
+      if (!same_but_for_operands(other, node)) return false;
+      merged_operands(other, others);
+      return others == operands;
+    });
     if (found != last) {
-      rebuild.to[i] = found->second;
+      to[i] = found->second;
       merged = true;
       continue;
     }
-    known.emplace(hash, rebuild.copy({i}));
-    keys.push_back(std::move(key));
+    known.emplace(hash, NodeId{i});
+    to[i] = {i};
   }
-  if (merged) graph = rebuild.finish();
+  if (merged) replace_nodes(graph, to);
   return merged;
 }
 

@@ -96,7 +96,7 @@ void fold_constants(Graph& graph) {
     if (std::optional<Number> value = fold_node(rebuild.result, node)) {
       rebuild.to[i] = Builder(rebuild.result, node.span, node.scope).constant(*value, node.type);
     } else {
-      rebuild.to[i] = add_node(rebuild.result, node);
+      rebuild.to[i] = move_node(rebuild.result, std::move(node));
     }
   }
   graph = rebuild.finish();

@@ -65,8 +65,10 @@ NodeId align_labels(Builder& b, NodeId x, const std::vector<int>& have, const st
   return b.broadcast(b.transpose(x, order), shape, places);
 }
 
-NodeId add_node(Graph& graph, const Node& node) {
-  NodeId id = graph.add(node.op, node.operands, node.attributes, node.span, node.scope);
+NodeId add_node(Graph& graph, const Node& node) { return move_node(graph, Node(node)); }
+
+NodeId move_node(Graph& graph, Node&& node) {
+  NodeId id = graph.add(node.op, std::move(node.operands), std::move(node.attributes), node.span, std::move(node.scope));
   graph[id].group = node.group;
   return id;
 }
@@ -85,7 +87,7 @@ Node Rebuild::translated(NodeId old_id) const {
   return node;
 }
 
-NodeId Rebuild::copy(NodeId old_id) { return to[old_id.value] = add_node(result, translated(old_id)); }
+NodeId Rebuild::copy(NodeId old_id) { return to[old_id.value] = move_node(result, translated(old_id)); }
 
 Graph Rebuild::finish() {
   auto translate = [&](NodeId id) {

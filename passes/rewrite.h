@@ -48,5 +48,6 @@ class Rebuild {
 
 /// Adds a node as it stands (type inferred again, group kept).
 NodeId add_node(Graph&, const Node&);
+NodeId move_node(Graph&, Node&&);
 
 }  // namespace nnc

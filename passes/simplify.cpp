@@ -25,42 +25,46 @@ constexpr RuleFunction rule_functions[] = {
 
 constexpr int max_rounds = 64;
 
-std::vector<uint32_t> count_uses(const Graph& graph, const std::vector<bool>& live) {
+std::vector<uint32_t> count_uses(const Graph& graph) {
   std::vector<uint32_t> uses(graph.size(), 0);
-  for (uint32_t i = 0; i < graph.size(); ++i)
-    if (live[i])
-      for (NodeId operand : graph[NodeId{i}].operands) ++uses[operand.value];
+  for (const Node& node : graph.nodes())
+    for (NodeId operand : node.operands) ++uses[operand.value];
   for (const Output& o : graph.outputs) ++uses[o.node.value];
   for (const Update& u : graph.updates) ++uses[u.node.value];
   return uses;
 }
 
+/// Nodes move to a new graph, each by way of the rules; the graph has no dead nodes.
 bool simplify_once(Graph& graph, const std::vector<size_t>& rules, SimplifyCounts& counts) {
-  std::vector<bool> live = live_nodes(graph);
-  std::vector<uint32_t> old_uses = count_uses(graph, live), uses;
-  Rebuild rebuild(graph);
+  std::vector<uint32_t> old_uses = count_uses(graph), uses;
+  Graph result;
+  result.name = std::move(graph.name);
+  result.persistents = std::move(graph.persistents);
+  std::vector<NodeId> to(graph.size());
   bool changed = false;
   for (uint32_t i = 0; i < graph.size(); ++i) {
-    if (!live[i]) continue;
-    Node node = rebuild.translated({i});
-    Candidate c{Builder(rebuild.result, node.span, node.scope), node, uses};
+    Node node = std::move(graph[NodeId{i}]);
+    for (NodeId& operand : node.operands) operand = to[operand.value];
+    Builder builder(result, node.span, node.scope);
+    Candidate c{std::move(builder), std::move(node), uses};
     NodeId found;
     for (size_t rule : rules) {
       found = rule_functions[rule](c);
       if (!found.valid()) continue;
       ++counts[rule];
       changed = true;
-      NNC_CHECK(rebuild.result.type(found) == node.type, "simplification rule " + std::string(simplify_rules()[rule].name) +
-                                                             " changes " + to_string(node.type) + " to " +
-                                                             to_string(rebuild.result.type(found)));
+      NNC_CHECK(result.type(found) == c.node.type, "simplification rule " + std::string(simplify_rules()[rule].name) + " changes " + to_string(c.node.type) + " to " +
+                                                       to_string(result.type(found)));
       break;
     }
-    if (!found.valid()) found = add_node(rebuild.result, node);
-    rebuild.to[i] = found;
-    if (uses.size() < rebuild.result.size()) uses.resize(rebuild.result.size(), 0);
+    if (!found.valid()) found = move_node(result, std::move(c.node));
+    to[i] = found;
+    if (uses.size() < result.size()) uses.resize(result.size(), 0);
     uses[found.value] += old_uses[i];
   }
-  if (changed) graph = rebuild.finish();
+  for (Output& o : graph.outputs) result.outputs.push_back({std::move(o.name), to[o.node.value]});
+  for (Update& u : graph.updates) result.updates.push_back({std::move(u.name), to[u.node.value]});
+  graph = std::move(result);
   return changed;
 }
 
@@ -99,15 +103,14 @@ SimplifyCounts simplify_with(Graph& graph, std::string_view rule) {
 }
 
 void erase_stop_gradient(Graph& graph) {
-  Rebuild rebuild(graph);
+  std::vector<NodeId> to(graph.size());
+  bool found = false;
   for (uint32_t i = 0; i < graph.size(); ++i) {
     const Node& node = graph[NodeId{i}];
-    if (node.op == Op::stop_gradient)
-      rebuild.to[i] = rebuild.to[node.operands[0].value];
-    else
-      rebuild.copy({i});
+    to[i] = node.op == Op::stop_gradient ? node.operands[0] : NodeId{i};
+    found = found || node.op == Op::stop_gradient;
   }
-  graph = rebuild.finish();
+  if (found) replace_nodes(graph, to);
 }
 
 // --- what rules share ---

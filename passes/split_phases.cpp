@@ -133,6 +133,7 @@ bool split_one(Builder& b, Product& p) {
 }  // namespace
 
 void split_phases(Graph& graph) {
+  if (std::none_of(graph.nodes().begin(), graph.nodes().end(), [](const Node& node) { return node.op == Op::window; })) return;
   Rebuild rebuild(graph);
   for (uint32_t i = 0; i < graph.size(); ++i) {
     const Node& node = graph[NodeId{i}];

@@ -3,6 +3,7 @@
 // mostly a broadcast) and below windows along other axes, whose copies then are one kernel with it.
 #include "passes/store_borders.h"
 
+#include <algorithm>
 #include <optional>
 
 #include "ir/window.h"
@@ -149,6 +150,7 @@ std::vector<bool> left_out(const Graph& graph, int64_t rows) {
 }  // namespace
 
 void store_borders(Graph& graph, int64_t rows) {
+  if (std::none_of(graph.nodes().begin(), graph.nodes().end(), [](const Node& node) { return node.op == Op::window; })) return;
   const std::vector<bool> feeds = feeds_contraction(graph), outside = left_out(graph, rows);
   Rebuild rebuild(graph);
   for (uint32_t i = 0; i < graph.size(); ++i) {
