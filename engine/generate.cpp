@@ -29,7 +29,7 @@ Generator::Generator(Compilation& compilation, const StepRunner& weights, const 
   const std::string result = model.graph.outputs[0].name;
   score_type_ = model.graph.type(model.graph.outputs[0].node).dtype;
   std::optional<PositionGraph> position;
-  if (way == Way::by_position_if_causal) {
+  if (way == Way::by_position_if_causal && context_ > 1) {  // one position is the whole context
     PositionObstacle obstacle;
     position = make_position_graph(model.graph, model.tokens, obstacle);
     if (!position) {

@@ -167,6 +167,20 @@ class Generate(CommandLine):
         self.net(WINDOW.replace("index(T) - 2 * index(K)", "index(T) + index(K) - 1"))
         self.assertIn("a window reads 1 position further on", self.generate().stderr)
 
+    def test_a_context_of_one_character(self):
+        """One position is all that the model sees: it costs the whole context, and there is nothing to be warned of."""
+        for name, model in (("attention", attention()), ("all positions", attention("score")), ("lstm", LSTM)):
+            with self.subTest(model=name):
+                self.net(model, ("Ctx = 8", "Ctx = 1"))
+                run = self.generate("--temperature", 0, prompt="t")
+                self.assertEqual(run.stderr, "")
+                numbers = [VOCABULARY.index(c) for c in run.stdout[:61]]
+                self.write("x.npy", npy([[number] for number in numbers]))
+                found = self.nnc("predict", "net.nn", "--weights", "w.safetensors", "--input", "tokens=x.npy", "--json").stdout.splitlines()
+                for line, following in zip(found, numbers[1:]):
+                    scores = json.loads(line)["result"][0]
+                    self.assertLess(max(scores) - scores[following], 1e-4)
+
     def test_masks_in_other_words(self):
         self.net(attention())
         expected = self.text("--temperature", 0)

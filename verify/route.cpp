@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <memory>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -37,6 +38,19 @@ std::string_view executor_name(Executor executor) {
       break;
   }
   return "compiled";
+}
+
+/// Machine code would name places in files that are not at hand here, those of kernels in bodies too.
+void forget_places(Graph& graph) {
+  for (Persistent& p : graph.persistents) p.span = {};
+  for (uint32_t i = 0; i < graph.size(); ++i) {
+    Node& node = graph[NodeId{i}];
+    node.span = {};
+    if (node.op != Op::scan) continue;
+    Graph body = *node.attributes.body;
+    forget_places(body);
+    node.attributes.body = {std::make_shared<const Graph>(std::move(body))};
+  }
 }
 
 }  // namespace
@@ -92,9 +106,7 @@ RoutedGraph::RoutedGraph(Graph graph, const Route& route, int64_t rows) : state_
     state_->graph = std::move(graph);
     return;
   }
-  // Machine code would name places in files that are not at hand here.
-  for (uint32_t i = 0; i < graph.size(); ++i) graph[NodeId{i}].span = {};
-  for (Persistent& p : graph.persistents) p.span = {};
+  forget_places(graph);
   int64_t capacity = route.capacity > 0 ? route.capacity : std::max<int64_t>(rows, 1);
   LowerOptions options{"step", capacity, target_of(route.level), route.layouts};
   options.typed_scalars = true;
