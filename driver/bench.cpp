@@ -47,6 +47,7 @@ void print_as_json(const StepMeasurement& m, const SourceMap& sources) {
             {"flops", m.contraction_flops},
             {"bytes", m.bytes},
             {"arena_bytes", m.arena_bytes},
+            {"local_bytes", m.local_bytes},
             {"persistent_bytes", m.persistent_bytes},
             {"compile_ms", m.compile_seconds * 1e3},
             {"passes_ms", m.passes_seconds * 1e3},
@@ -63,8 +64,10 @@ void print_as_text(const StepMeasurement& m, int turns, const std::string& cpu) 
               static_cast<long long>(m.batch), m.threads, m.threads == 1 ? "" : "s");
   std::printf("contractions    %s, %.1f GFLOP/s, %.1f %% of the measured peak of %.1f GFLOP/s\n", in_units(m.contraction_flops, "FLOP").c_str(),
               m.flops_per_second * 1e-9, m.share_of_peak * 100, m.peak_flops_per_second * 1e-9);
-  std::printf("memory          arena %s, parameters and states %s, touched in a step %s\n", in_units(double(m.arena_bytes), "B").c_str(),
-              in_units(double(m.persistent_bytes), "B").c_str(), in_units(m.bytes, "B").c_str());
+  std::printf("memory          arena %s, parameters and states %s, touched in a step %s", in_units(double(m.arena_bytes), "B").c_str(), in_units(double(m.persistent_bytes), "B").c_str(),
+              in_units(m.bytes, "B").c_str());
+  if (m.local_bytes) std::printf(", for each thread %s", in_units(double(m.local_bytes), "B").c_str());
+  std::printf("\n");
   std::printf("compiled in     %.1f ms for %s, %.1f ms of it before code; %zu kernels, %lld functions\n\n", m.compile_seconds * 1e3, cpu.c_str(),
               m.passes_seconds * 1e3, m.kernels.size(), static_cast<long long>(m.functions));
   size_t width = 6;

@@ -166,7 +166,7 @@ void print_as_json(const Session& session, const std::string& name, const Explan
     stored.push_back({{"buffer", v.buffer.name}, {"bytes", v.buffer.bytes}, {"node", node_as_json(v.node, sources)}, {"writers", v.writers}, {"reads", reads}});
   }
   Json line{{"file", session.options.file}, {"name", name}, {"name_is", e.found_as}, {"rows", e.rows}, {"flops", e.flops}, {"bytes", e.bytes},
-            {"arena_bytes", e.arena_bytes}, {"kernels", kernels}, {"stored", stored}, {"tables", tables}};
+            {"arena_bytes", e.arena_bytes}, {"local_bytes", e.local_bytes}, {"kernels", kernels}, {"stored", stored}, {"tables", tables}};
   print_json_line(line);
 }
 

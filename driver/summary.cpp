@@ -49,6 +49,7 @@ void print_as_json(const ModelSummary& s) {
             {"flops", s.flops},
             {"bytes", s.bytes},
             {"arena_bytes", s.arena_bytes},
+            {"local_bytes", s.local_bytes},
             {"persistent_bytes", s.persistent_bytes},
             {"kernels", s.kernels}};
   print_json_line(line);
@@ -75,8 +76,9 @@ void print_as_text(const ModelSummary& s) {
               grouped(int64_t(s.bytes)).c_str(), static_cast<long long>(s.batch), s.kernels);
   if (!s.batch_is_assumed.empty())
     std::printf("                these rows are assumed, `batch: all` asks for all of the data: %s\n", s.batch_is_assumed.c_str());
-  std::printf("memory          %s bytes of parameters and states, %s bytes of arena\n", grouped(s.persistent_bytes).c_str(),
-              grouped(s.arena_bytes).c_str());
+  std::printf("memory          %s bytes of parameters and states, %s bytes of arena", grouped(s.persistent_bytes).c_str(), grouped(s.arena_bytes).c_str());
+  if (s.local_bytes) std::printf(", %s bytes for each thread", grouped(s.local_bytes).c_str());
+  std::printf("\n");
 }
 
 int summary(Session& session, const CommonOptions& o) {

@@ -201,7 +201,7 @@ Explanation Teller::tell() const {
     const double rounds = double(rounds_of(program, k));
     e.flops += rounds * program.kernels[k].flops, e.bytes += rounds * program.kernels[k].bytes;
   }
-  e.arena_bytes = program.arena_bytes;
+  e.arena_bytes = program.arena_bytes, e.local_bytes = program.local_bytes;
   e.found_as = part_.found_as;
   for (const LayerSummary& l : step_.layers)
     if (!l.path.empty()) e.layers.push_back(layer(l.path, l.kind));

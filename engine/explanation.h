@@ -77,6 +77,7 @@ struct Explanation {
   size_t kernel_count = 0;
   double flops = 0, bytes = 0;
   int64_t arena_bytes = 0;
+  int64_t local_bytes = 0;  ///< of each thread, for what lives within a round of a parallel region
   std::string found_as;            ///< what the name is: "layer", "parameter", ...; "" if none was asked for
   std::vector<Layer> layers;       ///< all; the last, without a path, is what stands outside of any
   std::vector<Kernel> kernels;     ///< those that compute what the name stands for

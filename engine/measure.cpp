@@ -149,7 +149,7 @@ StepMeasurement measure_step(Compilation& compilation, const RunData& data, int 
 
   m.seconds = quantile(times, 0.5), m.lower_quartile = quantile(times, 0.25), m.upper_quartile = quantile(times, 0.75);
   m.peak_flops_per_second = quantile(peaks, 0.5);
-  m.arena_bytes = compiled.program.arena_bytes, m.persistent_bytes = compiled.program.persistent_bytes;
+  m.arena_bytes = compiled.program.arena_bytes, m.persistent_bytes = compiled.program.persistent_bytes, m.local_bytes = compiled.program.local_bytes;
   for (size_t k = 0; k < kernel_seconds.size(); ++k) {
     const Kernel& kernel = compiled.program.kernels[k];
     const double rounds = double(rounds_of(compiled.program, k)), flops = rounds * kernel.flops, bytes = rounds * kernel.bytes;

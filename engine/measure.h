@@ -28,6 +28,7 @@ struct StepMeasurement {
   double share_of_peak = 0;
   double bytes = 0;  ///< traffic of one step
   int64_t arena_bytes = 0, persistent_bytes = 0;
+  int64_t local_bytes = 0;  ///< of each thread, for what lives within a round of a parallel region
   double compile_seconds = 0;  ///< from the module to machine code
   double passes_seconds = 0;   ///< of that, up to the program
   int64_t functions = 0;       ///< that the kernels came to: equal ones are one

@@ -55,7 +55,7 @@ ModelSummary summarize_model(Compilation& compilation) {
     }
     s.layers.push_back(std::move(row));
   }
-  s.arena_bytes = program.arena_bytes, s.persistent_bytes = program.persistent_bytes;
+  s.arena_bytes = program.arena_bytes, s.persistent_bytes = program.persistent_bytes, s.local_bytes = program.local_bytes;
   s.kernels = program.kernels.size();
   return s;
 }

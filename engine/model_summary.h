@@ -21,6 +21,7 @@ struct ModelSummary {
   int64_t trainable = 0, other = 0, optimizer = 0;  ///< values of parameters that train, of frozen ones and states, of the optimiser's states
   double flops = 0, bytes = 0;  ///< of one step: work and traffic
   int64_t arena_bytes = 0, persistent_bytes = 0;
+  int64_t local_bytes = 0;  ///< of each thread, for what lives within a round of a parallel region
   size_t kernels = 0;
 };
 

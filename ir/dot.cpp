@@ -79,7 +79,7 @@ std::string dot_program(const Program& program) {
   std::string out = fmt::format("digraph \"{}\" {{\n  node [shape=box, fontname=\"monospace\"];\n", escape(program.name));
   std::map<uint32_t, size_t> writer;
   std::set<uint32_t> drawn;
-  auto is_inner = [&](uint32_t buffer) { return program.buffers[buffer].kind == BufferKind::temporary; };
+  auto is_inner = [&](uint32_t buffer) { return program.buffers[buffer].kind == BufferKind::temporary || program.buffers[buffer].kind == BufferKind::local; };
   auto draw_buffer = [&](uint32_t buffer) {
     if (drawn.insert(buffer).second)
       out += fmt::format("  b{} [label=\"{}\", shape=ellipse];\n", buffer, escape(program.buffers[buffer].name));

@@ -133,6 +133,7 @@ class ProgramVerifier {
   void at_buffer(size_t buffer) { faults_.where = {{}, buffer, ProgramFault::none, ProgramFault::none}; }
 
   void check_buffers() {
+    if (program_.local_bytes % 64 != 0) fail("P1: {} bytes local to each thread are no multiple of 64", program_.local_bytes);  // a thread's scratch stands behind them
     for (size_t i = 0; i < program_.buffers.size(); ++i) {
       const Buffer& b = program_.buffers[i];
       at_buffer(i);

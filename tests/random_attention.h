@@ -23,7 +23,7 @@ class RandomAttention {
   explicit RandomAttention(uint64_t seed) : random_(seed, stable_hash("attention")), b_(&graph_) {}
 
   Graph make() {
-    heads_ = between(1, 3), width_ = pick<int64_t>({3, 8, 16}), channels_ = heads_ * width_;
+    heads_ = pick<int64_t>({1, 2, 2, 3, 3}), width_ = pick<int64_t>({3, 8, 16}), channels_ = heads_ * width_;
     queries_ = pick<int64_t>({16, 32, 48, 48, 64, 64, 37, 96});
     keys_ = chance(65) ? queries_ : pick<int64_t>({5, 16, 24, 33, 64});
     say(fmt::format("{} heads of {}, {} queries, {} keys", heads_, width_, queries_, keys_));
@@ -41,7 +41,7 @@ class RandomAttention {
     std::vector<std::string> names;
     for (const Persistent& p : graph_.persistents)
       if (p.kind == PersistentKind::parameter) names.push_back(p.name);
-    if (chance(85)) {
+    if (chance(in_scan_ ? 40 : 85)) {
       const std::vector<ParameterGradient> gradients = differentiate(graph_, loss, names);
       for (size_t i = 0; i < names.size(); ++i) graph_.updates.push_back({names[i], b().sub(parameters_[i], b().mul(gradients[i].node, 0.5))});
     } else {
@@ -97,7 +97,7 @@ class RandomAttention {
   /// Softmax along the last axis, or something else that goes along it.
   NodeId row_wise(NodeId s) {
     const std::vector<int> last{b_->type(s).rank() - 1};
-    switch (pick<int>({0, 0, 0, 0, 1, 2, 3, 4})) {
+    switch (pick<int>({0, 0, 0, 0, 0, 0, 1, 1, 2, 2, 3, 4, 4})) {
       case 0: {
         const NodeId most = b().unary(Op::stop_gradient, b().reduce(Op::reduce_max, s, last));
         const NodeId e = b().unary(Op::exp, b().sub(s, b().expand(most, last, s)));
@@ -148,7 +148,7 @@ class RandomAttention {
       say("bias by head and key");
       s = b().add(s, b().broadcast(parameter({Extent{heads_}, Extent{like[3].size}}), like, {1, 3}));
     }
-    if (chance(8)) {
+    if (chance(5)) {
       say("bias by query and key");
       s = b().add(s, b().broadcast(parameter({Extent{like[2].size}, Extent{like[3].size}}), like, {2, 3}));
     }
@@ -168,7 +168,7 @@ class RandomAttention {
   }
 
   NodeId attention(NodeId x, NodeId y) {
-    const bool heads_first = chance(50);
+    const bool heads_first = chance(25);
     const NodeId q = projected(x, heads_first);
     if (!shares_keys_ || !key_.valid() || key_heads_first_ != heads_first || b_ != &graph_) {
       key_ = projected(y, heads_first), value_ = projected(y, heads_first);
@@ -218,11 +218,11 @@ class RandomAttention {
     if (b_ != &graph_) return;
     const bool square = shape(p)[2] == shape(p)[3];
     const std::string number = std::to_string(inputs_++);
-    if (chance(10)) {
+    if (chance(5)) {
       say("scores are an output");
       graph_.outputs.push_back({"scores" + number, scores});
     }
-    if (chance(10)) {
+    if (chance(5)) {
       say("shares are an output");
       graph_.outputs.push_back({"shares" + number, p});
     }
@@ -233,6 +233,10 @@ class RandomAttention {
     if (chance(10)) {
       say("a loss of shares");
       losses_.push_back(mean_of(b().unary(Op::tanh, p)));
+    }
+    if (chance(8)) {
+      say("the query that sees most of each key");
+      graph_.outputs.push_back({"query" + number, b().reduce(Op::argmax, p, {2})});
     }
     if (square && chance(8)) {
       say("shares and their transpose");
@@ -277,6 +281,7 @@ class RandomAttention {
   /// x goes through an attention to itself again and again, with the same weights.
   NodeId in_a_scan(NodeId x) {
     say("in a scan");
+    in_scan_ = true;
     Graph body;
     body.name = "body";
     b_ = &body;
@@ -301,7 +306,7 @@ class RandomAttention {
   std::string said_;
   std::vector<NodeId> parameters_, captures_, losses_;
   NodeId key_, value_, earlier_;
-  bool shares_keys_ = false, key_heads_first_ = false;
+  bool shares_keys_ = false, in_scan_ = false, key_heads_first_ = false;
   int inputs_ = 0;
   int64_t heads_ = 1, width_ = 8, channels_ = 8, queries_ = 16, keys_ = 16;
 };
