@@ -23,11 +23,10 @@
 namespace nnc {
 
 int64_t limit_block(int64_t size) {
-  if (getenv("LB")) { int64_t block = atoi(getenv("LB")); return size > block && size % block == 0 ? block : 0; }
-  // Measured on gpt.nn at 64 and 256 positions: smaller blocks compute less behind the diagonal, larger ones have fewer and fuller pieces of work.
-  constexpr int64_t large = 32, small = 16;
-  if (size >= 4 * large && size % large == 0) return large;
-  return size >= 2 * small && size % small == 0 ? small : 0;
+  // Measured in parallel regions at 64 to 1024 positions: smaller blocks compute less behind the diagonal, larger ones are fuller tiles.
+  for (const auto& [block, from] : {std::pair<int64_t, int64_t>{64, 512}, {32, 64}, {16, 32}})
+    if (size >= from && size % block == 0) return block;
+  return 0;
 }
 
 namespace {
