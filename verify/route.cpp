@@ -97,13 +97,15 @@ RoutedGraph::RoutedGraph(Graph graph, const Route& route, int64_t rows) : state_
   int64_t capacity = route.capacity > 0 ? route.capacity : std::max<int64_t>(rows, 1);
   LowerOptions options{"step", capacity, target_of(route.level), route.layouts};
   options.typed_scalars = true;
-  Program program = build_program(graph, options);
+  Program program = build_program(graph, options, route.regions);
   if (route.split_all) {
     for (Kernel& k : program.kernels) {
       auto* map = std::get_if<MapKernel>(&k.body);
       k.parallel = !(map && map->serial);
       k.barrier_before = true;
     }
+    for (const ParallelRegion& region : program.parallel_regions)  // nobody waits in a round
+      for (size_t k = region.first + 1; k < region.first + region.count; ++k) program.kernels[k].barrier_before = false;
     plan_memory(program);
     std::vector<std::string> violations = verify_program(program);
     NNC_CHECK(violations.empty(), "the program is not sound: " + violations.front());
