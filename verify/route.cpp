@@ -110,7 +110,7 @@ RoutedGraph::RoutedGraph(Graph graph, const Route& route, int64_t rows) : state_
   int64_t capacity = route.capacity > 0 ? route.capacity : std::max<int64_t>(rows, 1);
   LowerOptions options{"step", capacity, target_of(route.level), route.layouts};
   options.typed_scalars = true;
-  Program program = build_program(graph, options);
+  Program program = build_program(graph, options, route.regions);
   if (route.split_all) {
     for (size_t number = 0; number < program.kernels.size(); ++number) {
       Kernel& k = program.kernels[number];
@@ -118,6 +118,8 @@ RoutedGraph::RoutedGraph(Graph graph, const Route& route, int64_t rows) : state_
       k.parallel = !(map && map->serial);
       k.barrier_before = !continues_round(program, number);
     }
+    for (const ParallelRegion& region : program.parallel_regions)  // nobody waits in a round
+      for (size_t k = region.first + 1; k < region.first + region.count; ++k) program.kernels[k].barrier_before = false;
     plan_memory(program);
     std::vector<std::string> violations = verify_program(program);
     NNC_CHECK(violations.empty(), "the program is not sound: " + violations.front());

@@ -14,6 +14,7 @@
 #include "ir/graph.h"
 #include "ir/interpreter.h"
 #include "ir/program.h"
+#include "passes/form_regions.h"
 #include "passes/lower.h"
 
 namespace nnc {
@@ -31,6 +32,7 @@ struct Route {
   int64_t capacity = 0;  ///< planned rows; 0: as many as the bindings have
   int threads = 1;
   bool split_all = false;  ///< every kernel that can be is split over threads, however small
+  RegionOptions regions = {};  ///< what is worth a parallel region
   Layouts layouts = {};    ///< orders in which persistents come, as from the program that trains them; others are chosen
 
   static Route optimized();  ///< default_passes(), compiled for the host

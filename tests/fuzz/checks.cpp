@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <map>
 #include <sstream>
 #include <stdexcept>
@@ -60,6 +61,13 @@ Layouts random_layouts(Random& random, const Graph& graph) {
   return layouts;
 }
 
+// Parallel regions of rounds small enough for small graphs, with scores kept or computed again.
+RegionOptions small_regions(bool kept, int64_t queries) { return {kept ? std::numeric_limits<int64_t>::max() : 0, 0, queries}; }
+RegionOptions small_regions(Random& random) {
+  const bool kept = random.chance(50);
+  return small_regions(kept, random.pick({2, 3, 4, 16}));
+}
+
 std::string executor_word(Executor c) {
   return c == Executor::graph_interpreter ? "graph" : c == Executor::program_interpreter ? "program" : "compiled";
 }
@@ -91,6 +99,8 @@ std::vector<Check> checks_for(Random& random, const Graph& graph) {
   Check ordered = checks.back();
   ordered.route.layouts = random_layouts(random, graph);
   checks.push_back(ordered);
+  checks.push_back(with(Route::optimized().passes, Executor::program_interpreter));
+  checks.back().route.regions = small_regions(random);
   // Compiled: the default passes always, one more road, and often threads.
   auto decorate = [&](Check c) {
     c.route.executor = Executor::compiled;
@@ -100,6 +110,7 @@ std::vector<Check> checks_for(Random& random, const Graph& graph) {
     c.route.split_all = random.chance(40);
     if (random.chance(c.route.split_all ? 80 : 30)) c.other_threads = random.pick({2, 3, 4, 7});
     if (random.chance(15)) c.route.layouts = random_layouts(random, graph);
+    if (random.chance(40)) c.route.regions = small_regions(random);
     return c;
   };
   checks.push_back(decorate(with(Route::optimized().passes, Executor::compiled)));
@@ -147,6 +158,10 @@ std::vector<Check> every_check(const Graph& graph) {
     c.route.split_all = true;
     c.other_threads = 3;
     checks.push_back(c);
+    for (bool kept : {true, false}) {
+      c.route.regions = small_regions(kept, 4);
+      checks.push_back(c);
+    }
   }
   return checks;
 }
@@ -159,6 +174,7 @@ std::string Check::encode() const {
   if (route.executor == Executor::compiled) s += fmt::format(" level={}", vector_level_name(route.level));
   if (route.capacity != 0) s += fmt::format(" capacity={}", route.capacity);
   if (route.split_all) s += " split_all";
+  if (route.regions.round_flops == 0) s += fmt::format(" regions={},{}", route.regions.queries, route.regions.kept_bytes == 0 ? "again" : "kept");
   if (route.threads != 1) s += fmt::format(" threads={}", route.threads);
   if (other_threads) s += fmt::format(" other_threads={}", other_threads);
   if (fewer_rows) s += " fewer_rows";
@@ -187,6 +203,7 @@ Check Check::decode(const std::string& encoded) {
     else if (key == "level" && parse_vector_level(value)) c.route.level = *parse_vector_level(value);
     else if (key == "capacity") c.route.capacity = std::stoll(value);
     else if (key == "split_all") c.route.split_all = true;
+    else if (key == "regions" && list(value).size() == 2) c.route.regions = small_regions(list(value)[1] == "kept", std::stoll(list(value)[0]));
     else if (key == "threads") c.route.threads = std::stoi(value);
     else if (key == "other_threads") c.other_threads = std::stoi(value);
     else if (key == "fewer_rows") c.fewer_rows = true;

@@ -75,7 +75,7 @@ std::vector<std::string> make_universe() {
         "map.inner_2", "map.update", "map.update_with_reduction", "map.output_and_temporary", "map.store_before_loop", "map.axis_index", "map.draw", "map.extent", "map.row_gather", "map.index_gather",
         "map.index_scatter", "map.chains", "map.chains_left_out", "map.copy", "map.rows_inner", "map.zero_size", "contract.plain", "contract.prologue_a", "contract.prologue_b", "contract.packed_b", "contract.guards_a", "contract.guards_b",
         "contract.epilogue", "contract.epilogue_draws", "contract.epilogue_loads", "contract.update", "contract.several_stores", "contract.batch_0", "contract.batch_1", "contract.batch_2",
-        "contract.m_1", "contract.n_1", "contract.k_1", "contract.rows_m", "contract.rows_n", "contract.rows_k", "contract.rows_batch", "contract.odd_n", "contract.not_unit_stride_n", "program.parallel",
+        "contract.m_1", "contract.n_1", "contract.k_1", "contract.rows_m", "contract.rows_n", "contract.rows_k", "contract.rows_batch", "contract.odd_n", "contract.not_unit_stride_n", "program.parallel", "program.parallel_region", "program.local",
         "program.no_barrier", "program.shared_memory", "program.permuted_persistent", "program.one_kernel", "program.many_kernels"})
     names.push_back(std::string("kernel.") + kind);
   return names;
@@ -240,6 +240,8 @@ void Coverage::add_program(const Program& program) {
     if (!k.barrier_before) hit("kernel.program.no_barrier");
   }
   hit(program.kernels.size() == 1 ? "kernel.program.one_kernel" : "kernel.program.many_kernels");
+  if (!program.parallel_regions.empty()) hit("kernel.program.parallel_region");
+  if (program.local_bytes > 0) hit("kernel.program.local");
   int64_t temporaries = 0;
   for (const Buffer& b : program.buffers) {
     if (b.kind == BufferKind::temporary) temporaries += b.bytes;

@@ -79,7 +79,7 @@ class Generator {
     if (!x.valid()) return;
     Builder& b = g_.build;
     int axis = g_.random.below(g_.type(x).rank());
-    switch (g_.random.below(14)) {
+    switch (g_.random.below(16)) {
       case 0: {  // softmax
         NodeId top = b.unary(Op::stop_gradient, b.reduce(Op::reduce_max, x, {axis}));
         NodeId e = b.unary(Op::exp, b.sub(x, b.expand(top, {axis}, x)));
@@ -228,12 +228,48 @@ class Generator {
         keep(g_.random.chance(50) ? b.select(compared, left, zero) : b.cast(compared, DType::f32));
         return;
       }
+      case 13:
+      case 14: attention(); return;
       default: {  // logsumexp
         NodeId top = b.reduce(Op::reduce_max, x, {axis});
         NodeId e = b.unary(Op::exp, b.sub(x, b.expand(top, {axis}, x)));
         keep(b.add(b.unary(Op::log, b.reduce(Op::reduce_sum, e, {axis})), top));
       }
     }
+  }
+
+  // Products of a batch with code along rows between them, alone or with something else that wants the scores.
+  void attention() {
+    Builder& b = g_.build;
+    const Extent batch = g_.random.chance(70) ? Extent{1, true} : Extent{g_.random.between(1, 3)};
+    const Extent queries{g_.random.pick({2, 4, 6, 8, 9})}, keys = g_.random.chance(60) ? queries : Extent{g_.random.between(2, 9)}, width{g_.random.between(1, 5)};
+    if (batch.at(g_.bindings.rows) * queries.size * keys.size > g_.most_elements) return;
+    const bool is_persistent = !batch.rows;
+    const NodeId q = g_.leaf(DType::f32, {batch, queries, width}, is_persistent), k = g_.leaf(DType::f32, {batch, keys, width}, is_persistent);
+    NodeId s = b.contract(q, k, {0, 1, 2}, {0, 3, 2}, {0, 1, 3});
+    if (g_.random.chance(50)) s = b.mul(s, 0.25);
+    if (g_.random.chance(40)) {
+      const NodeId row = b.iota(g_.shape(s), 1), column = b.iota(g_.shape(s), 2), seen = b.binary(Op::less_equal, column, row);
+      const NodeId low = b.constant_like(-9, s);
+      s = b.select(seen, s, low);
+    }
+    if (g_.random.chance(30)) s = b.add(s, b.broadcast(g_.leaf(DType::f32, {keys}, true), g_.shape(s), {2}));
+    NodeId p = b.unary(Op::tanh, s);
+    if (g_.random.chance(80)) {
+      if (g_.random.chance(50)) p = s;
+      const NodeId top = b.unary(Op::stop_gradient, b.reduce(Op::reduce_max, p, {2}));
+      const NodeId e = b.unary(Op::exp, b.sub(p, b.expand(top, {2}, p)));
+      p = b.div(e, b.expand(b.reduce(Op::reduce_sum, e, {2}), {2}, e));
+    }
+    if (g_.random.chance(15)) keep(s);
+    if (g_.random.chance(15)) keep(p);
+    const NodeId v = g_.random.chance(50) ? k : b.unary(Op::sin, k);
+    NodeId out = b.contract(p, v, {0, 1, 2}, {0, 2, 3}, {0, 1, 3});
+    if (g_.random.chance(60)) {
+      const NodeId w = g_.leaf(DType::f32, {width, g_.random_extent()}, true);
+      if (g_.elements(w) > 0) out = b.contract(out, w, {0, 1, 2}, {2, 3}, {0, 1, 3});
+    }
+    keep(out);
   }
 
   void add_outputs() {

@@ -147,6 +147,7 @@ void FuzzSession::shrink_graph(Kind kind, uint64_t seed, GraphCase c, Failure f)
   if (!check.text) {
     try_simpler([](Check& k) { k.fewer_rows = false; });
     try_simpler([](Check& k) { k.route.split_all = false; });
+    try_simpler([](Check& k) { k.route.regions = {}; });
     try_simpler([](Check& k) { k.route.capacity = 0; });
     if (f.kind != "threads") try_simpler([](Check& k) { k.other_threads = 0; });
     for (size_t i = simpler.route.passes.size(); i-- > 0;) try_simpler([&](Check& k) { k.route.passes.erase(k.route.passes.begin() + long(i)); });

@@ -30,6 +30,8 @@ void split_all(Program& program) {
     k.parallel = !(map && map->serial);
     k.barrier_before = true;
   }
+  for (const ParallelRegion& region : program.parallel_regions)
+    for (size_t k = region.first + 1; k < region.first + region.count; ++k) program.kernels[k].barrier_before = false;
   plan_memory(program);
 }
 
