@@ -179,3 +179,26 @@ TEST_CASE("what a round has not stored it finds undefined, whatever the round be
   const Results found = interpret_program(program, bindings);
   for (double sum : found.outputs.at("sum").values) CHECK(std::isnan(sum));
 }
+
+TEST_CASE("a state that scores read is overwritten behind their region", "[run][parallel]") {
+  Graph graph;
+  Builder b(graph);
+  const Type heads{DType::f32, {Extent{1, true}, Extent{32}, Extent{2}, Extent{8}}};
+  const NodeId q = b.input("q", heads), k = b.input("k", heads), v = b.input("v", heads);
+  const NodeId state = b.parameter({"state", {DType::f32, {}}, PersistentKind::state, {}});
+  NodeId s = b.contract(q, k, {0, 1, 2, 3}, {0, 4, 2, 3}, {0, 2, 1, 4});
+  s = b.mul(s, b.broadcast(state, graph.type(s).shape, {}));
+  graph.updates.push_back({"state", b.mul(b.unary(Op::tanh, state), 0.5)});  // which waits for nothing but the product
+  const NodeId e = b.unary(Op::exp, s), sum = b.reduce(Op::reduce_sum, e, {3}), p = b.div(e, b.expand(sum, {3}, e));
+  const NodeId out = b.contract(p, v, {0, 1, 2, 3}, {0, 3, 1, 4}, {0, 2, 1, 4});
+  const NodeId w = b.parameter({"w", {DType::f32, {Extent{8}, Extent{8}}}, PersistentKind::frozen, {}});
+  graph.outputs.push_back({"out", b.contract(out, w, {0, 1, 2, 3}, {3, 4}, {0, 1, 2, 4})});
+  optimize_graph(graph);
+  const LowerOptions options{"state", 3, host_target_with_cpu(), {}};
+  const Program plain = build_program(graph, options, no_regions), program = build_program(graph, options, small_regions(0));
+  REQUIRE(program.parallel_regions.size() == 1);
+  std::mt19937_64 random(1);
+  const Bindings bindings = random_bindings(graph, 3, random);
+  const auto difference = find_difference(interpret_program(program, bindings), interpret_program(plain, bindings), 1e-12);
+  CHECK((difference ? difference->name : "") == "");
+}

@@ -86,6 +86,18 @@ class RandomKernel {
     return parts;
   }
 
+  /// An order of `count` axes in which those of each range, from one end to the next, change places.
+  std::vector<size_t> order_of(size_t count, const std::vector<size_t>& ends) {
+    std::vector<size_t> order;
+    for (size_t axis = 0; axis < count; ++axis) order.push_back(axis);
+    size_t begin = 0;
+    for (size_t end : ends) {
+      for (size_t i = end; i > begin + 1; --i) std::swap(order[i - 1], order[begin + size_t(below(int64_t(i - begin)))]);
+      begin = end;
+    }
+    return order;
+  }
+
  private:
   void add_axes(size_t count, size_t without_rows_from) {
     static constexpr int64_t sizes[] = {1, 2, 3, 4, 6, 8, 12};
@@ -203,7 +215,7 @@ Program product() {
 }  // namespace
 
 TEST_CASE("random contractions mean the same with their axes split, moved and exchanged", "[passes][kernel_axes]") {
-  int split = 0, moved = 0, swapped = 0;
+  int split = 0, moved = 0, swapped = 0, reordered = 0;
   for (uint64_t seed = 0; seed < 300; ++seed) {
     RandomKernel random(seed);
     const std::string text = random.contraction();
@@ -213,7 +225,16 @@ TEST_CASE("random contractions mean the same with their axes split, moved and ex
     Kernel& kernel = program.kernels[0];
     auto& contract = std::get<ContractKernel>(kernel.body);
     for (int64_t change = random.below(4); change >= 0; --change) {
-      switch (random.below(3)) {
+      switch (random.below(4)) {
+        case 3: {
+          const size_t count = contract.axes.size();
+          const std::vector<size_t> order = random.order_of(count, {contract.first_m(), contract.n_axis(), contract.n_axis() + 1, count});
+          const std::vector<Axis> axes = contract.axes;
+          reorder_axes(kernel, order);
+          for (size_t place = 0; place < count; ++place) CHECK(contract.axes[place].name == axes[order[place]].name);
+          reordered += !std::is_sorted(order.begin(), order.end());
+          break;
+        }
         case 0: {
           const size_t axis = size_t(random.below(int64_t(contract.axes.size())));
           const std::vector<Extent> parts = random.parts_of(contract.axes[axis].extent);
@@ -242,10 +263,11 @@ TEST_CASE("random contractions mean the same with their axes split, moved and ex
   CHECK(split > 50);
   CHECK(moved > 20);
   CHECK(swapped > 50);
+  CHECK(reordered > 20);
 }
 
-TEST_CASE("random loop nests mean the same with their axes split", "[passes][kernel_axes]") {
-  int split = 0;
+TEST_CASE("random loop nests mean the same with their axes split and in another order", "[passes][kernel_axes]") {
+  int split = 0, reordered = 0;
   for (uint64_t seed = 0; seed < 200; ++seed) {
     RandomKernel random(seed);
     const std::string text = random.loop_nest();
@@ -259,9 +281,18 @@ TEST_CASE("random loop nests mean the same with their axes split", "[passes][ker
       split += parts.size() > 1;
       INFO(print_program(program, nullptr));
       check_same(program, before);
+      auto& map = std::get<MapKernel>(program.kernels[0].body);
+      const size_t count = map.axes.size(), outer = size_t(map.outer);
+      const bool lanes_outer = map.vector_axis == map.outer - 1, lanes_inner = map.vector_axis == int(count) - 1;  // which stay
+      const std::vector<size_t> order = random.order_of(count, {outer - (lanes_outer ? 1 : 0), outer, count - (lanes_inner ? 1 : 0)});
+      reorder_axes(program.kernels[0], order);
+      reordered += !std::is_sorted(order.begin(), order.end());
+      INFO(print_program(program, nullptr));
+      check_same(program, before);
     }
   }
   CHECK(split > 50);
+  CHECK(reordered > 50);
 }
 
 TEST_CASE("of columns the leading parts are of the batch, lanes and indices taken together go to the last part", "[passes][kernel_axes]") {
@@ -349,6 +380,20 @@ TEST_CASE("what cannot be split, moved or exchanged is refused", "[passes][kerne
   CHECK_THAT(refusal([](Kernel& k) { split_axis(k, 1, {{4}, {8}}); }), contains("parts are not the axis that they replace"));
   CHECK_THAT(refusal([](Kernel& k) { split_axis(k, 7, {{4}, {16}}); }), contains("an axis to split is none of the kernel"));
   CHECK_THAT(refusal([](Kernel& k) { move_to_batch(k, 0); }), contains("not the first of several of m"));
+  CHECK_THAT(refusal([](Kernel& k) { reorder_axes(k, {0, 1}); }), contains("an order of other axes"));
+  CHECK_THAT(refusal([](Kernel& k) { reorder_axes(k, {1, 0, 2}); }), contains("an axis changes what it is"));
+  CHECK_THAT(refusal([](Kernel& k) { reorder_axes(k, {0, 1, 1}); }), contains("an axis changes what it is"));
+  CHECK_THAT(refusal([](Kernel& k) { reorder_axes(k, {0, 1, 3}); }), contains("an axis changes what it is"));
+  CHECK(refusal([](Kernel& k) { reorder_axes(k, {0, 1, 2}); }) == "none");
+  CHECK_THAT(refusal([](Kernel& k) {
+               MapKernel map;
+               map.axes = {{"i", {2}}, {"j", {3}}};
+               map.outer = 2;
+               map.vector_axis = 1;
+               k.body = map;
+               reorder_axes(k, {1, 0});
+             }),
+             contains("lanes go along another axis"));
   CHECK_THAT(refusal([](Kernel& k) {
                auto& contract = std::get<ContractKernel>(k.body);
                Instruction& sum = contract.epilogue.emplace_back();
