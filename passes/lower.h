@@ -63,6 +63,8 @@ Program lower(const Graph&, const LowerOptions&);
 void order_kernels(Program&);
 /// Decides which kernels are split over threads and where barriers stand.
 void place_barriers(Program&);
+/// Instead of that: threads share all kernels that they can share, however small, and wait before each. Plans memory again. For tests: what is wrong about threads shows.
+void share_all_kernels(Program&);
 /// Gives every buffer its place: temporaries share the arena where their lifetimes do not meet.
 void plan_memory(Program&);
 

@@ -207,4 +207,14 @@ void place_barriers(Program& program) {
   }
 }
 
+void share_all_kernels(Program& program) {
+  for (size_t k = 0; k < program.kernels.size(); ++k) {
+    Kernel& kernel = program.kernels[k];
+    const auto* map = std::get_if<MapKernel>(&kernel.body);
+    kernel.parallel = !(map && map->serial);
+    kernel.barrier_before = !continues_round(program, k);
+  }
+  plan_memory(program);
+}
+
 }  // namespace nnc

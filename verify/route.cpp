@@ -15,9 +15,9 @@
 #include "engine/graph_runner.h"
 #include "engine/step.h"
 #include "ir/program_interpreter.h"
+#include "passes/lower.h"
 #include "passes/optimize_bodies.h"
 #include "passes/pass_manager.h"
-#include "ir/program_regions.h"
 #include "passes/pipeline.h"
 
 namespace nnc {
@@ -112,15 +112,7 @@ RoutedGraph::RoutedGraph(Graph graph, const Route& route, int64_t rows) : state_
   options.typed_scalars = true;
   Program program = build_program(graph, options, route.regions);
   if (route.split_all) {
-    for (size_t number = 0; number < program.kernels.size(); ++number) {
-      Kernel& k = program.kernels[number];
-      auto* map = std::get_if<MapKernel>(&k.body);
-      k.parallel = !(map && map->serial);
-      k.barrier_before = !continues_round(program, number);
-    }
-    for (const ParallelRegion& region : program.parallel_regions)  // nobody waits in a round
-      for (size_t k = region.first + 1; k < region.first + region.count; ++k) program.kernels[k].barrier_before = false;
-    plan_memory(program);
+    share_all_kernels(program);
     std::vector<std::string> violations = verify_program(program);
     NNC_CHECK(violations.empty(), "the program is not sound: " + violations.front());
   }

@@ -89,12 +89,7 @@ Program program_of(const Attention& a, int64_t rows, bool split) {
   optimize_graph(graph);
   Program program = build_program(graph, {"attention", rows, host_target_with_cpu(), {}});
   if (!split) return program;
-  for (Kernel& kernel : program.kernels) {
-    const auto* map = std::get_if<MapKernel>(&kernel.body);
-    kernel.parallel = !(map && map->serial);
-    kernel.barrier_before = true;
-  }
-  plan_memory(program);
+  share_all_kernels(program);
   return program;
 }
 

@@ -24,17 +24,6 @@ bool has_temporaries(const Program& program) {
   return std::any_of(program.buffers.begin(), program.buffers.end(), [](const Buffer& b) { return b.kind == BufferKind::temporary && b.bytes > 0; });
 }
 
-void split_all(Program& program) {
-  for (Kernel& k : program.kernels) {
-    auto* map = std::get_if<MapKernel>(&k.body);
-    k.parallel = !(map && map->serial);
-    k.barrier_before = true;
-  }
-  for (const ParallelRegion& region : program.parallel_regions)
-    for (size_t k = region.first + 1; k < region.first + region.count; ++k) program.kernels[k].barrier_before = false;
-  plan_memory(program);
-}
-
 /// Two steps, plain and poisoned: the same bits.
 void check_poisoned(const Program& program, const Bindings& bindings, int threads) {
   Program poisoned = program;
@@ -93,7 +82,7 @@ TEST_CASE("random training steps read nothing that is dead or not yet stored", "
     else
       finish_groups(graph);
     Program program = build_program(graph, {"random", rows + int64_t(seed % 3), host_target_with_cpu(), {}});
-    if (split) split_all(program);
+    if (split) share_all_kernels(program);
     check_poisoned(program, bindings, split ? 3 : 1);
   }
 }
