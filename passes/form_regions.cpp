@@ -140,12 +140,24 @@ class Former {
     return groups;
   }
 
-  /// The group that begins with kernel `first`, a product of scores.
+  /// The group that begins with kernel `first`, a product of scores, of which queries are the rows or the columns.
   std::optional<Group> find_group(size_t first) {
+    for (const bool turned : {false, true})
+      if (std::optional<Group> group = find_group(first, turned)) return group;
+    return std::nullopt;
+  }
+
+  std::optional<Group> find_group(size_t first, bool turned) {
     const ContractKernel* product = contraction(program_.kernels[first]);
     if (!product || product->batch == 0 || product->m != 1 || !plain(program_.kernels[first])) return std::nullopt;
     Group group;
-    Member head{first, program_.kernels[first], {}, int(product->row_axis()), int(product->n_axis())};
+    Member head{first, program_.kernels[first], {}, none, none};
+    for (BufferId id : buffers_of(head.copy))
+      if (writes(head.copy, id)) separate(head.copy, id);
+    if (turned) swap_operands(head.copy);
+    product = contraction(head.copy);
+    head.rows = int(product->row_axis());
+    head.columns = int(product->n_axis());
     for (int axis = 0; axis < product->batch; ++axis) {
       head.batch.push_back(axis);
       group.batch.push_back(product->axes[size_t(axis)].extent);
@@ -308,23 +320,35 @@ class Former {
 
   /// Axes that are several dimensions of the buffer at once are made several.
   void separate(Kernel& kernel, BufferId id) {
-    auto* map = std::get_if<MapKernel>(&kernel.body);
-    if (!map) return;
     const std::vector<Dimension> all = dimensions(program_, id);
-    for (int axis = 0; axis < map->outer; ++axis) {
+    auto outer = [&] {
+      const ContractKernel* c = contraction(kernel);
+      return c ? c->batch : std::get<MapKernel>(kernel.body).outer;
+    };
+    for (int axis = 0; axis < outer(); ++axis) {
       const int64_t stride = stride_of(kernel, id, axis);
+      const Extent extent = axes_of(kernel)[size_t(axis)].extent;
       auto inner = std::find_if(all.begin(), all.end(), [&](const Dimension& d) { return d.stride == stride; });
       if (stride == 0 || inner == all.end()) continue;
       std::vector<Extent> parts{inner->extent};
       std::vector<Axis> joint{{"", inner->extent}};
-      while (joint_extent(joint, 0, joint.size()) != map->axes[size_t(axis)].extent && inner != all.begin()) {
+      while (joint_extent(joint, 0, joint.size()) != extent && inner != all.begin()) {
         --inner;
         parts.insert(parts.begin(), inner->extent);
         joint.push_back({"", inner->extent});
       }
-      if (parts.size() < 2 || joint_extent(joint, 0, joint.size()) != map->axes[size_t(axis)].extent) continue;
+      if (parts.size() < 2 || joint_extent(joint, 0, joint.size()) != extent) continue;
       if (!looked_up(kernel, axis)) split_axis(kernel, size_t(axis), parts);
     }
+  }
+
+  /// Queries are the rows of a product's tiles, whichever it had there.
+  static void put_rows_in_m(Member& m) {
+    auto* c = std::get_if<ContractKernel>(&m.copy.body);
+    if (!c || c->m != 1 || m.rows != int(c->n_axis())) return;
+    swap_operands(m.copy);
+    m.rows = int(c->row_axis());
+    if (m.columns == m.rows) m.columns = int(c->n_axis());
   }
 
   static bool looked_up(const Kernel& kernel, int axis) {
@@ -358,6 +382,7 @@ class Former {
       return good;
     };
     if (!agree(unknown.rows, rows) || !agree(unknown.columns, columns)) return std::nullopt;  // it sees one thing by query and another by key
+    put_rows_in_m(unknown);
     return unknown;
   }
 
@@ -457,12 +482,6 @@ class Former {
     }
     for (const Member& m : group.members) {
       bool good = true;
-      for_each_access(m.copy, [&](const Instruction& i) {
-        if (!m.blocked() || m.columns == none || group.scores.count(i.access.buffer)) return;
-        // What else is read by row and column would be gathered.
-        if (i.access.strides[size_t(m.rows)] != 0 && i.access.strides[size_t(m.columns)] != 0) good = false;
-      });
-      if (!good) return false;
       // What sums over all rows stands behind the blocks.
       if (m.blocked()) continue;
       for (const Member& other : group.members)
