@@ -14,7 +14,12 @@
 #include <llvm/IR/IntrinsicsX86.h>
 #include <llvm/TargetParser/Triple.h>
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <map>
+#include <string>
+#include <utility>
 
 #include "base/check.h"
 #include "codegen/contract.h"
@@ -201,9 +206,6 @@ class StepEmitter {
     Value* base = team ? ir.CreateAlloca(i64, nullptr, "base") : nullptr;  // tickets of the kernels since the last barrier
     Value* started = ir.CreateAlloca(i64, nullptr, "started");
     Value* rounds = e.program.regions.empty() ? static_cast<Value*>(llvm::ConstantPointerNull::get(pointer)) : ir.CreateAlloca(i64, e.i64(int64_t(max_region_depth)), "rounds");
-    size_t most_kernels = 0;
-    for (const ParallelRegion& region : e.program.parallel_regions) most_kernels = std::max(most_kernels, region.count);
-    Value* round_pieces = most_kernels == 0 ? nullptr : ir.CreateAlloca(i64, e.i64(int64_t(most_kernels)), "round_pieces");  // of each kernel of the region at hand
     ir.CreateStore(e.i64(0), started);
     e.when(first_thread, [&] { ir.CreateStore(e.i64(0), member(context, offsetof(NncContext, steps_done))); });
     BasicBlock* before = ir.GetInsertBlock();
@@ -235,80 +237,19 @@ class StepEmitter {
     Value* results = at_step(offsetof(NncContext, results), ir.getDoubleTy(), e.i64(int64_t(e.program.results.size())));
     Value* draw = ir.CreateGEP(ir.getInt8Ty(), load(pointer, context, offsetof(NncContext, draws)), ir.CreateMul(step, e.i64(int64_t(sizeof(NncDraw)))), "draw");
     if (team) ir.CreateStore(e.i64(0), base);
-    auto entry_of = [&](Value* k) { return ir.CreateGEP(table->getValueType()->getArrayElementType(), table, k); };
-    auto call_kernel = [&](Value* k) {
-      Value* function = load(pointer, entry_of(k), offsetof(Entry, function));
-      Value* places = load(pointer, entry_of(k), offsetof(Entry, places));
-      return [=, this](Value* begin, Value* end) -> Value* {
-        return ir.CreateCall(kernel_type, function, {context, row_index, rows, scalars, results, draw, scratch, begin, end, places, rounds});
-      };
-    };
-    auto wait_for_all = [&] {
-      ir.CreateCall(barrier, {context, ir.getFalse()});
-      ir.CreateStore(e.i64(-1), claimed);
-      ir.CreateStore(e.i64(0), base);
-    };
-    auto begin_timing = [&] { e.when(timed, [&] { ir.CreateStore(call_intrinsic(ir, llvm::Intrinsic::readcyclecounter), started); }); };
-    auto end_timing = [&](Value* k) {
-      e.when(timed, [&] {
-        Value* spent = ir.CreateSub(call_intrinsic(ir, llvm::Intrinsic::readcyclecounter), ir.CreateLoad(i64, started));
-        Value* sum = ir.CreateGEP(i64, cycles, k);
-        ir.CreateStore(ir.CreateAdd(ir.CreateLoad(i64, sum), spent), sum);
-      });
-    };
-    auto run_kernel = [&](Value* k) {
-      auto call = call_kernel(k);
-      Value* flags = team ? load(i32, entry_of(k), offsetof(Entry, flags)) : nullptr;
-      auto has = [&](int flag) { return ir.CreateICmpNE(ir.CreateAnd(flags, ir.getInt32(uint32_t(flag))), ir.getInt32(0)); };
-      if (team) e.when(has(barrier_before), wait_for_all);
-      begin_timing();
-      if (!team) {
-        call(e.i64(0), e.i64(-1));
-      } else {
-        Value* is_parallel = has(parallel);
-        e.when(ir.CreateAnd(ir.CreateNot(is_parallel), first_thread), [&] { call(e.i64(0), e.i64(-1)); });
-        e.when(is_parallel, [&] {
-          Value* first = ir.CreateLoad(i64, base);
-          Value* end = ir.CreateAdd(first, call(e.i64(-1), e.i64(0)));
-          emit_claims(members, claimed, first, end, call);
-          ir.CreateStore(end, base);
-        });
-      }
-      end_timing(k);
+    Value* nothing = llvm::ConstantPointerNull::get(pointer);
+    Frame frame{context, row_index, rows, scalars, results, draw, scratch, rounds, cycles, timed, team ? members : nothing, team ? claimed : nothing, team ? base : nothing, first_thread, started};
+    const bool one_run = e.program.parallel_regions.empty();
+    auto run_kernels = [&](size_t begin, size_t end) {
+      if (one_run) e.loop(e.i64(int64_t(begin)), e.i64(int64_t(end)), 1, [&](Value* k) { run_kernel(frame, team, k); });
+      else ir.CreateCall(kernels_function(team), frame.arguments(e.i64(int64_t(begin)), e.i64(int64_t(end))));
     };
     auto run_parallel = [&](const ParallelRegion& region) {
       const Kernel& first = e.program.kernels[region.first];
-      if (team && first.barrier_before && (region.first > 0 || !e.program.regions.empty())) wait_for_all();
-      // A kernel's pieces are those of its rounds, one round after the other.
-      Value* count = rounds_of_axes(region, 0, rows);
-      for (size_t k = region.first; k < region.first + region.count; ++k) {
-        const int axes = round_axes(e.program, k);
-        Value* own = rounds_of_axes(axes, first_kernel_axes(k), 0, rows);
-        Value* pieces = call_kernel(e.i64(int64_t(k)))(e.i64(-1), e.i64(0));
-        ir.CreateStore(ir.CreateUDiv(pieces, ir.CreateBinaryIntrinsic(llvm::Intrinsic::umax, own, e.i64(1))), ir.CreateGEP(i64, round_pieces, e.i64(int64_t(k - region.first))));
-      }
-      auto run_piece = [&](size_t k, Value* round) {
-        Value* share = ir.CreateLoad(i64, ir.CreateGEP(i64, round_pieces, e.i64(int64_t(k - region.first))));
-        Value* number = e.i64(int64_t(k));
-        begin_timing();
-        Value* begin = ir.CreateMul(round, share);
-        call_kernel(number)(begin, ir.CreateAdd(begin, share));
-        end_timing(number);
-      };
-      auto run_round = [&](Value* round) { emit_round(region, round, rows, run_piece); };
-      if (!team) {
-        e.loop(e.i64(0), count, 1, run_round);
-      } else {
-        Value* begin = ir.CreateLoad(i64, base);
-        Value* end = ir.CreateAdd(begin, count);
-        emit_claims(members, claimed, begin, end, [&](Value* round, Value*) -> Value* {
-          run_round(round);
-          return nullptr;
-        });
-        ir.CreateStore(end, base);
-      }
+      if (team && first.barrier_before && (region.first > 0 || !e.program.regions.empty())) wait_for_all(frame);
+      ir.CreateCall(region_function(region, team), frame.arguments(e.i64(int64_t(region.first)), e.i64(int64_t(region.first + region.count))));
     };
-    emit_kernels(0, e.program.kernels.size(), 0, 0, rounds, run_kernel, run_parallel);
+    emit_kernels(0, e.program.kernels.size(), 0, 0, rounds, run_kernels, run_parallel);
     ir.CreateBr(next);
 
     ir.SetInsertPoint(next);
@@ -326,6 +267,143 @@ class StepEmitter {
     ir.CreateRetVoid();
     return f;
   }
+
+  /// What tells parallel regions apart but for where their kernels stand in the table: in a network of equal layers there are few kinds.
+  std::string kind_of(const ParallelRegion& region) const {
+    std::string kind = std::to_string(region.count);
+    for (const ParallelRegion& inner : e.program.parallel_regions)
+      if (inner.first >= region.first && inner.first < region.first + region.count)
+        kind += fmt::format(" {}+{}:{}", inner.first - region.first, inner.count, inner.axes);
+    for (size_t k = region.first; k < region.first + region.count; ++k)
+      for (int axis = 0; axis < round_axes(e.program, k); ++axis) {
+        const Extent extent = first_kernel_axes(k)[size_t(axis)].extent;
+        kind += fmt::format(" {}{}", extent.size, extent.rows ? "B" : "");
+      }
+    return kind;
+  }
+
+  /// What runs kernels needs to know of the step and the thread.
+  struct Frame {
+    Value *context, *row_index, *rows, *scalars, *results, *draw, *scratch, *rounds, *cycles, *timed, *members, *claimed, *base, *first_thread;
+    Value* started;  ///< a variable
+    /// For a function that does a part of the step: kernels `begin` to `end`.
+    std::vector<Value*> arguments(Value* begin, Value* end) const {
+      return {context, row_index, rows, scalars, results, draw, scratch, rounds, cycles, timed, members, claimed, base, first_thread, begin, end};
+    }
+  };
+
+  /// f(what Frame::arguments has); body(frame, begin, end) writes it.
+  llvm::Function* part_function(const std::string& name, llvm::function_ref<void(const Frame&, Value*, Value*)> body) {
+    llvm::IRBuilderBase::InsertPointGuard guard(ir);
+    llvm::Type *pointer = ir.getPtrTy(), *i1 = ir.getInt1Ty(), *i64 = ir.getInt64Ty();
+    llvm::Function* f =
+        internal_function(name, {pointer, pointer, i64, pointer, pointer, pointer, pointer, pointer, pointer, i1, pointer, pointer, pointer, i1, i64, i64});
+    ir.SetInsertPoint(BasicBlock::Create(e.context, "entry", f));
+    Value* started = ir.CreateAlloca(i64, nullptr, "started");
+    ir.CreateStore(e.i64(0), started);
+    auto a = [&](unsigned n) { return f->getArg(n); };
+    body(Frame{a(0), a(1), a(2), a(3), a(4), a(5), a(6), a(7), a(8), a(9), a(10), a(11), a(12), a(13), started}, a(14), a(15));
+    ir.CreateRetVoid();
+    return f;
+  }
+
+  Value* entry_of(Value* k) { return ir.CreateGEP(table->getValueType()->getArrayElementType(), table, k); }
+
+  Value* call_kernel(const Frame& frame, Value* k, Value* begin, Value* end) {
+    Value* function = load(ir.getPtrTy(), entry_of(k), offsetof(Entry, function));
+    Value* places = load(ir.getPtrTy(), entry_of(k), offsetof(Entry, places));
+    return ir.CreateCall(kernel_type, function,
+                         {frame.context, frame.row_index, frame.rows, frame.scalars, frame.results, frame.draw, frame.scratch, begin, end, places, frame.rounds});
+  }
+
+  void wait_for_all(const Frame& frame) {
+    ir.CreateCall(barrier, {frame.context, ir.getFalse()});
+    ir.CreateStore(e.i64(-1), frame.claimed);
+    ir.CreateStore(e.i64(0), frame.base);
+  }
+
+  /// work(), with its cycles added to those of kernel k.
+  void time_kernel(const Frame& frame, Value* k, llvm::function_ref<void()> work) {
+    auto* i64 = ir.getInt64Ty();
+    e.when(frame.timed, [&] { ir.CreateStore(call_intrinsic(ir, llvm::Intrinsic::readcyclecounter), frame.started); });
+    work();
+    e.when(frame.timed, [&] {
+      Value* spent = ir.CreateSub(call_intrinsic(ir, llvm::Intrinsic::readcyclecounter), ir.CreateLoad(i64, frame.started));
+      Value* sum = ir.CreateGEP(i64, frame.cycles, k);
+      ir.CreateStore(ir.CreateAdd(ir.CreateLoad(i64, sum), spent), sum);
+    });
+  }
+
+  /// All pieces of a kernel, or those that a thread of a team claims.
+  void run_kernel(const Frame& frame, bool team, Value* k) {
+    auto call = [&](Value* begin, Value* end) { return call_kernel(frame, k, begin, end); };
+    if (!team) return time_kernel(frame, k, [&] { call(e.i64(0), e.i64(-1)); });
+    Value* flags = load(ir.getInt32Ty(), entry_of(k), offsetof(Entry, flags));
+    auto has = [&](int flag) { return ir.CreateICmpNE(ir.CreateAnd(flags, ir.getInt32(uint32_t(flag))), ir.getInt32(0)); };
+    e.when(has(barrier_before), [&] { wait_for_all(frame); });
+    time_kernel(frame, k, [&] {
+      Value* is_parallel = has(parallel);
+      e.when(ir.CreateAnd(ir.CreateNot(is_parallel), frame.first_thread), [&] { call(e.i64(0), e.i64(-1)); });
+      e.when(is_parallel, [&] {
+        Value* first = ir.CreateLoad(ir.getInt64Ty(), frame.base);
+        Value* end = ir.CreateAdd(first, call(e.i64(-1), e.i64(0)));
+        emit_claims(frame.members, frame.claimed, first, end, call);
+        ir.CreateStore(end, frame.base);
+      });
+    });
+  }
+
+  /// Kernels between parallel regions: a function, since there are as many such runs as regions.
+  llvm::Function* kernels_function(bool team) {
+    llvm::Function*& f = kernels_functions_[team];
+    if (!f)
+      f = part_function(team ? "kernels.team" : "kernels.alone", [&](const Frame& frame, Value* begin, Value* end) {
+        e.loop(begin, end, 1, [&](Value* k) { run_kernel(frame, team, k); });
+      });
+    return f;
+  }
+  llvm::Function* kernels_functions_[2] = {nullptr, nullptr};
+
+  /// All rounds of an outermost parallel region, or those that a thread of a team claims: a function for each kind.
+  llvm::Function* region_function(const ParallelRegion& region, bool team) {
+    llvm::Function*& f = region_functions_[{kind_of(region), team}];
+    if (f) return f;
+    const std::string name = fmt::format("rounds{}.{}", region_functions_.size(), team ? "team" : "alone");
+    return f = part_function(name, [&](const Frame& frame, Value* begin, Value*) { emit_rounds(frame, team, region, begin); });
+  }
+
+  void emit_rounds(const Frame& frame, bool team, const ParallelRegion& region, Value* begin) {
+    auto* i64 = ir.getInt64Ty();
+    Value* pieces_of_round = ir.CreateAlloca(i64, e.i64(int64_t(region.count)), "pieces_of_round");  // of each kernel
+    auto number = [&](size_t k) { return ir.CreateAdd(begin, e.i64(int64_t(k - region.first))); };
+    auto slot = [&](size_t k) { return ir.CreateGEP(i64, pieces_of_round, e.i64(int64_t(k - region.first))); };
+    // A kernel's pieces are those of its rounds, one round after the other.
+    Value* count = rounds_of_axes(region, 0, frame.rows);
+    for (size_t k = region.first; k < region.first + region.count; ++k) {
+      Value* own = rounds_of_axes(round_axes(e.program, k), first_kernel_axes(k), 0, frame.rows);
+      Value* pieces = call_kernel(frame, number(k), e.i64(-1), e.i64(0));
+      ir.CreateStore(ir.CreateUDiv(pieces, ir.CreateBinaryIntrinsic(llvm::Intrinsic::umax, own, e.i64(1))), slot(k));
+    }
+    auto run_round = [&](Value* round) {
+      emit_round(region, round, frame.rows, [&](size_t k, Value* own) {
+        Value* share = ir.CreateLoad(i64, slot(k));
+        Value* first = ir.CreateMul(own, share);
+        time_kernel(frame, number(k), [&] { call_kernel(frame, number(k), first, ir.CreateAdd(first, share)); });
+      });
+    };
+    if (!team) {
+      e.loop(e.i64(0), count, 1, run_round);
+      return;
+    }
+    Value* first = ir.CreateLoad(i64, frame.base);
+    Value* end = ir.CreateAdd(first, count);
+    emit_claims(frame.members, frame.claimed, first, end, [&](Value* round, Value*) -> Value* {
+      run_round(round);
+      return nullptr;
+    });
+    ir.CreateStore(end, frame.base);
+  }
+  std::map<std::pair<std::string, bool>, llvm::Function*> region_functions_;
 
   const std::vector<Axis>& first_kernel_axes(size_t k) const { return axes_of(e.program.kernels[k]); }
 
@@ -355,9 +433,9 @@ class StepEmitter {
     }
   }
 
-  /// run(number) for kernels `begin` to `end`, in `depth` regions: loops over the kernels between regions, and over rounds; parallel(region) for what runs in rounds that are shared out.
+  /// For kernels `begin` to `end`, in `depth` regions: run(first, end) for those between regions, loops over rounds, parallel(region) for what runs in rounds that are shared out.
   /// `next`: the first region that may begin there.
-  void emit_kernels(size_t begin, size_t end, size_t next, size_t depth, Value* rounds, llvm::function_ref<void(Value*)> run,
+  void emit_kernels(size_t begin, size_t end, size_t next, size_t depth, Value* rounds, llvm::function_ref<void(size_t, size_t)> run,
                     llvm::function_ref<void(const ParallelRegion&)> parallel) {
     const std::vector<Region>& regions = e.program.regions;
     const std::vector<ParallelRegion>& parallel_regions = e.program.parallel_regions;
@@ -375,7 +453,7 @@ class StepEmitter {
         stop = std::min(stop, next_parallel->first);
       }
       if (!is_region) {
-        e.loop(e.i64(int64_t(begin)), e.i64(int64_t(stop)), 1, run);
+        run(begin, stop);
         begin = stop;
         continue;
       }
