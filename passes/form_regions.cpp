@@ -473,22 +473,20 @@ class Former {
     for (BufferId id : group.scores) {
       if (!is_temporary(id) || program_[id].dtype != DType::f32) return false;
       for (size_t k : touching_[id.value]) {
-        auto member = std::find_if(group.members.begin(), group.members.end(), [&](const Member& m) { return m.kernel == k; });
-        Kernel copy = member == group.members.end() ? program_.kernels[k] : member->copy;
+        const Member* member = member_of(group, k);
+        Kernel copy = member ? member->copy : program_.kernels[k];
         separate(copy, id);
-        if (member != group.members.end() && axes_of(copy).size() != axes_of(member->copy).size()) return false;
+        if (member && axes_of(copy).size() != axes_of(member->copy).size()) return false;
         if (!is_plain_access(copy, id)) return false;
       }
     }
-    for (const Member& m : group.members) {
-      bool good = true;
-      // What sums over all rows stands behind the blocks.
-      if (m.blocked()) continue;
-      for (const Member& other : group.members)
-        if (other.blocked())
-          for (BufferId id : buffers_of(other.copy)) good = good && !writes(m.copy, id);
-      if (!good) return false;
-    }
+    // What sums over all rows stands behind the blocks.
+    for (const Member& m : group.members)
+      for (const Member& other : group.members) {
+        if (m.blocked() || !other.blocked()) continue;
+        for (BufferId id : buffers_of(other.copy))
+          if (writes(m.copy, id)) return false;
+      }
     return true;
   }
 
@@ -505,15 +503,22 @@ class Former {
     return program_.kernels.size() > before;
   }
 
-  static bool has(const Group& group, size_t kernel) {
-    return std::any_of(group.members.begin(), group.members.end(), [&](const Member& m) { return m.kernel == kernel; });
+  static const Member* member_of(const Group& group, size_t kernel) {
+    const auto found = std::find_if(group.members.begin(), group.members.end(), [&](const Member& m) { return m.kernel == kernel; });
+    return found == group.members.end() ? nullptr : &*found;
+  }
+  static bool has(const Group& group, size_t kernel) { return member_of(group, kernel) != nullptr; }
+  /// Who of the group stores the buffer first; nobody: null.
+  static const Member* maker_of(const Group& group, BufferId id) {
+    const auto found = std::find_if(group.members.begin(), group.members.end(), [&](const Member& m) { return writes(m.copy, id); });
+    return found == group.members.end() ? nullptr : &*found;
   }
 
   /// Scores that the group makes and others read.
   std::set<BufferId> handed_on(const Group& group) const {
     std::set<BufferId> found;
     for (BufferId id : group.scores) {
-      const bool made = std::any_of(group.members.begin(), group.members.end(), [&](const Member& m) { return writes(m.copy, id); });
+      const bool made = maker_of(group, id) != nullptr;
       const bool read = std::any_of(touching_[id.value].begin(), touching_[id.value].end(), [&](size_t k) { return !has(group, k); });
       if (made && read) found.insert(id);
     }
@@ -523,7 +528,7 @@ class Former {
   /// Whether all who read scores of a group from outside are in other groups, or will be in one that begins with who makes them. Otherwise they stand in memory as they are: made
   /// again, they would stand there twice.
   bool all_in_groups(const Group& group, const std::vector<Group>& groups, BufferId id) {
-    const auto maker = std::find_if(group.members.begin(), group.members.end(), [&](const Member& m) { return writes(m.copy, id); });
+    const Member* maker = maker_of(group, id);
     bool good = true, any = false;
     for (size_t k : touching_[id.value]) {
       if (has(group, k)) continue;
@@ -547,8 +552,7 @@ class Former {
     while (!open.empty()) {
       const BufferId id = open.back();
       open.pop_back();
-      const bool own = std::any_of(group.members.begin(), group.members.end(), [&](const Member& m) { return writes(m.copy, id); });
-      if (!own || !made.insert(id).second) continue;  // what others have made is there
+      if (!maker_of(group, id) || !made.insert(id).second) continue;  // what others have made is there
       for (const Member& m : group.members) {
         if (!writes(m.copy, id)) continue;
         makers.insert(m.kernel);
@@ -660,8 +664,8 @@ class Former {
     const int rows = dimension(known->rows), columns = dimension(known->columns);
     bool inside = true, blocked = true;
     for (size_t k : touching_[id.value]) {
-      auto member = std::find_if(group.members.begin(), group.members.end(), [&](const Member& m) { return m.kernel == k; });
-      inside = inside && member != group.members.end();
+      const Member* member = member_of(group, k);
+      inside = inside && member;
       blocked = blocked && inside && member->blocked();
     }
     const size_t rounds = !inside ? 0 : blocked ? group.batch.size() : group.shared;  // how many of the group's axes the buffer does not have
@@ -686,7 +690,7 @@ class Former {
     }
     for (size_t k : touching_[id.value]) {
       Kernel& user = program_.kernels[k];
-      const Member* member = rounds == 0 ? nullptr : &*std::find_if(group.members.begin(), group.members.end(), [&](const Member& m) { return m.kernel == k; });
+      const Member* member = member_of(group, k);
       for_each_access_to(user, id, [&](Instruction& i) {
         for (size_t a = 0; a < i.access.strides.size(); ++a) {
           int64_t& stride = i.access.strides[a];

@@ -163,12 +163,10 @@ void place_barriers(Program& program) {
   std::vector<Footprint> prints;
   for (const Kernel& k : program.kernels) prints.push_back(footprint(program, k));
   // A parallel region is one kernel to all others: its first one touches what all of them do.
-  std::vector<bool> inside(program.kernels.size(), false);
   for (const ParallelRegion& region : program.parallel_regions)
     for (size_t k = region.first + 1; k < region.first + region.count; ++k) {
       prints[region.first].reads.merge(std::set(prints[k].reads));
       prints[region.first].writes.merge(std::set(prints[k].writes));
-      inside[k] = true;
     }
 
   // Threads and barriers. Regions are gone through twice, so that a round follows another; where threads share a region's kernels, it begins with a barrier.
@@ -188,7 +186,7 @@ void place_barriers(Program& program) {
   std::set<BufferId> read, written;  // since the last barrier
   bool parallel_before = false;
   for (size_t k : kernels_in_two_rounds(program)) {
-    if (inside[k]) continue;
+    if (continues_round(program, k)) continue;
     Kernel& kernel = program.kernels[k];
     const Footprint& print = prints[k];
     bool conflict = false;
