@@ -92,10 +92,11 @@ double RandomStream::next_normal() {
 
 uint64_t RandomStream::next_below(uint64_t bound) {
   NNC_CHECK(bound > 0, "next_below(0)");
-  uint64_t threshold = -bound % bound;  // 2^64 mod bound: the draws below it would make small results likelier
-  uint64_t draw;
-  do draw = next_u64();
-  while (draw < threshold);
+  uint64_t draw = next_u64();
+  if (draw < bound) {  // else it is above the threshold anyway, which is dear to compute
+    const uint64_t threshold = -bound % bound;  // 2^64 mod bound: the draws below it would make small results likelier
+    while (draw < threshold) draw = next_u64();
+  }
   return draw % bound;
 }
 

@@ -118,6 +118,14 @@ Value* Emitter::cast(Value* v, DType to) {
   return is_unsigned(v) ? ir.CreateZExtOrTrunc(v, type) : ir.CreateSExtOrTrunc(v, type);
 }
 
+bool is_simple(const std::vector<Instruction>& code) {
+  return std::none_of(code.begin(), code.end(), [](const Instruction& i) {
+    if (i.kind == Instruction::Kind::random || (i.kind == Instruction::Kind::reduce && i.op == Op::argmax)) return true;
+    const bool unary = op_class(i.op) == OpClass::unary && i.op != Op::neg && i.op != Op::abs && i.op != Op::cast && i.op != Op::stop_gradient && i.op != Op::logical_not;
+    return i.kind == Instruction::Kind::compute && (i.op == Op::pow || unary);
+  });
+}
+
 Value* Emitter::compute(Op op, DType result, std::vector<Value*> x) {
   int width = 1;
   for (Value* v : x) width = std::max(width, width_of(v));

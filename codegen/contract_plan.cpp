@@ -11,7 +11,7 @@
 namespace nnc {
 namespace {
 
-/// Most instructions that a whole tile's inline epilogue may come to, and the longest k with which it pays.
+/// Most instructions that a whole tile's inline epilogue may come to, and the longest k with which it pays. One with functions takes long beside the way through memory.
 constexpr int inline_epilogue_limit = 200;
 constexpr int64_t inline_epilogue_k = 256;
 
@@ -79,7 +79,7 @@ ContractPlan plan_contract(const Program& program, const ContractKernel& kernel)
   p.rows_left = p.m.size % p.mr != 0 || p.ragged_rows;
   p.masked = !p.n.rows && p.n.size < p.width && !p.ragged_columns;
   p.columns_left = !p.masked && (p.n.size % p.width != 0 || p.ragged_columns);
-  p.inline_epilogue = int(kernel.epilogue.size()) * p.mr * p.nr <= inline_epilogue_limit && p.planned_k <= inline_epilogue_k &&
+  p.inline_epilogue = is_simple(kernel.epilogue) && int(kernel.epilogue.size()) * p.mr * p.nr <= inline_epilogue_limit && p.planned_k <= inline_epilogue_k &&
                       !(p.cuts() && p.parts());  // those are joined in memory
   p.surplus_rows = p.planned_k == 0 || p.pack_a || ((p.m.rows || (p.ragged_rows && !m_limit.from)) && p.planned_m % p.mr == 0);
   int64_t lost_columns = p.n.rows ? 0 : (p.width - p.n.size % p.width) % p.width / lanes * lanes;

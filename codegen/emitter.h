@@ -171,6 +171,9 @@ class Emitter {
   std::map<BufferId, std::pair<llvm::MDNode*, llvm::MDNode*>> scopes_;  ///< alias.scope and noalias of a buffer's accesses
 };
 
+/// No polynomials, draws or positions: some instructions for each operation.
+bool is_simple(const std::vector<Instruction>&);
+
 /// The number of pieces of a kernel of either shape.
 llvm::Value* emit_pieces(Emitter&, const Kernel&, llvm::Value* rows);
 

@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <exception>
@@ -152,22 +153,24 @@ struct PartObject {
   std::exception_ptr error;
 };
 
-void compile_part(const Program& program, const KernelSharing& sharing, const SourceMap* sources, const CompileOptions& options, const std::vector<bool>& part,
-                  bool entry, PartObject& out) {
+void compile_part(const Program& program, const KernelSharing& sharing, const SourceMap* sources, const CompileOptions& options, llvm::TargetMachine& machine,
+                  const std::vector<bool>& part, bool entry, PartObject& out) {
   double start = now_ms();
-  auto machine = make_target_machine(program.target);
   llvm::LLVMContext context;
-  auto module = emit_program(program, sharing, sources, *machine, context, out.scratch_bytes, part, entry);
+  auto module = emit_program(program, sharing, sources, machine, context, out.scratch_bytes, part, entry);
   if (options.verify) verify(*module);
   double emitted = now_ms();
-  optimize(*module, *machine);
-  instrument_for_sanitizer(*module, *machine, program);
+  optimize(*module, machine);
+  instrument_for_sanitizer(*module, machine, program);
   double optimized = now_ms();
-  generate(*module, *machine, llvm::CodeGenFileType::ObjectFile, out.bytes);
+  generate(*module, machine, llvm::CodeGenFileType::ObjectFile, out.bytes);
   out.ir_ms = emitted - start;
   out.optimize_ms = optimized - emitted;
   out.compile_ms = now_ms() - optimized;
 }
+
+/// So many that threads end at about the same time, though how long a part takes is only estimated.
+constexpr size_t parts_of_thread = 3;
 
 class JitProgram final : public CompiledProgram {
  public:
@@ -178,32 +181,40 @@ class JitProgram final : public CompiledProgram {
     const double start = now_ms();
     const KernelSharing sharing = options.share ? share_kernels(program) : separate_kernels(program);
     statistics_.functions = int64_t(sharing.functions.size());
-    auto parts = split_program(program, sharing, threads);
+    const auto parts = split_program(program, sharing, threads > 1 ? threads * parts_of_thread : 1);
+    threads = std::min(threads, parts.size());
     const double sharing_ms = now_ms() - start;
     std::vector<PartObject> objects(parts.size());
-    auto work = [&](size_t p) {
-      try {
-        compile_part(program, sharing, sources, options, parts.size() == 1 ? std::vector<bool>{} : parts[p], p == 0, objects[p]);
-      } catch (...) {
-        objects[p].error = std::current_exception();
-      }
+    std::vector<CodegenStatistics> spent(threads);
+    std::atomic<size_t> next{0};
+    auto work = [&](size_t thread) {
+      std::unique_ptr<llvm::TargetMachine> machine;
+      for (size_t p; (p = next++) < parts.size();) try {
+          if (!machine) machine = make_target_machine(program.target);
+          compile_part(program, sharing, sources, options, *machine, parts.size() == 1 ? std::vector<bool>{} : parts[p], p == 0, objects[p]);
+          spent[thread].ir_ms += objects[p].ir_ms;
+          spent[thread].optimize_ms += objects[p].optimize_ms;
+          spent[thread].compile_ms += objects[p].compile_ms;
+        } catch (...) {
+          objects[p].error = std::current_exception();
+        }
     };
     std::vector<std::thread> others;
-    others.reserve(parts.size());
-    size_t taken = 1;
+    others.reserve(threads);
     try {
-      for (; taken < parts.size(); ++taken) others.emplace_back(work, taken);
-    } catch (const std::system_error&) {  // no more threads can be started: this one does the rest
+      while (others.size() + 1 < threads) others.emplace_back(work, others.size() + 1);
+    } catch (const std::system_error&) {  // no more threads can be started: those that are there do the rest
     }
     work(0);
-    for (; taken < parts.size(); ++taken) work(taken);
     for (std::thread& t : others) t.join();
     for (PartObject& object : objects) {
       if (object.error) std::rethrow_exception(object.error);
       scratch_bytes_ = std::max(scratch_bytes_, object.scratch_bytes);
-      statistics_.ir_ms = std::max(statistics_.ir_ms, object.ir_ms);
-      statistics_.optimize_ms = std::max(statistics_.optimize_ms, object.optimize_ms);
-      statistics_.compile_ms = std::max(statistics_.compile_ms, object.compile_ms);
+    }
+    for (const CodegenStatistics& s : spent) {
+      statistics_.ir_ms = std::max(statistics_.ir_ms, s.ir_ms);
+      statistics_.optimize_ms = std::max(statistics_.optimize_ms, s.optimize_ms);
+      statistics_.compile_ms = std::max(statistics_.compile_ms, s.compile_ms);
     }
     statistics_.ir_ms += sharing_ms;
     double before = now_ms();

@@ -15,6 +15,7 @@
 #include <llvm/MC/MCSubtargetInfo.h>
 #include <llvm/MC/TargetRegistry.h>
 #include <llvm/Passes/PassBuilder.h>
+#include <llvm/Support/CommandLine.h>
 #include <llvm/Support/TargetSelect.h>
 #include <llvm/Target/TargetMachine.h>
 #include <llvm/TargetParser/Host.h>
@@ -31,14 +32,24 @@
 #include "base/diagnostics.h"
 #include "codegen/codegen.h"
 #include "codegen/llvm_versions.h"
+#include "codegen/strength_reduction.h"
 
 namespace nnc {
 namespace {
+
+/// What of LLVM's code generation takes time and gives nothing here: its own loop strength reduction (strength_reduction.h says why), and scheduling once more after registers are allocated,
+/// which is for CPUs that execute in order. There are no other switches than these of the whole process; a version of LLVM without them only compiles more slowly.
+void leave_out_passes() {
+  auto& options = llvm::cl::getRegisteredOptions();
+  for (const char* name : {"disable-lsr", "disable-post-ra"})
+    if (auto found = options.find(name); found != options.end()) static_cast<llvm::cl::opt<bool>*>(found->second)->setValue(true);
+}
 
 const llvm::Target& native_target() {
   static const llvm::Target* target = [] {
     llvm::InitializeNativeTarget();
     llvm::InitializeNativeTargetAsmPrinter();
+    leave_out_passes();
     std::string error;
     const llvm::Target* found = llvm::TargetRegistry::lookupTarget(target_triple(llvm::sys::getProcessTriple()), error);
     NNC_CHECK(found != nullptr, error);
@@ -134,6 +145,7 @@ void optimize(llvm::Module& module, llvm::TargetMachine& machine) {
   passes.addPass(llvm::EarlyCSEPass(true));
   passes.addPass(llvm::InstCombinePass(llvm::InstCombineOptions().setMaxIterations(1).setVerifyFixpoint(false)));
   passes.addPass(llvm::createFunctionToLoopPassAdaptor(llvm::LICMPass(llvm::LICMOptions()), /*UseMemorySSA=*/true));
+  passes.addPass(StrengthReduction());
   passes.addPass(llvm::EarlyCSEPass(false));
   passes.addPass(llvm::SimplifyCFGPass());
   for (llvm::Function& f : module)

@@ -34,15 +34,6 @@ using llvm::Value;
 
 namespace {
 
-/// No polynomials, draws or positions: some instructions for each operation.
-bool is_simple(const std::vector<Instruction>& code) {
-  return std::none_of(code.begin(), code.end(), [](const Instruction& i) {
-    if (i.kind == Instruction::Kind::random || (i.kind == Instruction::Kind::reduce && i.op == Op::argmax)) return true;
-    const bool unary = op_class(i.op) == OpClass::unary && i.op != Op::neg && i.op != Op::abs && i.op != Op::cast && i.op != Op::stop_gradient && i.op != Op::logical_not;
-    return i.kind == Instruction::Kind::compute && (i.op == Op::pow || unary);
-  });
-}
-
 /// What the linear sequence of iterations looks like.
 struct Iterations {
   const Emitter& emitter;
@@ -403,17 +394,34 @@ class MapEmitter {
     });
   }
 
+  /// Whether all that a block does over `axis` and the axes inside it, a window of a few places, is less code than the loops would be work.
+  bool is_written_out(const Block& block, int axis, Value* begin, Value* end) const {
+    constexpr int64_t most_instructions = 32;
+    auto *first = llvm::dyn_cast<llvm::ConstantInt>(begin), *last = llvm::dyn_cast<llvm::ConstantInt>(end);
+    if (!first || !first->isZero() || !last || last->getSExtValue() != extent_of(axis).size) return false;
+    int64_t instructions = int64_t(block.code.size());
+    for (size_t a = size_t(axis); a < map.axes.size(); ++a) {
+      if (map.axes[a].extent.rows || map.axes[a].limit.axis >= 0) return false;
+      instructions *= map.axes[a].extent.size;
+    }
+    return instructions <= most_instructions;
+  }
+
   void emit_range(const Block& block, Point& point, int axis, Walk& walk, Value* begin, Value* end) {
     bool innermost = axis + 1 == int(map.axes.size());
     if (!innermost || !shape.lanes_inner()) {
-      e.loop(begin, end, 1, [&](Value* i) {
+      auto at_index = [&](Value* i) {
         Point p = point;
         p.index[size_t(axis)] = i;
         if (innermost)
           emit_body(block, p, *walk.reductions, 0);
         else
           emit_nest(block, p, axis + 1, walk, e.i64(0), end_of(axis + 1, p));
-      });
+      };
+      if (is_written_out(block, axis, begin, end))
+        for (int64_t i = 0; i < extent_of(axis).size; ++i) at_index(e.i64(i));
+      else
+        e.loop(begin, end, 1, at_index);
       return;
     }
     auto body = [&](Value* first, Value* active, size_t accumulator) {

@@ -87,6 +87,7 @@ std::vector<llvm::Value*> emit_tile(Emitter& e, const TileShape& shape, const Ti
     return next;
   };
   auto rolled = [&](llvm::Value* steps, llvm::Value* a_first, llvm::Value* b_first, std::vector<llvm::Value*>& values) {
+    llvm::Value* b_end = e.offset_pointer(b_first, ir.CreateMul(steps, e.i64(shape.b_k)));  // where b ends says when, instead of a counter
     llvm::BasicBlock* before = ir.GetInsertBlock();
     auto* body = llvm::BasicBlock::Create(e.context, "k", function);
     auto* after = llvm::BasicBlock::Create(e.context, "k.done", function);
@@ -97,18 +98,16 @@ std::vector<llvm::Value*> emit_tile(Emitter& e, const TileShape& shape, const Ti
       phi->addIncoming(first, before);
       return phi;
     };
-    llvm::PHINode* left = carried(steps);
     llvm::PHINode* a = carried(a_first);
     llvm::PHINode* b = carried(b_first);
     std::vector<llvm::PHINode*> sums;
     for (llvm::Value* first : values) sums.push_back(carried(first));
     std::vector<llvm::Value*> next = one_step(a, b, {sums.begin(), sums.end()});
-    llvm::Value* remaining = ir.CreateSub(left, e.i64(1));
-    left->addIncoming(remaining, body);
+    llvm::Value* b_next = e.offset_pointer(b, shape.b_k);
     a->addIncoming(e.offset_pointer(a, shape.a_k), body);
-    b->addIncoming(e.offset_pointer(b, shape.b_k), body);
+    b->addIncoming(b_next, body);
     for (int i = 0; i < count; ++i) sums[size_t(i)]->addIncoming(next[size_t(i)], body);
-    llvm::BranchInst* branch = ir.CreateCondBr(ir.CreateICmpNE(remaining, e.i64(0)), body, after);
+    llvm::BranchInst* branch = ir.CreateCondBr(ir.CreateICmpNE(b_next, b_end), body, after);
     branch->setMetadata(llvm::LLVMContext::MD_loop, keep_rolled(e.context));
     ir.SetInsertPoint(after);
     values = std::move(next);
@@ -119,36 +118,84 @@ std::vector<llvm::Value*> emit_tile(Emitter& e, const TileShape& shape, const Ti
     return start;
   }
 
-  // The loop over runs.
+  // The loop over runs. Where all are whole, indices and addresses go on from run to run by adding, so that a run's first loads wait for nothing; else they are computed from the step.
   llvm::BasicBlock* before = ir.GetInsertBlock();
   auto* body = llvm::BasicBlock::Create(e.context, "run", function);
   auto* after = llvm::BasicBlock::Create(e.context, "runs.done", function);
   llvm::Value* end = ir.CreateAdd(place.k_first, place.k);
+  const size_t axes = runs.extents.size();
+  auto digits_at = [&](llvm::Value* step) {
+    llvm::Value* number = ir.CreateUDiv(step, e.i64(runs.length));
+    std::vector<llvm::Value*> digits(axes);
+    for (size_t i = axes; i-- > 0;) {
+      digits[i] = i == 0 ? number : ir.CreateURem(number, e.i64(runs.extents[i]));
+      if (i > 0) number = ir.CreateUDiv(number, e.i64(runs.extents[i]));
+    }
+    return digits;
+  };
+  auto offset_of = [&](const std::vector<llvm::Value*>& digits, const std::vector<int64_t>& strides) {
+    llvm::Value* offset = e.i64(0);
+    for (size_t i = 0; i < strides.size(); ++i) offset = ir.CreateAdd(offset, ir.CreateMul(digits[i], e.i64(strides[i])));
+    return offset;
+  };
+  std::vector<llvm::Value*> digits;  // of the run
+  llvm::Value *a_run = nullptr, *b_run = nullptr;  // addresses at a whole run's first step
+  if (runs.whole) {
+    digits = digits_at(place.k_first);
+    a_run = e.offset_pointer(place.a, offset_of(digits, runs.a));
+    b_run = e.offset_pointer(place.b, offset_of(digits, runs.b));
+  }
   ir.CreateBr(body);
   ir.SetInsertPoint(body);
-  llvm::PHINode* at = ir.CreatePHI(ir.getInt64Ty(), 2);
-  at->addIncoming(place.k_first, before);
+  auto carried = [&](llvm::Value* first) {
+    llvm::PHINode* phi = ir.CreatePHI(first->getType(), 2);
+    phi->addIncoming(first, before);
+    return phi;
+  };
+  std::vector<std::pair<llvm::PHINode*, llvm::Value*>> ends;  // what is carried, and what it is after a run
+  llvm::PHINode* at = carried(place.k_first);
   std::vector<llvm::PHINode*> sums;
-  for (llvm::Value* first : start) {
-    sums.push_back(ir.CreatePHI(vector_type, 2));
-    sums.back()->addIncoming(first, before);
-  }
-  llvm::Value* number = ir.CreateUDiv(at, e.i64(runs.length));
-  llvm::Value* within = runs.whole ? nullptr : ir.CreateURem(at, e.i64(runs.length));
+  for (llvm::Value* first : start) sums.push_back(carried(first));
+  llvm::Value* within = nullptr;
   llvm::Value* steps = e.i64(runs.length);
-  if (within) steps = e.minimum_index(ir.CreateSub(steps, within), ir.CreateSub(end, at));
-  llvm::Value *next = ir.CreateAdd(at, steps), *first_step = at;
-  std::vector<llvm::Value*> digits(runs.extents.size());
-  for (size_t i = digits.size(); i-- > 0;) {
-    digits[i] = i == 0 ? number : ir.CreateURem(number, e.i64(runs.extents[i]));
-    if (i > 0) number = ir.CreateUDiv(number, e.i64(runs.extents[i]));
+  if (runs.whole) {
+    std::vector<llvm::PHINode*> now;
+    for (llvm::Value* first : digits) now.push_back(carried(first));
+    llvm::PHINode *a_now = carried(a_run), *b_now = carried(b_run);
+    // An index goes on where all faster ones begin anew.
+    std::vector<llvm::Value*> goes_on(axes, ir.getTrue());
+    for (size_t i = axes; i-- > 0;) {
+      llvm::Value* more = ir.CreateAdd(now[i], e.i64(1));
+      llvm::Value* anew = i == 0 ? ir.getFalse() : ir.CreateAnd(goes_on[i], ir.CreateICmpEQ(more, e.i64(runs.extents[i])));
+      if (i > 0) goes_on[i - 1] = anew;
+      ends.emplace_back(now[i], ir.CreateSelect(anew, e.i64(0), ir.CreateSelect(goes_on[i], more, now[i])));
+    }
+    auto after_run = [&](llvm::PHINode* address, const std::vector<int64_t>& strides, int64_t step) {
+      llvm::Value* by = e.i64(runs.length * step);
+      int64_t back = 0;  // of the faster axes, from their last index to their first
+      for (size_t i = strides.size(); i-- > 0;) {
+        by = i + 1 == strides.size() ? e.i64(strides[i]) : ir.CreateSelect(goes_on[i], e.i64(strides[i] - back), by);
+        back += (runs.extents[i] - 1) * strides[i];
+      }
+      return e.offset_pointer(address, by);
+    };
+    ends.emplace_back(a_now, after_run(a_now, runs.a, shape.a_k));
+    ends.emplace_back(b_now, after_run(b_now, runs.b, shape.b_k));
+    digits.assign(now.begin(), now.end());
+    a_run = a_now;
+    b_run = b_now;
+  } else {
+    digits = digits_at(at);
+    within = ir.CreateURem(at, e.i64(runs.length));
+    steps = e.minimum_index(ir.CreateSub(steps, within), ir.CreateSub(end, at));
   }
+  llvm::Value *next = ir.CreateAdd(at, steps), *first_step = at;
   // What is left out: runs by a branch, steps at a run's ends.
   llvm::Value* inside = nullptr;
   auto require = [&](llvm::Value* condition) { inside = inside ? ir.CreateAnd(inside, condition) : condition; };
   for (size_t i = 0; i < runs.bounded.size(); ++i) {
     const auto [low, high] = place.bounds[i];
-    if (const size_t axis = runs.bounded[i]; axis < digits.size()) {
+    if (const size_t axis = runs.bounded[i]; axis < axes) {
       require(ir.CreateICmpULT(ir.CreateSub(digits[axis], low), ir.CreateSub(high, low)));
       continue;
     }
@@ -167,13 +214,12 @@ std::vector<llvm::Value*> emit_tile(Emitter& e, const TileShape& shape, const Ti
     tested = ir.GetInsertBlock();
     ir.SetInsertPoint(taken);
   }
-  auto pointer = [&](llvm::Value* base, const std::vector<int64_t>& strides, int64_t step) {
+  auto pointer = [&](llvm::Value* base, llvm::Value* run, const std::vector<int64_t>& strides, int64_t step) {
+    if (run) return within ? e.offset_pointer(run, ir.CreateMul(within, e.i64(step))) : run;
     if (strides.empty()) return e.offset_pointer(base, ir.CreateMul(ir.CreateSub(first_step, place.k_first), e.i64(step)));
-    llvm::Value* offset = within ? ir.CreateMul(within, e.i64(step)) : e.i64(0);
-    for (size_t i = 0; i < digits.size(); ++i) offset = ir.CreateAdd(offset, ir.CreateMul(digits[i], e.i64(strides[i])));
-    return e.offset_pointer(base, offset);
+    return e.offset_pointer(base, ir.CreateAdd(ir.CreateMul(within, e.i64(step)), offset_of(digits, strides)));
   };
-  llvm::Value *a = pointer(place.a, runs.a, shape.a_k), *b = pointer(place.b, runs.b, shape.b_k);
+  llvm::Value *a = pointer(place.a, a_run, runs.a, shape.a_k), *b = pointer(place.b, b_run, runs.b, shape.b_k);
   constexpr int64_t shortest_loop = 8;  // the exit of a shorter one costs more than its steps
   if (!within && runs.length < shortest_loop) {
     for (int64_t step = 0; step < runs.length; ++step)
@@ -192,7 +238,8 @@ std::vector<llvm::Value*> emit_tile(Emitter& e, const TileShape& shape, const Ti
       values[size_t(i)] = phi;
     }
   }
-  at->addIncoming(next, ir.GetInsertBlock());
+  ends.emplace_back(at, next);
+  for (const auto& [phi, value] : ends) phi->addIncoming(value, ir.GetInsertBlock());
   for (int i = 0; i < count; ++i) sums[size_t(i)]->addIncoming(values[size_t(i)], ir.GetInsertBlock());
   llvm::BranchInst* branch = ir.CreateCondBr(ir.CreateICmpSLT(next, end), body, after);
   branch->setMetadata(llvm::LLVMContext::MD_loop, keep_rolled(e.context));

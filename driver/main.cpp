@@ -1,6 +1,7 @@
 // nnc: the command line. Every command stands in a file of its own; here are the list of them, the help, and the way faults become
 // exit statuses.
 #include <fcntl.h>
+#include <malloc.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -137,6 +138,14 @@ int run_main(int argc, char** argv) {
 
 }  // namespace nnc
 
+/// Passes build a graph from a graph and compile part by part: what they free is soon asked for again, and is not given back to the system to come as new pages, each cleared and mapped anew.
+static void keep_freed_memory() {
+#ifdef __GLIBC__
+  mallopt(M_MMAP_THRESHOLD, 64 << 20);
+  mallopt(M_TRIM_THRESHOLD, 256 << 20);
+#endif
+}
+
 int main(int argc, char** argv) {
   // A file that is opened must not become the standard output of a process that was started without one. What stands there instead
   // fails where it is used: it cannot be read as input, nor written as output.
@@ -145,6 +154,7 @@ int main(int argc, char** argv) {
   // A limit on the size of files is an error of the write, like a full disk, which has a message and costs no state.
   std::signal(SIGXFSZ, SIG_IGN);
   nnc::map_large_files();
+  keep_freed_memory();
   nnc::keep_output_errors();
   return nnc::run_main(argc, argv);
 }

@@ -18,6 +18,7 @@
 #include "passes/dead_code.h"
 #include "passes/pipeline.h"
 #include "runtime/data/file_bytes.h"
+#include "runtime/row_order.h"
 
 namespace nnc {
 namespace {
@@ -70,11 +71,13 @@ TrainingRun::TrainingRun(Compilation& compilation, TrainingOptions options, Trai
   prepare_training();
 }
 
-/// Files are read while the program is compiled.
+/// Files are read, and the first epoch's rows put in order, while the program is compiled.
 void TrainingRun::begin_reading() {
   reading_ = std::async(std::launch::async | std::launch::deferred, [this] {
     const TrainSpec& spec = compilation_.module->train();
-    return load_data(spec, options_.data, spec.seed);
+    RunData data = load_data(spec, options_.data, spec.seed);
+    if (options_.resume.empty()) first_order_ = epoch_order(data.split.train, spec.seed, 0, options_.shuffle);
+    return data;
   });
   if (compilation_.module->train().batch == 0) data_ = reading_.get();  // `batch: all` is as large as the data
 }
@@ -182,6 +185,7 @@ void TrainingRun::prepare_training() {
   files_.emplace(options_.weights, options_.rescue, *runner_,
                  RunFiles::Description{description_, [this](int64_t steps) { return epoch_record(steps); }, plan_.seed, plan_.steps_per_epoch()});
   trainer_.emplace(*runner_, plan_, loss_);
+  if (!first_order_.empty()) trainer_->take_order(0, std::move(first_order_));
 }
 
 TrainingResult TrainingRun::train() {

@@ -134,6 +134,7 @@ class TrainingRun : private TrainObserver {
   TrainingObserver& observer_;
   std::optional<OutputLock> lock_;
   std::future<RunData> reading_;
+  std::vector<int64_t> first_order_;  ///< of epoch 0, with the data; empty: not made
   RunData data_;
   TrainPlan plan_;
   TrainingGraphs graphs_;

@@ -3,13 +3,17 @@
 #include "engine/weights.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <future>
 #include <new>
 #include <ranges>
 #include <set>
+#include <string_view>
+#include <unordered_map>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -88,13 +92,30 @@ std::vector<ParameterSpec> step_persistents(const TrainingGraphs& graphs) {
 }
 
 void initialize(StepRunner& runner, const std::vector<ParameterSpec>& specs, uint64_t seed) {
-  for (const ParameterSpec& spec : specs) {
-    int index = runner.find_persistent(spec.persistent.name);
-    if (index < 0) continue;
-    const PersistentSlot& slot = runner.program().persistents[size_t(index)];
-    std::vector<std::byte> bytes = to_bytes(draw(spec.initializer, slot.shape, seed, slot.name), slot.dtype);
-    runner.set_persistent(size_t(index), bytes.data());
-  }
+  const std::vector<PersistentSlot>& slots = runner.program().persistents;
+  std::unordered_map<std::string_view, const ParameterSpec*> by_name;
+  for (const ParameterSpec& spec : specs) by_name.emplace(spec.persistent.name, &spec);
+  auto set = [&](size_t index) {
+    const PersistentSlot& slot = slots[index];
+    auto found = by_name.find(slot.name);
+    if (found == by_name.end()) return;
+    const Initializer& how = found->second->initializer;
+    if (how.kind == Initializer::Kind::constant && how.zero_row < 0)
+      runner.fill_persistent(index, to_bytes({how.a}, slot.dtype).data());
+    else
+      runner.set_persistent(index, to_bytes(draw(how, slot.shape, seed, slot.name), slot.dtype).data());
+  };
+  // Each has its own stream of random numbers and its own memory: so they can be drawn side by side.
+  std::atomic<size_t> next{0};
+  auto work = [&] {
+    for (size_t index; (index = next++) < slots.size();) set(index);
+  };
+  constexpr int64_t worth_threads = int64_t(1) << 20;  // bytes
+  std::vector<std::future<void>> others;
+  for (int t = 1; t < runner.team().size() && runner.program().persistent_bytes >= worth_threads; ++t)
+    others.push_back(std::async(std::launch::async | std::launch::deferred, work));
+  work();
+  for (std::future<void>& other : others) other.get();
 }
 
 void check_finite(const TensorFile& file, const std::string& path, const StepRunner* runner, bool optimizer) {

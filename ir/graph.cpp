@@ -94,6 +94,13 @@ NodeId Graph::add(Op op, std::vector<NodeId> operands, Attributes attributes, Sp
   return {size() - 1};
 }
 
+NodeId Graph::adopt(Node&& node) {
+  for (NodeId id : node.operands)
+    NNC_CHECK(id.value < size(), fmt::format("{}: operand %{} does not exist in graph {} of {} nodes", op_name(node.op), id.value, name, size()));
+  nodes_.push_back(std::move(node));
+  return {size() - 1};
+}
+
 size_t Graph::add_persistent(Persistent p) {
   for (size_t i = 0; i < persistents.size(); ++i) {
     if (persistents[i].name != p.name) continue;

@@ -135,6 +135,9 @@ class Graph {
   std::string name = "main";
   /// Adds a node; its type is inferred (NNC_CHECK if the operands do not fit). Operands must exist.
   NodeId add(Op op, std::vector<NodeId> operands = {}, Attributes attributes = {}, Span span = {}, std::string scope = {});
+  /// Adds a node of another graph, or of this one as it was, whose operands are replaced by nodes of the same types: nothing is inferred. Operands must exist.
+  NodeId adopt(Node&&);
+  void reserve(size_t nodes) { nodes_.reserve(nodes); }
   const Node& operator[](NodeId id) const { return nodes_[id.value]; }
   Node& operator[](NodeId id) { return nodes_[id.value]; }
   const Type& type(NodeId id) const { return nodes_[id.value].type; }

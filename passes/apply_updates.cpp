@@ -66,7 +66,7 @@ void apply_updates(Graph& graph, const std::vector<UpdateRuleView>& rules) {
       }
       for (NodeId& operand : node.operands) operand = to[operand.value];
       if (node.scope.empty()) node.scope = scope;
-      to[i] = move_node(graph, std::move(node));
+      to[i] = graph.adopt(std::move(node));
     }
     for (const Update& u : rule.updates) graph.updates.push_back({u.name == "value" ? view.parameter : u.name, to[u.node.value]});
   }

@@ -13,6 +13,7 @@ void replace_nodes(Graph& graph, std::vector<NodeId>& to) {
   Graph result;
   result.name = std::move(graph.name);
   result.persistents = std::move(graph.persistents);
+  result.reserve(graph.size());
   for (uint32_t i = 0; i < graph.size(); ++i) {
     if (to[i] != NodeId{i}) {
       NNC_CHECK(!to[i].valid() || to[i].value < i, "a node gives way to one that does not precede it");
@@ -21,7 +22,7 @@ void replace_nodes(Graph& graph, std::vector<NodeId>& to) {
     }
     Node& node = graph[NodeId{i}];
     for (NodeId& operand : node.operands) operand = to[operand.value];
-    to[i] = move_node(result, std::move(node));
+    to[i] = result.adopt(std::move(node));
   }
   for (Output& o : graph.outputs) result.outputs.push_back({std::move(o.name), to[o.node.value]});
   for (Update& u : graph.updates) result.updates.push_back({std::move(u.name), to[u.node.value]});

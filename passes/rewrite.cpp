@@ -76,6 +76,7 @@ NodeId move_node(Graph& graph, Node&& node) {
 Rebuild::Rebuild(const Graph& old) : old(old), to(old.size()) {
   result.name = old.name;
   result.persistents = old.persistents;
+  result.reserve(old.size());
 }
 
 Node Rebuild::translated(NodeId old_id) const {
@@ -87,7 +88,7 @@ Node Rebuild::translated(NodeId old_id) const {
   return node;
 }
 
-NodeId Rebuild::copy(NodeId old_id) { return to[old_id.value] = move_node(result, translated(old_id)); }
+NodeId Rebuild::copy(NodeId old_id) { return to[old_id.value] = result.adopt(translated(old_id)); }
 
 Graph Rebuild::finish() {
   auto translate = [&](NodeId id) {

@@ -40,6 +40,7 @@ bool simplify_once(Graph& graph, const std::vector<size_t>& rules, SimplifyCount
   Graph result;
   result.name = std::move(graph.name);
   result.persistents = std::move(graph.persistents);
+  result.reserve(graph.size());
   std::vector<NodeId> to(graph.size());
   bool changed = false;
   for (uint32_t i = 0; i < graph.size(); ++i) {
@@ -57,7 +58,7 @@ bool simplify_once(Graph& graph, const std::vector<size_t>& rules, SimplifyCount
                                                        to_string(result.type(found)));
       break;
     }
-    if (!found.valid()) found = move_node(result, std::move(c.node));
+    if (!found.valid()) found = result.adopt(std::move(c.node));
     to[i] = found;
     if (uses.size() < result.size()) uses.resize(result.size(), 0);
     uses[found.value] += old_uses[i];

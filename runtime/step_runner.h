@@ -34,11 +34,14 @@ class StepRunner {
   /// The team outlives the runner.
   StepRunner(StepProgram, Team&);
   const StepProgram& program() const { return program_; }
+  const Team& team() const { return team_; }
 
   // --- persistents, by index into program().persistents; values are row-major in the slot's own type ---
   int find_persistent(std::string_view name) const;  ///< -1: none of that name
   void get_persistent(size_t index, std::byte* values) const;
   void set_persistent(size_t index, const std::byte* values);
+  /// All elements become this one.
+  void fill_persistent(size_t index, const std::byte* element);
   std::span<const std::byte> persistent_block() const { return {persistent_.data(), size_t(persistent_.size())}; }
   void set_persistent_block(std::span<const std::byte>);
   /// Index of the first persistent that holds NaN or infinity, those apart whose place in `ignored` is set (empty: none is); -1: all are finite.

@@ -56,6 +56,11 @@ class Trainer {
   /// finite, which is looked for at every snapshot, before every save and at the end, so that nothing else is ever saved; persistents that are not
   /// finite at the start (a state that begins at infinity) are left alone. Other results may be what they are.
   Trainer(StepRunner&, TrainPlan, int loss);
+  /// The rows of an epoch in their order (`epoch_order`), where they have been put so already.
+  void take_order(int64_t epoch, std::vector<int64_t> order) {
+    order_epoch_ = epoch;
+    order_ = std::move(order);
+  }
   TrainOutcome run(TrainObserver&);
   int64_t steps_done() const { return done_; }
   /// After `diverged`: the persistents as they were at the last snapshot, when everything was finite, and the step of it.
