@@ -17,6 +17,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <map>
 #include <string>
 #include <utility>
@@ -205,6 +206,8 @@ class StepEmitter {
     Value* claimed = team ? ir.CreateAlloca(i64, nullptr, "claimed") : nullptr;
     Value* base = team ? ir.CreateAlloca(i64, nullptr, "base") : nullptr;  // tickets of the kernels since the last barrier
     Value* started = ir.CreateAlloca(i64, nullptr, "started");
+    const bool one_run = e.program.parallel_regions.empty();  // else functions do parts of the step
+    Value* kept = one_run ? nullptr : ir.CreateAlloca(i64, e.i64(frame_values), "frame");
     Value* rounds = e.program.regions.empty() ? static_cast<Value*>(llvm::ConstantPointerNull::get(pointer)) : ir.CreateAlloca(i64, e.i64(int64_t(max_region_depth)), "rounds");
     ir.CreateStore(e.i64(0), started);
     e.when(first_thread, [&] { ir.CreateStore(e.i64(0), member(context, offsetof(NncContext, steps_done))); });
@@ -239,15 +242,13 @@ class StepEmitter {
     if (team) ir.CreateStore(e.i64(0), base);
     Value* nothing = llvm::ConstantPointerNull::get(pointer);
     Frame frame{context, row_index, rows, scalars, results, draw, scratch, rounds, cycles, timed, team ? members : nothing, team ? claimed : nothing, team ? base : nothing, first_thread, started};
-    const bool one_run = e.program.parallel_regions.empty();
+    if (!one_run) keep(frame, kept);
     auto run_kernels = [&](size_t begin, size_t end) {
       if (one_run) e.loop(e.i64(int64_t(begin)), e.i64(int64_t(end)), 1, [&](Value* k) { run_kernel(frame, team, k); });
-      else ir.CreateCall(kernels_function(team), frame.arguments(e.i64(int64_t(begin)), e.i64(int64_t(end))));
+      else ir.CreateCall(kernels_function(team), {kept, e.i64(int64_t(begin)), e.i64(int64_t(end))});
     };
     auto run_parallel = [&](const ParallelRegion& region) {
-      const Kernel& first = e.program.kernels[region.first];
-      if (team && first.barrier_before && (region.first > 0 || !e.program.regions.empty())) wait_for_all(frame);
-      ir.CreateCall(region_function(region, team), frame.arguments(e.i64(int64_t(region.first)), e.i64(int64_t(region.first + region.count))));
+      ir.CreateCall(region_function(region, team), {kept, e.i64(int64_t(region.first)), e.i64(int64_t(region.first + region.count))});
     };
     emit_kernels(0, e.program.kernels.size(), 0, 0, rounds, run_kernels, run_parallel);
     ir.CreateBr(next);
@@ -282,27 +283,37 @@ class StepEmitter {
     return kind;
   }
 
+  static constexpr int64_t frame_values = 14;
   /// What runs kernels needs to know of the step and the thread.
   struct Frame {
     Value *context, *row_index, *rows, *scalars, *results, *draw, *scratch, *rounds, *cycles, *timed, *members, *claimed, *base, *first_thread;
-    Value* started;  ///< a variable
-    /// For a function that does a part of the step: kernels `begin` to `end`.
-    std::vector<Value*> arguments(Value* begin, Value* end) const {
-      return {context, row_index, rows, scalars, results, draw, scratch, rounds, cycles, timed, members, claimed, base, first_thread, begin, end};
+    Value* started;  ///< a variable; each function has its own
+    std::array<Value**, frame_values> kept() {
+      return {&context, &row_index, &rows, &scalars, &results, &draw, &scratch, &rounds, &cycles, &timed, &members, &claimed, &base, &first_thread};
     }
   };
 
-  /// f(what Frame::arguments has); body(frame, begin, end) writes it.
+  /// The frame in memory, 8 bytes for each of its values: what a call takes stays short, however many layers there are to call for.
+  void keep(Frame& frame, Value* memory) {
+    auto values = frame.kept();
+    for (size_t n = 0; n < values.size(); ++n) ir.CreateStore(*values[n], member(memory, n * sizeof(int64_t)));
+  }
+
+  /// f(frame, begin, end): does a part of the step, kernels `begin` to `end`; body(frame, begin, end) writes it.
   llvm::Function* part_function(const std::string& name, llvm::function_ref<void(const Frame&, Value*, Value*)> body) {
     llvm::IRBuilderBase::InsertPointGuard guard(ir);
     llvm::Type *pointer = ir.getPtrTy(), *i1 = ir.getInt1Ty(), *i64 = ir.getInt64Ty();
-    llvm::Function* f =
-        internal_function(name, {pointer, pointer, i64, pointer, pointer, pointer, pointer, pointer, pointer, i1, pointer, pointer, pointer, i1, i64, i64});
+    llvm::Function* f = internal_function(name, {pointer, i64, i64});
     ir.SetInsertPoint(BasicBlock::Create(e.context, "entry", f));
-    Value* started = ir.CreateAlloca(i64, nullptr, "started");
-    ir.CreateStore(e.i64(0), started);
-    auto a = [&](unsigned n) { return f->getArg(n); };
-    body(Frame{a(0), a(1), a(2), a(3), a(4), a(5), a(6), a(7), a(8), a(9), a(10), a(11), a(12), a(13), started}, a(14), a(15));
+    Frame frame{};
+    frame.started = ir.CreateAlloca(i64, nullptr, "started");
+    ir.CreateStore(e.i64(0), frame.started);
+    auto values = frame.kept();
+    for (size_t n = 0; n < values.size(); ++n) {
+      llvm::Type* type = values[n] == &frame.rows ? i64 : values[n] == &frame.timed || values[n] == &frame.first_thread ? i1 : pointer;
+      *values[n] = load(type, f->getArg(0), n * sizeof(int64_t));
+    }
+    body(frame, f->getArg(1), f->getArg(2));
     ir.CreateRetVoid();
     return f;
   }
@@ -314,6 +325,11 @@ class StepEmitter {
     Value* places = load(ir.getPtrTy(), entry_of(k), offsetof(Entry, places));
     return ir.CreateCall(kernel_type, function,
                          {frame.context, frame.row_index, frame.rows, frame.scalars, frame.results, frame.draw, frame.scratch, begin, end, places, frame.rounds});
+  }
+
+  Value* has(Value* k, Flag flag) {
+    Value* flags = load(ir.getInt32Ty(), entry_of(k), offsetof(Entry, flags));
+    return ir.CreateICmpNE(ir.CreateAnd(flags, ir.getInt32(uint32_t(flag))), ir.getInt32(0));
   }
 
   void wait_for_all(const Frame& frame) {
@@ -338,11 +354,9 @@ class StepEmitter {
   void run_kernel(const Frame& frame, bool team, Value* k) {
     auto call = [&](Value* begin, Value* end) { return call_kernel(frame, k, begin, end); };
     if (!team) return time_kernel(frame, k, [&] { call(e.i64(0), e.i64(-1)); });
-    Value* flags = load(ir.getInt32Ty(), entry_of(k), offsetof(Entry, flags));
-    auto has = [&](int flag) { return ir.CreateICmpNE(ir.CreateAnd(flags, ir.getInt32(uint32_t(flag))), ir.getInt32(0)); };
-    e.when(has(barrier_before), [&] { wait_for_all(frame); });
+    e.when(has(k, barrier_before), [&] { wait_for_all(frame); });
     time_kernel(frame, k, [&] {
-      Value* is_parallel = has(parallel);
+      Value* is_parallel = has(k, parallel);
       e.when(ir.CreateAnd(ir.CreateNot(is_parallel), frame.first_thread), [&] { call(e.i64(0), e.i64(-1)); });
       e.when(is_parallel, [&] {
         Value* first = ir.CreateLoad(ir.getInt64Ty(), frame.base);
@@ -375,6 +389,7 @@ class StepEmitter {
   void emit_rounds(const Frame& frame, bool team, const ParallelRegion& region, Value* begin) {
     auto* i64 = ir.getInt64Ty();
     Value* pieces_of_round = ir.CreateAlloca(i64, e.i64(int64_t(region.count)), "pieces_of_round");  // of each kernel
+    if (team) e.when(has(begin, barrier_before), [&] { wait_for_all(frame); });
     auto number = [&](size_t k) { return ir.CreateAdd(begin, e.i64(int64_t(k - region.first))); };
     auto slot = [&](size_t k) { return ir.CreateGEP(i64, pieces_of_round, e.i64(int64_t(k - region.first))); };
     // A kernel's pieces are those of its rounds, one round after the other.
