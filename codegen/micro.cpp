@@ -87,7 +87,10 @@ std::vector<llvm::Value*> emit_tile(Emitter& e, const TileShape& shape, const Ti
     return next;
   };
   auto rolled = [&](llvm::Value* steps, llvm::Value* a_first, llvm::Value* b_first, std::vector<llvm::Value*>& values) {
-    llvm::Value* b_end = e.offset_pointer(b_first, ir.CreateMul(steps, e.i64(shape.b_k)));  // where b ends says when, instead of a counter
+    // Where b ends says when, instead of a counter; where b stands still, a does.
+    const bool by_b = shape.b_k != 0;
+    NNC_CHECK(by_b || shape.a_k != 0, "a contraction of which neither operand goes along k");
+    llvm::Value* walked_end = e.offset_pointer(by_b ? b_first : a_first, ir.CreateMul(steps, e.i64(by_b ? shape.b_k : shape.a_k)));
     llvm::BasicBlock* before = ir.GetInsertBlock();
     auto* body = llvm::BasicBlock::Create(e.context, "k", function);
     auto* after = llvm::BasicBlock::Create(e.context, "k.done", function);
@@ -103,11 +106,11 @@ std::vector<llvm::Value*> emit_tile(Emitter& e, const TileShape& shape, const Ti
     std::vector<llvm::PHINode*> sums;
     for (llvm::Value* first : values) sums.push_back(carried(first));
     std::vector<llvm::Value*> next = one_step(a, b, {sums.begin(), sums.end()});
-    llvm::Value* b_next = e.offset_pointer(b, shape.b_k);
-    a->addIncoming(e.offset_pointer(a, shape.a_k), body);
+    llvm::Value *a_next = e.offset_pointer(a, shape.a_k), *b_next = e.offset_pointer(b, shape.b_k);
+    a->addIncoming(a_next, body);
     b->addIncoming(b_next, body);
     for (int i = 0; i < count; ++i) sums[size_t(i)]->addIncoming(next[size_t(i)], body);
-    llvm::BranchInst* branch = ir.CreateCondBr(ir.CreateICmpNE(b_next, b_end), body, after);
+    llvm::BranchInst* branch = ir.CreateCondBr(ir.CreateICmpNE(by_b ? b_next : a_next, walked_end), body, after);
     branch->setMetadata(llvm::LLVMContext::MD_loop, keep_rolled(e.context));
     ir.SetInsertPoint(after);
     values = std::move(next);

@@ -278,6 +278,19 @@ TEST_CASE("Graph::add checks, users lists each user once", "[ir]") {
   CHECK(users[y.value].empty());
   CHECK_THROWS_AS(g.add(Op::neg, {NodeId{17}}), InternalError);
   CHECK_THROWS_AS(g.add(Op::neg, {}), InternalError);
+  // A node of another graph is taken as it is: its type is the adopter's promise, which the verifier holds it to.
+  Graph other;
+  CHECK_THROWS_AS(other.adopt(Node(g[square])), InternalError);
+  NodeId wide = Builder(other).input("x", f32({n(3)}));
+  Node taken = g[square];
+  taken.operands = {wide, wide};
+  taken.group = 7;
+  NodeId adopted = other.adopt(std::move(taken));
+  CHECK(other.type(adopted) == f32({n(2)}));
+  CHECK(other[adopted].group == 7);
+  CHECK_FALSE(verify_graph(other).empty());
+  other[wide] = g[x];
+  CHECK(verify_graph(other).empty());
   g.add_persistent({"w", f32({n(2)}), PersistentKind::parameter, {}});
   CHECK(g.add_persistent({"w", f32({n(2)}), PersistentKind::parameter, {}}) == 0);
   CHECK(g.find_persistent("w") == &g.persistents[0]);
