@@ -64,8 +64,8 @@ std::string lay_out_reports(const std::string& status, size_t status_width, cons
   return table;
 }
 
-Progress::Progress(std::vector<std::string> names, int64_t epochs, int64_t steps_per_epoch, int64_t first_step, bool quiet)
-    : names_(std::move(names)), epochs_(epochs), steps_(steps_per_epoch), quiet_(quiet), terminal_(terminal(stderr)), epoch_start_(seconds()), first_step_(first_step) {}
+Progress::Progress(int64_t epochs, int64_t steps_per_epoch, int64_t first_step, bool quiet)
+    : epochs_(epochs), steps_(steps_per_epoch), quiet_(quiet), terminal_(terminal(stderr)), epoch_start_(seconds()), first_step_(first_step) {}
 
 /// "3s 12ms/step": the time left, or all that it took.
 std::string Progress::status_line(bool finished, double now) const {
@@ -73,14 +73,13 @@ std::string Progress::status_line(bool finished, double now) const {
   return fmt::format("{} {}/step", format_duration(finished ? elapsed : per_step * double(steps_ - step_)), format_duration(per_step));
 }
 
-void Progress::show(int64_t epoch, int64_t step, std::span<const double> values, bool finished) {
+void Progress::show(int64_t epoch, int64_t step, std::vector<ShownReport> reports, bool finished) {
   if (quiet_) return;
   double now = seconds();
   if (terminal_.animated ? !finished && now - last_draw_ < redraw_seconds : !finished) return;
   epoch_ = epoch, step_ = step;
   status_ = status_line(finished, now);
-  reports_.clear();
-  for (size_t i = 0; i < names_.size(); ++i) reports_.emplace_back(names_[i], format_metric(values[i]));
+  reports_ = std::move(reports);
   last_draw_ = now;
   if (terminal_.animated) draw();
 }

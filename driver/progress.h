@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -17,9 +16,9 @@ using ShownReport = std::pair<std::string, std::string>;
 class Progress {
  public:
   /// `first_step`: how many steps of its first epoch an earlier run had done.
-  Progress(std::vector<std::string> names, int64_t epochs, int64_t steps_per_epoch, int64_t first_step, bool quiet);
-  /// Values by name, means over the epoch so far. A terminal is redrawn at most ten times a second; `finished` always draws there.
-  void show(int64_t epoch, int64_t step_in_epoch, std::span<const double> values, bool finished);
+  Progress(int64_t epochs, int64_t steps_per_epoch, int64_t first_step, bool quiet);
+  /// Reports over the epoch so far. A terminal is redrawn at most ten times a second; `finished` always draws there.
+  void show(int64_t epoch, int64_t step_in_epoch, std::vector<ShownReport> reports, bool finished);
   /// Ends an epoch, with more to say of it.
   void finish_epoch(const std::vector<ShownReport>& more);
   /// Brings what is shown to an end, so that something else can be printed: an unfinished line, or one that was held back.
@@ -30,7 +29,6 @@ class Progress {
   void draw();
   void print_line();
 
-  std::vector<std::string> names_;
   int64_t epochs_, steps_;
   bool quiet_;
   Terminal terminal_;

@@ -18,10 +18,7 @@ TrainView::TrainView(Session& session, std::string log) : session_(session), log
 void TrainView::begin(const TrainingRun& run) {
   run_ = &run;
   const TrainPlan& plan = run.plan();
-  std::vector<std::string> shown;
-  for (size_t i = 0; i < run.reports().size(); ++i)
-    if (run.report_obstacle(i).empty()) shown.push_back(run.reports()[i]);
-  progress_.emplace(std::move(shown), (plan.total_steps + plan.steps_per_epoch() - 1) / plan.steps_per_epoch(), plan.steps_per_epoch(),
+  progress_.emplace((plan.total_steps + plan.steps_per_epoch() - 1) / plan.steps_per_epoch(), plan.steps_per_epoch(),
                     plan.first_step % plan.steps_per_epoch(), session_.options.quiet || session_.options.json);
   log_.emplace(log_path_, plan.first_step);
   start_ = std::chrono::steady_clock::now();
@@ -60,9 +57,9 @@ void TrainView::on_step(const StepRecord& r) {
 
 void TrainView::on_progress(const EpochReport& report, bool ended) {
   log_->flush();  // not in every step, which may take a microsecond; and always before a checkpoint of this step is written
-  std::vector<double> shown;
+  std::vector<ShownReport> shown;
   for (size_t i = 0; i < report.values.size(); ++i)
-    if (run_->report_obstacle(i).empty()) shown.push_back(report.values[i]);
+    if (report.values[i]) shown.emplace_back(run_->reports()[i], format_metric(*report.values[i]));
   progress_->show(report.epoch, report.step_in_epoch, shown, ended);
 }
 
@@ -70,9 +67,10 @@ void TrainView::on_epoch(const EpochReport& report) {
   Json line;
   line["epoch"] = report.epoch + 1;
   for (size_t i = 0; i < report.values.size(); ++i)
-    if (run_->report_obstacle(i).empty()) line[run_->reports()[i]] = json_number(report.values[i]);
+    if (report.values[i]) line[run_->reports()[i]] = json_number(*report.values[i]);
   const std::vector<std::string>& names = run_->output_names();
-  for (size_t o = 0; o < report.outputs.size(); ++o) line[names[o]] = json_value(report.outputs[o]);
+  for (size_t o = 0; o < report.outputs.size(); ++o)
+    if (report.outputs[o]) line[names[o]] = json_value(*report.outputs[o]);
   std::vector<ShownReport> shown;
   auto show = [&](const char* part, const std::vector<std::pair<std::string, Tensor>>& reports) {
     for (const auto& [name, t] : reports) {

@@ -3,7 +3,6 @@
 #include "engine/epoch_reports.h"
 
 #include <algorithm>
-#include <limits>
 
 #include <fmt/format.h>
 
@@ -120,13 +119,13 @@ std::vector<int64_t> EpochReports::rows_of(const Report& report, double wanted, 
   return rows;
 }
 
-Tensor EpochReports::evaluate(Report& report, const EpochSums& sums, const StepRecord& last, const std::function<bool()>& stop) {
+std::optional<Tensor> EpochReports::evaluate(Report& report, const EpochSums& sums, const StepRecord& last, const std::function<bool()>& stop) {
   const EpochSplit& split = report.split;
-  auto none = [] { return Tensor{DType::f64, {}, {std::numeric_limits<double>::quiet_NaN()}}; };
-  if (report.values.empty() && report.kept.empty()) return none();
+  if (report.values.empty() && report.kept.empty()) return std::nullopt;
   if (split.is_direct()) {
     const Source& s = report.values[0];
-    return {DType::f64, shape_at(s.type, 0), sums.combined(s.value)};
+    if (sums.rows(s.value) <= 0) return std::nullopt;
+    return Tensor{DType::f64, shape_at(s.type, 0), sums.combined(s.value)};
   }
   std::map<std::string, Tensor> accumulated;
   double count = 0;
@@ -134,7 +133,7 @@ Tensor EpochReports::evaluate(Report& report, const EpochSums& sums, const StepR
     count = sums.rows(s.value);
     accumulated[s.name] = {s.type.dtype, shape_at(s.type, 0), sums.combined(s.value)};
   }
-  if (count <= 0) return none();
+  if (count <= 0) return std::nullopt;
   std::vector<FieldData> fields = data_.fields;
   std::vector<std::string> names = data_.names;
   for (const Source& s : report.kept) {
@@ -153,14 +152,16 @@ Tensor EpochReports::evaluate(Report& report, const EpochSums& sums, const StepR
   std::map<std::string, Tensor> found =
       report.levels->evaluate({rows, [&](StepRunner& runner) { bind_fields(runner, fields, names); }}, runner_, scalars, {}, std::move(accumulated), stop);
   auto it = found.find(split.name);
-  return it == found.end() ? none() : std::move(it->second);
+  if (it == found.end()) return std::nullopt;
+  return std::move(it->second);
 }
 
-double EpochReports::number(size_t number, const EpochSums& sums, const StepRecord& last, const std::function<bool()>& stop) {
-  return evaluate(reports_[index_of_number_[number]], sums, last, stop).values[0];
+std::optional<double> EpochReports::number(size_t number, const EpochSums& sums, const StepRecord& last, const std::function<bool()>& stop) {
+  const std::optional<Tensor> value = evaluate(reports_[index_of_number_[number]], sums, last, stop);
+  return value ? std::optional(value->values[0]) : std::nullopt;
 }
 
-Tensor EpochReports::output(size_t output, const EpochSums& sums, const StepRecord& last, const std::function<bool()>& stop) {
+std::optional<Tensor> EpochReports::output(size_t output, const EpochSums& sums, const StepRecord& last, const std::function<bool()>& stop) {
   return evaluate(reports_[index_of_output_[output]], sums, last, stop);
 }
 

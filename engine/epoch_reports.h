@@ -45,9 +45,9 @@ class EpochReports {
 
   /// After a step that the runner has just done.
   void add(EpochSums&, const StepRecord&) const;
-  /// NaN if there is none. One that is not as cheap as a mean (`is_direct`) is evaluated; `last` is the last step, `stop` ends that.
-  double number(size_t number, const EpochSums&, const StepRecord& last, const std::function<bool()>& stop);
-  Tensor output(size_t output, const EpochSums&, const StepRecord& last, const std::function<bool()>& stop);
+  /// Nothing if no step has counted yet, or there is an obstacle. One that is not as cheap as a mean (`is_direct`) is evaluated; `last` is the last step, `stop` ends that (and gives nothing).
+  std::optional<double> number(size_t number, const EpochSums&, const StepRecord& last, const std::function<bool()>& stop);
+  std::optional<Tensor> output(size_t output, const EpochSums&, const StepRecord& last, const std::function<bool()>& stop);
   bool is_direct(size_t number) const { return reports_[index_of_number_[number]].split.is_direct(); }
 
   /// After so many updates of the run.
@@ -74,7 +74,7 @@ class EpochReports {
   void prepare(Report&);
   bool counts(const Report&, int64_t step) const;
   std::vector<int64_t> rows_of(const Report&, double rows, int64_t steps) const;
-  Tensor evaluate(Report&, const EpochSums&, const StepRecord& last, const std::function<bool()>& stop);
+  std::optional<Tensor> evaluate(Report&, const EpochSums&, const StepRecord& last, const std::function<bool()>& stop);
   std::string name_of_kept(const Report& r, const Source& s) const { return std::string(epoch_rows_prefix) + r.split.name + "." + s.name; }
 
   Compilation& compilation_;

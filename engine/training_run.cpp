@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <limits>
 
 #include <fmt/format.h>
 
@@ -141,7 +140,7 @@ void TrainingRun::choose_first_values() {
   if (!begun) throw UserError(Code::E0405, fmt::format("the checkpoint is damaged: it records the sums `{}`", recorded.sums), "--resume");
   sums_ = std::move(*begun);
   sums_step_ = plan_.first_step;
-  shown_.assign(reports().size(), std::numeric_limits<double>::quiet_NaN());
+  shown_.assign(reports().size(), std::nullopt);
   for (size_t i = 0; options_.keep_outputs && i < output_names().size(); ++i) {
     const OutputSlot& o = runner_->program().outputs[i];
     outputs_.push_back({o.dtype, o.shape, std::vector<double>(size_t(o.bytes) / byte_size(o.dtype))});
@@ -298,7 +297,7 @@ void TrainingRun::on_progress(const StepRecord& last, bool ended) {
   if (looks) next_look_ = seconds() + std::max(0.1, 20 * (seconds() - begin));
   if (ended) {
     for (size_t o = 0; o < outputs_.size(); ++o) report.outputs.push_back(epoch_->output(o, sums_, last, stop));
-    shown_.assign(shown_.size(), std::numeric_limits<double>::quiet_NaN());
+    shown_.assign(shown_.size(), std::nullopt);
   }
   observer_.on_progress(report, ended);
   if (!ended) return;

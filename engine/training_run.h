@@ -46,10 +46,10 @@ struct TrainingOptions {
 struct EpochReport {
   int64_t epoch = 0;          ///< 0-based
   int64_t step_in_epoch = 0;  ///< 1-based
-  /// Each single-number report over the rows of the epoch so far, by TrainingRun::reports(). NaN where there is none (no step counted yet; report_obstacle). Before the
-  /// epoch has ended, one that is no mean, sum or extreme may be as it was a moment ago.
-  std::vector<double> values;
-  std::vector<Tensor> outputs;  ///< likewise of the other reports, by TrainingRun::output_names(); f64, empty unless outputs are kept
+  /// Each single-number report over the rows of the epoch so far, by TrainingRun::reports(). Nothing where there is none: no step that counts (`every`) has
+  /// been done, or there is a report_obstacle. Before the epoch has ended, one that is no mean, sum or extreme may be as it was a moment ago.
+  std::vector<std::optional<double>> values;
+  std::vector<std::optional<Tensor>> outputs;  ///< likewise of the other reports, by TrainingRun::output_names(); f64, empty unless outputs are kept
   /// Loss and reports over the rows set aside, in the order of the program; empty before the epoch has ended, and where there are no such rows.
   std::vector<std::pair<std::string, Tensor>> valid, test;
 };
@@ -152,7 +152,7 @@ class TrainingRun : private TrainObserver {
   // After the last step, and at the trainer's last snapshot.
   EpochSums sums_, snapshot_sums_;
   int64_t sums_step_ = 0, snapshot_step_ = -1;
-  std::vector<double> shown_;      ///< reports that take work, as they were last evaluated
+  std::vector<std::optional<double>> shown_;  ///< reports that take work, as they were last evaluated
   double next_look_ = 0;           ///< when they are evaluated again in mid-epoch
   std::optional<Trainer> trainer_;
   std::atomic<bool> stop_{false};

@@ -112,8 +112,17 @@ train {{
         p = self.predicted(file, "w.safetensors")
         self.check(epoch, [p[i] for i in counted], [self.y[i] for i in counted])
         self.assertLess(abs(epoch["loss"] - mean([(a - b) ** 2 for a, b in zip(p, self.y)])), 1e-5 * epoch["loss"])
-        none = self.epochs(file, "--set", "report.every=100")[0]
-        self.assertEqual((none["r2"], none["off"]), ("nan", "nan"))
+
+    def test_an_epoch_of_which_no_step_counts(self):
+        """Its reports are no NaN: they are left out."""
+        for reports, more in ((self.REPORTS, {}), ("accuracy(p, k), confusion(p, k)", {"model": "x |> Dense(3)", "result": "[B, 3]", "loss": "cross_entropy(p, k)"})):
+            with self.subTest(reports=reports):
+                file = self.net(reports + ", every: 7", length="epochs 2", **more)
+                first, second = self.epochs(file)  # steps 1 to 5, and 6 to 10
+                self.assertEqual(list(first), ["epoch", "loss"])
+                self.assertIn("r2" if not more else "confusion", second)
+                shown = self.nnc("train", file, "--steps", STEPS, "--out", "w.safetensors").stderr
+                self.assertRegex(shown, r"^Epoch 1/1: 5/5 \S+ \S+ - loss: [\d.]+\n")
 
     def test_classes(self):
         file = self.net("accuracy(p, k), f1(p, k), confusion(p, k), recall(p, k)", using="sgd(lr: 0.0)", model="x |> Dense(3)", result="[B, 3]",

@@ -18,7 +18,7 @@ train { data points, batch: 32;  let z = Net(x);  minimize cross_entropy(z, insi
 struct StopWhenGood : TrainingObserver {
   TrainingRun* run = nullptr;
   void on_epoch(const EpochReport& report) override {
-    if (report.values[0] < 0.1) run->request_stop();
+    if (*report.values[0] < 0.1) run->request_stop();
   }
 };
 
