@@ -83,7 +83,7 @@ void add_generation(Command& command, GenerateOptions& o) {
 }
 
 int generate(Session& session, const GenerateOptions& o, const std::string& weights_file) {
-  SignalScope signals;
+  SignalScope signals("interrupted before the first character\n");
   const SamplingOptions sampling = sampling_of(o);
   if (o.prompt->empty()) refuse("`--prompt` is empty, and a model tells a character from those before it", "begin with a line break, as in a file: `--prompt $'\\n'`");
   session.load();
@@ -99,7 +99,8 @@ int generate(Session& session, const GenerateOptions& o, const std::string& weig
     throw UserError(Code::E0518, fmt::format("{} numbers {} characters, and the model {}", weights_file, known.characters.size(), generator.characters()), weights_file);
   const std::vector<int32_t> prompt = number_characters(*o.prompt, known, "the prompt");
   if (const int64_t unseen = characters_out_of_sight(int64_t(prompt.size()), generator.context()); unseen > 0 && !session.options.quiet)
-    std::fprintf(stderr, "the prompt has %zu characters and the model sees %lld: the first %lld have no part in what follows\n", prompt.size(), (long long)generator.context(), (long long)unseen);
+    std::fprintf(stderr, "the prompt has %zu characters and the model sees %lld: the first %s no part in what follows\n", prompt.size(), (long long)generator.context(),
+                 unseen == 1 ? "has" : fmt::format("{} have", unseen).c_str());
   Sampler sampler(sampling, seed);
   Writer writer(session.options.json);
   signals.only_count_first();

@@ -150,7 +150,7 @@ CaseOutput case_output(const GradcheckOptions& o) {
 }
 
 int gradcheck(Session& session, const GradcheckOptions& o) {
-  SignalScope signals;
+  SignalScope signals("interrupted; nothing is known of the rest\n");
   const CheckSubject subject = subject_of(session, o);
   std::vector<std::string> read = files_read(session);
   read.insert(read.end(), {o.common.file, o.weights});

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cerrno>
 #include <csignal>
+#include <cstring>
 
 #include "driver/session.h"
 #include "engine/host.h"
@@ -19,6 +20,7 @@ std::atomic<TrainingRun*> running{nullptr};
 std::atomic<bool> has_run{false};  ///< there was a run to watch
 std::atomic<bool> is_asked{false};  ///< somebody calls stop_requested() between small steps
 std::atomic<int> requested{0};
+std::atomic<const char*> early_words{""};
 
 void on_signal(int) {
   int error = errno;
@@ -30,8 +32,8 @@ void on_signal(int) {
   }
   if (is_asked && requested++ == 0) return;
   remove_unfinished_files();
-  constexpr char message[] = "interrupted before the first step; nothing was written\n";
-  if (!has_run && !is_asked) (void)!write(STDERR_FILENO, message, sizeof message - 1);
+  const char* const words = early_words;
+  if (!has_run && !is_asked) (void)!write(STDERR_FILENO, words, std::strlen(words));
   _exit(exit_interrupted);
 }
 
@@ -41,9 +43,10 @@ void on_lost_file(const char* path) {
 
 }  // namespace
 
-SignalScope::SignalScope() {
+SignalScope::SignalScope(const char* early) {
+  early_words = early;
   requested = 0;
-  has_run = false;
+  has_run = is_asked = false;
   struct sigaction action{};
   action.sa_flags = SA_RESTART;
   action.sa_handler = on_signal;

@@ -12,7 +12,8 @@ namespace nnc {
 /// the scope has ended, so that the status is the same until the process has.
 class SignalScope {
  public:
-  SignalScope();
+  /// `early`: what standard error says when the process leaves with nothing to stop in order, such as while a program is compiled; it outlives the process's work, as a literal does.
+  explicit SignalScope(const char* early);
   SignalScope(const SignalScope&) = delete;
   SignalScope& operator=(const SignalScope&) = delete;
   ~SignalScope();

@@ -119,7 +119,7 @@ int train(Session& session, const TrainOptions& given) {
   if (!options.init.empty() && !options.resume.empty())
     throw UserError(Code::E0601, "`--init` and `--resume` contradict each other: both say what the run begins with",
                     "the command line", "`--resume` goes on with a run, `--init` begins another with its weights");
-  SignalScope signals;
+  SignalScope signals("interrupted before the first step; nothing was written\n");
   session.load();
   session.require_train();
   if (options.out.empty()) options.out = std::filesystem::path(options.common.file).stem().string() + ".safetensors";

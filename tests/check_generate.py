@@ -174,6 +174,7 @@ class Generate(CommandLine):
                 self.net(model, ("Ctx = 8", "Ctx = 1"))
                 run = self.generate("--temperature", 0, prompt="t")
                 self.assertEqual(run.stderr, "")
+                self.assertEqual(self.generate(prompt="to", length=1).stderr, "the prompt has 2 characters and the model sees 1: the first has no part in what follows\n")
                 numbers = [VOCABULARY.index(c) for c in run.stdout[:61]]
                 self.write("x.npy", npy([[number] for number in numbers]))
                 found = self.nnc("predict", "net.nn", "--weights", "w.safetensors", "--input", "tokens=x.npy", "--json").stdout.splitlines()

@@ -327,6 +327,19 @@ class Interruption(CommandLine):
     def test_termination_saves_too(self):
         self.check_interrupted(signal.SIGTERM)
 
+    def test_before_there_is_anything_to_stop(self):
+        """Each command speaks of what it was about to do; here it still waits for its program."""
+        os.mkfifo(self.folder / "net.nn")
+        for arguments, said in ((("train", "net.nn"), "interrupted before the first step; nothing was written\n"),
+                                (("predict", "net.nn", "--weights", "w.safetensors", "--prompt", "a"), "interrupted before the first character\n"),
+                                (("gradcheck", "net.nn"), "interrupted; nothing is known of the rest\n")):
+            with self.subTest(command=arguments[0]):
+                run = self.start(*arguments)
+                with open(self.folder / "net.nn", "w"):  # waits until the program reads
+                    run.send_signal(signal.SIGINT)
+                    self.assertEqual(run.communicate(timeout=30), ("", said))
+                self.assertEqual(run.returncode, 130)
+
     def test_a_second_ctrl_c_leaves_at_once(self):
         file = self.program("mnist_mlp", ("fc1: Dense(64)", "fc1: Dense(4096)"), ("fc2: Dense(64)", "fc2: Dense(4096)"), ("batch: 32", "batch: all"))
         old = self.write("w.safetensors", b"the old weights")
