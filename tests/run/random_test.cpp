@@ -170,6 +170,88 @@ TEST_CASE("lanes run along any axis of a draw, in map kernels and in operands an
   }
 }
 
+TEST_CASE("each lane goes along elements of its own", "[run][random]") {
+  // Lanes as far apart as whole blocks of 64 elements, as lines of 16, or at odd places of them, in loops that begin anywhere, jump, or go along the rows.
+  const char* text = R"(program @columns {{
+  target any {}, 21 rows planned
+  arena 0 bytes, persistent 0 bytes
+
+  output "blocks" : f32[B, 23, 150] slot 0
+  output "lines" : f32[B, 23, 150] slot 1
+  output "odd" : f32[B, 23, 150] slot 2
+  output "rows" : f32[B, 150] slot 3
+  output "both" : f32[B, 70, 70] slot 4
+  output "wide" : f32[B, 64, 130] slot 5
+  output "jumps" : f32[B, 23, 9] slot 6
+  output "along rows" : f32[B, 23] slot 7
+
+  kernel blocks  # one thread
+    for i < B, j < 23  (vector along j):
+      for l < 150:
+        v0 = random "d#0" [row(i), 192*j + l + 31] : f32
+        blocks[3450*i + 150*j + l] <- v0 : f32
+
+  kernel lines  # one thread
+    for i < B, j < 23  (vector along j):
+      for l < 150:
+        v0 = random "d#0" [row(i), 176*j + l + 4294967296] : f32
+        lines[3450*i + 150*j + l] <- v0 : f32
+
+  kernel odd  # one thread
+    for i < B, j < 23  (vector along j):
+      for l < 150:
+        v0 = random "d#0" [row(i), 151*j + l + 3] : f32
+        odd[3450*i + 150*j + l] <- v0 : f32
+
+  kernel rows  # one thread
+    for i < B  (vector along i):
+      for l < 150:
+        v0 = random "d#0" [row(i), l + 7] : f32
+        rows[150*i + l] <- v0 : f32
+
+  kernel both  # one thread
+    for i < B, j < 70  (vector along j):
+      for l < 70:
+        v0 = random "d#0" [row(i), 70*j + l] : f32
+        v1 = random "d#0" [row(i), j + 70*l] : f32
+        v2 = sub(v0, v1) : f32
+        both[4900*i + 70*j + l] <- v2 : f32
+
+  kernel wide  # one thread
+    for i < B, j < 64  (vector along j):
+      for l < 130:
+        v0 = random "d#0" [row(i), 130*j + l] : f32
+        v1 = random "d#0" [row(i), 131*j + l] : f32
+        v2 = maximum(v0, v1) : f32
+        wide[8320*i + 130*j + l] <- v2 : f32
+
+  kernel jumps  # one thread
+    for i < B, j < 23  (vector along j):
+      for l < 9:
+        v0 = random "d#0" [row(i), 151*j + 16*l] : f32
+        jumps[207*i + 9*j + l] <- v0 : f32
+
+  kernel along_rows  # one thread
+    for j < 23  (vector along j):
+      for l < B:
+        v0 = random "d#0" [row(l), 3*j] : f32
+        "along rows"[j + 23*l] <- v0 : f32
+}}
+)";
+  for (VectorLevel level : host_levels()) {
+    INFO(vector_level_name(level));
+    const Program program = program_of(fmt::format(fmt::runtime(text), vector_level_name(level)));
+    for (int64_t row_count : {21, 1}) {
+      Bindings bindings;
+      bindings.rows = row_count;
+      bindings.draws = {7, 5, 0xFFFFFFF0u};
+      const std::optional<Results> found = GuardedStep(program, Placement::planned).run(bindings, {1, 1, 0, 0});
+      REQUIRE(found);
+      CHECK(first_difference(*found, interpret_program(program, bindings)) == "");
+    }
+  }
+}
+
 TEST_CASE("both readers of a draw see the same numbers, kept or drawn again", "[run][random]") {
   // The mask of a dropout in the forward and the backward kernel: where y is 0, so is the gradient.
   Graph graph;
