@@ -254,7 +254,11 @@ class AxisLimiter {
     // Indices are below 2^24, so any number type tells them apart.
     if (i.op == Op::cast && is_index(of[0])) return pair.size < (1 << 24) && i.dtype != DType::boolean && i.dtype != DType::u8 ? of[0] : Known{};
     if (is_comparison(i.op) && is_index(of[0]) && is_index(of[1])) return compare(i.op, of[0].kind, of[1].kind);
-    if (i.op == Op::select) return of[0].kind == Known::Kind::number ? of[double(of[0].number) != 0 ? 1 : 2] : Known{};
+    if (i.op == Op::select) {
+      if (of[0].kind == Known::Kind::number) return of[double(of[0].number) != 0 ? 1 : 2];
+      const bool same = of[1].kind == Known::Kind::number && of[2].kind == Known::Kind::number && of[1].number == of[2].number;  // whatever is chosen, as by a dropout of zeros
+      return same ? of[1] : Known{};
+    }
     if (std::any_of(of.begin(), of.end(), is_index)) return {};
     std::vector<Number> numbers;
     for (const Known& v : of)

@@ -182,7 +182,7 @@ class RandomAttention {
     const NodeId scores = s;
     NodeId p = row_wise(s);
     more(scores, p);
-    NodeId shares = p;
+    NodeId shares = dropped(p);
     if (chance(10)) {
       say("turned by a statistic of the queries");
       if (shape(p)[2] == shape(p)[3]) {
@@ -211,6 +211,26 @@ class RandomAttention {
   NodeId scores_finite(NodeId s) {
     const NodeId low = b().constant(-4, b_->type(s));
     return b().binary(Op::maximum, s, low);
+  }
+
+  /// What is left of shares by a draw for each of them, asked in one way or another; forward and backward see the same.
+  NodeId dropped(NodeId p) {
+    if (b_ != &graph_ || !chance(45)) return p;
+    const Type like = b_->type(p);
+    const NodeId u = b().random(fmt::format("attention{}#0", inputs_++), like.shape), zero = b().constant(0, like);
+    const NodeId rate = b().constant(pick<double>({0.1, 0.5, 0.9}), like), more = b().mul(p, 1.25);
+    switch (pick<int>({0, 0, 0, 1, 2, 3, 4, 5})) {
+      case 0: say("dropout"); return b().select(b().binary(Op::less, u, rate), zero, more);
+      case 1: say("dropout by what is kept"); return b().select(b().binary(Op::greater_equal, u, rate), more, zero);
+      case 2: say("dropout by a rate that is greater"); return b().select(b().binary(Op::greater, rate, u), zero, more);
+      case 3: say("dropout as a factor"); return b().mul(p, b().cast(b().binary(Op::less, u, rate), DType::f32));
+      case 4: {
+        say("a draw for each query");  // of all keys
+        const NodeId each = b().random(fmt::format("attention{}#1", inputs_), {like.shape[0], like.shape[1], like.shape[2]});
+        return b().select(b().broadcast(b().binary(Op::less, each, b().constant(0.3, b_->type(each))), like.shape, {0, 1, 2}), zero, more);
+      }
+      default: say("noise"); return b().mul(p, b().add(u, 0.5));
+    }
   }
 
   /// What else a model wants of its scores and shares.

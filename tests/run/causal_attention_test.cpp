@@ -25,6 +25,7 @@ struct Attention {
   int mask = 0;             ///< in which words it says what is seen
   bool heads_first = false; ///< [B, H, T, S], else [B, T, H, S]
   bool causal = true;
+  bool dropout = false;
 };
 
 constexpr int masks = 6;
@@ -59,7 +60,9 @@ Graph make(const Attention& a) {
   const NodeId largest = b.expand(b.unary(Op::stop_gradient, b.reduce(Op::reduce_max, seen, {3})), {3}, seen);
   const NodeId power = b.unary(Op::exp, b.sub(seen, largest));
   const NodeId weight = b.div(power, b.expand(b.reduce(Op::reduce_sum, power, {3}), {3}, power));
-  const NodeId y = b.contract(weight, projected[2], out, {b_, s, h, d}, {b_, t, h, d});
+  const NodeId drop = b.binary(Op::less, b.random("attention#0", shape), b.constant_like(0.2, weight));
+  const NodeId left = a.dropout ? b.select(drop, b.constant_like(0, weight), b.mul(weight, 1.25)) : weight;
+  const NodeId y = b.contract(left, projected[2], out, {b_, s, h, d}, {b_, t, h, d});
   graph.outputs.push_back({"y", y});
   const NodeId loss = b.mean(b.mul(y, b.unary(Op::tanh, y)), {0, 1, 2, 3});
   graph.outputs.push_back({"loss", loss});
@@ -102,18 +105,19 @@ Attention random_attention(uint64_t seed, std::mt19937_64& random) {
   a.features = pick({4, 16});
   a.mask = int(seed % masks);
   a.heads_first = random() % 2 == 0;
+  a.dropout = seed >= 12;
   return a;
 }
 
 }  // namespace
 
 TEST_CASE("causal attention and its gradients leave out what the mask makes zero, and nothing else changes", "[run][limits][attention]") {
-  for (uint64_t seed = 0; seed < 12; ++seed) {
+  for (uint64_t seed = 0; seed < 24; ++seed) {
     std::mt19937_64 random(seed * 31 + 7);
     const Attention a = random_attention(seed, random);
     const int64_t rows = 1 + int64_t(random() % 3);
     Program program = program_of(a, rows, seed % 2 == 0), whole = program;
-    INFO(fmt::format("seed {}: {} positions, {} heads of {}, mask {}, heads first {}\n{}", seed, a.positions, a.heads, a.width, a.mask, a.heads_first, print_program(program, nullptr)));
+    INFO(fmt::format("seed {}: {} positions, {} heads of {}, mask {}, heads first {}, dropout {}\n{}", seed, a.positions, a.heads, a.width, a.mask, a.heads_first, a.dropout, print_program(program, nullptr)));
     // Scores, their rows, the sum of values; backwards four products and the rows. Rows that begin late are computed whole, and so what they read and store is.
     CHECK(count_limits(whole, true) >= (a.mask == 4 ? 4 : 8));
     REQUIRE(verify_program(program) == std::vector<std::string>{});

@@ -73,8 +73,13 @@ void check_values(const Program& program, const Bindings& bindings, const std::m
   }
 }
 
+/// Yes or no for each pair of positions, kept for kernels that would draw otherwise.
+size_t kept_draws(const Program& program) {
+  return size_t(std::count_if(program.buffers.begin(), program.buffers.end(), [](const Buffer& b) { return b.dtype == DType::boolean && (b.kind == BufferKind::temporary || b.kind == BufferKind::local); }));
+}
+
 struct Seen {
-  int regions = 0, nested = 0, copies = 0, locals = 0, in_rounds = 0;
+  int regions = 0, nested = 0, copies = 0, locals = 0, in_rounds = 0, draws = 0, draws_again = 0;
 };
 
 void check_attention(uint64_t seed, Seen& seen) {
@@ -95,6 +100,8 @@ void check_attention(uint64_t seed, Seen& seen) {
   seen.copies += copies(again) > 0;
   seen.locals += locals(kept) > 0;
   seen.in_rounds += !kept.parallel_regions.empty() && !kept.regions.empty() && kept.parallel_regions.front().first >= kept.regions.front().first;
+  seen.draws += kept_draws(kept) > kept_draws(plain);
+  seen.draws_again += copies(again) > 0 && kept_draws(again) > kept_draws(plain);
   CHECK(copies(kept) == 0);
 
   const Results expected = interpret_program(plain, bindings);
@@ -141,6 +148,8 @@ TEST_CASE("random attention computes in parallel regions what it computes withou
   CHECK(seen.copies >= 10);
   CHECK(seen.locals >= 25);
   CHECK(seen.in_rounds >= 2);
+  CHECK(seen.draws >= 7);
+  CHECK(seen.draws_again >= 3);
 }
 
 TEST_CASE("rounds of regions in one another compute by hand", "[run][parallel]") {
