@@ -11,7 +11,8 @@
 // Compile time follows the size of straight-line code, so there is one tile written out in each kernel. Its epilogue is inline on
 // the accumulators where it is short and k is not long; elsewhere, and at the edges, accumulators go to memory and one rolled
 // loop runs the epilogue over them. Edges compute whole tiles where what they read exists (packed panels, rows up to the planned
-// number) and drop the surplus; other parts of tiles are done by small functions that all kernels of the same strides share.
+// number) and drop the surplus; other parts of tiles are done by small functions that all kernels of the same strides share. So are whole tiles where the epilogue draws random
+// numbers: it calls functions, and around a call no sum stays in a register.
 //
 // Limits of axes are the begin and end of a block of m or n, which may leave nothing of it, and of the terms: chains stay where they are, and those that are not there
 // have no part in the tree.
@@ -453,11 +454,15 @@ class ContractEmitter {
     auto emit_chain = [&](const TilePlace& at, llvm::Value* number) {
       llvm::Value* last = ir_.CreateAnd(chain_ends_, ir_.CreateICmpEQ(number, chains_->last()));
       llvm::Value* finished = plan_.inline_epilogue ? ir_.CreateAnd(whole, last) : ir_.getFalse();
-      when(computable, [&] { emit_whole(i, j, at, number, last, finished); });
-      when(ir_.CreateNot(computable), [&] {
-        emit_parts(rows, columns, at);
+      auto in_memory = [&](auto make) {
+        make();
         if (plan_.cuts()) when(chain_ends_, [&] { join_memory(at.c, number, last); });
+      };
+      when(computable, [&] {
+        if (!plan_.calls_tiles) return emit_whole(i, j, at, number, last, finished);
+        in_memory([&] { call_tile(plan_.mr, plan_.nr, e_.i64(0), e_.i64(0), lanes_of_last(), at); });
       });
+      when(ir_.CreateNot(computable), [&] { in_memory([&] { emit_parts(rows, columns, at); }); });
       when(ir_.CreateAnd(last, ir_.CreateNot(finished)), [&] { emit_epilogue_loop(i, j, rows, columns, at.c); });
     };
     if (plan_.block_chains == 1) return emit_chain(place, first_chain_);
@@ -515,12 +520,14 @@ class ContractEmitter {
     return e_.address(operand.code.back().access, point);
   }
 
+  /// Lanes of the last vector of a whole tile; null: all.
+  llvm::Value* lanes_of_last() { return plan_.masked && plan_.n.size % e_.lanes != 0 ? e_.i64(plan_.n.size % e_.lanes) : nullptr; }
+
   /// A whole tile of a chain or a part of one; with its epilogue if `finished`, else the accumulators go to memory.
   void emit_whole(llvm::Value* i, llvm::Value* j, TilePlace place, llvm::Value* number, llvm::Value* last, llvm::Value* finished) {
     TileShape shape = shape_;
     shape.masked = plan_.masked && plan_.reads_masked(e_.lanes);
-    llvm::Value* active = nullptr;
-    if (plan_.masked && plan_.n.size % e_.lanes != 0) active = e_.i64(plan_.n.size % e_.lanes);
+    llvm::Value* active = lanes_of_last();
     place.active = active;
     std::vector<llvm::Value*> sums(size_t(plan_.mr * plan_.nr), llvm::ConstantAggregateZero::get(vector_type()));
     if (plan_.planned_k > 0) sums = emit_tile(e_, shape, place);

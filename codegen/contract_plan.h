@@ -28,6 +28,7 @@ struct ContractPlan {
   bool ragged_rows, ragged_columns;  ///< by a limit of the axis a block may have any number of rows, columns
   bool late_columns;                 ///< and begin at any column
   bool inline_epilogue;
+  bool calls_tiles;  ///< whole tiles are made by a function of their own, too
   bool surplus_rows, surplus_columns;            ///< a tile at the edge may compute rows, columns that do not exist
   int64_t a_panel = 0, b_panel = 0, c_tile = 0;  ///< bytes
   int64_t a_offset = 0, b_offset = 0, c_offset = 0, waiting_offset = 0, sums_offset = 0, scratch = 0;

@@ -1,6 +1,6 @@
 // A block of Philox gives four words, and sixteen neighbouring elements stand in the same word of sixteen neighbouring blocks (base/philox.cpp). So 64 neighbours of a
 // row cost sixteen blocks, whatever the lanes, and their words, stored as they come, lie in the order of the elements. A kernel therefore keeps the last 64 words
-// of each site on its stack and makes them anew (one function of the module) when it comes to an element that is not among them: one function's worth of
+// of each site on its stack (an epilogue those of each row of its block) and makes them anew (one function of the module) when it comes to an element that is not among them: one function's worth of
 // arithmetic for four vectors of sixteen lanes, where lanes run along the elements of a row.
 //
 // Where lanes are rows, or any other distance apart, each lane has blocks of its own. A loop along the elements keeps for each lane the 64 words that it comes to next: those of an
@@ -13,7 +13,9 @@
 
 #include <llvm/IR/Module.h>
 
+#include <algorithm>
 #include <array>
+#include <bit>
 
 #include "runtime/step_abi.h"
 
@@ -24,6 +26,7 @@ using llvm::Value;
 namespace {
 
 constexpr int block_elements = 64;  // sixteen blocks of four words
+constexpr int row_words = block_elements + 16;  // a vector that ends beyond the 64th word is read where its last lanes are absent
 constexpr uint64_t low_half = 0xFFFFFFFF;
 
 /// The finaliser by which base/philox.cpp mixes seeds and sites.
@@ -116,6 +119,14 @@ llvm::Function* DrawEmitter::block_function() {
   });
 }
 
+/// draw_nothing(ptr places, i64 count): no words are kept at any of them.
+llvm::Function* DrawEmitter::forget_function() {
+  auto& ir = e_.ir;
+  return function("draw_nothing", {ir.getPtrTy(), ir.getInt64Ty()}, [&](llvm::Function* f) {
+    e_.loop(e_.i64(0), f->getArg(1), 1, [&](Value* i) { ir.CreateStore(e_.i64(-1), ir.CreateGEP(ir.getInt64Ty(), f->getArg(0), i)); });
+  });
+}
+
 /// draw_column(ptr words, i64 key, i64 update, i32 row, i32 row_step, i64 element, i64 stride, i64 width): a word for each lane, of which lane l draws element + l * stride of row + l * row_step.
 /// `Form::blocks` and `apart`: 64 times that, of the element and those that follow it, each `width` words behind the one before; for `blocks` element and stride are multiples of 64.
 llvm::Function* DrawEmitter::lanes_function(Form form) {
@@ -164,17 +175,25 @@ llvm::Function* DrawEmitter::lanes_function(Form form) {
   });
 }
 
-DrawEmitter::Kept& DrawEmitter::kept(const std::string& site, const Lanes& lanes) {
+DrawEmitter::Kept DrawEmitter::kept(const std::string& site, const Lanes& lanes, int rows) {
   auto [it, fresh] = kept_.try_emplace({site, lanes});
   if (!fresh) return it->second;
   auto& ir = e_.ir;
   Kept& k = it->second;
-  // A vector that ends beyond the 64th word is read where its last lanes are absent.
-  k.words = e_.slot(llvm::ArrayType::get(ir.getInt32Ty(), uint64_t(lanes.width == 1 ? block_elements + 16 : block_elements * lanes.width)), "words");
-  k.words->setAlignment(llvm::Align(64));
-  k.place = e_.slot(ir.getInt64Ty(), "words_of");
-  e_.at_entry([&]() -> Value* { return ir.CreateStore(e_.i64(-1), k.place); });
+  llvm::AllocaInst* words = e_.slot(llvm::ArrayType::get(ir.getInt32Ty(), uint64_t(lanes.width == 1 ? row_words * rows : block_elements * lanes.width)), "words");
+  words->setAlignment(llvm::Align(64));
+  k = {words, e_.slot(llvm::ArrayType::get(ir.getInt64Ty(), uint64_t(rows)), "words_of"), rows};
+  e_.at_entry([&]() -> Value* { return ir.CreateCall(forget_function(), {k.place, e_.i64(rows)}); });
   return k;
+}
+
+/// How many rows of an epilogue's block keep words of their own: all of them, where vectors go along elements, since the block is gone through one column of tiles after the other, and a row comes to its next
+/// elements when all others have had theirs. Elsewhere one.
+int DrawEmitter::rows_kept(const Point& point) const {
+  constexpr int64_t most = 256;
+  const auto* c = std::get_if<ContractKernel>(&e_.kernel->body);
+  if (!c || point.lane_axis != int(c->n_axis()) || !point.index[c->row_axis()]) return 1;
+  return int(std::bit_ceil(uint64_t(std::clamp<int64_t>(c->mc, 1, most))));
 }
 
 Value* DrawEmitter::key(const std::string& site) {
@@ -238,7 +257,13 @@ Value* DrawEmitter::draw(const Instruction& i, Point& point) {
   const int64_t stride = point.width > 1 ? access.strides[size_t(point.lane_axis)] : 0;
   if (across_rows || (stride != 0 && stride != 1)) return to_unit(draw_apart(i, point, row, element, {point.width, stride, across_rows}));
 
-  Kept& k = kept(i.site, {1, 0, false});
+  const int rows = stride == 1 ? rows_kept(point) : 1;
+  Kept k = kept(i.site, {1, stride, false}, rows);
+  if (k.rows > 1) {
+    Value* number = ir.CreateAnd(point.index[std::get<ContractKernel>(e_.kernel->body).row_axis()], e_.i64(k.rows - 1));
+    k.words = ir.CreateGEP(i32, k.words, ir.CreateMul(number, e_.i64(row_words)));
+    k.place = ir.CreateGEP(ir.getInt64Ty(), k.place, number);
+  }
   auto word_at = [&](Value* at) {
     require_block(k, row, at, [&](Value* block) { ir.CreateCall(block_function(), {k.words, key(i.site), update(), row, ir.CreateTrunc(block, i32)}); });
     return word_address(k, at, 1);
@@ -277,7 +302,7 @@ Value* DrawEmitter::draw_apart(const Instruction& i, Point& point, Value* row, V
     make(Form::one, words, element);
     return ir.CreateAlignedLoad(vector, words, aligned);
   }
-  Kept& k = kept(i.site, lanes);
+  const Kept k = kept(i.site, lanes, 1);
   const Form form = lanes.stride % block_elements == 0 ? Form::blocks : Form::apart;
   require_block(k, row, element, [&](Value* block) { make(form, k.words, ir.CreateShl(block, 6)); });
   return ir.CreateAlignedLoad(vector, word_address(k, element, lanes.width), aligned);

@@ -27,15 +27,17 @@ class DrawEmitter {
   };
   /// What a kernel keeps of a site: the words of 64 neighbouring elements of a row, or of each lane's, and which they are.
   struct Kept {
-    llvm::AllocaInst* words = nullptr;
-    llvm::AllocaInst* place = nullptr;
+    llvm::Value* words = nullptr;
+    llvm::Value* place = nullptr;
+    int rows = 1;              ///< for so many rows of a block, one after the other
   };
   /// Words for lanes apart: one each, or 64 each, which are a block of Philox's or parts of two.
   enum class Form { one, blocks, apart };
 
   llvm::Value* draw_apart(const Instruction&, Point&, llvm::Value* row, llvm::Value* element, Lanes);
   bool loops_along(const Access&, const Point&) const;
-  Kept& kept(const std::string& site, const Lanes&);
+  Kept kept(const std::string& site, const Lanes&, int rows);
+  int rows_kept(const Point&) const;
   void require_block(const Kept&, llvm::Value* row, llvm::Value* element, llvm::function_ref<void(llvm::Value* block)> make);
   llvm::Value* key(const std::string& site);
   llvm::Value* update();
@@ -46,6 +48,7 @@ class DrawEmitter {
   llvm::Function* function(const std::string& name, const std::vector<llvm::Type*>& parameters, llvm::function_ref<void(llvm::Function*)> body);
   llvm::Function* block_function();
   llvm::Function* lanes_function(Form);
+  llvm::Function* forget_function();
 
   Emitter& e_;
   std::map<std::string, llvm::Value*> keys_;

@@ -93,6 +93,22 @@ TEST_CASE("draws do not depend on threads", "[run][random]") {
   check_bits(all_uses(33), bind(19, 33), false, {2, 7});
 }
 
+TEST_CASE("an epilogue keeps the draws of each row of its blocks", "[run][random]") {
+  // Columns of tiles that begin within 64 elements, more rows than words are kept for, and the rows of another piece in their places.
+  check_bits(all_uses(200), bind(300, 200), true, {1, 3});
+  // Sums of many chains, of which each has a term.
+  Graph graph;
+  Builder b(graph);
+  const int64_t terms = 2600;
+  const NodeId x = b.input("x", {DType::f32, {rows, Extent{terms}}});
+  const Shape pick{Extent{terms}, Extent{21}};
+  const NodeId one = b.cast(b.binary(Op::equal, b.iota(pick, 0), b.mul(b.iota(pick, 1), b.constant(120, {DType::i32, pick}))), DType::f32);
+  const NodeId product = b.contract(x, one, {0, 1}, {1, 2}, {0, 2});
+  const Type type = graph.type(product);
+  graph.outputs.push_back({"dropped", b.select(b.binary(Op::less, b.random("a#0", type.shape), b.constant(0.5, type)), b.constant(0, type), product)});
+  check_bits(graph, bind(13, terms), true, {1, 2});
+}
+
 TEST_CASE("lanes run along any axis of a draw, in map kernels and in operands and epilogues of products", "[run][random]") {
   const char* text = R"(program @draws {{
   target any {}, 21 rows planned
