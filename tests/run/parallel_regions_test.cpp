@@ -211,3 +211,124 @@ TEST_CASE("a state that scores read is overwritten behind their region", "[run][
   const auto difference = find_difference(interpret_program(program, bindings), interpret_program(plain, bindings), 1e-12);
   CHECK((difference ? difference->name : "") == "");
 }
+
+namespace {
+
+/// Attention of two heads over 32 positions, of which 16 are a block.
+struct FixedAttention {
+  Graph graph;
+  Builder b{graph};
+  Shape heads{Extent{1, true}, Extent{32}, Extent{2}, Extent{8}};
+  NodeId q, k, v, scores, shares;
+
+  explicit FixedAttention(int64_t count = 2) {
+    heads[2] = Extent{count};
+    q = b.input("q", {DType::f32, heads}), k = b.input("k", {DType::f32, heads}), v = b.input("v", {DType::f32, heads});
+    scores = b.contract(q, k, {0, 1, 2, 3}, {0, 4, 2, 3}, {0, 2, 1, 4});  // [B, H, T, S]
+    const NodeId e = b.unary(Op::exp, b.mul(scores, 0.25)), sum = b.reduce(Op::reduce_sum, e, {3});
+    shares = b.div(e, b.expand(sum, {3}, e));
+  }
+  /// An output is no temporary, which a region's kernels store: what they give goes through a product.
+  void put_out(NodeId x) {
+    const NodeId w = b.parameter({"w", {DType::f32, {Extent{8}, Extent{8}}}, PersistentKind::frozen, {}});
+    graph.outputs.push_back({"out", b.contract(x, w, {0, 1, 2, 3}, {3, 4}, {0, 1, 2, 4})});
+  }
+  NodeId mixed(NodeId p) { return b.contract(p, v, {0, 1, 2, 3}, {0, 3, 1, 4}, {0, 2, 1, 4}); }
+
+  /// With regions, or without: the same numbers. Returns the regions that there are.
+  size_t check() {
+    const Graph before = graph;
+    optimize_graph(graph);
+    const LowerOptions options{"fixed", 3, host_target_with_cpu(), {}};
+    const Program plain = build_program(graph, options, no_regions), program = build_program(graph, options, small_regions(int64_t(1) << 40));
+    INFO(print_program(program, nullptr));
+    REQUIRE(verify_program(program) == std::vector<std::string>{});
+    std::mt19937_64 random(1);
+    const Bindings bindings = random_bindings(before, 3, random, -0.5, 0.5);
+    const Results expected = interpret(before, bindings);
+    const auto difference = find_difference(interpret_program(program, bindings), interpret_program(plain, bindings), 1e-12);
+    CHECK((difference ? difference->name : "") == "");
+    check_same(interpret_program(program, bindings), expected, 1e-9);
+    const std::optional<Results> alone = GuardedStep(program, Placement::planned).run(bindings);
+    REQUIRE(alone);
+    check_same(*alone, expected, 3e-5);
+    CHECK(first_difference(*GuardedStep(program, Placement::planned).run(bindings, {3, 1, 0, 0}), *alone) == "");
+    return program.parallel_regions.size();
+  }
+};
+
+}  // namespace
+
+TEST_CASE("scores that a scan goes through stay where its slots are", "[run][parallel]") {
+  FixedAttention a(1);
+  Builder& b = a.b;
+  // Without heads, so that the sequence is the shares themselves, step by step.
+  const Shape flat{Extent{1, true}, Extent{32}, Extent{8}};
+  const NodeId q = b.input("q1", {DType::f32, flat}), k = b.input("k1", {DType::f32, flat}), v = b.input("v1", {DType::f32, flat});
+  const NodeId e = b.unary(Op::exp, b.contract(q, k, {0, 1, 2}, {0, 3, 2}, {0, 1, 3})), sum = b.reduce(Op::reduce_sum, e, {2});
+  const NodeId shares = b.div(e, b.expand(sum, {2}, e));
+  a.graph.outputs.push_back({"mixed", b.unary(Op::tanh, b.mul(b.contract(shares, v, {0, 1, 2}, {0, 2, 3}, {0, 1, 3}), 2))});
+  const NodeId w = b.parameter({"w1", {DType::f32, {Extent{8}, Extent{8}}}, PersistentKind::frozen, {}});
+  a.graph.outputs.push_back({"mapped", b.contract(b.contract(shares, v, {0, 1, 2}, {0, 2, 3}, {0, 1, 3}), w, {0, 1, 2}, {2, 3}, {0, 1, 3})});
+  Graph body;
+  body.name = "body";
+  Builder in(body);
+  const Type slice{DType::f32, {Extent{1, true}, Extent{32}}};
+  const NodeId carry = in.input(body_input_name(BodyInput::carry, 0), slice), now = in.input(body_input_name(BodyInput::slice, 0), slice);
+  body.outputs.push_back({"carry.0", in.unary(Op::tanh, in.add(in.mul(carry, 0.5), now))});
+  Attributes attributes;
+  attributes.extents = {Extent{32}};
+  attributes.carried = attributes.sliced = 1;
+  attributes.body = {std::make_shared<Graph>(std::move(body))};
+  a.graph.outputs.push_back({"last", b.result(a.graph.add(Op::scan, {b.constant(0, slice), shares}, std::move(attributes)), 0)});
+  CHECK(a.check() == 0);
+}
+
+TEST_CASE("what goes through scores otherwise than along their rows is none of a region's", "[run][parallel]") {
+  for (int other = 0; other < 5; ++other) {
+    FixedAttention a;
+    Builder& b = a.b;
+    NodeId seen;
+    if (other == 0) seen = b.reduce(Op::reduce_sum, a.shares, {1});                                   // over heads
+    if (other == 1) seen = b.reduce(Op::reduce_max, a.shares, {2});                                   // along columns
+    if (other == 2) seen = b.reduce(Op::argmax, a.shares, {2});
+    if (other == 3) seen = b.reduce(Op::reduce_sum, b.mul(a.shares, a.shares), {1, 3});                // over heads and keys
+    if (other == 4) seen = b.contract(a.shares, a.shares, {0, 1, 2, 3}, {0, 1, 3, 4}, {0, 1, 2, 4});   // once by query, once by key
+    const NodeId out = a.mixed(a.shares);
+    if (other != 2) seen = b.unary(Op::tanh, b.mul(seen, 2));
+    a.graph.outputs.push_back({"seen", seen});
+    a.put_out(out);
+    INFO("other " << other);
+    CHECK(a.check() == 1);
+  }
+}
+
+TEST_CASE("what a round makes for its own queries another one does not see as keys", "[run][parallel]") {
+  FixedAttention a;
+  Builder& b = a.b;
+  const NodeId each = b.unary(Op::sigmoid, b.reduce(Op::reduce_sum, b.mul(a.shares, a.scores), {3}));  // [B, H, T]
+  const NodeId by_key = b.mul(a.shares, b.broadcast(each, a.graph.type(a.shares).shape, {0, 1, 3}));
+  a.put_out(a.mixed(a.shares));
+  a.graph.outputs.push_back({"by key", b.mul(a.mixed(by_key), 2)});
+  CHECK(a.check() == 1);
+}
+
+TEST_CASE("a dropout of shares is drawn once, and kept for whoever asks the same", "[run][parallel]") {
+  // Of two kernels behind the one that draws, the first asks the same of the draw, the other one something else.
+  for (const double second : {0.25, 0.5}) {
+    FixedAttention a;
+    Builder& b = a.b;
+    const Type like = a.graph.type(a.shares);
+    const NodeId u = b.random("a#0", like.shape), zero = b.constant(0, like);
+    auto dropped = [&](NodeId of, double rate) { return b.select(b.binary(Op::less, u, b.constant(rate, like)), zero, of); };
+    const NodeId first = a.mixed(dropped(a.shares, 0.25));
+    const NodeId again = b.contract(b.unary(Op::tanh, b.mul(a.q, 3)), a.k, {0, 1, 2, 3}, {0, 4, 2, 3}, {0, 2, 1, 4});
+    const NodeId more = dropped(again, second), sum = b.reduce(Op::reduce_sum, b.mul(more, a.shares), {3});
+    const NodeId left = b.mul(b.sub(more, b.expand(sum, {3}, more)), a.shares);
+    a.put_out(b.add(first, b.contract(left, a.k, {0, 1, 2, 3}, {0, 3, 1, 4}, {0, 2, 1, 4})));
+    INFO("rate " << second);
+    CHECK(a.check() >= 1);
+    const LowerOptions options{"fixed", 3, host_target_with_cpu(), {}};
+    CHECK(kept_draws(build_program(a.graph, options, small_regions(int64_t(1) << 40))) == (second == 0.25 ? 1 : 0));
+  }
+}
