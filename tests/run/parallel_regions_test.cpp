@@ -267,7 +267,6 @@ TEST_CASE("scores that a scan goes through stay where its slots are", "[run][par
   const NodeId q = b.input("q1", {DType::f32, flat}), k = b.input("k1", {DType::f32, flat}), v = b.input("v1", {DType::f32, flat});
   const NodeId e = b.unary(Op::exp, b.contract(q, k, {0, 1, 2}, {0, 3, 2}, {0, 1, 3})), sum = b.reduce(Op::reduce_sum, e, {2});
   const NodeId shares = b.div(e, b.expand(sum, {2}, e));
-  a.graph.outputs.push_back({"mixed", b.unary(Op::tanh, b.mul(b.contract(shares, v, {0, 1, 2}, {0, 2, 3}, {0, 1, 3}), 2))});
   const NodeId w = b.parameter({"w1", {DType::f32, {Extent{8}, Extent{8}}}, PersistentKind::frozen, {}});
   a.graph.outputs.push_back({"mapped", b.contract(b.contract(shares, v, {0, 1, 2}, {0, 2, 3}, {0, 1, 3}), w, {0, 1, 2}, {2, 3}, {0, 1, 3})});
   Graph body;
@@ -307,28 +306,34 @@ TEST_CASE("what a round makes for its own queries another one does not see as ke
   FixedAttention a;
   Builder& b = a.b;
   const NodeId each = b.unary(Op::sigmoid, b.reduce(Op::reduce_sum, b.mul(a.shares, a.scores), {3}));  // [B, H, T]
-  const NodeId by_key = b.mul(a.shares, b.broadcast(each, a.graph.type(a.shares).shape, {0, 1, 3}));
+  const Shape shape = a.graph.type(a.shares).shape;
+  const NodeId by_key = b.mul(b.mul(a.shares, b.broadcast(each, shape, {0, 1, 2})), b.broadcast(each, shape, {0, 1, 3}));  // by query as well
   a.put_out(a.mixed(a.shares));
-  a.graph.outputs.push_back({"by key", b.mul(a.mixed(by_key), 2)});
+  const NodeId total = b.reduce(Op::reduce_sum, by_key, {3});
+  a.graph.outputs.push_back({"by key", b.mul(a.mixed(b.div(by_key, b.expand(total, {3}, by_key))), 2)});
   CHECK(a.check() == 1);
 }
 
 TEST_CASE("a dropout of shares is drawn once, and kept for whoever asks the same", "[run][parallel]") {
-  // Of two kernels behind the one that draws, the first asks the same of the draw, the other one something else.
-  for (const double second : {0.25, 0.5}) {
+  // The second kernel asks the same, or whether another number is greater, or whether the same is not.
+  struct Question {
+    double rate;
+    Op op;
+  };
+  for (const Question second : {Question{0.25, Op::less}, {0.5, Op::less}, {0.25, Op::greater_equal}}) {
     FixedAttention a;
     Builder& b = a.b;
     const Type like = a.graph.type(a.shares);
     const NodeId u = b.random("a#0", like.shape), zero = b.constant(0, like);
-    auto dropped = [&](NodeId of, double rate) { return b.select(b.binary(Op::less, u, b.constant(rate, like)), zero, of); };
-    const NodeId first = a.mixed(dropped(a.shares, 0.25));
+    auto dropped = [&](NodeId of, Question asked) { return b.select(b.binary(asked.op, u, b.constant(asked.rate, like)), zero, of); };
+    const NodeId first = a.mixed(dropped(a.shares, {0.25, Op::less}));
     const NodeId again = b.contract(b.unary(Op::tanh, b.mul(a.q, 3)), a.k, {0, 1, 2, 3}, {0, 4, 2, 3}, {0, 2, 1, 4});
     const NodeId more = dropped(again, second), sum = b.reduce(Op::reduce_sum, b.mul(more, a.shares), {3});
     const NodeId left = b.mul(b.sub(more, b.expand(sum, {3}, more)), a.shares);
     a.put_out(b.add(first, b.contract(left, a.k, {0, 1, 2, 3}, {0, 3, 1, 4}, {0, 2, 1, 4})));
-    INFO("rate " << second);
+    INFO("rate " << second.rate << ", " << op_name(second.op));
     CHECK(a.check() >= 1);
     const LowerOptions options{"fixed", 3, host_target_with_cpu(), {}};
-    CHECK(kept_draws(build_program(a.graph, options, small_regions(int64_t(1) << 40))) == (second == 0.25 ? 1 : 0));
+    CHECK(kept_draws(build_program(a.graph, options, small_regions(int64_t(1) << 40))) == (second.rate == 0.25 && second.op == Op::less ? 1 : 0));
   }
 }
