@@ -18,6 +18,7 @@
 #include <utility>
 
 #include "ir/program_regions.h"
+#include "ir/store_places.h"
 
 namespace nnc {
 
@@ -151,7 +152,17 @@ class MemoryChecker {
     const Touch* touch;
     Steps steps;
     int64_t low, high;  ///< first and last element
+    Places places() const { return {touch->access->offset, steps.axes, false}; }
   };
+
+  /// Of a few stores each with each other; `unknown` where there are many.
+  static Meeting meeting_of(const std::vector<Store>& stores) {
+    constexpr size_t few = 64;
+    Meeting found = stores.size() > few ? Meeting::unknown : Meeting::apart;
+    for (size_t x = 0; x < stores.size() && found == Meeting::apart; ++x)
+      for (size_t y = 0; y < x && found == Meeting::apart; ++y) found = meeting(stores[x].places(), stores[y].places());
+    return found;
+  }
 
   static void find_range(Store& store) {
     store.low = store.high = store.touch->access->offset;
@@ -204,8 +215,14 @@ class MemoryChecker {
       apart = apart && low > last;
       last = std::max(last, high);
     }
+    if (apart) return;
+    const Meeting known = meeting_of(stores);
+    if (known == Meeting::meet) {
+      at_kernel(stores.front().touch->kernel);
+      fail("P8: two stores of {} to {} meet", kernel_name(stores.front().touch->kernel), buffer.name);
+    }
     int64_t elements = Type{buffer.dtype, buffer.shape}.elements(program_.rows);
-    if (apart || elements > max_enumerated || enumerated_ > max_enumerated_in_all) return;
+    if (known != Meeting::unknown || elements > max_enumerated || enumerated_ > max_enumerated_in_all) return;
     enumerated_ += elements;  // each store but the ones that meet another marks elements of its own
     std::vector<bool> seen(static_cast<size_t>(elements), false);
     for (const Store& store : stores) {

@@ -17,6 +17,7 @@ struct Touch {
   size_t kernel = 0;
   bool load = false;  ///< otherwise a store
   bool add = false;   ///< store_add
+  bool of_chains = false;  ///< chains.h
   CodePlace place{};
   size_t block = 0;
   size_t instruction = 0;  ///< in the kernel, in the order of for_each_instruction

@@ -12,6 +12,7 @@
 
 #include "ir/kernel_code.h"
 #include "ir/program_regions.h"
+#include "ir/store_places.h"
 
 namespace nnc {
 namespace {
@@ -181,6 +182,21 @@ class ParallelChecker {
       if (!check_rounds_apart(buffer, region, first_axis, those)) return;
   }
 
+  /// Whether kernels only store elements that they do not have in common: then no round sees another one's, nor has to keep it. Each store is one-to-one by itself.
+  bool makes_parts(const Buffer& buffer, size_t first_axis, const std::vector<const Touch*>& touches) const {
+    constexpr size_t most = 64;
+    if (touches.size() > most) return false;
+    std::vector<Places> places;
+    for (const Touch* t : touches) {
+      if (t->load || t->add || t->access->index_value >= 0 || &program_[t->access->buffer] != &buffer) return false;
+      places.push_back(places_of(*t->access, *t->axes, program_.rows, first_axis));
+    }
+    for (size_t x = 0; x < places.size(); ++x)
+      for (size_t y = 0; y < x; ++y)
+        if (meeting(places[x], places[y]) != Meeting::apart) return false;
+    return true;
+  }
+
   bool several(const Touch& t, size_t axis) const { return (*t.axes)[axis].extent.at(program_.rows) > 1; }
 
   /// What touches a buffer in a region, of which the axes from `first_axis` on take its rounds apart. False: a fault.
@@ -201,6 +217,7 @@ class ParallelChecker {
     const Touch& first = *touches.front();
     if (nesting_->innermost(first.kernel, touches.back()->kernel) != number) return true;  // all are in a region within it
     if (touches.back()->kernel == first.kernel) return true;                                // stores are one-to-one, and loads at the same place
+    if (makes_parts(buffer, first_axis, touches)) return true;
     const size_t axes = size_t(region.axes);
     const Steps rounds = steps(first, first_axis, axes), covered = merged(steps(first, axes, first.axes->size()));
     Steps both = rounds;

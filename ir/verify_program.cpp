@@ -38,6 +38,8 @@
 //       outer axes without lanes or batch axes. No round sees what another one stores, those of an inner region neither, and none stores a persistent or a result; see verify_parallel.cpp.
 //   P18 A local buffer is touched in one parallel region, the innermost around all who do, at places that do not depend on its axes.
 //   P19 Limits of axes are as axis_limits.h says. No other check relies on them: a kernel is sound where all indices are there.
+//   P20 What is read of a temporary or a local buffer has been stored, by one or several who come earlier, or in an earlier round; so is all of an output (looked at where up to
+//       256 instructions store a buffer, element by element as in P8); see verify_stored.cpp.
 // P8 to P12 see a buffer with all of its slots as one, kernels of a region as if they stood there twice, and a parallel region as one kernel; P11 goes for local buffers in a thread's memory. P8 to P12 and P15 are in verify_memory.cpp. A program may come from a text that anybody wrote: no product of its numbers is taken before it is known to fit,
 // and no check takes the square of the text's length.
 #include <fmt/format.h>
@@ -57,6 +59,7 @@
 #include "ir/verify_chains.h"
 #include "ir/verify_memory.h"
 #include "ir/verify_parallel.h"
+#include "ir/verify_stored.h"
 
 namespace nnc {
 namespace {
@@ -119,6 +122,7 @@ class ProgramVerifier {
     if (faults_.empty()) check_parallel_rounds(program_, touches_, faults_);
     // The plan is only looked at where the accesses it is judged by are sound.
     if (faults_.empty()) check_memory(program_, touches_, faults_);
+    if (faults_.empty()) check_stored(program_, touches_, faults_);
     return faults_.take();
   }
 
@@ -649,6 +653,7 @@ class ProgramVerifier {
     touch.instruction = faults_.where.instruction;
     touch.load = load;
     touch.add = inst.kind == Instruction::Kind::store_add;
+    touch.of_chains = is_of_chains(inst);
     touch.place = code.place;
     touch.block = code.block;
     touch.access = &access;
