@@ -42,6 +42,7 @@ std::string_view reason_name(FusionRefusal reason) {
     case FusionRefusal::released: return "released";
     case FusionRefusal::old_value_needed: return "old_value_needed";
     case FusionRefusal::scan: return "scan";
+    case FusionRefusal::joined: return "joined";
     case FusionRefusal::later_stage: return "later_stage";
   }
   return "settled";
@@ -82,6 +83,7 @@ std::string reason_text(const Compilation& compilation, const ExplainedStep& ste
       return fmt::format("the value stands in memory for others anyway; {} reads it there and repeats the cheap arithmetic in between", reader);
     case FusionRefusal::old_value_needed: return "the old value is still needed when the new one is made: it is copied over the old one afterwards";
     case FusionRefusal::scan: return "the steps of a scan read it, or made it";
+    case FusionRefusal::joined: return "put together of parts, each stored where it is made: whole only when all of them are";
     case FusionRefusal::later_stage: return "a later loop of the same kernel needs it: kept, not computed again";
   }
   return "";

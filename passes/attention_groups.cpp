@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "ir/program_regions.h"
+#include "ir/store_places.h"
 #include "passes/kernel_axes.h"
 
 namespace nnc {
@@ -254,7 +255,7 @@ class GroupFinder {
     std::optional<Member> member;
     for (const Member& known : group.members)
       for (BufferId id : buffers_of(known.copy)) {
-        if (!writes(known.copy, id)) continue;
+        if (!writes(known.copy, id) || makes_part_beside(known, id, k)) continue;
         std::optional<Member> found = align(known, id, member ? *member : unknown_member(group.batch.size(), k));
         if (!found) {
           if (touches(program_.kernels[k], id)) return std::nullopt;
@@ -266,11 +267,14 @@ class GroupFinder {
     // A block of queries has from others of the group what they make for these queries: the rest is not there yet.
     for (const Member& known : group.members)
       for (BufferId id : buffers_of(known.copy)) {
-        if (!in_blocks(known) || !writes(known.copy, id) || !touches(member->copy, id)) continue;
+        if (!in_blocks(known) || !writes(known.copy, id) || !touches(member->copy, id) || makes_part_beside(known, id, k)) continue;
         if (axis_with(member->copy, id, stride_of(known.copy, id, known.rows), axes_of(known.copy)[size_t(known.rows)].extent) != member->rows) return std::nullopt;
       }
     return member;
   }
+
+  /// What both store and neither reads: parts of a value, which say nothing of their axes.
+  bool makes_part_beside(const Member& known, BufferId id, size_t k) const { return writes(program_.kernels[k], id) && store_apart(program_, known.copy, program_.kernels[k], id); }
 
   Member unknown_member(size_t batch, size_t k) const { return {k, program_.kernels[k], std::vector<int>(batch, no_axis)}; }
 
@@ -282,7 +286,7 @@ class GroupFinder {
 
   std::optional<Member> join_writer(const Member& reader, size_t k) const {
     for (BufferId id : buffers_of(reader.copy)) {
-      if (!writes(program_.kernels[k], id)) continue;
+      if (!writes(program_.kernels[k], id) || makes_part_beside(reader, id, k)) continue;
       return align(reader, id, unknown_member(reader.batch.size(), k));
     }
     return std::nullopt;
@@ -425,7 +429,7 @@ class GroupFinder {
       for (const Member& other : group.members) {
         if (m.blocked() || !other.blocked()) continue;
         for (BufferId id : buffers_of(other.copy))
-          if (writes(m.copy, id)) return false;
+          if (writes(m.copy, id) && !store_apart(program_, m.copy, other.copy, id)) return false;
       }
     return true;
   }

@@ -158,6 +158,7 @@ void fuse_rows(Graph& graph, FusionLog* log) {
     return p >= 0 && !fuser.part_is_contract(p);
   });
   fuser.merge_sums_of_same_values();
+  fuser.merge_joined_parts();
   fuser.release_cheap_sinks();
   fuser.write_groups();
 }

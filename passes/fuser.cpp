@@ -90,6 +90,7 @@ Fuser::Part Fuser::start_part(NodeId u) {
   part.members.push_back(u);
   part.contract = node.op == Op::contract;
   part.scatter = node.op == Op::scatter_add;
+  part.join = joins_.number[u.value] >= 0;
   if (op_class(node.op) == OpClass::reduce) {
     const Shape& shape = graph_.type(node.operands[0]).shape;
     part.space = shape;
@@ -198,6 +199,7 @@ std::optional<FusionRefusal> Fuser::join_refusal(NodeId u, int p) const {
   const Part& part = parts_[p];
   const Node& node = graph_[u];
   if (part.scatter && !(rule_[u.value] && is_elementwise(node.op) && sums_by_entry(graph_, graph_[part.members.front()]))) return FusionRefusal::scatter;
+  if (part.join) return FusionRefusal::joined;
   if (part.members.size() >= max_group_nodes) return FusionRefusal::too_large;
   bool reduce = op_class(node.op) == OpClass::reduce;
   if (!reduce && !is_elementwise(node.op)) return FusionRefusal::own_loops;
@@ -313,8 +315,8 @@ void Fuser::try_merge_siblings(NodeId u) {
     int q = part_[s.node.value];
     if (q == p || s.hard) continue;
     auto keep_apart = [&](FusionRefusal reason) { note(s.node, u, reason, {}, true); };
-    if (parts_[q].contract || parts_[q].scatter) {
-      keep_apart(parts_[q].contract ? FusionRefusal::contraction_beside : FusionRefusal::scatter);
+    if (parts_[q].contract || parts_[q].scatter || parts_[q].join) {
+      keep_apart(parts_[q].contract ? FusionRefusal::contraction_beside : parts_[q].join ? FusionRefusal::joined : FusionRefusal::scatter);
       continue;
     }
     Part& from = parts_[q];
@@ -440,6 +442,58 @@ void Fuser::merge_sums_of_same_values() {
         if (reaches(p, q, false) || reaches(q, p, false)) continue;
         merge_parts(q, p);
       }
+}
+
+// Who makes parts of one join in the same loops is one kernel, which computes what they share once. As with sums, no reader would bring them together: it sees the join at other
+// indices than theirs.
+void Fuser::merge_joined_parts() {
+  std::vector<bool> makes_parts(parts_.size(), false);
+  for (const Join& join : joins_.all) {
+    for (const JoinedPart& part : join.parts)
+      if (part.computed) makes_parts[size_t(part_[part.value.value])] = true;
+    for (size_t later = 1; later < join.parts.size(); ++later)
+      for (size_t first = 0; first < later; ++first)
+        if (join.parts[first].computed && join.parts[later].computed) merge_beside(join.parts[first].value, join.parts[later].value);
+  }
+  // So is who would compute again what such a kernel computes for itself.
+  std::vector<NodeId> sharing(graph_.size());  // by loose value: one who needs it and makes a part
+  for (const bool gather : {true, false})
+    for (uint32_t i = 0; i < graph_.size(); ++i) {
+      const NodeId u{i};
+      if (part_[i] < 0 || !is_elementwise(graph_[u].op) || makes_parts[size_t(part_[i])] != gather) continue;
+      for (NodeId loose : loose_operands(u)) {
+        NodeId& known = sharing[loose.value];
+        if (gather) known = known.valid() ? known : u;
+        else if (known.valid()) merge_beside(known, u);
+      }
+    }
+}
+
+/// Cheap arithmetic that whoever computes `u` computes for itself, at the same index.
+std::vector<NodeId> Fuser::loose_operands(NodeId u) const {
+  std::vector<NodeId> found, pending{u};
+  while (!pending.empty()) {
+    const NodeId at = pending.back();
+    pending.pop_back();
+    for (NodeId o : graph_[at].operands) {
+      if (!transparent_[o.value] || !is_elementwise(graph_[o].op) || graph_.type(o).rank() == 0 || std::find(found.begin(), found.end(), o) != found.end()) continue;
+      found.push_back(o);
+      pending.push_back(o);
+    }
+  }
+  return found;
+}
+
+/// The kernels of two values become one if they run over the same loops, neither needs what the other makes, and none is of a kind of its own.
+void Fuser::merge_beside(NodeId x, NodeId y) {
+  const int p = part_[x.value], q = part_[y.value];
+  if (p == q || p < 0 || q < 0 || axes_[x.value] != axes_[y.value]) return;
+  const Part &into = parts_[p], &from = parts_[q];
+  auto of_its_own = [](const Part& part) { return part.contract || part.scatter || part.join; };
+  if (of_its_own(into) || of_its_own(from) || into.space != from.space || into.reduced != from.reduced) return;
+  if (into.members.size() + from.members.size() > max_group_nodes) return;
+  if (reaches(p, q, false) || reaches(q, p, false)) return;
+  merge_parts(q, p);
 }
 
 }  // namespace nnc

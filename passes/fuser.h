@@ -8,13 +8,14 @@
 
 #include "passes/fuse.h"
 #include "passes/fuse_internal.h"
+#include "passes/joins.h"
 
 namespace nnc {
 
 class Fuser {
  public:
   explicit Fuser(Graph& graph, FusionLog* log = nullptr)
-      : graph_(graph), log_(log), transparent_(transparent_nodes(graph)), rule_(optimizer_rule(graph)), users_(graph.users()) {
+      : graph_(graph), log_(log), transparent_(transparent_nodes(graph)), rule_(optimizer_rule(graph)), joins_(find_joins(graph)), users_(graph.users()) {
     build();
   }
 
@@ -29,6 +30,7 @@ class Fuser {
     }
   }
   void merge_sums_of_same_values();
+  void merge_joined_parts();
   void release_cheap_sinks();
   void write_groups();
   std::vector<GroupSpace> spaces() const;
@@ -52,6 +54,7 @@ class Fuser {
     std::vector<bool> reduced;   // which of them are reduced
     bool contract = false;
     bool scatter = false;        // of scatter_add, which takes up updates alone, and these only if it sums entry by entry
+    bool join = false;           // of a join alone, which nobody computes
     bool has_reduction() const { return std::find(reduced.begin(), reduced.end(), true) != reduced.end(); }
     int level = 0;
     std::set<int> successors;
@@ -65,6 +68,7 @@ class Fuser {
   Graph& graph_;
   FusionLog* log_;  // told of every refusal; asks nothing and decides nothing
   std::vector<bool> transparent_, rule_;       // optimizer_rule
+  Joins joins_;
   std::vector<std::vector<NodeId>> users_;
   std::vector<int> part_;                      // of a node; -1: transparent
   std::vector<std::vector<int>> axes_;         // node axis -> axis of its part's space
@@ -89,6 +93,8 @@ class Fuser {
   void try_merge_siblings(NodeId u);
   int move_member(NodeId m, int into, int level);
   void merge_parts(int from, int into);
+  std::vector<NodeId> loose_operands(NodeId) const;
+  void merge_beside(NodeId, NodeId);
   bool only_sums(int p) const;
   bool reaches(int from, int to, int skip_direct) const;
 };

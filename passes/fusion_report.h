@@ -41,6 +41,7 @@ enum class FusionRefusal : uint8_t {
   released,                  ///< recomputed by the reader on purpose: cheap, and its operands stand in memory for others anyway
   old_value_needed,          ///< a new value of a persistent, kept apart until everything has read the old one
   scan,                      ///< it goes into a scan's steps or comes out of them
+  joined,                    ///< the value is put together of parts that are stored where they are made: whole only when all of them are
   later_stage,               ///< the kernel's own: a later loop needs it, and computing it again would cost more
 };
 

@@ -10,6 +10,7 @@
 #include "passes/costs.h"
 #include "passes/fuse.h"
 #include "passes/fuse_internal.h"
+#include "passes/joins.h"
 
 namespace nnc {
 
@@ -61,6 +62,15 @@ std::vector<bool> transparent_nodes(const Graph& graph) {
   std::vector<bool> transparent = leaf_only;
   for (uint32_t i = 0; i < graph.size(); ++i)
     if (is_soft_view(graph[NodeId{i}].op) || is_hard_view(graph[NodeId{i}].op)) transparent[i] = leaf_only[i] || !stored[i];
+  // A join is memory; who computes a part of it has a kernel, in which it is stored.
+  const Joins joins = find_joins(graph);
+  for (uint32_t i = 0; i < graph.size(); ++i)
+    if (joins.inside[i]) transparent[i] = true;
+  for (const Join& join : joins.all) {
+    transparent[join.root.value] = false;
+    for (const JoinedPart& part : join.parts)
+      if (part.computed) transparent[part.value.value] = false;
+  }
   return transparent;
 }
 
@@ -90,6 +100,7 @@ bool fits_prologue(const Graph& graph, NodeId n) {
 
 void finish_groups(Graph& graph) {
   std::vector<bool> transparent = transparent_nodes(graph);
+  const Joins joins = find_joins(graph);
   std::vector<std::vector<NodeId>> users = graph.users();
   int next = 0;
   for (const Node& node : graph.nodes()) next = std::max(next, node.group + 1);
@@ -113,7 +124,7 @@ void finish_groups(Graph& graph) {
     NodeId n{i};
     const Node& node = graph[n];
     if (!live[i] || node.group >= 0 || transparent[i]) continue;
-    bool inlined = is_elementwise(node.op) && !is_expensive(node.op) && !users[i].empty();
+    bool inlined = is_elementwise(node.op) && !is_expensive(node.op) && !users[i].empty() && joins.number[i] < 0;
     std::set<int> where;
     for (NodeId u : users[i]) {
       const Node& user = graph[u];
@@ -138,6 +149,7 @@ void finish_groups(Graph& graph) {
       NodeId o = node.operands[0];
       const bool is_renamed = only_unit_axes(graph, node) && reads_memory(graph, o);
       if (!is_memory_leaf(graph[o].op) && graph[o].op != Op::reshape && !is_renamed) own_group(o);
+    } else if (joins.inside[i]) {  // its kernel is that of the part
     } else if (node.op == Op::gather || node.op == Op::pad || node.op == Op::window) {
       if (!reads_memory(graph, node.operands[0])) own_group(node.operands[0]);
     } else if (node.op == Op::scatter_add) {

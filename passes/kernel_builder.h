@@ -11,21 +11,9 @@
 
 #include "ir/graph.h"
 #include "ir/program.h"
+#include "passes/index_map.h"
 
 namespace nnc {
-
-/// Index along one dimension of a node: a sum of indices of kernel axes, each times its factor, + offset + integer value `value` (if >= 0).
-struct IndexTerm {
-  IndexTerm() = default;
-  IndexTerm(int axis, int64_t offset, int value) : offset(offset), value(value) {
-    if (axis >= 0) axes.push_back({axis, 1});
-  }
-  std::vector<std::pair<int, int64_t>> axes;  ///< ascending axes, each once; factors are not 0
-  int64_t offset = 0;
-  int value = -1;
-  auto operator<=>(const IndexTerm&) const = default;
-};
-using IndexMap = std::vector<IndexTerm>;
 
 /// What lowering knows of the whole graph.
 struct LoweringContext {

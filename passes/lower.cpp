@@ -223,6 +223,7 @@ bool ProgramLowering::claim_in_place(const Update& update) {
 
 void ProgramLowering::plan_stores() {
   stores_.targets.resize(graph_.size());
+  stores_.parts.resize(graph_.size());
   for (uint32_t i = 0; i < graph_.size(); ++i) {
     if (graph_[NodeId{i}].op == Op::scan) add_scan_buffers(NodeId{i});
     if (graph_[NodeId{i}].op == Op::result) lowering_.buffer_of[i] = result_memory(NodeId{i});
@@ -240,6 +241,13 @@ void ProgramLowering::plan_stores() {
   for (uint32_t i = 0; i < graph_.size(); ++i) {
     const Node& node = graph_[NodeId{i}];
     if (node.group < 0) continue;
+    if (const Join* join = join_of(node.group)) {
+      for (const JoinedPart& part : join->parts)
+        if (graph_[part.value].group >= 0 && !is_stored_in_place(part)) in_memory[part.value.value] = true;
+        else if (graph_[part.value].group < 0)
+          for (NodeId m : computing_operands(graph_, part.value)) in_memory[m.value] = true;
+      continue;
+    }
     bool hard = node.op == Op::contract || node.op == Op::scatter_add;
     for (NodeId m : computing_operands(graph_, NodeId{i}))
       if (graph_[m].group != node.group || hard) in_memory[m.value] = true;
@@ -293,6 +301,28 @@ void ProgramLowering::plan_stores() {
       stores_.targets[update.node.value].push_back(memory);
     }
     copies_.push_back({memory, place});
+  }
+  plan_parts();
+}
+
+const Join* ProgramLowering::join_of(int group) const {
+  const std::vector<NodeId>& members = spaces_[size_t(group)].members;
+  const int number = members.size() == 1 ? joins_.number[members.front().value] : -1;
+  return number < 0 ? nullptr : &joins_.all[size_t(number)];
+}
+
+bool ProgramLowering::is_stored_in_place(const JoinedPart& part) const {
+  const int group = graph_[part.value].group;
+  return part.computed && group >= 0 && !spaces_[size_t(group)].scatter && !join_of(group);
+}
+
+void ProgramLowering::plan_parts() {
+  for (const Join& join : joins_.all) {
+    const int group = graph_[join.root].group;
+    if (group < 0 || join_of(group) != &join) continue;
+    for (const JoinedPart& part : join.parts)
+      if (is_stored_in_place(part))
+        for (BufferId target : stores_.targets[join.root.value]) stores_.parts[part.value.value].push_back({target, part.place, join.root});
   }
 }
 
@@ -366,7 +396,10 @@ void ProgramLowering::add_kernels() {
     }
     GroupContext context{lowering_, space, int(g), stores_};
     std::vector<Kernel> kernels(1);
-    if (space.scatter) {
+    if (const Join* join = join_of(int(g))) {
+      kernels.clear();
+      lower_copied_parts(context, *join, kernels);
+    } else if (space.scatter) {
       kernels.clear();
       (is_lone_scatter(space.members.front()) ? lower_scatter_group : lower_entry_sums)(context, kernels);
     } else if (space.contract) {
@@ -390,6 +423,7 @@ void ProgramLowering::add_kernels() {
 Program ProgramLowering::run() {
   lowering_.buffer_of.assign(graph_.size(), BufferId{});
   spaces_ = group_spaces(graph_);
+  joins_ = find_joins(graph_);
   add_leaves();
   find_readers();
   plan_stores();

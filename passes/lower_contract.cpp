@@ -290,28 +290,19 @@ bool lower_contract(const GroupContext& context, bool guards, Kernel& result) {
   int accumulator = builder.emit(sum, false);
   builder.define(contract, accumulator);
   // Everything is computed before anything is stored: an update may overwrite what another value reads.
-  struct Store {
-    BufferId target;
-    IndexMap map;
-    int value;
-    NodeId node;
-  };
-  std::vector<Store> stores, sum_stores;
+  std::vector<ValueStore> stores, sum_stores;
   for (size_t k = 0; k < context.space.members.size(); ++k) {
     NodeId m = context.space.members[k];
     IndexMap map;
     for (int axis : context.space.axes[k]) map.push_back({axis, 0, -1});
     const bool is_sum = op_class(graph[m].op) == OpClass::reduce;
     if (is_sum) builder.define(m, emit_row_sum(builder, graph, m, map));
-    for (BufferId target : context.stores.targets[m.value]) {
-      int value = builder.value(m, map);
-      if (program[target].dtype != graph.type(m).dtype) value = builder.compute(Op::cast, program[target].dtype, {value}, m);
-      (is_sum ? sum_stores : stores).push_back({target, map, value, m});
-    }
+    if (!context.stores.stores(m)) continue;
+    for (ValueStore& s : stores_of(context.lowering, context.stores, builder, m, map, builder.value(m, map))) (is_sum ? sum_stores : stores).push_back(std::move(s));
   }
-  for (const Store& s : stores) builder.store(s.target, s.map, s.value, s.node);
+  for (const ValueStore& s : stores) builder.store(s.target, s.map, s.value, s.node);
   std::vector<Instruction> epilogue = std::exchange(builder.outer, {});
-  for (const Store& s : sum_stores) builder.store(s.target, s.map, s.value, s.node);
+  for (const ValueStore& s : sum_stores) builder.store(s.target, s.map, s.value, s.node);
   std::vector<Instruction> after_rows = std::move(builder.outer);
   const bool sums = !after_rows.empty();
 

@@ -1,16 +1,42 @@
 // Shared by the files of lowering.
 #pragma once
 
+#include <algorithm>
+#include <vector>
+
 #include "passes/fuse.h"
+#include "passes/joins.h"
 #include "passes/kernel_builder.h"
 #include "passes/lower.h"
 
 namespace nnc {
 
+/// Where a value is stored as a part of a join.
+struct PartTarget {
+  BufferId target;  ///< holds the join
+  IndexMap place;   ///< for each axis of the join: its index by those along the value's axes
+  NodeId join;
+};
+
 /// Where members of a group have to be stored beside being used inside their kernel.
 struct StorePlan {
   std::vector<std::vector<BufferId>> targets;  ///< by node: buffers that its value goes to
+  std::vector<std::vector<PartTarget>> parts;  ///< by node: those of which it is a part
+  bool stores(NodeId n) const { return !targets[n.value].empty() || !parts[n.value].empty(); }
+  bool stores_part(NodeId n, NodeId join) const {
+    return std::any_of(parts[n.value].begin(), parts[n.value].end(), [&](const PartTarget& part) { return part.join == join; });
+  }
 };
+
+/// What is stored of a value that stands at `map`.
+struct ValueStore {
+  BufferId target;
+  IndexMap map;
+  int value;
+  NodeId node;
+};
+/// All that is stored of node `n`, whose value it emits where it has to be another one than `value`. A join is a sum: what is stored of a part is the part plus zeros.
+std::vector<ValueStore> stores_of(const LoweringContext&, const StorePlan&, KernelBuilder&, NodeId n, const IndexMap& map, int value);
 
 /// What lowering one group needs.
 struct GroupContext {
@@ -21,6 +47,8 @@ struct GroupContext {
 };
 
 void lower_map_group(const GroupContext&, Kernel&);
+/// What of a join no kernel makes: memory that is copied to its place. A kernel for all parts that have the same loops.
+void lower_copied_parts(const GroupContext&, const Join&, std::vector<Kernel>&);
 void lower_contract_group(const GroupContext&, Kernel&);
 /// A scatter that sums by entries, with the updates that have joined it: the chains of places, then the sums with what is made of them.
 void lower_entry_sums(const GroupContext&, std::vector<Kernel>&);

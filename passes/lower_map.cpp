@@ -119,7 +119,7 @@ void lower_map_group(const GroupContext& context, Kernel& result) {
       const Member& from = members[it->second];
       m.stage = std::max(m.stage, from.stage + (from.reduce ? 1 : 0));
     }
-    m.stored = !context.stores.targets[m.node.value].empty();
+    m.stored = context.stores.stores(m.node);
     last_stage = std::max(last_stage, m.stage);
     position[m.node] = members.size();
     members.push_back(m);
@@ -142,22 +142,14 @@ void lower_map_group(const GroupContext& context, Kernel& result) {
   }
 
   KernelBuilder builder(context.lowering, context.group, inner_axes);
-  struct PersistentStore {
-    BufferId target;
-    IndexMap map;
-    int value;
-    NodeId node;
-  };
-  std::vector<PersistentStore> updates;
+  std::vector<ValueStore> updates;
   auto store_all = [&](const Member& m, int value) {
     IndexMap map = map_of(m.axes, kernel_axis);
-    for (BufferId target : context.stores.targets[m.node.value]) {
-      int stored = value;
-      if (program[target].dtype != graph.type(m.node).dtype) stored = builder.compute(Op::cast, program[target].dtype, {value}, m.node);
-      if (program[target].kind == BufferKind::persistent && !m.inner) {
-        updates.push_back({target, map, stored, m.node});  // overwritten last: other code of the kernel may read the old value
+    for (ValueStore& s : stores_of(context.lowering, context.stores, builder, m.node, map, value)) {
+      if (program[s.target].kind == BufferKind::persistent && !m.inner) {
+        updates.push_back(std::move(s));  // overwritten last: other code of the kernel may read the old value
       } else {
-        builder.store(target, map, stored, m.node);
+        builder.store(s.target, s.map, s.value, s.node);
       }
     }
     if (auto it = kept.find(m.node); it != kept.end()) builder.store(it->second, map, value, m.node);
@@ -227,7 +219,7 @@ void lower_map_group(const GroupContext& context, Kernel& result) {
       if (context.lowering.buffer_of[m.node.value].valid()) builder.spill(m.node);
     }
   }
-  for (const PersistentStore& u : updates) builder.store(u.target, u.map, u.value, u.node);
+  for (const ValueStore& u : updates) builder.store(u.target, u.map, u.value, u.node);
   if (!builder.outer.empty()) {
     if (kernel.blocks.empty() || kernel.blocks.back().inner) kernel.blocks.push_back({false, {}});
     std::vector<Instruction>& last = kernel.blocks.back().code;

@@ -42,6 +42,11 @@ class ProgramLowering {
   BufferId temporary(NodeId n) { return add_buffer(lowering_.temporary_of(n)); }
   void add_leaves();
   void plan_stores();
+  void plan_parts();
+  /// The join that a group is, of which nothing is computed in a kernel of its own; null: none.
+  const Join* join_of(int group) const;
+  /// A part of a join that is stored where it is made.
+  bool is_stored_in_place(const JoinedPart&) const;
   void add_kernels();
   /// A scatter whose additions are a kernel of their own.
   bool is_lone_scatter(NodeId n) const { return graph_[n].op == Op::scatter_add && !sums_by_entry(graph_, graph_[n]); }
@@ -69,6 +74,7 @@ class ProgramLowering {
   Program program_;
   LoweringContext lowering_{graph_, program_, {}, memory_orders(graph_)};
   std::vector<GroupSpace> spaces_;
+  Joins joins_;
   StorePlan stores_;
   std::map<std::string, BufferId> persistent_, place_;
   std::map<NodeId, ScanMemory> scans_;

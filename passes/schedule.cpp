@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "ir/kernel_code.h"
 #include "ir/program_regions.h"
+#include "ir/store_places.h"
 #include "passes/costs.h"
 #include "passes/lower.h"
 
@@ -41,6 +42,7 @@ class Scheduler {
  private:
   struct Use {
     size_t unit;
+    BufferId buffer;
     SlotRange range;  ///< of the buffer's memory, in one round of the regions around all units
     bool reads, writes;
   };
@@ -71,7 +73,7 @@ class Scheduler {
 
   std::vector<size_t> sorted(const std::vector<Unit>& units, size_t depth) const {
     std::vector<std::set<size_t>> after(units.size());  // units that must come later
-    for (auto& [memory, uses] : uses_of(units, depth)) add_dependencies(program_[memory].kind, uses, after);
+    for (auto& [memory, uses] : uses_of(units, depth)) add_dependencies(program_[memory].kind, units, uses, after);
     std::vector<int> waiting(units.size(), 0);
     for (const std::set<size_t>& later : after)
       for (size_t j : later) ++waiting[j];
@@ -97,7 +99,7 @@ class Scheduler {
         const std::vector<size_t> around = program_.regions.empty() ? std::vector<size_t>{} : regions_around(program_, k);
         std::map<BufferId, Use> own;
         for_each_access(program_.kernels[k], [&](const Instruction& i) {
-          Use& use = own.try_emplace(i.access.buffer, Use{u, {}, false, false}).first->second;
+          Use& use = own.try_emplace(i.access.buffer, Use{u, i.access.buffer, {}, false, false}).first->second;
           use.reads = use.reads || reads_memory(i);
           use.writes = use.writes || writes_memory(i);
         });
@@ -111,7 +113,7 @@ class Scheduler {
 
   /// A temporary is read after it was written, a persistent is overwritten after everybody else has read it; what a round of the regions around does in one part of a
   /// buffer has nothing to do with other parts.
-  static void add_dependencies(BufferKind kind, std::vector<Use>& uses, std::vector<std::set<size_t>>& after) {
+  void add_dependencies(BufferKind kind, const std::vector<Unit>& units, std::vector<Use>& uses, std::vector<std::set<size_t>>& after) const {
     std::stable_sort(uses.begin(), uses.end(), [](const Use& x, const Use& y) { return x.range.begin < y.range.begin; });
     for (size_t begin = 0, end = 0; begin < uses.size(); begin = end) {
       // What has no elements has an order, too.
@@ -124,7 +126,8 @@ class Scheduler {
         if (uses[i].writes) writing.insert(uses[i].unit);
       }
       const std::vector<size_t> writers(writing.begin(), writing.end());
-      for (size_t w = 0; w + 1 < writers.size(); ++w) after[writers[w]].insert(writers[w + 1]);
+      if (!make_parts(units, {uses.begin() + std::ptrdiff_t(begin), uses.begin() + std::ptrdiff_t(end)}, writers))
+        for (size_t w = 0; w + 1 < writers.size(); ++w) after[writers[w]].insert(writers[w + 1]);
       for (size_t r : readers) {
         if (writing.count(r)) continue;
         for (size_t w : writers) {
@@ -133,6 +136,21 @@ class Scheduler {
         }
       }
     }
+  }
+
+  /// Whether these units are kernels that store elements of their own in one buffer, in any order.
+  bool make_parts(const std::vector<Unit>& units, const std::vector<Use>& uses, const std::vector<size_t>& writers) const {
+    if (writers.size() < 2) return true;
+    BufferId buffer;
+    for (const Use& use : uses) {
+      if (!use.writes) continue;
+      if (use.reads || units[use.unit].region != SIZE_MAX || (buffer.valid() && use.buffer != buffer)) return false;
+      buffer = use.buffer;
+    }
+    for (size_t x = 0; x < writers.size(); ++x)
+      for (size_t y = 0; y < x; ++y)
+        if (!store_apart(program_, program_.kernels[units[writers[y]].first], program_.kernels[units[writers[x]].first], buffer)) return false;
+    return true;
   }
 
   Program& program_;
