@@ -27,6 +27,18 @@ IndexMap map_of(const std::vector<int>& axes, const std::vector<int>& kernel_axi
   return map;
 }
 
+/// An axis of one index moves nothing, whatever its stride: it gets that of the axis before it, so that the two are joined and lanes do not run along it. Where sums run along
+/// inner axes their order is that of the lanes, which stay.
+void join_unit_axes(const MapKernel& kernel, const KernelCode& code) {
+  if (kernel.outer != int(kernel.axes.size())) return;
+  const std::vector<Access*> accesses = accesses_of(code);
+  for (size_t axis = 1; axis < kernel.axes.size(); ++axis) {
+    const bool looked_up = std::any_of(accesses.begin(), accesses.end(), [&](const Access* a) { return a->row_axis == int(axis) || a->row_axis == int(axis) - 1; });
+    if (kernel.axes[axis].extent != Extent{1, false} || looked_up) continue;
+    for (Access* a : accesses) a->strides[axis] = a->strides[axis - 1];
+  }
+}
+
 }  // namespace
 
 void settle_axes(const Program& program, MapKernel& kernel) {
@@ -54,6 +66,7 @@ void settle_axes(const Program& program, MapKernel& kernel) {
   std::vector<int> position(sorted.size());
   for (size_t i = 0; i < sorted.size(); ++i) position[size_t(sorted[i])] = int(i);
   permute_axes(code, position);
+  join_unit_axes(kernel, code);
   bool has_argmax = false;
   for (auto* list : lists)
     for (const Instruction& i : *list) has_argmax = has_argmax || (i.kind == Instruction::Kind::reduce && i.op == Op::argmax);
