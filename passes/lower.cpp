@@ -313,7 +313,7 @@ const Join* ProgramLowering::join_of(int group) const {
 
 bool ProgramLowering::is_stored_in_place(const JoinedPart& part) const {
   const int group = graph_[part.value].group;
-  return part.computed && group >= 0 && !spaces_[size_t(group)].scatter && !join_of(group);
+  return part.computed && group >= 0 && !spaces_[size_t(group)].scatter;
 }
 
 void ProgramLowering::plan_parts() {

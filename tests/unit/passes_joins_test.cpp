@@ -205,6 +205,16 @@ TEST_CASE("memory that is part of a join is copied, all parts of one shape in on
   CHECK(stores_of(program, "out0") == Offsets{{0, 7}, {4}});
 }
 
+TEST_CASE("a join that is turned and part of another one is memory", "[passes][joins]") {
+  Case c;
+  auto parameter = [&](std::string name, Shape shape) { return c.b.parameter({std::move(name), {DType::f32, std::move(shape)}, PersistentKind::parameter, {}}); };
+  const NodeId a = parameter("a", {{5}, {3}}), b = parameter("b", {{5}, {3}}), d = parameter("d", {{6}, {2}});
+  const NodeId inner = c.side_by_side(c.tanh(a), c.b.unary(Op::exp, b));  // [5, 6]
+  c.output(c.side_by_side(c.b.transpose(inner, {1, 0}), c.tanh(d)));
+  CHECK(joins_of(c.graph) == std::vector<Parts>{{"tanh 0+1a0 0+1a1", "exp 0+1a0 3+1a1"}, {"add 0+1a1 0+1a0 copied", "tanh 0+1a0 5+1a1"}});
+  CHECK(stores_of(program_of(c.graph), "out0") == Offsets{{0}, {5}});
+}
+
 TEST_CASE("a kernel that comes before another part's in number, and after it in time, makes a part as well", "[passes][joins]") {
   // The first part begins earlier and ends later: it needs a sum of what the second one makes.
   Case c;
