@@ -4,6 +4,7 @@
 #include "ir/program.h"
 #include "passes/fuse.h"
 #include "passes/pipeline.h"
+#include "tests/program_text.h"
 #include "tests/unit/catch.h"
 
 using namespace nnc;
@@ -81,4 +82,40 @@ TEST_CASE("a team waits for the last kernels of a round before the first of the 
   const Kernel& first = program.kernels[program.regions[0].first];
   CHECK(first.parallel);
   CHECK(first.barrier_before);
+}
+
+TEST_CASE("who stores parts of a buffer does so in any order, who stores the same element in the order of the kernels", "[schedule]") {
+  // The first kernel waits for the last one; the second need not wait for the first, unless they meet.
+  auto order = [](const std::string& place) {
+    Program program = test::program_of(R"(program @parts {
+  target any portable, 4 rows planned
+  arena 128 bytes, persistent 0 bytes
+
+  field "x" : f32[B, 6] field 0
+  temporary "t" : f32[B, 6] at 0, 96 bytes
+  output "y" : f32[B, 6] slot 0
+
+  kernel first  # one thread
+    for i < B, j < 3:
+      v0 = load t[6*i + j] : f32
+      y[6*i + j] <- v0 : f32
+
+  kernel second  # one thread
+    for i < B, j < 3:
+      v0 = constant 1 : f32
+      )" + place + R"( <- v0 : f32
+
+  kernel last  # one thread
+    for i < B, j < 6:
+      v0 = load x[row(i), j] : f32
+      t[6*i + j] <- v0 : f32
+}
+)", false);
+    order_kernels(program);
+    std::string names;
+    for (const Kernel& kernel : program.kernels) names += kernel.name + " ";
+    return names;
+  };
+  CHECK(order("y[6*i + j + 3]") == "second last first ");
+  CHECK(order("y[6*i + j + 2]") == "last first second ");
 }
