@@ -58,6 +58,15 @@ std::string kernel(const std::string& name, const std::string& axes, const std::
 std::string store_of(const std::string& to) { return "      v0 = constant 1 : f32\n      " + to + " <- v0 : f32\n"; }
 std::string copy_of(const std::string& from, const std::string& to) { return "      v0 = load " + from + " : f32\n      " + to + " <- v0 : f32\n"; }
 
+std::string region_of(const std::string& what, const std::string& kernels) {
+  std::string text = "  region " + what + "\n";
+  for (size_t at = 0, end; at < kernels.size(); at = end + 1) {
+    end = kernels.find('\n', at);
+    text += (end > at ? "  " : "") + kernels.substr(at, end - at + 1);
+  }
+  return text;
+}
+
 const std::string all_of_y = kernel("reader", "i < B, j < 6", copy_of("w[6*i + j]", "y[6*i + j]"));
 
 }  // namespace
@@ -118,6 +127,9 @@ TEST_CASE("what is read of a buffer has been stored in parts that leave nothing 
   CHECK(fault(left + kernel("reader", "i < B, j < 2", copy_of("w[6*i + j]", "y[6*i + j]")) + rest) == "sound");
   CHECK(fault(left + kernel("reader", "i < B, j < 2", copy_of("w[6*i + j + 1]", "y[6*i + j]")) + rest) == "P20: reader reads elements of w that nothing has stored");
   CHECK(fault(left + kernel("reader", "i < 2, j < 2", copy_of("w[12*i + j]", "y[6*i + j]")) + kernel("more", "i < 2, j < 2", store_of("y[6*i + j + 12]")) + rest) == "sound");
+  // What a round stores after it is read is there in the next round alone.
+  CHECK(fault(region_of("again 2 rounds", left + right + all_of_y)) == "sound");
+  CHECK(fault(region_of("again 2 rounds", left + all_of_y + right)) == "P20: reader reads elements of w that nothing has stored");
   // All of an output is stored.
   CHECK(fault(left + kernel("reader", "i < B, j < 2", copy_of("w[6*i + j]", "y[6*i + j]"))) == "P20: y has elements that nothing stores");
 }
@@ -131,13 +143,8 @@ TEST_CASE("two stores of a kernel to a buffer are told apart by their strides", 
 
 TEST_CASE("kernels of a parallel region store parts side by side that none of them reads", "[ir]") {
   auto region = [](const std::string& second) {
-    std::string inside = kernel("left", "i < B, j < 2  (vector along j)", store_of("w[6*i + j]"), "parallel") + second;
-    std::string text = "  region halves over 1 axis\n";
-    for (size_t at = 0, end; at < inside.size(); at = end + 1) {
-      end = inside.find('\n', at);
-      text += (end > at ? "  " : "") + inside.substr(at, end - at + 1);
-    }
-    return fault(text + kernel("reader", "i < B, j < 6", copy_of("w[6*i + j]", "y[6*i + j]"), "one thread, after a barrier"));
+    const std::string inside = kernel("left", "i < B, j < 2  (vector along j)", store_of("w[6*i + j]"), "parallel") + second;
+    return fault(region_of("halves over 1 axis", inside) + kernel("reader", "i < B, j < 6", copy_of("w[6*i + j]", "y[6*i + j]"), "one thread, after a barrier"));
   };
   const std::string right = kernel("right", "i < B, j < 4  (vector along j)", store_of("w[6*i + j + 2]"), "parallel");
   CHECK(region(right) == "sound");
