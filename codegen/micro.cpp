@@ -87,10 +87,10 @@ std::vector<llvm::Value*> emit_tile(Emitter& e, const TileShape& shape, const Ti
     return next;
   };
   auto rolled = [&](llvm::Value* steps, llvm::Value* a_first, llvm::Value* b_first, std::vector<llvm::Value*>& values) {
-    // Where b ends says when, instead of a counter; where b stands still, a does.
+    // Where b ends says when, instead of a counter; where b stands still, as a k of one step does, there is one.
     const bool by_b = shape.b_k != 0;
-    NNC_CHECK(by_b || shape.a_k != 0, "a contraction of which neither operand goes along k");
-    llvm::Value* walked_end = e.offset_pointer(by_b ? b_first : a_first, ir.CreateMul(steps, e.i64(by_b ? shape.b_k : shape.a_k)));
+    llvm::Value* first = by_b ? b_first : e.i64(0);
+    llvm::Value* end = by_b ? e.offset_pointer(b_first, ir.CreateMul(steps, e.i64(shape.b_k))) : steps;
     llvm::BasicBlock* before = ir.GetInsertBlock();
     auto* body = llvm::BasicBlock::Create(e.context, "k", function);
     auto* after = llvm::BasicBlock::Create(e.context, "k.done", function);
@@ -102,15 +102,15 @@ std::vector<llvm::Value*> emit_tile(Emitter& e, const TileShape& shape, const Ti
       return phi;
     };
     llvm::PHINode* a = carried(a_first);
-    llvm::PHINode* b = carried(b_first);
+    llvm::PHINode* at = carried(first);
     std::vector<llvm::PHINode*> sums;
-    for (llvm::Value* first : values) sums.push_back(carried(first));
-    std::vector<llvm::Value*> next = one_step(a, b, {sums.begin(), sums.end()});
-    llvm::Value *a_next = e.offset_pointer(a, shape.a_k), *b_next = e.offset_pointer(b, shape.b_k);
-    a->addIncoming(a_next, body);
-    b->addIncoming(b_next, body);
+    for (llvm::Value* value : values) sums.push_back(carried(value));
+    std::vector<llvm::Value*> next = one_step(a, by_b ? at : b_first, {sums.begin(), sums.end()});
+    llvm::Value* at_next = by_b ? e.offset_pointer(at, shape.b_k) : ir.CreateAdd(at, e.i64(1));
+    a->addIncoming(e.offset_pointer(a, shape.a_k), body);
+    at->addIncoming(at_next, body);
     for (int i = 0; i < count; ++i) sums[size_t(i)]->addIncoming(next[size_t(i)], body);
-    llvm::BranchInst* branch = ir.CreateCondBr(ir.CreateICmpNE(by_b ? b_next : a_next, walked_end), body, after);
+    llvm::BranchInst* branch = ir.CreateCondBr(ir.CreateICmpNE(at_next, end), body, after);
     branch->setMetadata(llvm::LLVMContext::MD_loop, keep_rolled(e.context));
     ir.SetInsertPoint(after);
     values = std::move(next);
