@@ -125,6 +125,9 @@ TEST_CASE("parts are seen through views that rename indices", "[passes][joins]")
           const NodeId cut = c.b.reshape(c.tanh(c.x), {rows, {2}, {2}}), also = c.b.input("also", {DType::f32, {rows, {2}, {3}}});
           c.multiply(c.b.reshape(c.side_by_side(cut, c.tanh(also)), {rows, {10}}));
         }) == Parts{"reshape 0+1a0 0+1a1 0+1a2 copied", "tanh 0+1a0 0+1a1 2+1a2"});
+  // What is repeated is not.
+  CHECK(lone_join([&](Case& c) { c.multiply(c.side_by_side(c.b.broadcast(c.b.reduce(Op::reduce_max, c.x, {1}), {rows, {5}}, {0}), c.tanh(c.z))); }) ==
+        Parts{"broadcast 0+1a0 0+1a1 copied", "tanh 0+1a0 5+1a1"});
   CHECK(lone_join([&](Case& c) {
           const NodeId wide = c.b.input("wide", {DType::f32, {{5}, {3}}}), other = c.b.input("other", {DType::f32, {{3}, {4}}});
           c.output(c.side_by_side(c.b.transpose(c.tanh(wide), {1, 0}), c.tanh(other)));
