@@ -388,12 +388,14 @@ class GroupFinder {
     for (Member& m : group.members) m.batch = sorted(m.batch);
   }
 
-  /// Buffers with an element for each row and column.
-  static void find_scores(Group& group) {
+  /// Buffers with an element for each row and column, but for what comes from outside of the step, a bias for each pair or a mask: that is read as it stands, by lanes apart.
+  void find_scores(Group& group) const {
     for (const Member& m : group.members) {
       if (!m.blocked() || m.columns == no_axis) continue;
       for_each_access(m.copy, [&](const Instruction& i) {
-        if (i.access.strides[size_t(m.rows)] != 0 && i.access.strides[size_t(m.columns)] != 0) group.scores.insert(i.access.buffer);
+        const BufferKind kind = program_[i.access.buffer].kind;
+        const bool others = reads_memory(i) && (kind == BufferKind::persistent || kind == BufferKind::field || kind == BufferKind::literal);
+        if (!others && i.access.strides[size_t(m.rows)] != 0 && i.access.strides[size_t(m.columns)] != 0) group.scores.insert(i.access.buffer);
       });
     }
   }

@@ -148,9 +148,19 @@ class RandomAttention {
       say("bias by head and key");
       s = b().add(s, b().broadcast(parameter({Extent{heads_}, Extent{like[3].size}}), like, {1, 3}));
     }
-    if (chance(5)) {
+    if (chance(15)) {
       say("bias by query and key");
       s = b().add(s, b().broadcast(parameter({Extent{like[2].size}, Extent{like[3].size}}), like, {2, 3}));
+    }
+    if (chance(10)) {
+      say("bias by head, query and key");
+      const NodeId bias = parameter({Extent{heads_}, Extent{like[2].size}, Extent{like[3].size}});
+      s = b().add(s, b().broadcast(chance(50) ? bias : b().unary(Op::tanh, bias), like, {1, 2, 3}));
+    }
+    if (b_ == &graph_ && chance(10)) {
+      say("mask by query and key");
+      const NodeId mask = b().input(fmt::format("pairs{}", inputs_), {DType::boolean, {rows(), Extent{like[2].size}, Extent{like[3].size}}});
+      s = b().select(b().broadcast(mask, like, {0, 2, 3}), s, b().constant(-20, b_->type(s)));
     }
     if (chance(12)) {
       say("squares of keys");
@@ -256,7 +266,7 @@ class RandomAttention {
     }
     if (chance(8)) {
       say("the query that sees most of each key");
-      graph_.outputs.push_back({"query" + number, b().reduce(Op::argmax, p, {2})});
+      graph_.outputs.push_back({"query" + number, b().reduce(Op::argmax, b().add(p, b().mul(b().cast(b().iota(shape(p), 2), DType::f32), 0.01)), {2})});  // the last one of what a mask makes equal
     }
     if (square && chance(8)) {
       say("shares and their transpose");
