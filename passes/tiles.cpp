@@ -90,12 +90,14 @@ TileChoice choose_tiles(const Target& target, const TileRequest& r) {
     choice.kc = round_up(blocks(k, blocks(k, most_k)), 16);
 
   // Packing. In place costs nothing but strides: elements far apart, and most of all multiples of 1 KB apart, meet in few sets of
-  // the cache and in as many pages as there are rows, so blocks of some size are packed: b, of which each step of k reads a line, from 1 KB on.
+  // the cache and in as many pages as there are rows, so blocks of some size are packed: b, of which each step of k reads a line, from 1 KB on,
+  // from 512 bytes on where k is long and many rows of tiles read what is packed.
   // Several axes of m: neighbouring lines read most of the same elements, and a panel would hold them once for each (for each tap of a convolution).
   auto far = [&](int64_t stride) { return stride * contraction_bytes >= 2048; };
   const int64_t b_reads = r.lines * blocks(m, choice.mr);
   choice.pack_a = !r.a.readable || (!r.a.guarded && r.lines == 1 && (far(r.a.across_stride) || far(r.a.k_stride)) && choice.mr > 2 && m * k >= 16384);
-  choice.pack_b = !r.b.readable || (b_reads >= 4 && r.b.k_stride * contraction_bytes >= 1024 && k * n >= 16384) ||
+  const int64_t b_stride = r.b.k_stride * contraction_bytes;
+  choice.pack_b = !r.b.readable || (b_reads >= 4 && b_stride >= 1024 && k * n >= 16384) || (b_reads >= 20 && b_stride >= 512 && k * n >= 65536) ||
                   (target.level == VectorLevel::portable && n % lanes != 0 && b_reads >= 2);
 
   // Blocks of m and n: the packed block of a in half of the second-level cache.
