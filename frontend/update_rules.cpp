@@ -115,7 +115,8 @@ std::vector<UpdateRule> make_update_rules(const Program& program, const std::vec
   auto build = [&](Group& g, const ParameterSpec& p) {
     g.names.push_back(p.persistent.name);
     for (const auto& [twin, rule] : g.built)  // layers repeat: a rule is evaluated once for all parameters of one type
-      if (twin->persistent.type == p.persistent.type && twin->dimension_names == p.dimension_names) return std::optional(rule_of_twin(rule, p.persistent.name));
+      if (twin->persistent.type == p.persistent.type && twin->dimension_names == p.dimension_names)
+        return scalars ? std::nullopt : std::optional(rule_of_twin(rule, p.persistent.name));  // whoever asks for scalars looks at no rule
     Diagnostics found;
     std::optional<UpdateRule> rule = UpdateRuleBuilder(program, found, p, scalars).build(*g.item, g.prefix);
     for (const Diagnostic& d : found.items()) {

@@ -55,7 +55,7 @@ std::optional<IndexMap> merged_axes(const Shape& from, const Shape& to) {
 
 class JoinFinder {
  public:
-  explicit JoinFinder(const Graph& graph) : graph_(graph), users_(graph.users()), kept_(graph.size(), false), updates_(graph.size(), false) {
+  explicit JoinFinder(const Graph& graph) : graph_(graph), users_(graph.users()), kept_(graph.size(), false), updates_(graph.size(), false), none_(graph.size(), false) {
     for (const Output& o : graph.outputs) kept_[o.node.value] = true;
     for (const Update& u : graph.updates) kept_[u.node.value] = updates_[u.node.value] = true;
   }
@@ -67,8 +67,9 @@ class JoinFinder {
     std::vector<bool> taken(graph_.size(), false);  // sums and pads of joins
     for (uint32_t i = graph_.size(); i-- > 0;) {
       const NodeId n{i};
-      if (graph_[n].op != Op::add || taken[i] || updates_[i]) continue;
+      if (graph_[n].op != Op::add || taken[i] || updates_[i] || none_[i]) continue;
       std::vector<NodeId> within;
+      too_deep_ = false;
       std::optional<PlacedParts> parts = collect(n, within, 0);
       if (!parts || !covers(*parts, graph_[n].type.shape)) continue;
       Join join{n, {}};
@@ -91,8 +92,9 @@ class JoinFinder {
 
  private:
   /// The parts of a sum or a pad, in its own indices; nothing of another node, or of a sum that is none of a join.
-  std::optional<PlacedParts> collect(NodeId n, std::vector<NodeId>& within, int depth) const {
+  std::optional<PlacedParts> collect(NodeId n, std::vector<NodeId>& within, int depth) {
     const Node& node = graph_[n];
+    too_deep_ = too_deep_ || depth > max_nesting;
     if (depth > max_nesting || (node.op != Op::add && node.op != Op::pad)) return std::nullopt;
     if (node.op == Op::add && depth > 0 && (kept_[n.value] || users_[n.value].size() != 1)) return std::nullopt;
     const size_t known = within.size();
@@ -112,7 +114,11 @@ class JoinFinder {
     }
     std::optional<PlacedParts> parts = collect(node.operands[0], within, depth + 1);
     std::optional<PlacedParts> more = parts ? collect(node.operands[1], within, depth + 1) : std::nullopt;
-    if (!more || parts->size() + more->size() > max_parts) return std::nullopt;
+    if (!more) {
+      none_[n.value] = !too_deep_;
+      return std::nullopt;
+    }
+    if (parts->size() + more->size() > max_parts) return std::nullopt;
     for (const PlacedPart& x : *parts)
       for (const PlacedPart& y : *more)
         if (x.box.meets(y.box)) return std::nullopt;
@@ -196,6 +202,8 @@ class JoinFinder {
   const Graph& graph_;
   std::vector<std::vector<NodeId>> users_;
   std::vector<bool> kept_, updates_;  ///< outputs and updates; updates
+  std::vector<bool> none_;            ///< sums that are none of joins, seen as parts of others: so a chain of sums is walked once
+  bool too_deep_ = false;             ///< the nesting is why there is no join
 };
 
 }  // namespace
