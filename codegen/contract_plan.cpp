@@ -83,7 +83,6 @@ ContractPlan plan_contract(const Program& program, const ContractKernel& kernel)
                       !(p.cuts() && p.parts());  // those are joined in memory
   // A draw is a call, and around a call no sum stays in a register: sums would be in memory all along the loop over k.
   p.calls_tiles = p.planned_k > 0 && std::any_of(kernel.epilogue.begin(), kernel.epilogue.end(), [](const Instruction& i) { return i.kind == Instruction::Kind::random; });
-  p.inline_epilogue = p.inline_epilogue && !p.calls_tiles;
   p.surplus_rows = p.planned_k == 0 || p.pack_a || ((p.m.rows || (p.ragged_rows && !m_limit.from)) && p.planned_m % p.mr == 0);
   int64_t lost_columns = p.n.rows ? 0 : (p.width - p.n.size % p.width) % p.width / lanes * lanes;
   p.surplus_columns = p.planned_k == 0 || (p.pack_b && lost_columns * 8 <= p.planned_n);

@@ -149,12 +149,11 @@ void write_perf_map(const llvm::object::ObjectFile& object, const llvm::RuntimeD
 struct PartObject {
   llvm::SmallVector<char, 0> bytes;
   int64_t scratch_bytes = 0;
-  double ir_ms = 0, optimize_ms = 0, compile_ms = 0;
   std::exception_ptr error;
 };
 
 void compile_part(const Program& program, const KernelSharing& sharing, const SourceMap* sources, const CompileOptions& options, llvm::TargetMachine& machine,
-                  const std::vector<bool>& part, bool entry, PartObject& out) {
+                  const std::vector<bool>& part, bool entry, PartObject& out, CodegenStatistics& spent) {
   double start = now_ms();
   llvm::LLVMContext context;
   auto module = emit_program(program, sharing, sources, machine, context, out.scratch_bytes, part, entry);
@@ -164,9 +163,9 @@ void compile_part(const Program& program, const KernelSharing& sharing, const So
   instrument_for_sanitizer(*module, machine, program);
   double optimized = now_ms();
   generate(*module, machine, llvm::CodeGenFileType::ObjectFile, out.bytes);
-  out.ir_ms = emitted - start;
-  out.optimize_ms = optimized - emitted;
-  out.compile_ms = now_ms() - optimized;
+  spent.ir_ms += emitted - start;
+  spent.optimize_ms += optimized - emitted;
+  spent.compile_ms += now_ms() - optimized;
 }
 
 /// So many that threads end at about the same time, though how long a part takes is only estimated.
@@ -191,10 +190,7 @@ class JitProgram final : public CompiledProgram {
       std::unique_ptr<llvm::TargetMachine> machine;
       for (size_t p; (p = next++) < parts.size();) try {
           if (!machine) machine = make_target_machine(program.target);
-          compile_part(program, sharing, sources, options, *machine, parts.size() == 1 ? std::vector<bool>{} : parts[p], p == 0, objects[p]);
-          spent[thread].ir_ms += objects[p].ir_ms;
-          spent[thread].optimize_ms += objects[p].optimize_ms;
-          spent[thread].compile_ms += objects[p].compile_ms;
+          compile_part(program, sharing, sources, options, *machine, parts.size() == 1 ? std::vector<bool>{} : parts[p], p == 0, objects[p], spent[thread]);
         } catch (...) {
           objects[p].error = std::current_exception();
         }

@@ -86,6 +86,12 @@ std::vector<llvm::Value*> emit_tile(Emitter& e, const TileShape& shape, const Ti
     }
     return next;
   };
+  // What a loop carries, which begins as `first`, in the block before the loop.
+  auto carried = [&](llvm::Value* first, llvm::BasicBlock* before) {
+    llvm::PHINode* phi = ir.CreatePHI(first->getType(), 2);
+    phi->addIncoming(first, before);
+    return phi;
+  };
   auto rolled = [&](llvm::Value* steps, llvm::Value* a_first, llvm::Value* b_first, std::vector<llvm::Value*>& values) {
     // Where b ends says when, instead of a counter; where b stands still, as a k of one step does, there is one.
     const bool by_b = shape.b_k != 0;
@@ -96,15 +102,10 @@ std::vector<llvm::Value*> emit_tile(Emitter& e, const TileShape& shape, const Ti
     auto* after = llvm::BasicBlock::Create(e.context, "k.done", function);
     ir.CreateBr(body);
     ir.SetInsertPoint(body);
-    auto carried = [&](llvm::Value* first) {
-      llvm::PHINode* phi = ir.CreatePHI(first->getType(), 2);
-      phi->addIncoming(first, before);
-      return phi;
-    };
-    llvm::PHINode* a = carried(a_first);
-    llvm::PHINode* at = carried(first);
+    llvm::PHINode* a = carried(a_first, before);
+    llvm::PHINode* at = carried(first, before);
     std::vector<llvm::PHINode*> sums;
-    for (llvm::Value* value : values) sums.push_back(carried(value));
+    for (llvm::Value* value : values) sums.push_back(carried(value, before));
     std::vector<llvm::Value*> next = one_step(a, by_b ? at : b_first, {sums.begin(), sums.end()});
     llvm::Value* at_next = by_b ? e.offset_pointer(at, shape.b_k) : ir.CreateAdd(at, e.i64(1));
     a->addIncoming(e.offset_pointer(a, shape.a_k), body);
@@ -150,21 +151,16 @@ std::vector<llvm::Value*> emit_tile(Emitter& e, const TileShape& shape, const Ti
   }
   ir.CreateBr(body);
   ir.SetInsertPoint(body);
-  auto carried = [&](llvm::Value* first) {
-    llvm::PHINode* phi = ir.CreatePHI(first->getType(), 2);
-    phi->addIncoming(first, before);
-    return phi;
-  };
   std::vector<std::pair<llvm::PHINode*, llvm::Value*>> ends;  // what is carried, and what it is after a run
-  llvm::PHINode* at = carried(place.k_first);
+  llvm::PHINode* at = carried(place.k_first, before);
   std::vector<llvm::PHINode*> sums;
-  for (llvm::Value* first : start) sums.push_back(carried(first));
+  for (llvm::Value* first : start) sums.push_back(carried(first, before));
   llvm::Value* within = nullptr;
   llvm::Value* steps = e.i64(runs.length);
   if (runs.whole) {
     std::vector<llvm::PHINode*> now;
-    for (llvm::Value* first : digits) now.push_back(carried(first));
-    llvm::PHINode *a_now = carried(a_run), *b_now = carried(b_run);
+    for (llvm::Value* first : digits) now.push_back(carried(first, before));
+    llvm::PHINode *a_now = carried(a_run, before), *b_now = carried(b_run, before);
     // An index goes on where all faster ones begin anew.
     std::vector<llvm::Value*> goes_on(axes, ir.getTrue());
     for (size_t i = axes; i-- > 0;) {
