@@ -3,6 +3,21 @@
 #include "passes/lower_internal.h"
 
 namespace nnc {
+namespace {
+
+/// A part's value as it stands in the join: zeros of other parts are added, so -0 becomes 0, and all else stays.
+int value_in_join(KernelBuilder& builder, int value, DType dtype, NodeId node) {
+  return is_float(dtype) ? builder.compute(Op::add, dtype, {value, builder.constant(0, dtype)}, node) : value;
+}
+
+/// Where the join has what stands at `map` in its part.
+IndexMap place_in_join(const IndexMap& part, const IndexMap& map) {
+  IndexMap place;
+  for (const IndexTerm& term : part) place.push_back(composed(term, map));
+  return place;
+}
+
+}  // namespace
 
 std::vector<ValueStore> stores_of(const LoweringContext& lowering, const StorePlan& plan, KernelBuilder& builder, NodeId n, const IndexMap& map, int value) {
   std::vector<ValueStore> stores;
@@ -12,12 +27,9 @@ std::vector<ValueStore> stores_of(const LoweringContext& lowering, const StorePl
     stores.push_back({target, map, stored == own ? value : builder.compute(Op::cast, stored, {value}, n), n});
   }
   if (plan.parts[n.value].empty()) return stores;
-  // Zeros of other parts are added: -0 becomes 0, all else stays.
-  const int joined = is_float(own) ? builder.compute(Op::add, own, {value, builder.constant(0, own)}, n) : value;
+  const int joined = value_in_join(builder, value, own, n);
   for (const PartTarget& part : plan.parts[n.value]) {
-    IndexMap place;
-    for (const IndexTerm& term : part.place) place.push_back(composed(term, map));
-    stores.push_back({part.target, std::move(place), joined, part.join});
+    stores.push_back({part.target, place_in_join(part.place, map), joined, part.join});
   }
   return stores;
 }
@@ -44,10 +56,8 @@ void lower_copied_parts(const GroupContext& context, const Join& join, std::vect
       const Type& type = graph.type(part.value);
       if (!is_copied(i) || type.shape != shape) continue;
       done[i] = true;
-      int value = builder.value(part.value, map);
-      if (is_float(type.dtype)) value = builder.compute(Op::add, type.dtype, {value, builder.constant(0, type.dtype)}, join.root);
-      IndexMap place;
-      for (const IndexTerm& term : part.place) place.push_back(composed(term, map));
+      const int value = value_in_join(builder, builder.value(part.value, map), type.dtype, join.root);
+      const IndexMap place = place_in_join(part.place, map);
       for (BufferId target : targets) builder.store(target, place, value, join.root);
     }
     kernel.blocks.push_back({false, std::move(builder.outer)});
