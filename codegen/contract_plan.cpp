@@ -55,7 +55,7 @@ ContractPlan plan_contract(const Program& program, const ContractKernel& kernel)
   p.width = int64_t(p.nr) * lanes;
   for (const Instruction& i : kernel.epilogue)
     if (i.kind == Instruction::Kind::reduce) p.row_sums.push_back(i.id);
-  p.row_order = row_order_of(kernel, program.rows);
+  p.row_order = row_order_of(kernel, program.planned());
   // A chain of rows is whole tiles, but for the last rows of all.
   auto whole_tiles = [&](int64_t count) { return count >= p.planned_m || count % p.mr == 0; };
   if (!p.row_sums.empty())
@@ -63,7 +63,7 @@ ContractPlan plan_contract(const Program& program, const ContractKernel& kernel)
   p.mc = round_up(std::clamp<int64_t>(kernel.mc, 1, p.planned_m), p.mr);
   p.block_lines = p.mc < p.planned_m ? 1 : std::clamp<int64_t>(kernel.mc / p.planned_m, 1, p.planned_lines);
   p.nc = round_up(std::clamp<int64_t>(kernel.nc, 1, p.planned_n), p.width);
-  p.order = sum_order_of(kernel, program.rows);
+  p.order = sum_order_of(kernel, program.planned());
   p.kc = chain_block(p.order, std::max<int64_t>(kernel.kc, 1));
   p.split_k = p.kc < p.planned_k;
   p.block_chains = std::max<int64_t>(1, p.split_k ? p.kc / p.order.chain : p.order.chains(p.planned_k));

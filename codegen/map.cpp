@@ -298,10 +298,10 @@ class MapEmitter {
   Walk plan_walk(const Block& block, bool reduces, bool sums) {
     Walk walk;
     const int first = map.outer, last = int(map.axes.size()) - 1;
-    const int64_t rows = e.program.rows;
+    const PlannedRows rows = e.program.planned();
     if (!reduces || first > last) return walk;
     const SumOrder by_piece = piece_order(extent_of(first), rows);  // a chain is a piece
-    int64_t walked = first == last ? by_piece.chain : extent_of(last).at(rows);
+    int64_t walked = first == last ? by_piece.chain : extent_of(last).at(rows.most);
     if (shape.lanes_inner() && is_cheap(block.code) && walked >= 8 * e.lanes) walk.accumulators = 4;
     if (!sums) return walk;
     walk.pieces = by_piece.piece_levels() > 0;
@@ -339,7 +339,7 @@ class MapEmitter {
     if (walk.chains.axis >= 0) walk.chain_sums = &chain_sums.emplace(e, summed, walk.chains.levels);
     Point point = outer;
     if (walk.pieces) {
-      const SumOrder by_piece = piece_order(extent_of(map.outer), e.program.rows);
+      const SumOrder by_piece = piece_order(extent_of(map.outer), e.program.planned());
       walk.piece_sums = &piece_sums.emplace(e, summed, by_piece.piece_levels() + 1);  // the last is pushed as well
       piece_sums->clear();
       Value* all = e.extent(extent_of(map.outer));

@@ -13,24 +13,24 @@ namespace nnc {
 
 using llvm::Value;
 
-InnerChains inner_chains(const MapKernel& map, int64_t rows, int64_t side_by_side) {
+InnerChains inner_chains(const MapKernel& map, PlannedRows rows, int64_t side_by_side) {
   const int first = map.outer, last = int(map.axes.size()) - 1;
   auto extent_of = [&](int axis) { return map.axes[size_t(axis)].extent; };
   // The outermost axis one iteration of which has no more terms than a chain may have.
   int64_t terms = 1;  // of one accumulator, in one iteration of `axis`
   int axis = last;
   for (; axis > first; --axis) {
-    int64_t more = extent_of(axis).at(rows);
+    int64_t more = extent_of(axis).at(rows.most);
     if (axis == last) more = (more + side_by_side - 1) / side_by_side;
     if (terms * more > reduction_chain) break;
     terms *= std::max<int64_t>(more, 1);
   }
   const int64_t step = axis == last ? side_by_side : 1;
-  const SumOrder order = sum_order(axis == first ? extent_of(first) : Extent{extent_of(axis).at(rows), false}, rows, reduction_chain / terms * step, step);
+  const SumOrder order = sum_order(axis == first ? extent_of(first) : Extent{extent_of(axis).at(rows.most), false}, rows, reduction_chain / terms * step, step);
   if (order.chain_levels() == 0 && axis == first) return {};
   int64_t chains = order.per_piece;
   for (int outside = first; outside < axis; ++outside)
-    chains *= outside == first ? piece_order(extent_of(outside), rows).piece : extent_of(outside).at(rows);
+    chains *= outside == first ? piece_order(extent_of(outside), rows).piece : extent_of(outside).at(rows.most);
   return {axis, order, int(std::bit_width(uint64_t(std::max<int64_t>(chains, 1))))};
 }
 

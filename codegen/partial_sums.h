@@ -13,7 +13,7 @@ struct InnerChains {
   int levels = 0;    ///< of the tree that joins the chains of a piece
 };
 /// `side_by_side`: indices of the last axis that accumulators take at once.
-InnerChains inner_chains(const MapKernel&, int64_t rows, int64_t side_by_side);
+InnerChains inner_chains(const MapKernel&, PlannedRows rows, int64_t side_by_side);
 
 /// i64: the trailing one bits of an i64. Their number is the level at which what is finished as `number` waits.
 llvm::Value* trailing_ones(Emitter&, llvm::Value* number);

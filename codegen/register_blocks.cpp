@@ -305,7 +305,7 @@ class BlockEmitter {
         if (is_rounded_sum(i)) sums.push_back(accumulator.of_point.back());
       }
     }
-    chains = sums.empty() ? InnerChains{} : inner_chains(map, e.program.rows, 1);
+    chains = sums.empty() ? InnerChains{} : inner_chains(map, e.program.planned(), 1);
     if (chains.axis >= 0) partial_sums.emplace(e, sums, chains.levels).clear();
     Points all(points.size());
     for (size_t p = 0; p < all.size(); ++p) all[p] = p;

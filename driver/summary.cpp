@@ -42,6 +42,8 @@ void print_as_json(const ModelSummary& s) {
                       {"bytes", l.bytes}});
   Json line{{"layers", layers},
             {"batch", s.batch},
+            {"accumulate", s.accumulate},
+            {"pieces", s.pieces},
             {"batch_is_known", s.batch_is_assumed.empty()},
             {"parameters", s.trainable},
             {"other_values", s.other},
@@ -72,8 +74,9 @@ void print_as_text(const ModelSummary& s) {
   std::printf("parameters      %s trainable", grouped(s.trainable).c_str());
   if (s.other) std::printf(", %s frozen or states", grouped(s.other).c_str());
   if (s.optimizer) std::printf(", %s of the optimiser", grouped(s.optimizer).c_str());
-  std::printf("\na step          %s FLOP, %s bytes, batch %lld, in %zu kernels\n", grouped(int64_t(s.flops)).c_str(),
-              grouped(int64_t(s.bytes)).c_str(), static_cast<long long>(s.batch), s.kernels);
+  const std::string times = s.accumulate > 1 ? fmt::format("{} x ", s.accumulate) : "", pieces = s.pieces > 1 ? fmt::format(" in {} pieces", s.pieces) : "";
+  std::printf("\na step          %s FLOP, %s bytes, batch %s%lld%s, in %zu kernels\n", grouped(int64_t(s.flops)).c_str(),
+              grouped(int64_t(s.bytes)).c_str(), times.c_str(), static_cast<long long>(s.batch), pieces.c_str(), s.kernels);
   if (!s.batch_is_assumed.empty())
     std::printf("                these rows are assumed, `batch: all` asks for all of the data: %s\n", s.batch_is_assumed.c_str());
   std::printf("memory          %s bytes of parameters and states, %s bytes of arena", grouped(s.persistent_bytes).c_str(), grouped(s.arena_bytes).c_str());

@@ -224,6 +224,13 @@ class Comparison {
     std::string before = it == then_.end() ? "not recorded" : it->second;
     if (before != now_.at(key)) faults.push_back(fmt::format("{}: {} in the checkpoint, {} now", what, before, now_.at(key)));
   }
+  /// What orders the sums of a batch; before it was recorded, it followed from the batch.
+  void expect_pieces() {
+    auto pieces = then_.find("nnc.pieces"), batch = then_.find("nnc.batch");
+    if (!same("nnc.batch") || batch == then_.end()) return;
+    const std::string before = pieces != then_.end() ? pieces->second : fmt::format("{}", PlannedRows(std::atoll(batch->second.c_str())).pieces());
+    if (before != now_.at("nnc.pieces")) faults.push_back(fmt::format("pieces of a batch: {} in the checkpoint, {} now", before, now_.at("nnc.pieces")));
+  }
   /// What the numbers of a text mean; other data has none.
   void expect_vocabulary() {
     auto before = then_.find("nnc.vocabulary"), after = now_.find("nnc.vocabulary");
@@ -292,6 +299,7 @@ void compare(Comparison& c, bool tensors_fit) {
   if (c.same("nnc.rows") && c.same("nnc.seed") && !c.same("nnc.split"))
     c.faults.push_back("data: the rows that train are not those of the checkpoint's run: `test` and `valid` set others aside");
   c.expect_value("nnc.batch", "batch");
+  c.expect_pieces();
   c.expect_value("nnc.shuffle", "shuffle");
   c.expect_value("nnc.seed", "seed");
   c.each("nnc.options", [&](const std::string& option, const std::string& then, const std::string& now) {
@@ -364,6 +372,7 @@ std::map<std::string, std::string> describe_run(const Compilation& compilation, 
           {"nnc.rows", std::to_string(plan.rows.size())},
           {"nnc.split", hash_text(hash_bytes(rows.data(), rows.size_bytes()))},
           {"nnc.batch", std::to_string(plan.batch)},
+          {"nnc.pieces", std::to_string(planned_batch(compilation, plan.batch / spec.accumulate).pieces())},
           {"nnc.shuffle", plan.shuffle ? "true" : "false"},
           {"nnc.layers", join_words(describe_layers(graphs.forward.graph))},
           {"nnc.updates", join_words(describe_rules(graphs.rules))},

@@ -50,7 +50,23 @@ void Compilation::settle() {
   for (const Diagnostic& d : said) warn(d);
 }
 
-int64_t planned_rows(const TrainSpec& train) { return train.batch > 0 ? train.batch : 256; }
+BatchPlan planned_batch(const Compilation& compilation) { return planned_batch(compilation, 256); }
+
+BatchPlan planned_batch(const Compilation& compilation, int64_t rows) {
+  const TrainSpec& spec = compilation.module->train();
+  const int64_t batch = spec.batch > 0 ? spec.batch : rows;
+  if (std::optional<Diagnostic> fault = find_batch_fault(spec, batch)) throw ProgramErrors({*std::move(fault)});
+  return plan_batch(spec, batch);
+}
+
+void require_rows_of_batch(const BatchPlan& plan, int64_t rows, const std::string& program) {
+  if (plan.whole() <= rows && rows > 0) return;
+  if (plan.accumulate > 1)
+    throw UserError(Code::E0503, fmt::format("{} batches of {} rows are {}, but only {} train", plan.accumulate, plan.batch, plan.whole(), rows), program,
+                    "ask for fewer of them, `accumulate: N`, or for smaller ones, `batch: N`");
+  throw UserError(Code::E0503, fmt::format("a batch takes {} rows, but only {} train", plan.batch, rows), program,
+                  fmt::format("`--set data.batch={}`, or `batch: all` in the data clause", std::max<int64_t>(rows, 1)));
+}
 
 Graph make_backward(Compilation& compilation, const BuiltGraph& forward, const std::vector<UpdateRule>& rules) {
   Graph graph = forward.graph;
@@ -91,7 +107,7 @@ TrainingGraphs make_training_graphs(Compilation& compilation) {
   compilation.settle();
   result.backward = make_backward(compilation, result.forward, result.rules);
   result.optimized = result.backward;
-  optimize_graph(result.optimized, {.rows = planned_rows(compilation.module->train())});
+  optimize_graph(result.optimized, {.rows = planned_batch(compilation).whole()});
   return result;
 }
 

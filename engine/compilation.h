@@ -15,6 +15,7 @@
 #include "base/source.h"
 #include "base/target.h"
 #include "codegen/codegen.h"
+#include "frontend/batch_plan.h"
 #include "frontend/frontend.h"
 #include "passes/split_epoch.h"
 #include "ir/graph.h"
@@ -57,8 +58,12 @@ std::string read_text_file(const std::string& path);
 /// Replaces it in one step, so that a crash leaves the old text or the new one; UserError E0413 if it cannot be written.
 void write_text_file(const std::string& path, std::string_view text);
 
-/// Rows of a batch that a training step is planned for where no data is read: those of the train block, 256 with `batch: all`.
-int64_t planned_rows(const TrainSpec&);
+/// What a training step is planned for where no data is read: the train block's batch, 256 rows with `batch: all`. ProgramErrors E0311.
+BatchPlan planned_batch(const Compilation&);
+/// The same with `rows` in place of `batch: all`.
+BatchPlan planned_batch(const Compilation&, int64_t rows);
+/// UserError E0503 if a whole batch takes more rows than train.
+void require_rows_of_batch(const BatchPlan&, int64_t rows, const std::string& program);
 
 /// The training graph at each stage of its way.
 struct TrainingGraphs {

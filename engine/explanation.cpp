@@ -34,10 +34,10 @@ ExplainedStep plan(Compilation& compilation, const std::optional<DefinitionReque
     step.graph = std::move(graphs.backward);
     step.layers = std::move(graphs.forward.layers);
     step.subject = training_step;
-    options.rows = planned_rows(compilation.module->train());
+    options = lower_options("train", planned_batch(compilation), compilation.target);
   }
   FusionLog log;
-  optimize_graph(step.graph, {.log = &log, .rows = options.rows});
+  optimize_graph(step.graph, {.log = &log, .rows = std::max(options.rows, options.whole_rows)});
   step.program = build_program(step.graph, options);
   step.stored = stored_values(step.graph, step.program, log);
   step.roles = node_roles(step.graph);

@@ -119,13 +119,12 @@ StepMeasurement measure_step(Compilation& compilation, const RunData& data, int 
   const TrainSpec& spec = compilation.module->train();
   const std::vector<int64_t>& rows = data.split.train;
   StepMeasurement m;
-  m.batch = spec.batch == 0 ? int64_t(rows.size()) : spec.batch;
-  if (m.batch > int64_t(rows.size()) || rows.empty())
-    throw UserError(Code::E0503, fmt::format("a batch takes {} rows, but only {} train", m.batch, rows.size()), compilation.name,
-                    "`--set data.batch=N`, or `batch: all` in the data clause");
+  const BatchPlan plan = planned_batch(compilation, std::max<int64_t>(1, int64_t(rows.size())));
+  m.batch = plan.whole();
+  require_rows_of_batch(plan, int64_t(rows.size()), compilation.name);
   auto compile_start = Clock::now();
   TrainingGraphs graphs = make_training_graphs(compilation);
-  Program program = build_program(graphs.optimized, {"train", m.batch, compilation.target, {}});
+  Program program = build_program(graphs.optimized, lower_options("train", plan, compilation.target));
   m.passes_seconds = seconds_since(compile_start);
   CompiledStep compiled = compile_step(std::move(program), compilation.sources, compilation.code);
   m.functions = compiled.code->statistics().functions;

@@ -5,6 +5,7 @@
 
 #include "engine/data.h"
 #include "ir/program_regions.h"
+#include "engine/step.h"
 #include "passes/pipeline.h"
 
 namespace nnc {
@@ -20,13 +21,14 @@ bool is_in_no_layer(const std::string& scope, const std::vector<LayerSummary>& l
 }
 
 /// The rows of a step. `batch: all` takes all that train, which only the data tells.
-void count_rows(const TrainSpec& train, ModelSummary& s) {
-  s.batch = planned_rows(train);
-  if (train.batch > 0) return;
+BatchPlan plan_rows(const Compilation& compilation, ModelSummary& s) {
+  const TrainSpec& train = compilation.module->train();
+  if (train.batch > 0) return planned_batch(compilation);
   try {
-    s.batch = std::max<int64_t>(1, int64_t(load_data(train, {}, train.seed).rows_of(Part::train).size()));
+    return planned_batch(compilation, std::max<int64_t>(1, int64_t(load_data(train, {}, train.seed).rows_of(Part::train).size())));
   } catch (const UserError& e) {
     s.batch_is_assumed = e.diagnostic().message;
+    return planned_batch(compilation);
   }
 }
 
@@ -35,8 +37,11 @@ void count_rows(const TrainSpec& train, ModelSummary& s) {
 ModelSummary summarize_model(Compilation& compilation) {
   TrainingGraphs graphs = make_training_graphs(compilation);
   ModelSummary s;
-  count_rows(compilation.module->train(), s);
-  Program program = build_program(graphs.optimized, {"train", s.batch, compilation.target, {}});
+  const BatchPlan plan = plan_rows(compilation, s);
+  s.batch = plan.batch;
+  s.accumulate = plan.accumulate;
+  s.pieces = plan.pieces();
+  Program program = build_program(graphs.optimized, lower_options("train", plan, compilation.target));
   for (const Persistent& p : graphs.optimized.persistents)
     (p.kind == PersistentKind::parameter         ? s.trainable
      : p.kind == PersistentKind::optimizer_state ? s.optimizer

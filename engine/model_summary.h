@@ -16,7 +16,9 @@ struct ModelSummary {
     double flops = 0, bytes = 0;  ///< of the kernels of this layer and of those inside it, in one step; of a model's own row those in no layer, the loss's among them
   };
   std::vector<Layer> layers;  ///< in the order in which they are first called
-  int64_t batch = 0;              ///< rows
+  int64_t batch = 0;              ///< rows that are computed at once
+  int64_t accumulate = 1;         ///< so many of these make up the whole batch of an update
+  int64_t pieces = 1;             ///< of the whole batch
   std::string batch_is_assumed;   ///< of `batch: all`: why the number of rows is not that of the data; "" if it is known
   int64_t trainable = 0, other = 0, optimizer = 0;  ///< values of parameters that train, of frozen ones and states, of the optimiser's states
   double flops = 0, bytes = 0;  ///< of one step: work and traffic

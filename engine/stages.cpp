@@ -42,7 +42,7 @@ Graph position_stage(const Graph& graph, const std::string& name) {
 }
 
 Staged training_stage(Compilation& compilation, Stage stage) {
-  LowerOptions options{"train", planned_rows(compilation.module->train()), compilation.target};
+  LowerOptions options = lower_options("train", planned_batch(compilation), compilation.target);
   if (stage == Stage::graph) return {compilation.require(compilation.module->build_train_graph(compilation.diagnostics)).graph, options};
   if (stage == Stage::position) {
     const TextModel model = find_text_model(compilation);

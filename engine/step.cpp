@@ -29,6 +29,15 @@ void require_host_runs(const Target& target) {
 
 int default_threads() { return usable_cores(); }
 
+LowerOptions lower_options(const std::string& name, const BatchPlan& plan, const Target& target) {
+  LowerOptions options{name, plan.batch, target};
+  const PlannedRows planned = plan.planned();
+  if (planned == PlannedRows(planned.most)) return options;
+  if (planned.whole != planned.most) options.whole_rows = planned.whole;
+  options.piece_rows = planned.piece;
+  return options;
+}
+
 Program make_program(Graph graph, const std::string& name, int64_t rows, const Target& target, const Layouts& layouts) {
   optimize_graph(graph, {.rows = rows});
   LowerOptions options{name, rows, target, layouts};

@@ -8,6 +8,7 @@
 #include "base/source.h"
 #include "base/target.h"
 #include "codegen/codegen.h"
+#include "frontend/batch_plan.h"
 #include "ir/graph.h"
 #include "ir/program.h"
 #include "passes/lower.h"
@@ -17,6 +18,9 @@ namespace nnc {
 
 /// Threads that run a step where nobody asks for others: the cores that this process may use.
 int default_threads();
+
+/// What a training step is lowered for: as many rows as are computed at once, sums as the whole batch has them.
+LowerOptions lower_options(const std::string& name, const BatchPlan&, const Target&);
 
 /// Graph (not yet simplified) -> program for `rows` rows, whose scalar results keep their types.
 Program make_program(Graph, const std::string& name, int64_t rows, const Target&, const Layouts& = {});

@@ -86,7 +86,8 @@ void TrainingRun::plan_steps() {
   plan_.seed = spec.seed;
   plan_.shuffle = options_.shuffle;
   plan_.save_every = spec.save_every;
-  plan_.batch = spec.batch == 0 ? std::max<int64_t>(1, int64_t(data_.split.train.size())) : spec.batch;
+  batch_ = planned_batch(compilation_, std::max<int64_t>(1, int64_t(data_.split.train.size())));
+  plan_.batch = batch_.whole();
 }
 
 void TrainingRun::compile() {
@@ -95,7 +96,7 @@ void TrainingRun::compile() {
   rate_ = rate_of(graphs_.rules);
   team_.emplace(options_.threads > 0 ? options_.threads : default_threads());
   if (!team_->shortage().empty()) observer_.on_fewer_threads(team_->shortage());
-  Program program = build_program(graphs_.optimized, {"train", plan_.batch, compilation_.target, {}});
+  Program program = build_program(graphs_.optimized, lower_options("train", batch_, compilation_.target));
   for (const PersistentPlace& p : program.persistents) layouts_[p.persistent.name] = program[p.buffer].order;
   compiled_ = compile_step(std::move(program), compilation_.sources, compilation_.code);
 }
@@ -110,9 +111,7 @@ void TrainingRun::require_rows() {
   const TrainSpec& spec = compilation_.module->train();
   if (plan_.rows.empty())
     throw UserError(Code::E0502, fmt::format("no rows are left to train on: `{}` has {} rows, and {} are set aside", spec.data.name, data_.rows, data_.rows));
-  if (plan_.batch > int64_t(plan_.rows.size()))
-    throw UserError(Code::E0503, fmt::format("a batch takes {} rows, but only {} train", plan_.batch, plan_.rows.size()), compilation_.name,
-                    fmt::format("`--set data.batch={}`, or `batch: all` in the data clause", plan_.rows.size()));
+  require_rows_of_batch(batch_, int64_t(plan_.rows.size()), compilation_.name);
   plan_.total_steps = count_steps(spec, plan_);
   if (plan_.total_steps <= 0)
     throw UserError(Code::E0502, fmt::format("zero {} were asked for, so nothing would train", length_asked_for(compilation_)), compilation_.name,

@@ -136,6 +136,7 @@ class TrainingRun : private TrainObserver {
   std::future<RunData> reading_;
   std::vector<int64_t> first_order_;  ///< of epoch 0, with the data; empty: not made
   RunData data_;
+  BatchPlan batch_;
   TrainPlan plan_;
   TrainingGraphs graphs_;
   std::optional<Team> team_;

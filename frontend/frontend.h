@@ -64,7 +64,10 @@ struct UpdateRule {
 struct TrainSpec {
   DataSpec data;
   std::vector<DataSpec> other_data;        ///< blocks that `test from` names
-  int64_t batch = 32;                      ///< rows; 0: all
+  int64_t batch = 32;                      ///< rows that are computed at once; 0: all
+  int64_t accumulate = 1;                  ///< so many of these make up the whole batch of an update
+  int64_t pieces = 0;                      ///< into how many shares sums cut the whole batch; 0: as many as batch_plan.h says
+  Span batch_span;                         ///< of the last of those two options, where one is written
   int64_t epochs = 0, steps = 0;           ///< exactly one is non-zero, unless `epochs 0` was asked for
   uint64_t seed = 0;
   std::vector<ReportSpec> reports;

@@ -59,7 +59,7 @@ std::vector<Settable> list_settable(const Program& program) {
       if (g.dim && !file.is_std && program.settable_dims(name).size() == 1) dims.insert(name);
   for (const std::string& name : dims) all.push_back({name, false, true});
   if (!program.main->train) return all;
-  for (const char* p : {"data.batch", "epochs", "steps", "seed", "save.every", "report.every", "using.clip_norm"})
+  for (const char* p : {"data.batch", "data.pieces", "data.accumulate", "epochs", "steps", "seed", "save.every", "report.every", "using.clip_norm"})
     all.push_back({p});
   size_t groups = 0;
   for (const ast::StmtPtr& s : program.main->train->statements) {
@@ -79,7 +79,8 @@ std::vector<Settable> list_settable(const Program& program) {
 std::string normal_path(std::string path) {
   if (path.starts_with("--")) path = path.substr(2);
   if (path.starts_with("train.")) path = path.substr(6);
-  if (path == "batch") path = "data.batch";
+  for (const char* of_data : {"batch", "pieces", "accumulate"})
+    if (path == of_data) path = fmt::format("data.{}", of_data);
   return path;
 }
 
@@ -98,8 +99,8 @@ std::optional<double> decimal_number(const std::string& text) {
 }
 
 /// Counts of the train block and the least that each may be.
-constexpr std::pair<std::string_view, int64_t> counts[] = {{"data.batch", 1}, {"epochs", 0},     {"steps", 0},
-                                                           {"seed", 0},       {"save.every", 1}, {"report.every", 1}};
+constexpr std::pair<std::string_view, int64_t> counts[] = {{"data.batch", 1}, {"data.pieces", 1}, {"data.accumulate", 1}, {"epochs", 0},
+                                                           {"steps", 0},      {"seed", 0},        {"save.every", 1},      {"report.every", 1}};
 constexpr int64_t largest_dim = int64_t(1) << 40;
 constexpr int64_t largest_count = 1'000'000'000'000;
 

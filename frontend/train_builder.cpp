@@ -9,6 +9,7 @@
 #include <map>
 #include <set>
 
+#include "frontend/batch_plan.h"
 #include "frontend/clause_options.h"
 #include "frontend/class_scores.h"
 #include "frontend/data_blocks.h"
@@ -91,7 +92,7 @@ TrainSpec TrainBuilder::evaluate_spec() {
       return count(option_value(s.arguments[0], word), s.arguments[0].value->span, fmt::format("`{}`", word), least);
     };
     if (word == "data") {
-      allow({"batch"});
+      allow({"batch", "pieces", "accumulate"});
       if (const ast::Argument* batch = option("batch")) {
         Value v = option_value(*batch, "data.batch");
         if (v.is(ValueKind::symbol) && v.text == "all")
@@ -99,6 +100,12 @@ TrainSpec TrainBuilder::evaluate_spec() {
         else if (std::optional<int64_t> n = count(v, batch->value->span, "`batch`", 1))
           spec.batch = *n;
       }
+      for (auto [name, to] : {std::pair{"pieces", &spec.pieces}, std::pair{"accumulate", &spec.accumulate}})
+        if (const ast::Argument* given = option(name))
+          if (std::optional<int64_t> n = count(option_value(*given, fmt::format("data.{}", name)), given->value->span, fmt::format("`{}`", name), 1)) {
+            *to = *n;
+            spec.batch_span = given->span;
+          }
     } else if (word == "minimize") {
       has_minimize = true;
       allow({});
@@ -148,6 +155,10 @@ TrainSpec TrainBuilder::evaluate_spec() {
     spec.batch = 0;
   else if (std::optional<int64_t> n = set("data.batch", 1))
     spec.batch = *n;
+  if (std::optional<int64_t> n = set("data.pieces", 1)) spec.pieces = *n;
+  if (std::optional<int64_t> n = set("data.accumulate", 1)) spec.accumulate = *n;
+  if (spec.batch > 0 && ctx_.error_count() == 0)
+    if (std::optional<Diagnostic> fault = find_batch_fault(spec, spec.batch)) ctx_.error(fault->code, fault->span, fault->message).help = fault->help;
   if (std::optional<int64_t> n = set("seed", 0)) spec.seed = uint64_t(*n);
   if (std::optional<int64_t> n = set("save.every", 1)) spec.save_every = *n;
   if (std::optional<int64_t> n = set("report.every", 1)) spec.report_every = *n;

@@ -90,6 +90,12 @@ class ProgramParser : private KernelLineReader {
     program_.rows = parse_integer(max_elements, "the number of rows");
     if (!accept_word("rows")) expect_word("row");
     expect_word("planned");
+    if (accept_word("of")) program_.whole_rows = parse_integer(max_elements, "the number of rows of the batch");
+    if (accept_word("in")) {
+      expect_word("pieces");
+      expect_word("of");
+      program_.piece_rows = parse_integer(max_elements, "the number of rows of a piece");
+    }
     end_line();
     next_line();
     expect_word("arena");

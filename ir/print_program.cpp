@@ -108,8 +108,11 @@ class Printer {
 
   std::string run() {
     line(0, "program {} {{", at_name(program_.name));
-    line(1, "target {} {}, {} row{} planned", program_.target.cpu.empty() ? "any" : program_.target.cpu, vector_level_name(program_.target.level),
-         program_.rows, program_.rows == 1 ? "" : "s");
+    std::string share;
+    if (program_.whole_rows > 0) share += fmt::format(" of {}", program_.whole_rows);
+    if (program_.piece_rows > 0) share += fmt::format(" in pieces of {}", program_.piece_rows);
+    line(1, "target {} {}, {} row{} planned{}", program_.target.cpu.empty() ? "any" : program_.target.cpu, vector_level_name(program_.target.level),
+         program_.rows, program_.rows == 1 ? "" : "s", share);
     line(1, "arena {} bytes, persistent {} bytes{}", program_.arena_bytes, program_.persistent_bytes, program_.local_bytes > 0 ? fmt::format(", local {} bytes", program_.local_bytes) : "");
     out_ += "\n";
     for (uint32_t i = 0; i < program_.buffers.size(); ++i) print_buffer(BufferId{i});

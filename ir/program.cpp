@@ -56,7 +56,7 @@ Extent joint_extent(const std::vector<Axis>& axes, size_t begin, size_t end) {
   return joint;
 }
 
-SumOrder sum_order_of(const ContractKernel& kernel, int64_t rows) {
+SumOrder sum_order_of(const ContractKernel& kernel, PlannedRows rows) {
   // A short last axis is not cut: what reads memory in place goes over whole runs of it.
   constexpr int64_t longest_step = 64;
   const Extent last = kernel.axes.back().extent;

@@ -248,7 +248,9 @@ struct PersistentPlace {
 
 struct Program {
   std::string name;            ///< "train", "eval", "predict"
-  int64_t rows = 1;            ///< most rows of a batch; strides and sizes are planned for it
+  int64_t rows = 1;            ///< most rows of a run; strides and sizes are planned for it
+  /// Rows of the whole batch, and of a piece of it, where that is not what `rows` says; 0: it is.
+  int64_t whole_rows = 0, piece_rows = 0;
   Target target;
   std::vector<Buffer> buffers;
   std::vector<Kernel> kernels;         ///< in order of execution
@@ -264,6 +266,10 @@ struct Program {
   int64_t local_bytes = 0;             ///< of each thread
   const Buffer& operator[](BufferId id) const { return buffers[id.value]; }
   Buffer& operator[](BufferId id) { return buffers[id.value]; }
+  PlannedRows planned() const {
+    const PlannedRows whole(whole_rows > 0 ? whole_rows : rows);
+    return {rows, whole.whole, piece_rows > 0 ? piece_rows : whole.piece};
+  }
 };
 
 /// The buffer whose memory it is: of a slot that of which it is a part.
@@ -281,9 +287,9 @@ int64_t buffer_bytes(const Buffer&, int64_t rows);
 /// The extent of axes[begin] to axes[end - 1] as one axis; 1 if there are none. At most one of them has rows.
 Extent joint_extent(const std::vector<Axis>& axes, size_t begin, size_t end);
 /// In which order a contraction adds up its terms.
-SumOrder sum_order_of(const ContractKernel&, int64_t rows);
+SumOrder sum_order_of(const ContractKernel&, PlannedRows rows);
 /// In which order its epilogue's sums add up theirs.
-inline SumOrder row_order_of(const ContractKernel& c, int64_t rows) { return sum_order(c.axes[c.row_axis()].extent, rows, reduction_chain); }
+inline SumOrder row_order_of(const ContractKernel& c, PlannedRows rows) { return sum_order(c.axes[c.row_axis()].extent, rows, reduction_chain); }
 
 // --- text (print_program.cpp, parse_program.cpp): print(parse(print(p))) == print(p), byte for byte ---
 std::string print_program(const Program&, const SourceMap* sources);

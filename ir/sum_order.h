@@ -19,10 +19,22 @@ namespace nnc {
 inline constexpr int64_t reduction_chain = 256;
 inline constexpr int64_t contraction_chain = 1024;
 
-/// Into how many pieces the rows of a planned batch are cut: the largest power of two that leaves 128 rows to each; at least 1, at most 64.
+/// Into how many pieces the rows of a batch are cut where nobody says: the largest power of two that leaves 128 rows to each; at least 1, at most 64.
 inline int64_t pieces_of(int64_t rows) { return int64_t(std::bit_floor(uint64_t(std::clamp<int64_t>(rows / 128, 1, 64)))); }
-/// Rows of a piece; the last may have fewer.
-inline int64_t piece_rows(int64_t rows) { return (rows + pieces_of(rows) - 1) / pieces_of(rows); }
+/// Rows of each of so many pieces; the last may have fewer, and where rows are few the last ones none.
+inline int64_t piece_rows(int64_t rows, int64_t pieces) { return std::max<int64_t>(1, (rows + pieces - 1) / pieces); }
+
+/// The rows that something is planned for. A run may have a share of a batch: what decides the order of a sum is the whole of it and its pieces; a share is whole pieces,
+/// so that what it adds up is a part of the tree over all.
+struct PlannedRows {
+  int64_t most = 1;   ///< rows of a run at most: what there is memory for
+  int64_t whole = 1;  ///< of the batch, of which a run has all or a share
+  int64_t piece = 1;  ///< of a piece
+  PlannedRows(int64_t rows) : PlannedRows(rows, rows, piece_rows(rows, pieces_of(rows))) {}
+  PlannedRows(int64_t most, int64_t whole, int64_t piece) : most(most), whole(whole), piece(piece) {}
+  int64_t pieces() const { return (whole + piece - 1) / piece; }
+  bool operator==(const PlannedRows&) const = default;
+};
 
 /// The chains along one axis of `length` planned indices.
 struct SumOrder {
@@ -41,11 +53,11 @@ struct SumOrder {
 };
 
 /// Along an axis: rows are cut into pieces, then pieces into even chains of at most `most` indices, whole multiples of `step` (which divides `most`).
-inline SumOrder sum_order(Extent extent, int64_t rows, int64_t most, int64_t step = 1) {
+inline SumOrder sum_order(Extent extent, PlannedRows rows, int64_t most, int64_t step = 1) {
   auto parts = [](int64_t whole, int64_t part) { return whole / part + (whole % part != 0); };
   SumOrder order;
-  order.length = extent.at(rows);
-  order.piece = std::max<int64_t>(1, extent.rows ? piece_rows(rows) * extent.size : order.length);
+  order.length = extent.at(rows.most);
+  order.piece = std::max<int64_t>(1, extent.rows ? rows.piece * extent.size : order.length);
   order.chain = parts(parts(order.piece, parts(order.piece, most)), step) * step;
   order.per_piece = parts(order.piece, order.chain);
   order.step = step;
@@ -65,6 +77,6 @@ inline int64_t chain_block(const SumOrder& order, int64_t block) {
 }
 
 /// Pieces alone, each one chain.
-inline SumOrder piece_order(Extent extent, int64_t rows) { return sum_order(extent, rows, INT64_MAX); }
+inline SumOrder piece_order(Extent extent, PlannedRows rows) { return sum_order(extent, rows, INT64_MAX); }
 
 }  // namespace nnc

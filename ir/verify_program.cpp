@@ -101,6 +101,10 @@ class ProgramVerifier {
       fail("P1: {} rows are planned", program_.rows);
       return faults_.take();
     }
+    if (program_.whole_rows < 0 || (program_.whole_rows > 0 && program_.whole_rows < program_.rows) || program_.whole_rows > max_elements)
+      fail("P1: {} rows are planned of a batch of {}", program_.rows, program_.whole_rows);
+    if (program_.piece_rows < 0 || program_.piece_rows > max_elements) fail("P1: a piece has {} rows", program_.piece_rows);
+    if (!faults_.empty()) return faults_.take();
     check_buffers();
     check_persistents();
     check_regions();

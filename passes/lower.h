@@ -42,7 +42,7 @@ std::optional<std::vector<int>> order_of_view(const Shape& from, const std::vect
 
 struct LowerOptions {
   std::string name = "main";
-  int64_t rows = 1;
+  int64_t rows = 1;  ///< Program::rows
   Target target;
   Layouts layouts = {};
   /// What is evaluated once keeps its types: a scalar output that is not f64 is an output of rank 0. In a training step all scalar outputs are
@@ -50,6 +50,7 @@ struct LowerOptions {
   bool typed_scalars = false;
   /// Of a body: the buffers that its inputs and outputs are, by their names; they come first in the program, in this order. Empty: no body.
   std::map<std::string, Buffer> places = {};
+  int64_t whole_rows = 0, piece_rows = 0;  ///< of Program
 };
 
 /// Some leaves cannot be seen under another shape where they stand: a persistent in another order than row-major (another program chose it), and an input,

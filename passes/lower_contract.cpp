@@ -86,10 +86,11 @@ bool can_guard(const ContractKernel& kernel) {
 }
 
 /// Of the largest buffer that an operand loads.
+/// For the whole batch, for the order of a sum goes by it.
 int64_t loaded_bytes(const Operand& operand, const Program& program) {
   int64_t bytes = 0;
   for (const Instruction& i : operand.code)
-    if (i.access.buffer.valid()) bytes = std::max(bytes, program[i.access.buffer].bytes);
+    if (i.access.buffer.valid()) bytes = std::max(bytes, buffer_bytes(program[i.access.buffer], program.planned().whole));
   return bytes;
 }
 
@@ -382,7 +383,7 @@ bool lower_contract(const GroupContext& context, bool guards, Kernel& result) {
   constexpr int64_t fewest_lanes = 4;
   int64_t columns = 1;
   for (size_t i = 0; i < joined.size(); ++i)
-    if (joined[i] == Role::n) columns = kernel_axes[i].extent.at(program.rows);
+    if (joined[i] == Role::n) columns = kernel_axes[i].extent.at(program.planned().whole);
   bool fits_kernel = sums || (node.type.dtype == contraction_type && !by_channels && (k_axes <= 1 || columns >= fewest_lanes));
   if (!fits_kernel) {
     const bool guarded = has_guards(a) || has_guards(b);
@@ -392,7 +393,7 @@ bool lower_contract(const GroupContext& context, bool guards, Kernel& result) {
       for (Access* access : accesses_of(code)) access->strides.push_back(0);
       k_axes = 1;
     }
-    MapKernel map = as_map_kernel(kernel_axes, k_axes, a, b, epilogue, accumulator, next_id, program.rows, program.target.f32_lanes());
+    MapKernel map = as_map_kernel(kernel_axes, k_axes, a, b, epilogue, accumulator, next_id, program.planned().whole, program.target.f32_lanes());
     if (guarded && !can_bound_loops(map)) return false;
     if (by_channels) choose_blocks(program, map);
     result.body = std::move(map);
@@ -417,7 +418,7 @@ bool lower_contract(const GroupContext& context, bool guards, Kernel& result) {
   permute_axes(code, inverse_axes(order));
   kernel.batch = int(std::count(joined.begin(), joined.end(), Role::batch));
   kernel.m = int(std::count(joined.begin(), joined.end(), Role::m));
-  permute_axes(code, rows_last(kernel_axes, kernel, a, program.rows, sums));
+  permute_axes(code, rows_last(kernel_axes, kernel, a, program.planned().whole, sums));
   kernel.axes = std::move(kernel_axes);
   kernel.a = std::move(a);
   kernel.b = std::move(b);

@@ -213,6 +213,8 @@ void ProgramLowering::add_scan(NodeId id) {
   for (size_t k = 0; k < size_t(a.carried); ++k) body.outputs[k].name += output_mark;
 
   LowerOptions options{options_.name, options_.rows, options_.target};
+  options.whole_rows = options_.whole_rows;
+  options.piece_rows = options_.piece_rows;
   for (const auto& [name, buffer] : places) options.places[name] = as_place(buffer);
   std::optional<Graph> copied = copy_viewed_leaves(body, options);
   take_over(lower(copied ? *copied : body, options), places, id);

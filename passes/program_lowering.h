@@ -29,6 +29,8 @@ class ProgramLowering {
   ProgramLowering(const Graph& graph, const LowerOptions& options) : graph_(graph), options_(options) {
     program_.name = options.name;
     program_.rows = options.rows;
+    program_.whole_rows = options.whole_rows;
+    program_.piece_rows = options.piece_rows;
     program_.target = options.target;
   }
   Program run();

@@ -157,7 +157,7 @@ TileRequest tile_request(const Program& program, const ContractKernel& kernel) {
   for (size_t axis = 0; axis < kernel.first_m(); ++axis) r.batch *= kernel.axes[axis].extent.at(program.rows);
   r.epilogue = int(kernel.epilogue.size());
   r.row_sums = std::any_of(kernel.epilogue.begin(), kernel.epilogue.end(), [](const Instruction& i) { return i.kind == Instruction::Kind::reduce; });
-  if (const SumOrder order = row_order_of(kernel, program.rows); r.row_sums && order.cuts()) r.row_chain = order.per_piece > 1 ? std::gcd(order.chain, order.piece) : order.piece;
+  if (const SumOrder order = row_order_of(kernel, program.planned()); r.row_sums && order.cuts()) r.row_chain = order.per_piece > 1 ? std::gcd(order.chain, order.piece) : order.piece;
   auto layout = [&](const Operand& operand, size_t across, bool lanes_across) {
     OperandLayout l;
     for (const Instruction& i : operand.code) {
@@ -184,7 +184,7 @@ void choose_tiles(const Program& program, ContractKernel& kernel) {
   kernel.nr = choice.nr;
   kernel.mc = choice.mc;
   kernel.nc = choice.nc;
-  kernel.kc = chain_block(sum_order_of(kernel, program.rows), choice.kc);
+  kernel.kc = chain_block(sum_order_of(kernel, program.planned()), choice.kc);
   kernel.a.pack = choice.pack_a;
   kernel.b.pack = choice.pack_b;
 }

@@ -173,7 +173,7 @@ class PlainLoops {
     int cut = int(map_.axes.size()) - 1;
     int64_t terms = 1;
     for (; cut > map_.outer && terms * map_.axes[size_t(cut)].extent.size <= reduction_chain; --cut) terms *= map_.axes[size_t(cut)].extent.size;
-    const SumOrder order = sum_order(map_.axes[size_t(cut)].extent, program_.rows, reduction_chain / terms);
+    const SumOrder order = sum_order(map_.axes[size_t(cut)].extent, program_.planned(), reduction_chain / terms);
     const bool cuts = order.chain_levels() > 0 || cut > map_.outer;
     float total = 0, largest = -std::numeric_limits<float>::infinity();
     Tree tree;

@@ -300,7 +300,7 @@ train { data d
  using sgd(lr: 1), foo(lr: 1) for "*.bias"
  epochs 1 })",
        "E0610 --set using2.lr=3: nothing that can be set is called `using2.lr`; a similar one is `using.lr`\n"
-       "  help there are data.batch, epochs, steps, seed, save.every, report.every, using.clip_norm, using.lr, using.momentum, "
+       "  help there are data.batch, data.pieces, data.accumulate, epochs, steps, seed, save.every, report.every, using.clip_norm, using.lr, using.momentum, "
        "using.nesterov, using.decay, using.dampening",
        {{"using2.lr", "3"}}},
       {data + R"(
@@ -310,7 +310,7 @@ train { data d
  using sgd(lr: 1), 3 for "*.bias"
  epochs 1 })",
        "E0610 --set using2.lr=3: nothing that can be set is called `using2.lr`; a similar one is `using.lr`\n"
-       "  help there are data.batch, epochs, steps, seed, save.every, report.every, using.clip_norm, using.lr, using.momentum, "
+       "  help there are data.batch, data.pieces, data.accumulate, epochs, steps, seed, save.every, report.every, using.clip_norm, using.lr, using.momentum, "
        "using.nesterov, using.decay, using.dampening",
        {{"using2.lr", "3"}}},
       {data + R"(
@@ -346,7 +346,7 @@ train { data d
  using sgd(lr: zzz(0.1, 2))
  epochs 1 })",
        "E0610 --set using.lr.every=3: nothing that can be set is called `using.lr.every`\n"
-       "  help there are data.batch, epochs, steps, seed, save.every, report.every, using.clip_norm, using.lr, using.momentum, "
+       "  help there are data.batch, data.pieces, data.accumulate, epochs, steps, seed, save.every, report.every, using.clip_norm, using.lr, using.momentum, "
        "using.nesterov, using.decay, using.dampening",
        {{"using.lr.every", "3"}}},
       {data + R"(
