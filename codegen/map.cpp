@@ -218,6 +218,7 @@ class MapEmitter {
     const Instruction* instruction = nullptr;
     DType type{};                                 ///< of what is reduced
     std::vector<llvm::AllocaInst*> value, index;  ///< one of each accumulator; index for argmax
+    llvm::AllocaInst* of_pieces = nullptr;        ///< a number: the sum over all pieces of rows, each of which is a number of its own
   };
 
   DType reduced_type(const Block& block, const Instruction& reduce) {
@@ -340,12 +341,20 @@ class MapEmitter {
     Point point = outer;
     if (walk.pieces) {
       const SumOrder by_piece = piece_order(extent_of(map.outer), e.program.planned());
+      // The sum of a piece is a number, not one for each lane: a share of the batch gives no more of it.
+      if (shape.lanes_inner()) {
+        summed.clear();
+        for (Reduction& r : reductions)
+          if (is_rounded_sum(r)) summed.push_back(r.of_pieces = e.slot(e.register_type(r.type, 1), "pieces"));
+      }
       walk.piece_sums = &piece_sums.emplace(e, summed, by_piece.piece_levels() + 1);  // the last is pushed as well
       piece_sums->clear();
       Value* all = e.extent(extent_of(map.outer));
       e.loop(e.i64(0), all, by_piece.piece, [&](Value* begin) {
         emit_piece(block, point, walk, begin, e.minimum_index(e.ir.CreateAdd(begin, e.i64(by_piece.piece)), all));
         add_up_accumulators(walk);
+        for (Reduction& r : reductions)
+          if (r.of_pieces) e.ir.CreateStore(across_lanes(Op::reduce_sum, e.ir.CreateLoad(r.value[0]->getAllocatedType(), r.value[0]), width), r.of_pieces);
         piece_sums->push();
         clear_sums(walk);
       });
@@ -516,8 +525,13 @@ class MapEmitter {
       }
       return e.ir.CreateExtractElement(index, uint64_t(0));
     }
+    if (r.of_pieces) return read(r.of_pieces);
     Value* value = join(r);
-    if (!shape.lanes_inner()) return value;
+    return shape.lanes_inner() ? across_lanes(op, value, width) : value;
+  }
+
+  /// The numbers of all lanes as one.
+  Value* across_lanes(Op op, Value* value, int width) {
     Value* any_nan = nullptr;
     if (op != Op::reduce_sum && value->getType()->isFPOrFPVectorTy()) {
       Value* nans = e.ir.CreateBitCast(e.ir.CreateFCmpUNO(value, value), e.ir.getIntNTy(unsigned(width)));

@@ -99,6 +99,25 @@ void warn_if_nothing_trains(const Compilation& compilation, const BuiltGraph& fo
   compilation.warn(d);
 }
 
+namespace {
+
+StepStages make_stages(const Compilation& compilation, const Graph& backward, const PassOptions& options) {
+  RowSplitObstacle obstacle;
+  Graph whole;
+  std::optional<StepStages> stages = optimize_in_stages(backward, options, obstacle, whole);
+  if (stages) return *std::move(stages);
+  Diagnostic d;
+  d.code = Code::E0313;
+  const TrainSpec& spec = compilation.module->train();
+  d.span = spec.batch_span.valid() ? spec.batch_span : spec.span;
+  d.message = "a batch cannot be made up of several here, for the rows of all of them are needed at once";
+  d.labels.push_back({whole[obstacle.node].span, obstacle.reason});
+  d.help.push_back(fmt::format("take the batch at once: `batch: {}` without `accumulate`", planned_batch(compilation).whole()));
+  throw ProgramErrors({std::move(d)});
+}
+
+}  // namespace
+
 TrainingGraphs make_training_graphs(Compilation& compilation) {
   TrainingGraphs result;
   result.forward = compilation.require(compilation.module->build_train_graph(compilation.diagnostics));
@@ -107,7 +126,10 @@ TrainingGraphs make_training_graphs(Compilation& compilation) {
   compilation.settle();
   result.backward = make_backward(compilation, result.forward, result.rules);
   result.optimized = result.backward;
-  optimize_graph(result.optimized, {.rows = planned_batch(compilation).whole()});
+  const BatchPlan plan = planned_batch(compilation);
+  const PassOptions options{.rows = plan.whole()};
+  optimize_graph(result.optimized, options);
+  if (plan.accumulate > 1) result.stages = make_stages(compilation, result.backward, options);
   return result;
 }
 

@@ -18,6 +18,7 @@
 #include "frontend/batch_plan.h"
 #include "frontend/frontend.h"
 #include "passes/split_epoch.h"
+#include "passes/split_stages.h"
 #include "ir/graph.h"
 
 namespace nnc {
@@ -72,6 +73,7 @@ struct TrainingGraphs {
   std::vector<UpdateRule> rules;
   Graph backward;   ///< with gradients and updates
   Graph optimized;  ///< simplified and grouped into kernels
+  std::optional<StepStages> stages;  ///< where a share of the batch is computed at a time
 };
 /// The module has a train block. ProgramErrors E0203 and E0302 for parameters that cannot train.
 TrainingGraphs make_training_graphs(Compilation&);

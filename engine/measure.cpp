@@ -124,10 +124,13 @@ StepMeasurement measure_step(Compilation& compilation, const RunData& data, int 
   require_rows_of_batch(plan, int64_t(rows.size()), compilation.name);
   auto compile_start = Clock::now();
   TrainingGraphs graphs = make_training_graphs(compilation);
-  Program program = build_program(graphs.optimized, lower_options("train", plan, compilation.target));
+  StepPrograms programs = build_step(graphs.optimized, graphs.stages, plan, compilation.target);
   m.passes_seconds = seconds_since(compile_start);
-  CompiledStep compiled = compile_step(std::move(program), compilation.sources, compilation.code);
-  m.functions = compiled.code->statistics().functions;
+  CompiledStep compiled = compile_step(std::move(programs), compilation.sources, compilation.code);
+  std::vector<const CompiledStep*> stages;
+  for (const CompiledStep& stage : compiled.stages) stages.push_back(&stage);
+  if (stages.empty()) stages.push_back(&compiled);
+  for (const CompiledStep* stage : stages) m.functions += stage->code->statistics().functions;
   require_batches(graphs.forward.row_conditions, int64_t(rows.size()), m.batch, 1);
   m.compile_seconds = seconds_since(compile_start);
   Team team(threads);
@@ -148,14 +151,21 @@ StepMeasurement measure_step(Compilation& compilation, const RunData& data, int 
 
   m.seconds = quantile(times, 0.5), m.lower_quartile = quantile(times, 0.25), m.upper_quartile = quantile(times, 0.75);
   m.peak_flops_per_second = quantile(peaks, 0.5);
-  m.arena_bytes = compiled.program.arena_bytes, m.persistent_bytes = compiled.program.persistent_bytes, m.local_bytes = compiled.program.local_bytes;
-  for (size_t k = 0; k < kernel_seconds.size(); ++k) {
-    const Kernel& kernel = compiled.program.kernels[k];
-    const double rounds = double(rounds_of(compiled.program, k)), flops = rounds * kernel.flops, bytes = rounds * kernel.bytes;
-    m.bytes += bytes;
-    if (std::holds_alternative<ContractKernel>(kernel.body)) m.contraction_flops += flops;
-    double seconds = kernel_seconds[k], rate = seconds > 0 ? flops / seconds : 0, traffic = seconds > 0 ? bytes / seconds : 0;
-    m.kernels.push_back({kernel.name, kernel.span, seconds, flops, bytes, rate, traffic, rate / m.peak_flops_per_second});
+  size_t k = 0;
+  for (const CompiledStep* stage : stages) {
+    const Program& program = stage->program;
+    m.arena_bytes = std::max(m.arena_bytes, program.arena_bytes);
+    m.local_bytes = std::max(m.local_bytes, program.local_bytes);
+    m.persistent_bytes = program.persistent_bytes;
+    const double times = stage != stages.back() ? double(plan.accumulate) : 1;  // a share stage runs for each of the batches
+    for (size_t own = 0; own < program.kernels.size(); ++own, ++k) {
+      const Kernel& kernel = program.kernels[own];
+      const double rounds = times * double(rounds_of(program, own)), flops = rounds * kernel.flops, bytes = rounds * kernel.bytes;
+      m.bytes += bytes;
+      if (std::holds_alternative<ContractKernel>(kernel.body)) m.contraction_flops += flops;
+      double seconds = kernel_seconds[k], rate = seconds > 0 ? flops / seconds : 0, traffic = seconds > 0 ? bytes / seconds : 0;
+      m.kernels.push_back({kernel.name, kernel.span, seconds, flops, bytes, rate, traffic, rate / m.peak_flops_per_second});
+    }
   }
   m.flops_per_second = m.contraction_flops / m.seconds;
   m.share_of_peak = m.flops_per_second / m.peak_flops_per_second;

@@ -41,7 +41,9 @@ ModelSummary summarize_model(Compilation& compilation) {
   s.batch = plan.batch;
   s.accumulate = plan.accumulate;
   s.pieces = plan.pieces();
-  Program program = build_program(graphs.optimized, lower_options("train", plan, compilation.target));
+  LowerOptions options = lower_options("train", plan, compilation.target);
+  options.rows = plan.batch;
+  Program program = build_program(graphs.optimized, options);
   for (const Persistent& p : graphs.optimized.persistents)
     (p.kind == PersistentKind::parameter         ? s.trainable
      : p.kind == PersistentKind::optimizer_state ? s.optimizer

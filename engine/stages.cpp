@@ -99,7 +99,21 @@ std::optional<Stage> parse_stage(std::string_view word) {
 
 bool can_be_drawn(Stage stage) { return stage <= Stage::kernels; }
 
+/// Of a step that is computed in shares: all of its own stages, one behind the other, each under its name.
+std::string text_of(const TrainingGraphs& graphs, const Compilation& compilation, Stage stage, StageForm form) {
+  std::string text;
+  if (stage == Stage::optimized) {
+    auto add = [&](const Graph& graph) { text += form == StageForm::dot ? dot_graph(graph) : print_graph(graph, &compilation.sources); };
+    for (const ShareStage& share : graphs.stages->shares) add(share.graph);
+    add(graphs.stages->last);
+    return text;
+  }
+  for (const Program& program : build_step(graphs.optimized, graphs.stages, planned_batch(compilation), compilation.target).stages) text += text_of(program, stage, form, compilation.sources);
+  return text;
+}
+
 std::string stage_text(Compilation& compilation, const std::optional<DefinitionRequest>& definition, Stage stage, StageForm form) {
+  if (!definition && stage >= Stage::optimized && planned_batch(compilation).accumulate > 1) return text_of(make_training_graphs(compilation), compilation, stage, form);
   if (definition) return stage_text(compilation, build_declared(compilation, *definition).graph, definition->rows, stage, form);
   return text_of(training_stage(compilation, stage), stage, form, compilation.sources);
 }

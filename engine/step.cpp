@@ -6,9 +6,12 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "base/check.h"
 #include "base/diagnostics.h"
+#include "ir/kernel_code.h"
 #include "passes/pipeline.h"
 #include "passes/poison.h"
+#include "passes/rewrite.h"
 #include "runtime/cores.h"
 
 namespace nnc {
@@ -23,6 +26,16 @@ void require_host_runs(const Target& target) {
                                         : fmt::format("it lacks {}", fmt::join(missing, ", "));
   throw UserError(Code::E0620, fmt::format("this machine cannot run code for {}: {}", target.cpu, why), "the command line",
                   "`nnc ir --cpu` shows code for any CPU");
+}
+
+}  // namespace
+
+namespace {
+
+bool stores(const Kernel& kernel, BufferId buffer) {
+  bool found = false;
+  for_each_access(kernel, [&](const Instruction& i) { found = found || (writes_memory(i) && i.access.buffer == buffer); });
+  return found;
 }
 
 }  // namespace
@@ -69,8 +82,13 @@ CompiledStep compile_step(Program program, const SourceMap& sources, const Compi
     for (const Extent& e : shape) s.push_back(e.at(p.rows));
     return s;
   };
+  step.state_bytes = p.persistent_bytes;
   for (const PersistentPlace& place : p.persistents) {
     const Buffer& b = p[place.buffer];
+    if (place.persistent.kind == PersistentKind::partial) {
+      step.state_bytes = std::min(step.state_bytes, b.offset);
+      continue;
+    }
     step.persistents.push_back({b.name, b.dtype, sizes(b.shape), b.order, b.offset, place.persistent.kind != PersistentKind::optimizer_state});
   }
   step.outputs.resize(p.outputs.size());
@@ -80,6 +98,118 @@ CompiledStep compile_step(Program program, const SourceMap& sources, const Compi
     slot = {b.name, b.dtype, sizes(b.shape), -1, b.bytes};
     for (size_t a = 0; a < b.shape.size(); ++a)
       if (b.shape[a].rows) slot.row_axis = int(a);
+  }
+  return result;
+}
+
+namespace {
+
+/// Of a sum that the last stage adds up further (a gradient whose norm is asked for): the memory order that its value has in the whole step, for the order of that sum follows it.
+void keep_orders(const Graph& whole, const StepStages& stages, Layouts& layouts) {
+  const Graph& last = stages.last;
+  std::vector<bool> summed(last.size(), false);
+  std::map<std::string, NodeId> nodes;
+  for (const ShareStage& share : stages.shares)
+    for (const StageSum& s : share.sums) nodes[s.name] = s.node;
+  const std::vector<std::vector<int>> orders = memory_orders(whole);
+  for (uint32_t i = last.size(); i-- > 0;) {
+    const Node& node = last[NodeId{i}];
+    const bool sums = op_class(node.op) == OpClass::reduce || op_class(node.op) == OpClass::contract;
+    if (sums || (summed[i] && is_elementwise(node.op)))
+      for (NodeId o : node.operands) summed[o.value] = true;
+    if (const auto sum = nodes.find(node.attributes.text); summed[i] && node.op == Op::parameter && sum != nodes.end()) layouts.try_emplace(sum->first, orders[sum->second.value]);
+  }
+}
+
+/// Of a partial sum that element-wise arithmetic alone leads to the update of a persistent: that persistent's memory order, so that one kernel goes through both as they lie.
+void follow_updated(const Graph& last, Layouts& layouts) {
+  for (const Update& u : last.updates) {
+    const auto order = layouts.find(u.name);
+    if (order == layouts.end()) continue;
+    std::vector<bool> leads(last.size(), false);
+    leads[u.node.value] = true;
+    for (uint32_t i = u.node.value + 1; i-- > 0;) {
+      const Node& node = last[NodeId{i}];
+      if (!leads[i] || node.type.shape != last.type(u.node).shape) continue;
+      if (is_elementwise(node.op))
+        for (NodeId o : node.operands) leads[o.value] = true;
+      if (node.op == Op::parameter && last.find_persistent(node.attributes.text)->kind == PersistentKind::partial) layouts.try_emplace(node.attributes.text, order->second);
+    }
+  }
+}
+
+}  // namespace
+
+StepPrograms build_step(const Graph& whole, const std::optional<StepStages>& stages, const BatchPlan& plan, const Target& target) {
+  StepPrograms result;
+  result.plan = plan;
+  const LowerOptions options = lower_options("train", plan, target);
+  if (!stages) {
+    result.stages.push_back(build_program(whole, options));
+    return result;
+  }
+  for (const Output& o : whole.outputs) (whole.type(o.node).rank() == 0 ? result.results : result.outputs).push_back(o.name);
+  // What persistents are in the whole step they are in each stage; one that nothing is said of is row-major there.
+  Layouts layouts = choose_layouts(whole);
+  keep_orders(whole, *stages, layouts);
+  follow_updated(stages->last, layouts);
+  for (const Persistent& p : stages->last.persistents) layouts.try_emplace(p.name, identity_axes(p.type.rank()));
+  auto build = [&](const Graph& graph, const std::string& name) {
+    LowerOptions own = options;
+    own.name = name;
+    own.layouts = layouts;
+    result.stages.push_back(build_program(graph, own));
+  };
+  for (size_t i = 0; i < stages->shares.size(); ++i) {
+    build(stages->shares[i].graph, fmt::format("train.share{}", i));
+    for (const StageSum& s : stages->shares[i].sums) result.sums.push_back(s);
+  }
+  build(stages->last, "train.last");
+  return result;
+}
+
+CompiledStep compile_step(StepPrograms programs, const SourceMap& sources, const CompileOptions& options) {
+  if (!programs.is_staged()) return compile_step(std::move(programs.stages.front()), sources, options);
+  CompiledStep result;
+  for (Program& program : programs.stages) result.stages.push_back(compile_step(std::move(program), sources, options));
+  StepProgram& step = result.step;
+  const StepProgram& last = result.stages.back().step;
+  const int64_t whole = programs.plan.whole();
+  step.rows_capacity = whole;
+  step.piece_rows = programs.plan.piece;
+  step.persistents = last.persistents;
+  step.persistent_bytes = last.persistent_bytes;
+  step.state_bytes = last.state_bytes;
+  step.results = programs.results;
+  step.parallel = false;
+  auto add_names = [](std::vector<std::string>& to, const std::vector<std::string>& names) {
+    for (const std::string& name : names)
+      if (name != "rows" && name != "first_row" && std::find(to.begin(), to.end(), name) == to.end()) to.push_back(name);
+  };
+  std::vector<OutputSlot> outputs;
+  for (CompiledStep& stage : result.stages) {
+    const Program& p = stage.program;
+    NNC_CHECK(stage.step.persistent_bytes == step.persistent_bytes && stage.step.state_bytes == step.state_bytes, "two stages of a step disagree about its persistents");
+    for (const PersistentPlace& place : p.persistents) {
+      const auto sum = std::find_if(programs.sums.begin(), programs.sums.end(), [&](const StageSum& s) { return s.name == place.persistent.name; });
+      const bool stored = std::any_of(p.kernels.begin(), p.kernels.end(), [&](const Kernel& k) { return stores(k, place.buffer); });
+      if (sum == programs.sums.end() || !stored) continue;
+      stage.step.partials.push_back({sum->name, sum->type.dtype, sum->type.elements(1), p[place.buffer].offset, sum->combine});
+    }
+    add_names(step.fields, stage.step.fields);
+    add_names(step.scalars, stage.step.scalars);
+    step.kernel_count += stage.step.kernel_count;
+    step.parallel = step.parallel || stage.step.parallel;
+    outputs.insert(outputs.end(), stage.step.outputs.begin(), stage.step.outputs.end());
+    step.stages.push_back(stage.step);
+  }
+  for (const std::string& name : programs.outputs) {
+    OutputSlot slot = *std::find_if(outputs.begin(), outputs.end(), [&](const OutputSlot& o) { return o.name == name; });
+    if (slot.row_axis >= 0) {
+      slot.bytes = slot.bytes / slot.shape[size_t(slot.row_axis)] * (slot.shape[size_t(slot.row_axis)] / programs.plan.batch * whole);
+      slot.shape[size_t(slot.row_axis)] = slot.shape[size_t(slot.row_axis)] / programs.plan.batch * whole;
+    }
+    step.outputs.push_back(std::move(slot));
   }
   return result;
 }

@@ -3,7 +3,9 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "base/source.h"
 #include "base/target.h"
@@ -12,6 +14,7 @@
 #include "ir/graph.h"
 #include "ir/program.h"
 #include "passes/lower.h"
+#include "passes/split_stages.h"
 #include "runtime/step_program.h"
 
 namespace nnc {
@@ -30,8 +33,22 @@ struct CompiledStep {
   Program program;
   std::unique_ptr<CompiledProgram> code;
   StepProgram step;  ///< for a StepRunner
+  std::vector<CompiledStep> stages;  ///< of a step of stages, which has no program and no code of its own
 };
 /// UserError E0620 if this machine cannot run code for the program's target.
 CompiledStep compile_step(Program, const SourceMap&, const CompileOptions& = {});
+
+/// A training step: one program, or one for each of its stages (passes/split_stages.h).
+struct StepPrograms {
+  std::vector<Program> stages;
+  std::vector<StageSum> sums;  ///< of all share stages; empty: the step is one program
+  std::vector<std::string> results, outputs;  ///< of the step: its outputs that are single numbers, and all others
+  BatchPlan plan;
+  bool is_staged() const { return stages.size() > 1; }
+  const Program& last() const { return stages.back(); }
+};
+/// `whole`: the fused graph of the step; its stages, if it has some.
+StepPrograms build_step(const Graph& whole, const std::optional<StepStages>& stages, const BatchPlan&, const Target&);
+CompiledStep compile_step(StepPrograms, const SourceMap&, const CompileOptions& = {});
 
 }  // namespace nnc

@@ -96,9 +96,10 @@ void TrainingRun::compile() {
   rate_ = rate_of(graphs_.rules);
   team_.emplace(options_.threads > 0 ? options_.threads : default_threads());
   if (!team_->shortage().empty()) observer_.on_fewer_threads(team_->shortage());
-  Program program = build_program(graphs_.optimized, lower_options("train", batch_, compilation_.target));
-  for (const PersistentPlace& p : program.persistents) layouts_[p.persistent.name] = program[p.buffer].order;
-  compiled_ = compile_step(std::move(program), compilation_.sources, compilation_.code);
+  StepPrograms programs = build_step(graphs_.optimized, graphs_.stages, batch_, compilation_.target);
+  for (const PersistentPlace& p : programs.last().persistents)
+    if (p.persistent.kind != PersistentKind::partial) layouts_[p.persistent.name] = programs.last()[p.buffer].order;
+  compiled_ = compile_step(std::move(programs), compilation_.sources, compilation_.code);
 }
 
 void TrainingRun::take_data() {

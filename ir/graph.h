@@ -108,7 +108,8 @@ struct Node {
   int group = -1;       ///< kernel it is fused into, once fusion has decided (passes/fuse); -1 before
 };
 
-enum class PersistentKind : uint8_t { parameter, frozen, state, optimizer_state };
+/// `partial`: a sum over the rows of a share of a batch, which stages of a step hand on (passes/split_stages.h); it means nothing between steps.
+enum class PersistentKind : uint8_t { parameter, frozen, state, optimizer_state, partial };
 
 /// A value that outlives a step. Names are unique in a graph; the same name in two graphs of one model is the same value.
 struct Persistent {

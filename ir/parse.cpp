@@ -274,12 +274,12 @@ class GraphParser : private TextReader {
     if (peek() == '%') return parse_node();
     size_t begin = at_;
     std::string_view word = parse_word();
-    for (PersistentKind kind : {PersistentKind::parameter, PersistentKind::frozen, PersistentKind::state, PersistentKind::optimizer_state})
+    for (PersistentKind kind : {PersistentKind::parameter, PersistentKind::frozen, PersistentKind::state, PersistentKind::optimizer_state, PersistentKind::partial})
       if (word == persistent_keyword(kind)) return parse_persistent(kind);
     if (word == "output") return parse_output();
     if (word == "update") return parse_update();
-    std::string hint = nearest(word, {"param", "frozen", "state", "optimizer_state", "output", "update"});
-    fail(Code::E0630, since(begin), "expected a node `%n = ...`, param, frozen, state, optimizer_state, output, update or `}`",
+    std::string hint = nearest(word, {"param", "frozen", "state", "optimizer_state", "partial", "output", "update"});
+    fail(Code::E0630, since(begin), "expected a node `%n = ...`, param, frozen, state, optimizer_state, partial, output, update or `}`",
          hint.empty() ? "" : fmt::format("did you mean `{}`?", hint));
   }
 

@@ -256,9 +256,9 @@ class ProgramParser : private KernelLineReader {
     skip_spaces();
     size_t begin = at_;
     std::string_view word = parse_word();
-    for (PersistentKind kind : {PersistentKind::parameter, PersistentKind::frozen, PersistentKind::state, PersistentKind::optimizer_state})
+    for (PersistentKind kind : {PersistentKind::parameter, PersistentKind::frozen, PersistentKind::state, PersistentKind::optimizer_state, PersistentKind::partial})
       if (word == persistent_keyword(kind)) return kind;
-    fail(Code::E0630, word.empty() ? here() : since(begin), "expected param, frozen, state or optimizer_state");
+    fail(Code::E0630, word.empty() ? here() : since(begin), "expected param, frozen, state, optimizer_state or partial");
   }
 
   /// Sizes follow from types, and the names of what a step is given and gives from the buffers that stand for it.

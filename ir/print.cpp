@@ -55,6 +55,7 @@ std::string_view persistent_keyword(PersistentKind kind) {
     case PersistentKind::frozen: return "frozen";
     case PersistentKind::state: return "state";
     case PersistentKind::optimizer_state: return "optimizer_state";
+    case PersistentKind::partial: return "partial";
   }
   return "?";
 }

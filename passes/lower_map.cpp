@@ -49,9 +49,10 @@ void settle_axes(const Program& program, MapKernel& kernel) {
   for (Access* a : accesses_of(code)) {
     if (!a->buffer.valid()) continue;  // a draw may be made in any order
     const Buffer& buffer = program[a->buffer];
-    double share = double(buffer.bytes) + 1;
+    const double bytes = double(buffer_bytes(buffer, program.planned().whole));  // the order of a sum goes by the whole batch
+    double share = bytes + 1;
     for (size_t i = 0; i < weight.size(); ++i) {
-      double stride = a->row_axis == int(i) ? double(buffer.bytes) : double(a->strides[i]);
+      double stride = a->row_axis == int(i) ? bytes : double(a->strides[i]);
       weight[i] += stride * share;
     }
   }

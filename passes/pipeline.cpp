@@ -2,6 +2,8 @@
 #include "passes/pipeline.h"
 
 #include <algorithm>
+#include <array>
+#include <span>
 
 #include <fmt/format.h>
 
@@ -56,16 +58,45 @@ void add_backward(Graph& graph, const std::vector<std::pair<std::string, const G
   run_passes(graph, {{"apply_updates", update}});
 }
 
+namespace {
+
+/// What a value is, and in which order each sum adds its terms: decided for the whole graph.
+constexpr std::string_view value_passes[] = {"dead_code", "split_scans", "unroll_short", "simplify", "erase_stop_gradient", "fold", "cse", "simplify", "multiply_tables", "share_sums", "split_phases",
+                                             "store_borders", "split_sums", "cse", "recompute", "optimize_bodies", "dead_code", "fuse_contractions", "turn_sums"};
+/// Which kernel computes it.
+constexpr std::string_view fusion_passes[] = {"sink_updates", "fuse_rows", "finish_groups"};
+
+void run_named(Graph& graph, std::span<const std::string_view> names, const PassOptions& options) {
+  std::vector<NamedPass> passes;
+  for (std::string_view name : names) passes.push_back(named_pass(name));
+  run_passes(graph, passes, options);
+}
+
+}  // namespace
+
 const std::vector<std::string_view>& default_passes() {
-  static const std::vector<std::string_view> passes{"dead_code", "split_scans", "unroll_short", "simplify", "erase_stop_gradient", "fold", "cse", "simplify", "multiply_tables", "share_sums", "split_phases", "store_borders",
-                                                    "split_sums", "cse", "recompute", "optimize_bodies", "dead_code", "fuse_contractions", "turn_sums", "sink_updates", "fuse_rows", "finish_groups"};
+  static const std::vector<std::string_view> passes = [] {
+    std::vector<std::string_view> all(std::begin(value_passes), std::end(value_passes));
+    all.insert(all.end(), std::begin(fusion_passes), std::end(fusion_passes));
+    return all;
+  }();
   return passes;
 }
 
-void optimize_graph(Graph& graph, const PassOptions& options) {
-  std::vector<NamedPass> passes;
-  for (std::string_view name : default_passes()) passes.push_back(named_pass(name));
-  run_passes(graph, passes, options);
+void optimize_graph(Graph& graph, const PassOptions& options) { run_named(graph, default_passes(), options); }
+
+std::optional<StepStages> optimize_in_stages(Graph graph, const PassOptions& options, RowSplitObstacle& obstacle, Graph& whole) {
+  run_named(graph, value_passes, options);
+  whole = std::move(graph);
+  std::optional<StepStages> stages = split_stages(whole, obstacle);
+  if (!stages) return stages;
+  auto fuse = [&](Graph& stage) {
+    run_named(stage, std::array<std::string_view, 1>{"fuse_contractions"}, options);
+    run_named(stage, fusion_passes, options);
+  };
+  for (ShareStage& share : stages->shares) fuse(share.graph);
+  fuse(stages->last);
+  return stages;
 }
 
 Program build_program(const Graph& graph, LowerOptions options, const RegionOptions& regions) {

@@ -13,6 +13,7 @@
 #include "passes/form_regions.h"
 #include "passes/lower.h"
 #include "passes/pass_manager.h"
+#include "passes/split_stages.h"
 
 namespace nnc {
 
@@ -25,6 +26,10 @@ const std::vector<std::string_view>& default_passes();
 
 /// Simplification and fusion: afterwards every node that needs one has a kernel (Node::group).
 void optimize_graph(Graph&, const PassOptions& = {});
+
+/// The same for a step of which a share of the rows is there at a time: the graph is cut once all is decided that orders its sums, and each stage is fused by itself. Nothing, and why, if it cannot be cut;
+/// `obstacle.node` is then one of `whole`, the graph as it was to be cut.
+std::optional<StepStages> optimize_in_stages(Graph, const PassOptions&, RowSplitObstacle& obstacle, Graph& whole);
 
 /// Optimised graph -> program: layouts (those given win), kernels, schedule, parallel regions, memory plan; verified.
 Program build_program(const Graph&, LowerOptions, const RegionOptions& = {});

@@ -16,12 +16,10 @@
 #include <string>
 #include <vector>
 
+#include "base/combine.h"
 #include "ir/graph.h"
 
 namespace nnc {
-
-/// How partial results are combined. `mean` and `last` are for values of whole steps (split_epoch.h): weighted by rows, and the last one's.
-enum class Combine : uint8_t { sum, max, min, mean, last };
 
 /// What an operation does with rows: computes row by row, combines them into something without, or neither, for a reason (lower case, no full stop).
 enum class RowUse : uint8_t { along, reduces, impossible };

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/combine.h"
 #include "base/types.h"
 #include "runtime/step_abi.h"
 
@@ -30,6 +31,18 @@ struct OutputSlot {
   int64_t bytes = 0;
 };
 
+/// A sum over the rows of a batch, of which each share gives a part: where it stands in the persistent block.
+struct PartialSlot {
+  std::string name;
+  DType dtype = DType::f32;
+  int64_t elements = 0;
+  int64_t offset = 0;  ///< bytes
+  Combine combine = Combine::sum;
+};
+
+/// A step, or a stage of one. A step of stages has no code of its own: all of them but the last are run for each share of the batch (StepRunner), then the last one once. Fields, scalars, results and
+/// outputs of a stage are some of the step's, by their names, and two scalars more: `rows`, of the whole batch, and `first_row`, the place of a share's first row in it. Persistents stand at the
+/// same places in all of them.
 struct StepProgram {
   NncRun run = nullptr;
   int64_t rows_capacity = 1;
@@ -39,6 +52,10 @@ struct StepProgram {
   std::vector<PersistentSlot> persistents;
   size_t kernel_count = 0;
   bool parallel = true;  ///< false: no kernel is split, so that more than one thread has nothing to do
+  std::vector<StepProgram> stages;    ///< empty: the step is one
+  int64_t piece_rows = 0;             ///< of a step of stages: shares are whole pieces of so many rows
+  std::vector<PartialSlot> partials;  ///< of a stage: the sums of which it gives a part. Behind all persistents
+  int64_t state_bytes = 0;            ///< of the persistent block, without partial sums
 };
 
 }  // namespace nnc

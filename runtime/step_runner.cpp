@@ -1,15 +1,11 @@
 // Memory and calls around a compiled step function.
 #include "runtime/step_runner.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cmath>
-#include <cstdlib>
 #include <cstring>
-#include <new>
 #include <type_traits>
 #include <utility>
 
@@ -59,33 +55,12 @@ bool all_finite(const std::byte* values, int64_t count, Bits exponent) {
   return true;
 }
 
-constexpr size_t large_page = size_t(2) << 20;
-size_t alignment_of(int64_t bytes) { return size_t(bytes) >= large_page ? large_page : 64; }
-size_t rounded_up(size_t bytes, size_t to) { return (bytes + to - 1) / to * to; }
-
 }  // namespace
 
 int64_t PersistentSlot::elements() const {
   int64_t n = 1;
   for (int64_t s : shape) n *= s;
   return n;
-}
-
-AlignedMemory::AlignedMemory(int64_t bytes) : size_(bytes) {
-  if (bytes == 0) return;
-  const size_t rounded = rounded_up(size_t(bytes), alignment_of(bytes));
-  data_ = static_cast<std::byte*>(std::aligned_alloc(alignment_of(bytes), rounded));
-  if (!data_) throw std::bad_alloc();
-  // Large pages: each is one fault instead of 512 when it is first touched, and one entry of the TLB afterwards. Where the system has none, nothing is lost.
-  if (alignment_of(bytes) == large_page) madvise(data_, rounded, MADV_HUGEPAGE);
-  std::memset(data_, 0, rounded);
-}
-AlignedMemory::~AlignedMemory() { std::free(data_); }
-AlignedMemory::AlignedMemory(AlignedMemory&& other) noexcept : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
-AlignedMemory& AlignedMemory::operator=(AlignedMemory&& other) noexcept {
-  std::swap(data_, other.data_);
-  std::swap(size_, other.size_);
-  return *this;
 }
 
 StepRunner::StepRunner(StepProgram program, Team& team)
@@ -106,6 +81,7 @@ StepRunner::StepRunner(StepProgram program, Team& team)
   context_.rows_capacity = program_.rows_capacity;
   context_.scratch = reinterpret_cast<uint8_t*>(scratch_.data());
   context_.scratch_bytes = (program_.scratch_bytes + 63) / 64 * 64;
+  if (!program_.stages.empty()) staged_ = std::make_unique<StagedStep>(program_, team_, context_.persistent);
 }
 
 int StepRunner::find_persistent(std::string_view name) const {
@@ -146,7 +122,7 @@ void StepRunner::fill_persistent(size_t index, const std::byte* element) {
 }
 
 void StepRunner::set_persistent_block(std::span<const std::byte> block) {
-  NNC_CHECK(int64_t(block.size()) == persistent_.size(), "a snapshot of another size");
+  NNC_CHECK(block.size() == persistent_block().size(), "a snapshot of another size");
   if (!block.empty()) std::memcpy(persistent_.data(), block.data(), block.size());
 }
 
@@ -210,7 +186,10 @@ int64_t StepRunner::run(std::span<const int64_t> rows, const int64_t* row_index,
   context_.steps_done = 0;
   bool alone = choose_alone();
   auto start = std::chrono::steady_clock::now();
-  team_.run(program_.run, context_, int64_t(rows.size()), alone);
+  if (staged_)
+    context_.steps_done = run_stages(rows, row_index, scalars, results, first, alone);
+  else
+    team_.run(program_.run, context_, int64_t(rows.size()), alone);
   double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   constexpr double long_enough = 2e-3;  // else it is the time to wake the team that was measured
   if (context_.steps_done > 0 && seconds >= long_enough) {
@@ -219,6 +198,16 @@ int64_t StepRunner::run(std::span<const int64_t> rows, const int64_t* row_index,
     known = known == 0 ? sample : 0.5 * known + 0.5 * sample;
   }
   return context_.steps_done;
+}
+
+int64_t StepRunner::run_stages(std::span<const int64_t> rows, const int64_t* row_index, const NncScalar* scalars, double* results, const DrawPosition& first, bool alone) {
+  int64_t done = 0;
+  for (; done < int64_t(rows.size()) && !stop_requested(); ++done) {
+    const DrawPosition draws{first.seed, first.update + uint64_t(done), first.first_row};
+    staged_->run(rows[size_t(done)], row_index + done * program_.rows_capacity, scalars + done * int64_t(program_.scalars.size()), results + done * int64_t(program_.results.size()), draws, fields_,
+                 output_pointers_, alone);
+  }
+  return done;
 }
 
 // Short steps are where meeting costs more than sharing saves, the more so while other processes hold the cores. Threads never change a bit, so

@@ -1,33 +1,18 @@
 // Runs compiled steps: owns their memory (persistents, arena, scratch, outputs), binds data fields, moves values in and out.
 #pragma once
 
-#include <cstddef>
 #include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "base/philox.h"
+#include "runtime/aligned_memory.h"
+#include "runtime/staged_step.h"
 #include "runtime/step_program.h"
 #include "runtime/team.h"
 
 namespace nnc {
-
-/// Zeroed memory, 64-byte aligned.
-class AlignedMemory {
- public:
-  AlignedMemory() = default;
-  explicit AlignedMemory(int64_t bytes);
-  ~AlignedMemory();
-  AlignedMemory(AlignedMemory&&) noexcept;
-  AlignedMemory& operator=(AlignedMemory&&) noexcept;
-  std::byte* data() const { return data_; }
-  int64_t size() const { return size_; }
-
- private:
-  std::byte* data_ = nullptr;
-  int64_t size_ = 0;
-};
 
 class StepRunner {
  public:
@@ -42,7 +27,8 @@ class StepRunner {
   void set_persistent(size_t index, const std::byte* values);
   /// All elements become this one.
   void fill_persistent(size_t index, const std::byte* element);
-  std::span<const std::byte> persistent_block() const { return {persistent_.data(), size_t(persistent_.size())}; }
+  /// What lasts from step to step.
+  std::span<const std::byte> persistent_block() const { return {persistent_.data(), size_t(program_.stages.empty() ? persistent_.size() : program_.state_bytes)}; }
   void set_persistent_block(std::span<const std::byte>);
   /// Index of the first persistent that holds NaN or infinity, those apart whose place in `ignored` is set (empty: none is); -1: all are finite.
   int find_non_finite(const std::vector<bool>& ignored = {}) const;
@@ -63,10 +49,14 @@ class StepRunner {
   void clear_stop();
   bool stop_requested();
   /// [kernel_count] time stamp ticks are added up there; null: not measured.
-  void measure_kernels(uint64_t* ticks) { context_.kernel_cycles = ticks; }
+  void measure_kernels(uint64_t* ticks) {
+    context_.kernel_cycles = ticks;
+    if (staged_) staged_->measure_kernels(ticks);
+  }
 
  private:
   bool choose_alone();
+  int64_t run_stages(std::span<const int64_t> rows, const int64_t* row_index, const NncScalar* scalars, double* results, const DrawPosition& first, bool alone);
   StepProgram program_;
   Team& team_;
   // Whether the team or one thread is faster is measured as steps are run: seconds per step, 0 while unknown.
@@ -78,6 +68,7 @@ class StepRunner {
   std::vector<NncField> fields_;
   std::vector<NncDraw> draws_;
   NncContext context_{};
+  std::unique_ptr<StagedStep> staged_;  ///< of a step of stages
 };
 
 }  // namespace nnc

@@ -1,0 +1,47 @@
+// A training step of which only some rows of a batch are there at a time: of the shares that several workers compute, or of the batches that make up a larger one.
+//
+// The graph is cut at its sums (largest, smallest values) over rows. What needs rows is a *share stage*, evaluated for each share; it leaves a part of each sum, and whoever runs it joins the parts
+// of all shares, by the tree of ir/sum_order.h. What is made of whole sums and has no rows, the updates and the loss, is the last stage, evaluated once. Where rows read a whole sum (a loss that is
+// divided by the number of targets that count), it is made by a share stage of its own before: each stage computes again what it needs of rows, so that nothing with rows goes from one to the next.
+//
+//   share stage 0   part of sum(weight)                            for each share, joined
+//   share stage 1   part of x^T dy, of sum(weight * loss)          for each share, joined
+//   last stage      weight - lr * gradient; loss                   once
+//
+// Sums have the bits that they have in the whole graph: what decides their order (PlannedRows) is asked of the whole batch, and a share is whole pieces of it.
+//
+// Requires:   a verified graph without rows in its updates, on which all passes that change the order of sums have run; groups count for nothing.
+// Guarantees: all graphs are verified, free of dead code and without groups. All have the same persistents in the same order: those of the graph, and behind them one of kind `partial` for each sum,
+//             which share stages update and later stages read. The scalar `rows` is the number of rows of the whole batch, `first_row` the place of the share's first row in it.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/combine.h"
+#include "passes/split_rows.h"
+
+namespace nnc {
+
+struct StageSum {
+  std::string name;  ///< of the persistent: "partial.0"
+  Combine combine;   ///< sum, max or min
+  Type type;         ///< without rows
+  NodeId node;       ///< in the graph that was cut
+};
+
+struct ShareStage {
+  Graph graph;                 ///< its updates are the sums; outputs that have rows are those of the last of these stages
+  std::vector<StageSum> sums;  ///< in the order of the updates
+};
+
+struct StepStages {
+  std::vector<ShareStage> shares;  ///< at least one
+  Graph last;                      ///< all outputs without rows, all updates
+};
+
+/// Nothing if rows need what the rows of all other shares give, of values that parameters have a part in (batch statistics), or if an operation mixes rows in another way than by sums.
+std::optional<StepStages> split_stages(const Graph&, RowSplitObstacle&);
+
+}  // namespace nnc
