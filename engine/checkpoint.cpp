@@ -231,6 +231,14 @@ class Comparison {
     const std::string before = pieces != then_.end() ? pieces->second : fmt::format("{}", PlannedRows(std::atoll(batch->second.c_str())).pieces());
     if (before != now_.at("nnc.pieces")) faults.push_back(fmt::format("pieces of a batch: {} in the checkpoint, {} now", before, now_.at("nnc.pieces")));
   }
+  /// Rows that are normalised together, where these are not the whole batch.
+  void expect_coupled() {
+    auto text = [](const std::map<std::string, std::string>& of) {
+      auto it = of.find("nnc.coupled");
+      return it == of.end() ? "the whole batch" : it->second + " rows";
+    };
+    if (text(then_) != text(now_)) faults.push_back(fmt::format("rows that are normalised together: {} in the checkpoint, {} now", text(then_), text(now_)));
+  }
   /// What the numbers of a text mean; other data has none.
   void expect_vocabulary() {
     auto before = then_.find("nnc.vocabulary"), after = now_.find("nnc.vocabulary");
@@ -300,6 +308,7 @@ void compare(Comparison& c, bool tensors_fit) {
     c.faults.push_back("data: the rows that train are not those of the checkpoint's run: `test` and `valid` set others aside");
   c.expect_value("nnc.batch", "batch");
   c.expect_pieces();
+  c.expect_coupled();
   c.expect_value("nnc.shuffle", "shuffle");
   c.expect_value("nnc.seed", "seed");
   c.each("nnc.options", [&](const std::string& option, const std::string& then, const std::string& now) {
@@ -380,6 +389,7 @@ std::map<std::string, std::string> describe_run(const Compilation& compilation, 
           {"nnc.fields", join_words(fields)},
           {"nnc.data", join_words(contents)},
           {"nnc.trained", trained_rows_text(plan.rows, contents)}};
+  if (graphs.couples_rows) description["nnc.coupled"] = std::to_string(plan.batch / spec.accumulate);
   if (!data.vocabulary.empty()) description["nnc.vocabulary"] = vocabulary_as_json(data.vocabulary);
   return description;
 }

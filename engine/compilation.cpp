@@ -68,12 +68,12 @@ void require_rows_of_batch(const BatchPlan& plan, int64_t rows, const std::strin
                   fmt::format("`--set data.batch={}`, or `batch: all` in the data clause", std::max<int64_t>(rows, 1)));
 }
 
-Graph make_backward(Compilation& compilation, const BuiltGraph& forward, const std::vector<UpdateRule>& rules) {
-  Graph graph = forward.graph;
+Graph make_backward(Compilation& compilation, const Graph& forward, const std::vector<UpdateRule>& rules, bool hand_on_gradients) {
+  Graph graph = forward;
   std::vector<std::pair<std::string, const Graph*>> by_parameter;
   for (const UpdateRule& r : rules) by_parameter.push_back({r.parameter, &r.rule});
   std::optional<double> clip = compilation.module->train().clip_norm;
-  add_backward(graph, by_parameter, clip, compilation.diagnostics);
+  add_backward(graph, by_parameter, clip, compilation.diagnostics, hand_on_gradients);
   compilation.settle();
   return graph;
 }
@@ -101,19 +101,44 @@ void warn_if_nothing_trains(const Compilation& compilation, const BuiltGraph& fo
 
 namespace {
 
-StepStages make_stages(const Compilation& compilation, const Graph& backward, const PassOptions& options) {
-  RowSplitObstacle obstacle;
-  Graph whole;
-  std::optional<StepStages> stages = optimize_in_stages(backward, options, obstacle, whole);
-  if (stages) return *std::move(stages);
+[[noreturn]] void refuse_shares(const Compilation& compilation, Span place, const std::string& reason) {
   Diagnostic d;
   d.code = Code::E0313;
   const TrainSpec& spec = compilation.module->train();
   d.span = spec.batch_span.valid() ? spec.batch_span : spec.span;
   d.message = "a batch cannot be made up of several here, for the rows of all of them are needed at once";
-  d.labels.push_back({whole[obstacle.node].span, obstacle.reason});
+  d.labels.push_back({place, reason});
   d.help.push_back(fmt::format("take the batch at once: `batch: {}` without `accumulate`", planned_batch(compilation).whole()));
   throw ProgramErrors({std::move(d)});
+}
+
+/// Said once: what `accumulate` means for batch norm.
+void warn_of_coupled_rows(const Compilation& compilation, const Graph& forward) {
+  const NodeId sum = find_coupling_sum(forward);
+  const TrainSpec& spec = compilation.module->train();
+  Diagnostic d;
+  d.code = Code::E0314;
+  d.severity = Severity::warning;
+  d.span = spec.batch_span.valid() ? spec.batch_span : spec.span;
+  d.message = fmt::format("rows are coupled within their {} rows, not within all {} of an update", spec.batch, planned_batch(compilation).whole());
+  const std::string& scope = forward[sum].scope;
+  d.labels.push_back({forward[sum].span, scope.empty() ? "by this sum over the rows" : fmt::format("by this sum over the rows, in the layer `{}`", scope)});
+  d.notes.push_back("each batch is normalised by itself and updates the layers' states in its turn, as PyTorch does; without such layers the bits are those of one large batch");
+  compilation.warn(d);
+}
+
+StepStages make_stages(Compilation& compilation, const TrainingGraphs& graphs, const PassOptions& options) {
+  RowSplitObstacle obstacle;
+  Graph whole = graphs.backward;
+  if (graphs.couples_rows) {
+    Graph forward = graphs.forward.graph;
+    if (!count_whole_batch(forward, obstacle)) refuse_shares(compilation, graphs.forward.graph[obstacle.node].span, obstacle.reason);
+    whole = make_backward(compilation, forward, graphs.rules, true);
+  }
+  Graph cut;
+  std::optional<StepStages> stages = optimize_in_stages(std::move(whole), options, obstacle, cut);
+  if (!stages) refuse_shares(compilation, cut[obstacle.node].span, obstacle.reason);
+  return *std::move(stages);
 }
 
 }  // namespace
@@ -124,12 +149,16 @@ TrainingGraphs make_training_graphs(Compilation& compilation) {
   result.reports = split_epoch(result.forward.graph);
   result.rules = compilation.module->build_update_rules(result.forward.parameters, compilation.diagnostics);
   compilation.settle();
-  result.backward = make_backward(compilation, result.forward, result.rules);
+  result.backward = make_backward(compilation, result.forward.graph, result.rules);
   result.optimized = result.backward;
   const BatchPlan plan = planned_batch(compilation);
   const PassOptions options{.rows = plan.whole()};
   optimize_graph(result.optimized, options);
-  if (plan.accumulate > 1) result.stages = make_stages(compilation, result.backward, options);
+  if (plan.accumulate > 1) {
+    result.couples_rows = couples_rows(result.forward.graph);
+    result.stages = make_stages(compilation, result, options);
+    if (result.couples_rows) warn_of_coupled_rows(compilation, result.forward.graph);
+  }
   return result;
 }
 

@@ -74,10 +74,11 @@ struct TrainingGraphs {
   Graph backward;   ///< with gradients and updates
   Graph optimized;  ///< simplified and grouped into kernels
   std::optional<StepStages> stages;  ///< where a share of the batch is computed at a time
+  bool couples_rows = false;         ///< then each share is normalised by itself
 };
 /// The module has a train block. ProgramErrors E0203 and E0302 for parameters that cannot train.
 TrainingGraphs make_training_graphs(Compilation&);
-Graph make_backward(Compilation&, const BuiltGraph& forward, const std::vector<UpdateRule>& rules);
+Graph make_backward(Compilation&, const Graph& forward, const std::vector<UpdateRule>& rules, bool hand_on_gradients = false);
 /// Warning E0308 if no parameter of the training step's forward graph trains.
 void warn_if_nothing_trains(const Compilation&, const BuiltGraph& forward);
 

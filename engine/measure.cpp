@@ -124,7 +124,7 @@ StepMeasurement measure_step(Compilation& compilation, const RunData& data, int 
   require_rows_of_batch(plan, int64_t(rows.size()), compilation.name);
   auto compile_start = Clock::now();
   TrainingGraphs graphs = make_training_graphs(compilation);
-  StepPrograms programs = build_step(graphs.optimized, graphs.stages, plan, compilation.target);
+  StepPrograms programs = build_step(graphs.optimized, graphs.stages, graphs.couples_rows, plan, compilation.target);
   m.passes_seconds = seconds_since(compile_start);
   CompiledStep compiled = compile_step(std::move(programs), compilation.sources, compilation.code);
   std::vector<const CompiledStep*> stages;

@@ -108,7 +108,7 @@ std::string text_of(const TrainingGraphs& graphs, const Compilation& compilation
     add(graphs.stages->last);
     return text;
   }
-  for (const Program& program : build_step(graphs.optimized, graphs.stages, planned_batch(compilation), compilation.target).stages) text += text_of(program, stage, form, compilation.sources);
+  for (const Program& program : build_step(graphs.optimized, graphs.stages, graphs.couples_rows, planned_batch(compilation), compilation.target).stages) text += text_of(program, stage, form, compilation.sources);
   return text;
 }
 

@@ -140,10 +140,12 @@ void follow_updated(const Graph& last, Layouts& layouts) {
 
 }  // namespace
 
-StepPrograms build_step(const Graph& whole, const std::optional<StepStages>& stages, const BatchPlan& plan, const Target& target) {
+StepPrograms build_step(const Graph& whole, const std::optional<StepStages>& stages, bool couples_rows, const BatchPlan& plan, const Target& target) {
   StepPrograms result;
   result.plan = plan;
-  const LowerOptions options = lower_options("train", plan, target);
+  result.couples_rows = couples_rows;
+  LowerOptions options = lower_options("train", plan, target);
+  if (couples_rows) options.whole_rows = 0;
   if (!stages) {
     result.stages.push_back(build_program(whole, options));
     return result;
@@ -151,7 +153,7 @@ StepPrograms build_step(const Graph& whole, const std::optional<StepStages>& sta
   for (const Output& o : whole.outputs) (whole.type(o.node).rank() == 0 ? result.results : result.outputs).push_back(o.name);
   // What persistents are in the whole step they are in each stage; one that nothing is said of is row-major there.
   Layouts layouts = choose_layouts(whole);
-  keep_orders(whole, *stages, layouts);
+  if (!couples_rows) keep_orders(whole, *stages, layouts);  // else no other step has the same sums
   follow_updated(stages->last, layouts);
   for (const Persistent& p : stages->last.persistents) layouts.try_emplace(p.name, identity_axes(p.type.rank()));
   auto build = [&](const Graph& graph, const std::string& name) {
@@ -176,7 +178,7 @@ CompiledStep compile_step(StepPrograms programs, const SourceMap& sources, const
   const StepProgram& last = result.stages.back().step;
   const int64_t whole = programs.plan.whole();
   step.rows_capacity = whole;
-  step.piece_rows = programs.plan.piece;
+  step.piece_rows = programs.couples_rows ? programs.plan.batch : programs.plan.piece;
   step.persistents = last.persistents;
   step.persistent_bytes = last.persistent_bytes;
   step.state_bytes = last.state_bytes;

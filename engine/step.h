@@ -44,11 +44,12 @@ struct StepPrograms {
   std::vector<StageSum> sums;  ///< of all share stages; empty: the step is one program
   std::vector<std::string> results, outputs;  ///< of the step: its outputs that are single numbers, and all others
   BatchPlan plan;
+  bool couples_rows = false;
   bool is_staged() const { return stages.size() > 1; }
   const Program& last() const { return stages.back(); }
 };
-/// `whole`: the fused graph of the step; its stages, if it has some.
-StepPrograms build_step(const Graph& whole, const std::optional<StepStages>& stages, const BatchPlan&, const Target&);
+/// `whole`: the fused graph of the step; its stages, if it has some; whether each share is a batch by itself, since its rows are coupled.
+StepPrograms build_step(const Graph& whole, const std::optional<StepStages>& stages, bool couples_rows, const BatchPlan&, const Target&);
 CompiledStep compile_step(StepPrograms, const SourceMap&, const CompileOptions& = {});
 
 }  // namespace nnc

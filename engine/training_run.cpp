@@ -96,7 +96,7 @@ void TrainingRun::compile() {
   rate_ = rate_of(graphs_.rules);
   team_.emplace(options_.threads > 0 ? options_.threads : default_threads());
   if (!team_->shortage().empty()) observer_.on_fewer_threads(team_->shortage());
-  StepPrograms programs = build_step(graphs_.optimized, graphs_.stages, batch_, compilation_.target);
+  StepPrograms programs = build_step(graphs_.optimized, graphs_.stages, graphs_.couples_rows, batch_, compilation_.target);
   for (const PersistentPlace& p : programs.last().persistents)
     if (p.persistent.kind != PersistentKind::partial) layouts_[p.persistent.name] = programs.last()[p.buffer].order;
   compiled_ = compile_step(std::move(programs), compilation_.sources, compilation_.code);
@@ -117,7 +117,9 @@ void TrainingRun::require_rows() {
   if (plan_.total_steps <= 0)
     throw UserError(Code::E0502, fmt::format("zero {} were asked for, so nothing would train", length_asked_for(compilation_)), compilation_.name,
                     "write `epochs 10` or `steps 1000`, or give `--epochs 10`");
-  require_batches(graphs_.forward.row_conditions, int64_t(plan_.rows.size()), plan_.batch, plan_.total_steps);
+  // Coupled rows are those of one of the batches that make up a whole one.
+  const int64_t alone = graphs_.couples_rows ? batch_.batch : plan_.batch;
+  require_batches(graphs_.forward.row_conditions, int64_t(plan_.rows.size()), alone, std::max(plan_.total_steps, plan_.total_steps * (plan_.batch / alone)));
 }
 
 void TrainingRun::choose_first_values() {

@@ -31,7 +31,7 @@ void report_missing(const Graph& graph, NodeId loss, const std::string& paramete
 
 }  // namespace
 
-void add_backward(Graph& graph, const std::vector<std::pair<std::string, const Graph*>>& rules, std::optional<double> clip, Diagnostics& diagnostics) {
+void add_backward(Graph& graph, const std::vector<std::pair<std::string, const Graph*>>& rules, std::optional<double> clip, Diagnostics& diagnostics, bool hand_on) {
   NodeId loss;
   for (const Output& o : graph.outputs)
     if (o.name == "loss") loss = o.node;
@@ -49,6 +49,11 @@ void add_backward(Graph& graph, const std::vector<std::pair<std::string, const G
     failed = true;
   }
   if (failed) return;
+  if (hand_on) {
+    std::vector<std::pair<std::string, NodeId>> made;
+    for (const ParameterGradient& g : gradients) made.emplace_back(g.parameter, g.node);
+    nodes = hand_on_gradients(graph, made);
+  }
   auto update = [&](Graph& g, const PassContext&) {
     if (clip) nodes = clip_norm(g, nodes, Builder(g).constant(*clip, Type{DType::f32, {}}));
     std::vector<UpdateRuleView> views;

@@ -18,8 +18,8 @@
 namespace nnc {
 
 /// Forward graph -> with gradients of its output "loss" and updates: one rule graph per parameter (see apply_updates.h), in that order. Parameters that
-/// cannot train are reported (E0203, E0302).
-void add_backward(Graph&, const std::vector<std::pair<std::string, const Graph*>>& rules, std::optional<double> clip_norm, Diagnostics&);
+/// cannot train are reported (E0203, E0302). With `hand_on` the updates read what partial sums hold of the gradients (split_stages.h), rather than these themselves.
+void add_backward(Graph&, const std::vector<std::pair<std::string, const Graph*>>& rules, std::optional<double> clip_norm, Diagnostics&, bool hand_on = false);
 
 /// The passes of optimize_graph by their names in passes.def, in order: what tools that run them one by one or in another order start from.
 const std::vector<std::string_view>& default_passes();

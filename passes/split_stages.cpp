@@ -12,18 +12,25 @@
 namespace nnc {
 namespace {
 
+constexpr std::string_view gradient_prefix = "partial.gradient.";
+
+bool hands_on_gradients(const Graph& graph) {
+  return std::ranges::any_of(graph.updates, [](const Update& u) { return u.name.starts_with(gradient_prefix); });
+}
+
 class StageSplitter {
  public:
-  explicit StageSplitter(const Graph& graph) : graph_(graph), sum_(graph.size(), -1), level_(graph.size(), 0) {}
+  explicit StageSplitter(const Graph& graph) : graph_(graph), coupled_(hands_on_gradients(graph)), sum_(graph.size(), -1), level_(graph.size(), 0) {}
 
   bool find_sums(RowSplitObstacle& obstacle) {
-    const std::vector<bool> live = live_nodes(graph_);
+    const std::vector<bool> wanted = coupled_ ? needed_by_outputs() : live_nodes(graph_);
     for (uint32_t i = 0; i < graph_.size(); ++i) {
-      if (!live[i]) continue;
+      if (!wanted[i]) continue;
       const NodeId id{i};
       const Node& node = graph_[id];
       const bool is_row_number = node.op == Op::iota && node.type.shape[size_t(node.attributes.axes[0])].rows;
-      const RowUse use = is_row_number ? RowUse::along : row_use(graph_, node, obstacle.reason);
+      RowUse use = is_row_number ? RowUse::along : row_use(graph_, node, obstacle.reason);
+      if (coupled_ && use == RowUse::impossible) use = RowUse::along;  // of a share's own rows anything may be made
       if (use == RowUse::impossible) {
         obstacle.node = id;
         return false;
@@ -32,7 +39,9 @@ class StageSplitter {
       sum_[i] = int(sums_.size());
       sums_.push_back({fmt::format("partial.{}", sums_.size()), combine_of(node.op), node.type, id});
     }
-    return assign_stages(live, obstacle);
+    for (const Update& u : graph_.updates)
+      if (u.name.starts_with(gradient_prefix)) sums_.push_back({u.name, Combine::sum, graph_.type(u.node), u.node});
+    return assign_stages(wanted, obstacle);
   }
 
   StepStages split() const {
@@ -46,25 +55,60 @@ class StageSplitter {
         updates.push_back({s.name, s.node});
       }
       std::vector<Output> outputs;
-      if (stage + 1 == stages_)
+      if (stage + 1 == stages_) {
         for (const Output& o : graph_.outputs)
           if (graph_.type(o.node).has_rows()) outputs.push_back(o);
+        for (const Update& u : graph_.updates)
+          if (is_of_share(u) && !u.name.starts_with(gradient_prefix)) updates.push_back(u);
+      }
       share.graph = cone(outputs, updates, stage, fmt::format("{}.share{}", graph_.name, stage));
     }
     std::vector<Output> outputs;
     for (const Output& o : graph_.outputs)
       if (!graph_.type(o.node).has_rows()) outputs.push_back(o);
-    result.last = cone(outputs, graph_.updates, stages_, graph_.name + ".last");
+    std::vector<Update> updates;
+    for (const Update& u : graph_.updates)
+      if (!is_of_share(u)) updates.push_back(u);
+    result.last = cone(outputs, updates, stages_, graph_.name + ".last");
     return result;
   }
 
  private:
+  /// Where rows are coupled: gradients, and layer states, which are no part of an optimiser's rule.
+  bool is_of_share(const Update& u) const {
+    if (!coupled_) return false;
+    const PersistentKind kind = graph_.find_persistent(u.name)->kind;
+    return kind == PersistentKind::partial || kind == PersistentKind::state;
+  }
+
+  /// Nodes that an output without rows, or the update of a parameter, needs.
+  std::vector<bool> needed_by_outputs() const {
+    std::vector<bool> needed(graph_.size(), false);
+    for (const Output& o : graph_.outputs)
+      if (!graph_.type(o.node).has_rows()) needed[o.node.value] = true;
+    for (const Update& u : graph_.updates)
+      if (!is_of_share(u)) needed[u.node.value] = true;
+    for (uint32_t i = graph_.size(); i-- > 0;)
+      if (needed[i])
+        for (NodeId o : graph_[NodeId{i}].operands) needed[o.value] = true;
+    return needed;
+  }
+
   bool assign_stages(const std::vector<bool>& live, RowSplitObstacle& obstacle) {
     // Whether rows read it, be it through what has none.
     std::vector<bool> feeds_rows(graph_.size(), false);
     for (uint32_t i = graph_.size(); i-- > 0;)
       for (NodeId o : graph_[NodeId{i}].operands)
         if (live[i] && (feeds_rows[i] || graph_[NodeId{i}].type.has_rows() || sum_[i] >= 0)) feeds_rows[o.value] = true;
+    if (coupled_) {
+      // What rows read stays in the share, and with it all sums that stand before rows.
+      for (StageSum& s : sums_)
+        if (sum_[s.node.value] >= 0 && feeds_rows[s.node.value]) sum_[s.node.value] = -1;
+      std::erase_if(sums_, [&](const StageSum& s) { return sum_[s.node.value] < 0 && !s.name.starts_with(gradient_prefix); });
+      for (size_t i = 0; i < sums_.size(); ++i)
+        if (sum_[sums_[i].node.value] >= 0) sum_[sums_[i].node.value] = int(i);
+      return last_reads_sums_alone(obstacle);
+    }
     std::vector<bool> trains(graph_.size(), false);  // a parameter or a state has a part in it
     for (uint32_t i = 0; i < graph_.size(); ++i) {
       if (!live[i]) continue;
@@ -84,6 +128,23 @@ class StageSplitter {
     return true;
   }
 
+  /// Where rows are coupled: whether the last stage needs no rows beyond the sums.
+  bool last_reads_sums_alone(RowSplitObstacle& obstacle) const {
+    std::vector<bool> needed(graph_.size(), false);
+    for (const Output& o : graph_.outputs)
+      if (!graph_.type(o.node).has_rows()) needed[o.node.value] = true;
+    for (uint32_t i = graph_.size(); i-- > 0;) {
+      if (!needed[i] || sum_[i] >= 0) continue;
+      const Node& node = graph_[NodeId{i}];
+      if (node.type.has_rows() || node.op == Op::input) {
+        obstacle = {NodeId{i}, "a report shows what rows of one share read of all its rows"};
+        return false;
+      }
+      for (NodeId o : node.operands) needed[o.value] = true;
+    }
+    return true;
+  }
+
   int stage_of(NodeId sum) const { return is_early_[sum.value] ? level_[sum.value] : stages_ - 1; }
 
   Graph cone(const std::vector<Output>& outputs, const std::vector<Update>& updates, int stage, std::string name) const {
@@ -97,7 +158,9 @@ class StageSplitter {
     Graph result;
     result.name = std::move(name);
     result.persistents = graph_.persistents;
-    for (const StageSum& s : sums_) result.persistents.push_back({s.name, s.type, PersistentKind::partial, graph_[s.node].span});
+    std::ranges::stable_partition(result.persistents, [](const Persistent& p) { return p.kind != PersistentKind::partial; });
+    for (const StageSum& s : sums_)
+      if (!s.name.starts_with(gradient_prefix)) result.persistents.push_back({s.name, s.type, PersistentKind::partial, graph_[s.node].span});
     std::vector<NodeId> to(graph_.size());
     for (uint32_t i = 0; i < graph_.size(); ++i) {
       if (!needed[i]) continue;
@@ -106,10 +169,10 @@ class StageSplitter {
       Builder b(result, node.span, node.scope);
       if (is_leaf(i)) {
         to[i] = b.parameter({sums_[size_t(sum_[i])].name, node.type, PersistentKind::partial, node.span});
-      } else if (node.op == Op::extent && node.attributes.extents[0].rows) {
+      } else if (!coupled_ && node.op == Op::extent && node.attributes.extents[0].rows) {
         to[i] = b.scalar("rows");
         if (node.attributes.extents[0].size != 1) to[i] = b.mul(to[i], double(node.attributes.extents[0].size));
-      } else if (node.op == Op::iota && node.type.shape[size_t(node.attributes.axes[0])].rows) {
+      } else if (!coupled_ && node.op == Op::iota && node.type.shape[size_t(node.attributes.axes[0])].rows) {
         // Several places of a dimension for each row are numbered within all of it.
         NodeId before = b.scalar("first_row");
         if (const int64_t each = node.type.shape[size_t(node.attributes.axes[0])].size; each != 1) before = b.mul(before, double(each));
@@ -126,6 +189,7 @@ class StageSplitter {
   }
 
   const Graph& graph_;
+  const bool coupled_;
   std::vector<int> sum_;    // by node: number of the sum that it is, or -1
   std::vector<int> level_;  // by node: stages that must be complete before
   std::vector<bool> is_early_ = std::vector<bool>(graph_.size(), false);  // by node: a sum that rows read
@@ -134,6 +198,88 @@ class StageSplitter {
 };
 
 }  // namespace
+
+namespace {
+
+/// reads[n]: a value with rows depends on node n.
+std::vector<bool> read_by_rows(const Graph& graph) {
+  std::vector<bool> reads(graph.size(), false);
+  for (uint32_t i = graph.size(); i-- > 0;)
+    for (NodeId o : graph[NodeId{i}].operands)
+      if (reads[i] || graph[NodeId{i}].type.has_rows()) reads[o.value] = true;
+  return reads;
+}
+
+bool is_sum_over_rows(const Graph& graph, NodeId n) {
+  std::string reason;
+  return row_use(graph, graph[n], reason) == RowUse::reduces;
+}
+
+}  // namespace
+
+NodeId find_coupling_sum(const Graph& forward) {
+  const std::vector<bool> live = live_nodes(forward), reads = read_by_rows(forward);
+  for (uint32_t i = 0; i < forward.size(); ++i)
+    if (live[i] && reads[i] && is_sum_over_rows(forward, NodeId{i})) return {i};
+  return {};
+}
+
+bool couples_rows(const Graph& forward) { return find_coupling_sum(forward).valid(); }
+
+bool count_whole_batch(Graph& forward, RowSplitObstacle& obstacle) {
+  const std::vector<bool> reads = read_by_rows(forward);
+  NodeId loss;
+  for (const Output& o : forward.outputs)
+    if (o.name == "loss") loss = o.node;
+  std::vector<bool> for_loss(forward.size(), false), of_sum(forward.size(), false);
+  for_loss[loss.value] = true;
+  for (uint32_t i = forward.size(); i-- > 0;)
+    if (for_loss[i] && !is_sum_over_rows(forward, NodeId{i}))
+      for (NodeId o : forward[NodeId{i}].operands) for_loss[o.value] = true;
+  Rebuild rebuild(forward);
+  NodeId rows;
+  for (uint32_t i = 0; i < forward.size(); ++i) {
+    const NodeId n{i};
+    const Node& node = forward[n];
+    of_sum[i] = !reads[i] && is_sum_over_rows(forward, n);
+    size_t sums = 0;
+    for (NodeId o : node.operands) sums += of_sum[o.value];
+    if (!of_sum[i] && sums > 0) {
+      of_sum[i] = true;
+      const bool is_linear = is_linear_view(node.op) || node.op == Op::add || node.op == Op::sub || node.op == Op::neg || node.op == Op::cast || node.op == Op::reshape || node.op == Op::reduce_sum ||
+                             (node.op == Op::mul && sums == 1) || (node.op == Op::div && sums == 1 && of_sum[node.operands[0].value]);
+      if (for_loss[i] && !is_linear) {
+        obstacle = {n, "the loss is more than a sum of what rows give"};
+        return false;
+      }
+    }
+    Node copy = rebuild.translated(n);
+    // Who counts rows for itself or for rows counts those of its share.
+    if (!reads[i] && !node.type.has_rows())
+      for (size_t k = 0; k < node.operands.size(); ++k) {
+        const Node& operand = forward[node.operands[k]];
+        if (operand.op != Op::extent || !operand.attributes.extents[0].rows) continue;
+        Builder b(rebuild.result, operand.span, operand.scope);
+        copy.operands[k] = b.scalar("rows");
+        if (operand.attributes.extents[0].size != 1) copy.operands[k] = b.mul(copy.operands[k], double(operand.attributes.extents[0].size));
+      }
+    rebuild.to[i] = add_node(rebuild.result, copy);
+  }
+  forward = rebuild.finish();
+  return true;
+}
+
+std::vector<NodeId> hand_on_gradients(Graph& graph, const std::vector<std::pair<std::string, NodeId>>& gradients) {
+  std::vector<NodeId> handed;
+  for (const auto& [parameter, gradient] : gradients) {
+    const Node& node = graph[gradient];
+    Builder b(graph, node.span, node.scope);
+    const std::string name = std::string(gradient_prefix) + parameter;
+    handed.push_back(b.parameter({name, node.type, PersistentKind::partial, node.span}));
+    graph.updates.push_back({name, gradient});
+  }
+  return handed;
+}
 
 std::optional<StepStages> split_stages(const Graph& graph, RowSplitObstacle& obstacle) {
   StageSplitter splitter(graph);

@@ -10,6 +10,9 @@
 //
 // Sums have the bits that they have in the whole graph: what decides their order (PlannedRows) is asked of the whole batch, and a share is whole pieces of it.
 //
+// **Statistics that couple rows.** Where rows of the forward pass read sums over the rows of their batch (batch norm), each share is a batch by itself: it is normalised by its own sums, and updates the
+// layers' states in its turn. What is joined then are the gradients that each share has made, not the sums within it. `hand_on_gradients` and `count_whole_batch` prepare the graph for that.
+//
 // Requires:   a verified graph without rows in its updates, on which all passes that change the order of sums have run; groups count for nothing.
 // Guarantees: all graphs are verified, free of dead code and without groups. All have the same persistents in the same order: those of the graph, and behind them one of kind `partial` for each sum,
 //             which share stages update and later stages read. The scalar `rows` is the number of rows of the whole batch, `first_row` the place of the share's first row in it.
@@ -33,7 +36,7 @@ struct StageSum {
 
 struct ShareStage {
   Graph graph;                 ///< its updates are the sums; outputs that have rows are those of the last of these stages
-  std::vector<StageSum> sums;  ///< in the order of the updates
+  std::vector<StageSum> sums;  ///< first of the updates; behind them stand layer states, where each share updates them
 };
 
 struct StepStages {
@@ -41,7 +44,20 @@ struct StepStages {
   Graph last;                      ///< all outputs without rows, all updates
 };
 
+/// Whether a value with rows depends on a sum (largest, smallest value) over rows.
+bool couples_rows(const Graph& forward);
+/// The first such sum; invalid if there is none.
+NodeId find_coupling_sum(const Graph& forward);
+
+/// Where rows are coupled: the loss, and all else that no row depends on, counts the rows of the whole batch, by the scalar `rows`; what rows depend on counts those of its share. False, and where, if the
+/// loss is more than a sum of what shares make of their rows: then nothing that a share does alone is its part of the gradient.
+bool count_whole_batch(Graph& forward, RowSplitObstacle&);
+
+/// Each of these nodes becomes the update of a persistent of kind `partial`, "partial.gradient.NAME", and in its place stands what the persistent holds.
+std::vector<NodeId> hand_on_gradients(Graph&, const std::vector<std::pair<std::string, NodeId>>& gradients);
+
 /// Nothing if rows need what the rows of all other shares give, of values that parameters have a part in (batch statistics), or if an operation mixes rows in another way than by sums.
+/// A graph that hands on gradients is cut there, and at the sums that its outputs are made of; sums that rows read stay within a share.
 std::optional<StepStages> split_stages(const Graph&, RowSplitObstacle&);
 
 }  // namespace nnc
