@@ -1,0 +1,140 @@
+// What carries bytes between the workers of a run. Every worker makes the same calls in the same order; a wait for a worker that is gone ends with an exception that names it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/diagnostics.h"
+
+namespace nnc {
+
+/// Another worker has ended (E0540) or does not answer (E0541). Once thrown, every later call that waits throws it again.
+class WorkerLost : public UserError {
+ public:
+  WorkerLost(Diagnostic d, int rank) : UserError(std::move(d)), rank_(rank) {}
+  int rank() const { return rank_; }  ///< of the worker that was waited for, or that ended
+
+ private:
+  int rank_;
+};
+
+/// A place in a worker's shared memory, which means the same to all workers.
+struct SharedPlace {
+  int32_t block = -1;  ///< number of the call of `share`; -1: not in shared memory
+  uint64_t offset = 0;
+};
+
+/// Memory that all workers of a run see, where the transport has such.
+class SharedMemory {
+ public:
+  virtual ~SharedMemory() = default;
+  /// Where [begin, begin + bytes) of this worker lies.
+  virtual SharedPlace place_of(const void* begin, size_t bytes) const = 0;
+  /// The address here of a place of another worker (or of this one).
+  virtual std::byte* address(int rank, SharedPlace place) const = 0;
+
+  /// Words: a number per worker that it alone sets, at first 0, and that others read; setting wakes who waits in wait_until. What was written before a word was set is seen by
+  /// whoever has read the word. Claiming is collective; -1: none left.
+  virtual int claim_word() = 0;
+  virtual void release_word(int word) = 0;
+  virtual void set_word(int word, uint32_t value) = 0;
+  virtual uint32_t word_of(int word, int rank) const = 0;
+};
+
+class Transport {
+ public:
+  enum class Request : int32_t {};
+
+  virtual ~Transport() = default;
+  Transport(const Transport&) = delete;
+  Transport& operator=(const Transport&) = delete;
+
+  int rank() const { return rank_; }  ///< 0 prints, logs and writes
+  int size() const { return size_; }
+  virtual std::string_view name() const = 0;  ///< "one", "local", "openmpi", "mpich"
+  const std::string& host_of(int rank) const { return hosts_[size_t(rank)]; }
+  std::string describe(int rank) const;  ///< "worker 2 (on node7)"
+
+  /// A message. Bytes stay the caller's and must live, unchanged if they are sent, until the request is done. Messages between two workers with the same tag arrive in the order in which they were
+  /// started; the receiver knows the size. Tags: 0 to 16383.
+  virtual Request start_send(int to, int tag, std::span<const std::byte> bytes) = 0;
+  virtual Request start_receive(int from, int tag, std::span<std::byte> bytes) = 0;
+  /// Whether it is finished; true once, then the request is forgotten. Never waits. Call progress() before.
+  virtual bool done(Request request) = 0;
+  /// Moves what can be moved, never waits.
+  virtual void progress() = 0;
+  /// Waits for one message to or from `other`.
+  void wait(Request request, int other);
+  void barrier();
+
+  /// Collective: `bytes` (each worker its own number, 0 also) of zeros that every worker can read, on whole pages, until the transport ends; null where the transport has no such memory. UserError
+  /// E0546 where there is not so much.
+  virtual std::byte* share(size_t bytes);
+  virtual SharedMemory* shared_memory() { return nullptr; }
+
+  /// Waits until ready() is true, which something that other workers do must make it. awaited() names the worker on whom it depends, for the message.
+  template <class Ready, class Awaited>
+  void wait_until(Ready&& ready, Awaited&& awaited) {
+    Patience patience;
+    while (true) {
+      progress();
+      if (ready()) break;
+      if (!rest(patience)) continue;
+      // Somebody is lost; what was sent before counts.
+      progress();
+      if (ready()) break;
+      fail(patience, awaited());
+    }
+    if (patience.announced) rise();
+  }
+
+  /// Says why this worker ends before its time, so that the others need not wait: call it before leaving with an error. Never throws.
+  virtual void leave(std::string_view reason) noexcept;
+  /// How long others may keep this worker waiting; 60 at first.
+  void set_stall_seconds(double seconds) { stall_seconds_ = seconds; }
+
+ protected:
+  Transport(int rank, int size) : rank_(rank), size_(size), hosts_(size_t(size)) {}
+
+  /// One wait so far.
+  struct Patience {
+    int looks = 0;
+    bool announced = false;  ///< that this worker is about to sleep
+    double waited = 0;       ///< seconds, without those in which this process was stopped
+    double last = 0;         ///< time of the last look at the clock
+  };
+  enum class Fate : uint8_t { present, died, left };
+  struct Loss {
+    int rank;
+    Fate fate;
+    std::string reason;
+  };
+
+  /// Spins or sleeps a little. True if somebody is lost, or the wait has taken too long.
+  bool rest(Patience&);
+  [[noreturn]] void fail(const Patience&, int awaited);
+
+  virtual int spins() const = 0;      ///< looks before sleeping
+  virtual void spin(int look) = 0;    ///< some nanoseconds
+  virtual void lie_down() {}          ///< from now on, what is done for this worker wakes it
+  virtual void sleep() = 0;           ///< until woken, at most some milliseconds
+  virtual void rise() {}
+  /// A worker that has died, or left with an error, if one has. `thorough`: look where that costs a system call.
+  virtual std::optional<Loss> find_loss(bool thorough) = 0;
+  /// Whether the worker has finished in good order.
+  virtual bool has_finished(int) { return false; }
+
+  int rank_, size_;
+  std::vector<std::string> hosts_;
+  double stall_seconds_ = 60;
+
+ private:
+  std::optional<Loss> loss_;
+};
+
+}  // namespace nnc
