@@ -17,9 +17,9 @@ ALLOWED = {
     "runtime": ["base", "runtime/workers"],
     "runtime/data": ["base"],
     "runtime/workers": ["base"],
-    "engine": ["base", "ir", "frontend", "frontend/syntax", "passes", "codegen", "runtime", "runtime/data"],
-    "verify": ["base", "ir", "frontend", "frontend/syntax", "passes", "codegen", "runtime", "runtime/data", "engine"],
-    "driver": ["base", "frontend/syntax", "engine", "verify"],
+    "engine": ["base", "ir", "frontend", "frontend/syntax", "passes", "codegen", "runtime", "runtime/data", "runtime/workers"],
+    "verify": ["base", "ir", "frontend", "frontend/syntax", "passes", "codegen", "runtime", "runtime/data", "runtime/workers", "engine"],
+    "driver": ["base", "frontend/syntax", "runtime/workers", "engine", "verify"],
 }
 
 

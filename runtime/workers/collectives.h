@@ -46,6 +46,8 @@ class Collectives {
   void barrier() { transport_.barrier(); }
   /// Whether any worker says yes.
   bool agree_any(bool mine);
+  /// The least of all workers' numbers.
+  int64_t least(int64_t mine);
   /// Runs `work` here. Where it throws a UserError on any worker, every worker throws that of the lowest rank; one of another rank than 0 says where it happened.
   void together(const std::function<void()>& work);
 
@@ -55,7 +57,10 @@ class Collectives {
  private:
   friend class Exchange;
   friend class Publish;
-  int next_number() { return number_ = (number_ + 1) % 4096; }
+  void advance_all() {
+    for (OnItsWay* operation : moving_) operation->advance();
+  }
+  int next_number() { return number_ = (number_ + 1) % 4095; }
   void add(OnItsWay* operation) { moving_.push_back(operation); }
   void remove(OnItsWay* operation) { std::erase(moving_, operation); }
 

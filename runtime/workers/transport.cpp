@@ -45,7 +45,12 @@ void Transport::barrier() {
   }
 }
 
+void Transport::abandon() {
+  if (!loss_) loss_ = Loss{rank_, Fate::left, "an error of this worker cut an exchange short"};
+}
+
 bool Transport::rest(Patience& patience) {
+  patience.looked = false;
   if (loss_) return true;
   if (patience.looks < spins()) {
     spin(patience.looks++);
@@ -61,10 +66,10 @@ bool Transport::rest(Patience& patience) {
   }
   sleep();
   double woken = now();
-  bool thorough = woken - time > 0.02 || int64_t(patience.waited * 20) != int64_t((patience.waited + woken - patience.last) * 20);
+  patience.looked = woken - time > 0.02 || int64_t(patience.waited * 20) != int64_t((patience.waited + woken - patience.last) * 20);
   patience.waited += std::min(woken - patience.last, 1.0);
   patience.last = woken;
-  loss_ = find_loss(thorough);
+  loss_ = find_loss(patience.looked);
   return loss_ || patience.waited > stall_seconds_;
 }
 

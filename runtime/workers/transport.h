@@ -84,7 +84,7 @@ class Transport {
     while (true) {
       progress();
       if (ready()) break;
-      if (!rest(patience)) continue;
+      if (!rest(patience) && !(patience.looked && has_finished(awaited()))) continue;
       // Somebody is lost; what was sent before counts.
       progress();
       if (ready()) break;
@@ -95,6 +95,8 @@ class Transport {
 
   /// Says why this worker ends before its time, so that the others need not wait: call it before leaving with an error. Never throws.
   virtual void leave(std::string_view reason) noexcept;
+  /// Nothing more can be carried, since memory of requests on their way is about to go.
+  void abandon();
   /// How long others may keep this worker waiting; 60 at first.
   void set_stall_seconds(double seconds) { stall_seconds_ = seconds; }
 
@@ -105,6 +107,7 @@ class Transport {
   struct Patience {
     int looks = 0;
     bool announced = false;  ///< that this worker is about to sleep
+    bool looked = false;     ///< after the others, just now
     double waited = 0;       ///< seconds, without those in which this process was stopped
     double last = 0;         ///< time of the last look at the clock
   };
@@ -117,6 +120,7 @@ class Transport {
 
   /// Spins or sleeps a little. True if somebody is lost, or the wait has taken too long.
   bool rest(Patience&);
+  const std::optional<Loss>& loss() const { return loss_; }
   [[noreturn]] void fail(const Patience&, int awaited);
 
   virtual int spins() const = 0;      ///< looks before sleeping

@@ -1,0 +1,127 @@
+// Broadcast, gather and agreement: seldom called, or small, so that they are plain loops over messages.
+#include "runtime/workers/collectives.h"
+
+#include <algorithm>
+#include <optional>
+
+#include <fmt/format.h>
+
+#include "runtime/workers/diagnostic_text.h"
+#include "runtime/workers/lane.h"
+
+namespace nnc {
+namespace {
+
+constexpr int size_tag = 16381;
+constexpr int bytes_tag = 16380;
+constexpr size_t most_bytes = size_t(64) << 20;  // of one message
+
+/// The messages of a large array.
+template <class Use>
+void in_messages(std::span<std::byte> bytes, Use&& use) {
+  for (size_t at = 0; at < bytes.size(); at += most_bytes) use(bytes.subspan(at, std::min(most_bytes, bytes.size() - at)));
+}
+
+struct Pending {
+  Transport::Request request;
+  int other;
+};
+
+void wait_all(Transport& transport, std::vector<Pending>& pending) {
+  for (const Pending& p : pending) transport.wait(p.request, p.other);
+  pending.clear();
+}
+
+}  // namespace
+
+void Collectives::broadcast_into(std::span<std::byte> bytes, int root) {
+  std::vector<Pending> pending;
+  in_messages(bytes, [&](std::span<std::byte> part) {
+    if (rank() != root) {
+      transport_.wait(transport_.start_receive(root, bytes_tag, part), root);
+      return;
+    }
+    for (int other = 0; other < size(); ++other)
+      if (other != root) pending.push_back({transport_.start_send(other, bytes_tag, part), other});
+    wait_all(transport_, pending);
+  });
+}
+
+std::vector<std::byte> Collectives::broadcast(std::vector<std::byte> bytes, int root) {
+  uint64_t count = bytes.size();
+  broadcast_into(std::as_writable_bytes(std::span(&count, 1)), root);
+  bytes.resize(count);
+  broadcast_into(bytes, root);
+  return bytes;
+}
+
+std::vector<std::vector<std::byte>> Collectives::gather(std::span<const std::byte> mine) {
+  std::vector<std::vector<std::byte>> all(static_cast<size_t>(size()));
+  all[size_t(rank())].assign(mine.begin(), mine.end());
+  std::vector<uint64_t> counts(all.size(), mine.size());
+  std::vector<Pending> pending;
+  auto others = [&](auto&& each) {
+    for (int other = 0; other < size(); ++other)
+      if (other != rank()) each(other);
+    wait_all(transport_, pending);
+  };
+  others([&](int other) {
+    pending.push_back({transport_.start_receive(other, size_tag, std::as_writable_bytes(std::span(&counts[size_t(other)], 1))), other});
+    pending.push_back({transport_.start_send(other, size_tag, std::as_bytes(std::span(&counts[size_t(rank())], 1))), other});
+  });
+  others([&](int other) {
+    all[size_t(other)].resize(counts[size_t(other)]);
+    in_messages(all[size_t(other)], [&](std::span<std::byte> part) { pending.push_back({transport_.start_receive(other, bytes_tag, part), other}); });
+    in_messages(all[size_t(rank())], [&](std::span<std::byte> part) { pending.push_back({transport_.start_send(other, bytes_tag, part), other}); });
+  });
+  return all;
+}
+
+std::vector<std::string> Collectives::gather(const std::string& text) {
+  std::vector<std::string> texts;
+  for (const auto& bytes : gather(std::as_bytes(std::span(text.data(), text.size()))))
+    texts.emplace_back(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  return texts;
+}
+
+bool Collectives::agree_any(bool mine) { return least(mine ? 0 : 1) == 0; }
+
+int64_t Collectives::least(int64_t mine) {
+  std::vector<int64_t> all(static_cast<size_t>(size()), mine);
+  std::vector<Pending> pending;
+  for (int other = 0; other < size(); ++other) {
+    if (other == rank()) continue;
+    pending.push_back({transport_.start_receive(other, size_tag, std::as_writable_bytes(std::span(&all[size_t(other)], 1))), other});
+    pending.push_back({transport_.start_send(other, size_tag, std::as_bytes(std::span(&all[size_t(rank())], 1))), other});
+  }
+  wait_all(transport_, pending);
+  return *std::min_element(all.begin(), all.end());
+}
+
+void Collectives::together(const std::function<void()>& work) {
+  std::optional<Diagnostic> mine;
+  try {
+    work();
+  } catch (const WorkerLost&) {
+    throw;  // nobody is there to agree with
+  } catch (const UserError& error) {
+    if (size() == 1) throw;
+    mine = error.diagnostic();
+  }
+  if (size() == 1 || !agree_any(mine.has_value())) return;
+  std::vector<std::string> texts = gather(mine ? diagnostic_to_text(*mine) : "");
+  for (int other = 0; other < size(); ++other) {
+    if (texts[size_t(other)].empty()) continue;
+    Diagnostic first = diagnostic_from_text(texts[size_t(other)]);
+    if (other > 0) first.notes.push_back("this is what " + transport_.describe(other) + " met");
+    throw UserError(std::move(first));
+  }
+}
+
+void Collectives::progress() {
+  if (moving_.empty()) return;
+  transport_.progress();
+  advance_all();
+}
+
+}  // namespace nnc

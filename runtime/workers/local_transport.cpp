@@ -1,0 +1,463 @@
+// Each pair of workers has a ring of bytes in either direction, with one writer and one reader. A message is a header and its bytes, which may be longer than the ring: both sides move on whenever one
+// of them waits for anything. Whoever waits looks some thousand times, then lies down at its doorbell, a futex. The others look whether somebody sleeps after each thing they do for him: since his
+// "I sleep" and their doing are both sequentially consistent and each then looks at the other's, one of them sees the other, and no call is lost.
+#include "runtime/workers/local_transport.h"
+
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <cstring>
+#include <deque>
+#include <exception>
+#include <fstream>
+
+#include <fmt/format.h>
+
+#include "base/check.h"
+#include "base/system_error.h"
+
+namespace nnc {
+namespace {
+
+struct Header {
+  uint64_t tag;
+  uint64_t bytes;
+};
+
+constexpr long nap_nanoseconds = 50'000'000;  // at the doorbell, before it is seen whether the others live
+constexpr int share_tag = 16382;
+
+void cpu_pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
+
+/// Whether the process has ended, asked of /proc where there are no process descriptors.
+bool has_ended(pid_t process) {
+  if (kill(process, 0) != 0 && errno == ESRCH) return true;
+  std::ifstream file(fmt::format("/proc/{}/stat", process));
+  std::string text;
+  if (!std::getline(file, text)) return false;
+  size_t name_end = text.rfind(')');
+  return name_end != std::string::npos && name_end + 2 < text.size() && (text[name_end + 2] == 'Z' || text[name_end + 2] == 'X');
+}
+
+class LocalTransport final : public Transport, public SharedMemory {
+ public:
+  LocalTransport(std::shared_ptr<LocalMemory> memory, int rank, int cores, std::vector<pid_t> children)
+      : Transport(rank, memory->workers()), memory_(std::move(memory)), peers_(size_t(size())), children_(std::move(children)), crowded_(size() > cores) {
+    std::fill(hosts_.begin(), hosts_.end(), host_name());
+    end_ = memory_->control_bytes();
+    me().process.store(int32_t(getpid()));
+    me().state.store(LocalState::running);
+    exceptions_ = std::uncaught_exceptions();
+  }
+
+  ~LocalTransport() override {
+    if (me().state.load() == LocalState::running) {
+      if (std::uncaught_exceptions() > exceptions_) {
+        leave("it met an error");
+      } else {
+        me().state.store(LocalState::finished);
+        call_all();
+      }
+    }
+    see_children_off();
+    for (const Peer& peer : peers_)
+      if (peer.process_fd >= 0) close(peer.process_fd);
+  }
+
+  std::string_view name() const override { return "local"; }
+  SharedMemory* shared_memory() override { return this; }
+
+  // ---- messages
+
+  Request start_send(int to, int tag, std::span<const std::byte> bytes) override {
+    int slot = take_slot();
+    Peer& peer = peers_[size_t(to)];
+    peer.sends.push_back({{uint64_t(tag), bytes.size()}, bytes.data(), 0, slot});
+    if (!loss()) push(to);
+    return Request(slot);
+  }
+
+  Request start_receive(int from, int tag, std::span<std::byte> bytes) override {
+    int slot = take_slot();
+    Peer& peer = peers_[size_t(from)];
+    for (auto it = peer.unexpected.begin(); it != peer.unexpected.end(); ++it) {
+      if (it->header.tag != uint64_t(tag) || it->slot >= 0) continue;
+      NNC_CHECK(it->header.bytes == bytes.size(), fmt::format("a message of {} bytes where {} are due", it->header.bytes, bytes.size()));
+      it->slot = slot, it->to = bytes.data();
+      if (it->done == it->header.bytes) {
+        deliver(*it);
+        peer.unexpected.erase(it);
+      }
+      return Request(slot);
+    }
+    peer.receives.push_back({tag, bytes, slot});
+    return Request(slot);
+  }
+
+  bool done(Request request) override {
+    uint8_t& state = slots_[size_t(request)];
+    if (state != slot_done) return false;
+    state = slot_free;
+    free_slots_.push_back(int(request));
+    return true;
+  }
+
+  void progress() override {
+    if (loss()) return;  // what requests point to may be gone
+    for (int other = 0; other < size(); ++other) {
+      if (other == rank()) continue;
+      if (!peers_[size_t(other)].sends.empty()) push(other);
+      pull(other);
+    }
+  }
+
+  // ---- shared memory
+
+  std::byte* share(size_t bytes) override {
+    const uint64_t page = uint64_t(sysconf(_SC_PAGESIZE)), mine = (uint64_t(bytes) + page - 1) / page * page;
+    std::vector<uint64_t> sizes = tell_all(mine);
+    Block block{end_, {}, nullptr};
+    uint64_t end = end_;
+    for (uint64_t size : sizes) block.begins.push_back(end), end += size;
+    block.begins.push_back(end);
+    // One makes the file longer, then each takes its own part.
+    int error = 0;
+    if (rank() == 0 && end > end_ && !memory_->grow(end)) error = errno;
+    refuse(tell_all(uint64_t(error)), end - end_);
+    error = 0;
+    if (!memory_->reserve(block.begins[size_t(rank())], mine)) error = errno;
+    if (!error && end > end_ && !(block.address = memory_->map(end_, end - end_))) error = errno;
+    refuse(tell_all(uint64_t(error)), end - end_);
+    end_ = end;
+    blocks_.push_back(block);
+    return bytes == 0 ? nullptr : block.of(rank());
+  }
+
+  SharedPlace place_of(const void* begin, size_t bytes) const override {
+    auto at = static_cast<const std::byte*>(begin);
+    for (size_t i = 0; i < blocks_.size(); ++i) {
+      const std::byte* from = blocks_[i].of(rank());
+      size_t size = size_t(blocks_[i].begins[size_t(rank()) + 1] - blocks_[i].begins[size_t(rank())]);
+      if (size > 0 && std::less_equal<>()(from, at) && std::less_equal<>()(at + bytes, from + size)) return {int32_t(i), uint64_t(at - from)};
+    }
+    return {};
+  }
+
+  std::byte* address(int rank, SharedPlace place) const override { return blocks_[size_t(place.block)].of(rank) + place.offset; }
+
+  int claim_word() override {
+    if (!free_words_.empty()) {
+      int word = free_words_.back();
+      free_words_.pop_back();
+      return word;
+    }
+    return next_word_ < LocalMemory::words ? next_word_++ : -1;
+  }
+  void release_word(int word) override { free_words_.push_back(word); }
+  void set_word(int word, uint32_t value) override {
+    memory_->word(word, rank()).value.store(value, std::memory_order_seq_cst);
+    call_all();
+  }
+  uint32_t word_of(int word, int rank) const override { return memory_->word(word, rank).value.load(std::memory_order_seq_cst); }
+
+  void leave(std::string_view reason) noexcept override {
+    if (me().state.load() != LocalState::running) return;
+    size_t size = std::min(reason.size(), sizeof(me().reason) - 1);
+    std::memcpy(me().reason, reason.data(), size);
+    me().reason[size] = 0;
+    bool bereft = loss() && loss()->rank != rank() && loss()->fate != Fate::present;
+    me().state.store(bereft ? LocalState::bereft : LocalState::failed);
+    call_all();
+  }
+
+ protected:
+  int spins() const override { return crowded_ ? 100 : 4000; }
+  void spin(int look) override {
+    if (crowded_ && look % 10 == 9) {
+      sched_yield();
+    } else {
+      cpu_pause();
+    }
+  }
+  void lie_down() override {
+    me().sleeping.store(1, std::memory_order_seq_cst);
+    bell_ = me().doorbell.load(std::memory_order_seq_cst);
+  }
+  void sleep() override {
+    timespec nap{0, nap_nanoseconds};
+    syscall(SYS_futex, &me().doorbell, FUTEX_WAIT, bell_, &nap, nullptr, 0);
+    bell_ = me().doorbell.load(std::memory_order_seq_cst);
+  }
+  void rise() override { me().sleeping.store(0, std::memory_order_relaxed); }
+
+  std::optional<Loss> find_loss(bool thorough) override {
+    std::optional<Loss> failed, bereft;
+    for (int other = 0; other < size(); ++other) {
+      if (other == rank()) continue;
+      const LocalWorker& worker = memory_->worker(other);
+      LocalState state = worker.state.load();
+      if (state == LocalState::failed && !failed) failed = Loss{other, Fate::left, worker.reason};
+      if (state == LocalState::bereft && !bereft) bereft = Loss{other, Fate::left, worker.reason};
+      // Looked at again after the process: what it says of itself counts.
+      if (thorough && state == LocalState::running && ended(other) && worker.state.load() == LocalState::running) return Loss{other, Fate::died, ""};
+    }
+    return failed ? failed : bereft;
+  }
+  bool has_finished(int other) override { return other >= 0 && other != rank() && memory_->worker(other).state.load() == LocalState::finished; }
+
+ private:
+  struct Sending {
+    Header header;
+    const std::byte* bytes;
+    uint64_t done;  ///< of header and bytes
+    int slot;
+  };
+  struct Receiving {
+    int tag;
+    std::span<std::byte> bytes;
+    int slot;
+  };
+  /// A message on its way in: straight to its place, or kept until somebody asks for it.
+  struct Incoming {
+    Header header{};
+    std::byte* to = nullptr;
+    uint64_t done = 0;
+    int slot = -1;                ///< of who asked for it
+    std::vector<std::byte> kept;  ///< of a message that nobody had asked for when it began
+  };
+  struct Peer {
+    std::deque<Sending> sends;
+    std::deque<Receiving> receives;
+    std::deque<Incoming> unexpected;  ///< the last may be incomplete
+    Incoming incoming;                ///< one that goes to its place
+    bool direct = false;              ///< `incoming` is under way
+    bool into_unexpected = false;     ///< the last of `unexpected` is under way
+    int process_fd = -1;
+    bool process_tried = false;
+  };
+  struct Block {
+    uint64_t begin;
+    std::vector<uint64_t> begins;  ///< in the file, one for each worker and the end
+    std::byte* address;            ///< of `begin`
+    std::byte* of(int rank) const { return address ? address + (begins[size_t(rank)] - begin) : nullptr; }
+  };
+  enum : uint8_t { slot_free, slot_busy, slot_done };
+
+  LocalWorker& me() const { return memory_->worker(rank()); }
+
+  int take_slot() {
+    if (free_slots_.empty()) {
+      slots_.push_back(slot_busy);
+      return int(slots_.size()) - 1;
+    }
+    int slot = free_slots_.back();
+    free_slots_.pop_back();
+    slots_[size_t(slot)] = slot_busy;
+    return slot;
+  }
+
+  void call(int other) {
+    LocalWorker& worker = memory_->worker(other);
+    if (worker.sleeping.load(std::memory_order_seq_cst) == 0) return;
+    worker.doorbell.fetch_add(1, std::memory_order_seq_cst);
+    syscall(SYS_futex, &worker.doorbell, FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
+  }
+  void call_all() {
+    for (int other = 0; other < size(); ++other)
+      if (other != rank()) call(other);
+  }
+
+  void push(int to) {
+    Peer& peer = peers_[size_t(to)];
+    LocalRing& ring = memory_->ring(rank(), to);
+    std::byte* bytes = memory_->ring_bytes(rank(), to);
+    const uint64_t capacity = memory_->ring_capacity();
+    uint64_t written = ring.written.load(std::memory_order_relaxed);
+    const uint64_t before = written;
+    uint64_t room = capacity - (written - ring.read.load(std::memory_order_acquire));
+    auto put = [&](const void* from, uint64_t count) {
+      uint64_t at = written % capacity, first = std::min(count, capacity - at);
+      std::memcpy(bytes + at, from, first);
+      std::memcpy(bytes, static_cast<const std::byte*>(from) + first, count - first);
+      written += count, room -= count;
+    };
+    while (!peer.sends.empty() && room > 0) {
+      Sending& sending = peer.sends.front();
+      if (sending.done == 0) {
+        if (room < sizeof(Header)) break;
+        put(&sending.header, sizeof(Header));
+        sending.done = sizeof(Header);
+      }
+      uint64_t sent = sending.done - sizeof(Header), count = std::min(room, sending.header.bytes - sent);
+      if (count > 0) put(sending.bytes + sent, count);
+      sending.done += count;
+      if (sending.done < sizeof(Header) + sending.header.bytes) break;
+      slots_[size_t(sending.slot)] = slot_done;
+      peer.sends.pop_front();
+    }
+    if (written == before) return;
+    ring.written.store(written, std::memory_order_seq_cst);
+    call(to);
+  }
+
+  void pull(int from) {
+    Peer& peer = peers_[size_t(from)];
+    LocalRing& ring = memory_->ring(from, rank());
+    const uint64_t written = ring.written.load(std::memory_order_acquire);
+    uint64_t read = ring.read.load(std::memory_order_relaxed);
+    if (written == read) return;
+    const uint64_t before = read, capacity = memory_->ring_capacity();
+    const std::byte* bytes = memory_->ring_bytes(from, rank());
+    auto get = [&](void* to, uint64_t count) {
+      uint64_t at = read % capacity, first = std::min(count, capacity - at);
+      std::memcpy(to, bytes + at, first);
+      std::memcpy(static_cast<std::byte*>(to) + first, bytes, count - first);
+      read += count;
+    };
+    while (true) {
+      if (!peer.direct && !peer.into_unexpected) {
+        if (written - read < sizeof(Header)) break;
+        Header header;
+        get(&header, sizeof header);
+        begin_message(peer, header);
+      }
+      Incoming& message = peer.direct ? peer.incoming : peer.unexpected.back();
+      uint64_t count = std::min(written - read, message.header.bytes - message.done);
+      std::byte* to = peer.direct ? message.to : message.kept.data();
+      if (count > 0) get(to + message.done, count);
+      message.done += count;
+      if (message.done < message.header.bytes) break;
+      if (peer.direct) {
+        slots_[size_t(message.slot)] = slot_done;
+      } else if (message.slot >= 0) {
+        deliver(message);
+        peer.unexpected.pop_back();
+      }
+      peer.direct = peer.into_unexpected = false;
+    }
+    if (read == before) return;
+    ring.read.store(read, std::memory_order_seq_cst);
+    call(from);
+  }
+
+  void begin_message(Peer& peer, const Header& header) {
+    auto found = std::find_if(peer.receives.begin(), peer.receives.end(), [&](const Receiving& r) { return uint64_t(r.tag) == header.tag; });
+    if (found == peer.receives.end()) {
+      Incoming message;
+      message.header = header;
+      message.kept.resize(header.bytes);
+      peer.unexpected.push_back(std::move(message));
+      peer.into_unexpected = true;
+      return;
+    }
+    NNC_CHECK(found->bytes.size() == header.bytes, fmt::format("a message of {} bytes where {} are due", header.bytes, found->bytes.size()));
+    peer.incoming = Incoming{header, found->bytes.data(), 0, found->slot, {}};
+    peer.receives.erase(found);
+    peer.direct = true;
+  }
+
+  void deliver(Incoming& message) {
+    std::copy(message.kept.begin(), message.kept.end(), message.to);
+    slots_[size_t(message.slot)] = slot_done;
+  }
+
+  /// Every worker's number, for everybody.
+  std::vector<uint64_t> tell_all(uint64_t mine) {
+    std::vector<uint64_t> numbers(size_t(size()), mine);
+    std::vector<Request> sends, receives;
+    for (int other = 0; other < size(); ++other) {
+      if (other == rank()) continue;
+      sends.push_back(start_send(other, share_tag, std::as_bytes(std::span(&mine, 1))));
+      receives.push_back(start_receive(other, share_tag, std::as_writable_bytes(std::span(&numbers[size_t(other)], 1))));
+    }
+    size_t next = 0;
+    for (int other = 0; other < size(); ++other) {
+      if (other == rank()) continue;
+      wait(receives[next], other);
+      wait(sends[next++], other);
+    }
+    return numbers;
+  }
+
+  void refuse(const std::vector<uint64_t>& errors, uint64_t bytes) const {
+    for (uint64_t error : errors)
+      if (error) {
+        throw UserError(Code::E0546, fmt::format("no shared memory for {} workers: {} more bytes were refused: {}", size(), bytes, error_text(int(error))), "",
+                        "start fewer workers, or free memory");
+      }
+  }
+
+  bool ended(int other) {
+    Peer& peer = peers_[size_t(other)];
+    auto process = pid_t(memory_->worker(other).process.load());
+    if (process == 0 || process == getpid()) return false;
+    if (!peer.process_tried) {
+      peer.process_tried = true;
+      peer.process_fd = int(syscall(SYS_pidfd_open, process, 0));
+      if (peer.process_fd >= 0) fcntl(peer.process_fd, F_SETFD, FD_CLOEXEC);
+    }
+    if (peer.process_fd < 0) return has_ended(process);
+    pollfd entry{peer.process_fd, POLLIN, 0};
+    return poll(&entry, 1, 0) > 0 && (entry.revents & POLLIN);
+  }
+
+  /// The children have nothing to do but to leave; one that does not is ended.
+  void see_children_off() {
+    const int naps = loss() || me().state.load() != LocalState::finished ? 200 : 1000;  // of 10 ms
+    for (int nap = 0; !children_.empty(); ++nap) {
+      std::erase_if(children_, [](pid_t child) {
+        pid_t ended = waitpid(child, nullptr, WNOHANG);
+        return ended == child || (ended < 0 && errno != EINTR);
+      });
+      if (children_.empty()) return;
+      if (nap >= naps)
+        for (pid_t child : children_) kill(child, SIGKILL);
+      timespec pause{0, nap < 20 ? 1'000'000 : 10'000'000};
+      nanosleep(&pause, nullptr);
+    }
+  }
+
+  std::shared_ptr<LocalMemory> memory_;
+  std::vector<Peer> peers_;
+  std::vector<pid_t> children_;
+  bool crowded_;  ///< more workers than cores: spinning keeps others from their work
+  std::vector<uint8_t> slots_;
+  std::vector<int> free_slots_, free_words_;
+  int next_word_ = 0;
+  std::vector<Block> blocks_;
+  uint64_t end_ = 0;  ///< of the file
+  uint32_t bell_ = 0;
+  int exceptions_ = 0;
+};
+
+}  // namespace
+
+std::string host_name() {
+  char name[256] = "";
+  gethostname(name, sizeof name - 1);
+  return *name ? name : "this machine";
+}
+
+std::unique_ptr<Transport> make_local_transport(std::shared_ptr<LocalMemory> memory, int rank, int cores) {
+  return std::make_unique<LocalTransport>(std::move(memory), rank, cores, std::vector<pid_t>{});
+}
+
+std::unique_ptr<Transport> make_local_parent(std::shared_ptr<LocalMemory> memory, int cores, std::vector<pid_t> children) {
+  return std::make_unique<LocalTransport>(std::move(memory), 0, cores, std::move(children));
+}
+
+}  // namespace nnc

@@ -1,0 +1,181 @@
+// MPI's own blocking calls spin, never look at the clock and end the process when somebody dies; so only its non-blocking sends and receives are used, and every wait is a loop of tests that gives the
+// processor away more and more. A worker that dies is seen by mpirun, which ends the others; one that leaves with an error tells them first, so that worker 0 can say why.
+#include "runtime/workers/mpi_transport.h"
+
+#include <dlfcn.h>
+#include <sched.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <climits>
+#include <cstring>
+#include <exception>
+
+#include <fmt/format.h>
+
+#include "base/check.h"
+#include "runtime/workers/local_transport.h"
+#include "runtime/workers/mpi/table.h"
+
+namespace nnc {
+namespace {
+
+constexpr int host_tag = 16379;
+constexpr int most_lingering = 1000;  // naps of 10 ms, of a worker that has said farewell
+
+/// The folder of this program's binary, with a slash.
+std::string own_folder() {
+  char path[PATH_MAX];
+  ssize_t size = readlink("/proc/self/exe", path, sizeof path);
+  std::string text(path, size > 0 ? size_t(size) : 0);
+  return text.substr(0, text.rfind('/') + 1);
+}
+
+const NncMpiTable* load_table(const std::string& library) {
+  const std::string file = "nnc-mpi-" + library + ".so", folder = own_folder();
+  Diagnostic d;
+  d.code = Code::E0545;
+  d.message = fmt::format("{} cannot be loaded", file);
+  for (const std::string& path : {folder + file, folder + "../lib/nnc/" + file}) {
+    if (access(path.c_str(), F_OK) != 0) {
+      d.notes.push_back(fmt::format("there is no {}", path));
+      continue;
+    }
+    // Parts of OpenMPI that it loads itself look for the library among what is global.
+    void* handle = dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL);
+    auto table = handle ? reinterpret_cast<decltype(&nnc_mpi_table)>(dlsym(handle, "nnc_mpi_table")) : nullptr;
+    if (!table) {
+      const char* words = dlerror();
+      d.notes.push_back(words ? words : path);
+      continue;
+    }
+    if (table()->version == NNC_MPI_TABLE_VERSION) return table();
+    d.notes.push_back(fmt::format("{} belongs to another version of nnc", path));
+  }
+  d.help.push_back(fmt::format("install {} and build nnc again, or train on this machine alone with --workers N", library == "mpich" ? "libmpich-dev and mpich" : "libopenmpi-dev and openmpi-bin"));
+  throw UserError(std::move(d));
+}
+
+class MpiTransport final : public Transport {
+ public:
+  MpiTransport(const NncMpiTable* table, std::string name, int rank, int size, double stall_seconds) : Transport(rank, size), table_(table), name_(std::move(name)) {
+    set_stall_seconds(stall_seconds);
+    exceptions_ = std::uncaught_exceptions();
+    try {
+      tell_hosts();
+    } catch (...) {
+      ended_ = true;
+      throw;
+    }
+  }
+
+  ~MpiTransport() override {
+    const bool in_order = !loss() && !left_ && std::uncaught_exceptions() <= exceptions_;
+    if (in_order) {
+      // Whoever ends the library while another still uses it may hang.
+      try {
+        barrier();
+        table_->end();
+        return;
+      } catch (const std::exception&) {
+      }
+    }
+    if (!left_) leave("it met an error");
+    // mpirun ends all when one leaves like this; worker 0 is to say why before.
+    timespec nap{0, 10'000'000};
+    for (int i = 0; i < most_lingering && rank() != 0 && !ended_; ++i) {
+      table_->progress();
+      nanosleep(&nap, nullptr);
+    }
+  }
+
+  std::string_view name() const override { return name_; }
+
+  Request start_send(int to, int tag, std::span<const std::byte> bytes) override {
+    NNC_CHECK(bytes.size() <= INT_MAX, "a message is too long");
+    int64_t request = 0;
+    if (!loss()) check(table_->send(bytes.data(), bytes.size(), to, tag, &request));
+    return Request(request);
+  }
+  Request start_receive(int from, int tag, std::span<std::byte> bytes) override {
+    NNC_CHECK(bytes.size() <= INT_MAX, "a message is too long");
+    int64_t request = 0;
+    if (!loss()) check(table_->receive(bytes.data(), bytes.size(), from, tag, &request));
+    return Request(request);
+  }
+  bool done(Request request) override {
+    int32_t done = 0;
+    if (!loss()) check(table_->test(int64_t(request), &done));
+    return done != 0;
+  }
+  void progress() override {}  // every test moves all
+
+  void leave(std::string_view reason) noexcept override {
+    if (left_) return;
+    left_ = true;
+    // One that leaves because of another has nothing to tell.
+    if (loss() && loss()->fate != Fate::present && loss()->rank != rank()) return;
+    char text[NNC_MPI_FAREWELL_BYTES] = "";
+    std::memcpy(text, reason.data(), std::min(reason.size(), sizeof text - 1));
+    table_->say_farewell(text);
+  }
+
+ protected:
+  int spins() const override { return 2000; }
+  void spin(int look) override {
+    if (look >= 200) sched_yield();
+  }
+  void sleep() override {
+    timespec nap{0, 20'000};
+    nanosleep(&nap, nullptr);
+  }
+  std::optional<Loss> find_loss(bool thorough) override {
+    if (!thorough) return std::nullopt;
+    int32_t rank = -1;
+    char text[NNC_MPI_FAREWELL_BYTES];
+    check(table_->hear_farewell(&rank, text));
+    if (rank < 0) return std::nullopt;
+    text[sizeof text - 1] = 0;
+    return Loss{rank, Fate::left, text};
+  }
+
+ private:
+  void check(int code) {
+    if (code) throw UserError(Code::E0545, fmt::format("{} failed: {}", name_, table_->error(code)));
+  }
+
+  void tell_hosts() {
+    struct Name {
+      char text[256];
+    };
+    std::vector<Name> names(size_t(size()), Name{});
+    std::string mine = host_name();
+    std::memcpy(names[size_t(rank())].text, mine.data(), std::min(mine.size(), sizeof(Name) - 1));
+    for (int other = 0; other < size(); ++other) hosts_[size_t(other)] = "an unknown host";
+    std::vector<std::pair<Request, int>> pending;
+    for (int other = 0; other < size(); ++other) {
+      if (other == rank()) continue;
+      pending.push_back({start_receive(other, host_tag, std::as_writable_bytes(std::span(&names[size_t(other)], 1))), other});
+      pending.push_back({start_send(other, host_tag, std::as_bytes(std::span(&names[size_t(rank())], 1))), other});
+    }
+    for (auto [request, other] : pending) wait(request, other);
+    for (int other = 0; other < size(); ++other) hosts_[size_t(other)] = names[size_t(other)].text;
+  }
+
+  const NncMpiTable* table_;
+  std::string name_;
+  bool left_ = false, ended_ = false;
+  int exceptions_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<Transport> make_mpi_transport(const std::string& library, double stall_seconds) {
+  const NncMpiTable* table = load_table(library);
+  int32_t rank = 0, size = 1;
+  if (int code = table->begin(&rank, &size)) throw UserError(Code::E0545, fmt::format("{} could not begin: {}", library, table->error(code)));
+  return std::make_unique<MpiTransport>(table, library, rank, size, stall_seconds);
+}
+
+}  // namespace nnc

@@ -1,0 +1,168 @@
+// One worker, as mpirun starts it (or, with --workers, the first of several on this machine): what the tests of MPI and bench/exchange.py run.
+//
+//   nnc_worker random [--seed S] [--turns N]      random exchanges held against sums made alone; "all right" by worker 0
+//   nnc_worker forever [--die RANK STEP | --stop RANK STEP | --leave RANK STEP]    exchanges until somebody dies, stops or leaves with an error
+//   nnc_worker compare [--other RANK]             a fact that differs on one worker
+//   nnc_worker time                               median times in microseconds of exchanging and publishing, one JSON object by worker 0
+#include <signal.h>
+#include <time.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "runtime/workers/launch.h"
+#include "tests/workers/random_exchange.h"
+
+namespace {
+
+using namespace nnc;
+
+struct Arguments {
+  std::string command;
+  WorkerOptions options;
+  uint32_t seed = 1;
+  int turns = 20, rank = -1, step = 0;
+  std::string event;
+};
+
+Arguments read_arguments(int argc, char** argv) {
+  Arguments a;
+  a.command = argc > 1 ? argv[1] : "";
+  a.options.cores = 2;
+  a.options.environment = [](const char* name) -> std::optional<std::string> {
+    const char* value = std::getenv(name);
+    return value ? std::optional<std::string>(value) : std::nullopt;
+  };
+  for (int i = 2; i < argc; ++i) {
+    std::string name = argv[i];
+    auto next = [&] { return i + 1 < argc ? argv[++i] : ""; };
+    if (name == "--workers") a.options.workers = std::atoi(next());
+    if (name == "--transport") a.options.transport = next();
+    if (name == "--stall") a.options.stall_seconds = std::atof(next());
+    if (name == "--seed") a.seed = uint32_t(std::atoi(next()));
+    if (name == "--turns") a.turns = std::atoi(next());
+    if (name == "--other") a.rank = std::atoi(next());
+    if (name == "--die" || name == "--stop" || name == "--leave") a.event = name.substr(2), a.rank = std::atoi(next()), a.step = std::atoi(next());
+  }
+  return a;
+}
+
+std::vector<int64_t> even(int64_t elements, int workers) {
+  std::vector<int64_t> begins;
+  for (int w = 0; w <= workers; ++w) begins.push_back(elements * w / workers);
+  return begins;
+}
+
+void go_on_for_ever(const Arguments& a, Transport& transport) {
+  Collectives all(transport);
+  const int64_t elements = 200'000;
+  std::vector<float> part(size_t(elements), 1.0f), total(part);
+  Exchange exchange(all, {{DType::f32, elements, Combine::sum, {part.data()}, total.data(), even(elements, all.size()), true}}, nodes_of_workers(all.size(), all.size()));
+  for (int step = 0;; ++step) {
+    if (transport.rank() == a.rank && step == a.step) {
+      if (a.event == "die") raise(SIGKILL);
+      if (a.event == "stop") raise(SIGSTOP);
+      throw UserError(Code::E0413, "cannot write `x`: no space left on device");
+    }
+    exchange.start();
+    exchange.finish();
+  }
+}
+
+/// The median of several turns, in microseconds, each as long as the slowest worker takes.
+template <class Turn>
+double median_time(Collectives& all, int turns, Turn&& turn) {
+  std::vector<double> times;
+  for (int i = 0; i < turns + turns / 4 + 2; ++i) {
+    all.barrier();
+    auto start = std::chrono::steady_clock::now();
+    turn();
+    double time = std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count();
+    if (i >= turns / 4 + 2) times.push_back(time);
+  }
+  std::nth_element(times.begin(), times.begin() + std::ptrdiff_t(times.size() / 2), times.end());
+  return times[times.size() / 2];
+}
+
+void measure(Transport& transport) {
+  Collectives all(transport);
+  nlohmann::ordered_json rows;
+  for (auto [name, bytes, turns] : {std::tuple("200 KB", 200'000, 2000), std::tuple("4 MB", 4'000'000, 300), std::tuple("20 MB", 20'000'000, 60)}) {
+    const int64_t elements = bytes / 4;
+    std::vector<float> own;
+    float* part = reinterpret_cast<float*>(transport.share(size_t(bytes) * 2));
+    if (!part) {
+      own.resize(size_t(elements) * 2);
+      part = own.data();
+    }
+    float* total = part + elements;
+    std::fill_n(part, elements, 1.0f);
+    std::fill_n(total, elements, 0.0f);
+    std::vector<int64_t> begins = even(elements, all.size());
+    Exchange shards(all, {{DType::f32, elements, Combine::sum, {part}, total, begins, false}}, nodes_of_workers(all.size(), all.size()));
+    Publish publish(all, {{total, 4, begins}});
+    double sum = median_time(all, turns, [&] { shards.start(), shards.finish(); });
+    double spread = median_time(all, turns, [&] { publish.start(), publish.finish(); });
+    double both = median_time(all, turns, [&] { shards.start(), shards.finish(), publish.start(), publish.finish(); });
+    if (total[0] != float(all.size()) || total[elements - 1] != float(all.size())) throw std::runtime_error("a wrong sum");
+    rows[name] = {{"shards_us", sum}, {"publish_us", spread}, {"both_us", both}};
+  }
+  std::vector<float> scalars(8, 1.0f), results(8);
+  std::vector<ExchangeItem> items;
+  for (size_t i = 0; i < 8; ++i) {
+    std::vector<int64_t> begins(size_t(all.size()), 0);
+    begins.push_back(1);
+    items.push_back({DType::f32, 1, Combine::sum, {&scalars[i]}, &results[i], begins, true});
+  }
+  Exchange small(all, items, nodes_of_workers(all.size(), all.size()));
+  rows["8 scalars"] = {{"whole_us", median_time(all, 2000, [&] { small.start(), small.finish(); })}};
+  rows["barrier"] = {{"us", median_time(all, 2000, [&] { all.barrier(); })}};
+  if (all.rank() == 0) std::printf("%s\n", nlohmann::ordered_json{{"transport", transport.name()}, {"workers", all.size()}, {"times", rows}}.dump().c_str());
+}
+
+int work(const Arguments& a, Transport& transport) {
+  if (a.command == "random") {
+    std::string wrong = test::exchange_at_random(transport, a.seed, a.turns);
+    std::fputs(wrong.c_str(), stderr);
+    if (!wrong.empty()) return 1;
+    if (transport.rank() == 0) std::printf("all right: %d workers, %s\n", transport.size(), std::string(transport.name()).c_str());
+  } else if (a.command == "forever") {
+    go_on_for_ever(a, transport);
+  } else if (a.command == "compare") {
+    Collectives all(transport);
+    compare_at_start(all, {{"version", "1"}, {"program", transport.rank() == a.rank ? "b" : "a"}, {"seed", "0"}});
+    if (transport.rank() == 0) std::puts("alike");
+  } else if (a.command == "time") {
+    measure(transport);
+  } else {
+    return 2;
+  }
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const Arguments a = read_arguments(argc, argv);
+  std::unique_ptr<Transport> transport;
+  int status = 1;
+  try {
+    transport = start_workers(a.options);
+    status = work(a, *transport);
+    std::fflush(stdout);
+  } catch (const UserError& e) {
+    if (!transport || transport->rank() == 0) std::fputs(render_text(e.diagnostic(), {}, false).c_str(), stderr);
+    if (transport) transport->leave(e.what());
+  } catch (const std::exception& e) {
+    std::fprintf(stderr, "%s\n", e.what());
+    if (transport) transport->leave(e.what());
+  }
+  return status;
+}
