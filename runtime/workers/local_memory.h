@@ -19,7 +19,8 @@ struct alignas(64) LocalWorker {
   std::atomic<uint32_t> sleeping;  ///< whether it may be asleep at its doorbell
   std::atomic<int32_t> process;
   std::atomic<LocalState> state;
-  char reason[1008];  ///< why it failed; written before the state
+  std::atomic<int32_t> waits_for;  ///< rank + 1; 0: it does not wait, or not for long
+  char reason[1004];  ///< why it failed; written before the state
 };
 
 struct alignas(64) LocalWord {

@@ -87,7 +87,7 @@ class LocalTransport final : public Transport, public SharedMemory {
     int slot = take_slot();
     Peer& peer = peers_[size_t(to)];
     peer.sends.push_back({{uint64_t(tag), bytes.size()}, bytes.data(), 0, slot});
-    if (!loss()) push(to);
+    if (!broken()) push(to);
     return Request(slot);
   }
 
@@ -117,7 +117,7 @@ class LocalTransport final : public Transport, public SharedMemory {
   }
 
   void progress() override {
-    if (loss()) return;  // what requests point to may be gone
+    if (broken()) return;  // what requests point to may be gone
     for (int other = 0; other < size(); ++other) {
       if (other == rank()) continue;
       if (!peers_[size_t(other)].sends.empty()) push(other);
@@ -174,16 +174,6 @@ class LocalTransport final : public Transport, public SharedMemory {
   }
   uint32_t word_of(int word, int rank) const override { return memory_->word(word, rank).value.load(std::memory_order_seq_cst); }
 
-  void leave(std::string_view reason) noexcept override {
-    if (me().state.load() != LocalState::running) return;
-    size_t size = std::min(reason.size(), sizeof(me().reason) - 1);
-    std::memcpy(me().reason, reason.data(), size);
-    me().reason[size] = 0;
-    bool bereft = loss() && loss()->rank != rank() && loss()->fate != Fate::present;
-    me().state.store(bereft ? LocalState::bereft : LocalState::failed);
-    call_all();
-  }
-
  protected:
   int spins() const override { return crowded_ ? 100 : 4000; }
   void spin(int look) override {
@@ -202,7 +192,21 @@ class LocalTransport final : public Transport, public SharedMemory {
     syscall(SYS_futex, &me().doorbell, FUTEX_WAIT, bell_, &nap, nullptr, 0);
     bell_ = me().doorbell.load(std::memory_order_seq_cst);
   }
-  void rise() override { me().sleeping.store(0, std::memory_order_relaxed); }
+  void rise() override {
+    me().sleeping.store(0, std::memory_order_relaxed);
+    me().waits_for.store(0, std::memory_order_relaxed);
+  }
+  void note_waiting(int awaited) override { me().waits_for.store(awaited + 1); }
+  int waits_for(int other) override { return memory_->worker(other).waits_for.load() - 1; }
+
+  void tell_leaving(std::string_view text, bool of_its_own) override {
+    if (me().state.load() != LocalState::running) return;
+    size_t size = std::min(text.size(), sizeof(me().reason) - 1);
+    std::memcpy(me().reason, text.data(), size);
+    me().reason[size] = 0;
+    me().state.store(of_its_own ? LocalState::failed : LocalState::bereft);
+    call_all();
+  }
 
   std::optional<Loss> find_loss(bool thorough) override {
     std::optional<Loss> failed, bereft;
@@ -210,8 +214,8 @@ class LocalTransport final : public Transport, public SharedMemory {
       if (other == rank()) continue;
       const LocalWorker& worker = memory_->worker(other);
       LocalState state = worker.state.load();
-      if (state == LocalState::failed && !failed) failed = Loss{other, Fate::left, worker.reason};
-      if (state == LocalState::bereft && !bereft) bereft = Loss{other, Fate::left, worker.reason};
+      if (state == LocalState::failed && !failed) failed = understand(other, worker.reason);
+      if (state == LocalState::bereft && !bereft) bereft = understand(other, worker.reason);
       // Looked at again after the process: what it says of itself counts.
       if (thorough && state == LocalState::running && ended(other) && worker.state.load() == LocalState::running) return Loss{other, Fate::died, ""};
     }

@@ -95,31 +95,21 @@ class MpiTransport final : public Transport {
   Request start_send(int to, int tag, std::span<const std::byte> bytes) override {
     NNC_CHECK(bytes.size() <= INT_MAX, "a message is too long");
     int64_t request = 0;
-    if (!loss()) check(table_->send(bytes.data(), bytes.size(), to, tag, &request));
+    if (!broken()) check(table_->send(bytes.data(), bytes.size(), to, tag, &request));
     return Request(request);
   }
   Request start_receive(int from, int tag, std::span<std::byte> bytes) override {
     NNC_CHECK(bytes.size() <= INT_MAX, "a message is too long");
     int64_t request = 0;
-    if (!loss()) check(table_->receive(bytes.data(), bytes.size(), from, tag, &request));
+    if (!broken()) check(table_->receive(bytes.data(), bytes.size(), from, tag, &request));
     return Request(request);
   }
   bool done(Request request) override {
     int32_t done = 0;
-    if (!loss()) check(table_->test(int64_t(request), &done));
+    if (!broken()) check(table_->test(int64_t(request), &done));
     return done != 0;
   }
   void progress() override {}  // every test moves all
-
-  void leave(std::string_view reason) noexcept override {
-    if (left_) return;
-    left_ = true;
-    // One that leaves because of another has nothing to tell.
-    if (loss() && loss()->fate != Fate::present && loss()->rank != rank()) return;
-    char text[NNC_MPI_FAREWELL_BYTES] = "";
-    std::memcpy(text, reason.data(), std::min(reason.size(), sizeof text - 1));
-    table_->say_farewell(text);
-  }
 
  protected:
   int spins() const override { return 2000; }
@@ -130,6 +120,14 @@ class MpiTransport final : public Transport {
     timespec nap{0, 20'000};
     nanosleep(&nap, nullptr);
   }
+  void tell_leaving(std::string_view text, bool of_its_own) override {
+    if (left_) return;
+    left_ = true;
+    if (!of_its_own) return;
+    char bytes[NNC_MPI_FAREWELL_BYTES] = "";
+    std::memcpy(bytes, text.data(), std::min(text.size(), sizeof bytes - 1));
+    table_->say_farewell(bytes);
+  }
   std::optional<Loss> find_loss(bool thorough) override {
     if (!thorough) return std::nullopt;
     int32_t rank = -1;
@@ -137,7 +135,7 @@ class MpiTransport final : public Transport {
     check(table_->hear_farewell(&rank, text));
     if (rank < 0) return std::nullopt;
     text[sizeof text - 1] = 0;
-    return Loss{rank, Fate::left, text};
+    return understand(rank, text);
   }
 
  private:

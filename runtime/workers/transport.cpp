@@ -4,7 +4,7 @@
 #include <time.h>
 
 #include <algorithm>
-#include <cmath>
+#include <charconv>
 
 #include <fmt/format.h>
 
@@ -29,7 +29,27 @@ std::string Transport::describe(int rank) const { return fmt::format("worker {} 
 
 std::byte* Transport::share(size_t) { return nullptr; }
 
-void Transport::leave(std::string_view) noexcept {}
+// One that leaves because another does not answer says so in a form that the others understand: "!RANK:" before the message. Theirs is then the same.
+void Transport::leave(std::string_view reason) noexcept {
+  try {
+    if (loss_ && loss_->fate == Fate::silent) {
+      tell_leaving(fmt::format("!{}:{}", loss_->rank, loss_->reason), true);
+    } else {
+      tell_leaving(reason, !loss_ || loss_->rank == rank_);
+    }
+  } catch (const std::exception&) {
+    // They will see that this worker does not answer.
+  }
+}
+
+Transport::Loss Transport::understand(int rank, std::string_view text) {
+  int silent = 0;
+  if (text.starts_with('!')) {
+    auto [end, error] = std::from_chars(text.data() + 1, text.data() + text.size(), silent);
+    if (error == std::errc() && end < text.data() + text.size() && *end == ':') return {silent, Fate::silent, std::string(end + 1, text.data() + text.size())};
+  }
+  return {rank, Fate::left, std::string(text)};
+}
 
 void Transport::wait(Request request, int other) {
   wait_until([&] { return done(request); }, [&] { return other; });
@@ -45,7 +65,14 @@ void Transport::barrier() {
   }
 }
 
+bool Transport::look_at(int awaited) {
+  if (awaited < 0 || awaited >= size_) return false;
+  note_waiting(awaited);
+  return has_finished(awaited);
+}
+
 void Transport::abandon() {
+  broken_ = true;
   if (!loss_) loss_ = Loss{rank_, Fate::left, "an error of this worker cut an exchange short"};
 }
 
@@ -75,28 +102,29 @@ bool Transport::rest(Patience& patience) {
 
 void Transport::fail(const Patience& patience, int awaited) {
   if (patience.announced) rise();
+  broken_ = true;
   if (!loss_ && awaited >= 0 && awaited < size_ && has_finished(awaited))
     loss_ = Loss{awaited, Fate::left, "it has finished, and this worker has not"};
   if (!loss_) {
     awaited = std::clamp(awaited, 0, size_ - 1);
-    loss_ = Loss{awaited, Fate::present, seconds_text(patience.waited)};
+    // One that is waited for may itself wait for another.
+    for (int i = 0, next; i < size_ && (next = waits_for(awaited)) >= 0 && next != rank_; ++i) awaited = next;
+    loss_ = Loss{awaited, Fate::silent, fmt::format("{} does not answer: {} has waited for it for {}", describe(awaited), describe(rank_), seconds_text(patience.waited))};
   }
-  const Loss& loss = *loss_;
   Diagnostic d;
-  std::string waiting = patience.waited > 0 ? fmt::format("worker {} had waited for {} for {}", rank_, awaited >= 0 && awaited < size_ ? describe(awaited) : "others", seconds_text(patience.waited)) : "";
-  if (loss.fate == Fate::present) {
+  if (loss_->fate == Fate::silent) {
     d.code = Code::E0541;
-    d.message = fmt::format("{} does not answer: worker {} (on {}) has waited for it for {}", describe(loss.rank), rank_, host_of(rank_), loss.reason);
+    d.message = loss_->reason;
     d.help.push_back("look whether that process is stopped, and whether its host and the network are up; go on from the last checkpoint with --resume, with any number of workers");
   } else {
+    const bool died = loss_->fate == Fate::died;
     d.code = Code::E0540;
-    d.message = loss.fate == Fate::died ? fmt::format("{} has died, and the others cannot go on without it", describe(loss.rank))
-                                        : fmt::format("{} has left this run: {}", describe(loss.rank), loss.reason);
-    if (!waiting.empty()) d.notes.push_back(waiting);
-    d.help.push_back(loss.fate == Fate::died ? "it was killed, or ran out of memory; go on from the last checkpoint with --resume, with any number of workers"
-                                             : "go on from the last checkpoint with --resume, with any number of workers");
+    d.message = died ? fmt::format("{} has died, and the others cannot go on without it", describe(loss_->rank)) : fmt::format("{} has left this run: {}", describe(loss_->rank), loss_->reason);
+    if (patience.waited > 0 && awaited >= 0 && awaited < size_) d.notes.push_back(fmt::format("{} had waited for {} for {}", describe(rank_), describe(awaited), seconds_text(patience.waited)));
+    d.help.push_back(std::string(died ? "it was killed, or ran out of memory; " : "") + "go on from the last checkpoint with --resume, with any number of workers");
   }
-  throw WorkerLost(std::move(d), loss.rank);
+  const int rank = loss_->rank;
+  throw WorkerLost(std::move(d), rank);
 }
 
 }  // namespace nnc

@@ -84,7 +84,9 @@ class Transport {
     while (true) {
       progress();
       if (ready()) break;
-      if (!rest(patience) && !(patience.looked && has_finished(awaited()))) continue;
+      bool lost = rest(patience);
+      if (patience.looked) lost = look_at(awaited()) || lost;
+      if (!lost) continue;
       // Somebody is lost; what was sent before counts.
       progress();
       if (ready()) break;
@@ -94,7 +96,7 @@ class Transport {
   }
 
   /// Says why this worker ends before its time, so that the others need not wait: call it before leaving with an error. Never throws.
-  virtual void leave(std::string_view reason) noexcept;
+  void leave(std::string_view reason) noexcept;
   /// Nothing more can be carried, since memory of requests on their way is about to go.
   void abandon();
   /// How long others may keep this worker waiting; 60 at first.
@@ -111,16 +113,20 @@ class Transport {
     double waited = 0;       ///< seconds, without those in which this process was stopped
     double last = 0;         ///< time of the last look at the clock
   };
-  enum class Fate : uint8_t { present, died, left };
+  enum class Fate : uint8_t { silent, died, left };
   struct Loss {
-    int rank;
+    int rank;  ///< of the worker that is lost
     Fate fate;
-    std::string reason;
+    std::string reason;  ///< left: why; silent: all that is to be said of it
   };
 
   /// Spins or sleeps a little. True if somebody is lost, or the wait has taken too long.
   bool rest(Patience&);
   const std::optional<Loss>& loss() const { return loss_; }
+  /// Whether a wait has failed: memory of requests may be gone, and is not to be touched.
+  bool broken() const { return broken_; }
+  /// Notes for whom this worker waits. True if that one has finished in good order, and so will never come.
+  bool look_at(int awaited);
   [[noreturn]] void fail(const Patience&, int awaited);
 
   virtual int spins() const = 0;      ///< looks before sleeping
@@ -128,10 +134,19 @@ class Transport {
   virtual void lie_down() {}          ///< from now on, what is done for this worker wakes it
   virtual void sleep() = 0;           ///< until woken, at most some milliseconds
   virtual void rise() {}
+  /// Tells the others `text`. `of_its_own`: it leaves for a reason of its own, not because another is lost.
+  virtual void tell_leaving(std::string_view text, bool of_its_own) {
+    (void)text, (void)of_its_own;
+  }
+  /// What the text of one that has left means.
+  static Loss understand(int rank, std::string_view text);
   /// A worker that has died, or left with an error, if one has. `thorough`: look where that costs a system call.
   virtual std::optional<Loss> find_loss(bool thorough) = 0;
   /// Whether the worker has finished in good order.
   virtual bool has_finished(int) { return false; }
+  /// Lets others know for whom this worker waits, and says for whom another does (-1: nobody, or unknown), so that the one that is at fault is named.
+  virtual void note_waiting(int awaited) { (void)awaited; }
+  virtual int waits_for(int) { return -1; }
 
   int rank_, size_;
   std::vector<std::string> hosts_;
@@ -139,6 +154,7 @@ class Transport {
 
  private:
   std::optional<Loss> loss_;
+  bool broken_ = false;
 };
 
 }  // namespace nnc
