@@ -12,6 +12,7 @@
 #include "driver/train_view.h"
 #include "engine/host.h"
 #include "engine/weights.h"
+#include "runtime/workers/launch.h"
 
 namespace nnc {
 namespace {
@@ -20,6 +21,8 @@ struct TrainOptions {
   CommonOptions common;
   std::string init, out, resume, log;
   bool no_shuffle = false;
+  std::optional<int> workers;
+  std::string transport;
 };
 
 /// Every path that the run will write, found out before the work starts. It may replace what --init and --resume name.
@@ -114,8 +117,45 @@ int report_interruption(const TrainingRun& run, const TrainingResult& result, bo
   return exit_interrupted;
 }
 
-int train(Session& session, const TrainOptions& given) {
-  TrainOptions options = given;
+std::optional<std::string> environment_variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value ? std::optional<std::string>(value) : std::nullopt;
+}
+
+int train(Session& session, TrainOptions options, Collectives* workers);
+
+/// The part of one of several workers, which all do the same; the first alone shows and writes anything. Others need not wait for who ends with an error.
+int train_together(Session& session, TrainOptions options) {
+  std::unique_ptr<Transport> transport = start_workers({.workers = options.workers, .transport = options.transport, .cores = default_threads(), .environment = environment_variable});
+  if (transport->size() == 1) return train(session, std::move(options), nullptr);
+  session.workers = transport->size();
+  if (!options.common.threads) session.options.threads = std::max(1, default_threads() / (transport->name() == "local" ? transport->size() : 1));
+  const bool is_first = transport->rank() == 0;
+  if (!is_first) {
+    session.options.quiet = options.common.quiet = true;
+    session.options.json = options.common.json = false;
+    session.on_warning = {};
+    options.log.clear();
+  }
+  try {
+    Collectives workers(*transport);
+    const int status = train(session, std::move(options), &workers);
+    workers.barrier();
+    return status;
+  } catch (const UserError& e) {
+    transport->leave(e.diagnostic().message);
+    if (is_first) throw;
+  } catch (const ProgramErrors& e) {
+    transport->leave(e.what());
+    if (is_first) throw;
+  } catch (const std::exception& e) {
+    transport->leave(e.what());
+    throw;
+  }
+  return exit_user_error;
+}
+
+int train(Session& session, TrainOptions options, Collectives* workers) {
   if (!options.init.empty() && !options.resume.empty())
     throw UserError(Code::E0601, "`--init` and `--resume` contradict each other: both say what the run begins with",
                     "the command line", "`--resume` goes on with a run, `--init` begins another with its weights");
@@ -123,17 +163,22 @@ int train(Session& session, const TrainOptions& given) {
   session.load();
   session.require_train();
   if (options.out.empty()) options.out = std::filesystem::path(options.common.file).stem().string() + ".safetensors";
-  check_outputs(session, options);
+  const bool is_first = !workers || workers->rank() == 0;
+  if (is_first) check_outputs(session, options);
   TrainView view(session, options.log);
-  TrainingRun run(session, to_training_options(options, session, view), view);
+  TrainingOptions training = to_training_options(options, session, view);
+  training.workers = workers;
+  if (!is_first) training.weights.clear();
+  TrainingRun run(session, training, view);
   view.begin(run);
   std::optional<SignalScope::Watch> watch(std::in_place, signals, run);
   TrainingResult result = train_and_save(run, view);
   if (result.divergence) {
     view.leave_line();
-    session.print(*result.divergence);
+    if (is_first) session.print(*result.divergence);
     return stop_requested() ? exit_interrupted : exit_user_error;
   }
+  if (!is_first) return stop_requested() ? exit_interrupted : exit_done;
   if (!result.any_step) {
     view.leave_line();
     std::fprintf(stderr, "interrupted before the first step; nothing was written\n");
@@ -158,7 +203,8 @@ Command train_command() {
                   "compile and train\n\n"
                   "  nnc train digits.nn\n"
                   "  nnc train digits.nn --epochs 5 --set using.lr=0.02 --out net.safetensors\n"
-                  "  nnc train digits.nn --epochs 20 --resume net.checkpoint.safetensors\n");
+                  "  nnc train digits.nn --epochs 20 --resume net.checkpoint.safetensors\n"
+                  "  nnc train digits.nn --set data.pieces=4 --workers 4\n");
   add_common(command, o->common);
   add_data(command, o->common);
   add_threads(command, o->common);
@@ -170,9 +216,11 @@ Command train_command() {
   command.option("--resume", o->resume, "go on from this checkpoint, bit for bit");
   command.flag("--no-shuffle", o->no_shuffle, "rows in file order");
   command.option("--log", o->log, "write one JSON line per step to this file");
+  command.option("--workers", o->workers, "so many processes of this machine share each step: the time changes, the result does not").in_range(1, 1024);
+  command.option("--transport", o->transport, "how workers meet: local, openmpi or mpich (default: as mpirun or srun say, else local)");
   command.flag("--quiet", o->common.quiet, "no progress");
   command.when_memory_is_short = smaller_batch;
-  command.run = [o] { return with_session(o->common, [&](Session& session) { return train(session, *o); }); };
+  command.run = [o] { return with_session(o->common, [&](Session& session) { return train_together(session, *o); }); };
   return command;
 }
 

@@ -56,7 +56,22 @@ BatchPlan planned_batch(const Compilation& compilation, int64_t rows) {
   const TrainSpec& spec = compilation.module->train();
   const int64_t batch = spec.batch > 0 ? spec.batch : rows;
   if (std::optional<Diagnostic> fault = find_batch_fault(spec, batch)) throw ProgramErrors({*std::move(fault)});
-  return plan_batch(spec, batch);
+  const BatchPlan plan = plan_batch(spec, batch);
+  if (compilation.workers > plan.pieces()) {
+    Diagnostic d;
+    d.code = Code::E0315;
+    d.span = spec.batch_span.valid() ? spec.batch_span : spec.span;
+    d.message = fmt::format("{} workers cannot share {} piece{} of a batch", compilation.workers, plan.pieces(), plan.pieces() == 1 ? "" : "s");
+    if (plan.whole() >= compilation.workers) {
+      int64_t pieces = compilation.workers;
+      while (pieces < plan.whole() && BatchPlan{plan.batch, plan.accumulate, piece_rows(plan.whole(), pieces)}.pieces() < compilation.workers) ++pieces;
+      d.help.push_back(fmt::format("`--set data.pieces={}`, for one worker too: the number of pieces decides the bits of the result, and that of workers does not", pieces));
+    } else {
+      d.help.push_back(fmt::format("a batch of {} row{} is enough for {} worker{}", plan.whole(), plan.whole() == 1 ? "" : "s", plan.whole(), plan.whole() == 1 ? "" : "s"));
+    }
+    throw ProgramErrors({std::move(d)});
+  }
+  return plan;
 }
 
 void require_rows_of_batch(const BatchPlan& plan, int64_t rows, const std::string& program) {
@@ -106,9 +121,11 @@ namespace {
   d.code = Code::E0313;
   const TrainSpec& spec = compilation.module->train();
   d.span = spec.batch_span.valid() ? spec.batch_span : spec.span;
-  d.message = "a batch cannot be made up of several here, for the rows of all of them are needed at once";
+  const bool several = compilation.workers > 1;
+  d.message = several ? fmt::format("{} workers cannot share this step, for the rows of all of them are needed at once", compilation.workers)
+                      : "a batch cannot be made up of several here, for the rows of all of them are needed at once";
   d.labels.push_back({place, reason});
-  d.help.push_back(fmt::format("take the batch at once: `batch: {}` without `accumulate`", planned_batch(compilation).whole()));
+  d.help.push_back(several ? std::string("train with one worker and as many threads") : fmt::format("take the batch at once: `batch: {}` without `accumulate`", planned_batch(compilation).whole()));
   throw ProgramErrors({std::move(d)});
 }
 
@@ -130,6 +147,10 @@ void warn_of_coupled_rows(const Compilation& compilation, const Graph& forward) 
 StepStages make_stages(Compilation& compilation, const TrainingGraphs& graphs, const PassOptions& options) {
   RowSplitObstacle obstacle;
   Graph whole = graphs.backward;
+  if (graphs.couples_rows && compilation.workers > 1) {
+    const NodeId sum = find_coupling_sum(graphs.forward.graph);
+    refuse_shares(compilation, graphs.forward.graph[sum].span, "rows read what the rows of the whole batch add up to");
+  }
   if (graphs.couples_rows) {
     Graph forward = graphs.forward.graph;
     if (!count_whole_batch(forward, obstacle)) refuse_shares(compilation, graphs.forward.graph[obstacle.node].span, obstacle.reason);
@@ -154,7 +175,7 @@ TrainingGraphs make_training_graphs(Compilation& compilation) {
   const BatchPlan plan = planned_batch(compilation);
   const PassOptions options{.rows = plan.whole()};
   optimize_graph(result.optimized, options);
-  if (plan.accumulate > 1) {
+  if (plan.accumulate > 1 || compilation.workers > 1) {
     result.couples_rows = couples_rows(result.forward.graph);
     result.stages = make_stages(compilation, result, options);
     if (result.couples_rows) warn_of_coupled_rows(compilation, result.forward.graph);

@@ -33,6 +33,7 @@ class Compilation {
   Diagnostics diagnostics;            ///< reported since the last settle()
   std::unique_ptr<Module> module;     ///< null before load()
   Target target;                      ///< that programs are built for
+  int workers = 1;                    ///< that share each training step
   CompileOptions code;                ///< what is asked of code generation
   std::function<void(const Diagnostic&)> on_warning;  ///< told of each warning as it is settled; may be empty
 

@@ -140,12 +140,18 @@ void follow_updated(const Graph& last, Layouts& layouts) {
 
 }  // namespace
 
-StepPrograms build_step(const Graph& whole, const std::optional<StepStages>& stages, bool couples_rows, const BatchPlan& plan, const Target& target) {
+StepPrograms build_step(const Graph& whole, const std::optional<StepStages>& stages, bool couples_rows, const BatchPlan& plan, const Target& target, WorkerPlace worker) {
   StepPrograms result;
   result.plan = plan;
   result.couples_rows = couples_rows;
   LowerOptions options = lower_options("train", plan, target);
   if (couples_rows) options.whole_rows = 0;
+  if (worker.size > 1) {
+    // A worker has as many pieces as any other, or one less.
+    options.rows = std::min(plan.batch, (plan.pieces() + worker.size - 1) / worker.size * plan.piece);
+    options.whole_rows = plan.whole();
+    options.piece_rows = plan.piece;
+  }
   if (!stages) {
     result.stages.push_back(build_program(whole, options));
     return result;
@@ -167,6 +173,7 @@ StepPrograms build_step(const Graph& whole, const std::optional<StepStages>& sta
     for (const StageSum& s : stages->shares[i].sums) result.sums.push_back(s);
   }
   build(stages->last, "train.last");
+  if (worker.size > 1) result.owned = shard_updates(result.stages.back(), worker.rank, worker.size);
   return result;
 }
 
@@ -176,7 +183,7 @@ CompiledStep compile_step(StepPrograms programs, const SourceMap& sources, const
   for (Program& program : programs.stages) result.stages.push_back(compile_step(std::move(program), sources, options));
   StepProgram& step = result.step;
   const StepProgram& last = result.stages.back().step;
-  const int64_t whole = programs.plan.whole();
+  const int64_t whole = programs.plan.whole(), share = result.stages.front().step.rows_capacity;
   step.rows_capacity = whole;
   step.piece_rows = programs.couples_rows ? programs.plan.batch : programs.plan.piece;
   step.persistents = last.persistents;
@@ -196,7 +203,9 @@ CompiledStep compile_step(StepPrograms programs, const SourceMap& sources, const
       const auto sum = std::find_if(programs.sums.begin(), programs.sums.end(), [&](const StageSum& s) { return s.name == place.persistent.name; });
       const bool stored = std::any_of(p.kernels.begin(), p.kernels.end(), [&](const Kernel& k) { return stores(k, place.buffer); });
       if (sum == programs.sums.end() || !stored) continue;
-      stage.step.partials.push_back({sum->name, sum->type.dtype, sum->type.elements(1), p[place.buffer].offset, sum->combine});
+      const auto owned = std::ranges::find_if(programs.owned, [&](const OwnedRange& o) { return o.name == sum->name && !o.updated; });
+      stage.step.partials.push_back({sum->name, sum->type.dtype, sum->type.elements(1), p[place.buffer].offset, sum->combine,
+                                     owned == programs.owned.end() ? std::vector<int64_t>{} : owned->begins});
     }
     add_names(step.fields, stage.step.fields);
     add_names(step.scalars, stage.step.scalars);
@@ -205,11 +214,17 @@ CompiledStep compile_step(StepPrograms programs, const SourceMap& sources, const
     outputs.insert(outputs.end(), stage.step.outputs.begin(), stage.step.outputs.end());
     step.stages.push_back(stage.step);
   }
+  for (const OwnedRange& o : programs.owned) {
+    if (!o.updated) continue;
+    const auto slot = std::ranges::find(step.persistents, o.name, &PersistentSlot::name);
+    const bool is_own = !slot->trained && !o.read_whole;  // an optimiser's state that nobody else asks for
+    step.owned.push_back({o.name, slot->offset, int64_t(byte_size(slot->dtype)), o.begins, !is_own});
+  }
   for (const std::string& name : programs.outputs) {
     OutputSlot slot = *std::find_if(outputs.begin(), outputs.end(), [&](const OutputSlot& o) { return o.name == name; });
     if (slot.row_axis >= 0) {
-      slot.bytes = slot.bytes / slot.shape[size_t(slot.row_axis)] * (slot.shape[size_t(slot.row_axis)] / programs.plan.batch * whole);
-      slot.shape[size_t(slot.row_axis)] = slot.shape[size_t(slot.row_axis)] / programs.plan.batch * whole;
+      slot.bytes = slot.bytes / slot.shape[size_t(slot.row_axis)] * (slot.shape[size_t(slot.row_axis)] / share * whole);
+      slot.shape[size_t(slot.row_axis)] = slot.shape[size_t(slot.row_axis)] / share * whole;
     }
     step.outputs.push_back(std::move(slot));
   }

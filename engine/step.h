@@ -14,6 +14,7 @@
 #include "ir/graph.h"
 #include "ir/program.h"
 #include "passes/lower.h"
+#include "passes/shard_updates.h"
 #include "passes/split_stages.h"
 #include "runtime/step_program.h"
 
@@ -45,11 +46,16 @@ struct StepPrograms {
   std::vector<std::string> results, outputs;  ///< of the step: its outputs that are single numbers, and all others
   BatchPlan plan;
   bool couples_rows = false;
+  std::vector<OwnedRange> owned;  ///< of several workers
   bool is_staged() const { return stages.size() > 1; }
   const Program& last() const { return stages.back(); }
 };
-/// `whole`: the fused graph of the step; its stages, if it has some; whether each share is a batch by itself, since its rows are coupled.
-StepPrograms build_step(const Graph& whole, const std::optional<StepStages>& stages, bool couples_rows, const BatchPlan&, const Target&);
+/// Who shares a step.
+struct WorkerPlace {
+  int rank = 0, size = 1;
+};
+/// `whole`: the fused graph of the step; its stages, if it has some, as several workers need; whether each share is a batch by itself, since its rows are coupled.
+StepPrograms build_step(const Graph& whole, const std::optional<StepStages>& stages, bool couples_rows, const BatchPlan&, const Target&, WorkerPlace = {});
 CompiledStep compile_step(StepPrograms, const SourceMap&, const CompileOptions& = {});
 
 }  // namespace nnc

@@ -18,6 +18,7 @@
 #include "passes/pipeline.h"
 #include "runtime/data/file_bytes.h"
 #include "runtime/row_order.h"
+#include "runtime/workers/launch.h"
 
 namespace nnc {
 namespace {
@@ -96,7 +97,7 @@ void TrainingRun::compile() {
   rate_ = rate_of(graphs_.rules);
   team_.emplace(options_.threads > 0 ? options_.threads : default_threads());
   if (!team_->shortage().empty()) observer_.on_fewer_threads(team_->shortage());
-  StepPrograms programs = build_step(graphs_.optimized, graphs_.stages, graphs_.couples_rows, batch_, compilation_.target);
+  StepPrograms programs = build_step(graphs_.optimized, graphs_.stages, graphs_.couples_rows, batch_, compilation_.target, options_.workers ? WorkerPlace{options_.workers->rank(), options_.workers->size()} : WorkerPlace{});
   for (const PersistentPlace& p : programs.last().persistents)
     if (p.persistent.kind != PersistentKind::partial) layouts_[p.persistent.name] = programs.last()[p.buffer].order;
   compiled_ = compile_step(std::move(programs), compilation_.sources, compilation_.code);
@@ -123,11 +124,12 @@ void TrainingRun::require_rows() {
 }
 
 void TrainingRun::choose_first_values() {
-  runner_.emplace(compiled_.step, *team_);
+  runner_.emplace(compiled_.step, *team_, options_.workers);
   initialize(*runner_, step_persistents(graphs_), plan_.seed);
   if (!options_.initial_weights.empty())
     require_vocabulary(load_tensors(options_.initial_weights, *runner_, false), options_.initial_weights, data_.vocabulary);
   description_ = describe_run(compilation_, plan_, graphs_, data_);
+  if (options_.workers) compare_at_start(*options_.workers, {description_.begin(), description_.end()});
   EpochRecord recorded;
   if (!options_.resume.empty()) recorded = resume_from(compilation_, options_.resume, description_, *runner_, plan_);
   if (plan_.first_step >= plan_.total_steps)
@@ -198,6 +200,7 @@ TrainingResult TrainingRun::train() {
     return result;
   }
   result.any_step = result.steps != plan_.first_step;
+  runner_->gather_states();
   if (result.any_step) files_->save(result.steps);
   return result;
 }
@@ -309,6 +312,7 @@ void TrainingRun::on_progress(const StepRecord& last, bool ended) {
 }
 
 void TrainingRun::on_save(int64_t steps) {
+  runner_->gather_states();
   if (std::optional<Diagnostic> warning = files_->save_on_the_way(steps)) observer_.on_warning(*warning);
 }
 
@@ -323,12 +327,14 @@ Diagnostic TrainingRun::explain_divergence() {
   };
   keep();  // at once, for the search may take a while
   std::optional<Divergence> found;
-  if (!stop_requested()) {
+  // Several workers search together, or not at all.
+  auto is_stopped = [&] { return options_.workers ? options_.workers->agree_any(stop_requested()) : stop_requested(); };
+  if (!is_stopped()) {
     sums_ = snapshot_sums_;  // the steps since are run again
     sums_step_ = snapshot_step_;
     found = find_divergence(compilation_, *runner_, plan_, loss_, graphs_, data_, *trainer_, [&](const StepRecord& r) { add_to_sums(r); });
   }
-  if (stop_requested()) found.reset();
+  if (is_stopped()) found.reset();
   if (found) {
     runner_->set_persistent_block(found->state);
     good_step = found->step;

@@ -27,6 +27,7 @@
 #include "runtime/step_runner.h"
 #include "runtime/team.h"
 #include "runtime/trainer.h"
+#include "runtime/workers/collectives.h"
 
 namespace nnc {
 
@@ -39,6 +40,7 @@ struct TrainingOptions {
   bool shuffle = true;                ///< false: rows in the order of their files
   int threads = 0;                    ///< 0: as many as this process has cores
   bool keep_outputs = false;          ///< reports that are no single numbers are read after every step (step_outputs()): each step is a run of its own then
+  Collectives* workers = nullptr;     ///< that share this run, all of which make it alike; null: there are no others. Worker 0 alone reports and writes
   bool single_steps = false;          ///< the observer is told of a step before the next one begins; else steps run in chunks of some tens of milliseconds
 };
 

@@ -21,7 +21,8 @@ int64_t rounded_up(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 
 }  // namespace
 
-StagedStep::StagedStep(const StepProgram& program, Team& team, uint8_t* persistent) : program_(program), team_(team), persistent_(persistent) {
+StagedStep::StagedStep(const StepProgram& program, Team& team, uint8_t* persistent, Collectives* workers)
+    : program_(program), team_(team), persistent_(persistent), workers_(workers) {
   int64_t arena = 0;
   for (const StepProgram& p : program.stages) arena = std::max(arena, p.arena_bytes);
   arena_ = AlignedMemory(arena);
@@ -52,13 +53,34 @@ StagedStep::StagedStep(const StepProgram& program, Team& team, uint8_t* persiste
     c.results = stage.results.data();
     c.scratch = reinterpret_cast<uint8_t*>(stage.scratch.data());
     c.scratch_bytes = rounded_up(p.scratch_bytes);
+    int64_t parts = 0;
+    for (const PartialSlot& slot : p.partials) parts += rounded_up(slot.elements * int64_t(byte_size(slot.dtype)));
+    part_bytes_ = std::max(part_bytes_, parts);
   }
+  if (!workers_) return;
+  std::vector<PublishRange> published, kept;
+  for (const OwnedSlot& o : program.owned) (o.is_published ? published : kept).push_back({persistent_ + o.offset, o.element_bytes, o.begins});
+  publish_.emplace(*workers_, std::move(published));
+  gather_.emplace(*workers_, std::move(kept));
 }
 
-int64_t StagedStep::bytes_of(const StepProgram& stage) {
-  int64_t bytes = 0;
-  for (const PartialSlot& p : stage.partials) bytes += rounded_up(p.elements * int64_t(byte_size(p.dtype)));
-  return bytes;
+/// Where other workers can read it, if there is such memory.
+std::byte* StagedStep::new_block(int64_t bytes) {
+  if (workers_)
+    if (std::byte* shared = workers_->transport().share(size_t(bytes))) return shared;
+  return blocks_.emplace_back(bytes).data();
+}
+
+/// This worker's nodes of so many pieces, cut so that none has more than `most`.
+std::vector<SumNode> StagedStep::shares(int64_t pieces, int64_t most) const {
+  const PieceRun run = workers_ ? run_of(workers_->rank(), workers_->size(), pieces) : PieceRun{0, pieces};
+  std::vector<SumNode> result;
+  for (SumNode node : nodes_of(run.begin, run.end)) {
+    const int64_t end = node.end();
+    while (node.count() > most) --node.level;
+    for (; node.first < end; node.first += node.count()) result.push_back(node);
+  }
+  return result;
 }
 
 void StagedStep::run_stage(Stage& stage, const Rows& rows, const int64_t* row_index, const NncScalar* scalars, double* results, const DrawPosition& draws, std::span<const NncField> fields,
@@ -89,6 +111,19 @@ void StagedStep::run_stage(Stage& stage, const Rows& rows, const int64_t* row_in
   for (size_t i = 0; i < stage.results.size(); ++i) results[stage.result_of[i]] = stage.results[i];
 }
 
+/// The parts in the persistent block make way for those of another node.
+void StagedStep::set_aside(const StepProgram& stage) {
+  if (waiting_.nodes.empty()) return;
+  const size_t place = waiting_.nodes.size() - 1;
+  if (waiting_.parts.size() <= place) waiting_.parts.push_back(new_block(part_bytes_));
+  std::byte* to = waiting_.parts[place];
+  for (const PartialSlot& p : stage.partials) {
+    const size_t bytes = size_t(p.elements) * byte_size(p.dtype);
+    std::memcpy(to, persistent_ + p.offset, bytes);
+    to += rounded_up(int64_t(bytes));
+  }
+}
+
 /// The parts in the persistent block are those of `node`: they take up what waits, as far as the tree goes.
 void StagedStep::push(const StepProgram& stage, SumNode node) {
   waiting_.nodes.push_back(node);
@@ -103,7 +138,7 @@ void StagedStep::push(const StepProgram& stage, SumNode node) {
 /// The last that waits and the parts in the persistent block become one there.
 void StagedStep::join_last(const StepProgram& stage) {
   const size_t left = waiting_.nodes.size() - 2;
-  const std::byte* at = waiting_.parts[left].data();
+  const std::byte* at = waiting_.parts[left];
   for (const PartialSlot& p : stage.partials) {
     std::byte* here = reinterpret_cast<std::byte*>(persistent_ + p.offset);
     join_parts(p.dtype, p.combine, at, here, p.elements, here);
@@ -112,38 +147,78 @@ void StagedStep::join_last(const StepProgram& stage) {
   waiting_.nodes.erase(waiting_.nodes.end() - 1);
 }
 
-void StagedStep::run(int64_t rows, const int64_t* row_index, const NncScalar* scalars, double* results, const DrawPosition& draws, std::span<const NncField> fields, std::span<uint8_t* const> outputs,
-                     bool alone) {
-  const int64_t piece = program_.piece_rows;
+void StagedStep::exchange(size_t s, int64_t pieces, bool stop) {
+  const StepProgram& stage = *stages_[s].program;
+  const size_t own = waiting_.nodes.size();
+  const bool is_last = s + 2 == stages_.size();
+  wishes_.assign(std::max(wishes_.size(), own), int32_t(stop));
+  auto found = exchanges_.find({s, pieces});
+  if (found == exchanges_.end()) {
+    constexpr size_t most_nodes = 128;
+    wishes_.reserve(most_nodes);
+    NNC_CHECK(own <= most_nodes, "a worker with too many nodes");
+    std::vector<ExchangeItem> items;
+    int64_t offset = 0;
+    for (const PartialSlot& p : stage.partials) {
+      ExchangeItem& item = items.emplace_back();
+      item.type = p.dtype;
+      item.elements = p.elements;
+      item.combine = p.combine;
+      for (size_t n = 0; n < own; ++n) item.parts.push_back(n + 1 < own ? waiting_.parts[n] + offset : reinterpret_cast<std::byte*>(persistent_ + p.offset));
+      item.total = persistent_ + p.offset;
+      item.begins = p.begins;
+      item.whole = p.begins.empty();
+      if (item.whole)
+        for (int w = 0; w <= workers_->size(); ++w) item.begins.push_back(p.elements * w / workers_->size());
+      offset += rounded_up(p.elements * int64_t(byte_size(p.dtype)));
+    }
+    if (is_last) {
+      ExchangeItem& item = items.emplace_back();
+      item.type = DType::i32;
+      item.elements = 1;
+      item.combine = Combine::max;
+      for (size_t n = 0; n < own; ++n) item.parts.push_back(&wishes_[n]);
+      item.total = &any_wish_;
+      item.begins.assign(size_t(workers_->size()) + 1, 1);
+      item.begins[0] = 0;
+      item.whole = true;
+    }
+    found = exchanges_.emplace(std::pair(s, pieces), Exchange(*workers_, std::move(items), nodes_of_workers(workers_->size(), pieces))).first;
+  }
+  found->second.start();
+  found->second.finish();
+}
+
+void StagedStep::gather_owned() {
+  if (!gather_) return;
+  gather_->start();
+  gather_->finish();
+}
+
+bool StagedStep::run(int64_t rows, const int64_t* row_index, const NncScalar* scalars, double* results, const DrawPosition& draws, std::span<const NncField> fields, std::span<uint8_t* const> outputs,
+                     bool alone, bool stop) {
+  const int64_t piece = program_.piece_rows, pieces = (rows + piece - 1) / piece;
+  any_wish_ = 0;
   for (size_t s = 0; s + 1 < stages_.size(); ++s) {
     Stage& stage = stages_[s];
     const StepProgram& program = *stage.program;
     waiting_.nodes.clear();
-    for (int64_t begin = 0; begin < rows; begin += program.rows_capacity) {
-      const int64_t end = std::min(begin + program.rows_capacity, rows);
-      for (const SumNode node : nodes_of(begin / piece, (end + piece - 1) / piece)) {
-        // What was made of the node before waits elsewhere.
-        if (!waiting_.nodes.empty()) {
-          const size_t place = waiting_.nodes.size() - 1;
-          if (waiting_.parts.size() <= place || waiting_.parts[place].size() < bytes_of(program)) {
-            waiting_.parts.resize(std::max(waiting_.parts.size(), place + 1));
-            waiting_.parts[place] = AlignedMemory(bytes_of(program));
-          }
-          std::byte* to = waiting_.parts[place].data();
-          for (const PartialSlot& p : program.partials) {
-            const size_t bytes = size_t(p.elements) * byte_size(p.dtype);
-            std::memcpy(to, persistent_ + p.offset, bytes);
-            to += rounded_up(int64_t(bytes));
-          }
-        }
-        const int64_t first = node.first * piece, count = std::min(node.end() * piece, end) - first;
-        run_stage(stage, {first, count, rows}, row_index, scalars, results, draws, fields, outputs, alone);
-        push(program, node);
-      }
+    for (const SumNode node : shares(pieces, program.rows_capacity / piece)) {
+      set_aside(program);
+      const int64_t first = node.first * piece, count = std::min(node.end() * piece, rows) - first;
+      run_stage(stage, {first, count, rows}, row_index, scalars, results, draws, fields, outputs, alone);
+      push(program, node);
     }
-    while (waiting_.nodes.size() > 1) join_last(program);
+    if (workers_) exchange(s, pieces, stop);
+    else
+      while (waiting_.nodes.size() > 1) join_last(program);
   }
   run_stage(stages_.back(), {0, 1, rows}, row_index, scalars, results, draws, fields, outputs, alone);
+  if (publish_) {
+    publish_->start();
+    publish_->finish();
+  }
+  return any_wish_ != 0;
 }
 
 }  // namespace nnc

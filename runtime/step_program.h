@@ -38,6 +38,15 @@ struct PartialSlot {
   int64_t elements = 0;
   int64_t offset = 0;  ///< bytes
   Combine combine = Combine::sum;
+  std::vector<int64_t> begins;  ///< of several workers each needs its own range alone, elements [begins[w], begins[w + 1]); empty: all of it
+};
+
+/// A persistent that several workers update, each its own range of elements in the order of memory, [begins[w], begins[w + 1]).
+struct OwnedSlot {
+  std::string name;
+  int64_t offset = 0, element_bytes = 0;
+  std::vector<int64_t> begins;
+  bool is_published = true;  ///< after each step everybody has all of it; else its owners alone have what is theirs
 };
 
 /// A step, or a stage of one. A step of stages has no code of its own: all of them but the last are run for each share of the batch (StepRunner), then the last one once. Fields, scalars, results and
@@ -56,6 +65,7 @@ struct StepProgram {
   int64_t piece_rows = 0;             ///< of a step of stages: shares are whole pieces of so many rows
   std::vector<PartialSlot> partials;  ///< of a stage: the sums of which it gives a part. Behind all persistents
   int64_t state_bytes = 0;            ///< of the persistent block, without partial sums
+  std::vector<OwnedSlot> owned;       ///< of a step that several workers share
 };
 
 }  // namespace nnc

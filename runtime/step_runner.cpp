@@ -63,12 +63,19 @@ int64_t PersistentSlot::elements() const {
   return n;
 }
 
-StepRunner::StepRunner(StepProgram program, Team& team)
+StepRunner::StepRunner(StepProgram program, Team& team, Collectives* workers)
     : program_(std::move(program)),
       team_(team),
-      persistent_(program_.persistent_bytes),
+      workers_(workers),
       arena_(program_.arena_bytes),
       scratch_((program_.scratch_bytes + 63) / 64 * 64 * team.size()) {
+  const size_t bytes = size_t(program_.persistent_bytes);
+  if (std::byte* shared = workers_ && bytes > 0 ? workers_->transport().share(bytes) : nullptr) {
+    persistent_ = {shared, bytes};
+  } else {
+    own_persistent_ = AlignedMemory(program_.persistent_bytes);
+    persistent_ = {own_persistent_.data(), bytes};
+  }
   for (const OutputSlot& o : program_.outputs) {
     outputs_.emplace_back(o.bytes);
     output_pointers_.push_back(reinterpret_cast<uint8_t*>(outputs_.back().data()));
@@ -81,7 +88,7 @@ StepRunner::StepRunner(StepProgram program, Team& team)
   context_.rows_capacity = program_.rows_capacity;
   context_.scratch = reinterpret_cast<uint8_t*>(scratch_.data());
   context_.scratch_bytes = (program_.scratch_bytes + 63) / 64 * 64;
-  if (!program_.stages.empty()) staged_ = std::make_unique<StagedStep>(program_, team_, context_.persistent);
+  if (!program_.stages.empty()) staged_ = std::make_unique<StagedStep>(program_, team_, context_.persistent, workers_);
 }
 
 int StepRunner::find_persistent(std::string_view name) const {
@@ -126,7 +133,21 @@ void StepRunner::set_persistent_block(std::span<const std::byte> block) {
   if (!block.empty()) std::memcpy(persistent_.data(), block.data(), block.size());
 }
 
+int64_t StepRunner::as_first_says(int64_t number) const {
+  if (workers_) workers_->broadcast_into(std::as_writable_bytes(std::span(&number, 1)), 0);
+  return number;
+}
+
 int StepRunner::find_non_finite(const std::vector<bool>& ignored) const {
+  const int found = find_own_non_finite(ignored);
+  if (!workers_) return found;
+  const int64_t first = workers_->least(found < 0 ? INT64_MAX : found);
+  if (first == INT64_MAX) return -1;
+  gather_states();
+  return int(first);
+}
+
+int StepRunner::find_own_non_finite(const std::vector<bool>& ignored) const {
   for (size_t i = 0; i < program_.persistents.size(); ++i) {
     const PersistentSlot& slot = program_.persistents[i];
     const std::byte* values = persistent_.data() + slot.offset;
@@ -203,9 +224,11 @@ int64_t StepRunner::run(std::span<const int64_t> rows, const int64_t* row_index,
 int64_t StepRunner::run_stages(std::span<const int64_t> rows, const int64_t* row_index, const NncScalar* scalars, double* results, const DrawPosition& first, bool alone) {
   int64_t done = 0;
   for (; done < int64_t(rows.size()) && !stop_requested(); ++done) {
+    const bool wish = std::atomic_ref<int32_t>(context_.stop).load(std::memory_order_relaxed) != 0;
     const DrawPosition draws{first.seed, first.update + uint64_t(done), first.first_row};
-    staged_->run(rows[size_t(done)], row_index + done * program_.rows_capacity, scalars + done * int64_t(program_.scalars.size()), results + done * int64_t(program_.results.size()), draws, fields_,
-                 output_pointers_, alone);
+    const bool stop = staged_->run(rows[size_t(done)], row_index + done * program_.rows_capacity, scalars + done * int64_t(program_.scalars.size()), results + done * int64_t(program_.results.size()), draws, fields_,
+                 output_pointers_, alone, wish);
+    all_stop_ = all_stop_ || stop;
   }
   return done;
 }
@@ -225,7 +248,10 @@ bool StepRunner::choose_alone() {
 }
 
 void StepRunner::request_stop() { std::atomic_ref<int32_t>(context_.stop).store(1, std::memory_order_relaxed); }
-void StepRunner::clear_stop() { std::atomic_ref<int32_t>(context_.stop).store(0, std::memory_order_relaxed); }
-bool StepRunner::stop_requested() { return std::atomic_ref<int32_t>(context_.stop).load(std::memory_order_relaxed) != 0; }
+void StepRunner::clear_stop() {
+  all_stop_ = false;
+  std::atomic_ref<int32_t>(context_.stop).store(0, std::memory_order_relaxed);
+}
+bool StepRunner::stop_requested() { return workers_ ? all_stop_ : std::atomic_ref<int32_t>(context_.stop).load(std::memory_order_relaxed) != 0; }
 
 }  // namespace nnc

@@ -16,8 +16,8 @@ namespace nnc {
 
 class StepRunner {
  public:
-  /// The team outlives the runner.
-  StepRunner(StepProgram, Team&);
+  /// The team outlives the runner; so do the workers, if the step is shared by several of them, who then make all calls below that say so together.
+  StepRunner(StepProgram, Team&, Collectives* workers = nullptr);
   const StepProgram& program() const { return program_; }
   const Team& team() const { return team_; }
 
@@ -31,7 +31,14 @@ class StepRunner {
   std::span<const std::byte> persistent_block() const { return {persistent_.data(), size_t(program_.stages.empty() ? persistent_.size() : program_.state_bytes)}; }
   void set_persistent_block(std::span<const std::byte>);
   /// Index of the first persistent that holds NaN or infinity, those apart whose place in `ignored` is set (empty: none is); -1: all are finite.
+  /// Collective.
   int find_non_finite(const std::vector<bool>& ignored = {}) const;
+  /// What each worker has of its own, optimiser states as a rule, is there for all of them afterwards. Collective.
+  void gather_states() const {
+    if (staged_) staged_->gather_owned();
+  }
+  /// What worker 0 says, for all. Collective.
+  int64_t as_first_says(int64_t number) const;
   bool holds_nan(size_t index) const;
   /// Takes over the values of all persistents that both have.
   void copy_persistents(const StepRunner& from);
@@ -41,7 +48,7 @@ class StepRunner {
   void bind_field(size_t index, const std::byte* base, int64_t row_stride);
   /// rows[s] rows of step s, their numbers at row_index[s * capacity]; scalars and results have their counts' values for each step. What the first step
   /// draws is at `first`, each other step's one update further.
-  /// Returns the steps done: fewer if stopped.
+  /// Returns the steps done: fewer if stopped. Collective; all workers stop after the same step, whichever was asked to.
   int64_t run(std::span<const int64_t> rows, const int64_t* row_index, const NncScalar* scalars, double* results, const DrawPosition& first);
   const std::byte* output(size_t index) const { return outputs_[index].data(); }
   /// Set from a signal handler or another thread: the current step is finished, then run returns.
@@ -56,13 +63,17 @@ class StepRunner {
 
  private:
   bool choose_alone();
+  int find_own_non_finite(const std::vector<bool>& ignored) const;
   int64_t run_stages(std::span<const int64_t> rows, const int64_t* row_index, const NncScalar* scalars, double* results, const DrawPosition& first, bool alone);
   StepProgram program_;
   Team& team_;
   // Whether the team or one thread is faster is measured as steps are run: seconds per step, 0 while unknown.
   double team_seconds_ = 0, alone_seconds_ = 0;
   int64_t runs_ = 0;
-  AlignedMemory persistent_, arena_, scratch_;
+  Collectives* workers_ = nullptr;
+  bool all_stop_ = false;  ///< several workers: they have agreed
+  AlignedMemory own_persistent_, arena_, scratch_;
+  std::span<std::byte> persistent_;  ///< own, or where other workers see it
   std::vector<AlignedMemory> outputs_;
   std::vector<uint8_t*> output_pointers_;
   std::vector<NncField> fields_;

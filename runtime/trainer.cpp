@@ -81,8 +81,10 @@ TrainOutcome Trainer::run(TrainObserver& observer) {
   int64_t per_epoch = plan_.steps_per_epoch();
   while (done_ < plan_.total_steps) {
     double now = seconds();
-    if (plan_.watch && now >= next_snapshot_) {
+    // Clocks differ; what they say is said for all workers by the first.
+    if (runner_.as_first_says(plan_.watch && now >= next_snapshot_)) {
       if (state_diverged()) return TrainOutcome::diverged;
+      runner_.gather_states();
       std::span<const std::byte> block = runner_.persistent_block();
       snapshot_.assign(block.begin(), block.end());
       snapshot_step_ = done_;
@@ -92,6 +94,7 @@ TrainOutcome Trainer::run(TrainObserver& observer) {
       now = after;
     }
     int64_t epoch = done_ / per_epoch, first = done_ % per_epoch;
+    chunk_ = runner_.as_first_says(chunk_);
     int64_t steps = next_chunk(first);
     fill_chunk(steps);
     int64_t ran = runner_.run(chunk_rows_, chunk_index_.data(), chunk_scalars_.data(), chunk_results_.data(), {plan_.seed, uint64_t(done_), 0});

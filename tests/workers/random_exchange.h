@@ -53,7 +53,7 @@ T join_two(Combine combine, T a, T b) {
   }
   if (a != a) return a;
   if (b != b) return b;
-  return combine == Combine::largest ? (a > b ? a : b) : (a < b ? a : b);
+  return combine == Combine::max ? (a > b ? a : b) : (a < b ? a : b);
 }
 
 /// One exchange of several items, or one publication, made from a seed.
