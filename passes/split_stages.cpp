@@ -218,7 +218,14 @@ bool is_sum_over_rows(const Graph& graph, NodeId n) {
 }  // namespace
 
 NodeId find_coupling_sum(const Graph& forward) {
-  const std::vector<bool> live = live_nodes(forward), reads = read_by_rows(forward);
+  Graph trained = forward;  // reports decide nothing
+  std::erase_if(trained.outputs, [](const Output& o) { return o.name != "loss"; });
+  const std::vector<bool> live = live_nodes(trained);
+  std::vector<bool> reads(forward.size(), false);
+  for (uint32_t i = forward.size(); i-- > 0;)
+    if (live[i])
+      for (NodeId o : forward[NodeId{i}].operands)
+        if (reads[i] || forward[NodeId{i}].type.has_rows()) reads[o.value] = true;
   for (uint32_t i = 0; i < forward.size(); ++i)
     if (live[i] && reads[i] && is_sum_over_rows(forward, NodeId{i})) return {i};
   return {};

@@ -44,7 +44,7 @@ struct StepStages {
   Graph last;                      ///< all outputs without rows, all updates
 };
 
-/// Whether a value with rows depends on a sum (largest, smallest value) over rows.
+/// Whether a value with rows that the loss or a layer state is made of depends on a sum (largest, smallest value) over rows.
 bool couples_rows(const Graph& forward);
 /// The first such sum; invalid if there is none.
 NodeId find_coupling_sum(const Graph& forward);

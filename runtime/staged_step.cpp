@@ -58,17 +58,27 @@ StagedStep::StagedStep(const StepProgram& program, Team& team, uint8_t* persiste
     part_bytes_ = std::max(part_bytes_, parts);
   }
   if (!workers_) return;
+  reserve_parts();
   std::vector<PublishRange> published, kept;
   for (const OwnedSlot& o : program.owned) (o.is_published ? published : kept).push_back({persistent_ + o.offset, o.element_bytes, o.begins});
   publish_.emplace(*workers_, std::move(published));
   gather_.emplace(*workers_, std::move(kept));
 }
 
-/// Where other workers can read it, if there is such memory.
-std::byte* StagedStep::new_block(int64_t bytes) {
-  if (workers_)
-    if (std::byte* shared = workers_->transport().share(size_t(bytes))) return shared;
-  return blocks_.emplace_back(bytes).data();
+/// Room for all parts that this worker ever sets aside, where others can read it if there is such memory.
+void StagedStep::reserve_parts() {
+  size_t most = 0;
+  const int64_t piece = program_.piece_rows, whole = (program_.rows_capacity + piece - 1) / piece, share = program_.stages.front().rows_capacity / piece;
+  for (int64_t pieces = 1; pieces <= whole; ++pieces) {
+    waiting_.nodes.clear();
+    for (const SumNode node : shares(pieces, share)) {
+      most = std::max(most, waiting_.nodes.size());
+      take_up(node, [](size_t) {});
+    }
+  }
+  std::byte* at = workers_->transport().share(most * size_t(part_bytes_));
+  if (!at && most > 0) at = blocks_.emplace_back(int64_t(most) * part_bytes_).data();
+  for (size_t i = 0; i < most; ++i) waiting_.parts.push_back(at + int64_t(i) * part_bytes_);
 }
 
 /// This worker's nodes of so many pieces, cut so that none has more than `most`.
@@ -115,7 +125,7 @@ void StagedStep::run_stage(Stage& stage, const Rows& rows, const int64_t* row_in
 void StagedStep::set_aside(const StepProgram& stage) {
   if (waiting_.nodes.empty()) return;
   const size_t place = waiting_.nodes.size() - 1;
-  if (waiting_.parts.size() <= place) waiting_.parts.push_back(new_block(part_bytes_));
+  if (waiting_.parts.size() <= place) waiting_.parts.push_back(blocks_.emplace_back(part_bytes_).data());
   std::byte* to = waiting_.parts[place];
   for (const PartialSlot& p : stage.partials) {
     const size_t bytes = size_t(p.elements) * byte_size(p.dtype);
@@ -124,27 +134,26 @@ void StagedStep::set_aside(const StepProgram& stage) {
   }
 }
 
-/// The parts in the persistent block are those of `node`: they take up what waits, as far as the tree goes.
-void StagedStep::push(const StepProgram& stage, SumNode node) {
+/// `node` takes up what waits, as far as the tree goes; join(place) for each that it takes up, the last first.
+void StagedStep::take_up(SumNode node, const std::function<void(size_t)>& join) {
   waiting_.nodes.push_back(node);
   while (waiting_.nodes.size() > 1) {
     const SumNode left = waiting_.nodes[waiting_.nodes.size() - 2], right = waiting_.nodes.back();
     if (left.level != right.level || left.first % (2 * left.count()) != 0) break;
-    join_last(stage);
+    join(waiting_.nodes.size() - 2);
+    waiting_.nodes.pop_back();
     waiting_.nodes.back().level = left.level + 1;
   }
 }
 
-/// The last that waits and the parts in the persistent block become one there.
-void StagedStep::join_last(const StepProgram& stage) {
-  const size_t left = waiting_.nodes.size() - 2;
-  const std::byte* at = waiting_.parts[left];
+/// What waits at a place and the parts in the persistent block become one there.
+void StagedStep::join_parts_at(const StepProgram& stage, size_t place) {
+  const std::byte* at = waiting_.parts[place];
   for (const PartialSlot& p : stage.partials) {
     std::byte* here = reinterpret_cast<std::byte*>(persistent_ + p.offset);
     join_parts(p.dtype, p.combine, at, here, p.elements, here);
     at += rounded_up(p.elements * int64_t(byte_size(p.dtype)));
   }
-  waiting_.nodes.erase(waiting_.nodes.end() - 1);
 }
 
 void StagedStep::exchange(size_t s, int64_t pieces, bool stop) {
@@ -207,11 +216,11 @@ bool StagedStep::run(int64_t rows, const int64_t* row_index, const NncScalar* sc
       set_aside(program);
       const int64_t first = node.first * piece, count = std::min(node.end() * piece, rows) - first;
       run_stage(stage, {first, count, rows}, row_index, scalars, results, draws, fields, outputs, alone);
-      push(program, node);
+      take_up(node, [&](size_t place) { join_parts_at(program, place); });
     }
     if (workers_) exchange(s, pieces, stop);
     else
-      while (waiting_.nodes.size() > 1) join_last(program);
+      for (size_t place = waiting_.nodes.size() - 1; place-- > 0;) join_parts_at(program, place);
   }
   run_stage(stages_.back(), {0, 1, rows}, row_index, scalars, results, draws, fields, outputs, alone);
   if (publish_) {

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -62,10 +63,10 @@ class StagedStep {
   void run_stage(Stage&, const Rows&, const int64_t* row_index, const NncScalar* scalars, double* results, const DrawPosition&, std::span<const NncField> fields, std::span<uint8_t* const> outputs,
                  bool alone);
   void set_aside(const StepProgram&);
-  void push(const StepProgram&, SumNode);
-  void join_last(const StepProgram&);
+  void take_up(SumNode, const std::function<void(size_t)>& join);
+  void join_parts_at(const StepProgram&, size_t place);
   void exchange(size_t stage, int64_t pieces, bool stop);
-  std::byte* new_block(int64_t bytes);
+  void reserve_parts();
   std::vector<SumNode> shares(int64_t pieces, int64_t most) const;
 
   const StepProgram& program_;
