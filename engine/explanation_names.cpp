@@ -55,7 +55,7 @@ bool Finder::find_persistent() {
   const Persistent* persistent = graph.find_persistent(name_);
   if (!persistent) return false;
   part_.found_as = persistent->kind == PersistentKind::parameter ? "parameter" : persistent->kind == PersistentKind::frozen ? "frozen parameter" : "state";
-  std::vector<std::vector<NodeId>> users = graph.users();
+  Users users = graph.users();
   for (uint32_t i = 0; i < graph.size(); ++i)
     if (graph[NodeId{i}].op == Op::parameter && graph[NodeId{i}].attributes.text == name_)
       for (NodeId u : users[i]) part_.nodes[u.value] = true;

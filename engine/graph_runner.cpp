@@ -65,10 +65,11 @@ Graph with_fixed_rows(const Graph& graph, int64_t rows) {
   };
   for (const Node& n : graph.nodes()) {
     Attributes attributes = n.attributes;
-    for (Extent& e : attributes.extents) {
+    for (size_t axis = 0; axis < attributes.extents.size(); ++axis) {
+      const Extent e = attributes.extents[axis];
       int64_t size = 0;
       if (__builtin_mul_overflow(e.size, e.rows ? rows : 1, &size)) refuse(n, fmt::format("{} is too large", to_string(n.type)));
-      e = {size, false};
+      attributes.extents.set(axis, {size, false});
     }
     std::vector<Type> types;
     for (NodeId o : n.operands) types.push_back(result.type(o));

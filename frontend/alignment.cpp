@@ -31,7 +31,7 @@ Dims graph_order(const Dims& dims) {
 
 Shape shape_of(const Dims& dims) {
   Shape shape(dims.size());
-  for (size_t i = 0; i < dims.size(); ++i) shape[size_t(axis_of(dims, int(i)))] = dims[i].extent;
+  for (size_t i = 0; i < dims.size(); ++i) shape.set(size_t(axis_of(dims, int(i))), dims[i].extent);
   return shape;
 }
 

@@ -338,7 +338,7 @@ Value builtin_uniform_like(SymbolicEvaluator& eval, const BuiltinCall& call) {
   Shape shape = shape_of(t.dims), drawn = shape;
   if (!drawn.empty() && drawn[0].rows && drawn[0].size != 1) {
     drawn.insert(drawn.begin() + 1, Extent{drawn[0].size, false});
-    drawn[0].size = 1;
+    drawn.set_size(0, 1);
   }
   int64_t elements = 1;
   for (const Extent& e : drawn) elements = e.size > max_drawn_elements / elements ? max_drawn_elements + 1 : elements * e.size;

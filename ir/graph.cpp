@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <array>
+#include <numeric>
+#include <utility>
 
 #include "base/check.h"
 #include "ir/op_rules.h"
@@ -75,7 +77,7 @@ std::string to_string(const Type& type) {
   return text + "]";
 }
 
-NodeId Graph::add(Op op, std::vector<NodeId> operands, Attributes attributes, Span span, std::string scope) {
+NodeId Graph::add(Op op, NodeList operands, Attributes attributes, Span span, std::string scope) {
   for (NodeId id : operands)
     NNC_CHECK(id.value < size(), fmt::format("{}: operand %{} does not exist in graph {} of {} nodes", op_name(op), id.value, name, size()));
   if (op == Op::constant) attributes.number = rounded_to(attributes.dtype, attributes.number);
@@ -118,14 +120,20 @@ const Persistent* Graph::find_persistent(std::string_view wanted) const {
   return nullptr;
 }
 
-std::vector<std::vector<NodeId>> Graph::users() const {
-  std::vector<std::vector<NodeId>> result(size());
-  for (uint32_t user = 0; user < size(); ++user)
-    for (NodeId operand : nodes_[user].operands) {
-      std::vector<NodeId>& list = result[operand.value];
-      if (list.empty() || list.back().value != user) list.push_back({user});
-    }
-  return result;
+Users Graph::users() const {
+  std::vector<uint32_t> first(size() + 1), last_user(size(), UINT32_MAX);
+  auto for_each_use = [&](auto&& use) {
+    std::fill(last_user.begin(), last_user.end(), UINT32_MAX);
+    for (uint32_t user = 0; user < size(); ++user)
+      for (NodeId operand : nodes_[user].operands)
+        if (std::exchange(last_user[operand.value], user) != user) use(operand.value, user);
+  };
+  for_each_use([&](uint32_t operand, uint32_t) { ++first[operand + 1]; });
+  std::partial_sum(first.begin(), first.end(), first.begin());
+  std::vector<NodeId> list(first.back());
+  std::vector<uint32_t> next(first.begin(), first.end() - 1);
+  for_each_use([&](uint32_t operand, uint32_t user) { list[next[operand]++] = {user}; });
+  return {std::move(first), std::move(list)};
 }
 
 }  // namespace nnc

@@ -16,6 +16,8 @@
 #include "base/number.h"
 #include "base/source.h"
 #include "base/types.h"
+#include "ir/node_list.h"
+#include "ir/shape.h"
 
 namespace nnc {
 
@@ -44,15 +46,6 @@ std::string_view op_summary(Op);
 /// unary, binary, compare, select: one result element from the operands' elements at the same index.
 bool is_elementwise(Op);
 
-/// Size of one dimension: `size`, times the number of rows of the batch if `rows`. Printed 64, B, 64*B.
-struct Extent {
-  int64_t size = 1;
-  bool rows = false;
-  bool operator==(const Extent&) const = default;
-  int64_t at(int64_t row_count) const { return rows ? size * row_count : size; }
-};
-using Shape = std::vector<Extent>;
-
 struct Type {
   DType dtype = DType::f32;
   Shape shape;
@@ -63,12 +56,6 @@ struct Type {
 };
 std::string to_string(Extent);
 std::string to_string(const Type&);  ///< "f32[B, 64]"
-
-struct NodeId {
-  uint32_t value = UINT32_MAX;
-  bool valid() const { return value != UINT32_MAX; }
-  auto operator<=>(const NodeId&) const = default;
-};
 
 class Graph;
 
@@ -100,7 +87,7 @@ struct Attributes {
 
 struct Node {
   Op op{};
-  std::vector<NodeId> operands;
+  NodeList operands;
   Attributes attributes;
   Type type;            ///< always what infer_type gives
   Span span;            ///< the source it came from; a gradient node has that of the forward node it was made for
@@ -135,7 +122,7 @@ class Graph {
  public:
   std::string name = "main";
   /// Adds a node; its type is inferred (NNC_CHECK if the operands do not fit). Operands must exist.
-  NodeId add(Op op, std::vector<NodeId> operands = {}, Attributes attributes = {}, Span span = {}, std::string scope = {});
+  NodeId add(Op op, NodeList operands = {}, Attributes attributes = {}, Span span = {}, std::string scope = {});
   /// Adds a node of another graph, or of this one as it was, whose operands are replaced by nodes of the same types: nothing is inferred. Operands must exist.
   NodeId adopt(Node&&);
   void reserve(size_t nodes) { nodes_.reserve(nodes); }
@@ -154,7 +141,7 @@ class Graph {
   std::vector<Update> updates;
 
   /// users()[n]: nodes that have n as operand, ascending, once each.
-  std::vector<std::vector<NodeId>> users() const;
+  Users users() const;
 
  private:
   std::vector<Node> nodes_;

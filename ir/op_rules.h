@@ -14,7 +14,7 @@ namespace nnc {
 class OperandTypes {
  public:
   explicit OperandTypes(const std::vector<Type>& types) : types_(types.data()), size_(types.size()) {}
-  OperandTypes(const Graph& graph, const std::vector<NodeId>& operands) : graph_(&graph), operands_(operands.data()), size_(operands.size()) {}
+  OperandTypes(const Graph& graph, const NodeList& operands) : graph_(&graph), operands_(operands.data()), size_(operands.size()) {}
   size_t size() const { return size_; }
   const Type& operator[](size_t i) const { return graph_ ? graph_->type(operands_[i]) : types_[i]; }
 

@@ -374,7 +374,7 @@ RULE(slice) {
   size_t axis = size_t(a.axes[0]);
   if (!check_window(a, in[0].shape[axis], a.extents[0], error)) return std::nullopt;
   Type type = in[0];
-  type.shape[axis] = a.extents[0];
+  type.shape.set(axis, a.extents[0]);
   return type;
 }
 
@@ -384,7 +384,7 @@ RULE(pad) {
   size_t axis = size_t(a.axes[0]);
   if (!check_window(a, a.extents[0], in[0].shape[axis], error)) return std::nullopt;
   Type type = in[0];
-  type.shape[axis] = a.extents[0];
+  type.shape.set(axis, a.extents[0]);
   return type;
 }
 
@@ -410,7 +410,7 @@ RULE(window) {
       !fits({length * std::abs(a.stride) + elements.size * std::abs(a.dilation) + std::abs(a.begin), size.size * a.divide}))
     return misfit(error, "reaches indices that do not fit i32");
   Type type = in[0];
-  type.shape[size_t(a.axes[0])] = a.extents[0];
+  type.shape.set(size_t(a.axes[0]), a.extents[0]);
   return type;
 }
 

@@ -81,7 +81,7 @@ class GradientSum {
   /// Does it depend on what was marked?
   bool varies(NodeId id) {
     while (varies_.size() < graph_.size()) {
-      const std::vector<NodeId>& operands = graph_[NodeId{uint32_t(varies_.size())}].operands;
+      const NodeList& operands = graph_[NodeId{uint32_t(varies_.size())}].operands;
       varies_.push_back(std::any_of(operands.begin(), operands.end(), [&](NodeId o) { return bool(varies_[o.value]); }));
     }
     return varies_[id.value];
@@ -221,7 +221,7 @@ MissingGradient explain_missing_gradient(const Graph& graph, NodeId loss, const 
   result.path.push_back(start);
   for (NodeId at = start; at != loss;) {
     NodeId user = next[at.value];
-    const std::vector<NodeId>& operands = graph[user].operands;
+    const NodeList& operands = graph[user].operands;
     int k = int(std::find(operands.begin(), operands.end(), at) - operands.begin());
     if (!result.blocker.valid() && blocks_gradient(graph, user, k)) result.blocker = user;
     result.path.push_back(user);

@@ -121,7 +121,7 @@ std::vector<bool> update_only(const Graph& graph) {
 
 std::vector<bool> optimizer_rule(const Graph& graph) {
   std::vector<bool> rule = update_only(graph);
-  std::vector<std::vector<NodeId>> users = graph.users();
+  Users users = graph.users();
   for (uint32_t i = graph.size(); i-- > 0;) {
     if (!rule[i]) continue;
     for (NodeId u : users[i]) {

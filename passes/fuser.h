@@ -69,7 +69,7 @@ class Fuser {
   FusionLog* log_;  // told of every refusal; asks nothing and decides nothing
   std::vector<bool> transparent_, rule_;       // optimizer_rule
   Joins joins_;
-  std::vector<std::vector<NodeId>> users_;
+  Users users_;
   std::vector<int> part_;                      // of a node; -1: transparent
   std::vector<std::vector<int>> axes_;         // node axis -> axis of its part's space
   std::vector<Part> parts_;

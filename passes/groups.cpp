@@ -101,7 +101,7 @@ bool fits_prologue(const Graph& graph, NodeId n) {
 void finish_groups(Graph& graph) {
   std::vector<bool> transparent = transparent_nodes(graph);
   const Joins joins = find_joins(graph);
-  std::vector<std::vector<NodeId>> users = graph.users();
+  Users users = graph.users();
   int next = 0;
   for (const Node& node : graph.nodes()) next = std::max(next, node.group + 1);
   std::vector<bool> live(graph.size(), false);

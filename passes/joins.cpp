@@ -200,7 +200,7 @@ class JoinFinder {
   }
 
   const Graph& graph_;
-  std::vector<std::vector<NodeId>> users_;
+  Users users_;
   std::vector<bool> kept_, updates_;  ///< outputs and updates; updates
   std::vector<bool> none_;            ///< sums that are none of joins, seen as parts of others: so a chain of sums is walked once
   bool too_deep_ = false;             ///< the nesting is why there is no join

@@ -72,7 +72,7 @@ std::vector<int> choose_innermost(const Graph& graph) {
     const Op op = graph[NodeId{i}].op;
     if (op == Op::scatter_add || op_class(op) == OpClass::leaf) fixed[i] = true;
   }
-  const std::vector<std::vector<NodeId>> users = graph.users();
+  const Users users = graph.users();
   // Whoever sees the value under another shape has to find the axis in it.
   auto is_seen = [&](auto& self, NodeId n, int axis) -> bool {
     return std::all_of(users[n.value].begin(), users[n.value].end(), [&](NodeId user) {
@@ -307,7 +307,7 @@ std::vector<std::vector<int>> memory_orders(const Graph& graph) {
   std::vector<std::vector<int>> orders;
   for (uint32_t i = 0; i < graph.size(); ++i) orders.push_back(order_with_innermost(graph.type(NodeId{i}).rank(), innermost[i]));
   if (std::none_of(graph.nodes().begin(), graph.nodes().end(), [](const Node& n) { return n.op == Op::scan; })) return orders;
-  const std::vector<std::vector<NodeId>> users = graph.users();
+  const Users users = graph.users();
   auto is_seen = [&](auto& self, NodeId from, NodeId n, const std::vector<int>& order) -> bool {
     return std::all_of(users[n.value].begin(), users[n.value].end(), [&](NodeId user) {
       return graph[user].op != Op::reshape || (order_of_view(graph.type(from).shape, order, graph.type(user).shape) && self(self, from, user, order));

@@ -245,7 +245,7 @@ class TableMultiplier {
   const Graph& graph_;
   const int64_t rows_;
   Rebuild rebuild_;
-  std::vector<std::vector<NodeId>> users_;
+  Users users_;
 };
 
 }  // namespace

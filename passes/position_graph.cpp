@@ -55,7 +55,7 @@ class Maker {
   }
 
   static Type one_slot(Type type, int axis) {
-    type.shape[size_t(axis)] = {1, false};
+    type.shape.set(size_t(axis), {1, false});
     return type;
   }
 
@@ -202,7 +202,7 @@ class Maker {
     const NodeId read = b.graph.add(Op::gather, {value, index}, std::move(a), b.span, b.scope);
     if (aligned < 0) return read;
     Shape with_slot = shape;
-    with_slot[size_t(axis)] = {1, false};
+    with_slot.set(size_t(axis), {1, false});
     return b.reshape(read, with_slot);
   }
 

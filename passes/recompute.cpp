@@ -21,7 +21,7 @@ void recompute(Graph& graph) {
   for (const Node& node : graph.nodes())
     if (!reads_in_place(node))
       for (NodeId o : node.operands) stored[o.value] = true;
-  const std::vector<std::vector<NodeId>> users = graph.users();
+  const Users users = graph.users();
   auto qualifies = [&](NodeId n) {
     const Node& node = graph[n];
     if (!is_elementwise(node.op) || op_cost(node.op) != OpCost::light || !node.type.has_rows() || stored[n.value] || users[n.value].size() < 2) return false;

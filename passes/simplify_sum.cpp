@@ -208,7 +208,7 @@ RULE(window_merge) {
     if (axis != i) continue;
     order.push_back(j);
     beside.push_back(from[size_t(j)]);
-    merged.back().size = count * width;
+    merged.set_size(merged.size() - 1, count * width);
   }
   NodeId value = align_labels(c.b, x, identity_axes(int(from.size())), order, beside);
   value = c.b.reshape(value, merged);

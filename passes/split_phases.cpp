@@ -50,8 +50,8 @@ class PhasedView {
     const Attributes& a = node.attributes;
     auto sized = [&] {
       Shape shape = node.type.shape;
-      shape[size_t(axis)].size = length_;
-      shape[size_t(by)].size = offsets_;
+      shape.set_size(size_t(axis), length_);
+      shape.set_size(size_t(by), offsets_);
       return shape;
     };
     switch (node.op) {
@@ -70,7 +70,7 @@ class PhasedView {
     if (node.op == Op::transpose) return b_.transpose(resized(node.operands[0], a.axes[size_t(axis)]), a.axes);
     if (node.op == Op::window) return b_.window(resized(node.operands[0], axis), a);
     Shape shape = node.type.shape;
-    shape[size_t(axis)].size = offsets_;
+    shape.set_size(size_t(axis), offsets_);
     const NodeId source = holds(a.axes, axis) ? resized(node.operands[0], position_of(a.axes, axis)) : node.operands[0];
     return b_.broadcast(source, shape, a.axes);
   }
@@ -158,7 +158,7 @@ void split_phases(Graph& graph) {
       const Extent extent = b.graph.type(value).shape[axis];
       const bool is_phase = std::any_of(p.phases.begin(), p.phases.end(), [&](const Product::Phase& f) { return f.of_phase == p.out[axis]; });
       if (is_phase)
-        joined.back().size *= extent.size;
+        joined.set_size(joined.size() - 1, joined.back().size * extent.size);
       else
         joined.push_back(extent);
     }

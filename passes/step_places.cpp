@@ -267,7 +267,7 @@ class Placer {
   const Attributes& a_;
   const Graph& body_;
   int64_t rows_, steps_;
-  std::vector<std::vector<NodeId>> users_;
+  Users users_;
   std::vector<int> uses_;  ///< operands and outputs
   std::vector<bool> has_rule_;
   std::vector<bool> feeds_;    ///< a carry needs it, or what stays in the loop

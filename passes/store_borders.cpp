@@ -19,7 +19,7 @@ NodeId insert_copy(Builder& b, NodeId x, int axis, Attributes copy) {
   const Node node = b.graph[x];
   const Attributes& a = node.attributes;
   auto with_size = [&](Shape shape) {
-    shape[size_t(axis)] = copy.extents[0];
+    shape.set(size_t(axis), copy.extents[0]);
     return shape;
   };
   if (node.op == Op::broadcast && holds(a.axes, axis)) {
@@ -118,7 +118,7 @@ bool suits_tiles(const Graph& graph, const Node& contract, size_t k, const Viewe
 std::vector<int> settled_innermost(const Graph& graph) {
   std::vector<int> innermost = choose_innermost(graph);
   for (const Output& output : graph.outputs) innermost[output.node.value] = -1;
-  const std::vector<std::vector<NodeId>> users = graph.users();
+  const Users users = graph.users();
   for (uint32_t i = graph.size(); i-- > 0;)
     for (NodeId user : users[i])
       if (is_elementwise(graph[user].op) && innermost[user.value] != innermost[i]) innermost[i] = -1;

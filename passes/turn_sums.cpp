@@ -7,7 +7,7 @@
 namespace nnc {
 
 void turn_sums(Graph& graph) {
-  const std::vector<std::vector<NodeId>> users = graph.users();
+  const Users users = graph.users();
   for (uint32_t i = 0; i < graph.size(); ++i) {
     Node& first = graph[NodeId{i}];
     if (first.group >= 0 || !is_row_sum(graph, first) || users[i].size() != 1) continue;

@@ -90,7 +90,7 @@ class Unroller {
       for (size_t i = 0; i + 1 < parts.size(); i += 2) {
         Shape shape = b.graph.type(parts[i]).shape;
         const int64_t first = shape[size_t(axis)].size;
-        shape[size_t(axis)].size += b.graph.type(parts[i + 1]).shape[size_t(axis)].size;
+        shape.set_size(size_t(axis), first + b.graph.type(parts[i + 1]).shape[size_t(axis)].size);
         const NodeId place = b.iota(shape, axis);
         const NodeId is_before = b.binary(Op::less, place, b.constant_like(first, place));
         const NodeId before = b.pad(parts[i], axis, 0, shape[size_t(axis)]), behind = b.pad(parts[i + 1], axis, first, shape[size_t(axis)]);

@@ -213,7 +213,7 @@ std::optional<GraphCase> DimensionClasses::shrink(const GraphCase& c, int id, in
   result.graph.name = c.graph.name;
   for (size_t p = 0; p < c.graph.persistents.size(); ++p) {
     Persistent persistent = c.graph.persistents[p];
-    for (size_t a = 0; a < persistent.type.shape.size(); ++a) persistent.type.shape[a].size = sizes[size_t(of_persistent(p, a))];
+    for (size_t a = 0; a < persistent.type.shape.size(); ++a) persistent.type.shape.set_size(a, sizes[size_t(of_persistent(p, a))]);
     if (auto it = result.bindings.persistents.find(persistent.name); it != result.bindings.persistents.end())
       it->second = cut(it->second, shape_at(persistent.type, 1), tail);
     result.graph.persistents.push_back(std::move(persistent));
@@ -223,7 +223,7 @@ std::optional<GraphCase> DimensionClasses::shrink(const GraphCase& c, int id, in
     Node n = c.graph[node];
     auto new_size = [&](NodeId of_node, size_t axis) { return sizes[size_t(of(of_node, axis))]; };
     if (shape_in_attributes(n.op))
-      for (size_t a = 0; a < n.attributes.extents.size(); ++a) n.attributes.extents[a].size = new_size(node, a);
+      for (size_t a = 0; a < n.attributes.extents.size(); ++a) n.attributes.extents.set_size(a, new_size(node, a));
     if (n.op == Op::literal) {
       Tensor whole = make_tensor(n.type.dtype, shape_at(n.type, 1));
       whole.set_numbers(n.attributes.values);
@@ -232,10 +232,10 @@ std::optional<GraphCase> DimensionClasses::shrink(const GraphCase& c, int id, in
     if (n.op == Op::slice || n.op == Op::pad) {
       size_t axis = size_t(n.attributes.axes[0]);
       int64_t other = new_size(n.operands[0], axis), own = new_size(node, axis);
-      n.attributes.extents[0].size = own;
+      n.attributes.extents.set_size(0, own);
       n.attributes.begin = std::min(n.attributes.begin, std::abs(other - own));
     }
-    if (n.op == Op::window) n.attributes.extents[0].size = new_size(node, size_t(n.attributes.axes[0]));
+    if (n.op == Op::window) n.attributes.extents.set_size(0, new_size(node, size_t(n.attributes.axes[0])));
     std::vector<Type> types;
     for (NodeId operand : n.operands) types.push_back(result.graph.type(operand));
     std::string error;

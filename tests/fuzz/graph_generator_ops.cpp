@@ -54,7 +54,7 @@ MAKE(iota) {
 }
 MAKE(random) {
   Shape s = g.random_shape(4, true);
-  if (!s.empty() && s[0].rows) s[0].size = 1;
+  if (!s.empty() && s[0].rows) s.set_size(0, 1);
   if (g.bindings.draws == DrawPosition{})  // near where the counter's words wrap around, and far from it
     g.bindings.draws = {uint64_t(g.random.below(1 << 30)), g.random.pick({uint64_t(0), uint64_t(7), uint64_t(0xFFFFFFFF), uint64_t(1) << 40}),
                         g.random.pick({uint32_t(0), uint32_t(5), uint32_t(0xFFFFFFFE)})};
@@ -238,12 +238,14 @@ MAKE(reshape) {
     rest /= f;
   }
   if (all != 1 || g.type(x).has_rows() || g.random.chance(50)) a.extents.push_back({rest});
-  g.random.shuffle(a.extents);
+  std::vector<Extent> shuffled(a.extents.begin(), a.extents.end());
+  g.random.shuffle(shuffled);
+  a.extents = Shape(shuffled.begin(), shuffled.end());
   if (g.type(x).has_rows()) {
     if (g.random.chance(80))
       a.extents.insert(a.extents.begin(), Extent{1, true});
     else
-      a.extents[0].rows = true;
+      a.extents.set(0, {a.extents[0].size, true});
   }
   if (a.extents.size() > 5) return {};
   return g.make(Op::reshape, {x}, a);

@@ -75,7 +75,7 @@ GradientFunction wrong_rule(Op op) {
 /// Every rule is right, but what `op` gets from a value that something else reads too does not count.
 GradientFunction lost_way(Op op) {
   return [op](Graph& g, NodeId output, NodeId seed, const std::vector<NodeId>& wrt) {
-    std::vector<std::vector<NodeId>> users = g.users();
+    Users users = g.users();
     Rebuild rebuild(g);
     for (uint32_t i = 0; i < g.size(); ++i) {
       Node node = rebuild.translated(NodeId{i});

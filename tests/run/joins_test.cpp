@@ -107,7 +107,7 @@ class JoinedGraph {
       case 6: return input(shape);
       case 7: {
         Shape larger = shape;
-        larger[size_t(last)].size += 2;
+        larger.set_size(size_t(last), larger[size_t(last)].size + 2);
         return b_.slice(b_.unary(Op::tanh, input(larger)), last, 1, shape[size_t(last)]);
       }
       case 8: return b_.constant(0.25, {DType::f32, shape});

@@ -62,7 +62,7 @@ Case make_case(const Json& json, DType dtype) {
     for (const auto& [name, value] : tensors.items()) {
       c.bindings.inputs[name] = read_tensor(value, dtype);
       arguments.push_back(frontend_tests::argument(name, c.bindings.inputs[name].shape, classes));
-      arguments.back().type.shape[0] = {1, true};
+      arguments.back().type.shape.set(0, {1, true});
       c.bindings.rows = c.bindings.inputs[name].shape[0];
     }
   };

@@ -76,7 +76,7 @@ TEST_CASE("sizes come from inputs, defaults and the command line", "[frontend][d
   ArgumentSpec classes = argument("x", {2, 5});
   classes.dimension_names = {"", "Classes"};
   CHECK(built("in_classes", {classes}) == "result f32[2]");
-  classes.type.shape[1].size = 6;  // the name is declared with another size
+  classes.type.shape.set_size(1, 6);  // the name is declared with another size
   CHECK(built("in_classes", {classes}).substr(0, 5) == "E0102");
 }
 

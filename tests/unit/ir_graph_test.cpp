@@ -272,10 +272,12 @@ TEST_CASE("Graph::add checks, users lists each user once", "[ir]") {
   NodeId x = b.input("x", f32({n(2)}));
   NodeId square = b.mul(x, x);
   NodeId y = b.add(square, x);
-  std::vector<std::vector<NodeId>> users = g.users();
-  CHECK(users[x.value] == std::vector<NodeId>{square, y});
-  CHECK(users[square.value] == std::vector<NodeId>{y});
-  CHECK(users[y.value].empty());
+  Users users = g.users();
+  auto users_of = [&](NodeId node) { return std::vector<NodeId>(users[node.value].begin(), users[node.value].end()); };
+  CHECK(users.size() == g.size());
+  CHECK(users_of(x) == std::vector<NodeId>{square, y});
+  CHECK(users_of(square) == std::vector<NodeId>{y});
+  CHECK(users_of(y).empty());
   CHECK_THROWS_AS(g.add(Op::neg, {NodeId{17}}), InternalError);
   CHECK_THROWS_AS(g.add(Op::neg, {}), InternalError);
   // A node of another graph is taken as it is: its type is the adopter's promise, which the verifier holds it to.

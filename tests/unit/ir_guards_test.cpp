@@ -170,7 +170,7 @@ TEST_CASE("what a guard leaves out of an inner loop is not interpreted", "[ir][g
   bindings.persistents = {{"x", x}, {"w", w}, {"f", make_tensor(DType::f32, {4})}};
   program.buffers[3].kind = BufferKind::output;
   program.buffers[3].order.clear();
-  program.buffers[3].shape[0] = Extent{1, true};
+  program.buffers[3].shape.set(0, Extent{1, true});
   program.buffers[3].offset = 0;
   program.outputs = {"out"};
   const Tensor out = interpret_program(program, bindings).outputs.at("out");
