@@ -100,7 +100,7 @@ class JoinedGraph {
       }
       case 5: {
         Shape turned = shape;
-        if (last > 1) std::swap(turned[1], turned[2]);
+        if (last > 1) turned = {shape[0], shape[2], shape[1]};
         const NodeId y = b_.mul(input(turned), -0.5);
         return last > 1 ? b_.transpose(y, {0, 2, 1}) : y;
       }

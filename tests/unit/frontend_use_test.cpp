@@ -88,9 +88,9 @@ TEST_CASE("a data block means what its own file says, whichever file trains on i
     Diagnostics d;
     std::optional<BuiltGraph> built = l.module->build_train_graph(d);
     REQUIRE(built);
-    CHECK(built->inputs.at(0).type.shape.at(1) == Extent{n, false});
+    CHECK(built->inputs.at(0).type.shape[1] == Extent{n, false});
     for (const Node& node : built->graph.nodes())
-      if (node.op == Op::input && node.attributes.text == "x") CHECK(node.type.shape.at(1) == Extent{n, false});
+      if (node.op == Op::input && node.attributes.text == "x") CHECK(node.type.shape[1] == Extent{n, false});
   };
   check("", {}, 3);
   check("", {{"N", "4"}}, 4);
