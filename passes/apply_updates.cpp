@@ -1,5 +1,6 @@
 // Inlining is copying with two leaves replaced. The rule's spans are kept, so that a kernel that contains an update can name the
-// optimiser's line.
+// optimiser's line. What a rule computes of scalars alone (schedules, corrections of moments) is the same for most parameters, and two thirds of a rule: it is made once,
+// for the first of them.
 #include "passes/apply_updates.h"
 
 #include <fmt/format.h>
@@ -8,6 +9,7 @@
 #include <unordered_map>
 
 #include "base/check.h"
+#include "passes/cse.h"
 #include "passes/rewrite.h"
 
 namespace nnc {
@@ -48,6 +50,7 @@ class Names {
 
 void apply_updates(Graph& graph, const std::vector<UpdateRuleView>& rules) {
   Names names(graph);
+  KnownNodes of_scalars(graph);
   for (const UpdateRuleView& view : rules) {
     const Graph& rule = *view.rule;
     for (const Persistent& p : rule.persistents) names.declare(p);
@@ -55,7 +58,7 @@ void apply_updates(Graph& graph, const std::vector<UpdateRuleView>& rules) {
     std::string scope = graph[value].scope;
     std::vector<NodeId> to(rule.size());
     for (uint32_t i = 0; i < rule.size(); ++i) {
-      Node node = rule[NodeId{i}];
+      const Node& node = rule[NodeId{i}];
       if (node.op == Op::input) {
         const std::string& name = node.attributes.text;
         NNC_CHECK(name == "value" || name == "grad", fmt::format("the rule of {} reads {}", view.parameter, name));
@@ -64,9 +67,15 @@ void apply_updates(Graph& graph, const std::vector<UpdateRuleView>& rules) {
                                                               to_string(node.type), to_string(graph.type(to[i]))));
         continue;
       }
-      for (NodeId& operand : node.operands) operand = to[operand.value];
-      if (node.scope.empty()) node.scope = scope;
-      to[i] = graph.adopt(std::move(node));
+      NodeList operands = node.operands;
+      for (NodeId& operand : operands) operand = to[operand.value];
+      const NodeId fresh{graph.size()};
+      to[i] = node.type.rank() == 0 ? of_scalars.find_or_enter(node, operands, fresh) : fresh;
+      if (to[i] != fresh) continue;
+      Node copy = node;
+      copy.operands = std::move(operands);
+      if (copy.scope.empty()) copy.scope = scope;
+      graph.adopt(std::move(copy));
     }
     for (const Update& u : rule.updates) graph.updates.push_back({u.name == "value" ? view.parameter : u.name, to[u.node.value]});
   }

@@ -2,7 +2,7 @@
 // the results become updates.
 //
 // Requires:   gradients as nodes of the graph (passes/differentiate.h).
-// Guarantees: one update per parameter given and one per state of its rule; nothing else changes.
+// Guarantees: one update per parameter given and one per state of its rule; nothing else changes. Equal nodes without dimensions that several rules have are made once.
 #pragma once
 
 #include <string>

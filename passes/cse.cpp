@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <unordered_map>
 
 #include "passes/dead_code.h"
 
@@ -41,7 +40,7 @@ struct Hash {
   }
 };
 
-uint64_t hash_of(const Node& node, const std::vector<NodeId>& operands) {
+uint64_t hash_of(const Node& node, const NodeList& operands) {
   Hash h;
   h.mix(uint64_t(node.op));
   for (NodeId operand : operands) h.mix(operand.value);
@@ -71,35 +70,40 @@ bool same_but_for_operands(const Node& x, const Node& y) {
 
 }  // namespace
 
+void KnownNodes::make_slots(size_t entries) {
+  slots_.assign(std::bit_ceil(2 * entries + 16), no_entry);
+  entries_.reserve(entries);
+  for (uint32_t e = 0; e < entries_.size(); ++e) {
+    size_t at = first_slot(entries_[e].hash);
+    while (slots_[at] != no_entry) at = next_slot(at);
+    slots_[at] = e;
+  }
+}
+
+NodeId KnownNodes::find_or_enter(const Node& node, NodeList operands, NodeId fresh) {
+  if (commutes(node.op)) std::sort(operands.begin(), operands.end());
+  const uint64_t hash = hash_of(node, operands);
+  size_t at = first_slot(hash);
+  for (; slots_[at] != no_entry; at = next_slot(at)) {
+    const Entry& known = entries_[slots_[at]];
+    if (known.hash == hash && known.operands == operands && same_but_for_operands(graph_[known.node], node)) return known.node;
+  }
+  slots_[at] = uint32_t(entries_.size());
+  entries_.push_back({hash, fresh, std::move(operands)});
+  if (entries_.size() * 2 > slots_.size()) make_slots(entries_.size() * 2);
+  return fresh;
+}
+
 bool merge_common_subexpressions(Graph& graph) {
   std::vector<NodeId> to(graph.size());  // the first of equal nodes
-  auto merged_operands = [&](const Node& node, std::vector<NodeId>& operands) {
-    operands = node.operands;
-    for (NodeId& operand : operands) operand = to[operand.value];
-    if (commutes(node.op)) std::sort(operands.begin(), operands.end());
-  };
-  std::unordered_multimap<uint64_t, NodeId> known;
-  known.reserve(graph.size());
-  std::vector<NodeId> operands, others;  // kept, so that their memory is used again
+  KnownNodes known(graph, graph.size());
   bool merged = false;
   for (uint32_t i = 0; i < graph.size(); ++i) {
     const Node& node = graph[NodeId{i}];
-    merged_operands(node, operands);
-    const uint64_t hash = hash_of(node, operands);
-    auto [first, last] = known.equal_range(hash);
-    auto found = std::find_if(first, last, [&](const auto& entry) {
-      const Node& other = graph[entry.second];
-      if (!same_but_for_operands(other, node)) return false;
-      merged_operands(other, others);
-      return others == operands;
-    });
-    if (found != last) {
-      to[i] = found->second;
-      merged = true;
-      continue;
-    }
-    known.emplace(hash, NodeId{i});
-    to[i] = {i};
+    NodeList operands = node.operands;
+    for (NodeId& operand : operands) operand = to[operand.value];
+    to[i] = known.find_or_enter(node, std::move(operands), {i});
+    merged = merged || to[i] != NodeId{i};
   }
   if (merged) replace_nodes(graph, to);
   return merged;
