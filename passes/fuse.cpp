@@ -69,19 +69,19 @@ void Fuser::release_cheap_sinks() {
   }
 }
 
-void Fuser::write_groups() {
+void Fuser::write_groups(Graph& graph) const {
   int next = 0;
   std::map<int, int> number;
   for (uint32_t i = 0; i < graph_.size(); ++i) {
     int p = part_[i];
-    graph_[NodeId{i}].group = -1;
+    graph[NodeId{i}].group = -1;
     if (p < 0 || parts_[p].members.size() < 2) {
-      if (p >= 0 && graph_[NodeId{i}].op == Op::contract) graph_[NodeId{i}].group = next++;
+      if (p >= 0 && graph[NodeId{i}].op == Op::contract) graph[NodeId{i}].group = next++;
       continue;
     }
     auto [it, fresh] = number.try_emplace(p, next);
     if (fresh) ++next;
-    graph_[NodeId{i}].group = it->second;
+    graph[NodeId{i}].group = it->second;
   }
 }
 
@@ -135,20 +135,18 @@ std::vector<bool> optimizer_rule(const Graph& graph) {
 
 void fuse_contractions(Graph& graph, FusionLog* log) {
   Fuser fuser(graph, log);
-  std::vector<bool> rule = optimizer_rule(graph);
   fuser.merge_all([&](NodeId u) {
     int p = fuser.candidate(u);
-    return !rule[u.value] && p >= 0 && fuser.part_is_contract(p);
+    return !fuser.is_rule(u) && p >= 0 && fuser.part_is_contract(p);
   });
   fuser.release_cheap_sinks();
-  fuser.write_groups();
+  fuser.write_groups(graph);
 }
 
 void sink_updates(Graph& graph, FusionLog* log) {
   Fuser fuser(graph, log);
-  std::vector<bool> rule = optimizer_rule(graph);
-  fuser.merge_all([&](NodeId u) { return rule[u.value]; });
-  fuser.write_groups();
+  fuser.merge_all([&](NodeId u) { return fuser.is_rule(u); });
+  fuser.write_groups(graph);
 }
 
 void fuse_rows(Graph& graph, FusionLog* log) {
@@ -160,12 +158,11 @@ void fuse_rows(Graph& graph, FusionLog* log) {
   fuser.merge_sums_of_same_values();
   fuser.merge_joined_parts();
   fuser.release_cheap_sinks();
-  fuser.write_groups();
+  fuser.write_groups(graph);
 }
 
-std::vector<GroupSpace> group_spaces(const Graph& graph) {
-  Graph copy = graph;
-  return Fuser(copy).spaces();
-}
+std::vector<GroupSpace> group_spaces(const Graph& graph) { return Fuser(graph).spaces(); }
+
+std::vector<GroupSpace> group_spaces(const Graph& graph, const Joins& joins) { return Fuser(graph, joins).spaces(); }
 
 }  // namespace nnc

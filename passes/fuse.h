@@ -10,6 +10,7 @@
 namespace nnc {
 
 class FusionLog;
+struct Joins;
 
 // What these passes refuse to merge is noted in the log, if there is one. With and without it they decide alike.
 
@@ -34,9 +35,11 @@ struct GroupSpace {
 };
 /// By group number.
 std::vector<GroupSpace> group_spaces(const Graph&);
+std::vector<GroupSpace> group_spaces(const Graph&, const Joins&);  ///< whose joins are known
 
 /// True for nodes that never own a kernel unless somebody needs them in memory: leaves, views, indexed reads, and cheap element-wise code over leaves,
 /// which every consumer computes for itself.
 std::vector<bool> transparent_nodes(const Graph&);
+std::vector<bool> transparent_nodes(const Graph&, const Joins&);  ///< whose joins are known
 
 }  // namespace nnc

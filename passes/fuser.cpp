@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "passes/rewrite.h"
 #include "passes/row_tiles.h"
 #include "passes/touched_rows.h"
 
@@ -19,27 +20,22 @@ namespace nnc {
 const std::vector<Fuser::Source>& Fuser::sources(NodeId n) const {
   auto& cached = sources_[n.value];
   if (cached) return *cached;
-  std::set<Source> found;
+  std::vector<Source> found;
   const Node& node = graph_[n];
+  const bool all_hard = node.op == Op::result || node.op == Op::contract || node.op == Op::scatter_add || node.op == Op::scan;
   for (size_t i = 0; i < node.operands.size(); ++i) {
     NodeId o = node.operands[i];
-    bool hard = (is_hard_view(node.op) && !(node.op == Op::gather && i == 1)) || node.op == Op::result;
+    bool hard = all_hard || (is_hard_view(node.op) && !(node.op == Op::gather && i == 1));
     if (transparent_[o.value]) {
-      for (const Source& s : sources(o)) found.insert({s.node, s.hard || hard});
+      for (const Source& s : sources(o)) found.push_back({s.node, s.hard || hard});
     } else {
-      found.insert({o, hard});
+      found.push_back({o, hard});
     }
   }
-  cached.emplace(found.begin(), found.end());
+  std::sort(found.begin(), found.end());
+  found.erase(std::unique(found.begin(), found.end()), found.end());
+  cached.emplace(std::move(found));
   return *cached;
-}
-
-std::vector<Fuser::Source> Fuser::inputs(NodeId u) const {
-  std::vector<Source> all = sources(u);
-  Op op = graph_[u].op;
-  if (op == Op::contract || op == Op::scatter_add || op == Op::scan)
-    for (Source& s : all) s.hard = true;
-  return all;
 }
 
 void Fuser::build() {
@@ -95,13 +91,14 @@ Fuser::Part Fuser::start_part(NodeId u) {
     const Shape& shape = graph_.type(node.operands[0]).shape;
     part.space = shape;
     part.reduced.assign(shape.size(), false);
+    axes_[u.value].reserve(shape.size());
     for (int a : node.attributes.axes) part.reduced[a] = true;
     for (int a = 0; a < int(shape.size()); ++a)
       if (!part.reduced[a]) axes_[u.value].push_back(a);
   } else {
     part.space = node.type.shape;
     part.reduced.assign(part.space.size(), false);
-    for (int a = 0; a < int(part.space.size()); ++a) axes_[u.value].push_back(a);
+    axes_[u.value] = identity_axes(int(part.space.size()));
   }
   return part;
 }
@@ -213,7 +210,7 @@ std::optional<FusionRefusal> Fuser::join_refusal(NodeId u, int p) const {
 
 int Fuser::candidate(NodeId u) const {
   int best = -1, top = -1;
-  std::vector<Source> in = inputs(u);
+  const std::vector<Source>& in = inputs(u);
   for (const Source& s : in) top = std::max(top, parts_[part_[s.node.value]].level);
   for (const Source& s : in) {
     int p = part_[s.node.value];
@@ -234,7 +231,7 @@ void Fuser::note(NodeId value, NodeId reader, FusionRefusal reason, NodeId witne
 // stays there: what would keep it out if it stood alone is noted, and if nothing would, whom it shares with.
 void Fuser::note_refusals(NodeId u, bool tried) {
   int own = part_[u.value];
-  std::vector<Source> in = inputs(u);
+  const std::vector<Source>& in = inputs(u);
   if (parts_[own].members.size() != 1) {
     for (const Source& s : in) {
       int p = part_[s.node.value];
@@ -393,8 +390,7 @@ void Fuser::merge_parts(int q, int p) {
   Part& into = parts_[p];
   int level = std::max(from.level, into.level);
   for (NodeId m : from.members) level = move_member(m, p, level);
-  std::set<int> successors = from.successors;
-  into.successors.insert(successors.begin(), successors.end());
+  for (int s : from.successors) into.successors.insert(s);
   into.successors.erase(p);
   into.successors.erase(q);
   from.members.clear();

@@ -14,8 +14,9 @@ namespace nnc {
 
 class Fuser {
  public:
-  explicit Fuser(Graph& graph, FusionLog* log = nullptr)
-      : graph_(graph), log_(log), transparent_(transparent_nodes(graph)), rule_(optimizer_rule(graph)), joins_(find_joins(graph)), users_(graph.users()) {
+  explicit Fuser(const Graph& graph, FusionLog* log = nullptr) : Fuser(graph, find_joins(graph), log) {}
+  Fuser(const Graph& graph, Joins joins, FusionLog* log = nullptr)
+      : graph_(graph), log_(log), joins_(std::move(joins)), transparent_(transparent_nodes(graph, joins_)), rule_(optimizer_rule(graph)) {
     build();
   }
 
@@ -32,10 +33,11 @@ class Fuser {
   void merge_sums_of_same_values();
   void merge_joined_parts();
   void release_cheap_sinks();
-  void write_groups();
+  void write_groups(Graph&) const;  ///< of the graph that was looked at
   std::vector<GroupSpace> spaces() const;
   /// The operand part that `u` would join.
   int candidate(NodeId u) const;
+  bool is_rule(NodeId u) const { return rule_[u.value]; }  ///< optimizer_rule
   bool part_is_contract(int p) const { return parts_[p].contract; }
 
  private:
@@ -48,6 +50,23 @@ class Fuser {
     auto operator<=>(const Source&) const = default;
   };
 
+  /// Numbers of parts, ascending: few of most.
+  class PartSet {
+   public:
+    void insert(int part) {
+      if (auto at = std::lower_bound(parts_.begin(), parts_.end(), part); at == parts_.end() || *at != part) parts_.insert(at, part);
+    }
+    void erase(int part) {
+      if (auto at = std::lower_bound(parts_.begin(), parts_.end(), part); at != parts_.end() && *at == part) parts_.erase(at);
+    }
+    void clear() { parts_.clear(); }
+    auto begin() const { return parts_.begin(); }
+    auto end() const { return parts_.end(); }
+
+   private:
+    std::vector<int> parts_;
+  };
+
   struct Part {
     std::vector<NodeId> members;
     Shape space;                 // kernel axes
@@ -57,7 +76,7 @@ class Fuser {
     bool join = false;           // of a join alone, which nobody computes
     bool has_reduction() const { return std::find(reduced.begin(), reduced.end(), true) != reduced.end(); }
     int level = 0;
-    std::set<int> successors;
+    PartSet successors;
   };
 
   struct Fit {
@@ -65,18 +84,17 @@ class Fuser {
     std::vector<bool> reduced;     // the part's reduced axes afterwards
   };
 
-  Graph& graph_;
+  const Graph& graph_;
   FusionLog* log_;  // told of every refusal; asks nothing and decides nothing
-  std::vector<bool> transparent_, rule_;       // optimizer_rule
   Joins joins_;
-  Users users_;
+  std::vector<bool> transparent_, rule_;       // optimizer_rule
   std::vector<int> part_;                      // of a node; -1: transparent
   std::vector<std::vector<int>> axes_;         // node axis -> axis of its part's space
   std::vector<Part> parts_;
   mutable std::vector<std::optional<std::vector<Source>>> sources_;
 
   const std::vector<Source>& sources(NodeId n) const;
-  std::vector<Source> inputs(NodeId u) const;
+  const std::vector<Source>& inputs(NodeId u) const { return sources(u); }
   void build();
   Part start_part(NodeId u);
   void raise_level(int p, int level);

@@ -35,7 +35,9 @@ static bool is_renamed_memory(const Graph& graph, const Node& reshape, const std
   return is_memory_leaf(graph[at].op) || (!leaf_only[at.value] && !is_hard_view(graph[at].op));
 }
 
-std::vector<bool> transparent_nodes(const Graph& graph) {
+std::vector<bool> transparent_nodes(const Graph& graph) { return transparent_nodes(graph, find_joins(graph)); }
+
+std::vector<bool> transparent_nodes(const Graph& graph, const Joins& joins) {
   std::vector<int> cost(graph.size(), 0);
   std::vector<bool> leaf_only(graph.size(), false);
   for (uint32_t i = 0; i < graph.size(); ++i) {
@@ -63,7 +65,6 @@ std::vector<bool> transparent_nodes(const Graph& graph) {
   for (uint32_t i = 0; i < graph.size(); ++i)
     if (is_soft_view(graph[NodeId{i}].op) || is_hard_view(graph[NodeId{i}].op)) transparent[i] = leaf_only[i] || !stored[i];
   // A join is memory; who computes a part of it has a kernel, in which it is stored.
-  const Joins joins = find_joins(graph);
   for (uint32_t i = 0; i < graph.size(); ++i)
     if (joins.inside[i]) transparent[i] = true;
   for (const Join& join : joins.all) {
@@ -99,8 +100,8 @@ bool fits_prologue(const Graph& graph, NodeId n) {
 }  // namespace
 
 void finish_groups(Graph& graph) {
-  std::vector<bool> transparent = transparent_nodes(graph);
   const Joins joins = find_joins(graph);
+  std::vector<bool> transparent = transparent_nodes(graph, joins);
   Users users = graph.users();
   int next = 0;
   for (const Node& node : graph.nodes()) next = std::max(next, node.group + 1);

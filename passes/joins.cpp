@@ -97,6 +97,10 @@ class JoinFinder {
     too_deep_ = too_deep_ || depth > max_nesting;
     if (depth > max_nesting || (node.op != Op::add && node.op != Op::pad)) return std::nullopt;
     if (node.op == Op::add && depth > 0 && (kept_[n.value] || users_[n.value].size() != 1)) return std::nullopt;
+    if (node.op == Op::add && !(may_be_part(node.operands[0]) && may_be_part(node.operands[1]))) {  // a chain of sums is not walked for its last term
+      none_[n.value] = true;
+      return std::nullopt;
+    }
     const size_t known = within.size();
     within.push_back(n);
     if (node.op == Op::pad) {
@@ -125,6 +129,8 @@ class JoinFinder {
     std::move(more->begin(), more->end(), std::back_inserter(*parts));
     return parts;
   }
+
+  bool may_be_part(NodeId n) const { return graph_[n].op == Op::add || graph_[n].op == Op::pad; }
 
   PlacedPart whole(NodeId n) const {
     PlacedPart part;

@@ -238,10 +238,9 @@ int KernelBuilder::select_inside(int inside, NodeId operand, const IndexMap& map
 
 int KernelBuilder::value(NodeId n, const IndexMap& map) {
   if (auto it = fixed_.find(n); it != fixed_.end()) return it->second;
-  auto key = std::pair{n, map};
-  if (auto it = memo_.find(key); it != memo_.end()) return it->second;
+  if (auto it = memo_.find(std::pair<NodeId, const IndexMap&>(n, map)); it != memo_.end()) return it->second;
   int id = evaluate(n, map);
-  memo_[key] = id;
+  memo_.try_emplace({n, map}, id);
   return id;
 }
 

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -58,6 +59,12 @@ class KernelBuilder {
   Access access(BufferId, const Shape& shape, const IndexMap&) const;
 
  private:
+  /// The order of values at indices; one may be looked up by an index that is not copied.
+  struct AtIndex {
+    using is_transparent = void;
+    template <class X, class Y>
+    bool operator()(const X& x, const Y& y) const { return std::tie(x.first, x.second) < std::tie(y.first, y.second); }
+  };
   int evaluate(NodeId, const IndexMap&);
   int index_of(const IndexTerm&);
   Buffer viewed(BufferId, const Shape& shape) const;
@@ -75,7 +82,7 @@ class KernelBuilder {
   std::vector<bool> inner_values_;
   std::map<NodeId, int> fixed_;
   std::map<NodeId, bool> spilled_;
-  std::map<std::pair<NodeId, IndexMap>, int> memo_;
+  std::map<std::pair<NodeId, IndexMap>, int, AtIndex> memo_;
   std::map<std::tuple<uint64_t, int64_t, DType>, int> constants_;  // by their bits: NaN has no place in an order, and -0 is not 0
 };
 

@@ -18,20 +18,17 @@
 
 namespace nnc {
 
-std::vector<NodeId> computing_operands(const Graph& graph, NodeId n) {
-  std::set<NodeId> found, seen;
-  std::vector<NodeId> pending(graph[n].operands);
-  while (!pending.empty()) {
-    NodeId at = pending.back();
-    pending.pop_back();
-    if (!seen.insert(at).second) continue;
-    if (graph[at].group >= 0) {
-      found.insert(at);
-      continue;
-    }
-    pending.insert(pending.end(), graph[at].operands.begin(), graph[at].operands.end());
+NodeList computing_operands(const Graph& graph, NodeId n) {
+  NodeList found, seen = graph[n].operands;  // few
+  for (size_t i = 0; i < seen.size(); ++i) {
+    const NodeId at = seen[i];
+    if (std::find(seen.begin(), seen.begin() + i, at) != seen.begin() + i) continue;
+    if (graph[at].group >= 0) found.push_back(at);
+    else
+      for (NodeId o : graph[at].operands) seen.push_back(o);
   }
-  return {found.begin(), found.end()};
+  std::sort(found.begin(), found.end());
+  return found;
 }
 
 std::vector<Access*> accesses_of(const KernelCode& code) {
@@ -175,12 +172,13 @@ void ProgramLowering::find_readers() {
       note_axes(node.attributes.text);
     }
     for (NodeId o : node.operands) pending.push_back({o, !anchor && is_elementwise(node.op)});
-    std::set<std::pair<NodeId, bool>> seen;
+    std::vector<std::pair<NodeId, bool>> seen;  // few
     while (!pending.empty()) {
       auto [at, same_index] = pending.back();
       pending.pop_back();
       const Node& down = graph_[at];
-      if (!seen.insert({at, same_index}).second) continue;
+      if (std::find(seen.begin(), seen.end(), std::pair{at, same_index}) != seen.end()) continue;
+      seen.push_back({at, same_index});
       if (down.op == Op::parameter) {
         auto [it, fresh] = readers_[down.attributes.text].try_emplace(node.group, true);
         it->second = it->second && same_index;
@@ -326,6 +324,12 @@ void ProgramLowering::plan_parts() {
   }
 }
 
+void ProgramLowering::find_updates() {
+  updates_.assign(spaces_.size(), false);
+  for (const Update& u : graph_.updates)
+    if (const int group = graph_[u.node].group; group >= 0) updates_[size_t(group)] = true;
+}
+
 void ProgramLowering::name_kernel(Kernel& kernel, const GroupSpace& space, int group) {
   // Named after the scope of the member that gives the kernel its shape, and what it does.
   NodeId anchor = space.members.front();
@@ -334,9 +338,8 @@ void ProgramLowering::name_kernel(Kernel& kernel, const GroupSpace& space, int g
   kernel.scope = graph_[anchor].scope;
   kernel.span = graph_[anchor].span;
   bool reduces = std::find(space.reduced.begin(), space.reduced.end(), true) != space.reduced.end();
-  bool updates = std::any_of(graph_.updates.begin(), graph_.updates.end(), [&](const Update& u) { return graph_[u.node].group == group; });
   std::string what = space.contract ? "contract" : space.scatter ? "scatter" : reduces ? "rows" : "map";
-  if (updates) what += "_update";
+  if (updates_[size_t(group)]) what += "_update";
   if (!kernel.name.empty()) what = kernel.name;
   kernel.name = unique_name(kernel.scope.empty() ? what : kernel.scope + "." + what);
 }
@@ -381,8 +384,12 @@ void ProgramLowering::add_copy(BufferId to, const Shape& shape, NodeId node, con
 }
 
 std::string ProgramLowering::unique_name(const std::string& base) {
-  std::string name = base;
-  for (int k = 2; !names_.insert(name).second; ++k) name = fmt::format("{}.{}", base, k);
+  auto [taken, fresh] = names_.try_emplace(base, 1);
+  if (fresh) return base;
+  int& tried = taken->second;  // lower numbers are taken: equal layers would try them all again
+  std::string name;
+  do name = fmt::format("{}.{}", base, ++tried);
+  while (!names_.try_emplace(name, 1).second);
   return name;
 }
 
@@ -422,8 +429,9 @@ void ProgramLowering::add_kernels() {
 
 Program ProgramLowering::run() {
   lowering_.buffer_of.assign(graph_.size(), BufferId{});
-  spaces_ = group_spaces(graph_);
   joins_ = find_joins(graph_);
+  spaces_ = group_spaces(graph_, joins_);
+  find_updates();
   add_leaves();
   find_readers();
   plan_stores();

@@ -56,7 +56,7 @@ void lower_entry_sums(const GroupContext&, std::vector<Kernel>&);
 void lower_scatter_group(const GroupContext&, std::vector<Kernel>&);
 
 /// Nodes that compute (have a group), reached from a node's operands through views and released operations; the node's own group included.
-std::vector<NodeId> computing_operands(const Graph&, NodeId);
+NodeList computing_operands(const Graph&, NodeId);
 
 /// Joins neighbouring axes that every access walks as one; `may_join(i)`: axes i and i + 1 play the same role. Returns for each old axis the new one.
 struct KernelCode {

@@ -5,6 +5,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -53,6 +54,7 @@ class ProgramLowering {
   /// A scatter whose additions are a kernel of their own.
   bool is_lone_scatter(NodeId n) const { return graph_[n].op == Op::scatter_add && !sums_by_entry(graph_, graph_[n]); }
   void name_kernel(Kernel&, const GroupSpace&, int group);
+  void find_updates();
   /// A kernel that stores value(builder, index) at each index of `shape`; `node` is what it stands for.
   void add_copy(BufferId to, const Shape& shape, NodeId node, const std::function<int(KernelBuilder&, const IndexMap&)>& value);
   std::string unique_name(const std::string& base);
@@ -84,7 +86,8 @@ class ProgramLowering {
   std::map<std::string, std::map<int, bool>> readers_;  // persistent -> groups that read it; true: at the index they compute
   std::map<std::string, std::map<int, std::set<std::vector<int>>>> reader_axes_;  // ... -> how members that read it lie in the group's space
   std::vector<std::set<int>> after_;                    // group -> groups that must come later
-  std::set<std::string> names_;
+  std::unordered_map<std::string, int> names_;          // of kernels; the number that was tried last where one is taken
+  std::vector<bool> updates_;                           // group -> it makes new values of persistents
 };
 
 }  // namespace nnc
