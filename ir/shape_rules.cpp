@@ -93,6 +93,7 @@ Result reduce(const OperandTypes& in, const Attributes& a, DType result, std::st
   if (a.axes.empty()) return misfit(error, "reduces over no axis");
   if (!check_ascending_axes(a.axes, in[0].rank(), error)) return std::nullopt;
   Type type{result, {}};
+  type.shape.reserve(size_t(in[0].rank()) - a.axes.size());
   for (int i = 0; i < in[0].rank(); ++i)
     if (!std::binary_search(a.axes.begin(), a.axes.end(), i)) type.shape.push_back(in[0].shape[size_t(i)]);
   return type;
@@ -176,12 +177,10 @@ bool check_type(const Type& type, std::string& error) {
   // Sizes of zero must not hide an overflow of the others: strides are computed from them.
   int64_t n = 1;
   for (const Extent& e : type.shape) {
-    int64_t size = std::max<int64_t>(e.size, 1);
-    if (n > max_elements / size) {
+    if (__builtin_mul_overflow(n, std::max<int64_t>(e.size, 1), &n) || n > max_elements) {
       error = fmt::format("{} has more than 2^40 elements", to_string(type));
       return false;
     }
-    n *= size;
   }
   return true;
 }
@@ -334,12 +333,12 @@ RULE(broadcast) {
 RULE(transpose) {
   if (int(a.axes.size()) != in[0].rank())
     return misfit(error, fmt::format("the operand has rank {} but {} axes are given", in[0].rank(), a.axes.size()));
-  std::vector<bool> seen(a.axes.size(), false);
   Type type{in[0].dtype, {}};
-  for (int axis : a.axes) {
+  type.shape.reserve(a.axes.size());
+  for (auto at = a.axes.begin(); at != a.axes.end(); ++at) {
+    const int axis = *at;
     if (axis < 0 || axis >= in[0].rank()) return misfit(error, fmt::format("axis {} of a tensor of rank {}", axis, in[0].rank()));
-    if (seen[size_t(axis)]) return misfit(error, fmt::format("axis {} is given twice", axis));
-    seen[size_t(axis)] = true;
+    if (std::find(a.axes.begin(), at, axis) != at) return misfit(error, fmt::format("axis {} is given twice", axis));
     type.shape.push_back(in[0].shape[size_t(axis)]);
   }
   return type;
@@ -439,6 +438,7 @@ RULE(contract) {
       !table.check_once(a.out, "the result"))
     return std::nullopt;
   Type type{in[0].dtype, {}};
+  type.shape.reserve(a.out.size());
   for (int label : a.out) {
     if (!table.size(label)) return misfit(error, fmt::format("label {} of the result is in no operand", label_text(label)));
     type.shape.push_back(*table.size(label));
@@ -459,6 +459,7 @@ RULE(gather) {
   if (any_index && in[0].shape[size_t(a.axes[0])].size == 0)
     return misfit(error, fmt::format("the table {} has no entries along axis {}, so no index fits", to_string(in[0]), a.axes[0]));
   Type type{in[0].dtype, {}};
+  type.shape.reserve(a.out.size());
   for (int label : a.out) {
     if (!table.size(label)) return misfit(error, fmt::format("label {} of the result is in no operand", label_text(label)));
     type.shape.push_back(*table.size(label));

@@ -16,6 +16,8 @@
 #include <map>
 #include <set>
 #include <unordered_map>
+#include <unordered_set>
+#include <utility>
 
 #include "ir/graph.h"
 #include "ir/op_rules.h"
@@ -95,6 +97,7 @@ class Verifier {
   }
 
   void check_persistents() {
+    persistents_.reserve(graph_.persistents.size());
     for (const Persistent& p : graph_.persistents) {
       if (p.name.empty()) fail("G3: a persistent has no name");
       if (!persistents_.emplace(p.name, &p).second) fail("G3: persistent {} is declared twice", p.name);
@@ -111,10 +114,9 @@ class Verifier {
     }
     for (size_t axis = 1; axis < node.type.shape.size(); ++axis)
       if (node.type.shape[axis].rows) fail("G4: {} has the row dimension at axis {}: {}", node_text(i), axis, to_string(node.type));
-    std::string error;
-    std::optional<Type> type = infer_operation(node.op, OperandTypes(graph_, node.operands), node.attributes, error);
+    std::optional<Type> type = infer_operation(node.op, OperandTypes(graph_, node.operands), node.attributes, error_);
     if (!type)
-      fail("G2: {}: {}", node_text(i), error);
+      fail("G2: {}: {}", node_text(i), std::exchange(error_, {}));
     else if (*type != node.type)
       fail("G2: {} has type {}, but its operation gives {}", node_text(i), to_string(node.type), to_string(*type));
     if (has_stray_attribute(node.op, node.attributes)) fail("G5: {} has an attribute that its operation does not use", node_text(i));
@@ -151,7 +153,7 @@ class Verifier {
   }
 
   void check_outputs() {
-    std::set<std::string> names;
+    std::set<std::string_view> names;
     for (const Output& o : graph_.outputs) {
       if (!names.insert(o.name).second) fail("G3: output {} is given twice", o.name);
       if (o.node.value >= graph_.size())
@@ -162,7 +164,8 @@ class Verifier {
   }
 
   void check_updates() {
-    std::set<std::string> names;
+    std::unordered_set<std::string_view> names;
+    names.reserve(graph_.updates.size());
     for (const Update& u : graph_.updates) {
       if (!names.insert(u.name).second) fail("G3: {} is updated twice", u.name);
       const Persistent* p = find_persistent(u.name);
@@ -180,6 +183,7 @@ class Verifier {
   std::unordered_map<std::string_view, const Persistent*> persistents_;  // Graph::find_persistent searches a list
   std::map<std::string_view, const Type*> inputs_, sites_;
   std::vector<std::string> problems_;
+  std::string error_;  // of the node that is looked at
 };
 
 }  // namespace

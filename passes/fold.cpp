@@ -88,15 +88,15 @@ std::optional<Number> fold_node(const Graph& graph, const Node& node) {
 }
 
 void fold_constants(Graph& graph) {
+  remove_dead_code(graph);
+  if (std::none_of(graph.nodes().begin(), graph.nodes().end(), [&](const Node& node) { return fold_node(graph, node).has_value(); })) return;
   Rebuild rebuild(graph);
-  std::vector<bool> live = live_nodes(graph);
   for (uint32_t i = 0; i < graph.size(); ++i) {
-    if (!live[i]) continue;
     Node node = rebuild.translated({i});
     if (std::optional<Number> value = fold_node(rebuild.result, node)) {
       rebuild.to[i] = Builder(rebuild.result, node.span, node.scope).constant(*value, node.type);
     } else {
-      rebuild.to[i] = move_node(rebuild.result, std::move(node));
+      rebuild.to[i] = rebuild.result.adopt(std::move(node));
     }
   }
   graph = rebuild.finish();

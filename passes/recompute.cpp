@@ -34,23 +34,28 @@ void recompute(Graph& graph) {
     }
     return whole == 1 && earlier;
   };
+  auto is_made_again = [&](NodeId reader, NodeId operand) {
+    return before[reader.value] > before[operand.value] && reads_in_place(graph[reader]) && qualifies(operand);
+  };
+  bool changes = false;
+  for (uint32_t i = 0; i < graph.size(); ++i)
+    for (NodeId o : graph[NodeId{i}].operands) changes = changes || is_made_again({i}, o);
+  if (!changes) return;
   Rebuild rebuild(graph);
-  bool changed = false;
   for (uint32_t i = 0; i < graph.size(); ++i) {
     const Node& node = graph[NodeId{i}];
     Node reader = rebuild.translated(NodeId{i});
     std::map<NodeId, NodeId> again;  // one for each reader: two of them may come into two kernels
     for (size_t k = 0; k < node.operands.size(); ++k) {
       const NodeId o = node.operands[k];
-      if (before[i] <= before[o.value] || !reads_in_place(node) || !qualifies(o)) continue;
+      if (!is_made_again({i}, o)) continue;
       NodeId& made = again[o];
-      if (!made.valid()) made = add_node(rebuild.result, rebuild.translated(o));
+      if (!made.valid()) made = rebuild.result.adopt(rebuild.translated(o));
       reader.operands[k] = made;
-      changed = true;
     }
-    rebuild.to[i] = add_node(rebuild.result, reader);
+    rebuild.to[i] = rebuild.result.adopt(std::move(reader));
   }
-  if (changed) graph = rebuild.finish();
+  graph = rebuild.finish();
 }
 
 }  // namespace nnc
