@@ -71,6 +71,36 @@ TEST_CASE("an optimiser with a state is inlined per parameter", "[apply_updates]
     if (node.op == Op::scalar) CHECK(node.scope == "fc1");
 }
 
+TEST_CASE("what rules compute of scalars alone is made once, where it is the same", "[apply_updates]") {
+  Network net;
+  std::vector<ParameterGradient> gradients = differentiate(net.graph, net.loss, {"fc1.w", "fc1.b"});
+  auto rule_of = [](Shape shape, double factor) {
+    Graph rule;
+    Builder b(rule);
+    NodeId value = b.input("value", {f32, shape}), grad = b.input("grad", {f32, shape});
+    NodeId later = b.add(b.cast(b.scalar("step"), DType::f64), 1);
+    NodeId rate = b.div(b.mul(b.scalar("lr"), factor), later);
+    rule.updates = {{"value", b.sub(value, b.mul(grad, b.cast(rate, DType::f32)))}};
+    return rule;
+  };
+  auto count = [&](Op op, DType dtype) {
+    return std::count_if(net.graph.nodes().begin(), net.graph.nodes().end(), [&](const Node& node) { return node.op == op && node.type == Type{dtype, {}}; });
+  };
+  const Graph for_w = rule_of({n(2)}, 2), for_b = rule_of({n(3)}, 4);
+  apply_updates(net.graph, {{"fc1.w", &for_w, gradients[0].node}, {"fc1.b", &for_b, gradients[1].node}});
+  REQUIRE(verify_graph(net.graph).empty());
+  CHECK(count(Op::scalar, DType::i64) == 1);  // step, lr and step + 1 are the same
+  CHECK(count(Op::scalar, DType::f64) == 1);
+  CHECK(count(Op::add, DType::f64) == 1);
+  CHECK(count(Op::mul, DType::f64) == 2);     // the factors are not, nor what is made of them
+  CHECK(count(Op::div, DType::f64) == 2);
+  Bindings at = values();
+  at.scalars = {{"step", 3}, {"lr", 0.5}};
+  Results results = interpret(net.graph, at);
+  CHECK(results.updates.at("fc1.w").values == std::vector<double>{1 - 3 * 0.25, 2 - 4 * 0.25});
+  CHECK(results.updates.at("fc1.b").values == std::vector<double>{-0.5, -0.5, 0.5});
+}
+
 TEST_CASE("a rule of another type is a bug of the caller", "[apply_updates]") {
   Network net;
   std::vector<ParameterGradient> gradients = differentiate(net.graph, net.loss, {"fc1.w"});
