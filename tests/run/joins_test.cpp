@@ -57,9 +57,9 @@ class JoinedGraph {
     // Often in halves, so that several parts have the same loops.
     const int64_t whole = size[axis].size, first = whole % 2 == 0 && pick(3) > 0 ? whole / 2 : 1 + pick(whole - 1);
     Shape part = size;
-    part[axis] = Extent{first};
+    part.set(axis, Extent{first});
     cover(part, depth + 1, begin);
-    part[axis] = Extent{whole - first};
+    part.set(axis, Extent{whole - first});
     begin[axis] += first;
     cover(part, depth + 1, begin);
   }
@@ -79,7 +79,7 @@ class JoinedGraph {
       case 1: return b_.unary(Op::tanh, b_.add(input(shape), input(shape)));
       case 2: {  // a contraction over an axis of its own
         Shape wide = shape;
-        wide[size_t(last)] = Extent{5};
+        wide.set(size_t(last), Extent{5});
         const NodeId w = b_.parameter({fmt::format("w{}", graph.persistents.size()), {DType::f32, {Extent{5}, shape[size_t(last)]}}, PersistentKind::parameter, {}});
         std::vector<int> lhs(shape.size()), out(shape.size());
         for (int i = 0; i <= last; ++i) lhs[size_t(i)] = out[size_t(i)] = i;

@@ -222,7 +222,7 @@ struct FixedAttention {
   NodeId q, k, v, scores, shares;
 
   explicit FixedAttention(int64_t count = 2) {
-    heads[2] = Extent{count};
+    heads.set(2, Extent{count});
     q = b.input("q", {DType::f32, heads}), k = b.input("k", {DType::f32, heads}), v = b.input("v", {DType::f32, heads});
     scores = b.contract(q, k, {0, 1, 2, 3}, {0, 4, 2, 3}, {0, 2, 1, 4});  // [B, H, T, S]
     const NodeId e = b.unary(Op::exp, b.mul(scores, 0.25)), sum = b.reduce(Op::reduce_sum, e, {3});
