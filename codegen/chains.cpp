@@ -1,4 +1,6 @@
 // Sums by entries of a table. A chain leads from an entry's first place to its last, in their order, so that a sum has the terms in the order of the places whoever makes it.
+// Where the rows of the batch are cut into pieces, a piece is a stretch of places: the sum of those that an entry has in it is finished where its chain leaves the stretch, and waits
+// on the stack (ir/README.md, Sums by entries of a table). Most entries have places in one piece, and nothing waits.
 //
 // A kernel that walks chains goes over entries: over those that are named, or over all, each with its columns in vectors and a sum of each vector that is in registers from the
 // first place to the last. Then comes the code of the entry, usually an update. Entries have no part in each other, so pieces are shares of the entries and change no bit. How
@@ -14,7 +16,9 @@
 #include "base/check.h"
 #include "codegen/llvm_versions.h"
 #include "codegen/map.h"
+#include "codegen/partial_sums.h"
 #include "ir/chains.h"
+#include "ir/sum_order.h"
 
 namespace nnc {
 
@@ -179,45 +183,103 @@ class WalkEmitter {
     }
   }
 
+  using Sum = std::pair<const Instruction*, llvm::AllocaInst*>;
+
   void emit_sums(const Block& block, Point& outer, Value* first) {
-    std::vector<std::pair<const Instruction*, llvm::AllocaInst*>> sums;
-    for (const Instruction& i : block.code) {
-      if (i.kind != Instruction::Kind::reduce) continue;
-      llvm::Type* type = e.register_type(i.dtype, outer.width);
-      sums.emplace_back(&i, e.slot(type, "sum"));
-      e.ir.CreateStore(reduction_identity(i.op, type), sums.back().second);
-    }
+    std::vector<Sum> sums;
+    for (const Instruction& i : block.code)
+      if (i.kind == Instruction::Kind::reduce) sums.emplace_back(&i, e.slot(e.register_type(i.dtype, outer.width), "sum"));
+    begin_sums(sums);
+    e.when(is_place(first), [&] {
+      const PlacePieces pieces = pieces_of_places();
+      if (pieces.levels > 0)
+        add_pieces(block, outer, first, sums, pieces);
+      else
+        add_places(block, outer, first, sums, [&](Value* next) { return is_place(next); });
+    });
+    for (auto [reduce, sum] : sums) outer.value(reduce->id) = e.ir.CreateLoad(sum->getAllocatedType(), sum);
+  }
+
+  void begin_sums(const std::vector<Sum>& sums) {
+    for (auto [reduce, sum] : sums) e.ir.CreateStore(reduction_identity(reduce->op, sum->getAllocatedType()), sum);
+  }
+
+  Value* is_place(Value* place) { return e.ir.CreateICmpSGE(place, e.i64(0)); }  // or the end of a chain, -1
+
+  /// From `first` on, while the next is one that `goes_on` says yes to; that one's number at the end.
+  Value* follow(Value* first, llvm::function_ref<Value*(Value* place)> body, llvm::function_ref<Value*(Value* next)> goes_on) {
     llvm::BasicBlock* before = e.ir.GetInsertBlock();
     llvm::Function* f = before->getParent();
     auto* head = llvm::BasicBlock::Create(e.context, "place", f);
-    auto* done = llvm::BasicBlock::Create(e.context, "summed", f);
-    e.ir.CreateCondBr(e.ir.CreateICmpSGE(first, e.i64(0)), head, done);
+    auto* done = llvm::BasicBlock::Create(e.context, "followed", f);
+    e.ir.CreateBr(head);
     e.ir.SetInsertPoint(head);
     auto* place = e.ir.CreatePHI(e.ir.getInt64Ty(), 2, "place");
     place->addIncoming(first, before);
-    Point point = outer;
-    Value* rest = place;
-    const size_t begin = size_t(map.outer);
-    for (size_t axis = map.axes.size(); axis-- > begin;) {
-      Value* extent = e.extent(map.axes[axis].extent);
-      point.index[axis] = axis == begin ? rest : e.ir.CreateURem(rest, extent);
-      if (axis > begin) rest = e.ir.CreateUDiv(rest, extent);
-    }
-    for (const Instruction& i : block.code) {
-      if (i.kind != Instruction::Kind::reduce) {
-        e.emit(i, point);
-        continue;
-      }
-      auto found = std::find_if(sums.begin(), sums.end(), [&](const auto& sum) { return sum.first == &i; });
-      Value* old = e.ir.CreateLoad(found->second->getAllocatedType(), found->second);
-      e.ir.CreateStore(combine_reduced(e, i.op, old, e.splat(point.value(i.operands[0]), point.width)), found->second);
-    }
-    Value* next = chains.wide(chains.read(chains.layout.next(), place));
+    Value* next = body(place);
     place->addIncoming(next, e.ir.GetInsertBlock());
-    e.ir.CreateCondBr(e.ir.CreateICmpSGE(next, e.i64(0)), head, done);
+    e.ir.CreateCondBr(goes_on(next), head, done);
     done->moveAfter(e.ir.GetInsertBlock());
     e.ir.SetInsertPoint(done);
-    for (auto [reduce, sum] : sums) outer.value(reduce->id) = e.ir.CreateLoad(sum->getAllocatedType(), sum);
+    return next;
+  }
+
+  /// Adds up the updates of an entry's places from `first` on. The place behind the last one, or -1.
+  Value* add_places(const Block& block, const Point& outer, Value* first, const std::vector<Sum>& sums, llvm::function_ref<Value*(Value* next)> goes_on) {
+    return follow(first, [&](Value* place) {
+      Point point = outer;
+      Value* rest = place;
+      const size_t begin = size_t(map.outer);
+      for (size_t axis = map.axes.size(); axis-- > begin;) {
+        Value* extent = e.extent(map.axes[axis].extent);
+        point.index[axis] = axis == begin ? rest : e.ir.CreateURem(rest, extent);
+        if (axis > begin) rest = e.ir.CreateUDiv(rest, extent);
+      }
+      for (const Instruction& i : block.code) {
+        if (i.kind != Instruction::Kind::reduce) {
+          e.emit(i, point);
+          continue;
+        }
+        auto found = std::find_if(sums.begin(), sums.end(), [&](const Sum& sum) { return sum.first == &i; });
+        Value* old = e.ir.CreateLoad(found->second->getAllocatedType(), found->second);
+        e.ir.CreateStore(combine_reduced(e, i.op, old, e.splat(point.value(i.operands[0]), point.width)), found->second);
+      }
+      return chains.wide(chains.read(chains.layout.next(), place));
+    }, goes_on);
+  }
+
+  /// The pieces of the batch, as stretches of places.
+  struct PlacePieces {
+    int64_t places = 1;  ///< of a piece; the last may have fewer
+    int levels = 0;      ///< of the tree over pieces; 0: there is one
+  };
+  PlacePieces pieces_of_places() const {
+    const size_t rows = size_t(map.outer), end = map.axes.size();  // they are the outermost axis of places, if they are one
+    if (rows == end) return {};
+    const SumOrder order = piece_order(map.axes[rows].extent, e.program.planned());
+    if (order.piece_levels() == 0) return {};
+    return {order.piece * joint_extent(map.axes, rows + 1, end).at(e.program.rows), order.piece_levels()};
+  }
+
+  /// The same piece by piece, for an entry that has places.
+  void add_pieces(const Block& block, const Point& outer, Value* first, const std::vector<Sum>& sums, PlacePieces pieces) {
+    std::vector<llvm::AllocaInst*> values;
+    for (auto [reduce, sum] : sums) values.push_back(sum);
+    PartialSums partial(e, values, pieces.levels);
+    partial.clear();
+    auto piece_of = [&](Value* place) { return e.ir.CreateUDiv(place, e.i64(pieces.places)); };
+    follow(first, [&](Value* begin) {
+      Value* number = piece_of(begin);
+      Value* end = e.ir.CreateNSWMul(e.ir.CreateAdd(number, e.i64(1)), e.i64(pieces.places));
+      // As a number without sign the end of a chain, -1, is beyond every piece.
+      Value* next = add_places(block, outer, begin, sums, [&](Value* place) { return e.ir.CreateICmpULT(place, end); });
+      e.when(is_place(next), [&] {
+        partial.push(number, piece_of(next));
+        begin_sums(sums);
+      });
+      return next;
+    }, [&](Value* next) { return is_place(next); });
+    partial.close_with_last();
   }
 };
 

@@ -104,24 +104,44 @@ ChainJoin ChainNumbers::join(Value* number, Value* is_last) {
 PartialSums::PartialSums(Emitter& e, std::vector<llvm::AllocaInst*> values, int levels) : e_(e), values_(std::move(values)) {
   for (llvm::AllocaInst* value : values_)
     waiting_.push_back(e.slot(llvm::ArrayType::get(value->getAllocatedType(), uint64_t(levels)), "waiting"));
-  pushed_ = e.slot(e.ir.getInt64Ty(), "pushed");
+  waits_ = e.slot(e.ir.getInt64Ty(), "waits");
 }
 
-void PartialSums::clear() { e_.ir.CreateStore(e_.i64(0), pushed_); }
+void PartialSums::clear() { e_.ir.CreateStore(e_.i64(0), waits_); }
 
 void PartialSums::push() {
-  Value* number = e_.ir.CreateLoad(e_.ir.getInt64Ty(), pushed_);
+  Value* number = e_.ir.CreateLoad(e_.ir.getInt64Ty(), waits_);
   Value* mask = trailing_ones(e_, number);
   take_up(mask);
-  Value* level = e_.ir.CreateIntrinsic(llvm::Intrinsic::ctpop, {e_.ir.getInt64Ty()}, {mask});
-  for (size_t i = 0; i < values_.size(); ++i)
-    e_.ir.CreateStore(e_.ir.CreateLoad(values_[i]->getAllocatedType(), values_[i]), place(i, level));
-  e_.ir.CreateStore(e_.ir.CreateAdd(number, e_.i64(1)), pushed_);
+  put(e_.ir.CreateIntrinsic(llvm::Intrinsic::ctpop, {e_.ir.getInt64Ty()}, {mask}));
+  e_.ir.CreateStore(e_.ir.CreateAdd(number, e_.i64(1)), waits_);
+}
+
+void PartialSums::push(Value* number, Value* next) {
+  // Counting from `number` to `next`, a carry goes through all bits below the highest that changes, and stays there.
+  Value* changed = e_.ir.CreateXor(number, next);
+  Value* zeros = e_.ir.CreateIntrinsic(llvm::Intrinsic::ctlz, {e_.ir.getInt64Ty()}, {changed, e_.ir.getTrue()});
+  Value* level = e_.ir.CreateSub(e_.i64(63), zeros);
+  Value* bit = e_.ir.CreateShl(e_.i64(1), level);
+  Value* waits = e_.ir.CreateLoad(e_.ir.getInt64Ty(), waits_);
+  Value* below = e_.ir.CreateAnd(waits, e_.ir.CreateSub(bit, e_.i64(1)));
+  take_up(below);
+  put(level);
+  e_.ir.CreateStore(e_.ir.CreateOr(e_.ir.CreateXor(waits, below), bit), waits_);
 }
 
 void PartialSums::close() {
   for (llvm::AllocaInst* value : values_) e_.ir.CreateStore(llvm::Constant::getNullValue(value->getAllocatedType()), value);
-  take_up(e_.ir.CreateLoad(e_.ir.getInt64Ty(), pushed_));
+  close_with_last();
+}
+
+void PartialSums::close_with_last() { take_up(e_.ir.CreateLoad(e_.ir.getInt64Ty(), waits_)); }
+
+void PartialSums::put(Value* level) {
+  for (size_t i = 0; i < values_.size(); ++i) {
+    Value* sum = e_.ir.CreateLoad(values_[i]->getAllocatedType(), values_[i]);
+    e_.ir.CreateStore(sum, place(i, level));
+  }
 }
 
 void PartialSums::take_up(Value* mask) {

@@ -49,15 +49,19 @@ class PartialSums {
   PartialSums(Emitter&, std::vector<llvm::AllocaInst*> values, int levels);
   void clear();  ///< nothing has been pushed
   void push();   ///< the values of the slots are finished; what the slots hold afterwards is of no use
-  void close();  ///< sets the slots to the sums of all that was pushed, 0 if nothing was
+  /// The same for who passes over what is 0: they are finished as `number`, and all up to `next` (i64, greater) is 0. All values of a tree are pushed so, or none.
+  void push(llvm::Value* number, llvm::Value* next);
+  void close();            ///< sets the slots to the sums of all that was pushed, 0 if nothing was
+  void close_with_last();  ///< the slots hold the last values, which are not pushed: they become the sums of all
 
  private:
   llvm::Value* place(size_t value, llvm::Value* level);
   void take_up(llvm::Value* mask);
+  void put(llvm::Value* level);
   Emitter& e_;
   std::vector<llvm::AllocaInst*> values_;
   std::vector<llvm::AllocaInst*> waiting_;
-  llvm::AllocaInst* pushed_;
+  llvm::AllocaInst* waits_;  ///< i64: at which levels something waits; the bits of how many were pushed, where nothing was passed over
 };
 
 }  // namespace nnc

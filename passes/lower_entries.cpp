@@ -1,5 +1,5 @@
 // A scatter into a table, entry by entry. The first kernel links the places of each entry (ir/chains.h); the second goes over entries and their columns, adds up the updates of
-// an entry's places in f64, in the order of the places, and computes what has joined it: a stored gradient, or the update of the table. Where the update would leave
+// an entry's places in f64, in the order of the places and by pieces of the batch (ir/sum_order.h), and computes what has joined it: a stored gradient, or the update of the table. Where the update would leave
 // entries without places as they are, it passes over them (touched_rows.h).
 #include <algorithm>
 #include <map>
@@ -164,7 +164,7 @@ class EntryLowering {
     linked.node = scatter_;
     builder.emit(std::move(linked), true);
     int update = builder.value(node_.operands[0], map_of(attributes_.lhs));
-    // An entry may have any number of places: floats add up in f64, one after the other, and are rounded once.
+    // An entry may have any number of places: floats add up in f64 and are rounded once.
     if (node_.type.dtype != DType::f64) update = builder.compute(Op::cast, DType::f64, {update}, scatter_);
     Instruction reduce;
     reduce.kind = Instruction::Kind::reduce;
