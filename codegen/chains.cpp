@@ -106,12 +106,33 @@ class WalkEmitter {
   }
 
  private:
+  /// The pieces of the batch, as stretches of places.
+  struct PlacePieces {
+    int64_t places = 1;  ///< of a piece; the last may have fewer
+    int levels = 0;      ///< of the tree over pieces; 0: there is one
+  };
+  /// Of an entry, in i64.
+  struct ChainStart {
+    Value* first;      ///< place, or -1
+    Value* piece_end;  ///< behind the last place of the piece in which it is; null: there is one piece
+  };
+  using Sum = std::pair<const Instruction*, llvm::AllocaInst*>;
+
   Emitter& e;
   const Kernel& kernel;
   const MapKernel& map;
   const Instruction& linked;
   const Instruction* touched;
   ChainMemory chains;
+  const PlacePieces batch_pieces = pieces_of_places();
+
+  PlacePieces pieces_of_places() const {
+    const size_t rows = size_t(map.outer), end = map.axes.size();  // they are the outermost axis of places, if they are one
+    if (rows == end) return {};
+    const SumOrder order = piece_order(map.axes[rows].extent, e.program.planned());
+    if (order.piece_levels() == 0) return {};
+    return {order.piece * joint_extent(map.axes, rows + 1, end).at(e.program.rows), order.piece_levels()};
+  }
 
   /// The first place of an entry, or -1.
   Value* first_of(Value* entry, Value* count) {
@@ -139,18 +160,18 @@ class WalkEmitter {
 
   void emit_entry(Point point, Value* entry, Value* first) {
     point.index[0] = entry;
-    emit_columns(point, 1, first);
+    emit_columns(point, 1, {first, batch_pieces.levels > 0 ? end_of_piece(first) : nullptr});
   }
 
   /// The columns from axis `axis` on, the last by vectors.
-  void emit_columns(Point point, size_t axis, Value* first) {
-    if (axis >= size_t(map.outer)) return emit_point(point, first);
+  void emit_columns(Point point, size_t axis, ChainStart chain) {
+    if (axis >= size_t(map.outer)) return emit_point(point, chain);
     Value* extent = e.extent(map.axes[axis].extent);
     if (int(axis) != map.vector_axis) {
       e.loop(e.i64(0), extent, 1, [&](Value* i) {
         Point p = point;
         p.index[axis] = i;
-        emit_columns(p, axis + 1, first);
+        emit_columns(p, axis + 1, chain);
       });
       return;
     }
@@ -160,20 +181,20 @@ class WalkEmitter {
     e.loop(e.i64(0), e.i64(full), e.lanes, [&](Value* i) {
       Point p = point;
       p.index[axis] = i;
-      emit_point(p, first);
+      emit_point(p, chain);
     });
     if (full == size) return;
     point.index[axis] = e.i64(full);
     point.active = e.i64(size - full);
     point.mask = e.lane_mask(point.active, point.width);
-    emit_point(point, first);
+    emit_point(point, chain);
   }
 
-  void emit_point(Point point, Value* first) {
+  void emit_point(Point point, ChainStart chain) {
     bool begun = !touched;  // what stands before it has been computed
     for (const Block& block : map.blocks) {
       if (block.inner) {
-        emit_sums(block, point, first);
+        emit_sums(block, point, chain);
         continue;
       }
       for (const Instruction& i : block.code) {
@@ -183,19 +204,16 @@ class WalkEmitter {
     }
   }
 
-  using Sum = std::pair<const Instruction*, llvm::AllocaInst*>;
-
-  void emit_sums(const Block& block, Point& outer, Value* first) {
+  void emit_sums(const Block& block, Point& outer, ChainStart chain) {
     std::vector<Sum> sums;
     for (const Instruction& i : block.code)
       if (i.kind == Instruction::Kind::reduce) sums.emplace_back(&i, e.slot(e.register_type(i.dtype, outer.width), "sum"));
     begin_sums(sums);
-    e.when(is_place(first), [&] {
-      const PlacePieces pieces = pieces_of_places();
-      if (pieces.levels > 0)
-        add_pieces(block, outer, first, sums, pieces);
+    e.when(is_place(chain.first), [&] {
+      if (batch_pieces.levels > 0)
+        add_pieces(block, outer, chain, sums);
       else
-        add_places(block, outer, first, sums, [&](Value* next) { return is_place(next); });
+        add_places(block, outer, chain.first, sums, [&](Value* next) { return is_place(next); });
     });
     for (auto [reduce, sum] : sums) outer.value(reduce->id) = e.ir.CreateLoad(sum->getAllocatedType(), sum);
   }
@@ -248,38 +266,32 @@ class WalkEmitter {
     }, goes_on);
   }
 
-  /// The pieces of the batch, as stretches of places.
-  struct PlacePieces {
-    int64_t places = 1;  ///< of a piece; the last may have fewer
-    int levels = 0;      ///< of the tree over pieces; 0: there is one
-  };
-  PlacePieces pieces_of_places() const {
-    const size_t rows = size_t(map.outer), end = map.axes.size();  // they are the outermost axis of places, if they are one
-    if (rows == end) return {};
-    const SumOrder order = piece_order(map.axes[rows].extent, e.program.planned());
-    if (order.piece_levels() == 0) return {};
-    return {order.piece * joint_extent(map.axes, rows + 1, end).at(e.program.rows), order.piece_levels()};
-  }
+  Value* piece_of(Value* place) { return e.ir.CreateUDiv(place, e.i64(batch_pieces.places)); }
+  Value* end_of_piece(Value* place) { return e.ir.CreateMul(e.ir.CreateAdd(piece_of(place), e.i64(1)), e.i64(batch_pieces.places)); }
 
-  /// The same piece by piece, for an entry that has places.
-  void add_pieces(const Block& block, const Point& outer, Value* first, const std::vector<Sum>& sums, PlacePieces pieces) {
-    std::vector<llvm::AllocaInst*> values;
-    for (auto [reduce, sum] : sums) values.push_back(sum);
-    PartialSums partial(e, values, pieces.levels);
-    partial.clear();
-    auto piece_of = [&](Value* place) { return e.ir.CreateUDiv(place, e.i64(pieces.places)); };
-    follow(first, [&](Value* begin) {
-      Value* number = piece_of(begin);
-      Value* end = e.ir.CreateNSWMul(e.ir.CreateAdd(number, e.i64(1)), e.i64(pieces.places));
-      // As a number without sign the end of a chain, -1, is beyond every piece.
-      Value* next = add_places(block, outer, begin, sums, [&](Value* place) { return e.ir.CreateICmpULT(place, end); });
-      e.when(is_place(next), [&] {
-        partial.push(number, piece_of(next));
+  /// The same piece by piece. An entry with places in one piece alone is done after the first walk.
+  void add_pieces(const Block& block, const Point& outer, ChainStart chain, const std::vector<Sum>& sums) {
+    // As a number without sign the end of a chain, -1, is beyond every piece.
+    auto add_piece = [&](Value* first, Value* end) {
+      return add_places(block, outer, first, sums, [&](Value* place) { return e.ir.CreateICmpULT(place, end); });
+    };
+    Value* second = add_piece(chain.first, chain.piece_end);
+    e.when(is_place(second), [&] {
+      std::vector<llvm::AllocaInst*> values;
+      for (auto [reduce, sum] : sums) values.push_back(sum);
+      PartialSums partial(e, values, batch_pieces.levels);
+      partial.clear();
+      llvm::AllocaInst* finished = e.slot(e.ir.getInt64Ty(), "piece");
+      e.ir.CreateStore(piece_of(chain.first), finished);
+      follow(second, [&](Value* begin) {
+        Value *number = e.ir.CreateLoad(e.ir.getInt64Ty(), finished), *next = piece_of(begin);
+        partial.push(number, next);
+        e.ir.CreateStore(next, finished);
         begin_sums(sums);
-      });
-      return next;
-    }, [&](Value* next) { return is_place(next); });
-    partial.close_with_last();
+        return add_piece(begin, end_of_piece(begin));
+      }, [&](Value* next) { return is_place(next); });
+      partial.close_with_last();
+    }, true);
   }
 };
 
