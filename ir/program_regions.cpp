@@ -167,11 +167,15 @@ std::vector<size_t> kernels_in_two_rounds(const Program& program) {
   return order;
 }
 
+int64_t stretch_of(const Buffer& buffer, int64_t rows) {
+  int64_t stretch = 1;
+  for (size_t i = buffer.kind == BufferKind::field ? 1 : 0; i < buffer.shape.size(); ++i) stretch *= std::max<int64_t>(buffer.shape[i].at(rows), 1);
+  return stretch;
+}
+
 SlotRange slot_range(const Program& program, BufferId id, const std::vector<size_t>& regions, size_t from) {
   const Buffer& buffer = program[id];
-  int64_t elements = 1;
-  for (size_t i = buffer.kind == BufferKind::field ? 1 : 0; i < buffer.shape.size(); ++i) elements *= buffer.shape[i].at(program.rows);
-  SlotRange range{buffer.slot.first, buffer.slot.first + elements};
+  SlotRange range{buffer.slot.first, buffer.slot.first + stretch_of(buffer, program.rows)};
   for (size_t depth = from; depth < regions.size() && depth < buffer.slot.per_round.size(); ++depth) {
     const int64_t way = buffer.slot.per_round[depth] * (program.regions[regions[depth]].rounds - 1);
     (way < 0 ? range.begin : range.end) += way;

@@ -48,7 +48,11 @@ bool continues_round(const Program&, size_t kernel);
 /// How many axes of a kernel parallel regions go over.
 int round_axes(const Program&, size_t kernel);
 
-/// What a slot covers of the buffer it is a part of, in elements: [begin, end).
+/// How many elements a buffer's strides go over, of a field those of a row. That is how many it has, or, if it has none, as many as if each axis without indices had one
+/// (buffer_strides): so the slots of what has no elements stand side by side like any others, and have the order of any others.
+int64_t stretch_of(const Buffer&, int64_t rows);
+
+/// What a slot covers of the buffer it is a part of, in elements: [begin, end); its stretch, where it has none.
 struct SlotRange {
   int64_t begin = 0, end = 0;
   bool meets(const SlotRange& other) const { return begin < other.end && other.begin < end; }

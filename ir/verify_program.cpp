@@ -30,7 +30,8 @@
 //       overlap in the arena.
 //   P12 Without a barrier between them, two kernels of which one is parallel touch no byte that either writes.
 //   P13 Regions have kernels and rounds, are nested or apart, and stand in the order of their kernels.
-//   P14 A slot that a kernel touches moves with regions around the kernel alone, and lies in its buffer in each of their rounds.
+//   P14 A slot that a kernel touches moves with regions around the kernel alone, and lies in its buffer in each of their rounds. A slot without
+//       elements lies there by its stretch (stretch_of), a slot with elements in a buffer that has some.
 //   P15 What a kernel reads in a round, of a buffer that the region stores, has been stored by an earlier kernel of the round or by the round before, and for the first round
 //       before the region. A persistent is not stored in a region. What one kernel stores and loads or stores again through two slots of a buffer lies apart.
 //   P16 Chains are made and walked as chains.h says, see verify_chains.cpp.
@@ -241,15 +242,17 @@ class ProgramVerifier {
       int64_t& end = way < 0 ? low : high;
       end = saturating_add(end, way);
     }
-    auto elements_of = [&](const Buffer& buffer) {
-      int64_t elements = 1;
-      for (size_t i = buffer.kind == BufferKind::field ? 1 : 0; i < buffer.shape.size(); ++i) elements *= buffer.shape[i].at(program_.rows);
-      return elements;
-    };
     const Buffer& whole = program_[b.slot.of];
     if (!sized_[b.slot.of.value]) return;
-    if (low < 0 || saturating_add(high, elements_of(b)) > elements_of(whole))
-      fail("P14: {} touches {}, which leaves {} in some round: elements {} to {} of {}", at(inst), b.name, whole.name, low, high + elements_of(b) - 1, elements_of(whole));
+    auto has_elements = [&](const Buffer& buffer) {
+      for (size_t i = buffer.kind == BufferKind::field ? 1 : 0; i < buffer.shape.size(); ++i)
+        if (buffer.shape[i].at(program_.rows) == 0) return false;
+      return true;
+    };
+    // Where there are no elements, there is room for slots without elements alone.
+    const int64_t room = has_elements(b) && !has_elements(whole) ? 0 : stretch_of(whole, program_.rows);
+    const int64_t end = saturating_add(high, stretch_of(b, program_.rows));
+    if (low < 0 || end > room) fail("P14: {} touches {}, which leaves {} in some round: elements {} to {} of {}", at(inst), b.name, whole.name, low, end - 1, room);
   }
 
   void check_persistents() {

@@ -116,10 +116,8 @@ class Scheduler {
   void add_dependencies(BufferKind kind, const std::vector<Unit>& units, std::vector<Use>& uses, std::vector<std::set<size_t>>& after) const {
     std::stable_sort(uses.begin(), uses.end(), [](const Use& x, const Use& y) { return x.range.begin < y.range.begin; });
     for (size_t begin = 0, end = 0; begin < uses.size(); begin = end) {
-      // What has no elements has an order, too.
-      auto end_of = [](const Use& use) { return std::max(use.range.end, use.range.begin + 1); };
-      int64_t reach = end_of(uses[begin]);
-      for (end = begin; end < uses.size() && uses[end].range.begin < reach; ++end) reach = std::max(reach, end_of(uses[end]));
+      int64_t reach = uses[begin].range.end;
+      for (end = begin; end < uses.size() && uses[end].range.begin < reach; ++end) reach = std::max(reach, uses[end].range.end);
       std::set<size_t> readers, writing;
       for (size_t i = begin; i < end; ++i) {
         if (uses[i].reads) readers.insert(uses[i].unit);

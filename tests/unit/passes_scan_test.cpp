@@ -124,6 +124,45 @@ TEST_CASE("a sequence that scans have made is seen under another shape", "[passe
 )").regions.size() == 1);
 }
 
+TEST_CASE("what has no elements goes through the rounds in the order of what has some", "[passes][regions]") {
+  // The first product of a round reads the carry, the second, which needs the first, stores the next one.
+  const std::string text = R"(graph @main {
+  %0 = input @first : f32[2, 8]
+  %1 = input @w : f32[8, 8]
+  %2 = scan(%0, %1) carried 1 sliced 0 steps 3 DIRECTION{
+    %0 = input @carry.0 : f32[2, 8]
+    %1 = input @capture.0 : f32[8, 8]
+    %2 = contract(%0, %1) ab,bc->ac : f32[2, 8]
+    %3 = contract(%2, %1) ab,bc->ac : f32[2, 8]
+    output "carry.0" %3
+    output "stack.0" %2
+  } : bool[]
+  %3 = result(%2) 0 : f32[2, 8]
+  %4 = result(%2) 1 : f32[3, 2, 8]
+  output "last" %3
+  output "all" %4
+}
+)";
+  for (const char* direction : {"", "reverse "}) {
+    auto made_for = [&](const std::string& size) {
+      std::string changed = text;
+      for (const auto& [from, to] : {std::pair<std::string, std::string>{"2, 8]", size + ", 8]"}, {"DIRECTION", direction}})
+        for (size_t at = 0; (at = changed.find(from, at)) != std::string::npos; at += to.size()) changed.replace(at, from.size(), to);
+      return program_of(changed);
+    };
+    const Program some = made_for("2"), none = made_for("0");
+    auto names = [](const Program& program) {
+      std::vector<std::string> list;
+      for (const Kernel& k : program.kernels) list.push_back(k.name);
+      return list;
+    };
+    REQUIRE(none.regions.size() == 1);
+    CHECK(none.regions[0].count == 2);
+    CHECK(none.regions[0].first == some.regions[0].first);
+    CHECK(names(none) == names(some));
+  }
+}
+
 TEST_CASE("slices of a sequence whose channels stand innermost are read where they stand", "[passes][regions]") {
   // As a convolution makes it: channels, which the weights alone give, and pixels.
   const Program program = program_of(R"(graph @main {
