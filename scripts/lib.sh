@@ -30,7 +30,7 @@ compiler_package() {
 }
 
 build_packages() { echo "$(compiler_package) cmake ninja-build ccache libfmt-dev libcli11-dev nlohmann-json3-dev zlib1g-dev llvm-$(llvm_version)-dev"; }
-test_packages() { echo "catch2 python3 llvm-$(llvm_version)-tools"; }
+test_packages() { echo "catch2 python3 llvm-$(llvm_version)-tools libopenmpi-dev openmpi-bin libmpich-dev mpich"; }
 
 # install_missing PURPOSE PACKAGE...: installs those of the packages that are not there, and says so first.
 install_missing() {

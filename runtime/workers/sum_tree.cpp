@@ -91,11 +91,11 @@ struct Sum {
 };
 template <class T>
 struct Largest {
-  [[gnu::always_inline]] static T join(T a, T b) { return (a > b) | (a != a) ? a : b; }
+  [[gnu::always_inline]] static T join(T a, T b) { return ((a > b) | (a != a)) ? a : b; }
 };
 template <class T>
 struct Smallest {
-  [[gnu::always_inline]] static T join(T a, T b) { return (a < b) | (a != a) ? a : b; }
+  [[gnu::always_inline]] static T join(T a, T b) { return ((a < b) | (a != a)) ? a : b; }
 };
 
 // `to` may be a or b; the loop carries nothing.

@@ -8,6 +8,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <cstdio>
 #include <map>
 
 #include "tests/unit/catch.h"
@@ -46,6 +48,7 @@ std::string refusal(const WorkerOptions& options) {
 /// What a run with --workers does, in a process of its own: its exit status, or -signal.
 template <class Body>
 int in_child(Body&& body) {
+  std::fflush(nullptr);
   pid_t child = fork();
   if (child == 0) _exit(body());
   int status = 0;

@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <functional>
@@ -44,6 +45,7 @@ inline std::vector<std::string> run_processes(int workers, const Work& work) {
   auto memory = std::make_shared<LocalMemory>(workers);
   std::vector<pid_t> children;
   std::vector<int> pipes;
+  std::fflush(nullptr);  // or each child would write it again
   for (int rank = 0; rank < workers; ++rank) {
     int ends[2];
     if (pipe(ends) != 0) std::abort();
