@@ -84,7 +84,7 @@ struct ExchangeItem {
 class Exchange {
  public:
   struct Options {
-    size_t segment_bytes = 256 << 10;  ///< of one message
+    size_t segment_bytes = 1 << 20;  ///< of one message
   };
   /// `nodes`: those of every worker, by rank; all pieces of the batch together.
   Exchange(Collectives&, std::vector<ExchangeItem> items, const std::vector<std::vector<SumNode>>& nodes);
@@ -112,7 +112,7 @@ struct PublishRange {
 class Publish {
  public:
   struct Options {
-    size_t segment_bytes = 256 << 10;
+    size_t segment_bytes = 1 << 20;
   };
   Publish(Collectives&, std::vector<PublishRange> ranges);
   Publish(Collectives&, std::vector<PublishRange> ranges, Options options);

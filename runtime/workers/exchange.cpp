@@ -20,6 +20,7 @@ namespace nnc {
 namespace {
 
 constexpr size_t small_item = 2048;  // bytes
+constexpr size_t incoming_slots = 4;  // segments of parts that may be on their way in, and have memory
 constexpr int parts_phase = 0, results_phase = 1;
 
 /// Words of an exchange: four numbers a round.
@@ -67,7 +68,10 @@ class Exchange::State final : public OnItsWay {
     next_own_ = 0;
     for (Own& own : own_) own.missing = own.expected;
     for (Lane& lane : parts_out_) lane.restart();
-    for (Lane& lane : parts_in_) lane.restart();
+    for (Lane& lane : parts_in_) {
+      lane.restart(0);
+      for (size_t i = 0; i < std::min(incoming_slots, own_.size()); ++i) lane.release(own_[i].messages[size_t(lane.other())]);
+    }
     for (Lane& lane : results_out_) lane.restart(0);
     for (Lane& lane : results_in_) lane.restart();
     transport_.progress();
@@ -226,9 +230,10 @@ class Exchange::State final : public OnItsWay {
   struct Own {
     Segment segment;
     bool send_on = false;
-    int expected = 0, missing = 0;                ///< messages
-    std::vector<std::vector<std::byte>> incoming;  ///< by rank: [node][piece]
-    std::vector<std::byte> result;                ///< packed, where it is sent on and has several pieces
+    bool packed = false;              ///< the parts of a worker come in one message
+    std::vector<size_t> messages;     ///< by rank
+    size_t expected = 0, missing = 0;  ///< messages
+    std::vector<std::byte> result;    ///< packed, where it is sent on and has several pieces
   };
   /// A segment of another owner whose result comes back in one packed message.
   struct Unpacked {
@@ -248,6 +253,7 @@ class Exchange::State final : public OnItsWay {
   }
 
   void plan_messages(size_t segment_bytes) {
+    incoming_.assign(incoming_slots, std::vector<std::vector<std::byte>>(size_t(size_)));
     for (int w = 0; w < size_; ++w) {
       if (w == rank_) continue;
       parts_out_.emplace_back(w, true), parts_in_.emplace_back(w, false);
@@ -268,6 +274,7 @@ class Exchange::State final : public OnItsWay {
             if (whole) receive_result(segment, owner);
           }
         }
+    plan_incoming();
   }
 
   /// What goes to everybody is packed in any case: its sender may overwrite a part with the total before all have got it.
@@ -297,14 +304,14 @@ class Exchange::State final : public OnItsWay {
   }
 
   void receive_parts(const Segment& segment, bool for_everybody, bool send_on) {
-    Own own{segment, send_on, 0, 0, std::vector<std::vector<std::byte>>(size_t(size_)), {}};
-    for (Lane& lane : parts_in_) {
-      const size_t nodes = size_t(node_counts_[size_t(lane.other())]), messages = is_packed(segment, for_everybody) ? std::min<size_t>(nodes, 1) : nodes;
-      std::vector<std::byte>& bytes = own.incoming[size_t(lane.other())];
-      bytes.resize(nodes * stride(segment));
-      for (size_t i = 0; i < messages; ++i)
-        lane.add({bytes.data() + i * stride(segment), is_packed(segment, for_everybody) ? bytes.size() : segment.bytes, parts_phase, int(own_.size())});
-      own.expected += int(messages);
+    Own own{segment, send_on, is_packed(segment, for_everybody), std::vector<size_t>(size_t(size_)), 0, 0, {}};
+    for (int w = 0; w < size_; ++w) {
+      if (w == rank_) continue;
+      const size_t nodes = size_t(node_counts_[size_t(w)]);
+      std::vector<std::byte>& bytes = incoming_[own_.size() % incoming_slots][size_t(w)];
+      bytes.resize(std::max(bytes.size(), nodes * stride(segment)));
+      own.messages[size_t(w)] = own.packed ? std::min<size_t>(nodes, 1) : nodes;
+      own.expected += own.messages[size_t(w)];
     }
     if (send_on) {
       const MessagePiece& piece = segment.pieces[0];
@@ -312,6 +319,17 @@ class Exchange::State final : public OnItsWay {
       for (Lane& lane : results_out_) lane.add({segment.pieces.size() > 1 ? own.result.data() : total(piece.array, piece.begin), segment.bytes, results_phase, -1});
     }
     own_.push_back(std::move(own));
+  }
+
+  /// Once the memory of incoming parts is as large as it will be.
+  void plan_incoming() {
+    for (size_t i = 0; i < own_.size(); ++i)
+      for (Lane& lane : parts_in_) {
+        const Own& own = own_[i];
+        const size_t bytes = own.packed ? stride(own.segment) * size_t(node_counts_[size_t(lane.other())]) : own.segment.bytes;
+        for (size_t m = 0; m < own.messages[size_t(lane.other())]; ++m)
+          lane.add({incoming_[i % incoming_slots][size_t(lane.other())].data() + m * stride(own.segment), bytes, parts_phase, int(i)});
+      }
   }
 
   void receive_result(const Segment& segment, int owner) {
@@ -335,7 +353,8 @@ class Exchange::State final : public OnItsWay {
       }
   }
 
-  void add(Own& own) {
+  void add(size_t number) {
+    Own& own = own_[number];
     std::vector<const std::byte*> parts(tree_.sources().size());
     for (const MessagePiece& piece : own.segment.pieces) {
       const ExchangeItem& item = items_[size_t(piece.array)];
@@ -343,14 +362,16 @@ class Exchange::State final : public OnItsWay {
       for (size_t i = 0; i < parts.size(); ++i) {
         SumTree::Source source = tree_.sources()[i];
         parts[i] = source.rank == rank_ ? static_cast<const std::byte*>(item.parts[size_t(source.node)]) + size_t(piece.begin) * bytes
-                                        : own.incoming[size_t(source.rank)].data() + size_t(source.node) * stride(own.segment) + piece.offset;
+                                        : incoming_[number % incoming_slots][size_t(source.rank)].data() + size_t(source.node) * stride(own.segment) + piece.offset;
       }
       std::byte* to = total(piece.array, piece.begin);
       tree_.join(item.type, item.combine, parts, piece.end - piece.begin, to);
       if (!own.result.empty()) std::memcpy(own.result.data() + piece.offset, to, size_t(piece.end - piece.begin) * bytes);
     }
     if (own.send_on)
-      for (Lane& lane : results_out_) lane.release_one();
+      for (Lane& lane : results_out_) lane.release(1);
+    if (number + incoming_slots < own_.size())
+      for (Lane& lane : parts_in_) lane.release(own_[number + incoming_slots].messages[size_t(lane.other())]);
   }
 
   void unpack(const Unpacked& unpacked) const {
@@ -361,8 +382,12 @@ class Exchange::State final : public OnItsWay {
   void advance_messages() {
     auto nothing = [](int) {};
     for (Lane& lane : parts_out_) lane.advance(transport_, tag_, nothing);
-    for (Lane& lane : parts_in_) lane.advance(transport_, tag_, [&](int segment) { --own_[size_t(segment)].missing; });
-    while (next_own_ < own_.size() && own_[next_own_].missing == 0) add(own_[next_own_++]);
+    // Adding makes room for more to come in, some of which may be there.
+    for (size_t before = SIZE_MAX; before != next_own_;) {
+      before = next_own_;
+      for (Lane& lane : parts_in_) lane.advance(transport_, tag_, [&](int segment) { --own_[size_t(segment)].missing; });
+      while (next_own_ < own_.size() && own_[next_own_].missing == 0) add(next_own_++);
+    }
     for (Lane& lane : results_out_) lane.advance(transport_, tag_, nothing);
     for (Lane& lane : results_in_)
       lane.advance(transport_, tag_, [&](int result) {
@@ -407,6 +432,7 @@ class Exchange::State final : public OnItsWay {
   std::vector<Lane> parts_out_, parts_in_, results_out_, results_in_;
   std::deque<Packed> outgoing_;
   std::deque<Own> own_;
+  std::vector<std::vector<std::vector<std::byte>>> incoming_;  ///< parts of own segments, by number modulo slots and by rank: [node][piece]
   std::deque<Unpacked> results_;
 };
 

@@ -51,7 +51,7 @@ class Lane {
   /// From the beginning again; messages may be started up to the number of `released`.
   void restart(size_t released) { started_ = finished_ = 0, released_ = released; }
   void restart() { restart(messages_.size()); }
-  void release_one() { ++released_; }
+  void release(size_t count) { released_ += count; }
   bool finished() const { return finished_ == messages_.size(); }
   int other() const { return other_; }
   std::vector<Message>& messages() { return messages_; }

@@ -99,22 +99,20 @@ void measure(Transport& transport) {
   for (auto [name, bytes, turns] : {std::tuple("200 KB", 200'000, 2000), std::tuple("4 MB", 4'000'000, 300), std::tuple("20 MB", 20'000'000, 60)}) {
     const int64_t elements = bytes / 4;
     std::vector<float> own;
-    float* part = reinterpret_cast<float*>(transport.share(size_t(bytes) * 2));
+    float* part = reinterpret_cast<float*>(transport.share(size_t(bytes)));
     if (!part) {
-      own.resize(size_t(elements) * 2);
+      own.resize(size_t(elements));
       part = own.data();
     }
-    float* total = part + elements;
-    std::fill_n(part, elements, 1.0f);
-    std::fill_n(total, elements, 0.0f);
+    std::fill_n(part, elements, 0.0f);
     std::vector<int64_t> begins = even(elements, all.size());
-    Exchange shards(all, {{DType::f32, elements, Combine::sum, {part}, total, begins, false}}, nodes_of_workers(all.size(), all.size()));
-    Publish publish(all, {{total, 4, begins}});
+    Exchange shards(all, {{DType::f32, elements, Combine::sum, {part}, part, begins, false}}, nodes_of_workers(all.size(), all.size()));
+    Publish publish(all, {{part, 4, begins}});
     double sum = median_time(all, turns, [&] { shards.start(), shards.finish(); });
     double spread = median_time(all, turns, [&] { publish.start(), publish.finish(); });
     double both = median_time(all, turns, [&] { shards.start(), shards.finish(), publish.start(), publish.finish(); });
     double fresh = median_time(all, turns, [&] { shards.start(), shards.finish(), publish.start(), publish.finish(); }, [&] { std::fill_n(part, elements, 1.0f); });
-    if (total[0] != float(all.size()) || total[elements - 1] != float(all.size())) throw std::runtime_error("a wrong sum");
+    if (part[0] != float(all.size()) || part[elements - 1] != float(all.size())) throw std::runtime_error("a wrong sum");
     rows[name] = {{"shards_us", sum}, {"publish_us", spread}, {"both_us", both}, {"fresh_both_us", fresh}};
   }
   std::vector<float> scalars(8, 1.0f), results(8);
