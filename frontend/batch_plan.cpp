@@ -63,7 +63,8 @@ std::optional<Diagnostic> find_batch_fault(const TrainSpec& spec, int64_t batch)
   }
   const BatchPlan plan = plan_batch(spec, batch);
   if (spec.accumulate > 1 && batch % plan.piece != 0) {
-    d.message = fmt::format("{} pieces of {} batches of {} rows have {} rows each, and a batch would end within one", spec.pieces, spec.accumulate, batch, plan.piece);
+    d.message = spec.pieces == 1 ? fmt::format("1 piece of {} batches of {} rows has {} rows, and a batch would end within it", spec.accumulate, batch, plan.piece)
+                                 : fmt::format("{} pieces of {} batches of {} rows have {} rows each, and a batch would end within one", spec.pieces, spec.accumulate, batch, plan.piece);
     std::vector<std::string> choices;
     for (int64_t pieces : pieces_near(batch, spec.accumulate, spec.pieces)) choices.push_back(fmt::format("`pieces: {}`", pieces));
     d.help.push_back(fmt::format("each batch needs whole pieces: {}", fmt::join(choices, " or ")));
