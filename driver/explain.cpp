@@ -97,7 +97,10 @@ void print_kernel(const Session& session, const Explanation::Kernel& kernel, boo
 }
 
 void print_gradient(const Explanation::Gradient& g) {
-  if (g.stored_in.empty())
+  if (g.batches > 1)
+    fmt::print("Its gradient is stored: each of the {} batches that make up a whole one (`accumulate`) gives a part of it, and the parts are joined before it updates the parameter. What follows is the step "
+               "of one batch of all these rows, in which the same sums are added in the same order.\n\n", g.batches);
+  else if (g.stored_in.empty())
     fmt::print("Its gradient is never stored: {} makes it and updates the parameter with it.\n\n", g.kernel);
   else if (g.is_clipped)
     fmt::print("Its gradient is stored ({}): `clip_norm` scales it by the norm of all gradients before {} updates the parameter. See below.\n\n", fmt::join(g.stored_in, ", "), g.kernel);

@@ -146,6 +146,7 @@ std::optional<Explanation::Gradient> Teller::gradient(const Update& update) cons
   for (const Kernel& k : step_.program.kernels)
     if (!k.nodes.empty() && graph[k.nodes.front()].group == group) result.kernel = k.name;
   if (result.stored_in.empty() && !here) return std::nullopt;
+  if (step_.subject == training_step) result.batches = compilation_.module->train().accumulate;
   result.is_clipped = step_.subject == training_step && compilation_.module->train().clip_norm.has_value();
   return result;
 }

@@ -59,6 +59,7 @@ struct Explanation {
   struct Gradient {
     std::string kernel;                  ///< that updates the parameter
     std::vector<std::string> stored_in;  ///< empty: that kernel makes it as well, and it is never stored
+    int64_t batches = 1;                 ///< that make up the whole one: each gives a part of it, which are joined before the update
     bool is_clipped = false;             ///< scaled by the norm of all gradients, which must be there before any parameter is updated
   };
 
