@@ -8,6 +8,7 @@
 #include <functional>
 
 #include "passes/rewrite.h"
+#include "passes/touched_rows.h"
 
 namespace nnc {
 namespace {
@@ -36,8 +37,12 @@ class StageSplitter {
         return false;
       }
       if (use != RowUse::reduces) continue;
+      if (node.op == Op::scatter_add && is_float(node.type.dtype) && !sums_by_entry(graph_, node)) {
+        obstacle = {id, "sums by entries of a table which shares a dimension with its index are added row by row"};
+        return false;
+      }
       sum_[i] = int(sums_.size());
-      sums_.push_back({fmt::format("partial.{}", sums_.size()), combine_of(node.op), node.type, id});
+      sums_.push_back({fmt::format("partial.{}", sums_.size()), combine_of(node.op), {part_type(node), node.type.shape}, id});
     }
     for (const Update& u : graph_.updates)
       if (u.name.starts_with(gradient_prefix)) sums_.push_back({u.name, Combine::sum, graph_.type(u.node), u.node});
@@ -145,6 +150,9 @@ class StageSplitter {
     return true;
   }
 
+  /// A sum by entries is made in f64 and rounded once, at its end: its parts are not rounded.
+  static DType part_type(const Node& sum) { return sum.op == Op::scatter_add && sum.type.dtype == DType::f32 ? DType::f64 : sum.type.dtype; }
+
   int stage_of(NodeId sum) const { return is_early_[sum.value] ? level_[sum.value] : stages_ - 1; }
 
   Graph cone(const std::vector<Output>& outputs, const std::vector<Update>& updates, int stage, std::string name) const {
@@ -168,7 +176,7 @@ class StageSplitter {
       node.group = -1;
       Builder b(result, node.span, node.scope);
       if (is_leaf(i)) {
-        to[i] = b.parameter({sums_[size_t(sum_[i])].name, node.type, PersistentKind::partial, node.span});
+        to[i] = b.cast(b.parameter({sums_[size_t(sum_[i])].name, {part_type(node), node.type.shape}, PersistentKind::partial, node.span}), node.type.dtype);
       } else if (!coupled_ && node.op == Op::extent && node.attributes.extents[0].rows) {
         to[i] = b.scalar("rows");
         if (node.attributes.extents[0].size != 1) to[i] = b.mul(to[i], double(node.attributes.extents[0].size));
@@ -180,6 +188,10 @@ class StageSplitter {
         to[i] = b.add(within, b.cast(before, node.type.dtype));
       } else {
         for (NodeId& operand : node.operands) operand = to[operand.value];
+        if (sum_[i] >= 0 && part_type(node) != node.type.dtype) {
+          node.operands[0] = b.cast(node.operands[0], part_type(node));
+          node.type.dtype = part_type(node);
+        }
         to[i] = add_node(result, node);
       }
     }
