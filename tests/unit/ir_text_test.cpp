@@ -217,7 +217,7 @@ TEST_CASE("faults of a file as a whole", "[ir]") {
 
 TEST_CASE("faults of a line", "[ir]") {
   CHECK(line_faults("  outptu \"r\" %0") ==
-        "E0630 4:3 expected a node `%n = ...`, param, frozen, state, optimizer_state, output, update or `}` | did you mean `output`?");
+        "E0630 4:3 expected a node `%n = ...`, param, frozen, state, optimizer_state, partial, output, update or `}` | did you mean `output`?");
   CHECK(line_faults("  %1 = sigmiod(%0) : f32[B, 2]") == "E0631 4:8 unknown operation `sigmiod` | did you mean `sigmoid`?");
   CHECK(line_faults("  %1 = (%0) : f32[B, 2]") == "E0630 4:8 expected an operation");
   CHECK(line_faults("  %1 = add(%0) : f32[B, 2]") == "E0632 4:11 add takes 2 operands, got 1");
