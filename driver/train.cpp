@@ -178,14 +178,16 @@ int train(Session& session, TrainOptions options, Collectives* workers) {
     if (is_first) session.print(*result.divergence);
     return stop_requested() ? exit_interrupted : exit_user_error;
   }
-  if (!is_first) return stop_requested() ? exit_interrupted : exit_done;
+  // A signal that another worker was sent first stops this one as well.
+  const bool is_stopped = stop_requested() || result.outcome == TrainOutcome::stopped;
+  if (!is_first) return is_stopped ? exit_interrupted : exit_done;
   if (!result.any_step) {
     view.leave_line();
     std::fprintf(stderr, "interrupted before the first step; nothing was written\n");
     return exit_interrupted;
   }
   watch.reset();  // all is saved: a signal that comes from here on ends the process, with the same status
-  if (stop_requested()) return report_interruption(run, result, options.common.quiet);
+  if (is_stopped || stop_requested()) return report_interruption(run, result, options.common.quiet);
   if (!options.common.quiet && !options.common.json) {
     std::string wrote = run.files().to_device() ? "wrote " + options.out : fmt::format("saved {} and {}", options.out, run.files().checkpoint_path());
     std::fprintf(stderr, "%s\n", wrote.c_str());
