@@ -62,6 +62,13 @@ class Chain:
     def start(self):
         return subprocess.Popen(self.command(), cwd=self.folder, env=self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
+    def kill(self, run, draw):
+        """Ends a run, or a part of it that the rest cannot do without."""
+        run.kill()
+
+    def was_killed(self, returncode, messages):
+        return returncode == -9
+
     def run_to_end(self):
         run = self.start()
         _, messages = run.communicate(timeout=600)
@@ -100,13 +107,13 @@ class Chain:
         check(run.returncode == 0, f"eval does not take the weights: {run.stderr}")
 
 
-def kill_chains(nnc, points, seed, report=lambda text: None, steps=STEPS, save_every=SAVE_EVERY):
-    """Kills `points` runs; returns (points, finished chains, kills that hit a save). Raises Failed."""
+def kill_chains(nnc, points, seed, report=lambda text: None, steps=STEPS, save_every=SAVE_EVERY, make=Chain):
+    """Kills `points` runs of what `make` makes; returns (points, finished chains, kills that hit a save). Raises Failed."""
     draw = random.Random(seed)
     base = Path(tempfile.mkdtemp(prefix="nnc-kill-"))
     try:
         (base / "reference").mkdir()
-        reference = Chain(nnc, base / "reference", steps, save_every)
+        reference = make(nnc, base / "reference", steps, save_every)
         begin = time.monotonic()
         reference.run_to_end()
         whole = time.monotonic() - begin
@@ -115,7 +122,7 @@ def kill_chains(nnc, points, seed, report=lambda text: None, steps=STEPS, save_e
         while killed < points:
             folder = base / f"chain{chains}"
             folder.mkdir()
-            chain = Chain(nnc, folder, steps, save_every)
+            chain = make(nnc, folder, steps, save_every)
             kills = 0
             while True:
                 run = chain.start()
@@ -131,12 +138,12 @@ def kill_chains(nnc, points, seed, report=lambda text: None, steps=STEPS, save_e
                         time.sleep(draw.random() * whole * 0.15)
                     else:
                         time.sleep(draw.random() * whole)
-                    run.kill()
+                    chain.kill(run, draw)
                 _, messages = run.communicate(timeout=600)
                 try:
                     if run.returncode == 1 and chain.last_step == steps and "steps already" in messages:
                         break  # killed after its last save: there was nothing left to do
-                    check(run.returncode in (0, -9), f"the run ended with {run.returncode}: {messages}")
+                    check(run.returncode == 0 or chain.was_killed(run.returncode, messages), f"the run ended with {run.returncode}: {messages}")
                     chain.inspect()
                     if run.returncode == 0:
                         break
