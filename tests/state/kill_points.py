@@ -48,6 +48,8 @@ def read_header(path):
 
 
 class Chain:
+    program = PROGRAM
+
     def __init__(self, nnc, folder, steps=STEPS, save_every=SAVE_EVERY):
         self.nnc, self.folder, self.steps, self.save_every = str(nnc), folder, steps, save_every
         self.out, self.checkpoint, self.log = folder / "w.safetensors", folder / "w.checkpoint.safetensors", folder / "run.jsonl"
@@ -56,7 +58,7 @@ class Chain:
 
     def command(self):
         resume = ["--resume", str(self.checkpoint)] if self.checkpoint.exists() else []
-        return [self.nnc, "train", str(PROGRAM), "--quiet", "--steps", str(self.steps), "--set", f"save.every={self.save_every}", "--threads", "1",
+        return [self.nnc, "train", str(self.program), "--quiet", "--steps", str(self.steps), "--set", f"save.every={self.save_every}", "--threads", "1",
                 "--out", str(self.out), "--log", str(self.log), *resume]
 
     def start(self):
@@ -68,6 +70,10 @@ class Chain:
 
     def was_killed(self, returncode, messages):
         return returncode == -9
+
+    def is_saved(self, step):
+        """Whether a killed run may leave this step's checkpoint."""
+        return step % self.save_every == 0
 
     def run_to_end(self):
         run = self.start()
@@ -93,7 +99,7 @@ class Chain:
         check(self.out.exists() or not self.checkpoint.exists(), "a checkpoint without the weights, which are written before it")
         if self.checkpoint.exists():
             step = int(read_header(self.checkpoint)["nnc.step"])
-            check(step == self.steps or (0 < step < self.steps and step % self.save_every == 0), f"a checkpoint of step {step}")
+            check(step == self.steps or (0 < step < self.steps and self.is_saved(step)), f"a checkpoint of step {step}")
             check(step >= self.last_step, f"the checkpoint went back from step {self.last_step} to {step}")
             self.last_step = step
         if self.log.exists():
@@ -103,7 +109,7 @@ class Chain:
             check(len(numbers) >= self.last_step, "the log ends before the checkpoint")
 
     def eval(self):
-        run = subprocess.run([self.nnc, "eval", str(PROGRAM), "--weights", str(self.out)], env=self.environment, capture_output=True, text=True)
+        run = subprocess.run([self.nnc, "eval", str(self.program), "--weights", str(self.out)], env=self.environment, capture_output=True, text=True)
         check(run.returncode == 0, f"eval does not take the weights: {run.stderr}")
 
 

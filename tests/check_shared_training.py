@@ -1,0 +1,258 @@
+"""`nnc train --workers N` leaves what one worker leaves, to the bit: any N, threads, last batches of every length, resumes with another N, after kills and interruptions;
+and what it says when something is wrong, once.
+
+How the workers of a run meet is held by check_workers.py and the unit tests of runtime/workers; that batches made up of several are one large batch by check_accumulate.py."""
+
+import itertools
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import unittest
+from pathlib import Path
+
+from command_line import EXAMPLES, NNC, ROOT, SLOWNESS, CommandLine
+from shared_steps import NOT_YET, PROGRAMS, ROWS, SharedSteps, batch
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "state"))
+import kill_points  # noqa: E402
+
+# Their rows are coupled by batch norm: refused by E0313.
+COUPLED = {"cnn", "residual", "resnet"}
+
+
+def workers_of(process):
+    """Process ids of all workers of a run, the first one's first."""
+    try:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+    except OSError:
+        children = ""
+    return [process.pid, *map(int, children.split())]
+
+
+def is_running(pid):
+    """Not of a process that has ended and that nobody has asked about."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+class SameBits(SharedSteps):
+    def test_any_number_of_workers(self):
+        threads = itertools.cycle((1, 2, 1))
+        for name in sorted(set(PROGRAMS) - NOT_YET):
+            file = self.make(name, test="test last 15%")
+            expected = self.result(file, *batch(12, 1, 12))
+            for workers in (1, 2, 3, 4, 6):
+                with self.subTest(name=name, workers=workers):
+                    self.assertEqual(self.result(file, *batch(12, 1, 12), "--workers", workers, "--threads", next(threads)), expected)
+
+    def test_threads_of_each_worker(self):
+        """Kernels worth splitting, pieces of many rows, ranges of many lines."""
+        options = ("--steps", 6, *batch(384, 1, 6))
+        file = EXAMPLES / "mnist_mlp.nn"
+        expected = self.train(file, "one", "--threads", 1, *options)
+        for workers, threads in ((2, 1), (2, 2), (3, 1), (4, 2), (6, 1)):
+            with self.subTest(workers=workers, threads=threads):
+                self.assertEqual(self.train(file, "more", "--workers", workers, "--threads", threads, *options), expected)
+
+    def test_every_example(self):
+        files = [path for path in (*sorted(EXAMPLES.glob("*.nn")), *(ROOT / f"tests/lit/parse/{name}.nn" for name in ("gpt", "lstm", "vae", "resnet"))) if "\ntrain " in path.read_text()]
+        self.assertGreater(len(files), 12)
+        for i, path in enumerate(files):
+            text = path.read_text().replace('"../data/tinyshakespeare.txt"', f'"{EXAMPLES}/data/coriolanus.txt"')
+            file = self.write(path.name, text.replace('"../data/', f'"{EXAMPLES}/data/').replace('"data/', f'"{EXAMPLES}/data/').replace("test 20%", "test 1%"))
+            options = ("--steps", 3, *batch(24, 1, 12))
+            workers = (2, 3, 4, 6)[i % 4]
+            with self.subTest(file=path.name, workers=workers):
+                if path.stem in COUPLED:
+                    run = self.run_nnc("train", file, "--quiet", "--out", "refused.safetensors", "--workers", workers, *options)
+                    self.assertEqual(run.returncode, 1)
+                    self.assertEqual(run.stderr.count("error["), 1)
+                    self.assertIn(f"error[E0313]: {workers} workers cannot share this step", run.stderr)
+                    self.assertFalse((self.folder / "refused.safetensors").exists())
+                elif path.stem not in NOT_YET:
+                    self.assertEqual(self.train(file, "more", "--workers", workers, "--threads", 1, *options), self.train(file, "one", *options))
+
+    def test_batches_made_up_of_several(self):
+        """Workers take shares of each as they do of one."""
+        for name in ("clipped", "draws", "ignore"):
+            file = self.make(name)
+            expected = self.result(file, *batch(12, 1, 12))
+            for rows, accumulate, workers in ((3, 4, 2), (6, 2, 3), (1, 12, 5)):
+                with self.subTest(name=name, rows=rows, workers=workers):
+                    self.assertEqual(self.result(file, *batch(rows, accumulate, 12), "--workers", workers, "--threads", 1), expected)
+
+    def test_last_batches_of_every_length(self):
+        """Of 12 pieces of a row, and of 6 of two; some workers have none of the last batch."""
+        file = self.make("clipped")
+        turn = itertools.cycle(((12, 4), (6, 6), (12, 2), (6, 3), (12, 5)))
+        for rest in range(12):
+            self.write_rows(36 + rest)
+            pieces, workers = next(turn)
+            with self.subTest(rest=rest, pieces=pieces, workers=workers):
+                expected = self.result(file, *batch(12, 1, pieces, epochs=2))
+                self.assertEqual(self.result(file, *batch(12, 1, pieces, epochs=2), "--workers", workers, "--threads", 1), expected)
+
+    def test_resume_with_another_number(self):
+        options = batch(12, 1, 12)
+        for name in ("clipped", "draws", "own_optimizer"):
+            file = self.make(name)
+            expected = self.train(file, "whole", "--steps", 15, *options)
+            last = ()
+            for steps, workers in ((4, 4), (8, 1), (15, 3)):
+                found = self.train(file, "part", "--steps", steps, "--workers", workers, *options, *last)
+                last = ("--resume", "part.checkpoint.safetensors")
+            self.assertEqual(found, expected, name)
+
+    def test_a_run_that_diverges(self):
+        """Found together, said by the first."""
+        file = self.make("sgd")
+        said = []
+        for workers in (1, 3):
+            run = self.run_nnc("train", file, "--quiet", "--out", "w.safetensors", *batch(12, 1, 12), "--set", "using.lr=1e30", "--workers", workers)
+            self.assertEqual(run.returncode, 1)
+            said.append((run.stderr, (self.folder / "w.last-good.safetensors").read_bytes() if (self.folder / "w.last-good.safetensors").exists() else None))
+        self.assertIn("error[E0501]", said[0][0])
+        self.assertEqual(said[1], said[0])
+
+
+class Disturbed(SharedSteps):
+    def begin(self, file, *options, lines=20):
+        """A run whose steps are under way."""
+        run = self.start("train", file, "--quiet", "--log", "run.jsonl", "--out", "w.safetensors", *options, start_new_session=True)
+        self.addCleanup(lambda: run.poll() is None and os.killpg(run.pid, signal.SIGKILL))
+        for pipe in (run.stdout, run.stderr):
+            self.addCleanup(pipe.close)
+        log = self.folder / "run.jsonl"
+        deadline = time.monotonic() + 60 * SLOWNESS
+        while run.poll() is None and time.monotonic() < deadline and not (log.exists() and log.stat().st_size > 60 * lines):
+            time.sleep(0.003)
+        self.assertIsNone(run.poll(), "the run ended before anything could be done to it")
+        return run
+
+    def left(self, everybody):
+        """Who has not ended some time after the first one; their last files are closed a moment before they are gone."""
+        deadline = time.monotonic() + 20 * SLOWNESS
+        while (running := [pid for pid in everybody if is_running(pid)]) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return running
+
+    def test_an_interruption_loses_nothing(self):
+        """Of the first worker, of all (Ctrl-C), of another one: all stop after the same step."""
+        file = self.make("clipped")
+        options = batch(12, 1, 12)
+        for who in ("first", "all", "other"):
+            for left in self.folder.glob("*.safetensors"):
+                left.unlink()
+            (self.folder / "run.jsonl").unlink(missing_ok=True)
+            run = self.begin(file, "--workers", 3, "--threads", 1, "--steps", 10**8, *options)
+            others = workers_of(run)[1:]
+            self.assertEqual(len(others), 2)
+            if who == "all":
+                os.killpg(run.pid, signal.SIGINT)
+            else:
+                os.kill(run.pid if who == "first" else others[1], signal.SIGINT)
+            _, messages = run.communicate(timeout=60)
+            with self.subTest(who=who):
+                self.assertEqual(run.returncode, 130, messages)
+                self.assertNotIn("error", messages)
+                steps = len(self.log("run.jsonl"))
+                self.assertGreater(steps, 3)
+                expected = self.train(file, "whole", "--steps", steps + 5, *options)
+                self.train(file, "on", "--steps", steps + 5, "--workers", 2, *options, "--resume", "w.checkpoint.safetensors")
+                self.assertEqual(self.digest("on"), expected)
+
+    def test_a_worker_that_dies_ends_the_run(self):
+        file = self.make("sgd")
+        for which in (0, 1, 3):
+            run = self.begin(file, "--workers", 4, "--threads", 1, "--steps", 10**8, *batch(12, 1, 12))
+            everybody = workers_of(run)
+            self.assertEqual(len(everybody), 4)
+            os.kill(everybody[which], signal.SIGKILL)
+            _, messages = run.communicate(timeout=60)  # ends when the last of them has closed its standard error
+            with self.subTest(which=which):
+                if which == 0:
+                    self.assertEqual(run.returncode, -9)
+                else:
+                    self.assertEqual(run.returncode, 1, messages)
+                    self.assertEqual(messages.count("error["), 1, messages)
+                    self.assertRegex(messages, rf"error\[E0540\]: worker {which}.* has died, and the others cannot go on without it")
+                self.assertFalse(self.left(everybody), "nobody is left")
+            (self.folder / "run.jsonl").unlink()
+
+
+class WorkerChain(kill_points.Chain):
+    """Each start has another number of workers, one of which is killed."""
+
+    numbers = random.Random(8)
+
+    def command(self):
+        # The reference is what one worker does.
+        workers = 1 if self.folder.name == "reference" else self.numbers.randint(2, 5)
+        return [*super().command(), "--workers", str(workers), "--set", "data.pieces=8"]
+
+    def kill(self, run, draw):
+        try:
+            os.kill(draw.choice(workers_of(run)), signal.SIGKILL)
+        except ProcessLookupError:
+            pass  # it has just ended
+
+    def is_saved(self, step):
+        return True  # the first worker outlives the others, and keeps its last snapshot
+
+    def was_killed(self, returncode, messages):
+        return returncode == -9 or (returncode == 1 and "error[E0540]" in messages and "has died" in messages)
+
+
+class Kills(CommandLine):
+    def test_runs_of_which_a_worker_is_killed_resume_to_the_same_bits(self):
+        """The optimiser's states are each with one worker alone between saves."""
+        WorkerChain.program = self.program("digits", ("sgd(lr: 0.05, momentum: 0.9)", "adam(lr: 0.002), clip_norm: 1"))
+        killed, chains, _ = kill_points.kill_chains(NNC, 8, 3, steps=150, make=WorkerChain)
+        self.assertEqual(killed, 8)
+        self.assertGreater(chains, 0)
+
+
+class Refused(SharedSteps):
+    def refused(self, *arguments, status=1, nnc=NNC):
+        run = subprocess.run([nnc, "train", self.make("sgd"), "--quiet", *map(str, arguments)], cwd=self.folder, env=self.environment, text=True, capture_output=True, timeout=60 * SLOWNESS)
+        self.assertEqual(run.returncode, status, run.stderr)
+        self.assertEqual(len([line for line in run.stderr.splitlines() if line.startswith("error")]), 1, run.stderr)
+        self.assertEqual(list(self.folder.glob("*.safetensors")), [])
+        return run.stderr
+
+    def test_numbers_that_cannot_be(self):
+        self.assertIn("`--workers` takes 1 to 1024, found `0`", self.refused("--workers", 0, status=2))
+        self.assertIn("error[E0544]: `--workers 300`: a run has 1 to 256 workers on one machine", self.refused("--workers", 300))
+        self.assertIn("error[E0315]: 13 workers cannot share 12 pieces of a batch", self.refused("--workers", 13, *batch(12, 1, 12)))
+
+    def test_an_output_that_cannot_be_written(self):
+        said = self.refused("--workers", 3, *batch(12, 1, 12), "--out", "none/w.safetensors")
+        self.assertIn("error[E0413]: cannot write `none/w.safetensors`: there is no folder `none`", said)
+
+    def test_a_run_that_is_over(self):
+        self.train(self.make("sgd"), "w", "--steps", 3, "--workers", 2, *batch(12, 1, 12))
+        (self.folder / "w.checkpoint.safetensors").rename(self.folder / "over")
+        (self.folder / "w.safetensors").unlink()
+        self.assertIn("3 steps already", self.refused("--workers", 3, "--steps", 3, *batch(12, 1, 12), "--resume", "over"))
+
+    def test_transports(self):
+        self.assertIn("error[E0601]: there is no transport `smoke`", self.refused("--transport", "smoke"))
+        self.assertIn("error[E0544]: `--workers 2` starts processes that meet in shared memory, not through openmpi", self.refused("--workers", 2, "--transport", "openmpi"))
+
+    def test_a_library_of_mpi_that_is_not_there(self):
+        """A binary beside which no plug-in stands."""
+        (self.folder / "bin").mkdir()
+        alone = shutil.copy(NNC, self.folder / "bin/nnc")
+        said = self.refused("--transport", "mpich", nnc=alone)
+        self.assertIn("error[E0545]: nnc-mpi-mpich.so cannot be loaded", said)
+        self.assertIn(f"there is no {os.path.realpath(self.folder)}/bin/nnc-mpi-mpich.so", said)
+
+
+if __name__ == "__main__":
+    unittest.main()
