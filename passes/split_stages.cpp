@@ -255,8 +255,14 @@ bool count_whole_batch(Graph& forward, RowSplitObstacle& obstacle) {
   for (uint32_t i = forward.size(); i-- > 0;)
     if (for_loss[i] && !is_sum_over_rows(forward, NodeId{i}))
       for (NodeId o : forward[NodeId{i}].operands) for_loss[o.value] = true;
+  // What a layer's state is made of counts the rows of its share, as rows do: there it is made a second time, where the two differ.
+  std::vector<bool> for_state(forward.size(), false);
+  for (const Update& u : forward.updates) for_state[u.node.value] = true;
+  for (uint32_t i = forward.size(); i-- > 0;)
+    if (for_state[i])
+      for (NodeId o : forward[NodeId{i}].operands) for_state[o.value] = true;
   Rebuild rebuild(forward);
-  NodeId rows;
+  std::vector<NodeId> of_share(forward.size());
   for (uint32_t i = 0; i < forward.size(); ++i) {
     const NodeId n{i};
     const Node& node = forward[n];
@@ -282,9 +288,15 @@ bool count_whole_batch(Graph& forward, RowSplitObstacle& obstacle) {
         copy.operands[k] = b.scalar("rows");
         if (operand.attributes.extents[0].size != 1) copy.operands[k] = b.mul(copy.operands[k], double(operand.attributes.extents[0].size));
       }
+    Node own = rebuild.translated(n);
+    for (size_t k = 0; k < node.operands.size(); ++k) own.operands[k] = of_share[node.operands[k].value];
     rebuild.to[i] = add_node(rebuild.result, copy);
+    of_share[i] = for_state[i] && own.operands != copy.operands ? add_node(rebuild.result, own) : rebuild.to[i];
   }
+  std::vector<NodeId> states;
+  for (const Update& u : forward.updates) states.push_back(of_share[u.node.value]);
   forward = rebuild.finish();
+  for (size_t i = 0; i < states.size(); ++i) forward.updates[i].node = states[i];
   return true;
 }
 

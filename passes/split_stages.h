@@ -49,7 +49,7 @@ bool couples_rows(const Graph& forward);
 /// The first such sum; invalid if there is none.
 NodeId find_coupling_sum(const Graph& forward);
 
-/// Where rows are coupled: the loss, and all else that no row depends on, counts the rows of the whole batch, by the scalar `rows`; what rows depend on counts those of its share. False, and where, if the
+/// Where rows are coupled: the loss, and all else that no row depends on, counts the rows of the whole batch, by the scalar `rows`; what rows and layer states depend on counts those of its share. False, and where, if the
 /// loss is more than a sum of what shares make of their rows: then nothing that a share does alone is its part of the gradient.
 bool count_whole_batch(Graph& forward, RowSplitObstacle&);
 

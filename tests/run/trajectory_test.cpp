@@ -255,6 +255,7 @@ TEST_CASE("the interpreter follows PyTorch's double precision for fifty steps", 
     ++programs;
     REQUIRE(all.contains(name));
     const nlohmann::json& expected = all[name];
+    if (expected.contains("made_up")) continue;  // no graph computes it at once: passes_split_stages_test.cpp interprets its stages
     // Of a large network the first steps: the interpreter is no compiler.
     const int64_t steps = expected.contains("interpreted") ? expected["interpreted"]["steps"] : expected["steps"];
     for (const Rewriting& rewriting : rewritings) {

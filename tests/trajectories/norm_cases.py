@@ -61,16 +61,45 @@ class NormCase:
         optimizer = torch.optim.SGD(network.parameters(), lr=self.rate)
         losses = []
         while len(losses) < steps:
-            for start in range(0, ROWS, BATCH):
-                optimizer.zero_grad()
-                loss = F.cross_entropy(network(x[start:start + BATCH]), label[start:start + BATCH])
-                loss.backward()
-                optimizer.step()
-                losses.append(loss.item())
+            losses += self.steps(network, x, label, optimizer)
         network.eval()
         with torch.no_grad():
             logits = network(x).numpy()
         return losses, {name: value.numpy() for name, value in network.state_dict().items()}, logits.tolist()
+
+    def steps(self, network, x, label, optimizer):
+        """An epoch, step by step: the loss of each."""
+        for start in range(0, ROWS, BATCH):
+            optimizer.zero_grad()
+            loss = F.cross_entropy(network(x[start:start + BATCH]), label[start:start + BATCH])
+            loss.backward()
+            optimizer.step()
+            yield loss.item()
+
+
+class MadeUpCase(NormCase):
+    """Batches that make up a whole one: each is normalised by itself, in its turn, and counts as many times as it has rows."""
+
+    batch, accumulate = 7, 6  # 42 rows; the second step of an epoch has 30, its last batch 2
+
+    def program(self):
+        return (f"# 50 steps: {self.title}; the last step of an epoch has 30 rows, its last batch 2.\n\n{DATA}\n{self.model.strip()}\n\n"
+                f"train {{\n  data     rows, batch: {self.batch}, accumulate: {self.accumulate}\n  let logits = Net(x)\n  minimize cross_entropy(logits, label)\n"
+                f"  using    sgd(lr: {self.rate})\n  epochs   25\n  seed     1\n}}\n")
+
+    def steps(self, network, x, label, optimizer):
+        whole = self.batch * self.accumulate
+        for first in range(0, ROWS, whole):
+            end = min(first + whole, ROWS)
+            optimizer.zero_grad()
+            total = 0
+            for start in range(first, end, self.batch):
+                stop = min(start + self.batch, end)
+                loss = F.cross_entropy(network(x[start:stop]), label[start:stop]) * ((stop - start) / (end - first))
+                loss.backward()
+                total += loss.item()
+            optimizer.step()
+            yield total
 
 
 def cases():
@@ -171,4 +200,18 @@ model Net(x[B, 6]) -> [B, 4] {
   y |> pixels: PRelu(start: 0.125) |> flatten |> Dense(4)
 }""", lambda: Named(
             dense1=nn.Linear(6, 12), rows=nn.PReLU(12), view=View(3, 2, 2), pixels=nn.PReLU(3, init=0.125), flat=nn.Flatten(), dense2=nn.Linear(12, 4)), 0.25),
+        "std_batch_norm_made_up": MadeUpCase("batch normalisation in batches that make up a whole one", """
+dim C = 4, L = 3
+
+model Net(x[B, 6]) -> [B, 4] {
+  x |> Dense(10) |> BatchNorm1d(momentum: 0.125, eps: 0.0625) |> tanh |> seq: Sequences |> Dense(4)
+}
+
+layer Sequences(x[B, ...]) -> [B, _] {
+  let y = (x |> dense: Dense(12)) as [B, C, L]
+  y |> norm: BatchNorm1d(momentum: none, eps: 0.03125) |> relu |> flatten
+}""", lambda: Named(
+            dense1=nn.Linear(6, 10), batchnorm1d1=nn.BatchNorm1d(10, momentum=0.125, eps=2**-4), act=nn.Tanh(),
+            seq=Named(dense=nn.Linear(10, 12), view=View(4, 3), norm=nn.BatchNorm1d(4, momentum=None, eps=2**-5), act=nn.ReLU(), flat=nn.Flatten()),
+            dense2=nn.Linear(12, 4)), 0.25),
     }
