@@ -57,6 +57,7 @@ class Collectives {
  private:
   friend class Exchange;
   friend class Publish;
+  friend class SumMessages;
   void advance_all() {
     for (OnItsWay* operation : moving_) operation->advance();
   }

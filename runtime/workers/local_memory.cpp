@@ -3,14 +3,17 @@
 #include "runtime/workers/local_memory.h"
 
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <new>
 
 #include <fmt/format.h>
@@ -69,6 +72,13 @@ LocalMemory::~LocalMemory() {
 LocalRing& LocalMemory::ring(int from, int to) const {
   size_t number = size_t(from) * size_t(workers_) + size_t(to);
   return *reinterpret_cast<LocalRing*>(control_ + rings_offset_ + number * (sizeof(LocalRing) + ring_capacity_));
+}
+
+void LocalMemory::call(int rank) const {
+  LocalWorker& sleeper = worker(rank);
+  if (sleeper.sleeping.load(std::memory_order_seq_cst) == 0) return;
+  sleeper.doorbell.fetch_add(1, std::memory_order_seq_cst);
+  syscall(SYS_futex, &sleeper.doorbell, FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
 }
 
 bool LocalMemory::grow(uint64_t bytes) {

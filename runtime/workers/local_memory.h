@@ -52,6 +52,9 @@ class LocalMemory {
   size_t ring_capacity() const { return ring_capacity_; }
   uint64_t control_bytes() const { return control_bytes_; }  ///< a whole number of pages; blocks begin there
 
+  /// Wakes the worker if it sleeps, after something was done for it by a sequentially consistent write.
+  void call(int rank) const;
+
   /// Makes the file so long. False with errno where the system refuses.
   bool grow(uint64_t bytes);
   /// Takes memory for a range, so that no later touch of it can fail. False with errno.

@@ -1,6 +1,5 @@
-// Each pair of workers has a ring of bytes in either direction, with one writer and one reader. A message is a header and its bytes, which may be longer than the ring: both sides move on whenever one
-// of them waits for anything. Whoever waits looks some thousand times, then lies down at its doorbell, a futex. The others look whether somebody sleeps after each thing they do for him: since his
-// "I sleep" and their doing are both sequentially consistent and each then looks at the other's, one of them sees the other, and no call is lost.
+// Whoever waits looks some thousand times, then lies down at its doorbell, a futex. The others look whether somebody sleeps after each thing they do for him: since his "I sleep" and their doing are both
+// sequentially consistent and each then looks at the other's, one of them sees the other, and no call is lost.
 #include "runtime/workers/local_transport.h"
 
 #include <fcntl.h>
@@ -15,24 +14,17 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <climits>
 #include <cstring>
-#include <deque>
 #include <exception>
 #include <fstream>
 
 #include <fmt/format.h>
 
-#include "base/check.h"
 #include "base/system_error.h"
+#include "runtime/workers/local_messages.h"
 
 namespace nnc {
 namespace {
-
-struct Header {
-  uint64_t tag;
-  uint64_t bytes;
-};
 
 constexpr long nap_nanoseconds = 50'000'000;  // at the doorbell, before it is seen whether the others live
 constexpr int share_tag = 16382;
@@ -56,7 +48,7 @@ bool has_ended(pid_t process) {
 class LocalTransport final : public Transport, public SharedMemory {
  public:
   LocalTransport(std::shared_ptr<LocalMemory> memory, int rank, int cores, std::vector<pid_t> children)
-      : Transport(rank, memory->workers()), memory_(std::move(memory)), peers_(size_t(size())), children_(std::move(children)), crowded_(size() > cores) {
+      : Transport(rank, memory->workers()), memory_(std::move(memory)), messages_(memory_, this->rank()), processes_(size_t(size())), children_(std::move(children)), crowded_(size() > cores) {
     std::fill(hosts_.begin(), hosts_.end(), host_name());
     end_ = memory_->control_bytes();
     me().process.store(int32_t(getpid()));
@@ -74,8 +66,8 @@ class LocalTransport final : public Transport, public SharedMemory {
       }
     }
     see_children_off();
-    for (const Peer& peer : peers_)
-      if (peer.process_fd >= 0) close(peer.process_fd);
+    for (const Process& process : processes_)
+      if (process.descriptor >= 0) close(process.descriptor);
   }
 
   std::string_view name() const override { return "local"; }
@@ -83,46 +75,11 @@ class LocalTransport final : public Transport, public SharedMemory {
 
   // ---- messages
 
-  Request start_send(int to, int tag, std::span<const std::byte> bytes) override {
-    int slot = take_slot();
-    Peer& peer = peers_[size_t(to)];
-    peer.sends.push_back({{uint64_t(tag), bytes.size()}, bytes.data(), 0, slot});
-    if (!broken()) push(to);
-    return Request(slot);
-  }
-
-  Request start_receive(int from, int tag, std::span<std::byte> bytes) override {
-    int slot = take_slot();
-    Peer& peer = peers_[size_t(from)];
-    for (auto it = peer.unexpected.begin(); it != peer.unexpected.end(); ++it) {
-      if (it->header.tag != uint64_t(tag) || it->slot >= 0) continue;
-      NNC_CHECK(it->header.bytes == bytes.size(), fmt::format("a message of {} bytes where {} are due", it->header.bytes, bytes.size()));
-      it->slot = slot, it->to = bytes.data();
-      if (it->done == it->header.bytes) {
-        deliver(*it);
-        peer.unexpected.erase(it);
-      }
-      return Request(slot);
-    }
-    peer.receives.push_back({tag, bytes, slot});
-    return Request(slot);
-  }
-
-  bool done(Request request) override {
-    uint8_t& state = slots_[size_t(request)];
-    if (state != slot_done) return false;
-    state = slot_free;
-    free_slots_.push_back(int(request));
-    return true;
-  }
-
+  Request start_send(int to, int tag, std::span<const std::byte> bytes) override { return Request(broken() ? -1 : messages_.start_send(to, tag, bytes)); }
+  Request start_receive(int from, int tag, std::span<std::byte> bytes) override { return Request(broken() ? -1 : messages_.start_receive(from, tag, bytes)); }
+  bool done(Request request) override { return !broken() && messages_.done(int(request)); }
   void progress() override {
-    if (broken()) return;  // what requests point to may be gone
-    for (int other = 0; other < size(); ++other) {
-      if (other == rank()) continue;
-      if (!peers_[size_t(other)].sends.empty()) push(other);
-      pull(other);
-    }
+    if (!broken()) messages_.progress();  // else what requests point to may be gone
   }
 
   // ---- shared memory
@@ -224,34 +181,9 @@ class LocalTransport final : public Transport, public SharedMemory {
   bool has_finished(int other) override { return other >= 0 && other != rank() && memory_->worker(other).state.load() == LocalState::finished; }
 
  private:
-  struct Sending {
-    Header header;
-    const std::byte* bytes;
-    uint64_t done;  ///< of header and bytes
-    int slot;
-  };
-  struct Receiving {
-    int tag;
-    std::span<std::byte> bytes;
-    int slot;
-  };
-  /// A message on its way in: straight to its place, or kept until somebody asks for it.
-  struct Incoming {
-    Header header{};
-    std::byte* to = nullptr;
-    uint64_t done = 0;
-    int slot = -1;                ///< of who asked for it
-    std::vector<std::byte> kept;  ///< of a message that nobody had asked for when it began
-  };
-  struct Peer {
-    std::deque<Sending> sends;
-    std::deque<Receiving> receives;
-    std::deque<Incoming> unexpected;  ///< the last may be incomplete
-    Incoming incoming;                ///< one that goes to its place
-    bool direct = false;              ///< `incoming` is under way
-    bool into_unexpected = false;     ///< the last of `unexpected` is under way
-    int process_fd = -1;
-    bool process_tried = false;
+  struct Process {
+    int descriptor = -1;
+    bool tried = false;
   };
   struct Block {
     uint64_t begin;
@@ -259,124 +191,11 @@ class LocalTransport final : public Transport, public SharedMemory {
     std::byte* address;            ///< of `begin`
     std::byte* of(int rank) const { return address ? address + (begins[size_t(rank)] - begin) : nullptr; }
   };
-  enum : uint8_t { slot_free, slot_busy, slot_done };
-
   LocalWorker& me() const { return memory_->worker(rank()); }
 
-  int take_slot() {
-    if (free_slots_.empty()) {
-      slots_.push_back(slot_busy);
-      return int(slots_.size()) - 1;
-    }
-    int slot = free_slots_.back();
-    free_slots_.pop_back();
-    slots_[size_t(slot)] = slot_busy;
-    return slot;
-  }
-
-  void call(int other) {
-    LocalWorker& worker = memory_->worker(other);
-    if (worker.sleeping.load(std::memory_order_seq_cst) == 0) return;
-    worker.doorbell.fetch_add(1, std::memory_order_seq_cst);
-    syscall(SYS_futex, &worker.doorbell, FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
-  }
   void call_all() {
     for (int other = 0; other < size(); ++other)
-      if (other != rank()) call(other);
-  }
-
-  void push(int to) {
-    Peer& peer = peers_[size_t(to)];
-    LocalRing& ring = memory_->ring(rank(), to);
-    std::byte* bytes = memory_->ring_bytes(rank(), to);
-    const uint64_t capacity = memory_->ring_capacity();
-    uint64_t written = ring.written.load(std::memory_order_relaxed);
-    const uint64_t before = written;
-    uint64_t room = capacity - (written - ring.read.load(std::memory_order_acquire));
-    auto put = [&](const void* from, uint64_t count) {
-      uint64_t at = written % capacity, first = std::min(count, capacity - at);
-      std::memcpy(bytes + at, from, first);
-      std::memcpy(bytes, static_cast<const std::byte*>(from) + first, count - first);
-      written += count, room -= count;
-    };
-    while (!peer.sends.empty() && room > 0) {
-      Sending& sending = peer.sends.front();
-      if (sending.done == 0) {
-        if (room < sizeof(Header)) break;
-        put(&sending.header, sizeof(Header));
-        sending.done = sizeof(Header);
-      }
-      uint64_t sent = sending.done - sizeof(Header), count = std::min(room, sending.header.bytes - sent);
-      if (count > 0) put(sending.bytes + sent, count);
-      sending.done += count;
-      if (sending.done < sizeof(Header) + sending.header.bytes) break;
-      slots_[size_t(sending.slot)] = slot_done;
-      peer.sends.pop_front();
-    }
-    if (written == before) return;
-    ring.written.store(written, std::memory_order_seq_cst);
-    call(to);
-  }
-
-  void pull(int from) {
-    Peer& peer = peers_[size_t(from)];
-    LocalRing& ring = memory_->ring(from, rank());
-    const uint64_t written = ring.written.load(std::memory_order_acquire);
-    uint64_t read = ring.read.load(std::memory_order_relaxed);
-    if (written == read) return;
-    const uint64_t before = read, capacity = memory_->ring_capacity();
-    const std::byte* bytes = memory_->ring_bytes(from, rank());
-    auto get = [&](void* to, uint64_t count) {
-      uint64_t at = read % capacity, first = std::min(count, capacity - at);
-      std::memcpy(to, bytes + at, first);
-      std::memcpy(static_cast<std::byte*>(to) + first, bytes, count - first);
-      read += count;
-    };
-    while (true) {
-      if (!peer.direct && !peer.into_unexpected) {
-        if (written - read < sizeof(Header)) break;
-        Header header;
-        get(&header, sizeof header);
-        begin_message(peer, header);
-      }
-      Incoming& message = peer.direct ? peer.incoming : peer.unexpected.back();
-      uint64_t count = std::min(written - read, message.header.bytes - message.done);
-      std::byte* to = peer.direct ? message.to : message.kept.data();
-      if (count > 0) get(to + message.done, count);
-      message.done += count;
-      if (message.done < message.header.bytes) break;
-      if (peer.direct) {
-        slots_[size_t(message.slot)] = slot_done;
-      } else if (message.slot >= 0) {
-        deliver(message);
-        peer.unexpected.pop_back();
-      }
-      peer.direct = peer.into_unexpected = false;
-    }
-    if (read == before) return;
-    ring.read.store(read, std::memory_order_seq_cst);
-    call(from);
-  }
-
-  void begin_message(Peer& peer, const Header& header) {
-    auto found = std::find_if(peer.receives.begin(), peer.receives.end(), [&](const Receiving& r) { return uint64_t(r.tag) == header.tag; });
-    if (found == peer.receives.end()) {
-      Incoming message;
-      message.header = header;
-      message.kept.resize(header.bytes);
-      peer.unexpected.push_back(std::move(message));
-      peer.into_unexpected = true;
-      return;
-    }
-    NNC_CHECK(found->bytes.size() == header.bytes, fmt::format("a message of {} bytes where {} are due", header.bytes, found->bytes.size()));
-    peer.incoming = Incoming{header, found->bytes.data(), 0, found->slot, {}};
-    peer.receives.erase(found);
-    peer.direct = true;
-  }
-
-  void deliver(Incoming& message) {
-    std::copy(message.kept.begin(), message.kept.end(), message.to);
-    slots_[size_t(message.slot)] = slot_done;
+      if (other != rank()) memory_->call(other);
   }
 
   /// Every worker's number, for everybody.
@@ -406,16 +225,16 @@ class LocalTransport final : public Transport, public SharedMemory {
   }
 
   bool ended(int other) {
-    Peer& peer = peers_[size_t(other)];
-    auto process = pid_t(memory_->worker(other).process.load());
-    if (process == 0 || process == getpid()) return false;
-    if (!peer.process_tried) {
-      peer.process_tried = true;
-      peer.process_fd = int(syscall(SYS_pidfd_open, process, 0));
-      if (peer.process_fd >= 0) fcntl(peer.process_fd, F_SETFD, FD_CLOEXEC);
+    Process& process = processes_[size_t(other)];
+    auto number = pid_t(memory_->worker(other).process.load());
+    if (number == 0 || number == getpid()) return false;
+    if (!process.tried) {
+      process.tried = true;
+      process.descriptor = int(syscall(SYS_pidfd_open, number, 0));
+      if (process.descriptor >= 0) fcntl(process.descriptor, F_SETFD, FD_CLOEXEC);
     }
-    if (peer.process_fd < 0) return has_ended(process);
-    pollfd entry{peer.process_fd, POLLIN, 0};
+    if (process.descriptor < 0) return has_ended(number);
+    pollfd entry{process.descriptor, POLLIN, 0};
     return poll(&entry, 1, 0) > 0 && (entry.revents & POLLIN);
   }
 
@@ -436,11 +255,11 @@ class LocalTransport final : public Transport, public SharedMemory {
   }
 
   std::shared_ptr<LocalMemory> memory_;
-  std::vector<Peer> peers_;
+  LocalMessages messages_;
+  std::vector<Process> processes_;  ///< by rank
   std::vector<pid_t> children_;
   bool crowded_;  ///< more workers than cores: spinning keeps others from their work
-  std::vector<uint8_t> slots_;
-  std::vector<int> free_slots_, free_words_;
+  std::vector<int> free_words_;
   int next_word_ = 0;
   std::vector<Block> blocks_;
   uint64_t end_ = 0;  ///< of the file

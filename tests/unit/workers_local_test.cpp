@@ -313,3 +313,25 @@ TEST_CASE("shared memory that is refused is one error on all workers") {
       }))
     CHECK(thrown);
 }
+
+TEST_CASE("who sleeps is woken, and does not wait for his next look at the others") {
+  // A turn without the call would take a nap at the doorbell, 50 ms.
+  const int turns = 60;
+  auto start = std::chrono::steady_clock::now();
+  std::vector<std::string> said = run_processes(2, [&](Transport& t) -> std::string {
+    for (int turn = 0; turn < turns; ++turn) {
+      std::byte ball{};
+      const int other = 1 - t.rank();
+      if (t.rank() == 1) {
+        timespec pause{0, 3'000'000};
+        nanosleep(&pause, nullptr);
+        t.wait(t.start_send(other, 1, std::span(&ball, 1)), other);
+      } else {
+        t.wait(t.start_receive(other, 1, std::span(&ball, 1)), other);
+      }
+    }
+    return "";
+  });
+  CHECK(said == std::vector<std::string>(2));
+  CHECK(seconds_since(start) < turns * 0.04);
+}
