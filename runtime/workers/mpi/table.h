@@ -1,4 +1,4 @@
-/* What nnc asks of an MPI library, as a table of C functions that a plug-in hands out: nnc itself knows no header of MPI, and one binary serves both libraries. */
+// What nnc asks of an MPI library, as a table of C functions that a plug-in hands out: nnc itself knows no header of MPI, and one binary serves both libraries.
 #pragma once
 
 #include <stddef.h>
