@@ -118,8 +118,6 @@ train {
 }
 """,
 }
-# Gradients of tables that rows look up are not cut into pieces yet: what these programs are called in the checks.
-NOT_YET = {"table", "characters", "transformer", "lstm", "gpt"}
 
 
 class SharedSteps(CommandLine):
