@@ -138,6 +138,9 @@ TEST_CASE("a denominator that the data decides has a stage of its own", "[split_
   // The first stage knows nothing of the network.
   for (const Node& node : stages.shares[0].graph.nodes()) CHECK(node.op != Op::contract);
   CHECK(stages.shares[1].sums.size() >= 5);
+  // One that is made of another: a spread around a mean, by which rows are divided.
+  const StepStages deep = check_split(StepSource(step_text(one, "  let away = target - mean(target, over: B)\n  minimize mean((Net(x) - away / sqrt(mean(away^2, over: B) + 1))^2)\n  using sgd(lr: 0.1)")).step());
+  CHECK(deep.shares.size() == 3);
 }
 
 TEST_CASE("reports: largest and smallest values, values of each row", "[split_stages]") {
