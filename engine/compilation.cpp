@@ -50,28 +50,34 @@ void Compilation::settle() {
   for (const Diagnostic& d : said) warn(d);
 }
 
-BatchPlan planned_batch(const Compilation& compilation) { return planned_batch(compilation, 256); }
+BatchPlan planned_batch(const Compilation& compilation) {
+  constexpr int64_t assumed_rows = 256;
+  const TrainSpec& spec = compilation.module->train();
+  return spec.batch > 0 ? planned_batch(compilation, spec.batch) : plan_batch(spec, assumed_rows);
+}
 
 BatchPlan planned_batch(const Compilation& compilation, int64_t rows) {
   const TrainSpec& spec = compilation.module->train();
   const int64_t batch = spec.batch > 0 ? spec.batch : rows;
   if (std::optional<Diagnostic> fault = find_batch_fault(spec, batch)) throw ProgramErrors({*std::move(fault)});
-  const BatchPlan plan = plan_batch(spec, batch);
-  if (compilation.workers > plan.pieces()) {
-    Diagnostic d;
-    d.code = Code::E0315;
-    d.span = spec.batch_span.valid() ? spec.batch_span : spec.span;
-    d.message = fmt::format("{} workers cannot share {} piece{} of a batch", compilation.workers, plan.pieces(), plan.pieces() == 1 ? "" : "s");
-    if (plan.whole() >= compilation.workers) {
-      int64_t pieces = compilation.workers;
-      while (pieces < plan.whole() && BatchPlan{plan.batch, plan.accumulate, piece_rows(plan.whole(), pieces)}.pieces() < compilation.workers) ++pieces;
-      d.help.push_back(fmt::format("`--set data.pieces={}`, for one worker too: the number of pieces decides the bits of the result, and that of workers does not", pieces));
-    } else {
-      d.help.push_back(fmt::format("a batch of {} row{} is enough for {} worker{}", plan.whole(), plan.whole() == 1 ? "" : "s", plan.whole(), plan.whole() == 1 ? "" : "s"));
-    }
-    throw ProgramErrors({std::move(d)});
+  return plan_batch(spec, batch);
+}
+
+void require_pieces(const Compilation& compilation, const BatchPlan& plan) {
+  if (compilation.workers <= plan.pieces()) return;
+  const TrainSpec& spec = compilation.module->train();
+  Diagnostic d;
+  d.code = Code::E0315;
+  d.span = spec.batch_span.valid() ? spec.batch_span : spec.span;
+  d.message = fmt::format("{} workers cannot share {} piece{} of a batch", compilation.workers, plan.pieces(), plan.pieces() == 1 ? "" : "s");
+  if (plan.whole() >= compilation.workers) {
+    int64_t pieces = compilation.workers;
+    while (pieces < plan.whole() && BatchPlan{plan.batch, plan.accumulate, piece_rows(plan.whole(), pieces)}.pieces() < compilation.workers) ++pieces;
+    d.help.push_back(fmt::format("`--set data.pieces={}`, for one worker too: the number of pieces decides the bits of the result, and that of workers does not", pieces));
+  } else {
+    d.help.push_back(fmt::format("a batch of {} row{} is enough for {} worker{}", plan.whole(), plan.whole() == 1 ? "" : "s", plan.whole(), plan.whole() == 1 ? "" : "s"));
   }
-  return plan;
+  throw ProgramErrors({std::move(d)});
 }
 
 void require_rows_of_batch(const BatchPlan& plan, int64_t rows, const std::string& program) {

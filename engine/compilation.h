@@ -60,10 +60,12 @@ std::string read_text_file(const std::string& path);
 /// Replaces it in one step, so that a crash leaves the old text or the new one; UserError E0413 if it cannot be written.
 void write_text_file(const std::string& path, std::string_view text);
 
-/// What a training step is planned for where no data is read: the train block's batch, 256 rows with `batch: all`. ProgramErrors E0311.
+/// What a training step is planned for where no data is read: the train block's batch (ProgramErrors E0311), 256 rows with `batch: all`.
 BatchPlan planned_batch(const Compilation&);
 /// The same with `rows` in place of `batch: all`.
 BatchPlan planned_batch(const Compilation&, int64_t rows);
+/// ProgramErrors E0315 if there are more workers than pieces of the batch.
+void require_pieces(const Compilation&, const BatchPlan&);
 /// UserError E0503 if a whole batch takes more rows than train.
 void require_rows_of_batch(const BatchPlan&, int64_t rows, const std::string& program);
 

@@ -88,6 +88,7 @@ void TrainingRun::plan_steps() {
   plan_.shuffle = options_.shuffle;
   plan_.save_every = spec.save_every;
   batch_ = planned_batch(compilation_, std::max<int64_t>(1, int64_t(data_.split.train.size())));
+  require_pieces(compilation_, batch_);
   plan_.batch = batch_.whole();
 }
 
