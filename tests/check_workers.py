@@ -30,6 +30,14 @@ def missing(library):
     return "not with sanitizers" if os.environ.get("NNC_SANITIZER") else None
 
 
+# What an MPI library says of the machine by itself, where it finds no /sys: "[hwloc/linux] failed to ...", "[1796098816.79] [vm:8949 :0]  tcp_iface.c:816  UCX  ERROR ...".
+REMARK_OF_A_LIBRARY = re.compile(r"^(\[hwloc/|\[[0-9.]+\] +\[[^\]]*\].* UCX ).*\n", re.MULTILINE)
+
+
+def of_the_worker(text):
+    return REMARK_OF_A_LIBRARY.sub("", text)
+
+
 class Workers(CommandLine):
     def run_worker(self, *arguments, launcher=(), environment=None, program=WORKER):
         process = subprocess.Popen([*launcher, program, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=self.folder,
@@ -40,7 +48,7 @@ class Workers(CommandLine):
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
             self.fail(f"{arguments} with {launcher} hangs")
-        return process.returncode, out, err
+        return process.returncode, of_the_worker(out), of_the_worker(err)
 
     def each_library(self):
         """(library, launcher without the number) for those that are here."""
