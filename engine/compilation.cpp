@@ -152,12 +152,14 @@ void warn_of_coupled_rows(const Compilation& compilation, const Graph& forward) 
 
 StepStages make_stages(Compilation& compilation, const TrainingGraphs& graphs, const PassOptions& options) {
   RowSplitObstacle obstacle;
-  Graph whole = graphs.backward;
   if (graphs.couples_rows && compilation.workers > 1) {
     const NodeId sum = find_coupling_sum(graphs.forward.graph);
     refuse_shares(compilation, graphs.forward.graph[sum].span, "rows read what the rows of the whole batch add up to");
   }
-  if (graphs.couples_rows) {
+  Graph whole;
+  if (!graphs.couples_rows) {
+    whole = graphs.backward;
+  } else {
     Graph forward = graphs.forward.graph;
     if (!count_whole_batch(forward, obstacle)) refuse_shares(compilation, graphs.forward.graph[obstacle.node].span, obstacle.reason);
     whole = make_backward(compilation, forward, graphs.rules, true);

@@ -12,9 +12,7 @@ std::vector<bool> live_nodes(const Graph& graph) {
   std::vector<bool> live(graph.size(), false);
   for (const Output& o : graph.outputs) live[o.node.value] = true;
   for (const Update& u : graph.updates) live[u.node.value] = true;
-  for (uint32_t i = graph.size(); i-- > 0;)
-    if (live[i])
-      for (NodeId operand : graph[NodeId{i}].operands) live[operand.value] = true;
+  mark_needed(graph, live);
   return live;
 }
 

@@ -11,6 +11,16 @@ namespace nnc {
 
 /// live[n]: node n is needed by an output or an update.
 std::vector<bool> live_nodes(const Graph&);
+/// Marks what marked nodes need as well, but for what stands behind a node for which stops(number) holds.
+template <class Stops>
+void mark_needed(const Graph& graph, std::vector<bool>& marked, Stops stops) {
+  for (uint32_t i = graph.size(); i-- > 0;)
+    if (marked[i] && !stops(i))
+      for (NodeId operand : graph[NodeId{i}].operands) marked[operand.value] = true;
+}
+inline void mark_needed(const Graph& graph, std::vector<bool>& marked) {
+  mark_needed(graph, marked, [](uint32_t) { return false; });
+}
 
 /// The number that every element of the node holds, if it is a constant seen through broadcast, transpose, reshape and slice.
 std::optional<Number> splat_value(const Graph&, NodeId);

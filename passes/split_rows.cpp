@@ -63,6 +63,12 @@ RowUse row_use(const Graph& graph, const Node& node, std::string& reason) {
 
 Combine combine_of(Op op) { return op == Op::reduce_max ? Combine::max : op == Op::reduce_min ? Combine::min : Combine::sum; }
 
+NodeId count_all_rows(Builder& b, const Node& extent) {
+  const NodeId rows = b.scalar("rows");
+  const int64_t each = extent.attributes.extents[0].size;
+  return each == 1 ? rows : b.mul(rows, double(each));
+}
+
 namespace {
 
 class Splitter {
@@ -121,9 +127,7 @@ class Splitter {
     auto is_leaf = [&](uint32_t i) { return accumulator_[i] >= 0 && level_[i] < level; };
     std::vector<bool> needed(graph_.size(), false);
     for (const Output& o : outputs) needed[o.node.value] = true;
-    for (uint32_t i = graph_.size(); i-- > 0;)
-      if (needed[i] && !is_leaf(i))
-        for (NodeId operand : graph_[NodeId{i}].operands) needed[operand.value] = true;
+    mark_needed(graph_, needed, is_leaf);
     Graph result;
     result.name = std::move(name);
     std::vector<NodeId> to(graph_.size());
@@ -134,8 +138,7 @@ class Splitter {
       if (is_leaf(i)) {
         to[i] = b.parameter({accumulator_name({i}), node.type, PersistentKind::state, node.span});
       } else if (node.op == Op::extent && node.attributes.extents[0].rows) {
-        to[i] = b.scalar("rows");
-        if (node.attributes.extents[0].size != 1) to[i] = b.mul(to[i], double(node.attributes.extents[0].size));
+        to[i] = count_all_rows(b, node);
       } else {
         if (node.op == Op::parameter) result.add_persistent(*graph_.find_persistent(node.attributes.text));
         for (NodeId& operand : node.operands) operand = to[operand.value];

@@ -25,6 +25,8 @@ namespace nnc {
 enum class RowUse : uint8_t { along, reduces, impossible };
 RowUse row_use(const Graph&, const Node&, std::string& reason);
 Combine combine_of(Op reduction);
+/// Of a graph that sees a share of the rows: an `extent` of rows as it is of all of them, by the scalar `rows`.
+NodeId count_all_rows(Builder&, const Node& extent);
 
 struct Accumulator {
   std::string name;  ///< "accumulated.0": an output of its level's batch graph, a persistent of later graphs

@@ -21,7 +21,7 @@ bool hands_on_gradients(const Graph& graph) {
 
 class StageSplitter {
  public:
-  explicit StageSplitter(const Graph& graph) : graph_(graph), coupled_(hands_on_gradients(graph)), sum_(graph.size(), -1), level_(graph.size(), 0) {}
+  explicit StageSplitter(const Graph& graph) : graph_(graph), coupled_(hands_on_gradients(graph)), sum_(graph.size(), -1), level_(graph.size(), 0), is_early_(graph.size(), false) {}
 
   bool find_sums(RowSplitObstacle& obstacle) {
     const std::vector<bool> wanted = coupled_ ? needed_by_outputs() : live_nodes(graph_);
@@ -93,9 +93,7 @@ class StageSplitter {
       if (!graph_.type(o.node).has_rows()) needed[o.node.value] = true;
     for (const Update& u : graph_.updates)
       if (!is_of_share(u)) needed[u.node.value] = true;
-    for (uint32_t i = graph_.size(); i-- > 0;)
-      if (needed[i])
-        for (NodeId o : graph_[NodeId{i}].operands) needed[o.value] = true;
+    mark_needed(graph_, needed);
     return needed;
   }
 
@@ -160,9 +158,7 @@ class StageSplitter {
     std::vector<bool> needed(graph_.size(), false);
     for (const Output& o : outputs) needed[o.node.value] = true;
     for (const Update& u : updates) needed[u.node.value] = true;
-    for (uint32_t i = graph_.size(); i-- > 0;)
-      if (needed[i] && !is_leaf(i))
-        for (NodeId operand : graph_[NodeId{i}].operands) needed[operand.value] = true;
+    mark_needed(graph_, needed, is_leaf);
     Graph result;
     result.name = std::move(name);
     result.persistents = graph_.persistents;
@@ -178,8 +174,7 @@ class StageSplitter {
       if (is_leaf(i)) {
         to[i] = b.cast(b.parameter({sums_[size_t(sum_[i])].name, {part_type(node), node.type.shape}, PersistentKind::partial, node.span}), node.type.dtype);
       } else if (!coupled_ && node.op == Op::extent && node.attributes.extents[0].rows) {
-        to[i] = b.scalar("rows");
-        if (node.attributes.extents[0].size != 1) to[i] = b.mul(to[i], double(node.attributes.extents[0].size));
+        to[i] = count_all_rows(b, node);
       } else if (!coupled_ && node.op == Op::iota && node.type.shape[size_t(node.attributes.axes[0])].rows) {
         // Several places of a dimension for each row are numbered within all of it.
         NodeId before = b.scalar("first_row");
@@ -204,22 +199,22 @@ class StageSplitter {
   const bool coupled_;
   std::vector<int> sum_;    // by node: number of the sum that it is, or -1
   std::vector<int> level_;  // by node: stages that must be complete before
-  std::vector<bool> is_early_ = std::vector<bool>(graph_.size(), false);  // by node: a sum that rows read
+  std::vector<bool> is_early_;  // by node: a sum that rows read
   std::vector<StageSum> sums_;
   int stages_ = 1;
 };
 
-}  // namespace
-
-namespace {
-
-/// reads[n]: a value with rows depends on node n.
-std::vector<bool> read_by_rows(const Graph& graph) {
+/// reads[n]: a value with rows, of those in `among`, depends on node n.
+std::vector<bool> read_by_rows(const Graph& graph, const std::vector<bool>& among) {
   std::vector<bool> reads(graph.size(), false);
   for (uint32_t i = graph.size(); i-- > 0;)
-    for (NodeId o : graph[NodeId{i}].operands)
-      if (reads[i] || graph[NodeId{i}].type.has_rows()) reads[o.value] = true;
+    if (among[i] && (reads[i] || graph[NodeId{i}].type.has_rows()))
+      for (NodeId o : graph[NodeId{i}].operands) reads[o.value] = true;
   return reads;
+}
+
+NodeId loss_of(const Graph& forward) {
+  return std::ranges::find(forward.outputs, "loss", &Output::name)->node;
 }
 
 bool is_sum_over_rows(const Graph& graph, NodeId n) {
@@ -230,37 +225,27 @@ bool is_sum_over_rows(const Graph& graph, NodeId n) {
 }  // namespace
 
 NodeId find_coupling_sum(const Graph& forward) {
-  Graph trained = forward;  // reports decide nothing
-  std::erase_if(trained.outputs, [](const Output& o) { return o.name != "loss"; });
-  const std::vector<bool> live = live_nodes(trained);
-  std::vector<bool> reads(forward.size(), false);
-  for (uint32_t i = forward.size(); i-- > 0;)
-    if (live[i])
-      for (NodeId o : forward[NodeId{i}].operands)
-        if (reads[i] || forward[NodeId{i}].type.has_rows()) reads[o.value] = true;
+  std::vector<bool> trained(forward.size(), false);  // reports decide nothing
+  trained[loss_of(forward).value] = true;
+  for (const Update& u : forward.updates) trained[u.node.value] = true;
+  mark_needed(forward, trained);
+  const std::vector<bool> reads = read_by_rows(forward, trained);
   for (uint32_t i = 0; i < forward.size(); ++i)
-    if (live[i] && reads[i] && is_sum_over_rows(forward, NodeId{i})) return {i};
+    if (trained[i] && reads[i] && is_sum_over_rows(forward, NodeId{i})) return {i};
   return {};
 }
 
 bool couples_rows(const Graph& forward) { return find_coupling_sum(forward).valid(); }
 
 bool count_whole_batch(Graph& forward, RowSplitObstacle& obstacle) {
-  const std::vector<bool> reads = read_by_rows(forward);
-  NodeId loss;
-  for (const Output& o : forward.outputs)
-    if (o.name == "loss") loss = o.node;
+  const std::vector<bool> reads = read_by_rows(forward, std::vector<bool>(forward.size(), true));
   std::vector<bool> for_loss(forward.size(), false), of_sum(forward.size(), false);
-  for_loss[loss.value] = true;
-  for (uint32_t i = forward.size(); i-- > 0;)
-    if (for_loss[i] && !is_sum_over_rows(forward, NodeId{i}))
-      for (NodeId o : forward[NodeId{i}].operands) for_loss[o.value] = true;
+  for_loss[loss_of(forward).value] = true;
+  mark_needed(forward, for_loss, [&](uint32_t i) { return is_sum_over_rows(forward, NodeId{i}); });
   // What a layer's state is made of counts the rows of its share, as rows do: there it is made a second time, where the two differ.
   std::vector<bool> for_state(forward.size(), false);
   for (const Update& u : forward.updates) for_state[u.node.value] = true;
-  for (uint32_t i = forward.size(); i-- > 0;)
-    if (for_state[i])
-      for (NodeId o : forward[NodeId{i}].operands) for_state[o.value] = true;
+  mark_needed(forward, for_state);
   Rebuild rebuild(forward);
   std::vector<NodeId> of_share(forward.size());
   for (uint32_t i = 0; i < forward.size(); ++i) {
@@ -285,8 +270,7 @@ bool count_whole_batch(Graph& forward, RowSplitObstacle& obstacle) {
         const Node& operand = forward[node.operands[k]];
         if (operand.op != Op::extent || !operand.attributes.extents[0].rows) continue;
         Builder b(rebuild.result, operand.span, operand.scope);
-        copy.operands[k] = b.scalar("rows");
-        if (operand.attributes.extents[0].size != 1) copy.operands[k] = b.mul(copy.operands[k], double(operand.attributes.extents[0].size));
+        copy.operands[k] = count_all_rows(b, operand);
       }
     Node own = rebuild.translated(n);
     for (size_t k = 0; k < node.operands.size(); ++k) own.operands[k] = of_share[node.operands[k].value];

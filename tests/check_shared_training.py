@@ -128,11 +128,7 @@ class Disturbed(SharedSteps):
         self.addCleanup(lambda: run.poll() is None and os.killpg(run.pid, signal.SIGKILL))
         for pipe in (run.stdout, run.stderr):
             self.addCleanup(pipe.close)
-        log = self.folder / "run.jsonl"
-        deadline = time.monotonic() + 60 * SLOWNESS
-        while run.poll() is None and time.monotonic() < deadline and not (log.exists() and log.stat().st_size > 60 * lines):
-            time.sleep(0.003)
-        self.assertIsNone(run.poll(), "the run ended before anything could be done to it")
+        self.wait_for_steps(run, self.folder / "run.jsonl", lines)
         return run
 
     def left(self, everybody):

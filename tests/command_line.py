@@ -10,6 +10,7 @@ import signal
 import struct
 import subprocess
 import tempfile
+import time
 import unittest
 from array import array
 from pathlib import Path
@@ -77,6 +78,13 @@ class CommandLine(unittest.TestCase):
     def start(self, *arguments, **options):
         options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
         return Process([NNC, *map(str, arguments)], cwd=self.folder, env=self.environment, text=True, errors="replace", **options)
+
+    def wait_for_steps(self, run, log, lines):
+        """Until so many steps stand in the log of a run under way."""
+        deadline = time.monotonic() + 60 * SLOWNESS
+        while run.poll() is None and time.monotonic() < deadline and not (log.exists() and log.stat().st_size > 60 * lines):
+            time.sleep(0.003)
+        self.assertIsNone(run.poll(), "the run ended before anything could be done to it")
 
     def run_nnc(self, *arguments, timeout=120, **options):
         """The finished run; it fails the test if the process crashed or hung."""
