@@ -37,6 +37,7 @@ class CompiledProgram {
  public:
   virtual ~CompiledProgram() = default;
   virtual NncRun run() const = 0;
+  virtual const std::vector<NncRun>& segments() const = 0;  ///< the same in parts, between which shares of a batch exchange sums (segments_of)
   virtual int64_t scratch_bytes() const = 0;  ///< of one thread
   virtual const CodegenStatistics& statistics() const = 0;
 };

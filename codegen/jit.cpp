@@ -36,6 +36,7 @@
 #include "codegen/machine.h"
 #include "codegen/sanitize.h"
 #include "codegen/step.h"
+#include "ir/program_regions.h"
 
 namespace nnc {
 namespace {
@@ -214,7 +215,7 @@ class JitProgram final : public CompiledProgram {
     }
     statistics_.ir_ms += sharing_ms;
     double before = now_ms();
-    load(objects, options);
+    load(objects, options, segments_of(program).size());
     statistics_.compile_ms += now_ms() - before;
   }
   ~JitProgram() override {
@@ -222,11 +223,12 @@ class JitProgram final : public CompiledProgram {
     for (auto& key : debugged_) listener_->notifyFreeingObject(uint64_t(reinterpret_cast<uintptr_t>(key.get())));
   }
   NncRun run() const override { return run_; }
+  const std::vector<NncRun>& segments() const override { return segments_; }
   int64_t scratch_bytes() const override { return scratch_bytes_; }
   const CodegenStatistics& statistics() const override { return statistics_; }
 
  private:
-  void load(const std::vector<PartObject>& parts, const CompileOptions& options) {
+  void load(const std::vector<PartObject>& parts, const CompileOptions& options, size_t segments) {
     size_t bytes = 0;
     for (const PartObject& part : parts) bytes += part.bytes.size();
     memory_.reserve(bytes, parts.size());
@@ -250,8 +252,15 @@ class JitProgram final : public CompiledProgram {
     NNC_CHECK(resolver.missing.empty(), "generated code refers to symbols outside itself:" + resolver.missing);
     NNC_CHECK(!loader.hasError(), "generated object cannot be loaded: " + loader.getErrorString().str());
     NNC_CHECK(!memory_.finalizeMemory(nullptr), "generated code cannot be made executable");
-    run_ = reinterpret_cast<NncRun>(uintptr_t(loader.getSymbol("run").getAddress()));
-    NNC_CHECK(run_ != nullptr, "generated object has no entry");
+    auto entry = [&](const std::string& name) {
+      const NncRun run = reinterpret_cast<NncRun>(uintptr_t(loader.getSymbol(name).getAddress()));
+      NNC_CHECK(run != nullptr, "generated object has no entry " + name);
+      return run;
+    };
+    run_ = entry("run");
+    if (segments == 1) segments_ = {run_};
+    else
+      for (size_t s = 0; s < segments; ++s) segments_.push_back(entry("run." + std::to_string(s)));
     if (options.debugger) listener_ = llvm::JITEventListener::createGDBRegistrationListener();
     for (Loaded& l : loaded) {
       for (const auto& section : l.object->sections())
@@ -265,6 +274,7 @@ class JitProgram final : public CompiledProgram {
 
   CodeMemory memory_;
   NncRun run_ = nullptr;
+  std::vector<NncRun> segments_;
   int64_t scratch_bytes_ = 0;
   CodegenStatistics statistics_;
   llvm::JITEventListener* listener_ = nullptr;   // LLVM's, one for the process

@@ -50,11 +50,22 @@ class StepEmitter {
   void emit() {
     barrier = emit_barrier();
     emit_table();
-    llvm::Function* alone = emit_body(false);
-    llvm::Function* team = emit_body(true);
+    const size_t kernels = e.program.kernels.size();
+    emit_run(0, kernels, "");
+    std::vector<size_t> segments = segments_of(e.program);
+    if (segments.size() == 1) return;
+    segments.push_back(kernels);
+    for (size_t s = 0; s + 1 < segments.size(); ++s) emit_run(segments[s], segments[s + 1], fmt::format(".{}", s));
+  }
+
+ private:
+  /// What runs kernels `begin` to `end`.
+  void emit_run(size_t begin, size_t end, const std::string& suffix) {
+    llvm::Function* alone = emit_body(false, begin, end, suffix);
+    llvm::Function* team = emit_body(true, begin, end, suffix);
     auto* pointer = ir.getPtrTy();
     auto* type = llvm::FunctionType::get(ir.getVoidTy(), {pointer, ir.getInt32Ty(), ir.getInt64Ty()}, false);
-    auto* run = llvm::Function::Create(type, llvm::GlobalValue::ExternalLinkage, "run", e.module);
+    auto* run = llvm::Function::Create(type, llvm::GlobalValue::ExternalLinkage, "run" + suffix, e.module);
     run->addFnAttr(llvm::Attribute::NoUnwind);
     run->addFnAttr("no-builtins");
     auto* many = BasicBlock::Create(e.context, "many", run);
@@ -75,7 +86,6 @@ class StepEmitter {
     ir.CreateRetVoid();
   }
 
- private:
   Emitter& e;
   llvm::IRBuilder<>& ir;
   const KernelSharing& sharing;
@@ -184,11 +194,11 @@ class StepEmitter {
   }
 
   /// The loop over steps, for a team of one or for a thread of a larger one.
-  llvm::Function* emit_body(bool team) {
+  llvm::Function* emit_body(bool team, size_t first_kernel, size_t end_kernel, const std::string& suffix) {
     auto* pointer = ir.getPtrTy();
     auto* i32 = ir.getInt32Ty();
     auto* i64 = ir.getInt64Ty();
-    llvm::Function* f = internal_function(team ? "team" : "alone", {pointer, i32, i64});
+    llvm::Function* f = internal_function((team ? "team" : "alone") + suffix, {pointer, i32, i64});
     Value *context = f->getArg(0), *thread = f->getArg(1), *steps = f->getArg(2);
     auto block = [&](const char* name) { return BasicBlock::Create(e.context, name, f); };
     BasicBlock *entry = block("entry"), *head = block("step"), *work = block("work"), *body = block("kernels"),
@@ -250,7 +260,7 @@ class StepEmitter {
     auto run_parallel = [&](const ParallelRegion& region) {
       ir.CreateCall(region_function(region, team), {kept, e.i64(int64_t(region.first)), e.i64(int64_t(region.first + region.count))});
     };
-    emit_kernels(0, e.program.kernels.size(), 0, 0, rounds, run_kernels, run_parallel);
+    emit_kernels(first_kernel, end_kernel, 0, 0, rounds, run_kernels, run_parallel);
     ir.CreateBr(next);
 
     ir.SetInsertPoint(next);

@@ -127,11 +127,12 @@ namespace {
   d.code = Code::E0313;
   const TrainSpec& spec = compilation.module->train();
   d.span = spec.batch_span.valid() ? spec.batch_span : spec.span;
-  const bool several = compilation.workers > 1;
+  const bool several = compilation.workers > 1, in_turn = planned_batch(compilation).accumulate > 1;
   d.message = several ? fmt::format("{} workers cannot share this step, for the rows of all of them are needed at once", compilation.workers)
                       : "a batch cannot be made up of several here, for the rows of all of them are needed at once";
   d.labels.push_back({place, reason});
-  d.help.push_back(several ? std::string("train with one worker and as many threads") : fmt::format("take the batch at once: `batch: {}` without `accumulate`", planned_batch(compilation).whole()));
+  if (in_turn) d.help.push_back(fmt::format("take the batch at once: `batch: {}` without `accumulate`", planned_batch(compilation).whole()));
+  if (several) d.help.push_back("train with one worker and as many threads");
   throw ProgramErrors({std::move(d)});
 }
 
@@ -154,7 +155,7 @@ StepStages make_stages(Compilation& compilation, const TrainingGraphs& graphs, c
   RowSplitObstacle obstacle;
   if (graphs.couples_rows && compilation.workers > 1) {
     const NodeId sum = find_coupling_sum(graphs.forward.graph);
-    refuse_shares(compilation, graphs.forward.graph[sum].span, "rows read what the rows of the whole batch add up to");
+    refuse_shares(compilation, graphs.forward.graph[sum].span, "rows read what the rows of their batch add up to, and with `accumulate` batches follow one another");
   }
   Graph whole;
   if (!graphs.couples_rows) {
@@ -164,8 +165,9 @@ StepStages make_stages(Compilation& compilation, const TrainingGraphs& graphs, c
     if (!count_whole_batch(forward, obstacle)) refuse_shares(compilation, graphs.forward.graph[obstacle.node].span, obstacle.reason);
     whole = make_backward(compilation, forward, graphs.rules, true);
   }
+  const Shares shares = planned_batch(compilation).accumulate > 1 ? Shares::in_turn : Shares::at_once;
   Graph cut;
-  std::optional<StepStages> stages = optimize_in_stages(std::move(whole), options, obstacle, cut);
+  std::optional<StepStages> stages = optimize_in_stages(std::move(whole), options, shares, obstacle, cut);
   if (!stages) refuse_shares(compilation, cut[obstacle.node].span, obstacle.reason);
   return *std::move(stages);
 }
@@ -184,7 +186,7 @@ TrainingGraphs make_training_graphs(Compilation& compilation) {
   const PassOptions options{.rows = plan.whole()};
   optimize_graph(result.optimized, options);
   if (plan.accumulate > 1 || compilation.workers > 1) {
-    result.couples_rows = couples_rows(result.forward.graph);
+    result.couples_rows = plan.accumulate > 1 && couples_rows(result.forward.graph);
     result.stages = make_stages(compilation, result, options);
     if (result.couples_rows) warn_of_coupled_rows(compilation, result.forward.graph);
   }

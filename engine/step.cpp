@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/diagnostics.h"
 #include "ir/kernel_code.h"
+#include "ir/program_regions.h"
 #include "passes/pipeline.h"
 #include "passes/poison.h"
 #include "passes/rewrite.h"
@@ -104,7 +105,7 @@ CompiledStep compile_step(Program program, const SourceMap& sources, const Compi
 
 namespace {
 
-/// Of a sum that the last stage adds up further (a gradient whose norm is asked for): the memory order that its value has in the whole step, for the order of that sum follows it.
+/// Of a sum that the last stage adds up further (a gradient whose norm is asked for), or that rows read: the memory order that its value has in the whole step, for the order of that sum follows it.
 void keep_orders(const Graph& whole, const StepStages& stages, Layouts& layouts) {
   const Graph& last = stages.last;
   std::vector<bool> summed(last.size(), false);
@@ -119,6 +120,9 @@ void keep_orders(const Graph& whole, const StepStages& stages, Layouts& layouts)
       for (NodeId o : node.operands) summed[o.value] = true;
     if (const auto sum = nodes.find(node.attributes.text); summed[i] && node.op == Op::parameter && sum != nodes.end()) layouts.try_emplace(sum->first, orders[sum->second.value]);
   }
+  for (const ShareStage& share : stages.shares)
+    for (const StageSum& s : share.sums)
+      if (s.exchanged) layouts.try_emplace(s.name, orders[s.node.value]);
 }
 
 /// Of a partial sum that element-wise arithmetic alone leads to the update of a persistent: that persistent's memory order, so that one kernel goes through both as they lie.
@@ -199,13 +203,20 @@ CompiledStep compile_step(StepPrograms programs, const SourceMap& sources, const
   for (CompiledStep& stage : result.stages) {
     const Program& p = stage.program;
     NNC_CHECK(stage.step.persistent_bytes == step.persistent_bytes && stage.step.state_bytes == step.state_bytes, "two stages of a step disagree about its persistents");
+    std::vector<size_t> ends = segments_of(p);
+    ends.erase(ends.begin());
+    ends.push_back(p.kernels.size());
+    for (NncRun run : stage.code->segments()) stage.step.segments.push_back({run, {}});
     for (const PersistentPlace& place : p.persistents) {
       const auto sum = std::find_if(programs.sums.begin(), programs.sums.end(), [&](const StageSum& s) { return s.name == place.persistent.name; });
-      const bool stored = std::any_of(p.kernels.begin(), p.kernels.end(), [&](const Kernel& k) { return stores(k, place.buffer); });
-      if (sum == programs.sums.end() || !stored) continue;
+      if (sum == programs.sums.end()) continue;
+      const auto storing = std::find_if(p.kernels.rbegin(), p.kernels.rend(), [&](const Kernel& k) { return stores(k, place.buffer); });
+      if (storing == p.kernels.rend()) continue;
+      const size_t segment = size_t(std::upper_bound(ends.begin(), ends.end(), size_t(p.kernels.rend() - storing) - 1) - ends.begin());
       const auto owned = std::ranges::find_if(programs.owned, [&](const OwnedRange& o) { return o.name == sum->name && !o.updated; });
-      stage.step.partials.push_back({sum->name, sum->type.dtype, sum->type.elements(1), p[place.buffer].offset, sum->combine,
-                                     owned == programs.owned.end() ? std::vector<int64_t>{} : owned->begins});
+      PartialSlot slot{sum->name, sum->type.dtype, sum->type.elements(1), p[place.buffer].offset, sum->combine, {}};
+      if (owned != programs.owned.end() && !sum->exchanged) slot.begins = owned->begins;
+      stage.step.segments[segment].partials.push_back(std::move(slot));
     }
     add_names(step.fields, stage.step.fields);
     add_names(step.scalars, stage.step.scalars);

@@ -83,6 +83,8 @@ void copy_binding(InterpreterCall& call, const std::map<std::string, Tensor>& bo
 void interpret_input(InterpreterCall& call) { copy_binding(call, call.bindings.inputs, "input"); }
 void interpret_parameter(InterpreterCall& call) { copy_binding(call, call.bindings.persistents, "parameter"); }
 
+void interpret_exchange(InterpreterCall& call) { call.result = call.operand(0); }
+
 void interpret_scalar(InterpreterCall& call) {
   auto it = call.bindings.scalars.find(call.node.attributes.text);
   if (it == call.bindings.scalars.end()) fail_binding(call.node, fmt::format("no value is given for scalar `{}`", call.node.attributes.text));

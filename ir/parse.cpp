@@ -2,6 +2,7 @@
 // it are passed over in silence, and reading goes on. Types are checked against infer_type.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <set>
@@ -48,6 +49,7 @@ class GraphParser : private TextReader {
       else
         report(Code::E0630, here(), "expected the end of the file");
     }
+    if (!faulty_) check_exchanges();
     if (!faulty_) resolve_locations();
     if (faulty_) return std::nullopt;
     return std::move(graph_);
@@ -169,6 +171,7 @@ class GraphParser : private TextReader {
       case Op::input:
       case Op::parameter:
       case Op::scalar:
+      case Op::exchange:
       case Op::random: a.text = parse_name(); break;
       case Op::constant: a.number = parse_number(); break;
       case Op::literal: a.values = parse_numbers(); break;
@@ -369,6 +372,7 @@ class GraphParser : private TextReader {
     end_line();
     slot->second = graph_.add(*op, std::move(operands), std::move(a), {}, std::move(scope));
     graph_[slot->second].group = group;
+    if (*op == Op::exchange) exchanges_.emplace_back(slot->second, op_span);
     if (place) known_.node_places.emplace_back(slot->second, std::move(*place));
   }
 
@@ -381,8 +385,20 @@ class GraphParser : private TextReader {
       fail(Code::E0634, span, fmt::format("the type is written {}, but the scan gives {}", to_string(type), to_string(given)));
   }
 
+  void check_exchanges() {
+    for (const auto& [n, span] : exchanges_) {
+      const Node& node = graph_[n];
+      const std::string& name = node.attributes.text;
+      const auto update = std::ranges::find(graph_.updates, name, &Update::name);
+      const bool is_read = std::ranges::any_of(graph_.nodes(), [&](const Node& other) { return other.op == Op::parameter && other.attributes.text == name; });
+      if (find_persistent(name)->kind != PersistentKind::partial) report(Code::E0637, span, fmt::format("exchange: {} is not declared as partial", at_name(name)));
+      else if (update == graph_.updates.end() || update->node != node.operands[0]) report(Code::E0637, span, fmt::format("exchange: {} is not updated with the operand, a share's part", at_name(name)));
+      else if (is_read) report(Code::E0637, span, fmt::format("exchange: {} is read by a parameter, too, as it was before the step", at_name(name)));
+    }
+  }
+
   void check_name(Op op, const Attributes& a, const Type& type, Span span) {
-    if (op == Op::parameter) {
+    if (op == Op::parameter || op == Op::exchange) {
       if (known_.spoilt_persistents.count(a.text)) throw Fault{};
       const Persistent* p = find_persistent(a.text);
       if (!p) fail_unknown_persistent(a.text, span);
@@ -458,6 +474,7 @@ class GraphParser : private TextReader {
   int depth_ = 0;                      ///< of bodies around
   Known known_;
   Graph& graph_ = known_.graph;
+  std::vector<std::pair<NodeId, Span>> exchanges_;  ///< in the graph itself: a body has no persistents
   std::vector<std::tuple<std::shared_ptr<Graph>, NodeId, WrittenPlace>> body_places_;
 };
 

@@ -76,6 +76,7 @@ std::string attributes_text(const Node& node) {
     case Op::input:
     case Op::parameter:
     case Op::scalar:
+    case Op::exchange:
     case Op::random: return " " + at_name(a.text);
     case Op::constant: return " " + number_text(a.number, a.dtype);
     case Op::literal: return " " + numbers_text(a.values, a.dtype);

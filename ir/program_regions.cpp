@@ -156,6 +156,38 @@ class Turns {
 
 void for_each_turn(const Program& program, int64_t rows, const std::function<void(const Turn&)>& visit) { Turns(program, rows, visit).run(); }
 
+bool is_partial(const Program& program, BufferId id) {
+  return program[id].kind == BufferKind::persistent &&
+         std::ranges::any_of(program.persistents, [&](const PersistentPlace& p) { return p.buffer == id && p.persistent.kind == PersistentKind::partial; });
+}
+
+std::vector<size_t> segments_of(const Program& program) {
+  std::vector<size_t> segments{0};
+  std::vector<bool> partial(program.buffers.size(), false), stored(program.buffers.size(), false);
+  for (const PersistentPlace& p : program.persistents) partial[p.buffer.value] = p.persistent.kind == PersistentKind::partial;
+  for (size_t k = 0; k < program.kernels.size(); ++k) {
+    std::vector<BufferId> own;
+    bool waits = false;
+    for_each_access(program.kernels[k], [&](const Instruction& i) {
+      if (const BufferId memory = memory_of(program, i.access.buffer); partial[memory.value] && writes_memory(i)) own.push_back(memory);
+    });
+    for_each_access(program.kernels[k], [&](const Instruction& i) {
+      const BufferId memory = memory_of(program, i.access.buffer);
+      waits = waits || (stored[memory.value] && !writes_memory(i) && std::ranges::find(own, memory) == own.end());
+    });
+    if (waits) {
+      size_t first = k;
+      if (const std::vector<size_t> around = regions_around(program, k); !around.empty()) first = program.regions[around.front()].first;
+      for (const ParallelRegion& region : program.parallel_regions)
+        if (region.first < first && first < region.first + region.count) first = region.first;
+      segments.push_back(first);
+      stored.assign(stored.size(), false);
+    }
+    for (BufferId memory : own) stored[memory.value] = true;
+  }
+  return segments;
+}
+
 std::vector<size_t> kernels_in_two_rounds(const Program& program) {
   std::vector<size_t> order;
   auto kernel = [&](size_t k) { order.push_back(k); };

@@ -23,6 +23,12 @@ struct Turn {
 };
 /// Visits kernels as they run, rounds of parallel regions one after the other, with so many rows.
 void for_each_turn(const Program&, int64_t rows, const std::function<void(const Turn&)>& visit);
+/// Whether a buffer is a partial sum's.
+bool is_partial(const Program&, BufferId);
+/// A step may stop for shares of a batch to exchange parts of sums: its kernels are cut where one, or a region, reads a partial sum that kernels before it store. The first kernel of each segment,
+/// ascending from 0; {0} where nothing is exchanged.
+std::vector<size_t> segments_of(const Program&);
+
 /// Kernels in order, those of a region twice (of nested regions four times): all that may follow one another does.
 std::vector<size_t> kernels_in_two_rounds(const Program&);
 

@@ -219,6 +219,13 @@ RULE(parameter) {
   return type;
 }
 
+RULE(exchange) {
+  if (a.text.empty()) return misfit(error, "needs a name");
+  const Type& type = in[0];
+  if (type.has_rows()) return misfit(error, fmt::format("shares have rows of their own, got {}", to_string(type)));
+  return type;
+}
+
 RULE(scalar) { return a.text.empty() ? misfit(error, "needs a name") : Type{type_of_scalar(a.text), {}}; }
 
 RULE(constant) {

@@ -11,8 +11,10 @@
 //   G7  A kernel group is -1 or a small number.
 //   G8  One site, one draw: random nodes of one site have one type.
 //   G9  The body of a region is sound by itself, and each `result` is one that its scan has, of that type.
+//   G10 An exchange is of a persistent of kind partial, whose update is its operand and which no parameter node reads.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 #include <set>
 #include <unordered_map>
@@ -33,7 +35,8 @@ unsigned used_attributes(Op op) {
   switch (op) {
     case Op::input:
     case Op::parameter: return text | extents | dtype;
-    case Op::scalar: return text;
+    case Op::scalar:
+    case Op::exchange: return text;
     case Op::constant: return number | extents | dtype;
     case Op::literal: return values | extents | dtype;
     case Op::iota: return axes | extents;
@@ -77,6 +80,7 @@ class Verifier {
     for (uint32_t i = 0; i < graph_.size(); ++i) check_node(i);
     check_outputs();
     check_updates();
+    check_exchanges();
     return std::move(problems_);
   }
 
@@ -120,7 +124,7 @@ class Verifier {
     else if (*type != node.type)
       fail("G2: {} has type {}, but its operation gives {}", node_text(i), to_string(node.type), to_string(*type));
     if (has_stray_attribute(node.op, node.attributes)) fail("G5: {} has an attribute that its operation does not use", node_text(i));
-    if (node.op == Op::parameter) {
+    if (node.op == Op::parameter || node.op == Op::exchange) {
       const Persistent* p = find_persistent(node.attributes.text);
       if (!p)
         fail("G3: {} refers to {}, which is not declared", node_text(i), node.attributes.text);
@@ -150,6 +154,21 @@ class Verifier {
     if (number < 0 || number >= int64_t(scan.attributes.body->outputs.size()))
       return fail("G9: {} is number {} of {}, which has {} results", node_text(i), number, node_text(node.operands[0].value), scan.attributes.body->outputs.size());
     if (Type type = result_type(scan, int(number)); type != node.type) fail("G9: {} has type {}, but the scan gives {}", node_text(i), to_string(node.type), to_string(type));
+  }
+
+  void check_exchanges() {
+    std::unordered_set<std::string_view> exchanged;
+    for (uint32_t i = 0; i < graph_.size(); ++i) {
+      const Node& node = graph_[NodeId{i}];
+      if (node.op != Op::exchange) continue;
+      const std::string& name = node.attributes.text;
+      exchanged.insert(name);
+      if (const Persistent* p = find_persistent(name); p && p->kind != PersistentKind::partial) fail("G10: {} is of {}, which is not of kind partial", node_text(i), name);
+      const auto update = std::ranges::find(graph_.updates, name, &Update::name);
+      if (update == graph_.updates.end() || update->node != node.operands[0]) fail("G10: {} is of {}, whose update is not its operand", node_text(i), name);
+    }
+    for (uint32_t i = 0; i < graph_.size() && !exchanged.empty(); ++i)
+      if (graph_[NodeId{i}].op == Op::parameter && exchanged.count(graph_[NodeId{i}].attributes.text)) fail("G10: {} reads a persistent that is exchanged", node_text(i));
   }
 
   void check_outputs() {

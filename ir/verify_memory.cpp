@@ -15,6 +15,7 @@
 #include <map>
 #include <optional>
 #include <span>
+#include <set>
 #include <utility>
 
 #include "ir/program_regions.h"
@@ -246,6 +247,7 @@ class MemoryChecker {
       fail("P10: {} is read by {} before it is stored", buffer.name, kernel_name(touches.front().kernel));
     }
     if (buffer.kind != BufferKind::persistent) return;
+    if (is_partial(program_, id)) return check_exchange(buffer, touches);
     for (auto t = first_store; t != touches.end(); ++t) {
       if (!t->load && !regions_around(program_, t->kernel).empty()) {
         at_touch(*t);
@@ -254,6 +256,22 @@ class MemoryChecker {
       if (!t->load) continue;
       at_touch(*t);
       fail("P9: {} reads {} after {} has updated it", kernel_name(t->kernel), buffer.name, kernel_name(first_store->kernel));
+    }
+  }
+
+  /// Of a partial sum: who reads what it comes to stands behind all that store a part of it.
+  void check_exchange(const Buffer& buffer, const std::vector<Touch>& touches) {
+    std::set<size_t> storing;
+    for (const Touch& t : touches)
+      if (!t.load) storing.insert(t.kernel);
+    for (const Touch& t : touches) {
+      if (!t.load && !regions_around(program_, t.kernel).empty()) {
+        at_touch(t);
+        fail("P15: {} updates {} in a region", kernel_name(t.kernel), buffer.name);
+      }
+      if (!t.load || storing.empty() || storing.count(t.kernel) || t.kernel > *storing.rbegin()) continue;
+      at_touch(t);
+      fail("P9: {} reads {} before {} has stored a part of it", kernel_name(t.kernel), buffer.name, kernel_name(*storing.rbegin()));
     }
   }
 

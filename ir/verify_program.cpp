@@ -22,7 +22,7 @@
 //   P7  Fields, scalars and literals are only read.
 //   P8  A kernel writes no element twice: each store is one-to-one over its axes, two stores of one kernel to one buffer are disjoint (looked at
 //       element by element, in buffers of up to 2^24 elements and for 2^28 elements in all). store_add, and a store at an index that is data, only in serial kernels.
-//   P9  A persistent is never read after its update: no later kernel loads it, and the kernel that stores it loads it only at the very element
+//   P9  A persistent is never read after its update (but a partial sum after all that store it: segments_of): no later kernel loads it, and the kernel that stores it loads it only at the very element
 //       it stores, before the store. A temporary that one kernel both stores and loads is touched at equal places too, unless the kernel is one
 //       serial iteration.
 //   P10 A temporary's first access is a store; every result and output is stored.

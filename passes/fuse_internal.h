@@ -13,6 +13,9 @@ inline bool is_soft_view(Op op) { return op == Op::broadcast || op == Op::transp
 /// Reads its operand at other indices than the one being computed.
 inline bool is_hard_view(Op op) { return op == Op::reshape || op == Op::slice || op == Op::pad || op == Op::window || op == Op::gather; }
 
+/// Computes nothing: a value that stands in memory, made by what the operand is (a scan) or comes to (an exchange).
+inline bool is_made_elsewhere(Op op) { return op == Op::result || op == Op::exchange; }
+
 /// A reshape that only adds and leaves out axes of one index: its indices are the operand's, so the operand need not stand in memory as a whole.
 inline bool only_unit_axes(const Graph& graph, const Node& reshape) {
   auto others = [](const Shape& shape) {

@@ -22,7 +22,7 @@ const std::vector<Fuser::Source>& Fuser::sources(NodeId n) const {
   if (cached) return *cached;
   std::vector<Source> found;
   const Node& node = graph_[n];
-  const bool all_hard = node.op == Op::result || node.op == Op::contract || node.op == Op::scatter_add || node.op == Op::scan;
+  const bool all_hard = is_made_elsewhere(node.op) || node.op == Op::contract || node.op == Op::scatter_add || node.op == Op::scan;
   for (size_t i = 0; i < node.operands.size(); ++i) {
     NodeId o = node.operands[i];
     bool hard = all_hard || (is_hard_view(node.op) && !(node.op == Op::gather && i == 1));

@@ -25,7 +25,7 @@ std::vector<NodeId> stored_borders(const Graph& graph) {
   return found;
 }
 
-static bool is_memory_leaf(Op op) { return op == Op::input || op == Op::parameter || op == Op::literal || op == Op::result; }
+static bool is_memory_leaf(Op op) { return op == Op::input || op == Op::parameter || op == Op::literal || is_made_elsewhere(op); }
 
 /// Whether the reshape has its operand's indices, and these lead through views to a value that stands in memory whoever reads it so. `leaf_only`: made of leaves alone.
 static bool is_renamed_memory(const Graph& graph, const Node& reshape, const std::vector<bool>& leaf_only) {
@@ -42,7 +42,7 @@ std::vector<bool> transparent_nodes(const Graph& graph, const Joins& joins) {
   std::vector<bool> leaf_only(graph.size(), false);
   for (uint32_t i = 0; i < graph.size(); ++i) {
     const Node& node = graph[NodeId{i}];
-    const bool is_leaf = op_class(node.op) == OpClass::leaf || node.op == Op::result, is_view = is_soft_view(node.op) || is_hard_view(node.op);
+    const bool is_leaf = op_class(node.op) == OpClass::leaf || is_made_elsewhere(node.op), is_view = is_soft_view(node.op) || is_hard_view(node.op);
     if (!is_leaf && !is_view && (!is_elementwise(node.op) || is_expensive(node.op))) continue;
     leaf_only[i] = true;
     cost[i] = node.op == Op::random ? loose_draw_cost : is_leaf || is_view ? 0 : 1;
@@ -90,7 +90,7 @@ bool fits_prologue(const Graph& graph, NodeId n) {
   const Node& node = graph[n];
   if (node.group >= 0) return true;
   if (op_class(node.op) == OpClass::leaf) return node.op != Op::iota && !is_expensive(node.op);
-  if (node.op == Op::result) return true;
+  if (is_made_elsewhere(node.op)) return true;
   if (is_soft_view(node.op) || node.op == Op::slice) return fits_prologue(graph, node.operands[0]);
   if (node.op == Op::reshape || node.op == Op::window) return reads_memory(graph, node.operands[0]);
   if (!is_elementwise(node.op) || is_expensive(node.op)) return false;

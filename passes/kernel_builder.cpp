@@ -248,7 +248,7 @@ int KernelBuilder::evaluate(NodeId n, const IndexMap& map) {
   const Graph& graph = lowering_.graph;
   const Node& node = graph[n];
   bool member = node.group >= 0 && node.group == group_;
-  bool leaf = node.op == Op::input || node.op == Op::parameter || node.op == Op::scalar || node.op == Op::literal || node.op == Op::result;
+  bool leaf = node.op == Op::input || node.op == Op::parameter || node.op == Op::scalar || node.op == Op::literal || is_made_elsewhere(node.op);
   if (!member || leaf || spilled_[n]) {
     if (BufferId memory = lowering_.buffer_of[n.value]; memory.valid()) return load(memory, node.type.shape, map, n);
     NNC_CHECK(node.group < 0, "a value of another kernel does not stand in memory: " + std::string(op_name(node.op)));

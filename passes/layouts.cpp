@@ -15,6 +15,7 @@
 
 #include "ir/regions.h"
 #include "passes/channelwise.h"
+#include "passes/fuse_internal.h"
 #include "passes/lower.h"
 #include "passes/rewrite.h"
 
@@ -348,15 +349,17 @@ std::optional<Graph> copy_viewed_leaves(const Graph& graph, const LowerOptions& 
       order = place->second.order;
     } else if (leaf.op == Op::result && leaf.attributes.begin >= graph[leaf.operands[0]].attributes.carried) {
       order = steps_first(leaf.type);
+    } else if (leaf.op == Op::exchange) {
+      if (const auto layout = options.layouts.find(leaf.attributes.text); layout != options.layouts.end()) order = layout->second;
     }
     return order_of_view(leaf.type.shape, order, graph.type(n).shape) ? NodeId{} : base;
   };
-  auto key_of = [&](NodeId leaf) { return std::tuple{graph[leaf].op, graph[leaf].attributes.text, graph[leaf].op == Op::result ? leaf.value : 0}; };
+  auto key_of = [&](NodeId leaf) { return std::tuple{graph[leaf].op, graph[leaf].attributes.text, is_made_elsewhere(graph[leaf].op) ? leaf.value : 0}; };
   std::map<std::tuple<Op, std::string, uint32_t>, NodeId> copies;
   Rebuild rebuild(graph);
   int groups = 0;
   auto copy_of = [&](NodeId leaf) {
-    Node read = graph[leaf].op == Op::result ? rebuild.translated(leaf) : graph[leaf];
+    Node read = is_made_elsewhere(graph[leaf].op) ? rebuild.translated(leaf) : graph[leaf];
     read.group = -1;  // where the leaf is what an update stores, it is in a group: that stays with the node itself
     const NodeId copy = rebuild.result.add(Op::stop_gradient, {add_node(rebuild.result, read)});
     rebuild.result[copy].group = groups++;
@@ -367,7 +370,7 @@ std::optional<Graph> copy_viewed_leaves(const Graph& graph, const LowerOptions& 
   for (uint32_t i = 0; i < graph.size(); ++i) {
     const NodeId leaf = viewed(NodeId{i});
     if (!leaf.valid()) continue;
-    if (graph[leaf].op == Op::result) later.insert(leaf);
+    if (is_made_elsewhere(graph[leaf].op)) later.insert(leaf);
     else if (NodeId& copy = copies[key_of(leaf)]; !copy.valid()) copy = copy_of(leaf);
   }
   if (copies.empty() && later.empty()) return std::nullopt;

@@ -109,6 +109,12 @@ void ProgramLowering::add_leaves() {
     const Node& node = graph_[NodeId{i}];
     if (node.op == Op::parameter) {
       lowering_.buffer_of[i] = persistent_.at(node.attributes.text);
+    } else if (node.op == Op::exchange) {
+      lowering_.buffer_of[i] = persistent_.at(node.attributes.text);
+      // The part stands where the sum will, unless somebody else reads it as it is.
+      const NodeId part = node.operands[0];
+      const auto reads_part = std::ranges::count_if(graph_.nodes(), [&](const Node& other) { return std::ranges::find(other.operands, part) != other.operands.end(); });
+      if (BufferId& memory = lowering_.buffer_of[part.value]; reads_part == 1 && !memory.valid()) memory = lowering_.buffer_of[i];
     } else if (node.op == Op::input && options_.places.count(node.attributes.text)) {
       lowering_.buffer_of[i] = place_.at(node.attributes.text);
     } else if (node.op == Op::input) {

@@ -90,10 +90,10 @@ const std::vector<std::string_view>& default_passes() {
 
 void optimize_graph(Graph& graph, const PassOptions& options) { run_named(graph, default_passes(), options); }
 
-std::optional<StepStages> optimize_in_stages(Graph graph, const PassOptions& options, RowSplitObstacle& obstacle, Graph& whole) {
+std::optional<StepStages> optimize_in_stages(Graph graph, const PassOptions& options, Shares shares, RowSplitObstacle& obstacle, Graph& whole) {
   run_named(graph, value_passes, options);
   whole = std::move(graph);
-  std::optional<StepStages> stages = split_stages(whole, obstacle);
+  std::optional<StepStages> stages = split_stages(whole, shares, obstacle);
   if (!stages) return stages;
   auto fuse = [&](Graph& stage) {
     run_named(stage, std::array<std::string_view, 1>{"fuse_contractions"}, options);

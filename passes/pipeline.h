@@ -29,7 +29,7 @@ void optimize_graph(Graph&, const PassOptions& = {});
 
 /// The same for a step of which a share of the rows is there at a time: the graph is cut once all is decided that orders its sums, and each stage is fused by itself. Nothing, and why, if it cannot be cut;
 /// `obstacle.node` is then one of `whole`, the graph as it was to be cut.
-std::optional<StepStages> optimize_in_stages(Graph, const PassOptions&, RowSplitObstacle& obstacle, Graph& whole);
+std::optional<StepStages> optimize_in_stages(Graph, const PassOptions&, Shares, RowSplitObstacle& obstacle, Graph& whole);
 
 /// Optimised graph -> program: layouts (those given win), kernels, schedule, parallel regions, memory plan; verified.
 Program build_program(const Graph&, LowerOptions, const RegionOptions& = {});

@@ -1,5 +1,5 @@
 // Order of kernels. Dependencies follow from what kernels load and store: a temporary is read after it was written, a persistent is overwritten after
-// everybody else has read it. Among kernels that may run, the one that comes first in group order does, which puts a layer's update
+// everybody else has read it, a partial sum that shares exchange is read after that. Among kernels that may run, the one that comes first in group order does, which puts a layer's update
 // right beside its gradient. If overwriting in place would need a cycle, the new value goes to a temporary and is copied at the end.
 #include <algorithm>
 #include <map>
@@ -72,21 +72,30 @@ class Scheduler {
   }
 
   std::vector<size_t> sorted(const std::vector<Unit>& units, size_t depth) const {
-    std::vector<std::set<size_t>> after(units.size());  // units that must come later
-    for (auto& [memory, uses] : uses_of(units, depth)) add_dependencies(program_[memory].kind, units, uses, after);
+    std::vector<std::set<size_t>> after(units.size()), exchanged(units.size());  // units that must come later; of these: that wait for other shares
+    for (auto& [memory, uses] : uses_of(units, depth)) {
+      const bool is_sum = is_partial(program_, memory);
+      add_dependencies(is_sum ? BufferKind::temporary : program_[memory].kind, units, uses, is_sum ? exchanged : after);
+    }
     std::vector<int> waiting(units.size(), 0);
-    for (const std::set<size_t>& later : after)
-      for (size_t j : later) ++waiting[j];
-    std::priority_queue<size_t, std::vector<size_t>, std::greater<>> ready;
+    std::vector<size_t> segment(units.size(), 0);  // what waits for no more exchanges comes first, so that there are as few as can be
+    for (size_t i = 0; i < units.size(); ++i) {
+      after[i].insert(exchanged[i].begin(), exchanged[i].end());
+      for (size_t j : after[i]) ++waiting[j];
+    }
+    using Place = std::pair<size_t, size_t>;
+    std::priority_queue<Place, std::vector<Place>, std::greater<>> ready;
     for (size_t i = 0; i < units.size(); ++i)
-      if (waiting[i] == 0) ready.push(i);
+      if (waiting[i] == 0) ready.emplace(0, i);
     std::vector<size_t> order;
     while (!ready.empty()) {
-      size_t i = ready.top();
+      const size_t i = ready.top().second;
       ready.pop();
       order.push_back(i);
-      for (size_t j : after[i])
-        if (--waiting[j] == 0) ready.push(j);
+      for (size_t j : after[i]) {
+        segment[j] = std::max(segment[j], segment[i] + exchanged[i].count(j));
+        if (--waiting[j] == 0) ready.emplace(segment[j], j);
+      }
     }
     NNC_CHECK(order.size() == units.size(), "the kernels' dependencies have a cycle");
     return order;

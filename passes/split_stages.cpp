@@ -1,11 +1,12 @@
 // One walk forwards finds the sums and the stage of each: a sum that rows read must be whole one stage before them; any other is made by the last share stage, which has most of the rows' work. Each
-// graph then is the cone of what it gives, with sums of earlier stages as leaves.
+// graph then is the cone of what it gives, with sums of earlier stages as leaves. What is exchanged within a stage is one of its own sums, which others of its nodes read.
 #include "passes/split_stages.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <functional>
+#include <map>
 
 #include "passes/rewrite.h"
 #include "passes/touched_rows.h"
@@ -21,7 +22,7 @@ bool hands_on_gradients(const Graph& graph) {
 
 class StageSplitter {
  public:
-  explicit StageSplitter(const Graph& graph) : graph_(graph), coupled_(hands_on_gradients(graph)), sum_(graph.size(), -1), level_(graph.size(), 0), is_early_(graph.size(), false) {}
+  StageSplitter(const Graph& graph, Shares shares) : graph_(graph), coupled_(hands_on_gradients(graph)), may_exchange_(shares == Shares::at_once && !coupled_), sum_(graph.size(), -1), level_(graph.size(), 0), is_early_(graph.size(), false) {}
 
   bool find_sums(RowSplitObstacle& obstacle) {
     const std::vector<bool> wanted = coupled_ ? needed_by_outputs() : live_nodes(graph_);
@@ -121,11 +122,13 @@ class StageSplitter {
         trains[i] = trains[i] || trains[o.value];
         level_[i] = std::max(level_[i], level_[o.value] + (is_early_[o.value] ? 1 : 0));
       }
-      is_early_[i] = sum_[i] >= 0 && feeds_rows[i];
-      if (is_early_[i] && trains[i]) {
+      const bool is_read = sum_[i] >= 0 && feeds_rows[i];
+      if (is_read && trains[i] && !may_exchange_) {
         obstacle = {NodeId{i}, "rows read what the rows of the whole batch add up to"};
         return false;
       }
+      if (is_read && trains[i]) sums_[size_t(sum_[i])].exchanged = true;
+      is_early_[i] = is_read && !trains[i];
       if (is_early_[i]) stages_ = std::max(stages_, level_[i] + 2);
     }
     return true;
@@ -166,6 +169,7 @@ class StageSplitter {
     for (const StageSum& s : sums_)
       if (!s.name.starts_with(gradient_prefix)) result.persistents.push_back({s.name, s.type, PersistentKind::partial, graph_[s.node].span});
     std::vector<NodeId> to(graph_.size());
+    std::map<std::string, NodeId> parts;  // of this stage's sums
     for (uint32_t i = 0; i < graph_.size(); ++i) {
       if (!needed[i]) continue;
       Node node = graph_[NodeId{i}];
@@ -188,18 +192,28 @@ class StageSplitter {
           node.type.dtype = part_type(node);
         }
         to[i] = add_node(result, node);
+        if (sum_[i] < 0 || stage == stages_) continue;
+        const StageSum& sum = sums_[size_t(sum_[i])];
+        parts[sum.name] = to[i];
+        if (!sum.exchanged) continue;
+        Attributes whole;
+        whole.text = sum.name;
+        to[i] = b.cast(result.add(Op::exchange, {to[i]}, std::move(whole), b.span, b.scope), graph_[NodeId{i}].type.dtype);
       }
     }
     for (const Output& o : outputs) result.outputs.push_back({o.name, to[o.node.value]});
-    for (const Update& u : updates) result.updates.push_back({u.name, to[u.node.value]});
+    for (const Update& u : updates) {
+      const auto part = parts.find(u.name);
+      result.updates.push_back({u.name, part == parts.end() ? to[u.node.value] : part->second});
+    }
     return result;
   }
 
   const Graph& graph_;
-  const bool coupled_;
+  const bool coupled_, may_exchange_;
   std::vector<int> sum_;    // by node: number of the sum that it is, or -1
   std::vector<int> level_;  // by node: stages that must be complete before
-  std::vector<bool> is_early_;  // by node: a sum that rows read
+  std::vector<bool> is_early_;  // by node: a sum that rows of later stages read
   std::vector<StageSum> sums_;
   int stages_ = 1;
 };
@@ -296,8 +310,8 @@ std::vector<NodeId> hand_on_gradients(Graph& graph, const std::vector<std::pair<
   return handed;
 }
 
-std::optional<StepStages> split_stages(const Graph& graph, RowSplitObstacle& obstacle) {
-  StageSplitter splitter(graph);
+std::optional<StepStages> split_stages(const Graph& graph, Shares shares, RowSplitObstacle& obstacle) {
+  StageSplitter splitter(graph, shares);
   if (!splitter.find_sums(obstacle)) return std::nullopt;
   return splitter.split();
 }

@@ -8,9 +8,14 @@
 //   share stage 1   part of x^T dy, of sum(weight * loss)          for each share, joined
 //   last stage      weight - lr * gradient; loss                   once
 //
+// **Sums that rows read, of values that parameters have a part in** (the moments of batch norm). To compute a layer's activations a second time would cost a step's work for each layer. Where all shares are
+// there at once, each with memory of its own, as several workers have them, such a sum is *exchanged* within the stage: the share stores its part in the persistent and reads it again, through the operation
+// `exchange`, when the parts of all shares have been joined there. The program of the stage is cut there (segments_of in ir/program_regions.h): what stands in the arena stays. Layer states are
+// updated by the last stage.
+//
 // Sums have the bits that they have in the whole graph: what decides their order (PlannedRows) is asked of the whole batch, and a share is whole pieces of it.
 //
-// **Statistics that couple rows.** Where rows of the forward pass read sums over the rows of their batch (batch norm), each share is a batch by itself: it is normalised by its own sums, and updates the
+// **Batches that follow one another** (`accumulate`). There such a sum cannot be waited for. Where rows of the forward pass read sums over the rows of their batch, each share is a batch by itself: it is normalised by its own sums, and updates the
 // layers' states in its turn. What is joined then are the gradients that each share has made, not the sums within it. `hand_on_gradients` and `count_whole_batch` prepare the graph for that.
 //
 // Requires:   a verified graph without rows in its updates, on which all passes that change the order of sums have run; groups count for nothing.
@@ -18,6 +23,7 @@
 //             which share stages update and later stages read. The scalar `rows` is the number of rows of the whole batch, `first_row` the place of the share's first row in it.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -32,6 +38,7 @@ struct StageSum {
   Combine combine;   ///< sum, max or min
   Type type;         ///< without rows
   NodeId node;       ///< in the graph that was cut
+  bool exchanged = false;  ///< rows of the stage that makes it read what it comes to
 };
 
 struct ShareStage {
@@ -56,8 +63,11 @@ bool count_whole_batch(Graph& forward, RowSplitObstacle&);
 /// Each of these nodes becomes the update of a persistent of kind `partial`, "partial.gradient.NAME", and in its place stands what the persistent holds.
 std::vector<NodeId> hand_on_gradients(Graph&, const std::vector<std::pair<std::string, NodeId>>& gradients);
 
-/// Nothing if rows need what the rows of all other shares give, of values that parameters have a part in (batch statistics), or if an operation mixes rows in another way than by sums.
+/// Whether all shares of a batch are there at once, or one after the other in the same memory.
+enum class Shares : uint8_t { at_once, in_turn };
+
+/// Nothing if an operation mixes rows in another way than by sums, or if shares come in turn and rows need what the rows of all others give, of values that parameters have a part in (batch statistics).
 /// A graph that hands on gradients is cut there, and at the sums that its outputs are made of; sums that rows read stay within a share.
-std::optional<StepStages> split_stages(const Graph&, RowSplitObstacle&);
+std::optional<StepStages> split_stages(const Graph&, Shares, RowSplitObstacle&);
 
 }  // namespace nnc

@@ -25,7 +25,7 @@ StagedStep::StagedStep(const StepProgram& program, Team& team, uint8_t* persiste
     : program_(program), team_(team), persistent_(persistent), workers_(workers) {
   int64_t arena = 0;
   for (const StepProgram& p : program.stages) arena = std::max(arena, p.arena_bytes);
-  arena_ = AlignedMemory(arena);
+  arenas_.emplace_back(arena);
   size_t kernels = 0;
   for (const StepProgram& p : program.stages) {
     Stage& stage = stages_.emplace_back();
@@ -45,7 +45,6 @@ StagedStep::StagedStep(const StepProgram& program, Team& team, uint8_t* persiste
     stage.results.resize(p.results.size());
     NncContext& c = stage.context;
     c.persistent = persistent;
-    c.arena = reinterpret_cast<uint8_t*>(arena_.data());
     c.fields = stage.fields.data();
     c.outputs = stage.outputs.data();
     c.rows_capacity = p.rows_capacity;
@@ -53,16 +52,30 @@ StagedStep::StagedStep(const StepProgram& program, Team& team, uint8_t* persiste
     c.results = stage.results.data();
     c.scratch = reinterpret_cast<uint8_t*>(stage.scratch.data());
     c.scratch_bytes = rounded_up(p.scratch_bytes);
-    int64_t parts = 0;
-    for (const PartialSlot& slot : p.partials) parts += rounded_up(slot.elements * int64_t(byte_size(slot.dtype)));
-    part_bytes_ = std::max(part_bytes_, parts);
+    for (const StepSegment& segment : p.segments) {
+      int64_t parts = 0;
+      for (const PartialSlot& slot : segment.partials) parts += rounded_up(slot.elements * int64_t(byte_size(slot.dtype)));
+      part_bytes_ = std::max(part_bytes_, parts);
+    }
   }
+  reserve_arenas();
   if (!workers_) return;
   reserve_parts();
   std::vector<PublishRange> published, kept;
   for (const OwnedSlot& o : program.owned) (o.is_published ? published : kept).push_back({persistent_ + o.offset, o.element_bytes, o.begins});
   publish_.emplace(*workers_, std::move(published));
   gather_.emplace(*workers_, std::move(kept));
+}
+
+/// A stage of several segments has an arena for each share that this worker ever has.
+void StagedStep::reserve_arenas() {
+  const int64_t piece = program_.piece_rows, whole = (program_.rows_capacity + piece - 1) / piece;
+  for (const StepProgram& p : program_.stages) {
+    if (p.segments.size() == 1) continue;
+    size_t most = 1;
+    for (int64_t pieces = 1; pieces <= whole; ++pieces) most = std::max(most, shares(pieces, p.rows_capacity / piece).size());
+    while (arenas_.size() < most) arenas_.emplace_back(p.arena_bytes);
+  }
 }
 
 /// Room for all parts that this worker ever sets aside, where others can read it if there is such memory.
@@ -93,7 +106,7 @@ std::vector<SumNode> StagedStep::shares(int64_t pieces, int64_t most) const {
   return result;
 }
 
-void StagedStep::run_stage(Stage& stage, const Rows& rows, const int64_t* row_index, const NncScalar* scalars, double* results, const DrawPosition& draws, std::span<const NncField> fields,
+void StagedStep::run_stage(Stage& stage, NncRun run, const AlignedMemory& arena, const Rows& rows, const int64_t* row_index, const NncScalar* scalars, double* results, const DrawPosition& draws, std::span<const NncField> fields,
                            std::span<uint8_t* const> outputs, bool alone) {
   for (size_t i = 0; i < stage.fields.size(); ++i) stage.fields[i] = fields[stage.field_of[i]];
   for (size_t i = 0; i < stage.scalars.size(); ++i) {
@@ -115,19 +128,20 @@ void StagedStep::run_stage(Stage& stage, const Rows& rows, const int64_t* row_in
   c.rows = &rows.count;
   c.row_index = row_index + rows.first;
   c.kernel_cycles = ticks_ ? ticks_ + stage.first_kernel : nullptr;
+  c.arena = reinterpret_cast<uint8_t*>(arena.data());
   c.stop = 0;
   c.steps_done = 0;
-  team_.run(stage.program->run, c, 1, alone);
+  team_.run(run, c, 1, alone);
   for (size_t i = 0; i < stage.results.size(); ++i) results[stage.result_of[i]] = stage.results[i];
 }
 
 /// The parts in the persistent block make way for those of another node.
-void StagedStep::set_aside(const StepProgram& stage) {
+void StagedStep::set_aside(const StepSegment& segment) {
   if (waiting_.nodes.empty()) return;
   const size_t place = waiting_.nodes.size() - 1;
   if (waiting_.parts.size() <= place) waiting_.parts.push_back(blocks_.emplace_back(part_bytes_).data());
   std::byte* to = waiting_.parts[place];
-  for (const PartialSlot& p : stage.partials) {
+  for (const PartialSlot& p : segment.partials) {
     const size_t bytes = size_t(p.elements) * byte_size(p.dtype);
     std::memcpy(to, persistent_ + p.offset, bytes);
     to += rounded_up(int64_t(bytes));
@@ -147,28 +161,26 @@ void StagedStep::take_up(SumNode node, const std::function<void(size_t)>& join) 
 }
 
 /// What waits at a place and the parts in the persistent block become one there.
-void StagedStep::join_parts_at(const StepProgram& stage, size_t place) {
+void StagedStep::join_parts_at(const StepSegment& segment, size_t place) {
   const std::byte* at = waiting_.parts[place];
-  for (const PartialSlot& p : stage.partials) {
+  for (const PartialSlot& p : segment.partials) {
     std::byte* here = reinterpret_cast<std::byte*>(persistent_ + p.offset);
     join_parts(p.dtype, p.combine, at, here, p.elements, here);
     at += rounded_up(p.elements * int64_t(byte_size(p.dtype)));
   }
 }
 
-void StagedStep::exchange(size_t s, int64_t pieces, bool stop) {
-  const StepProgram& stage = *stages_[s].program;
+void StagedStep::exchange(const StepSegment& segment, int64_t pieces, bool is_last, bool stop) {
   const size_t own = waiting_.nodes.size();
-  const bool is_last = s + 2 == stages_.size();
   wishes_.assign(std::max(wishes_.size(), own), int32_t(stop));
-  auto found = exchanges_.find({s, pieces});
+  auto found = exchanges_.find({&segment, pieces});
   if (found == exchanges_.end()) {
     constexpr size_t most_nodes = 128;
     wishes_.reserve(most_nodes);
     NNC_CHECK(own <= most_nodes, "a worker with too many nodes");
     std::vector<ExchangeItem> items;
     int64_t offset = 0;
-    for (const PartialSlot& p : stage.partials) {
+    for (const PartialSlot& p : segment.partials) {
       ExchangeItem& item = items.emplace_back();
       item.type = p.dtype;
       item.elements = p.elements;
@@ -192,10 +204,24 @@ void StagedStep::exchange(size_t s, int64_t pieces, bool stop) {
       item.begins[0] = 0;
       item.whole = true;
     }
-    found = exchanges_.emplace(std::pair(s, pieces), Exchange(*workers_, std::move(items), nodes_of_workers(workers_->size(), pieces))).first;
+    found = exchanges_.emplace(std::pair(&segment, pieces), Exchange(*workers_, std::move(items), nodes_of_workers(workers_->size(), pieces))).first;
   }
   found->second.start();
   found->second.finish();
+}
+
+/// What gives everybody the rows of outputs that others have computed; null: there are no such outputs.
+Publish* StagedStep::publish_rows(int64_t rows, std::span<uint8_t* const> outputs) {
+  if (!workers_ || std::ranges::none_of(program_.outputs, [](const OutputSlot& o) { return o.row_axis >= 0; })) return nullptr;
+  const auto found = row_outputs_.find(rows);
+  if (found != row_outputs_.end()) return &found->second;
+  const int64_t piece = program_.piece_rows, pieces = (rows + piece - 1) / piece;
+  std::vector<int64_t> begins{0};
+  for (int w = 0; w < workers_->size(); ++w) begins.push_back(std::min(run_of(w, workers_->size(), pieces).end * piece, rows));
+  std::vector<PublishRange> ranges;
+  for (size_t i = 0; i < program_.outputs.size(); ++i)
+    if (const OutputSlot& o = program_.outputs[i]; o.row_axis >= 0) ranges.push_back({outputs[i], o.bytes / program_.rows_capacity, begins});
+  return &row_outputs_.emplace(rows, Publish(*workers_, std::move(ranges))).first->second;
 }
 
 void StagedStep::gather_owned() {
@@ -211,22 +237,29 @@ bool StagedStep::run(int64_t rows, const int64_t* row_index, const NncScalar* sc
   for (size_t s = 0; s + 1 < stages_.size(); ++s) {
     Stage& stage = stages_[s];
     const StepProgram& program = *stage.program;
-    waiting_.nodes.clear();
-    for (const SumNode node : shares(pieces, program.rows_capacity / piece)) {
-      set_aside(program);
-      const int64_t first = node.first * piece, count = std::min(node.end() * piece, rows) - first;
-      run_stage(stage, {first, count, rows}, row_index, scalars, results, draws, fields, outputs, alone);
-      take_up(node, [&](size_t place) { join_parts_at(program, place); });
+    const std::vector<SumNode> own = shares(pieces, program.rows_capacity / piece);
+    for (const StepSegment& segment : program.segments) {
+      waiting_.nodes.clear();
+      for (size_t i = 0; i < own.size(); ++i) {
+        const SumNode node = own[i];
+        set_aside(segment);
+        const int64_t first = node.first * piece, count = std::min(node.end() * piece, rows) - first;
+        const AlignedMemory& arena = arenas_[program.segments.size() > 1 ? i : 0];
+        run_stage(stage, segment.run, arena, {first, count, rows}, row_index, scalars, results, draws, fields, outputs, alone);
+        take_up(node, [&](size_t place) { join_parts_at(segment, place); });
+      }
+      if (workers_) exchange(segment, pieces, s + 2 == stages_.size() && &segment == &program.segments.back(), stop);
+      else
+        for (size_t place = waiting_.nodes.size() - 1; place-- > 0;) join_parts_at(segment, place);
     }
-    if (workers_) exchange(s, pieces, stop);
-    else
-      for (size_t place = waiting_.nodes.size() - 1; place-- > 0;) join_parts_at(program, place);
   }
-  run_stage(stages_.back(), {0, 1, rows}, row_index, scalars, results, draws, fields, outputs, alone);
-  if (publish_) {
-    publish_->start();
-    publish_->finish();
-  }
+  const Stage& last = stages_.back();
+  run_stage(stages_.back(), last.program->run, arenas_.front(), {0, 1, rows}, row_index, scalars, results, draws, fields, outputs, alone);
+  Publish* const row_outputs = publish_rows(rows, outputs);
+  for (Publish* publish : {publish_ ? &*publish_ : nullptr, row_outputs})
+    if (publish) publish->start();
+  for (Publish* publish : {publish_ ? &*publish_ : nullptr, row_outputs})
+    if (publish) publish->finish();
   return any_wish_ != 0;
 }
 

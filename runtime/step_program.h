@@ -49,11 +49,17 @@ struct OwnedSlot {
   bool is_published = true;  ///< after each step everybody has all of it; else its owners alone have what is theirs
 };
 
+/// A part of a stage of a step, which ends where the parts of these sums that all shares give are joined, for the next part to read.
+struct StepSegment {
+  NncRun run = nullptr;
+  std::vector<PartialSlot> partials;
+};
+
 /// A step, or a stage of one. A step of stages has no code of its own: all of them but the last are run for each share of the batch (StepRunner), then the last one once. Fields, scalars, results and
 /// outputs of a stage are some of the step's, by their names, and two scalars more: `rows`, of the whole batch, and `first_row`, the place of a share's first row in it. Persistents stand at the
 /// same places in all of them.
 struct StepProgram {
-  NncRun run = nullptr;
+  NncRun run = nullptr;  ///< all of it
   int64_t rows_capacity = 1;
   int64_t arena_bytes = 0, persistent_bytes = 0, scratch_bytes = 0;
   std::vector<std::string> fields, scalars, results;
@@ -63,7 +69,7 @@ struct StepProgram {
   bool parallel = true;  ///< false: no kernel is split, so that more than one thread has nothing to do
   std::vector<StepProgram> stages;    ///< empty: the step is one
   int64_t piece_rows = 0;             ///< of a step of stages: shares are whole pieces of so many rows
-  std::vector<PartialSlot> partials;  ///< of a stage: the sums of which it gives a part. Behind all persistents
+  std::vector<StepSegment> segments;  ///< of a stage: what it consists of. Where there are several, each share goes through one before any goes through the next
   int64_t state_bytes = 0;            ///< of the persistent block, without partial sums
   std::vector<OwnedSlot> owned;       ///< of a step that several workers share
 };

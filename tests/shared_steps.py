@@ -119,6 +119,52 @@ train {
 """,
 }
 
+# Rows read what the rows of the whole batch add up to: workers exchange that in mid-step; batches that follow one another do not.
+COUPLED = {
+    # Moments of two layers, clipped gradients, averages of the moments.
+    "normed": """
+model Net(x[B, 12]) -> [B, 3] { x |> Dense(17) |> BatchNorm1d |> tanh |> Dense(5) |> BatchNorm1d(momentum: 0.25) |> relu |> Dense(3) }
+""" + TRAIN % ("", "adam(lr: 0.02), clip_norm: 0.5"),
+    # Sums over images and pixels, two branches at once; a loss divided by a number that the data decides.
+    "normed_conv": """
+dim Planes = 1, Height = 4, Width = 3
+layer Branches(x[B, Planes, H, W]) -> [B, 5, H, W] {
+  let left = x |> Conv2d(5, 3, pad: same, bias: false) |> BatchNorm2d
+  left + (x |> Conv2d(5, 1, bias: false) |> BatchNorm2d) |> relu
+}
+model Net(x[B, 12]) -> [B, 3] { x as [B, Planes, Height, Width] |> Branches |> flatten |> Dense(3) }
+""" + TRAIN % (", ignore: 2", "sgd(lr: 0.05, momentum: 0.9)"),
+    # A layer of the user's own: the largest values of all rows, a matrix of second moments; a recurrence that reads what all rows add up to; a loss that is no sum.
+    "whitened": """
+dim T = 4, C = 3, Other = 5
+layer Whitened(x[B, H]) -> [B, H] {
+  let centred = (x - mean(x, over: B)) / (max(abs(x), over: B) + 1)
+  let moments = sum(centred * (centred as [B, Other]), over: B) / B
+  centred - 0.25 * (sum(centred * moments, over: H) as [B, H])
+}
+layer Gated(H)(x[B, T, C]) -> [B, H] {
+  let new = x |> new: Dense(H)
+  let usual = mean(new, over: (B, T))
+  own: Dense(H, bias: false)
+  let y = scan t in T with h[B, H] = 0 {
+    update h = 0.5 * h + tanh(new[T: t] + own(h) - usual)
+    yield h
+  }
+  y[T: T - 1]
+}
+model Net(x[B, 12]) -> [B, 3] { x as [B, T, C] |> Gated(5) |> Whitened |> Dense(3) }
+train {
+  data     rows, batch: 12
+  let scores = Net(x)
+  minimize cross_entropy(scores, label) + 0.1 * sqrt(mean((scores - mean(scores, over: B))^2) + 0.01)
+  using    adam(lr: 0.01)
+  epochs   3
+  report   accuracy(scores, label), off: mean(abs(scores - mean(scores, over: B)))
+  seed     5
+}
+""",
+}
+
 
 class SharedSteps(CommandLine):
     def setUp(self):
@@ -135,7 +181,7 @@ class SharedSteps(CommandLine):
         self.write("rows.csv", "\n".join(lines) + "\n")
 
     def make(self, name, test=""):
-        return self.write(f"{name}.nn", DATA.format(test=test) + PROGRAMS[name])
+        return self.write(f"{name}.nn", DATA.format(test=test) + (PROGRAMS | COUPLED)[name])
 
     def result(self, file, *options, out="w", **more):
         """Everything that a run leaves, times left out: weights, checkpoint, what it printed, its log."""

@@ -555,6 +555,22 @@ MAKE(scatter_add) {
   return g.make(Op::scatter_add, {updates, index}, a);
 }
 
+// --- shares of a batch ---
+
+MAKE(exchange) {
+  if (g.closed) return {};
+  const NodeId part = g.find([&](NodeId n) { return !g.type(n).has_rows(); });
+  if (!part.valid()) return {};
+  Attributes a;
+  a.text = "partial." + std::to_string(g.graph.size());
+  const NodeId whole = g.make(Op::exchange, {part}, a);
+  if (!whole.valid()) return {};
+  g.graph.add_persistent({a.text, g.type(part), PersistentKind::partial, {}});
+  g.graph.updates.push_back({a.text, part});
+  g.bindings.persistents[a.text] = make_tensor(g.type(part).dtype, shape_at(g.type(part), 1));
+  return whole;
+}
+
 // --- regions ---
 
 // A scan over what there is: carries of any type, sequences, captured values; operations in its body, now and then another scan.

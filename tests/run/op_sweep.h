@@ -62,6 +62,16 @@ class Sweep {
     graph.outputs.push_back({fmt::format("{}.{}", op_name(op), graph.outputs.size()), result});
   }
 
+  /// What the parts of all shares come to, as an output; what the persistent holds before counts for nothing.
+  void exchange(NodeId part) {
+    Attributes a;
+    a.text = fmt::format("partial.{}", graph.updates.size());
+    leaves_[a.text] = {part, graph.type(part), Domain::special, 0};
+    graph.add_persistent({a.text, graph.type(part), PersistentKind::partial, {}});
+    graph.updates.push_back({a.text, part});
+    use(Op::exchange, {part}, std::move(a));
+  }
+
   Bindings bind(int64_t row_count, std::mt19937_64& random) const {
     Bindings result;
     result.rows = row_count;
@@ -352,6 +362,18 @@ SWEEP(scatter_add) {
 }
 
 // --- regions ---
+SWEEP(exchange) {
+  // A sum over rows that rows read; what another exchange is made of; a persistent's old value.
+  if (is_float(s.dtype)) {
+    const NodeId x = s.field({{s.n}}, Domain::summed);
+    s.exchange(s.b.reduce(Op::reduce_sum, x, {0}));
+    const NodeId total = s.graph.outputs.back().node;
+    const NodeId rest = s.b.sub(x, s.b.broadcast(total, s.graph.type(x).shape, {1}));
+    s.graph.outputs.push_back({fmt::format("rest.{}", s.graph.outputs.size()), rest});
+    s.exchange(s.b.reduce(Op::reduce_max, rest, {0}));
+  }
+  s.exchange(s.weight({{3}, {s.n}}));
+}
 SWEEP(scan) {
   (void)s;  // its value is that of its results
 }

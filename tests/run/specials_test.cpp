@@ -284,6 +284,17 @@ SPECIAL(scatter_add) {
         labelled({0}, {0}, {0, 1}, shaped({1}, {rows, {23}})));
 }
 
+// --- shares: of one alone ---
+SPECIAL(exchange) {
+  const NodeId part = s.operand({{19}}, every);
+  Attributes a;
+  a.text = "part";
+  s.graph.add_persistent({a.text, s.graph.type(part), PersistentKind::partial, {}});
+  s.bindings.persistents[a.text] = make_tensor(s.dtype, {19});
+  s.graph.updates.push_back({a.text, part});
+  s.use(Op::exchange, {part}, a);
+}
+
 // --- regions: what is handed on and stacked stays what it is ---
 SPECIAL(scan) {
   const NodeId sequence = s.operand({{19}, {3}}, every), first = s.operand({{3}}, every);

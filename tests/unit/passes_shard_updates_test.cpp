@@ -28,7 +28,7 @@ LastStage last_stage(const std::string& using_clause, const std::string& definit
   StepSource source(step_text(definitions + net, "  minimize cross_entropy(Net(x), label)\n  using " + using_clause));
   RowSplitObstacle obstacle;
   Graph whole;
-  std::optional<StepStages> stages = optimize_in_stages(source.step(), {.rows = 8}, obstacle, whole);
+  std::optional<StepStages> stages = optimize_in_stages(source.step(), {.rows = 8}, Shares::in_turn, obstacle, whole);
   REQUIRE(stages);
   LastStage last{stages->last, {}, random_bindings(stages->last, 1, 3)};
   LowerOptions options{"last", 8, target_with_level(VectorLevel::avx2), std::move(layouts)};

@@ -43,6 +43,24 @@ double combine(Combine how, double a, double b) {
   return how == Combine::max ? std::fmax(a, b) : std::fmin(a, b);
 }
 
+/// The graph with what is exchanged as something it is given.
+Graph with_totals_given(Graph graph) {
+  for (uint32_t i = 0; i < graph.size(); ++i) {
+    Node& node = graph[NodeId{i}];
+    if (node.op != Op::exchange) continue;
+    Attributes leaf;
+    leaf.text = "whole." + node.attributes.text;
+    leaf.dtype = node.type.dtype;
+    leaf.extents = node.type.shape;
+    graph.add_persistent({leaf.text, node.type, PersistentKind::state, node.span});
+    node.op = Op::parameter;
+    node.operands = {};
+    node.attributes = std::move(leaf);
+  }
+  REQUIRE(verify_graph(graph).empty());
+  return graph;
+}
+
 /// What whoever runs stages does: `cuts` are where shares begin, and the end.
 Results run_stages(const StepStages& stages, Bindings whole, const std::vector<int64_t>& cuts) {
   Results result;
@@ -50,8 +68,25 @@ Results run_stages(const StepStages& stages, Bindings whole, const std::vector<i
     if (p.kind == PersistentKind::partial) whole.persistents[p.name] = Tensor{p.type.dtype, shape_at(p.type, 1), std::vector<double>(size_t(p.type.elements(1)), std::nan(""))};
   for (const ShareStage& stage : stages.shares) {
     std::map<std::string, Tensor> sums;
+    const Graph graph = with_totals_given(stage.graph);
+    // One round more for each sum that rows read: each then is what it is when those that it depends on are whole.
+    const auto rounds = std::ranges::count(stage.sums, true, &StageSum::exchanged);
+    for (int64_t round = 0; round < rounds; ++round) {
+      std::map<std::string, Tensor> totals;
+      for (const StageSum& s : stage.sums)
+        if (s.exchanged) whole.persistents.try_emplace("whole." + s.name, Tensor{s.type.dtype, shape_at(s.type, 1), std::vector<double>(size_t(s.type.elements(1)), 1)});
+      for (size_t i = 0; i + 1 < cuts.size(); ++i) {
+        const Results part = interpret(graph, share_of(graph, whole, cuts[i], cuts[i + 1] - cuts[i]));
+        for (const StageSum& s : stage.sums) {
+          if (!s.exchanged) continue;
+          auto [at, fresh] = totals.try_emplace("whole." + s.name, part.updates.at(s.name));
+          for (size_t e = 0; e < at->second.values.size() && !fresh; ++e) at->second.values[e] = combine(s.combine, at->second.values[e], part.updates.at(s.name).values[e]);
+        }
+      }
+      for (auto& [name, tensor] : totals) whole.persistents[name] = tensor;
+    }
     for (size_t i = 0; i + 1 < cuts.size(); ++i) {
-      const Results part = interpret(stage.graph, share_of(stage.graph, whole, cuts[i], cuts[i + 1] - cuts[i]));
+      const Results part = interpret(graph, share_of(graph, whole, cuts[i], cuts[i + 1] - cuts[i]));
       for (const auto& [name, tensor] : part.outputs) {
         auto [at, fresh] = result.outputs.try_emplace(name, tensor);
         if (!fresh) at->second.values.insert(at->second.values.end(), tensor.values.begin(), tensor.values.end());
@@ -95,9 +130,9 @@ void check_sound(const StepStages& stages) {
   CHECK(verify_graph(stages.last).empty());
 }
 
-StepStages split(const Graph& graph) {
+StepStages split(const Graph& graph, Shares shares = Shares::in_turn) {
   RowSplitObstacle obstacle;
-  std::optional<StepStages> stages = split_stages(graph, obstacle);
+  std::optional<StepStages> stages = split_stages(graph, shares, obstacle);
   INFO(obstacle.reason << print_graph(graph, nullptr));
   REQUIRE(stages);
   check_sound(*stages);
@@ -106,8 +141,8 @@ StepStages split(const Graph& graph) {
 
 const std::vector<std::vector<int64_t>> cuts_of_11 = {{0, 11}, {0, 4, 8, 11}, {0, 1, 10, 11}, {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}};
 
-StepStages check_split(const Graph& graph, uint64_t seed = 1) {
-  StepStages stages = split(graph);
+StepStages check_split(const Graph& graph, uint64_t seed = 1, Shares shares = Shares::in_turn) {
+  StepStages stages = split(graph, shares);
   Bindings bindings = random_bindings(graph, 11, seed);
   bindings.draws = {7, 3, 2};
   const Results expected = interpret(graph, bindings);
@@ -179,7 +214,7 @@ TEST_CASE("batches whose rows are coupled give their own gradients, one after th
   CHECK(source.forward.graph[find_coupling_sum(source.forward.graph)].scope == "batchnorm1d1");
   const Graph step = source.step();
   RowSplitObstacle obstacle;
-  CHECK_FALSE(split_stages(step, obstacle));
+  CHECK_FALSE(split_stages(step, Shares::in_turn, obstacle));
   CHECK(obstacle.reason == "rows read what the rows of the whole batch add up to");
 
   Graph forward = source.forward.graph;
@@ -223,7 +258,7 @@ TEST_CASE("layers that normalise each row, and reports, couple no rows", "[split
 TEST_CASE("where a step cannot be cut the operation is named", "[split_stages]") {
   auto obstacle_of = [](const Graph& graph) {
     RowSplitObstacle obstacle;
-    CHECK_FALSE(split_stages(graph, obstacle));
+    CHECK_FALSE(split_stages(graph, Shares::in_turn, obstacle));
     REQUIRE(obstacle.node.valid());
     return std::pair(graph[obstacle.node].op, obstacle.reason);
   };
@@ -241,8 +276,26 @@ TEST_CASE("where a step cannot be cut the operation is named", "[split_stages]")
   CHECK(obstacle.reason == "the loss is more than a sum of what rows give");
 }
 
+TEST_CASE("where shares are there at once, rows read what all of them add up to", "[split_stages]") {
+  auto exchanged = [](const StepStages& stages) { return std::ranges::count(stages.shares.back().sums, true, &StageSum::exchanged); };
+  const std::string normed = "model Net(x[B, 6]) -> [B, 3] { x |> Dense(5) |> BatchNorm1d(momentum: 0.25) |> tanh |> Dense(4) |> BatchNorm1d |> Dense(3) }";
+  const StepStages two = check_split(StepSource(step_text(normed, "  minimize cross_entropy(Net(x), label)\n  using sgd(lr: 0.1), clip_norm: 1")).step(), 1, Shares::at_once);
+  CHECK(two.shares.size() == 1);
+  CHECK(exchanged(two) >= 4);  // forward and back, of each layer
+  // Layer states are nobody's share.
+  for (const Update& u : two.shares[0].graph.updates) CHECK(two.shares[0].graph.find_persistent(u.name)->kind == PersistentKind::partial);
+  // A report, a loss that is more than a sum, largest and least values; a sum of the data alone keeps a stage of its own.
+  const std::string y = "  let y = Net(x)\n  minimize mean((y - target)^2)\n  using sgd(lr: 0.1)\n";
+  CHECK(exchanged(check_split(StepSource(step_text(one, y + "  report off: mean(abs(y - mean(y, over: B)))")).step(), 2, Shares::at_once)) == 1);
+  CHECK(exchanged(check_split(StepSource(step_text(one, "  let y = Net(x)\n  minimize sqrt(mean((y - mean(y, over: B))^2))\n  using sgd(lr: 0.1)")).step(), 3, Shares::at_once)) >= 2);
+  CHECK(exchanged(check_split(StepSource(step_text(one, "  let y = Net(x)\n  minimize mean((y - max(y, over: B) - min(y, over: B))^2)\n  using sgd(lr: 0.1)")).step(), 4, Shares::at_once)) >= 2);
+  const StepStages data = check_split(StepSource(step_text(normed, "  minimize cross_entropy(Net(x), label, ignore: 1)\n  using sgd(lr: 0.1)")).step(), 5, Shares::at_once);
+  CHECK(data.shares.size() == 2);
+  CHECK(exchanged(data) >= 4);
+}
+
 TEST_CASE("random graphs in shares", "[split_stages][random]") {
-  int found = 0, deep = 0, refused = 0;
+  int found = 0, deep = 0, refused = 0, exchanged = 0;
   for (uint64_t seed = 1; seed <= 600; ++seed) {
     INFO("seed " << seed);
     const Graph graph = random_graph(seed, {.nodes = 30});
@@ -250,16 +303,20 @@ TEST_CASE("random graphs in shares", "[split_stages][random]") {
     const bool rows_within = std::ranges::any_of(graph.outputs, [&](const Output& o) { return graph.type(o.node).has_rows() && !graph.type(o.node).shape[0].rows; });
     if (rows_in_updates || rows_within) continue;
     RowSplitObstacle obstacle;
-    if (!split_stages(graph, obstacle)) {
+    if (!split_stages(graph, Shares::in_turn, obstacle)) {
       CHECK_FALSE(obstacle.reason.empty());
       ++refused;
+      if (!split_stages(graph, Shares::at_once, obstacle)) continue;
+      ++exchanged;
+      check_split(graph, seed, Shares::at_once);
       continue;
     }
     ++found;
     deep += check_split(graph, seed).shares.size() > 1;
   }
-  INFO(found << " split, " << deep << " of them in several stages, " << refused << " refused");
+  INFO(found << " split, " << deep << " of them in several stages, " << refused << " refused in turn, " << exchanged << " of these split at once");
   CHECK(found > 200);
   CHECK(deep > 2);
   CHECK(refused > 3);
+  CHECK(exchanged > 2);
 }
