@@ -37,7 +37,7 @@ class CompiledProgram {
  public:
   virtual ~CompiledProgram() = default;
   virtual NncRun run() const = 0;
-  virtual const std::vector<NncRun>& segments() const = 0;  ///< the same in parts, between which shares of a batch exchange sums (segments_of)
+  virtual const std::vector<NncRun>& segments() const = 0;  ///< the same in parts (CompileOptions::segments)
   virtual int64_t scratch_bytes() const = 0;  ///< of one thread
   virtual const CodegenStatistics& statistics() const = 0;
 };
@@ -47,6 +47,7 @@ struct CompileOptions {
   bool perf_map = false;  ///< write names and places of the functions to /tmp/perf-PID.map, where perf looks for them
   int threads = 0;        ///< that compile; 0: as many as the machine has, up to eight
   bool verify = false;    ///< have LLVM check the IR as emitted (a bug of nnc if it objects)
+  std::vector<size_t> segments = {};  ///< the first kernel of each part that can be run by itself, from 0, regions whole; empty: segments_of (ir/program_regions.h)
   bool share = true;      ///< equal kernels are one function; else each has its own, to compare with
 };
 

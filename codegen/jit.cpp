@@ -157,7 +157,7 @@ void compile_part(const Program& program, const KernelSharing& sharing, const So
                   const std::vector<bool>& part, bool entry, PartObject& out, CodegenStatistics& spent) {
   double start = now_ms();
   llvm::LLVMContext context;
-  auto module = emit_program(program, sharing, sources, machine, context, out.scratch_bytes, part, entry);
+  auto module = emit_program(program, sharing, sources, machine, context, out.scratch_bytes, part, entry, options.segments);
   if (options.verify) verify(*module);
   double emitted = now_ms();
   optimize(*module, machine);
@@ -174,8 +174,9 @@ constexpr size_t parts_of_thread = 3;
 
 class JitProgram final : public CompiledProgram {
  public:
-  JitProgram(const Program& program, const SourceMap* sources, const CompileOptions& options) {
+  JitProgram(const Program& program, const SourceMap* sources, CompileOptions options) {
     initialize_llvm();
+    if (options.segments.empty()) options.segments = segments_of(program);
     size_t threads =
         options.threads > 0 ? size_t(options.threads) : std::min<size_t>(8, std::max(1u, std::thread::hardware_concurrency()));
     const double start = now_ms();
@@ -215,7 +216,7 @@ class JitProgram final : public CompiledProgram {
     }
     statistics_.ir_ms += sharing_ms;
     double before = now_ms();
-    load(objects, options, segments_of(program).size());
+    load(objects, options);
     statistics_.compile_ms += now_ms() - before;
   }
   ~JitProgram() override {
@@ -228,7 +229,7 @@ class JitProgram final : public CompiledProgram {
   const CodegenStatistics& statistics() const override { return statistics_; }
 
  private:
-  void load(const std::vector<PartObject>& parts, const CompileOptions& options, size_t segments) {
+  void load(const std::vector<PartObject>& parts, const CompileOptions& options) {
     size_t bytes = 0;
     for (const PartObject& part : parts) bytes += part.bytes.size();
     memory_.reserve(bytes, parts.size());
@@ -258,9 +259,9 @@ class JitProgram final : public CompiledProgram {
       return run;
     };
     run_ = entry("run");
-    if (segments == 1) segments_ = {run_};
+    if (options.segments.size() == 1) segments_ = {run_};
     else
-      for (size_t s = 0; s < segments; ++s) segments_.push_back(entry("run." + std::to_string(s)));
+      for (size_t s = 0; s < options.segments.size(); ++s) segments_.push_back(entry("run." + std::to_string(s)));
     if (options.debugger) listener_ = llvm::JITEventListener::createGDBRegistrationListener();
     for (Loaded& l : loaded) {
       for (const auto& section : l.object->sections())
@@ -291,7 +292,7 @@ std::string emit_text(const Program& program, const SourceMap* sources, CodeStag
   auto machine = make_target_machine(program.target);
   llvm::LLVMContext context;
   int64_t scratch_bytes = 0;
-  auto module = emit_program(program, share_kernels(program), sources, *machine, context, scratch_bytes);
+  auto module = emit_program(program, share_kernels(program), sources, *machine, context, scratch_bytes, {}, true, segments_of(program));
   verify(*module);
   if (stage != CodeStage::llvm) optimize(*module, *machine);
   if (stage != CodeStage::assembly) {

@@ -44,15 +44,14 @@ constexpr int spins = 2000;  // pauses before a waiting thread gives up its proc
 
 class StepEmitter {
  public:
-  StepEmitter(Emitter& e, const KernelSharing& sharing, const std::vector<llvm::Function*>& functions)
-      : e(e), ir(e.ir), sharing(sharing), functions(functions) {}
+  StepEmitter(Emitter& e, const KernelSharing& sharing, const std::vector<llvm::Function*>& functions, std::vector<size_t> segments)
+      : e(e), ir(e.ir), sharing(sharing), functions(functions), segments(std::move(segments)) {}
 
   void emit() {
     barrier = emit_barrier();
     emit_table();
     const size_t kernels = e.program.kernels.size();
     emit_run(0, kernels, "");
-    std::vector<size_t> segments = segments_of(e.program);
     if (segments.size() == 1) return;
     segments.push_back(kernels);
     for (size_t s = 0; s + 1 < segments.size(); ++s) emit_run(segments[s], segments[s + 1], fmt::format(".{}", s));
@@ -90,6 +89,7 @@ class StepEmitter {
   llvm::IRBuilder<>& ir;
   const KernelSharing& sharing;
   const std::vector<llvm::Function*>& functions;
+  std::vector<size_t> segments;
   llvm::Function* barrier = nullptr;
   struct Entry {  // of the table, for its layout
     void *function, *places;
@@ -528,7 +528,7 @@ Value* emit_pieces(Emitter& e, const Kernel& kernel, Value* rows) {
 
 std::unique_ptr<llvm::Module> emit_program(const Program& program, const KernelSharing& sharing, const SourceMap* sources, llvm::TargetMachine& machine,
                                            llvm::LLVMContext& context, int64_t& scratch_bytes, const std::vector<bool>& part,
-                                           bool entry) {
+                                           bool entry, std::vector<size_t> segments) {
   auto module = std::make_unique<llvm::Module>("nnc." + program.name, context);
   set_machine(*module, machine);
   Emitter e(program, sources, *module);
@@ -548,7 +548,7 @@ std::unique_ptr<llvm::Module> emit_program(const Program& program, const KernelS
     else
       emit_contract_kernel(e, kernel, f);
   }
-  if (entry) StepEmitter(e, sharing, functions).emit();
+  if (entry) StepEmitter(e, sharing, functions, std::move(segments)).emit();
   scratch_bytes = program.local_bytes + (e.scratch_bytes + 63) / 64 * 64;
   return module;
 }

@@ -148,6 +148,7 @@ StepPrograms build_step(const Graph& whole, const std::optional<StepStages>& sta
   StepPrograms result;
   result.plan = plan;
   result.couples_rows = couples_rows;
+  result.workers = worker.size;
   LowerOptions options = lower_options("train", plan, target);
   if (couples_rows) options.whole_rows = 0;
   if (worker.size > 1) {
@@ -166,25 +167,72 @@ StepPrograms build_step(const Graph& whole, const std::optional<StepStages>& sta
   if (!couples_rows) keep_orders(whole, *stages, layouts);  // else no other step has the same sums
   follow_updated(stages->last, layouts);
   for (const Persistent& p : stages->last.persistents) layouts.try_emplace(p.name, identity_axes(p.type.rank()));
-  auto build = [&](const Graph& graph, const std::string& name) {
-    LowerOptions own = options;
+  auto build = [&](const Graph& graph, const std::string& name, LowerOptions own) {
     own.name = name;
     own.layouts = layouts;
     result.stages.push_back(build_program(graph, own));
   };
   for (size_t i = 0; i < stages->shares.size(); ++i) {
-    build(stages->shares[i].graph, fmt::format("train.share{}", i));
+    build(stages->shares[i].graph, fmt::format("train.share{}", i), options);
     for (const StageSum& s : stages->shares[i].sums) result.sums.push_back(s);
   }
-  build(stages->last, "train.last");
+  result.handed = stages->handed;
+  if (!result.handed.empty()) {
+    // The last stage has the rows of the whole batch.
+    options.rows = plan.whole();
+    options.whole_rows = 0;
+    options.piece_rows = plan.piece;
+  }
+  build(stages->last, "train.last", options);
   if (worker.size > 1) result.owned = shard_updates(result.stages.back(), worker.rank, worker.size);
   return result;
 }
 
+namespace {
+
+/// Where a step stops to exchange sums, and where enough of other partial sums is there to be sent while the rest is computed.
+std::vector<size_t> segments_for_sending(const Program& program) {
+  constexpr int64_t enough = 1 << 20;
+  std::vector<size_t> segments = segments_of(program);
+  std::vector<int64_t> stored(program.kernels.size(), 0);  // bytes of partial sums that are whole behind a kernel
+  for (const PersistentPlace& p : program.persistents) {
+    if (p.persistent.kind != PersistentKind::partial) continue;
+    for (size_t k = program.kernels.size(); k-- > 0;) {
+      if (!stores(program.kernels[k], p.buffer)) continue;
+      stored[k] += program[p.buffer].bytes;
+      break;
+    }
+  }
+  std::vector<bool> may_stop(program.kernels.size() + 1, true);
+  for (const Region& r : program.regions) std::fill_n(may_stop.begin() + std::ptrdiff_t(r.first) + 1, r.count - 1, false);
+  for (const ParallelRegion& r : program.parallel_regions) std::fill_n(may_stop.begin() + std::ptrdiff_t(r.first) + 1, r.count - 1, false);
+  std::vector<size_t> all;
+  int64_t waiting = 0;
+  for (size_t k = 0, next = 0; k < program.kernels.size(); ++k) {
+    if (next < segments.size() && segments[next] == k) {
+      ++next;
+      waiting = 0;
+      all.push_back(k);
+    } else if (waiting >= enough && may_stop[k]) {
+      waiting = 0;
+      all.push_back(k);
+    }
+    waiting += stored[k];
+  }
+  return all.empty() ? segments : all;
+}
+
+}  // namespace
+
 CompiledStep compile_step(StepPrograms programs, const SourceMap& sources, const CompileOptions& options) {
   if (!programs.is_staged()) return compile_step(std::move(programs.stages.front()), sources, options);
   CompiledStep result;
-  for (Program& program : programs.stages) result.stages.push_back(compile_step(std::move(program), sources, options));
+  for (Program& program : programs.stages) {
+    CompileOptions own = options;
+    own.segments = programs.workers > 1 ? segments_for_sending(program) : segments_of(program);
+    result.stages.push_back(compile_step(std::move(program), sources, own));
+    result.stages.back().segments = std::move(own.segments);
+  }
   StepProgram& step = result.step;
   const StepProgram& last = result.stages.back().step;
   const int64_t whole = programs.plan.whole(), share = result.stages.front().step.rows_capacity;
@@ -195,16 +243,18 @@ CompiledStep compile_step(StepPrograms programs, const SourceMap& sources, const
   step.state_bytes = last.state_bytes;
   step.results = programs.results;
   step.parallel = false;
-  auto add_names = [](std::vector<std::string>& to, const std::vector<std::string>& names) {
+  auto is_handed = [&](const std::string& name) { return std::ranges::find(programs.handed, name, &HandedRows::name) != programs.handed.end(); };
+  NNC_CHECK(std::ranges::all_of(last.fields, is_handed), "the last stage of a step reads data");
+  auto add_names = [&](std::vector<std::string>& to, const std::vector<std::string>& names) {
     for (const std::string& name : names)
-      if (name != "rows" && name != "first_row" && std::find(to.begin(), to.end(), name) == to.end()) to.push_back(name);
+      if (name != "rows" && name != "first_row" && !is_handed(name) && std::find(to.begin(), to.end(), name) == to.end()) to.push_back(name);
   };
+  for (const HandedRows& rows : programs.handed) step.handed.push_back({rows.name, rows.type.elements(1) * int64_t(byte_size(rows.type.dtype))});
   std::vector<OutputSlot> outputs;
   for (CompiledStep& stage : result.stages) {
     const Program& p = stage.program;
     NNC_CHECK(stage.step.persistent_bytes == step.persistent_bytes && stage.step.state_bytes == step.state_bytes, "two stages of a step disagree about its persistents");
-    std::vector<size_t> ends = segments_of(p);
-    ends.erase(ends.begin());
+    std::vector<size_t> ends(stage.segments.begin() + 1, stage.segments.end());
     ends.push_back(p.kernels.size());
     for (NncRun run : stage.code->segments()) stage.step.segments.push_back({run, {}});
     for (const PersistentPlace& place : p.persistents) {
@@ -214,7 +264,7 @@ CompiledStep compile_step(StepPrograms programs, const SourceMap& sources, const
       if (storing == p.kernels.rend()) continue;
       const size_t segment = size_t(std::upper_bound(ends.begin(), ends.end(), size_t(p.kernels.rend() - storing) - 1) - ends.begin());
       const auto owned = std::ranges::find_if(programs.owned, [&](const OwnedRange& o) { return o.name == sum->name && !o.updated; });
-      PartialSlot slot{sum->name, sum->type.dtype, sum->type.elements(1), p[place.buffer].offset, sum->combine, {}};
+      PartialSlot slot{sum->name, sum->type.dtype, sum->type.elements(1), p[place.buffer].offset, sum->combine, {}, sum->exchanged};
       if (owned != programs.owned.end() && !sum->exchanged) slot.begins = owned->begins;
       stage.step.segments[segment].partials.push_back(std::move(slot));
     }

@@ -34,6 +34,7 @@ struct CompiledStep {
   Program program;
   std::unique_ptr<CompiledProgram> code;
   StepProgram step;  ///< for a StepRunner
+  std::vector<size_t> segments;      ///< of a stage: the first kernel of each
   std::vector<CompiledStep> stages;  ///< of a step of stages, which has no program and no code of its own
 };
 /// UserError E0620 if this machine cannot run code for the program's target.
@@ -47,6 +48,8 @@ struct StepPrograms {
   BatchPlan plan;
   bool couples_rows = false;
   std::vector<OwnedRange> owned;  ///< of several workers
+  int workers = 1;
+  std::vector<HandedRows> handed; ///< from the last share stage to the last one
   bool is_staged() const { return stages.size() > 1; }
   const Program& last() const { return stages.back(); }
 };

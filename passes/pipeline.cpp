@@ -93,7 +93,7 @@ void optimize_graph(Graph& graph, const PassOptions& options) { run_named(graph,
 std::optional<StepStages> optimize_in_stages(Graph graph, const PassOptions& options, Shares shares, RowSplitObstacle& obstacle, Graph& whole) {
   run_named(graph, value_passes, options);
   whole = std::move(graph);
-  std::optional<StepStages> stages = split_stages(whole, shares, obstacle);
+  std::optional<StepStages> stages = split_stages(whole, shares, obstacle, options.rows);
   if (!stages) return stages;
   auto fuse = [&](Graph& stage) {
     run_named(stage, std::array<std::string_view, 1>{"fuse_contractions"}, options);

@@ -8,6 +8,7 @@
 #include <functional>
 #include <map>
 
+#include "passes/fuse_internal.h"
 #include "passes/rewrite.h"
 #include "passes/touched_rows.h"
 
@@ -22,7 +23,7 @@ bool hands_on_gradients(const Graph& graph) {
 
 class StageSplitter {
  public:
-  StageSplitter(const Graph& graph, Shares shares) : graph_(graph), coupled_(hands_on_gradients(graph)), may_exchange_(shares == Shares::at_once && !coupled_), sum_(graph.size(), -1), level_(graph.size(), 0), is_early_(graph.size(), false) {}
+  StageSplitter(const Graph& graph, Shares shares, int64_t rows) : graph_(graph), rows_(rows), coupled_(hands_on_gradients(graph)), may_exchange_(shares == Shares::at_once && !coupled_), sum_(graph.size(), -1), level_(graph.size(), 0), is_early_(graph.size(), false), handed_(graph.size(), -1) {}
 
   bool find_sums(RowSplitObstacle& obstacle) {
     const std::vector<bool> wanted = coupled_ ? needed_by_outputs() : live_nodes(graph_);
@@ -47,7 +48,9 @@ class StageSplitter {
     }
     for (const Update& u : graph_.updates)
       if (u.name.starts_with(gradient_prefix)) sums_.push_back({u.name, Combine::sum, graph_.type(u.node), u.node});
-    return assign_stages(wanted, obstacle);
+    if (!assign_stages(wanted, obstacle)) return false;
+    hand_on_rows();
+    return true;
   }
 
   StepStages split() const {
@@ -76,10 +79,70 @@ class StageSplitter {
     for (const Update& u : graph_.updates)
       if (!is_of_share(u)) updates.push_back(u);
     result.last = cone(outputs, updates, stages_, graph_.name + ".last");
+    for (const Handed& h : all_handed_) result.handed.push_back({h.name, h.type});
     return result;
   }
 
  private:
+  struct Handed {
+    std::string name;
+    Type type;  // as rows: [B, ...]
+    NodeId node;
+  };
+
+  /// Rows of which few name entries of a large table go to the last stage in place of the table's sums.
+  void hand_on_rows() {
+    if (rows_ <= 0 || coupled_) return;
+    std::vector<bool> gone(graph_.size(), false);
+    for (const StageSum& s : sums_) {
+      const Node& node = graph_[s.node];
+      if (node.op != Op::scatter_add || is_early_[s.node.value] || s.exchanged || !updates_touched_entries(s.node)) continue;
+      int64_t bytes = 0;
+      for (NodeId operand : node.operands) bytes += rows_ * graph_.type(operand).elements(1) * int64_t(byte_size(graph_.type(operand).dtype));
+      const int64_t table = node.type.elements(1), of_table = table * int64_t(byte_size(part_type(node)) + byte_size(node.type.dtype));  // a part, and the new values
+      if (bytes >= of_table || !std::ranges::all_of(node.operands, [&](NodeId o) { return graph_.type(o).has_rows(); })) continue;
+      gone[s.node.value] = true;
+      for (NodeId operand : node.operands) hand_on(operand);
+    }
+    drop_sums([&](const StageSum& s) { return gone[s.node.value]; });
+  }
+
+  void hand_on(NodeId node) {
+    if (handed_[node.value] >= 0) return;
+    handed_[node.value] = int(all_handed_.size());
+    Type type = graph_.type(node);
+    if (const int64_t each = type.shape[0].size; each != 1) {
+      Shape shape{Extent{1, true}, Extent{each}};
+      shape.insert(shape.end(), type.shape.begin() + 1, type.shape.end());
+      type.shape = std::move(shape);
+    }
+    all_handed_.push_back({fmt::format("rows.{}", all_handed_.size()), std::move(type), node});
+  }
+
+  /// Whether all that is made of the gradient is a step of one parameter, which leaves entries alone that no row names.
+  bool updates_touched_entries(NodeId scatter) const {
+    const auto update = std::ranges::find_if(graph_.updates, [&](const Update& u) { return find_steady_update(graph_, u, scatter).has_value(); });
+    if (update == graph_.updates.end() || !sums_by_entry(graph_, graph_[scatter])) return false;
+    std::vector<bool> depends(graph_.size(), false);
+    depends[scatter.value] = true;
+    for (uint32_t i = scatter.value + 1; i < graph_.size(); ++i) {
+      const Node& node = graph_[NodeId{i}];
+      depends[i] = std::ranges::any_of(node.operands, [&](NodeId o) { return depends[o.value]; });
+      if (depends[i] && !is_elementwise(node.op) && !is_soft_view(node.op)) return false;
+    }
+    return std::ranges::none_of(graph_.updates, [&](const Update& u) { return depends[u.node.value] && u.name != update->name; }) &&
+           std::ranges::none_of(graph_.outputs, [&](const Output& o) { return depends[o.node.value]; });
+  }
+
+  template <class Gone>
+  void drop_sums(Gone gone) {
+    for (const StageSum& s : sums_)
+      if (sum_[s.node.value] >= 0 && gone(s)) sum_[s.node.value] = -1;
+    std::erase_if(sums_, gone);
+    for (size_t i = 0; i < sums_.size(); ++i)
+      if (sum_[sums_[i].node.value] >= 0) sum_[sums_[i].node.value] = int(i);
+  }
+
   /// Where rows are coupled: gradients, and layer states, which are no part of an optimiser's rule.
   bool is_of_share(const Update& u) const {
     if (!coupled_) return false;
@@ -106,11 +169,7 @@ class StageSplitter {
         if (live[i] && (feeds_rows[i] || graph_[NodeId{i}].type.has_rows() || sum_[i] >= 0)) feeds_rows[o.value] = true;
     if (coupled_) {
       // What rows read stays in the share, and with it all sums that stand before rows.
-      for (StageSum& s : sums_)
-        if (sum_[s.node.value] >= 0 && feeds_rows[s.node.value]) sum_[s.node.value] = -1;
-      std::erase_if(sums_, [&](const StageSum& s) { return sum_[s.node.value] < 0 && !s.name.starts_with(gradient_prefix); });
-      for (size_t i = 0; i < sums_.size(); ++i)
-        if (sum_[sums_[i].node.value] >= 0) sum_[sums_[i].node.value] = int(i);
+      drop_sums([&](const StageSum& s) { return feeds_rows[s.node.value] && !s.name.starts_with(gradient_prefix); });
       return last_reads_sums_alone(obstacle);
     }
     std::vector<bool> trains(graph_.size(), false);  // a parameter or a state has a part in it
@@ -157,10 +216,13 @@ class StageSplitter {
   int stage_of(NodeId sum) const { return is_early_[sum.value] ? level_[sum.value] : stages_ - 1; }
 
   Graph cone(const std::vector<Output>& outputs, const std::vector<Update>& updates, int stage, std::string name) const {
-    auto is_leaf = [&](uint32_t i) { return sum_[i] >= 0 && stage_of(NodeId{i}) < stage; };
+    auto is_leaf = [&](uint32_t i) { return (sum_[i] >= 0 && stage_of(NodeId{i}) < stage) || (handed_[i] >= 0 && stage == stages_); };
+    const bool hands_on = stage + 1 == stages_;
     std::vector<bool> needed(graph_.size(), false);
     for (const Output& o : outputs) needed[o.node.value] = true;
     for (const Update& u : updates) needed[u.node.value] = true;
+    for (const Handed& h : all_handed_)
+      if (hands_on) needed[h.node.value] = true;
     mark_needed(graph_, needed, is_leaf);
     Graph result;
     result.name = std::move(name);
@@ -175,7 +237,10 @@ class StageSplitter {
       Node node = graph_[NodeId{i}];
       node.group = -1;
       Builder b(result, node.span, node.scope);
-      if (is_leaf(i)) {
+      if (is_leaf(i) && handed_[i] >= 0) {
+        const Handed& handed = all_handed_[size_t(handed_[i])];
+        to[i] = b.reshape(b.input(handed.name, handed.type), node.type.shape);
+      } else if (is_leaf(i)) {
         to[i] = b.cast(b.parameter({sums_[size_t(sum_[i])].name, {part_type(node), node.type.shape}, PersistentKind::partial, node.span}), node.type.dtype);
       } else if (!coupled_ && node.op == Op::extent && node.attributes.extents[0].rows) {
         to[i] = count_all_rows(b, node);
@@ -202,6 +267,8 @@ class StageSplitter {
       }
     }
     for (const Output& o : outputs) result.outputs.push_back({o.name, to[o.node.value]});
+    for (const Handed& h : all_handed_)
+      if (hands_on) result.outputs.push_back({h.name, Builder(result, graph_[h.node].span, graph_[h.node].scope).reshape(to[h.node.value], h.type.shape)});
     for (const Update& u : updates) {
       const auto part = parts.find(u.name);
       result.updates.push_back({u.name, part == parts.end() ? to[u.node.value] : part->second});
@@ -210,10 +277,13 @@ class StageSplitter {
   }
 
   const Graph& graph_;
+  const int64_t rows_;
   const bool coupled_, may_exchange_;
   std::vector<int> sum_;    // by node: number of the sum that it is, or -1
   std::vector<int> level_;  // by node: stages that must be complete before
   std::vector<bool> is_early_;  // by node: a sum that rows of later stages read
+  std::vector<int> handed_;  // by node: number of the rows that it hands on, or -1
+  std::vector<Handed> all_handed_;
   std::vector<StageSum> sums_;
   int stages_ = 1;
 };
@@ -310,8 +380,8 @@ std::vector<NodeId> hand_on_gradients(Graph& graph, const std::vector<std::pair<
   return handed;
 }
 
-std::optional<StepStages> split_stages(const Graph& graph, Shares shares, RowSplitObstacle& obstacle) {
-  StageSplitter splitter(graph, shares);
+std::optional<StepStages> split_stages(const Graph& graph, Shares shares, RowSplitObstacle& obstacle, int64_t rows) {
+  StageSplitter splitter(graph, shares, rows);
   if (!splitter.find_sums(obstacle)) return std::nullopt;
   return splitter.split();
 }

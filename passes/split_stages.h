@@ -15,6 +15,9 @@
 //
 // Sums have the bits that they have in the whole graph: what decides their order (PlannedRows) is asked of the whole batch, and a share is whole pieces of it.
 //
+// **Tables of which few entries are named.** The part of such a table's gradient is as large as the table. Where the update leaves entries alone that no row names (touched_rows.h), and the rows are less to send than
+// the table, these are handed on instead: the index and what is added there are outputs of the share stage, and inputs of the last stage, which has the rows of the whole batch and makes the sum as one worker does.
+//
 // **Batches that follow one another** (`accumulate`). There such a sum cannot be waited for. Where rows of the forward pass read sums over the rows of their batch, each share is a batch by itself: it is normalised by its own sums, and updates the
 // layers' states in its turn. What is joined then are the gradients that each share has made, not the sums within it. `hand_on_gradients` and `count_whole_batch` prepare the graph for that.
 //
@@ -46,9 +49,16 @@ struct ShareStage {
   std::vector<StageSum> sums;  ///< first of the updates; behind them stand layer states, where each share updates them
 };
 
+/// What the last stage reads of all rows: an output of the last share stage, [B, ...], and an input of the last stage.
+struct HandedRows {
+  std::string name;  ///< "rows.0"
+  Type type;
+};
+
 struct StepStages {
   std::vector<ShareStage> shares;  ///< at least one
   Graph last;                      ///< all outputs without rows, all updates
+  std::vector<HandedRows> handed;
 };
 
 /// Whether a value with rows that the loss or a layer state is made of depends on a sum (largest, smallest value) over rows.
@@ -68,6 +78,7 @@ enum class Shares : uint8_t { at_once, in_turn };
 
 /// Nothing if an operation mixes rows in another way than by sums, or if shares come in turn and rows need what the rows of all others give, of values that parameters have a part in (batch statistics).
 /// A graph that hands on gradients is cut there, and at the sums that its outputs are made of; sums that rows read stay within a share.
-std::optional<StepStages> split_stages(const Graph&, Shares, RowSplitObstacle&);
+/// `rows`: of the whole batch, for what is less to send; 0: no rows are handed on.
+std::optional<StepStages> split_stages(const Graph&, Shares, RowSplitObstacle&, int64_t rows = 0);
 
 }  // namespace nnc

@@ -39,6 +39,7 @@ struct PartialSlot {
   int64_t offset = 0;  ///< bytes
   Combine combine = Combine::sum;
   std::vector<int64_t> begins;  ///< of several workers each needs its own range alone, elements [begins[w], begins[w + 1]); empty: all of it
+  bool exchanged = false;       ///< the next segment reads it
 };
 
 /// A persistent that several workers update, each its own range of elements in the order of memory, [begins[w], begins[w + 1]).
@@ -49,14 +50,20 @@ struct OwnedSlot {
   bool is_published = true;  ///< after each step everybody has all of it; else its owners alone have what is theirs
 };
 
-/// A part of a stage of a step, which ends where the parts of these sums that all shares give are joined, for the next part to read.
+/// A part of a stage of a step: when it has run, the parts of these sums are there.
 struct StepSegment {
   NncRun run = nullptr;
   std::vector<PartialSlot> partials;
 };
 
+/// What the last stage of a step reads of each row, as one of its fields; an output of a stage before, row-major.
+struct HandedSlot {
+  std::string name;
+  int64_t row_bytes = 0;
+};
+
 /// A step, or a stage of one. A step of stages has no code of its own: all of them but the last are run for each share of the batch (StepRunner), then the last one once. Fields, scalars, results and
-/// outputs of a stage are some of the step's, by their names, and two scalars more: `rows`, of the whole batch, and `first_row`, the place of a share's first row in it. Persistents stand at the
+/// outputs of a stage are some of the step's, by their names, or rows that are handed on, and two scalars more: `rows`, of the whole batch, and `first_row`, the place of a share's first row in it. Persistents stand at the
 /// same places in all of them.
 struct StepProgram {
   NncRun run = nullptr;  ///< all of it
@@ -69,8 +76,9 @@ struct StepProgram {
   bool parallel = true;  ///< false: no kernel is split, so that more than one thread has nothing to do
   std::vector<StepProgram> stages;    ///< empty: the step is one
   int64_t piece_rows = 0;             ///< of a step of stages: shares are whole pieces of so many rows
-  std::vector<StepSegment> segments;  ///< of a stage: what it consists of. Where there are several, each share goes through one before any goes through the next
+  std::vector<StepSegment> segments;  ///< of a stage: what it consists of. Where partial sums are exchanged, all shares go through one before any goes through the next
   int64_t state_bytes = 0;            ///< of the persistent block, without partial sums
+  std::vector<HandedSlot> handed;     ///< of a step of stages
   std::vector<OwnedSlot> owned;       ///< of a step that several workers share
 };
 

@@ -56,6 +56,16 @@ class SameBits(SharedSteps):
             with self.subTest(workers=workers, threads=threads):
                 self.assertEqual(self.train(file, "more", "--workers", workers, "--threads", threads, *options), expected)
 
+    def test_gradients_that_are_sent_early(self):
+        """Layers of more than a megabyte: a step is run in segments, and of a worker with several shares the last one alone."""
+        text = (EXAMPLES / "mnist_mlp.nn").read_text().replace("Dense(64)", "Dense(600)").replace('"data/', f'"{EXAMPLES}/data/').replace("test 20%", "test 1%")
+        file = self.write("wide.nn", text)
+        options = ("--steps", 4, *batch(48, 1, 6))
+        expected = self.train(file, "one", "--threads", 1, *options)
+        for workers, threads in ((2, 2), (4, 1)):
+            with self.subTest(workers=workers, threads=threads):
+                self.assertEqual(self.train(file, "more", "--workers", workers, "--threads", threads, *options), expected)
+
     def test_every_example(self):
         files = [path for path in (*sorted(EXAMPLES.glob("*.nn")), *(ROOT / f"tests/lit/parse/{name}.nn" for name in ("gpt", "lstm", "vae", "resnet"))) if "\ntrain " in path.read_text()]
         self.assertGreater(len(files), 12)

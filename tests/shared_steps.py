@@ -16,6 +16,7 @@ data rows {{
   label : class(3) = csv("rows.csv", columns: 12)
   target : f32     = csv("rows.csv", columns: 13)
   share : f32      = csv("rows.csv", columns: 14)
+  items[2] : class(300) = csv("rows.csv", columns: 15..17)
   {test}
 }}
 """
@@ -103,6 +104,22 @@ train {
   seed     5
 }
 """,
+    # Few entries of a large table are named, some by several rows, and the others stay as they are: rows travel, not the table. Moments of another one move all of its entries.
+    "lookups": """
+dim Slots = 2
+model Net(items[B, Slots]: class(300), x[B, 12]) -> [B] {
+  let place = items |> Embedding(300, 7) |> flatten
+  let usual = items |> Embedding(300, 3) |> flatten
+  ((place |> Dense(8) |> tanh) * (x |> Dense(8)) |> Dense(1)) as [B] + ((usual |> Dense(1)) as [B])
+}
+train {
+  data     rows, batch: 12
+  minimize mean((Net(items, x) - target)^2)
+  using    sgd(lr: 0.05) for "embedding1.*", sgd(lr: 0.05, momentum: 0.5)
+  epochs   3
+  seed     5
+}
+""",
     # Gradients of a table that rows look up: sums over those rows that have an index.
     "table": """
 model Net(label[B]: class(3), x[B, 12]) -> [B] {
@@ -177,7 +194,7 @@ class SharedSteps(CommandLine):
         for _ in range(count):
             x = [draw.gauss(0, 1) for _ in range(12)]
             label = max(range(3), key=lambda k: x[k] + 0.5 * x[k + 3] + draw.gauss(0, 0.3))
-            lines.append(",".join([*(f"{v:.3f}" for v in x), str(label), f"{x[0] - x[5]:.3f}", f"{draw.choice((0, 0.25, 1, 3)):.2f}"]))
+            lines.append(",".join([*(f"{v:.3f}" for v in x), str(label), f"{x[0] - x[5]:.3f}", f"{draw.choice((0, 0.25, 1, 3)):.2f}", *(str(int(300 * draw.random() ** 4)) for _ in range(2))]))
         self.write("rows.csv", "\n".join(lines) + "\n")
 
     def make(self, name, test=""):

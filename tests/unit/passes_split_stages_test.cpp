@@ -102,7 +102,14 @@ Results run_stages(const StepStages& stages, Bindings whole, const std::vector<i
     }
     for (auto& [name, tensor] : sums) whole.persistents[name] = tensor;
   }
-  for (const Node& node : stages.last.nodes()) CHECK_FALSE(node.type.has_rows());
+  for (const Node& node : stages.last.nodes()) CHECK((!node.type.has_rows() || !stages.handed.empty()));
+  for (const HandedRows& handed : stages.handed) {
+    Tensor all = result.outputs.at(handed.name);
+    all.shape = shape_at(handed.type, whole.rows);
+    REQUIRE(int64_t(all.values.size()) == handed.type.elements(whole.rows));
+    whole.inputs[handed.name] = std::move(all);
+    result.outputs.erase(handed.name);
+  }
   whole.scalars["rows"] = double(whole.rows);
   Results last = interpret(stages.last, whole);
   result.outputs.merge(last.outputs);
@@ -130,9 +137,9 @@ void check_sound(const StepStages& stages) {
   CHECK(verify_graph(stages.last).empty());
 }
 
-StepStages split(const Graph& graph, Shares shares = Shares::in_turn) {
+StepStages split(const Graph& graph, Shares shares = Shares::in_turn, int64_t planned = 0) {
   RowSplitObstacle obstacle;
-  std::optional<StepStages> stages = split_stages(graph, shares, obstacle);
+  std::optional<StepStages> stages = split_stages(graph, shares, obstacle, planned);
   INFO(obstacle.reason << print_graph(graph, nullptr));
   REQUIRE(stages);
   check_sound(*stages);
@@ -141,8 +148,8 @@ StepStages split(const Graph& graph, Shares shares = Shares::in_turn) {
 
 const std::vector<std::vector<int64_t>> cuts_of_11 = {{0, 11}, {0, 4, 8, 11}, {0, 1, 10, 11}, {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}};
 
-StepStages check_split(const Graph& graph, uint64_t seed = 1, Shares shares = Shares::in_turn) {
-  StepStages stages = split(graph, shares);
+StepStages check_split(const Graph& graph, uint64_t seed = 1, Shares shares = Shares::in_turn, int64_t planned = 0) {
+  StepStages stages = split(graph, shares, planned);
   Bindings bindings = random_bindings(graph, 11, seed);
   bindings.draws = {7, 3, 2};
   const Results expected = interpret(graph, bindings);
@@ -292,6 +299,23 @@ TEST_CASE("where shares are there at once, rows read what all of them add up to"
   const StepStages data = check_split(StepSource(step_text(normed, "  minimize cross_entropy(Net(x), label, ignore: 1)\n  using sgd(lr: 0.1)")).step(), 5, Shares::at_once);
   CHECK(data.shares.size() == 2);
   CHECK(exchanged(data) >= 4);
+}
+
+TEST_CASE("rows that name few entries of a table are handed on in its place", "[split_stages]") {
+  const std::string lookup = "model Net(label[B]: class(3), x[B, 6]) -> [B] { ((label |> Embedding(3, 5)) * (x |> Dense(5)) |> Dense(1)) as [B] }";
+  auto stages_of = [&](const std::string& rule, int64_t planned, Shares shares = Shares::in_turn) {
+    return check_split(StepSource(step_text(lookup, "  minimize mean((Net(label, x) - target)^2)\n  using " + rule)).step(), 1, shares, planned);
+  };
+  for (Shares shares : {Shares::in_turn, Shares::at_once}) {
+    const StepStages few = stages_of("sgd(lr: 0.1)", 2, shares);
+    REQUIRE(few.handed.size() == 2);  // index and gradient: (5 + 1) * 4 bytes a row, the table's 15 entries 12 each
+    CHECK(few.shares.back().graph.outputs.size() == 2);
+    for (const StageSum& s : few.shares.back().sums) CHECK(few.last.find_persistent(s.name)->type.shape != Shape{{3}, {5}});
+  }
+  CHECK(stages_of("sgd(lr: 0.1)", 7).handed.size() == 2);
+  CHECK(stages_of("sgd(lr: 0.1)", 8).handed.empty());                  // as many bytes as the table
+  CHECK(stages_of("sgd(lr: 0.1, momentum: 0.9)", 2).handed.empty());   // moves all entries
+  CHECK(stages_of("sgd(lr: 0.1), clip_norm: 1", 2).handed.empty());    // the norm is of all of the gradient
 }
 
 TEST_CASE("random graphs in shares", "[split_stages][random]") {
