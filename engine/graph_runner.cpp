@@ -30,7 +30,8 @@ bool has_plain_rows(const Graph& graph) {
 
 /// What both engines evaluate.
 void prepare(Graph& graph, const Bindings& bindings) {
-  graph.updates.clear();
+  // What is exchanged is the update of its persistent.
+  std::erase_if(graph.updates, [&](const Update& u) { return graph.find_persistent(u.name)->kind != PersistentKind::partial; });
   remove_dead_code(graph);
   if (bindings.rows == 0) graph = with_fixed_rows(graph, 0);  // an operation may have no meaning for no rows
 }

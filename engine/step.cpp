@@ -86,10 +86,7 @@ CompiledStep compile_step(Program program, const SourceMap& sources, const Compi
   step.state_bytes = p.persistent_bytes;
   for (const PersistentPlace& place : p.persistents) {
     const Buffer& b = p[place.buffer];
-    if (place.persistent.kind == PersistentKind::partial) {
-      step.state_bytes = std::min(step.state_bytes, b.offset);
-      continue;
-    }
+    if (place.persistent.kind == PersistentKind::partial) step.state_bytes = std::min(step.state_bytes, b.offset);
     step.persistents.push_back({b.name, b.dtype, sizes(b.shape), b.order, b.offset, place.persistent.kind != PersistentKind::optimizer_state});
   }
   step.outputs.resize(p.outputs.size());
@@ -239,6 +236,7 @@ CompiledStep compile_step(StepPrograms programs, const SourceMap& sources, const
   step.rows_capacity = whole;
   step.piece_rows = programs.couples_rows ? programs.plan.batch : programs.plan.piece;
   step.persistents = last.persistents;
+  std::erase_if(step.persistents, [&](const PersistentSlot& slot) { return std::ranges::find(programs.sums, slot.name, &StageSum::name) != programs.sums.end(); });
   step.persistent_bytes = last.persistent_bytes;
   step.state_bytes = last.state_bytes;
   step.results = programs.results;
