@@ -181,7 +181,14 @@ StepPrograms build_step(const Graph& whole, const std::optional<StepStages>& sta
     options.piece_rows = plan.piece;
   }
   build(stages->last, "train.last", options);
-  if (worker.size > 1) result.owned = shard_updates(result.stages.back(), worker.rank, worker.size);
+  if (worker.size > 1) {
+    result.owned = shard_updates(result.stages.back(), worker.rank, worker.size);
+    // A sum that rows of a later share stage read is needed whole, whatever the last one needs of it.
+    auto is_read_by_rows = [&](const OwnedRange& o) {
+      return std::ranges::any_of(stages->shares, [&](const ShareStage& s) { return std::ranges::any_of(s.graph.nodes(), [&](const Node& n) { return n.op == Op::parameter && n.attributes.text == o.name; }); });
+    };
+    std::erase_if(result.owned, [&](const OwnedRange& o) { return !o.updated && is_read_by_rows(o); });
+  }
   return result;
 }
 
