@@ -93,7 +93,7 @@ int choose_vector_axis(const Program& program, const MapKernel& kernel) {
   for (const Block& b : kernel.blocks)
     for (const Instruction& i : b.code) {
       if (!i.access.buffer.valid() || !b.inner) continue;
-      double bytes = double(program[i.access.buffer].bytes);
+      double bytes = double(buffer_bytes(program[i.access.buffer], program.planned().whole));  // as above: lanes are a sum's order
       if (i.access.strides[size_t(outer)] == 1) outer_gain += bytes;
       if (i.access.strides[size_t(inner)] == 1) inner_gain += bytes;
     }
