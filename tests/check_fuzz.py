@@ -81,12 +81,15 @@ class Fuzz(unittest.TestCase):
         self.assertEqual(status, 0, output)
         reached, possible = map(int, re.search(r"(\d+) of +(\d+) operations in element types", output).groups())
         self.assertEqual(reached, possible, output)
+        # Enough of them are shared by workers, rather than refused.
+        self.assertGreater(int(re.search(r"(\d+) graphs with the bits of one worker", output)[1]), 5, output)
 
     def test_fresh_programs_agree_by_every_road_and_damaged_ones_are_refused(self):
         with tempfile.TemporaryDirectory() as folder:
             status, output = run_fuzz("--kind", "program", "--seed", "1", "--count", "16", "--quiet", "--out", folder)
         self.assertEqual(status, 0, output)
         self.assertIn("0 graphs and 16 programs", output)
+        self.assertGreater(int(re.search(r"(\d+) programs with the bits of one worker", output)[1]), 5, output)
 
     def test_a_failure_is_reported(self):
         with tempfile.TemporaryDirectory() as folder:

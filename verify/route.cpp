@@ -40,7 +40,8 @@ std::string_view executor_name(Executor executor) {
   return "compiled";
 }
 
-/// Machine code would name places in files that are not at hand here, those of kernels in bodies too.
+}  // namespace
+
 void forget_places(Graph& graph) {
   for (Persistent& p : graph.persistents) p.span = {};
   for (uint32_t i = 0; i < graph.size(); ++i) {
@@ -52,8 +53,6 @@ void forget_places(Graph& graph) {
     node.attributes.body = {std::make_shared<const Graph>(std::move(body))};
   }
 }
-
-}  // namespace
 
 Route Route::optimized() {
   Route route;

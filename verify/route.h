@@ -63,6 +63,9 @@ class RoutedGraph {
 
 Results run_route(Graph, const Bindings&, const Route&);
 
+/// Of a graph whose file is not at hand, which machine code would name: its bodies' places too.
+void forget_places(Graph&);
+
 /// The first element in which results disagree.
 struct Difference {
   std::string name;     ///< output or persistent

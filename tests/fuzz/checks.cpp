@@ -41,6 +41,13 @@ std::vector<std::string> shuffled_passes(Random& random) {
   return passes;
 }
 
+Check shared(const Sharing& sharing, VectorLevel level) {
+  Check c;
+  c.sharing = sharing;
+  c.route.level = level;
+  return c;
+}
+
 Check with(std::vector<std::string> passes, Executor executor) {
   Check c;
   c.route.passes = std::move(passes);
@@ -116,6 +123,7 @@ std::vector<Check> checks_for(Random& random, const Graph& graph) {
   checks.push_back(decorate(with(Route::optimized().passes, Executor::compiled)));
   if (random.chance(70)) checks.push_back(decorate(with(random.chance(50) ? std::vector<std::string>{} : shuffled_passes(random), Executor::compiled)));
   if (random.chance(30)) checks.push_back(decorate(with({random.chance(50) ? random.pick(graph_rewrites()) : random.pick(fusions())}, Executor::compiled)));
+  if (!graph.updates.empty() && random.chance(60)) checks.push_back(shared(random_sharing(random), random.pick(host_levels())));
   return checks;
 }
 
@@ -163,11 +171,14 @@ std::vector<Check> every_check(const Graph& graph) {
       checks.push_back(c);
     }
   }
+  if (graph.updates.empty()) return checks;
+  for (const Sharing& sharing : {Sharing{2, 1, 2, 0, 1}, {3, 1, 7, 1, 2}, {1, 3, 3, 0, 1}, {4, 2, 9, 0, 1}, {6, 1, 6, 3, 1}}) checks.push_back(shared(sharing, host_levels().back()));
   return checks;
 }
 
 std::string Check::encode() const {
   if (text) return "text";
+  if (sharing.workers > 0) return fmt::format("{} level={}", sharing.encode(), vector_level_name(route.level));
   std::string s = "executor=" + executor_word(route.executor);
   if (!rules.empty()) s += fmt::format(" rules={}", fmt::join(rules, ","));
   if (!route.passes.empty()) s += fmt::format(" passes={}", fmt::join(route.passes, ","));
@@ -195,6 +206,7 @@ Check Check::decode(const std::string& encoded) {
     size_t equals = word.find('=');
     std::string key = word.substr(0, equals), value = equals == std::string::npos ? "" : word.substr(equals + 1);
     if (key == "text") c.text = true;
+    else if (c.sharing.take(key, value)) continue;
     else if (key == "executor" && value == "graph") c.route.executor = Executor::graph_interpreter;
     else if (key == "executor" && value == "program") c.route.executor = Executor::program_interpreter;
     else if (key == "executor" && value == "compiled") c.route.executor = Executor::compiled;
@@ -251,7 +263,7 @@ class Runner {
     Failure f;
     f.check = check.encode();
     try {
-      return check.text ? run_text(f) : run_route(check, f);
+      return check.text ? run_text(f) : check.sharing.workers > 0 ? run_shared(check, f) : run_route(check, f);
     } catch (const InternalError& e) {
       f.kind = "exception";
       f.what = first_words(e.what());
@@ -282,6 +294,12 @@ class Runner {
     }
     if (print_graph(*again, nullptr, {false, true}) == text) return std::nullopt;
     f.detail = "what was printed reads as another graph";
+    return f;
+  }
+
+  std::optional<Failure> run_shared(const Check& check, const Failure& begun) {
+    std::optional<Failure> f = run_shared_graph(case_, check.sharing, check.route.level, coverage_);
+    if (f) f->check = begun.check;
     return f;
   }
 

@@ -10,6 +10,7 @@
 #include "verify/reduce.h"
 #include "tests/fuzz/coverage.h"
 #include "tests/fuzz/random.h"
+#include "tests/fuzz/shared_steps.h"
 
 namespace nnc::fuzz {
 
@@ -22,6 +23,7 @@ struct Check {
   int other_threads = 0;           ///< so many threads must give the same bits as the route's; 0: not asked
   bool fewer_rows = false;         ///< the same code on fewer rows as well
   bool text = false;               ///< print, parse and print again instead of running
+  Sharing sharing;                 ///< with workers: the step shared instead, at the route's vector level, against one worker
   std::string encode() const;      ///< for --route: "executor=compiled level=avx2 passes=simplify,cse"
   static Check decode(const std::string&);  ///< std::runtime_error on what encode does not write
 };

@@ -2,6 +2,7 @@
 #include "tests/fuzz/coverage.h"
 
 #include <algorithm>
+#include <cctype>
 #include <set>
 #include <sstream>
 
@@ -78,6 +79,9 @@ std::vector<std::string> make_universe() {
         "contract.m_1", "contract.n_1", "contract.k_1", "contract.rows_m", "contract.rows_n", "contract.rows_k", "contract.rows_batch", "contract.odd_n", "contract.not_unit_stride_n", "program.parallel", "program.parallel_region", "program.local",
         "program.no_barrier", "program.shared_memory", "program.permuted_persistent", "program.one_kernel", "program.many_kernels"})
     names.push_back(std::string("kernel.") + kind);
+  for (const char* kind : {"graph.same", "program.same", "workers_1", "workers_2", "workers_3", "workers_4", "workers_5", "workers_6", "accumulate", "threads", "pieces_of_rows", "short_batch", "worker_without_rows",
+                           "one_stage", "several_stages", "sum", "max", "min", "owned_sum", "owned_update", "owned_and_read_whole", "output_with_rows", "coupled_rows"})
+    names.push_back(std::string("share.") + kind);
   return names;
 }
 
@@ -250,6 +254,12 @@ void Coverage::add_program(const Program& program) {
   if (temporaries > program.arena_bytes) hit("kernel.program.shared_memory");
 }
 
+void Coverage::refused(const std::string& kind, const std::string& reason) {
+  std::string words = reason;
+  std::replace_if(words.begin(), words.end(), [](unsigned char c) { return std::isspace(c) != 0; }, '_');  // encode() has a word for a name
+  hit(fmt::format("refused.{}.{}", kind, words));
+}
+
 void Coverage::add(const Coverage& other) {
   for (const auto& [name, count] : other.hits_) hits_[name] += count;
 }
@@ -273,20 +283,39 @@ std::vector<std::string> Coverage::missing(const std::string& prefix) const {
   return names;
 }
 
+std::string Coverage::shared_report() const {
+  std::string text = "steps shared by workers, or of several batches:\n";
+  for (const std::string kind : {"graph", "program"}) {
+    const std::string prefix = "refused." + kind + ".";
+    int64_t refused = 0;
+    std::string reasons;
+    for (const auto& [name, count] : hits_) {
+      if (name.rfind(prefix, 0) != 0) continue;
+      std::string reason = name.substr(prefix.size());
+      std::replace(reason.begin(), reason.end(), '_', ' ');
+      reasons += fmt::format("       {:4} x {}\n", count, reason);
+      refused += count;
+    }
+    const auto same = hits_.find("share." + kind + ".same");
+    text += fmt::format("  {:4} {}s with the bits of one worker, {} refused\n{}", same == hits_.end() ? 0 : same->second, kind, refused, reasons);
+  }
+  return text;
+}
+
 std::string Coverage::report() const {
   struct Kind {
     const char *prefix, *title;
   };
   std::string text = "reached:\n";
   for (auto [prefix, title] : {Kind{"op.", "operations in element types"}, Kind{"rank.", "operations in ranks"}, Kind{"gradient.", "gradient rules"},
-                               Kind{"rule.", "simplification rules"}, Kind{"kernel.", "kinds of kernels"}}) {
+                               Kind{"rule.", "simplification rules"}, Kind{"kernel.", "kinds of kernels"}, Kind{"share.", "kinds of shared steps"}}) {
     std::vector<std::string> absent = missing(prefix);
     size_t all = 0;
     for (const std::string& n : coverage_universe()) all += n.rfind(prefix, 0) == 0;
     text += fmt::format("  {:4} of {:4} {}\n", all - absent.size(), all, title);
     if (!absent.empty()) text += fmt::format("       never: {}\n", fmt::join(absent, " "));
   }
-  return text;
+  return text + shared_report();
 }
 
 }  // namespace nnc::fuzz

@@ -1,4 +1,4 @@
-// What the cases reached, by name: operations in element types and ranks, gradient rules, simplification rules, kinds of kernels. The list of all names is
+// What the cases reached, by name: operations in element types and ranks, gradient rules, simplification rules, kinds of kernels, of shared steps. The list of all names is
 // known beforehand, so that what was never reached can be said.
 #pragma once
 
@@ -19,15 +19,18 @@ class Coverage {
   void add_graph(const Graph&);
   /// Shapes of kernels.
   void add_program(const Program&);
+  /// A step that nnc does not share among workers: of a "graph" or a "program", and why.
+  void refused(const std::string& kind, const std::string& reason);
   void add(const Coverage&);
 
   std::string encode() const;              ///< a line per name: "NAME COUNT"
   void decode(const std::string& encoded);  ///< adds
   /// Names of the universe with the prefix that were not hit.
   std::vector<std::string> missing(const std::string& prefix) const;
-  std::string report() const;  ///< per kind of name how many of how many, and what is missing
+  std::string report() const;  ///< per kind of name how many of how many, and what is missing; how many steps were shared, and how many refused
 
  private:
+  std::string shared_report() const;
   std::map<std::string, int64_t> hits_;
 };
 

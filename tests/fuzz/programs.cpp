@@ -42,6 +42,7 @@ class ProgramCase {
       }
       if (auto f = training(stage)) return f;
       if (auto f = evaluation(stage)) return f;
+      if (auto f = sharing(stage)) return f;
     } catch (const InternalError& e) {
       std::string words = e.what();
       return fault("exception", words.substr(0, words.find('\n')).substr(0, 160), words, stage);
@@ -190,6 +191,13 @@ class ProgramCase {
       }
     }
     return std::nullopt;
+  }
+
+  std::optional<Failure> sharing(std::string& stage) {
+    Random random(seed_, "sharing");
+    const Sharing drawn = random_sharing(random);
+    stage = drawn.encode();
+    return train_shared(text_, seed_, drawn, random.pick(host_levels()), coverage_);
   }
 
   const std::string& text_;
