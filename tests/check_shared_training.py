@@ -5,7 +5,6 @@ How the workers of a run meet is held by check_workers.py and the unit tests of 
 
 import itertools
 import os
-import random
 import shutil
 import signal
 import subprocess
@@ -14,11 +13,12 @@ import time
 import unittest
 from pathlib import Path
 
+from check_workers import missing
 from command_line import EXAMPLES, NNC, ROOT, SLOWNESS, CommandLine
 from shared_steps import COUPLED, PROGRAMS, ROWS, SharedSteps, batch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "state"))
-import kill_points  # noqa: E402
+import kill_workers  # noqa: E402
 
 def workers_of(process):
     """Process ids of all workers of a run, the first one's first."""
@@ -183,36 +183,23 @@ class Disturbed(SharedSteps):
             (self.folder / "run.jsonl").unlink()
 
 
-class WorkerChain(kill_points.Chain):
-    """Each start has another number of workers, one of which is killed."""
-
-    numbers = random.Random(8)
-
-    def command(self):
-        # The reference is what one worker does.
-        workers = 1 if self.folder.name == "reference" else self.numbers.randint(2, 5)
-        return [*super().command(), "--workers", str(workers), "--set", "data.pieces=8"]
-
-    def kill(self, run, draw):
-        try:
-            os.kill(draw.choice(workers_of(run)), signal.SIGKILL)
-        except ProcessLookupError:
-            pass  # it has just ended
-
-    def is_saved(self, step):
-        return True  # the first worker outlives the others, and keeps its last snapshot
-
-    def was_killed(self, returncode, messages):
-        return returncode == -9 or (returncode == 1 and "error[E0540]" in messages and "has died" in messages)
-
-
 class Kills(CommandLine):
-    def test_runs_of_which_a_worker_is_killed_resume_to_the_same_bits(self):
+    """A share of tests/state/kill_workers.py, which prints its seed and takes any number of kills."""
+
+    def check_kills(self, points, transport):
         """The optimiser's states are each with one worker alone between saves."""
-        WorkerChain.program = self.program("digits", ("sgd(lr: 0.05, momentum: 0.9)", "adam(lr: 0.002), clip_norm: 1"))
-        killed, chains, _ = kill_points.kill_chains(NNC, 8, 3, steps=150, make=WorkerChain)
-        self.assertEqual(killed, 8)
+        program = kill_workers.write_program(self.folder)
+        killed, chains, _ = kill_workers.kill_workers(NNC, program, points, 3, transport)
+        self.assertEqual(killed, points)
         self.assertGreater(chains, 0)
+
+    def test_runs_of_which_a_worker_is_killed_resume_to_the_same_bits(self):
+        self.check_kills(8, "local")
+
+    def test_the_same_under_mpirun(self):
+        if why := missing("openmpi"):
+            self.skipTest(why)
+        self.check_kills(2, "openmpi")
 
 
 class Refused(SharedSteps):
