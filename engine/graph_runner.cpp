@@ -11,6 +11,7 @@
 #include "engine/bindings.h"
 #include "passes/dead_code.h"
 #include "passes/differentiate.h"
+#include "passes/rewrite.h"
 
 namespace nnc {
 namespace {
@@ -30,8 +31,7 @@ bool has_plain_rows(const Graph& graph) {
 
 /// What both engines evaluate.
 void prepare(Graph& graph, const Bindings& bindings) {
-  // What is exchanged is the update of its persistent.
-  std::erase_if(graph.updates, [&](const Update& u) { return graph.find_persistent(u.name)->kind != PersistentKind::partial; });
+  drop_updates(graph);
   remove_dead_code(graph);
   if (bindings.rows == 0) graph = with_fixed_rows(graph, 0);  // an operation may have no meaning for no rows
 }

@@ -98,4 +98,8 @@ Graph Rebuild::finish() {
   return std::move(result);
 }
 
+void drop_updates(Graph& graph) {
+  std::erase_if(graph.updates, [&](const Update& u) { return graph.find_persistent(u.name)->kind != PersistentKind::partial; });
+}
+
 }  // namespace nnc

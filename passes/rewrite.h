@@ -58,6 +58,8 @@ class Rebuild {
 
 /// Adds a node as it stands (type inferred again, group kept).
 NodeId add_node(Graph&, const Node&);
+/// Takes all updates away but those of partial sums, which exchanges read.
+void drop_updates(Graph&);
 NodeId move_node(Graph&, Node&&);
 
 }  // namespace nnc

@@ -44,7 +44,7 @@ Graph merge_reads(const Graph& graph) {
 Graph gradient_graph(const Graph& forward, NodeId loss, const std::vector<NodeId>& leaves) {
   Graph g = forward;
   g.name = "gradients";
-  g.updates.clear();
+  drop_updates(g);
   NodeId seed = Builder(g, g[loss].span).constant_like(1, loss);
   std::vector<NodeId> gradients = gradients_of(g, loss, seed, leaves);
   for (size_t i = 0; i < leaves.size(); ++i)

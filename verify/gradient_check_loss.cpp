@@ -29,6 +29,7 @@
 #include "verify/gradient_check.h"
 #include "passes/costs.h"
 #include "passes/differentiate.h"
+#include "passes/rewrite.h"
 
 namespace nnc {
 namespace {
@@ -148,7 +149,7 @@ class LossCheck {
     for (size_t r = 0; r < results_.size(); ++r) {
       Graph g = graph_;
       g.outputs.clear();
-      g.updates.clear();
+      drop_updates(g);
       NodeId seed = Builder(g, g[results_[r]].span).input(seed_name, g.type(results_[r]));
       std::vector<NodeId> given =
           options_.gradients ? options_.gradients(g, results_[r], seed, leaves_) : gradients_of(g, results_[r], seed, leaves_);

@@ -71,7 +71,7 @@ GraphCase reduce_rule_fault(const Graph& graph, const Bindings& bindings, NodeId
 GraphCase reduce_loss_fault(const Graph& graph, const Bindings& bindings, const std::vector<NodeId>& results,
                             const GradientCheckOptions& options, const ReduceOptions& reduce) {
   GraphCase c{graph, bindings};
-  c.graph.updates.clear();
+  drop_updates(c.graph);
   c.graph.outputs.clear();
   for (size_t k = 0; k < results.size(); ++k) c.graph.outputs.push_back({"result" + std::to_string(k), results[k]});
   // Many checks: each of a large graph looks at fewer elements.

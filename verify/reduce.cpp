@@ -143,7 +143,7 @@ class Reducer {
     for (size_t i = 0; i < graph.outputs.size(); ++i) {
       GraphCase c = best_;
       c.graph.outputs = {graph.outputs[i]};
-      c.graph.updates.clear();
+      drop_updates(c.graph);
       if (attempt(std::move(c))) return true;
     }
     for (size_t i = 0; i < graph.updates.size(); ++i) {

@@ -105,7 +105,7 @@ class Displacement {
     if (graph_ == &graph) return;
     graph_ = &graph;
     Graph simplified = graph;
-    simplified.updates.clear();
+    drop_updates(simplified);
     simplified.outputs.clear();
     std::vector<uint32_t> nodes;
     for (uint32_t i = 0; i < graph.size(); ++i) {

@@ -123,7 +123,10 @@ std::vector<Check> checks_for(Random& random, const Graph& graph) {
   checks.push_back(decorate(with(Route::optimized().passes, Executor::compiled)));
   if (random.chance(70)) checks.push_back(decorate(with(random.chance(50) ? std::vector<std::string>{} : shuffled_passes(random), Executor::compiled)));
   if (random.chance(30)) checks.push_back(decorate(with({random.chance(50) ? random.pick(graph_rewrites()) : random.pick(fusions())}, Executor::compiled)));
-  if (!graph.updates.empty() && random.chance(60)) checks.push_back(shared(random_sharing(random), random.pick(host_levels())));
+  if (!graph.updates.empty() && random.chance(60)) {
+    const Sharing sharing = random_sharing(random);
+    checks.push_back(shared(sharing, random.pick(host_levels())));
+  }
   return checks;
 }
 

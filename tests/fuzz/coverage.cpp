@@ -80,7 +80,7 @@ std::vector<std::string> make_universe() {
         "program.no_barrier", "program.shared_memory", "program.permuted_persistent", "program.one_kernel", "program.many_kernels"})
     names.push_back(std::string("kernel.") + kind);
   for (const char* kind : {"graph.same", "program.same", "workers_1", "workers_2", "workers_3", "workers_4", "workers_5", "workers_6", "accumulate", "threads", "pieces_of_rows", "short_batch", "worker_without_rows",
-                           "one_stage", "several_stages", "sum", "max", "min", "owned_sum", "owned_update", "owned_and_read_whole", "output_with_rows", "coupled_rows"})
+                           "one_stage", "several_stages", "sum", "max", "min", "owned_sum", "owned_update", "owned_and_read_whole", "output_with_rows", "exchange", "handed_rows", "coupled_rows", "coupled_rows_shared"})
     names.push_back(std::string("share.") + kind);
   return names;
 }

@@ -377,7 +377,7 @@ class Generator {
     std::vector<Persistent> all = g_.graph.persistents;
     g_.random.shuffle(all);
     for (const Persistent& p : all) {
-      if (p.kind == PersistentKind::frozen || !g_.random.chance(60)) continue;
+      if (p.kind == PersistentKind::frozen || p.kind == PersistentKind::partial || !g_.random.chance(60)) continue;
       std::vector<NodeId> found, old;
       for (uint32_t i = 0; i < g_.graph.size(); ++i) {
         const Node& node = g_.graph[NodeId{i}];

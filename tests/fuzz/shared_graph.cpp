@@ -81,31 +81,34 @@ StepValues run_once(StepRunner& runner, const Graph& graph, const Bindings& bind
   return values;
 }
 
-std::optional<std::string> first_difference(const std::string& what, const Tensor& found, const Tensor& expected, size_t begin, size_t end) {
+std::optional<std::string> first_difference(const std::string& what, const Tensor& found, const Tensor& expected) {
   if (found.values.size() != expected.values.size()) return fmt::format("{} has {} elements instead of {}", what, found.values.size(), expected.values.size());
-  for (size_t i = begin; i < end; ++i) {
+  for (size_t i = 0; i < expected.values.size(); ++i) {
     const double a = found.values[i], b = expected.values[i];
     if (std::memcmp(&a, &b, sizeof a) != 0 && !(std::isnan(a) && std::isnan(b))) return fmt::format("{} at {} is {:.17g} instead of {:.17g}", what, i, a, b);
   }
   return std::nullopt;
 }
 
-/// What worker `rank` has, held against one worker's.
-std::optional<std::string> difference_of_worker(const StepProgram& step, const StepValues& found, const StepValues& expected, int rank, int workers, int64_t piece, int64_t rows) {
-  const PieceRun run = run_of(rank, workers, (rows + piece - 1) / piece);
-  for (const auto& [name, tensor] : expected.outputs) {
-    const auto slot = std::ranges::find(step.outputs, name, &OutputSlot::name);
-    size_t begin = 0, end = tensor.values.size();
-    if (slot != step.outputs.end() && slot->row_axis >= 0) {
-      const size_t per_row = end / size_t(rows);
-      begin = size_t(std::min(run.begin * piece, rows)) * per_row;
-      end = size_t(std::min(run.end * piece, rows)) * per_row;
-    }
-    if (auto d = first_difference("output " + name, found.outputs.at(name), tensor, begin, end)) return d;
-  }
+/// What a worker has, rows of the others with it, held against one worker's.
+std::optional<std::string> difference_of_worker(const StepValues& found, const StepValues& expected) {
+  for (const auto& [name, tensor] : expected.outputs)
+    if (auto d = first_difference("output " + name, found.outputs.at(name), tensor)) return d;
   for (const auto& [name, tensor] : expected.updates)
-    if (auto d = first_difference("update " + name, found.updates.at(name), tensor, 0, tensor.values.size())) return d;
+    if (auto d = first_difference("update " + name, found.updates.at(name), tensor)) return d;
   return std::nullopt;
+}
+
+/// A step as training has it: what it exchanges is not known yet.
+void forget_exchanges(Graph& graph) {
+  for (uint32_t i = 0; i < graph.size(); ++i) {
+    Node& node = graph[NodeId{i}];
+    if (node.op != Op::exchange) continue;
+    node.op = Op::stop_gradient;
+    node.attributes = {};
+  }
+  std::erase_if(graph.updates, [&](const Update& u) { return graph.find_persistent(u.name)->kind == PersistentKind::partial; });
+  std::erase_if(graph.persistents, [](const Persistent& p) { return p.kind == PersistentKind::partial; });
 }
 
 class SharedGraph {
@@ -118,6 +121,7 @@ class SharedGraph {
 
   std::optional<Failure> run() {
     forget_places(graph_);
+    forget_exchanges(graph_);
     hold_inputs(graph_);
     bindings_ = bind_held_inputs(graph_, bindings_);
     // Rows that are not outermost are an output's of a graph alone; no program has one.
@@ -128,7 +132,8 @@ class SharedGraph {
     const PassOptions options{.rows = plan_.whole()};
     RowSplitObstacle obstacle;
     Graph cut;
-    std::optional<StepStages> stages = optimize_in_stages(graph_, options, obstacle, cut);
+    const Shares shares = plan_.accumulate > 1 ? Shares::in_turn : Shares::at_once;
+    std::optional<StepStages> stages = optimize_in_stages(graph_, options, shares, obstacle, cut);
     if (!stages) {
       if (obstacle.reason.empty()) return fault("refused without a reason");
       if (coverage_) coverage_->refused("graph", obstacle.reason);
@@ -158,7 +163,7 @@ class SharedGraph {
       StepRunner runner(shared[size_t(transport.rank())].step, team, &workers);
       for (size_t i = 0; i < batches.size(); ++i) {
         const StepValues found = run_once(runner, graph_, batches[i]);
-        if (auto d = difference_of_worker(runner.program(), found, expected[i], transport.rank(), transport.size(), plan_.piece, batches[i].rows))
+        if (auto d = difference_of_worker(found, expected[i]))
           return fmt::format("worker {} of {}, {} of {} rows: {}\n", transport.rank(), transport.size(), batches[i].rows, plan_.whole(), *d);
         transport.barrier();
       }
@@ -185,7 +190,11 @@ class SharedGraph {
     if ((bindings_.rows + plan_.piece - 1) / plan_.piece < sharing_.workers) hit("worker_without_rows");
     hit(stages.shares.size() > 1 ? "several_stages" : "one_stage");
     for (const ShareStage& share : stages.shares)
-      for (const StageSum& s : share.sums) hit(s.combine == Combine::sum ? "sum" : s.combine == Combine::max ? "max" : "min");
+      for (const StageSum& s : share.sums) {
+        hit(s.combine == Combine::sum ? "sum" : s.combine == Combine::max ? "max" : "min");
+        if (s.exchanged) hit("exchange");
+      }
+    if (!stages.handed.empty()) hit("handed_rows");
     for (const OwnedRange& o : programs.owned) hit(!o.updated ? "owned_sum" : o.read_whole ? "owned_and_read_whole" : "owned_update");
     for (const Output& o : graph_.outputs)
       if (graph_.type(o.node).has_rows()) hit("output_with_rows");
