@@ -82,6 +82,9 @@ class LocalWorkers(Workers):
                 if event == "--leave":
                     self.assertIn("has left this run: cannot write `x`: no space left on device", err)
 
+    def test_one_is_busy_for_longer_than_others_have_patience(self):
+        self.assertEqual(self.run_worker("busy", "--workers", 3, "--stall", 1 * SLOWNESS), (0, "waited\n", ""))
+
     def test_the_first_dies(self):
         status, _, _ = self.run_worker("forever", "--workers", 3, "--die", 0, 40)
         self.assertEqual(status, -signal.SIGKILL)
@@ -134,6 +137,11 @@ class MpiWorkers(Workers):
             self.assertLess(time.monotonic() - start, FAREWELL)
             self.assertNotEqual(status, 0)
             self.assertRegex(err, r"error\[E0541\]: worker 1 \(on .*\) does not answer: worker \d \(on .*\) has waited for it for ")
+
+    def test_one_is_busy_for_longer_than_others_have_patience(self):
+        for library, launcher in self.each_library():
+            workers = MOST[library][-1]
+            self.assertEqual(self.run_worker("busy", "--stall", 1, launcher=[*launcher, "-np", str(workers)]), (0, "waited\n", ""))
 
     def test_one_is_killed(self):
         for library, launcher in self.each_library():

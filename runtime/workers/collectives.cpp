@@ -2,7 +2,10 @@
 #include "runtime/workers/collectives.h"
 
 #include <algorithm>
+#include <chrono>
+#include <future>
 #include <optional>
+#include <system_error>
 
 #include <fmt/format.h>
 
@@ -116,6 +119,18 @@ void Collectives::together(const std::function<void()>& work) {
     if (other > 0) first.notes.push_back("this is what " + transport_.describe(other) + " met");
     throw UserError(std::move(first));
   }
+}
+
+void Collectives::while_others_wait(const std::function<void()>& work) {
+  std::future<void> done;
+  if (size() > 1) try {
+      done = std::async(std::launch::async, work);
+    } catch (const std::system_error&) {
+      // No thread is left: then without signs.
+    }
+  if (!done.valid()) return work();
+  while (done.wait_for(std::chrono::milliseconds(500)) != std::future_status::ready) transport_.give_sign();
+  done.get();
 }
 
 void Collectives::progress() {

@@ -38,7 +38,7 @@ class Collectives {
 
   /// The root's bytes, for everybody. The others' argument counts for nothing.
   std::vector<std::byte> broadcast(std::vector<std::byte> bytes, int root);
-  /// The same into memory of a size that all know.
+  /// The same into memory of a size that all know; the root's is only read.
   void broadcast_into(std::span<std::byte> bytes, int root);
   /// Every worker's bytes, by rank, for everybody; sizes may differ.
   std::vector<std::vector<std::byte>> gather(std::span<const std::byte> bytes);
@@ -50,6 +50,9 @@ class Collectives {
   int64_t least(int64_t mine);
   /// Runs `work` here. Where it throws a UserError on any worker, every worker throws that of the lowest rank; one of another rank than 0 says where it happened.
   void together(const std::function<void()>& work);
+
+  /// Runs `work`, which may take minutes (a disk) and makes no call of these, on another thread. Meanwhile the others are told that this worker lives, so that whoever waits for it goes on waiting.
+  void while_others_wait(const std::function<void()>& work);
 
   /// Moves what is on its way: call it between kernels.
   void progress();

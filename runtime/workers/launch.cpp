@@ -122,8 +122,8 @@ std::unique_ptr<Transport> start_workers(const WorkerOptions& options) {
   const std::string& wanted = options.transport;
   if (!wanted.empty() && wanted != "local" && wanted != "openmpi" && wanted != "mpich")
     throw UserError(Code::E0601, fmt::format("there is no transport `{}`", wanted), "", "`--transport local`, `openmpi` or `mpich`");
-  if (options.workers && (*options.workers < 1 || *options.workers > LocalMemory::most_workers))
-    throw UserError(Code::E0544, fmt::format("`--workers {}`: a run has 1 to {} workers on one machine", *options.workers, LocalMemory::most_workers));
+  if (options.workers && (*options.workers < 1 || *options.workers > most_local_workers))
+    throw UserError(Code::E0544, fmt::format("`--workers {}`: a run has 1 to {} workers on one machine", *options.workers, most_local_workers));
   const Launcher launcher = find_launcher(options);
   std::unique_ptr<Transport> transport;
   if (launcher.tasks > 0) {

@@ -13,6 +13,9 @@
 
 namespace nnc {
 
+/// Of one machine.
+inline constexpr int most_local_workers = 256;
+
 struct WorkerOptions {
   std::optional<int> workers;  ///< --workers N
   std::string transport;       ///< --transport: "local", "openmpi", "mpich"; empty: as the launcher says, else local

@@ -20,7 +20,8 @@ struct alignas(64) LocalWorker {
   std::atomic<int32_t> process;
   std::atomic<LocalState> state;
   std::atomic<int32_t> waits_for;  ///< rank + 1; 0: it does not wait, or not for long
-  char reason[1004];  ///< why it failed; written before the state
+  std::atomic<uint32_t> signs;     ///< of life that it has given
+  char reason[1000];  ///< why it failed; written before the state
 };
 
 struct alignas(64) LocalWord {
@@ -41,7 +42,6 @@ class LocalMemory {
   LocalMemory& operator=(const LocalMemory&) = delete;
   ~LocalMemory();
 
-  static constexpr int most_workers = 256;
   static constexpr int words = 1024;
 
   int workers() const { return workers_; }

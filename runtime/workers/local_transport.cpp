@@ -72,6 +72,7 @@ class LocalTransport final : public Transport, public SharedMemory {
 
   std::string_view name() const override { return "local"; }
   SharedMemory* shared_memory() override { return this; }
+  void give_sign() override { me().signs.fetch_add(1); }
 
   // ---- messages
 
@@ -177,6 +178,12 @@ class LocalTransport final : public Transport, public SharedMemory {
       if (thorough && state == LocalState::running && ended(other) && worker.state.load() == LocalState::running) return Loss{other, Fate::died, ""};
     }
     return failed ? failed : bereft;
+  }
+  uint64_t signs() const override {
+    uint64_t sum = 0;
+    for (int other = 0; other < size(); ++other)
+      if (other != rank()) sum += memory_->worker(other).signs.load();
+    return sum;
   }
   bool has_finished(int other) override { return other >= 0 && other != rank() && memory_->worker(other).state.load() == LocalState::finished; }
 

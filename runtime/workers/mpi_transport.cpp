@@ -110,6 +110,9 @@ class MpiTransport final : public Transport {
     return done != 0;
   }
   void progress() override {}  // every test moves all
+  void give_sign() override {
+    if (!broken()) check(table_->give_sign());
+  }
 
  protected:
   int spins() const override { return 2000; }
@@ -130,13 +133,16 @@ class MpiTransport final : public Transport {
   }
   std::optional<Loss> find_loss(bool thorough) override {
     if (!thorough) return std::nullopt;
-    int32_t rank = -1;
     char text[NNC_MPI_FAREWELL_BYTES];
-    check(table_->hear_farewell(&rank, text));
-    if (rank < 0) return std::nullopt;
-    text[sizeof text - 1] = 0;
-    return understand(rank, text);
+    for (int32_t rank = 0;;) {
+      check(table_->hear_farewell(&rank, text));
+      if (rank < 0) return std::nullopt;
+      text[sizeof text - 1] = 0;
+      if (std::string_view(text) != NNC_MPI_SIGN_OF_LIFE) return understand(rank, text);
+      ++signs_;
+    }
   }
+  uint64_t signs() const override { return signs_; }
 
  private:
   void check(int code) {
@@ -164,6 +170,7 @@ class MpiTransport final : public Transport {
   const NncMpiTable* table_;
   std::string name_;
   bool left_ = false, ended_ = false;
+  uint64_t signs_ = 0;  ///< of life, of others
   int exceptions_ = 0;
 };
 

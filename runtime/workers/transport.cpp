@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -14,6 +15,7 @@ namespace nnc {
 namespace {
 
 constexpr int barrier_tag = 16383;
+constexpr double told_after = 0.3;  // seconds from a request to stop on; who ends a run by force waits a second or more
 
 double now() {
   timespec t{};
@@ -65,8 +67,12 @@ void Transport::barrier() {
   }
 }
 
-bool Transport::look_at(int awaited) {
+bool Transport::look_at(int awaited, Patience& patience) {
   if (awaited < 0 || awaited >= size_) return false;
+  if (tell_stopped_ && stopped_()) {
+    if (patience.stopped < 0) patience.stopped = patience.waited;
+    if (patience.waited - patience.stopped > told_after) std::exchange(tell_stopped_, nullptr)(awaited, patience.waited);
+  }
   note_waiting(awaited);
   return has_finished(awaited);
 }
@@ -97,6 +103,7 @@ bool Transport::rest(Patience& patience) {
   patience.waited += std::min(woken - patience.last, 1.0);
   patience.last = woken;
   loss_ = find_loss(patience.looked);
+  if (const uint64_t given = signs(); given != patience.signs) patience.signs = given, patience.waited = 0, patience.stopped = -1;
   return loss_ || patience.waited > stall_seconds_;
 }
 

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -85,7 +86,7 @@ class Transport {
       progress();
       if (ready()) break;
       bool lost = rest(patience);
-      if (patience.looked) lost = look_at(awaited()) || lost;
+      if (patience.looked) lost = look_at(awaited(), patience) || lost;
       if (!lost) continue;
       // Somebody is lost; what was sent before counts.
       progress();
@@ -97,6 +98,10 @@ class Transport {
 
   /// Says why this worker ends before its time, so that the others need not wait: call it before leaving with an error. Never throws.
   void leave(std::string_view reason) noexcept;
+  /// Tells the others, who wait for this worker, that it lives and is busy with something of its own: their patience begins anew. Call it about every second.
+  virtual void give_sign() {}
+  /// Asked while this worker waits: if `stopped` has been true for some tenths of a second and the wait goes on, `tell` is called, once, with the worker that is waited for and for how long.
+  void watch_stops(std::function<bool()> stopped, std::function<void(int awaited, double seconds)> tell) { stopped_ = std::move(stopped), tell_stopped_ = std::move(tell); }
   /// Nothing more can be carried, since memory of requests on their way is about to go.
   void abandon();
   /// How long others may keep this worker waiting; 60 at first.
@@ -112,6 +117,8 @@ class Transport {
     bool looked = false;     ///< after the others, just now
     double waited = 0;       ///< seconds, without those in which this process was stopped
     double last = 0;         ///< time of the last look at the clock
+    uint64_t signs = 0;      ///< of life that others had given then
+    double stopped = -1;     ///< what `waited` was when this process was seen to be asked to stop
   };
   enum class Fate : uint8_t { silent, died, left };
   struct Loss {
@@ -126,7 +133,7 @@ class Transport {
   /// Whether a wait has failed: memory of requests may be gone, and is not to be touched.
   bool broken() const { return broken_; }
   /// Notes for whom this worker waits. True if that one has finished in good order, and so will never come.
-  bool look_at(int awaited);
+  bool look_at(int awaited, Patience&);
   [[noreturn]] void fail(const Patience&, int awaited);
 
   virtual int spins() const = 0;      ///< looks before sleeping
@@ -142,6 +149,8 @@ class Transport {
   static Loss understand(int rank, std::string_view text);
   /// A worker that has died, or left with an error, if one has. `thorough`: look where that costs a system call.
   virtual std::optional<Loss> find_loss(bool thorough) = 0;
+  /// How often others have given a sign of life.
+  virtual uint64_t signs() const { return 0; }
   /// Whether the worker has finished in good order.
   virtual bool has_finished(int) { return false; }
   /// Lets others know for whom this worker waits, and says for whom another does (-1: nobody, or unknown), so that the one that is at fault is named.
@@ -155,6 +164,8 @@ class Transport {
  private:
   std::optional<Loss> loss_;
   bool broken_ = false;
+  std::function<bool()> stopped_;
+  std::function<void(int, double)> tell_stopped_;
 };
 
 }  // namespace nnc

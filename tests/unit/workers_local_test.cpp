@@ -267,6 +267,45 @@ TEST_CASE("time in which a worker was itself stopped does not count as waiting")
   CHECK(said == std::vector<std::string>{"enough", "enough"});
 }
 
+TEST_CASE("a worker that is busy with something of its own is waited for as long as it gives signs") {
+  std::vector<std::string> said = run_processes(3, [&](Transport& t) -> std::string {
+    t.set_stall_seconds(1);
+    Collectives all(t);
+    std::string result;
+    if (t.rank() == 0)
+      all.while_others_wait([&] {
+        timespec pause{3, 0};
+        nanosleep(&pause, nullptr);
+        result = "saved";
+      });
+    t.barrier();
+    // What is thrown there is thrown here.
+    if (t.rank() == 0) try {
+        all.while_others_wait([] { throw UserError(Code::E0413, "a full disk"); });
+      } catch (const UserError& e) {
+        result += std::string(", then ") + e.what();
+      }
+    t.barrier();
+    return result;
+  });
+  CHECK(said == std::vector<std::string>{"saved, then a full disk", "", ""});
+}
+
+TEST_CASE("who is asked to stop while another is silent is told so, once") {
+  std::vector<std::string> said = run_processes(2, [&](Transport& t) -> std::string {
+    std::string told;
+    auto start = std::chrono::steady_clock::now();
+    if (t.rank() == 0) t.watch_stops([&] { return seconds_since(start) > 0.2; }, [&](int awaited, double seconds) { told += fmt::format("worker {} after {} s", awaited, seconds > 0.3 && seconds < 1.4 ? "some" : "wrong"); });
+    if (t.rank() == 1) {
+      timespec pause{1, 500'000'000};
+      nanosleep(&pause, nullptr);
+    }
+    t.barrier();
+    return told;
+  });
+  CHECK(said == std::vector<std::string>{"worker 1 after some s", ""});
+}
+
 TEST_CASE("what one worker alone meets is everybody's error, with its place") {
   std::vector<std::string> said = run_processes(3, [&](Transport& t) -> std::string {
     Collectives all(t);

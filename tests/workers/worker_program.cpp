@@ -2,6 +2,7 @@
 //
 //   nnc_worker random [--seed S] [--turns N]      random exchanges held against sums made alone; "all right" by worker 0
 //   nnc_worker forever [--die RANK STEP | --stop RANK STEP | --leave RANK STEP]    exchanges until somebody dies, stops or leaves with an error
+//   nnc_worker busy                               worker 0 works by itself for longer than the others' patience (--stall), and says so; "waited" by worker 0
 //   nnc_worker compare [--other RANK]             a fact that differs on one worker
 //   nnc_worker time                               median times in microseconds of exchanging and publishing, one JSON object by worker 0
 #include <signal.h>
@@ -14,6 +15,7 @@
 #include <cstring>
 #include <functional>
 #include <string>
+#include <thread>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -136,6 +138,11 @@ int work(const Arguments& a, Transport& transport) {
     if (transport.rank() == 0) std::printf("all right: %d workers, %s\n", transport.size(), std::string(transport.name()).c_str());
   } else if (a.command == "forever") {
     go_on_for_ever(a, transport);
+  } else if (a.command == "busy") {
+    Collectives all(transport);
+    if (transport.rank() == 0) all.while_others_wait([&] { std::this_thread::sleep_for(std::chrono::duration<double>(3 * a.options.stall_seconds)); });
+    transport.barrier();
+    if (transport.rank() == 0) std::puts("waited");
   } else if (a.command == "compare") {
     Collectives all(transport);
     compare_at_start(all, {{"version", "1"}, {"program", transport.rank() == a.rank ? "b" : "a"}, {"seed", "0"}});

@@ -15,6 +15,7 @@ std::vector<MPI_Request> requests;
 std::vector<int64_t> free_numbers;
 MPI_Request hearing = MPI_REQUEST_NULL;
 char heard[NNC_MPI_FAREWELL_BYTES], said[NNC_MPI_FAREWELL_BYTES];
+const char sign[NNC_MPI_FAREWELL_BYTES] = NNC_MPI_SIGN_OF_LIFE;
 
 int64_t take_number() {
   if (free_numbers.empty()) {
@@ -79,16 +80,23 @@ int progress() {
   return MPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, messages, &flag, MPI_STATUS_IGNORE);
 }
 
-int say_farewell(const char* text) {
-  std::memcpy(said, text, sizeof said);
+/// Text of NNC_MPI_FAREWELL_BYTES that stays what it is.
+int tell_all(const char* text) {
   int code = 0;
   for (int other = 0; other < run_size && !code; ++other) {
     if (other == own_rank) continue;
     MPI_Request request;
-    if (!(code = MPI_Isend(said, sizeof said, MPI_CHAR, other, 0, farewells, &request))) code = MPI_Request_free(&request);
+    if (!(code = MPI_Isend(text, NNC_MPI_FAREWELL_BYTES, MPI_CHAR, other, 0, farewells, &request))) code = MPI_Request_free(&request);
   }
   return code;
 }
+
+int say_farewell(const char* text) {
+  std::memcpy(said, text, sizeof said);
+  return tell_all(said);
+}
+
+int give_sign() { return tell_all(sign); }
 
 int hear_farewell(int32_t* rank, char* text) {
   int flag = 0;
@@ -103,6 +111,11 @@ int hear_farewell(int32_t* rank, char* text) {
 
 int end() {
   if (hearing != MPI_REQUEST_NULL) {
+    // Signs that nobody had time to look at are taken in: the library may not end with messages under way.
+    int32_t rank = 0;
+    char text[NNC_MPI_FAREWELL_BYTES];
+    while (rank >= 0 && hear_farewell(&rank, text) == MPI_SUCCESS) {
+    }
     MPI_Cancel(&hearing);
     MPI_Wait(&hearing, MPI_STATUS_IGNORE);
   }
@@ -114,6 +127,6 @@ int end() {
 }  // namespace
 
 extern "C" const NncMpiTable* nnc_mpi_table(void) {
-  static const NncMpiTable table{NNC_MPI_TABLE_VERSION, library, error, begin, send, receive, test, progress, say_farewell, hear_farewell, end};
+  static const NncMpiTable table{NNC_MPI_TABLE_VERSION, library, error, begin, send, receive, test, progress, say_farewell, give_sign, hear_farewell, end};
   return &table;
 }

@@ -8,8 +8,9 @@
 extern "C" {
 #endif
 
-#define NNC_MPI_TABLE_VERSION 1
+#define NNC_MPI_TABLE_VERSION 2
 #define NNC_MPI_FAREWELL_BYTES 1024
+#define NNC_MPI_SIGN_OF_LIFE "~"
 
 /* All functions but `error` and `library` give 0, or an error of MPI, of which `error` has the words. They are called by one thread at a time, after `begin` and before `end`. None waits but
    these two. Requests are numbers of the plug-in's own. */
@@ -24,7 +25,9 @@ typedef struct NncMpiTable {
   int (*progress)(void);
   /* To all others: this worker ends; `text` has NNC_MPI_FAREWELL_BYTES. */
   int (*say_farewell)(const char* text);
-  /* Whether somebody has said farewell since the last call; if so who (else -1), and the text. */
+  /* To all others: this worker lives, and is busy. */
+  int (*give_sign)(void);
+  /* Whether somebody has said farewell, or given a sign, since the last call; if so who (else -1), and the text: NNC_MPI_SIGN_OF_LIFE of a sign. */
   int (*hear_farewell)(int32_t* rank, char* text);
   int (*end)(void); /* all workers have arrived in good order */
 } NncMpiTable;
