@@ -395,8 +395,8 @@ std::map<std::string, std::string> describe_run(const Compilation& compilation, 
 }
 
 EpochRecord resume_from(Compilation& compilation, const std::string& path, const std::map<std::string, std::string>& now, StepRunner& runner,
-                        TrainPlan& plan) {
-  TensorFile file = read_weights(path);
+                        TrainPlan& plan, const FileLoader& load) {
+  TensorFile file = read_weights(path, load);
   Diagnostic problem;
   problem.place = path;
   std::vector<std::string> tensors = tensor_differences(file, runner, true);

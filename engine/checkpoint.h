@@ -25,6 +25,6 @@ std::vector<std::string> compare_trained_rows(const std::string& then, const std
 /// may well want to change on the way (hyperparameters, another version or CPU) is said as a warning. The runner's values are
 /// those that a run begins with. Gives what it records of an epoch under way, empty if
 /// an epoch begins.
-EpochRecord resume_from(Compilation&, const std::string& path, const std::map<std::string, std::string>& now, StepRunner&, TrainPlan&);
+EpochRecord resume_from(Compilation&, const std::string& path, const std::map<std::string, std::string>& now, StepRunner&, TrainPlan&, const FileLoader& load = load_file);
 
 }  // namespace nnc

@@ -82,9 +82,9 @@ std::vector<Replacement> find_replacements(const TrainSpec& train, const DataRep
 
 /// The fields of a block from their files. What does not fit is a fault of the file or of the field that asks for it: where it is in no certain line of the
 /// file, the message points at the field, else it shows the field beside it.
-std::vector<FieldData> read_declared(const std::vector<DataField>& fields, const std::vector<Span>& declared) {
+std::vector<FieldData> read_declared(const std::vector<DataField>& fields, const std::vector<Span>& declared, const FileLoader& load) {
   try {
-    return read_fields(fields);
+    return read_fields(fields, load);
   } catch (const UserError& e) {
     if (e.diagnostic().span.valid() || fields.size() != declared.size()) throw;
     Diagnostic d = e.diagnostic();
@@ -92,7 +92,7 @@ std::vector<FieldData> read_declared(const std::vector<DataField>& fields, const
       const std::string& path = fields[i].source.path;
       if (!declared[i].valid() || !d.place.starts_with(path)) continue;
       try {
-        read_fields({&fields[i], 1});
+        read_fields({&fields[i], 1}, load);
       } catch (const UserError& own) {
         if (own.diagnostic().message != d.message) continue;
         if (d.place == path) {
@@ -143,7 +143,7 @@ struct Block {
 };
 
 /// `like`: the names of the fields in their order.
-Block read_block(const DataSpec& data, const DataSpec& like, const std::vector<Replacement>& replacements, const KnownVocabulary* known) {
+Block read_block(const DataSpec& data, const DataSpec& like, const std::vector<Replacement>& replacements, const KnownVocabulary* known, const FileLoader& load) {
   Requests requests;
   for (const FieldSpec& f : like.fields) {
     const FieldSpec& own = *std::ranges::find(data.fields, f.name, &FieldSpec::name);
@@ -162,9 +162,9 @@ Block read_block(const DataSpec& data, const DataSpec& like, const std::vector<R
   settle_texts(requests);
   Block block;
   if (requests.fields.empty() || !is_text(requests.fields[0])) {
-    block.fields = read_declared(requests.fields, requests.declared);
+    block.fields = read_declared(requests.fields, requests.declared, load);
   } else {
-    block.text = read_text_block(requests.fields, requests.declared, known);
+    block.text = read_text_block(requests.fields, requests.declared, known, load);
     block.fields = std::move(block.text->fields);
   }
   return block;
@@ -190,11 +190,11 @@ void check_split(const SplitSpec& s, const char* word, const std::vector<int64_t
 
 }  // namespace
 
-RunData load_data(const TrainSpec& train, const DataReplacements& replacements, uint64_t seed, const KnownVocabulary* known) {
+RunData load_data(const TrainSpec& train, const DataReplacements& replacements, uint64_t seed, const KnownVocabulary* known, const FileLoader& load) {
   RunData data;
   const DataSpec& spec = train.data;
   std::vector<Replacement> replaced = find_replacements(train, replacements);
-  Block block = read_block(spec, spec, replaced, known);
+  Block block = read_block(spec, spec, replaced, known, load);
   data.fields = std::move(block.fields);
   for (const FieldSpec& f : spec.fields) data.names.push_back(f.name);
   data.rows = data.fields.empty() ? 0 : data.fields[0].rows;
@@ -210,7 +210,7 @@ RunData load_data(const TrainSpec& train, const DataReplacements& replacements, 
   }
   auto take_all_of = [&](const SplitSpec& split, std::vector<FieldData>& fields, std::vector<int64_t>& rows) {
     if (split.kind != SplitSpec::Kind::from) return;
-    Block other = read_block(*std::ranges::find(train.other_data, split.other, &DataSpec::name), spec, replaced, own ? &*own : nullptr);
+    Block other = read_block(*std::ranges::find(train.other_data, split.other, &DataSpec::name), spec, replaced, own ? &*own : nullptr, load);
     fields = std::move(other.fields);
     if (other.text) {
       rows = rows_of_text(0, other.text->characters, other.text->context, other.text->reach);

@@ -42,7 +42,8 @@ struct DataReplacements {
   std::vector<Array> arrays;
 };
 
-/// Reads the fields, checks them, draws the split from `seed`. `known`: the vocabulary of weights that a text is read for. UserError.
-RunData load_data(const TrainSpec&, const DataReplacements&, uint64_t seed, const KnownVocabulary* known = nullptr);
+/// Reads the fields, checks them, draws the split from `seed`. `known`: the vocabulary of weights that a text is read for. UserError. Files are asked of `load` in an order that follows from the
+/// arguments and their bytes alone.
+RunData load_data(const TrainSpec&, const DataReplacements&, uint64_t seed, const KnownVocabulary* known = nullptr, const FileLoader& load = load_file);
 
 }  // namespace nnc

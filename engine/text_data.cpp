@@ -51,13 +51,13 @@ void require_part(const TextBlock& text, const std::string& block, const SplitSp
 
 bool is_text(const DataField& f) { return f.source.kind == SourceKind::text; }
 
-TextBlock read_text_block(const std::vector<DataField>& fields, const std::vector<Span>& declared, const KnownVocabulary* known) {
+TextBlock read_text_block(const std::vector<DataField>& fields, const std::vector<Span>& declared, const KnownVocabulary* known, const FileLoader& load) {
   NNC_CHECK(!fields.empty() && fields.size() == declared.size(), "a text without fields");
   const DataField& first = fields[0];
   const std::string& path = first.source.path;
   TextTokens tokens;
   try {
-    tokens = read_text_tokens(path, known);
+    tokens = read_text_tokens(path, known, load);
   } catch (const UserError& e) {
     fail(e.diagnostic(), path, declared[0]);
   } catch (const std::bad_alloc&) {

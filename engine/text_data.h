@@ -25,7 +25,7 @@ bool is_text(const DataField&);
 
 /// The fields, all of one text (their sources name one file). `declared`: where each field stands, invalid if its file is given beside the program. UserError: what read_text_tokens
 /// finds, a number of characters that is not that of classes (E0401), a text that is shorter than one row (E0401).
-TextBlock read_text_block(const std::vector<DataField>& fields, const std::vector<Span>& declared, const KnownVocabulary* known);
+TextBlock read_text_block(const std::vector<DataField>& fields, const std::vector<Span>& declared, const KnownVocabulary* known, const FileLoader& load);
 
 /// The rows of each part. UserError E0509 for a share that leaves a part without a row, E0502 if none is left to train on.
 DataSplit split_text(const TextBlock&, const std::string& block, const SplitSpec& test, const SplitSpec& valid);

@@ -222,9 +222,9 @@ void set_tensors(const TensorFile& file, const std::string& path, StepRunner& ru
   }
 }
 
-TensorFile read_weights(const std::string& path) {
+TensorFile read_weights(const std::string& path, const FileLoader& load) {
   try {
-    return read_safetensors(path);
+    return read_safetensors(path, load);
   } catch (const UserError& e) {
     if (e.diagnostic().code != Code::E0404) throw;
     Diagnostic d = e.diagnostic();
@@ -233,8 +233,8 @@ TensorFile read_weights(const std::string& path) {
   }
 }
 
-std::map<std::string, std::string> load_tensors(const std::string& path, StepRunner& runner, bool optimizer) {
-  TensorFile file = read_weights(path);
+std::map<std::string, std::string> load_tensors(const std::string& path, StepRunner& runner, bool optimizer, const FileLoader& load) {
+  TensorFile file = read_weights(path, load);
   Diagnostic problem;
   problem.code = Code::E0505;
   problem.place = path;

@@ -53,11 +53,11 @@ void check_finite(const TensorFile&, const std::string& path, const StepRunner* 
 void set_tensors(const TensorFile&, const std::string& path, StepRunner&, bool optimizer);
 
 /// The tensors of a weights file or a checkpoint. UserError: of a file of another kind it says what weights are (E0404).
-TensorFile read_weights(const std::string& path);
+TensorFile read_weights(const std::string& path, const FileLoader& load = load_file);
 
 /// Sets the runner's persistents from a file that must hold all of them and nothing else; missing, extra and mis-shaped tensors
 /// are named in one UserError. `optimizer`: optimiser state too. Returns the file's metadata.
-std::map<std::string, std::string> load_tensors(const std::string& path, StepRunner&, bool optimizer);
+std::map<std::string, std::string> load_tensors(const std::string& path, StepRunner&, bool optimizer, const FileLoader& load = load_file);
 
 /// `step` and `epoch` as the evaluation after the last of these steps sees them: in metadata (`epoch` counts from 0), and out of it;
 /// zeros if a file does not record them.

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -31,6 +32,9 @@ OwnedBytes allocate_bytes(size_t size);
 /// Reads a regular file; gzip data (told by its first bytes, not by its name) is decompressed, large files are mapped once map_large_files() was called.
 /// Throws UserError E0402 (missing, folder, pipe, unreadable), E0403 (empty), E0405 (compressed data cut short or damaged).
 FileBytes load_file(const std::string& path);
+
+/// What gives the bytes of the file at a path, and throws what load_file does: that function itself, or somebody who has them from elsewhere.
+using FileLoader = std::function<FileBytes(const std::string& path)>;
 
 /// From here on files of 32 MB and more are mapped, not copied. That needs a handler of SIGBUS, which the process keeps: a mapped file that is cut short while it is in use
 /// would end it. So the host decides, once, before it reads data.

@@ -177,7 +177,7 @@ StoredArray copy_array(const DataField& r) {
   return array;
 }
 
-std::vector<FieldData> read_all(std::span<const DataField> requests) {
+std::vector<FieldData> read_all(std::span<const DataField> requests, const FileLoader& load) {
   std::map<std::string, FileBytes> files;
   std::vector<FieldData> fields(requests.size());
   for (size_t i = 0; i < requests.size(); ++i) {
@@ -189,7 +189,7 @@ std::vector<FieldData> read_all(std::span<const DataField> requests) {
       continue;
     }
     auto [file, fresh] = files.try_emplace(r.source.path);
-    if (fresh) file->second = load_file(r.source.path);
+    if (fresh) file->second = load(r.source.path);
     if (r.source.kind != SourceKind::csv) {
       fields[i] = make_field(parse_array(file->second, r), r);
       continue;
@@ -216,10 +216,10 @@ std::string label_help(int64_t lowest, int64_t highest, int64_t classes) {
   return {};
 }
 
-std::vector<FieldData> read_fields(std::span<const DataField> requests) {
+std::vector<FieldData> read_fields(std::span<const DataField> requests, const FileLoader& load) {
   std::vector<FieldData> fields;
   try {
-    fields = read_all(requests);
+    fields = read_all(requests, load);
   } catch (const std::bad_alloc&) {
     throw UserError(Code::E0402, "the data does not fit into memory", requests.empty() ? std::string() : requests[0].source.path);
   }

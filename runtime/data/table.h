@@ -13,6 +13,7 @@
 
 #include "base/data_source.h"
 #include "base/types.h"
+#include "runtime/data/file_bytes.h"
 
 namespace nnc {
 
@@ -34,7 +35,7 @@ struct FieldData {
 FieldData read_field(const DataField&);
 
 /// Reads several fields of one data block: each file once, and all with the same number of rows (E0412).
-std::vector<FieldData> read_fields(std::span<const DataField>);
+std::vector<FieldData> read_fields(std::span<const DataField>, const FileLoader& load = load_file);
 
 /// The kind that a file's name suggests (.csv, .npy, .npz, .safetensors, idx and -ubyte, else `otherwise`; whatever the case, and through .gz).
 SourceKind guess_source_kind(const std::string& path, SourceKind otherwise = SourceKind::idx);

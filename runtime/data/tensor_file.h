@@ -36,7 +36,7 @@ struct TensorFile {
 };
 
 /// Readers check everything that the format promises. UserError E0402 to E0406, E0410, E0411.
-TensorFile read_safetensors(const std::string& path);
+TensorFile read_safetensors(const std::string& path, const FileLoader& load = load_file);
 TensorFile read_npy(const std::string& path);  ///< one tensor, its name is ""
 TensorFile read_npz(const std::string& path);
 TensorFile read_tensors(const std::string& path, SourceKind);  ///< any kind; csv gives one [rows, columns] tensor of f64

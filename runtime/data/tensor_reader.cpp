@@ -45,10 +45,10 @@ const TensorView* TensorFile::find(std::string_view name) const {
   return it == tensors.end() ? nullptr : &*it;
 }
 
-TensorFile read_safetensors(const std::string& path) {
+TensorFile read_safetensors(const std::string& path, const FileLoader& load) {
   return read_guarded(path, [&] {
     TensorFile result;
-    SafetensorsContent content = parse_safetensors(load_file(path), path);
+    SafetensorsContent content = parse_safetensors(load(path), path);
     for (const auto& [name, array] : content.tensors) add_tensor(result, name, array, widened(array.type), path);
     result.metadata = std::move(content.metadata);
     return result;

@@ -73,8 +73,8 @@ std::string show_character(char32_t c) {
   return c < 0x7F ? fmt::format("`{}`", shown) : fmt::format("`{}` (U+{:04X})", shown, uint32_t(c));
 }
 
-TextTokens read_text_tokens(const std::string& path, const KnownVocabulary* known) {
-  const FileBytes file = load_file(path);
+TextTokens read_text_tokens(const std::string& path, const KnownVocabulary* known, const FileLoader& load) {
+  const FileBytes file = load(path);
   std::string_view text = file.text();
   if (text.starts_with(byte_order_mark)) text.remove_prefix(byte_order_mark.size());
   if (text.empty()) throw UserError(Code::E0403, fmt::format("`{}` holds no characters", file_name(path)), path);

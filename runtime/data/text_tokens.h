@@ -29,7 +29,7 @@ struct TextTokens {
 
 /// All characters of a UTF-8 file; a byte order mark at its beginning is none of them. UserError E0402, E0403 and E0405 as load_file, E0404 for what is no text, E0415 for a
 /// character that the known vocabulary lacks, both with line and column.
-TextTokens read_text_tokens(const std::string& path, const KnownVocabulary* known = nullptr);
+TextTokens read_text_tokens(const std::string& path, const KnownVocabulary* known = nullptr, const FileLoader& load = load_file);
 
 /// A field of which row r is the characters from r + source.offset on, source.context of them: nothing is copied. `rows`: how many there are.
 FieldData text_field(const TextTokens&, const DataField&, int64_t rows);
