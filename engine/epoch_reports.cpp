@@ -80,7 +80,7 @@ void EpochReports::prepare(Report& report) {
   }
   if (!split.is_direct()) {
     const int64_t batch = std::clamp<int64_t>(int64_t(plan_.rows.size()), 1, 256);
-    report.levels.emplace(compilation_, std::move(split.levels), split.final_graph, batch, layouts_, team_);
+    report.levels.emplace(compilation_, std::move(split.levels), split.final_graph, batch, layouts_, team_, options_.workers);
   }
 }
 

@@ -1,6 +1,7 @@
 // The reports of an epoch of training: for all of its rows, as one batch, each row with the values that its step gave it (passes/split_epoch.h says how they are cut).
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -32,6 +33,7 @@ class EpochReports {
   struct Options {
     int64_t every = 0;            ///< all reports but the loss count the steps whose number it divides; 0 and 1: all steps
     bool keeps_outputs = false;   ///< reports that are no single numbers are wanted too
+    Collectives* workers = nullptr;  ///< who share what is read again at the end of an epoch; null: nobody
   };
   /// Compilation, data, runner and team outlive this. `reports` as split_epoch gave them for the graph that the runner's program was made from.
   EpochReports(Compilation&, std::vector<EpochSplit> reports, const RunData&, const StepRunner&, const TrainPlan&, const Layouts&, Team&, Options);
@@ -45,9 +47,10 @@ class EpochReports {
 
   /// After a step that the runner has just done.
   void add(EpochSums&, const StepRecord&) const;
-  /// Nothing if no step has counted yet, or there is an obstacle. One that is not as cheap as a mean (`is_direct`) is evaluated; `last` is the last step, `stop` ends that (and gives nothing).
+  /// Nothing if no step has counted yet, or there is an obstacle. Collective. One that is not as cheap as a mean (`is_direct`) is evaluated; `last` is the last step, `stop` ends that (and gives nothing).
   std::optional<double> number(size_t number, const EpochSums&, const StepRecord& last, const std::function<bool()>& stop);
   std::optional<Tensor> output(size_t output, const EpochSums&, const StepRecord& last, const std::function<bool()>& stop);
+  bool are_direct() const { return std::ranges::all_of(index_of_number_, [this](size_t r) { return reports_[r].split.is_direct(); }); }
   bool is_direct(size_t number) const { return reports_[index_of_number_[number]].split.is_direct(); }
 
   /// After so many updates of the run.

@@ -8,7 +8,7 @@
 
 namespace nnc {
 
-Evaluator::Evaluator(Compilation& compilation, const BuiltGraph& eval, const RunData& data, const Layouts& layouts, Team& team) : data_(data) {
+Evaluator::Evaluator(Compilation& compilation, const BuiltGraph& eval, const RunData& data, const Layouts& layouts, Team& team, Collectives* workers) : data_(data) {
   for (const Output& o : eval.graph.outputs) names_.push_back(o.name);
   for (Part part : {Part::test, Part::valid})
     if (const size_t rows = data.rows_of(part).size()) require_rows(eval.row_conditions, int64_t(rows), part == Part::test ? "the split `test`" : "the split `valid`");
@@ -21,7 +21,7 @@ Evaluator::Evaluator(Compilation& compilation, const BuiltGraph& eval, const Run
   }
   // By the data alone, not by what is evaluated first: the same rows give the same bits in `train` and in `eval`.
   const int64_t batch = std::clamp<int64_t>(int64_t(std::max(data.split.test.size(), data.split.valid.size())), 1, 256);
-  levels_.emplace(compilation, std::move(split->levels), std::move(split->final_graph), batch, layouts, team);
+  levels_.emplace(compilation, std::move(split->levels), std::move(split->final_graph), batch, layouts, team, workers);
 }
 
 std::map<std::string, Tensor> Evaluator::evaluate(Part part, const StepRunner& from, const ScalarValues& scalars, const DrawPosition& draws) {

@@ -1,5 +1,5 @@
 // Values over many rows as over one batch: graphs that were cut at their reductions over rows (passes/split_rows.h), run batch by batch in compiled code, combined in
-// 64 bits and finished by the interpreter.
+// 64 bits and finished by the interpreter. Several workers share the batches; their results are combined in the batches' order, so that all have the bits of one worker.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +15,7 @@
 #include "engine/step.h"
 #include "passes/split_rows.h"
 #include "runtime/team.h"
+#include "runtime/workers/collectives.h"
 
 namespace nnc {
 
@@ -25,8 +26,8 @@ double start_of(Combine);
 
 class RowLevels {
  public:
-  /// Each level's code is compiled when it is first wanted. `batch`: rows of one; it decides bits. Compilation and team outlive this.
-  RowLevels(Compilation&, std::vector<RowLevel>, Graph final_graph, int64_t batch, Layouts, Team&);
+  /// Each level's code is compiled when it is first wanted. `batch`: rows of one; it decides bits. `workers`: who share the batches, null if nobody does. Compilation, team and workers outlive this.
+  RowLevels(Compilation&, std::vector<RowLevel>, Graph final_graph, int64_t batch, Layouts, Team&, Collectives* workers);
   ~RowLevels();
   RowLevels(RowLevels&&) noexcept;
 
@@ -37,12 +38,13 @@ class RowLevels {
     std::function<void(StepRunner&)> bind;  ///< the fields that they are rows of
   };
   /// The final graph's outputs. What is drawn is drawn as in one batch of all rows. Persistents from `accumulated` (what is known before the first level), else as in `from`; scalars by name, `rows` among them.
-  /// `stop` is asked after each batch, unless it is empty: true ends it, and there are no outputs.
+  /// `stop` is asked before each batch, unless it is empty: true, on any worker, ends it, and there are no outputs. Collective if there are levels.
   std::map<std::string, Tensor> evaluate(const Rows&, const StepRunner& from, const ScalarValues&, const DrawPosition&,
                                          std::map<std::string, Tensor> accumulated, const std::function<bool()>& stop);
 
  private:
   struct Level;
+  void compile(Level&);
   bool run(Level&, const Rows&, const StepRunner& from, const ScalarValues&, const DrawPosition&, std::map<std::string, Tensor>& accumulated,
            const std::function<bool()>& stop);
   Compilation& compilation_;
@@ -51,6 +53,7 @@ class RowLevels {
   int64_t batch_;
   Layouts layouts_;
   Team& team_;
+  Collectives* workers_;
 };
 
 }  // namespace nnc

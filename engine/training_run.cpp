@@ -60,6 +60,7 @@ TrainingRun::TrainingRun(Compilation& compilation, TrainingOptions options, Trai
   NNC_CHECK(compilation_.module && compilation_.module->has_train(), "a run of a program without a train block");
   NNC_CHECK(options_.initial_weights.empty() || options_.resume.empty(), "a run begins with weights or a checkpoint, not both");
   if (!options_.weights.empty()) lock_.emplace(options_.weights);
+  if (is_shared()) options_.keep_outputs = options_.workers->agree_any(options_.keep_outputs);  // they are computed together
   begin_reading();
   plan_steps();
   compile();
@@ -140,7 +141,7 @@ void TrainingRun::choose_first_values() {
                     options_.resume,
                     fmt::format("`--epochs` and `--steps` are totals: `--epochs {}` trains one more epoch", plan_.first_step / plan_.steps_per_epoch() + 1));
   epoch_.emplace(compilation_, graphs_.reports, data_, *runner_, plan_, layouts_, *team_,
-                 EpochReports::Options{compilation_.module->train().report_every, options_.keep_outputs});
+                 EpochReports::Options{compilation_.module->train().report_every, options_.keep_outputs, options_.workers});
   std::optional<EpochSums> begun = epoch_->begin(recorded, plan_.first_step);
   if (!begun) throw UserError(Code::E0405, fmt::format("the checkpoint is damaged: it records the sums `{}`", recorded.sums), "--resume");
   sums_ = std::move(*begun);
@@ -180,8 +181,8 @@ void TrainingRun::bind_data() {
 void TrainingRun::prepare_evaluation() {
   if (!data_.split.test.empty() || !data_.split.valid.empty()) {
     BuiltGraph graph = compilation_.require(compilation_.module->build_eval_graph(compilation_.diagnostics));
-    evaluator_ = std::make_unique<Evaluator>(compilation_, graph, data_, layouts_, *team_);
-    evaluator_->stop_if([this] { return stop_requested(); });
+    evaluator_ = std::make_unique<Evaluator>(compilation_, graph, data_, layouts_, *team_, options_.workers);
+    evaluator_->stop_if([this] { return stop_requested() || lost_file_; });
   }
 }
 
@@ -295,7 +296,8 @@ void TrainingRun::on_progress(const StepRecord& last, bool ended) {
   auto seconds = [] { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); };
   // In mid-epoch, evaluations take a twentieth of the time at most.
   const double begin = seconds();
-  const bool looks = ended || begin >= next_look_;
+  bool looks = ended || begin >= next_look_;
+  if (is_shared() && !epoch_->are_direct()) looks = runner_->as_first_says(looks);
   for (size_t i = 0; i < reports().size(); ++i) {
     if (looks || epoch_->is_direct(i)) shown_[i] = epoch_->number(i, sums_, last, stop);
     report.values.push_back(shown_[i]);

@@ -130,6 +130,7 @@ class TrainingRun : private TrainObserver {
   std::vector<std::pair<std::string, Tensor>> evaluate(Part, const StepRecord& last);
   Diagnostic explain_divergence();
   std::string keep_snapshot();
+  bool is_shared() const { return options_.workers && options_.workers->size() > 1; }
 
   Compilation& compilation_;
   TrainingOptions options_;
