@@ -55,14 +55,16 @@ void print_diagnostic(const Diagnostic& d, const SourceMap& sources, bool json) 
 
 void Session::print(const Diagnostic& d) const { print_diagnostic(d, sources, options.json); }
 
-void Session::load() {
+void Session::load() { load(read_text_file(options.file)); }
+
+void Session::load(std::string text) {
   std::vector<Override> overrides;
   for (const std::string& s : options.set) overrides.push_back(parse_override(s));
   // The seed is read as unsigned, which turns -1 into 2^64 - 1: it is shown as given.
   if (options.seed) overrides.push_back({"--seed", std::to_string(int64_t(*options.seed))});
   if (options.epochs) overrides.push_back({"--epochs", std::to_string(*options.epochs)});
   if (options.steps) overrides.push_back({"--steps", std::to_string(*options.steps)});
-  load_file(options.file, std::move(overrides));
+  load_text(options.file, std::move(text), std::move(overrides));
 }
 
 void Session::require_train() {

@@ -42,6 +42,8 @@ class Session : public Compilation {
 
   /// Reads and checks the file.
   void load();
+  /// Checks its text.
+  void load(std::string text);
   /// UserError E0603 if the file has no train block.
   void require_train();
   int thread_count() const;

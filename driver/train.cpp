@@ -5,11 +5,14 @@
 #include <optional>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "driver/commands.h"
 #include "driver/outputs.h"
 #include "driver/signals.h"
 #include "driver/train_view.h"
+#include "base/philox.h"
+#include "engine/common_target.h"
 #include "engine/host.h"
 #include "engine/weights.h"
 #include "runtime/workers/launch.h"
@@ -21,7 +24,7 @@ struct TrainOptions {
   CommonOptions common;
   std::string init, out, resume, log;
   bool no_shuffle = false;
-  std::optional<int> workers;
+  std::optional<int> workers, data_from;
   std::string transport;
 };
 
@@ -117,12 +120,61 @@ int report_interruption(const TrainingRun& run, const TrainingResult& result, bo
   return exit_interrupted;
 }
 
+/// A signal has come, and the step under way does not end: whoever sent it may end this process next, and did so perhaps because another worker has died. mpirun does, and says less.
+class StopWatch {
+ public:
+  StopWatch(Transport& transport, const TrainingRun& run, TrainView& view) : transport_(transport) {
+    transport_.watch_stops(stop_requested, [&](int awaited, double seconds) {
+      view.leave_line();
+      const auto saved = static_cast<long long>(run.files().saved_steps());
+      const std::string kept = saved < 0 ? "nothing was saved in this run so far" : fmt::format("the state after step {} is saved: --resume {}", saved, run.files().checkpoint_path());
+      std::fprintf(stderr, "asked to stop, but %s has not answered for %.1f s: it may have died, and this process may be ended because of that\n  %s\n", transport_.describe(awaited).c_str(), seconds,
+                   kept.c_str());
+    });
+  }
+  StopWatch(const StopWatch&) = delete;
+  StopWatch& operator=(const StopWatch&) = delete;
+  ~StopWatch() { transport_.watch_stops({}, {}); }
+
+ private:
+  Transport& transport_;
+};
+
 std::optional<std::string> environment_variable(const char* name) {
   const char* value = std::getenv(name);
   return value ? std::optional<std::string>(value) : std::nullopt;
 }
 
 int train(Session& session, TrainOptions options, Collectives* workers);
+
+/// What all workers must have been asked alike; whatever else they have been asked concerns worker 0 alone, or each by itself (threads, the CPU).
+std::vector<StartFact> facts_of(const Session& session, const TrainOptions& o, const std::string& text) {
+  const CommonOptions& c = o.common;
+  auto number = [](const auto& n) { return n ? fmt::format("{}", *n) : std::string("none"); };
+  auto word = [](const std::string& text) { return text.empty() ? std::string("none") : text; };
+  return {{"version of nnc", NNC_VERSION},
+          {fmt::format("text of {}", session.options.file), fmt::format("{:016x}", stable_hash(text))},
+          {"`--set`", fmt::format("[{}]", fmt::join(c.set, " "))},
+          {"`--data`", fmt::format("[{}]", fmt::join(c.data, " "))},
+          {"`--data-from`", number(o.data_from)},
+          {"`--seed`", number(c.seed)},
+          {"`--epochs`", number(c.epochs)},
+          {"`--steps`", number(c.steps)},
+          {"`--no-shuffle`", o.no_shuffle ? "given" : "none"},
+          {"`--init`", word(o.init)},
+          {"`--resume`", word(o.resume)}};
+}
+
+/// What differs between the hosts of the workers, before the program is compiled: its text, what was asked, the CPU. The program is loaded.
+void begin_together(Session& session, const TrainOptions& options, Collectives& workers) {
+  CommonTarget common = agree_on_target(workers, session.target);
+  session.target = std::move(common.target);
+  std::string text;
+  workers.together([&] { text = read_text_file(options.common.file); });
+  compare_at_start(workers, facts_of(session, options, text));
+  session.load(std::move(text));
+  if (common.difference) session.warn(*common.difference);
+}
 
 /// The part of one of several workers, which all do the same; the first alone shows and writes anything. Others need not wait for who ends with an error.
 int train_together(Session& session, TrainOptions options) {
@@ -160,18 +212,33 @@ int train(Session& session, TrainOptions options, Collectives* workers) {
     throw UserError(Code::E0601, "`--init` and `--resume` contradict each other: both say what the run begins with",
                     "the command line", "`--resume` goes on with a run, `--init` begins another with its weights");
   SignalScope signals("interrupted before the first step; nothing was written\n");
-  session.load();
+  const int size = workers ? workers->size() : 1;
+  if (options.data_from && *options.data_from >= size)
+    throw UserError(Code::E0601, fmt::format("`--data-from {}`: there is no such worker, they are numbered from 0 to {}", *options.data_from, size - 1), "the command line");
+  if (workers)
+    begin_together(session, options, *workers);
+  else
+    session.load();
   session.require_train();
   if (options.out.empty()) options.out = std::filesystem::path(options.common.file).stem().string() + ".safetensors";
   const bool is_first = !workers || workers->rank() == 0;
-  if (is_first) check_outputs(session, options);
+  auto check = [&] {
+    if (is_first) check_outputs(session, options);
+  };
+  if (workers)
+    workers->together(check);
+  else
+    check();
   TrainView view(session, options.log);
   TrainingOptions training = to_training_options(options, session, view);
   training.workers = workers;
+  training.data_from = options.data_from;
   if (!is_first) training.weights.clear();
   TrainingRun run(session, training, view);
   view.begin(run);
   std::optional<SignalScope::Watch> watch(std::in_place, signals, run);
+  std::optional<StopWatch> stop_watch;
+  if (workers && is_first) stop_watch.emplace(workers->transport(), run, view);
   TrainingResult result = train_and_save(run, view);
   if (result.divergence) {
     view.leave_line();
@@ -218,8 +285,9 @@ Command train_command() {
   command.option("--resume", o->resume, "go on from this checkpoint, bit for bit");
   command.flag("--no-shuffle", o->no_shuffle, "rows in file order");
   command.option("--log", o->log, "write one JSON line per step to this file");
-  command.option("--workers", o->workers, "so many processes of this machine share each step: the time changes, the result does not").in_range(1, 1024);
+  command.option("--workers", o->workers, "so many processes of this machine share each step: the time changes, the result does not").in_range(1, most_local_workers);
   command.option("--transport", o->transport, "how workers meet: local, openmpi or mpich (default: as mpirun or srun say, else local)");
+  command.option("--data-from", o->data_from, "the worker that reads the data and sends it to the others, 0 as a rule (default: each reads its own)").in_range(0, 65535);
   command.flag("--quiet", o->common.quiet, "no progress");
   command.when_memory_is_short = smaller_batch;
   command.run = [o] { return with_session(o->common, [&](Session& session) { return train_together(session, *o); }); };

@@ -11,6 +11,7 @@
 #include "engine/checkpoint.h"
 #include "engine/divergence.h"
 #include "engine/row_conditions.h"
+#include "engine/sent_files.h"
 #include "engine/tensors.h"
 #include "engine/text_data.h"
 #include "engine/weights.h"
@@ -59,8 +60,7 @@ TrainingRun::TrainingRun(Compilation& compilation, TrainingOptions options, Trai
     : compilation_(compilation), options_(std::move(options)), observer_(observer) {
   NNC_CHECK(compilation_.module && compilation_.module->has_train(), "a run of a program without a train block");
   NNC_CHECK(options_.initial_weights.empty() || options_.resume.empty(), "a run begins with weights or a checkpoint, not both");
-  if (!options_.weights.empty()) lock_.emplace(options_.weights);
-  if (is_shared()) options_.keep_outputs = options_.workers->agree_any(options_.keep_outputs);  // they are computed together
+  agree();
   begin_reading();
   plan_steps();
   compile();
@@ -72,15 +72,50 @@ TrainingRun::TrainingRun(Compilation& compilation, TrainingOptions options, Trai
   prepare_training();
 }
 
-/// Files are read, and the first epoch's rows put in order, while the program is compiled.
+/// What one worker alone decides or may fail at, before anything is read.
+void TrainingRun::agree() {
+  for_all_workers([this] {
+    if (!options_.weights.empty()) lock_.emplace(options_.weights);
+  });
+  if (is_shared()) options_.keep_outputs = options_.workers->agree_any(options_.keep_outputs);  // they are computed together
+}
+
+/// Where one of them fails all do, with its diagnostic.
+void TrainingRun::for_all_workers(const std::function<void()>& work) {
+  if (is_shared())
+    options_.workers->together(work);
+  else
+    work();
+}
+
+/// Files are read, and the first epoch's rows put in order, while the program is compiled; by this thread afterwards if they are sent.
 void TrainingRun::begin_reading() {
-  reading_ = std::async(std::launch::async | std::launch::deferred, [this] {
+  const bool sent = is_shared() && options_.data_from;
+  reading_ = std::async(sent ? std::launch::deferred : std::launch::async | std::launch::deferred, [this, sent] {
     const TrainSpec& spec = compilation_.module->train();
-    RunData data = load_data(spec, options_.data, spec.seed);
+    RunData data = load_data(spec, options_.data, spec.seed, nullptr, sent ? load_on(*options_.workers, *options_.data_from) : FileLoader(load_file));
     if (options_.resume.empty()) first_order_ = epoch_order(data.split.train, spec.seed, 0, options_.shuffle);
     return data;
   });
-  if (compilation_.module->train().batch == 0) data_ = reading_.get();  // `batch: all` is as large as the data
+  if (compilation_.module->train().batch == 0) finish_reading();  // `batch: all` is as large as the data
+}
+
+/// What is wrong with the data of one worker ends all.
+void TrainingRun::finish_reading() {
+  if (!is_shared() || options_.data_from) {
+    data_ = reading_.get();
+    return;
+  }
+  for_all_workers([this] {
+    try {
+      options_.workers->while_others_wait([this] { data_ = reading_.get(); });
+    } catch (const UserError& e) {
+      if (e.diagnostic().code != Code::E0402 || options_.workers->rank() == 0) throw;
+      Diagnostic d = e.diagnostic();
+      d.help.emplace_back("copy the data to every host, or give `--data-from 0`: worker 0 then reads it and sends it to the others");
+      throw UserError(std::move(d));
+    }
+  });
 }
 
 void TrainingRun::plan_steps() {
@@ -106,8 +141,8 @@ void TrainingRun::compile() {
 }
 
 void TrainingRun::take_data() {
-  if (reading_.valid()) data_ = reading_.get();
-  data_.check(graphs_.forward.graph);
+  if (reading_.valid()) finish_reading();
+  for_all_workers([this] { data_.check(graphs_.forward.graph); });
   plan_.rows = data_.split.train;
 }
 
@@ -128,12 +163,13 @@ void TrainingRun::require_rows() {
 void TrainingRun::choose_first_values() {
   runner_.emplace(compiled_.step, *team_, options_.workers);
   initialize(*runner_, step_persistents(graphs_), plan_.seed);
+  const FileLoader load = is_shared() ? load_on(*options_.workers, 0) : FileLoader(load_file);
   if (!options_.initial_weights.empty())
-    require_vocabulary(load_tensors(options_.initial_weights, *runner_, false), options_.initial_weights, data_.vocabulary);
+    require_vocabulary(load_tensors(options_.initial_weights, *runner_, false, load), options_.initial_weights, data_.vocabulary);
   description_ = describe_run(compilation_, plan_, graphs_, data_);
   if (options_.workers) compare_at_start(*options_.workers, {description_.begin(), description_.end()});
   EpochRecord recorded;
-  if (!options_.resume.empty()) recorded = resume_from(compilation_, options_.resume, description_, *runner_, plan_);
+  if (!options_.resume.empty()) recorded = resume_from(compilation_, options_.resume, description_, *runner_, plan_, load);
   if (plan_.first_step >= plan_.total_steps)
     throw UserError(Code::E0502,
                     fmt::format("{} has done {} steps already, and {} are asked for in total, so nothing would train", options_.resume, plan_.first_step,
@@ -203,8 +239,16 @@ TrainingResult TrainingRun::train() {
   }
   result.any_step = result.steps != plan_.first_step;
   runner_->gather_states();
-  if (result.any_step) files_->save(result.steps);
+  if (result.any_step) save_meanwhile([&] { files_->save(result.steps); });
   return result;
+}
+
+/// Others wait for the worker that writes, however long its disk takes.
+void TrainingRun::save_meanwhile(const std::function<void()>& save) {
+  if (is_shared() && files_->are_wanted())
+    options_.workers->while_others_wait(save);
+  else
+    save();
 }
 
 /// Whatever happens on the way costs at most what was done since the last snapshot.
@@ -316,7 +360,9 @@ void TrainingRun::on_progress(const StepRecord& last, bool ended) {
 
 void TrainingRun::on_save(int64_t steps) {
   runner_->gather_states();
-  if (std::optional<Diagnostic> warning = files_->save_on_the_way(steps)) observer_.on_warning(*warning);
+  std::optional<Diagnostic> warning;
+  save_meanwhile([&] { warning = files_->save_on_the_way(steps); });
+  if (warning) observer_.on_warning(*warning);
 }
 
 /// The last finite state is kept beside the weights, and what made it so is searched for.
@@ -326,7 +372,7 @@ Diagnostic TrainingRun::explain_divergence() {
   std::string good = keeps ? beside(files_->weights_path(), "last-good") : "", elsewhere;
   int64_t good_step = trainer_->last_finite_step();
   auto keep = [&] {
-    if (keeps) elsewhere = files_->keep_state(good, good_step);
+    if (keeps) save_meanwhile([&] { elsewhere = files_->keep_state(good, good_step); });
   };
   keep();  // at once, for the search may take a while
   std::optional<Divergence> found;

@@ -40,7 +40,8 @@ struct TrainingOptions {
   bool shuffle = true;                ///< false: rows in the order of their files
   int threads = 0;                    ///< 0: as many as this process has cores
   bool keep_outputs = false;          ///< reports that are no single numbers are read after every step (step_outputs()): each step is a run of its own then
-  Collectives* workers = nullptr;     ///< that share this run, all of which make it alike; null: there are no others. Worker 0 alone reports and writes
+  Collectives* workers = nullptr;     ///< that share this run, all of which make it alike; null: there are no others. Worker 0 alone reports, writes, and reads weights and checkpoints
+  std::optional<int> data_from;       ///< the worker that reads the data's files and sends them to the others; nothing: each reads its own
   bool single_steps = false;          ///< the observer is told of a step before the next one begins; else steps run in chunks of some tens of milliseconds
 };
 
@@ -106,6 +107,7 @@ class TrainingRun : private TrainObserver {
 
  private:
   // The steps of the constructor, in order.
+  void agree();
   void begin_reading();
   void plan_steps();
   void compile();
@@ -130,7 +132,10 @@ class TrainingRun : private TrainObserver {
   std::vector<std::pair<std::string, Tensor>> evaluate(Part, const StepRecord& last);
   Diagnostic explain_divergence();
   std::string keep_snapshot();
+  void finish_reading();
+  void for_all_workers(const std::function<void()>& work);
   bool is_shared() const { return options_.workers && options_.workers->size() > 1; }
+  void save_meanwhile(const std::function<void()>& save);
 
   Compilation& compilation_;
   TrainingOptions options_;

@@ -5,6 +5,7 @@ How the workers of a run meet is held by check_workers.py and the unit tests of 
 
 import itertools
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -99,6 +100,13 @@ class SameBits(SharedSteps):
                 expected = self.result(file, *batch(12, 1, pieces, epochs=2))
                 self.assertEqual(self.result(file, *batch(12, 1, pieces, epochs=2), "--workers", workers, "--threads", 1), expected)
 
+    def test_data_that_one_worker_reads(self):
+        file = self.make("clipped", test="test last 15%")
+        expected = self.result(file, *batch(12, 1, 12))
+        for workers, reader in ((1, 0), (2, 0), (3, 2), (4, 0)):
+            with self.subTest(workers=workers, reader=reader):
+                self.assertEqual(self.result(file, *batch(12, 1, 12), "--workers", workers, "--threads", 1, "--data-from", reader), expected)
+
     def test_resume_with_another_number(self):
         options = batch(12, 1, 12)
         for name in ("clipped", "draws", "own_optimizer", "normed_conv"):
@@ -164,6 +172,21 @@ class Disturbed(SharedSteps):
                 self.train(file, "on", "--steps", steps + 5, "--workers", 2, *options, "--resume", "w.checkpoint.safetensors")
                 self.assertEqual(self.digest("on"), expected)
 
+    def test_a_stop_while_a_worker_is_silent(self):
+        """What is known is said at once; the run ends in order if the other goes on."""
+        run = self.begin(self.make("sgd"), "--workers", 3, "--threads", 1, "--steps", 10**8, *batch(12, 1, 12))
+        silent = workers_of(run)[2]
+        os.kill(silent, signal.SIGSTOP)
+        self.addCleanup(lambda: is_running(silent) and os.kill(silent, signal.SIGCONT))
+        time.sleep(0.2)
+        run.send_signal(signal.SIGTERM)
+        said = run.stderr.readline() + run.stderr.readline()
+        self.assertRegex(said, r"^asked to stop, but worker \d \(on .*\) has not answered for [0-9.]+ s: .*\n  nothing was saved in this run so far\n$")
+        os.kill(silent, signal.SIGCONT)
+        _, messages = run.communicate(timeout=60)
+        self.assertEqual(run.returncode, 130, messages)
+        self.assertIn("--resume w.checkpoint.safetensors", said + messages)
+
     def test_a_worker_that_dies_ends_the_run(self):
         file = self.make("sgd")
         for which in (0, 1, 3):
@@ -203,17 +226,41 @@ class Kills(CommandLine):
 
 
 class Refused(SharedSteps):
-    def refused(self, *arguments, status=1, nnc=NNC):
-        run = subprocess.run([nnc, "train", self.make("sgd"), "--quiet", *map(str, arguments)], cwd=self.folder, env=self.environment, text=True, capture_output=True, timeout=60 * SLOWNESS)
+    def refused(self, *arguments, status=1, nnc=NNC, **more):
+        run = subprocess.run([nnc, "train", self.make("sgd"), "--quiet", *map(str, arguments)], cwd=self.folder, env=self.environment, text=True, capture_output=True, timeout=60 * SLOWNESS, **more)
         self.assertEqual(run.returncode, status, run.stderr)
         self.assertEqual(len([line for line in run.stderr.splitlines() if line.startswith("error")]), 1, run.stderr)
         self.assertEqual(list(self.folder.glob("*.safetensors")), [])
         return run.stderr
 
     def test_numbers_that_cannot_be(self):
-        self.assertIn("`--workers` takes 1 to 1024, found `0`", self.refused("--workers", 0, status=2))
-        self.assertIn("error[E0544]: `--workers 300`: a run has 1 to 256 workers on one machine", self.refused("--workers", 300))
-        self.assertIn("error[E0315]: 13 workers cannot share 12 pieces of a batch", self.refused("--workers", 13, *batch(12, 1, 12)))
+        for number in (0, 257):
+            self.assertIn(f"`--workers` takes 1 to 256, found `{number}`", self.refused("--workers", number, status=2))
+        self.assertRegex(self.refused("--workers", 13, *batch(12, 1, 12)), r"error\[E0315\]: 13 workers cannot share 12 pieces of a batch(.|\n)*help: a batch of 12 rows is enough for 12 workers")
+        self.assertRegex(self.refused("--workers", 3, *batch(12)), r"error\[E0315\]: 3 workers cannot share 1 piece of a batch(.|\n)*help: `--set data.pieces=3`")
+        self.assertRegex(self.refused("--workers", 2, *batch(1)), r"error\[E0315\]: 2 workers cannot share 1 piece of a batch(.|\n)*help: a batch of 1 row is enough for 1 worker")
+        self.assertIn("error[E0311]", self.refused("--workers", 2, *batch(12, 1, 13)))
+        self.assertIn("error[E0601]: `--data-from 1`: there is no such worker, they are numbered from 0 to 0", self.refused("--data-from", 1))
+
+    def test_data_that_is_not_there(self):
+        (self.folder / "rows.csv").unlink()
+        for options in ((), ("--data-from", 0), ("--data-from", 2)):
+            said = self.refused("--workers", 3, *batch(12, 1, 12), *options)
+            self.assertIn("error[E0402]: cannot read `rows.csv`: no such file or directory", said)
+            self.assertNotIn("this is what worker", said)
+
+    def test_a_second_run_on_one_output(self):
+        run = self.start("train", self.make("clipped"), "--quiet", "--log", "run.jsonl", "--out", "w.safetensors", "--steps", 10**8, *batch(12, 1, 12), "--workers", 2)
+        self.addCleanup(lambda: run.communicate(timeout=30))
+        self.addCleanup(run.terminate)
+        self.wait_for_steps(run, self.folder / "run.jsonl", 2)
+        self.assertIn("error[E0414]", self.refused("--workers", 3, *batch(12, 1, 12), "--out", "w.safetensors"))
+
+    def test_no_shared_memory(self):
+        def limit():
+            resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+        said = self.refused("--workers", 2, *batch(12, 1, 12), preexec_fn=limit)
+        self.assertRegex(said, r"error\[E0546\]: no shared memory for 2 workers: .*file too large(.|\n)*help: start fewer workers, or free memory")
 
     def test_an_output_that_cannot_be_written(self):
         said = self.refused("--workers", 3, *batch(12, 1, 12), "--out", "none/w.safetensors")
