@@ -23,6 +23,7 @@
 // Fused operations are written out: the compensated steps depend on each rounding.
 #include "codegen/vector_math.h"
 
+#include <llvm/Analysis/VectorUtils.h>
 #include <llvm/IR/IntrinsicsX86.h>
 #include <llvm/IR/Module.h>
 
@@ -56,14 +57,16 @@ class VectorMath {
     bias = wide ? 1023 : 127;
   }
 
+  /// Results that round to 0 are not computed: a mask makes many of them from -inf, and where a product or a scaling underflows, CPUs by Intel take over a hundred cycles.
   Value* exp(Value* x) {
-    Reduced r = reduce_exp(x, wide ? -746 : -104.1);
-    return scale(add(c(1), add_product(mul(r.r, r.r), exp_polynomial(r.r), r.r)), r);
+    Value* vanishes = ir.CreateFCmpOLT(x, c(wide ? -746 : -104.1));
+    Reduced r = reduce_exp(select(vanishes, c(0), x));
+    return select(vanishes, c(0), scale(add(c(1), add_product(mul(r.r, r.r), exp_polynomial(r.r), r.r)), r));
   }
 
   /// e^x - 1 = 2^n (e^r - 1) + (2^n - 1), with half of 2^n so that n may be one more than the largest exponent.
   Value* expm1(Value* x) {
-    Reduced r = reduce_exp(x, wide ? -50 : -30);  // -1 from there on
+    Reduced r = reduce_exp(e.maximum(x, c(wide ? -50 : -30)));  // -1 from there on
     Value* half = pow2(ir.CreateSub(r.n, i(1)));
     Value* sum = wide ? expm1_sum(r, half) : add_product(half, add_product(mul(r.r, r.r), exp_polynomial(r.r), r.r), sub(half, c(0.5)));
     Value* result = mul(sum, c(2));
@@ -248,8 +251,8 @@ class VectorMath {
     as_number = sub(shifted, magic);
   }
 
-  Reduced reduce_exp(Value* x, double lowest) {
-    x = e.minimum(e.maximum(x, c(lowest)), c(wide ? 710 : 89));
+  Reduced reduce_exp(Value* x) {
+    x = e.minimum(x, c(wide ? 710 : 89));
     Reduced r{};
     nearest_integer(add_product(x, c(1 / ln2), c(wide ? 0x1.8p52 : 0x1.8p23)), r.n, r.n_float);
     r.high = add_product(r.n_float, c(wide ? -ln2_high_f64 : -ln2_high_f32), x);
@@ -280,12 +283,19 @@ class VectorMath {
 
   Value* pow2(Value* n) { return number(ir.CreateShl(ir.CreateAdd(n, i(bias)), i(mantissa))); }
 
-  /// y 2^n in two steps, so that denormal results are rounded once and 2^n itself may be out of range.
+  /// y 2^n in two steps, so that denormal results are rounded once and 2^n itself may be out of range. AVX-512 has an instruction for it.
   Value* scale(Value* y, const Reduced& r) {
     auto* vector = llvm::dyn_cast<llvm::FixedVectorType>(type);
-    if (e.target.level == VectorLevel::avx512 && vector && vector->getNumElements() == 16 && !wide)
-      return ir.CreateIntrinsic(llvm::Intrinsic::x86_avx512_mask_scalef_ps_512, {},
-                                {y, r.n_float, c(0), ir.getInt16(0xffff), ir.getInt32(4)});
+    constexpr int lanes = 16;
+    if (e.target.level == VectorLevel::avx512 && vector && vector->getNumElements() % lanes == 0 && !wide) {
+      Value* zero = llvm::Constant::getNullValue(llvm::FixedVectorType::get(type->getScalarType(), lanes));
+      llvm::SmallVector<Value*> parts;
+      for (int first = 0; first < int(vector->getNumElements()); first += lanes) {
+        auto part = [&](Value* v) { return ir.CreateShuffleVector(v, llvm::createSequentialMask(first, lanes, 0)); };
+        parts.push_back(ir.CreateIntrinsic(llvm::Intrinsic::x86_avx512_mask_scalef_ps_512, {}, {part(y), part(r.n_float), zero, ir.getInt16(0xffff), ir.getInt32(4)}));
+      }
+      return llvm::concatenateVectors(ir, parts);
+    }
     Value* first = ir.CreateAShr(r.n, i(1));
     return mul(mul(y, pow2(first)), pow2(ir.CreateSub(r.n, first)));
   }
