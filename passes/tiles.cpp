@@ -81,23 +81,27 @@ TileChoice choose_tiles(const Target& target, const TileRequest& r) {
     }
   const int64_t width = int64_t(choice.nr) * lanes;
 
-  // Blocks of k: as few and as even as possible.
+  // Blocks of k: as few and as even as possible. With vectors of a whole line a tile keeps up with a panel of b that comes from the second-level cache; where that
+  // holds all of b, one block spares the sums between blocks their way through memory, and b is packed once for all pieces.
+  const bool whole_lines = lanes >= 16;
   const int64_t most_k = target.l1_bytes >= (48 << 10) ? 384 : 256;
   const bool l2_holds_all = (m * k + k * n) * contraction_bytes <= target.l2_bytes / 2;
-  if (k <= most_k * 2 || l2_holds_all)
+  const bool l2_holds_b = whole_lines && k <= 2048 && k * n * contraction_bytes <= target.l2_bytes / 2;
+  if (k <= most_k * 2 || l2_holds_all || l2_holds_b)
     choice.kc = k;
   else
     choice.kc = round_up(blocks(k, blocks(k, most_k)), 16);
 
   // Packing. In place costs nothing but strides: elements far apart, and most of all multiples of 1 KB apart, meet in few sets of
   // the cache and in as many pages as there are rows, so blocks of some size are packed: b, of which each step of k reads a line, from 1 KB on,
-  // from 512 bytes on where k is long and many rows of tiles read what is packed.
+  // from 512 bytes on where k is long and many rows of tiles read what is packed. Vectors of a whole line bear more: what they take of a row of b are lines, which
+  // are fetched ahead, and a tile has more sums for each element of a. So blocks stay where they are unless rows are pages apart, or many rows of tiles read them.
   // Several axes of m: neighbouring lines read most of the same elements, and a panel would hold them once for each (for each tap of a convolution).
-  auto far = [&](int64_t stride) { return stride * contraction_bytes >= 2048; };
+  auto far = [&](int64_t stride, int64_t bytes) { return stride * contraction_bytes >= bytes; };
   const int64_t b_reads = r.lines * blocks(m, choice.mr);
-  choice.pack_a = !r.a.readable || (!r.a.guarded && r.lines == 1 && (far(r.a.across_stride) || far(r.a.k_stride)) && choice.mr > 2 && m * k >= 16384);
-  const int64_t b_stride = r.b.k_stride * contraction_bytes;
-  choice.pack_b = !r.b.readable || (b_reads >= 4 && b_stride >= 1024 && k * n >= 16384) || (b_reads >= 20 && b_stride >= 512 && k * n >= 65536) ||
+  choice.pack_a = !r.a.readable || (!r.a.guarded && r.lines == 1 && (far(r.a.across_stride, whole_lines ? 4096 : 2048) || far(r.a.k_stride, 2048)) && choice.mr > 2 && m * k >= 16384);
+  auto pays = [&](int64_t reads, int64_t stride_bytes, int64_t elements) { return b_reads >= reads && far(r.b.k_stride, stride_bytes) && k * n >= elements; };
+  choice.pack_b = !r.b.readable || (whole_lines ? pays(4, 4096, 16384) || pays(8, 1024, 16384) : pays(4, 1024, 16384) || pays(20, 512, 65536)) ||
                   (target.level == VectorLevel::portable && n % lanes != 0 && b_reads >= 2);
 
   // Blocks of m and n: the packed block of a in half of the second-level cache.

@@ -75,6 +75,28 @@ TEST_CASE("a large contraction is cut into pieces for a team, a small one is not
   CHECK(pieces(request(8, 10, 16)) == 1);
 }
 
+TEST_CASE("vectors of a whole line leave in place what is less than a page apart and read by few, and take all of a long sum at once where the cache holds b") {
+  for (const VectorLevel level : {VectorLevel::avx2, VectorLevel::avx512}) {
+    const bool whole_lines = level == VectorLevel::avx512;
+    Target target = target_with_level(level);
+    target.l1_bytes = 48 << 10;
+    target.l2_bytes = 2 << 20;
+    INFO(vector_level_name(level));
+    CHECK(choose_tiles(target, request(1024, 128, 512)).pack_a == !whole_lines);  // rows of a 2 KB apart
+    CHECK(choose_tiles(target, request(1024, 128, 1024)).pack_a);                 // 4 KB
+    TileRequest few = request(32, 512, 128);                                      // of b, read by four rows of tiles
+    few.row_chain = 8;
+    CHECK(choose_tiles(target, few).pack_b == !whole_lines);
+    CHECK(choose_tiles(target, request(512, 512, 128)).pack_b);
+    TileRequest gradient = request(512, 128, 2048);
+    gradient.a = layout(true, 1, 512);
+    CHECK((choose_tiles(target, gradient).kc == 2048) == whole_lines);
+    gradient.n = 512;
+    gradient.b = layout(true, 1, 512);
+    CHECK(choose_tiles(target, gradient).kc < 2048);  // more of b than half of the second-level cache
+  }
+}
+
 TEST_CASE("rows of a power of two apart are packed") {
   Target target = target_with_level(VectorLevel::avx512);
   TileRequest r = request(256, 2048, 2048);
