@@ -20,6 +20,7 @@ Command summary_command();
 Command test_command();
 Command gradcheck_command();
 Command bench_command();
+Command plan_command();
 
 // Options that several commands share.
 
@@ -34,6 +35,8 @@ void add_json(Command&, bool& json, const char* help = json_results);
 void add_data(Command&, CommonOptions&);
 void add_threads(Command&, CommonOptions&);
 void add_perf_map(Command&, CommonOptions&);
+/// --workers, of commands that show a step which several share.
+void add_shown_workers(Command&, int& workers);
 /// --weights, without which the command does not run.
 void add_trained_weights(Command&, std::string& path);
 /// --rows, of the batch that kernels are planned for.

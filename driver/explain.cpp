@@ -97,7 +97,10 @@ void print_kernel(const Session& session, const Explanation::Kernel& kernel, boo
 }
 
 void print_gradient(const Explanation::Gradient& g) {
-  if (g.batches > 1)
+  if (g.workers > 1)
+    fmt::print("Its gradient is stored: each of the {} workers gives a part of it, and the parts are exchanged and joined before it updates the parameter. What follows is the step of one worker that has "
+               "all rows, in which the same sums are added in the same order.\n\n", g.workers);
+  else if (g.batches > 1)
     fmt::print("Its gradient is stored: each of the {} batches that make up a whole one (`accumulate`) gives a part of it, and the parts are joined before it updates the parameter. What follows is the step "
                "of one batch of all these rows, in which the same sums are added in the same order.\n\n", g.batches);
   else if (g.stored_in.empty())
@@ -121,6 +124,17 @@ void print_stored(const std::vector<Explanation::Stored>& stored, bool everythin
   }
 }
 
+void print_exchanged(const Session& session, const Explanation& e) {
+  if (e.exchanged.empty()) return;
+  if (e.workers > 1) fmt::print("Exchanged between the {} workers, and why:\n", e.workers);
+  else fmt::print("Kept from batch to batch, and why:\n");
+  for (const Explanation::Exchanged& x : e.exchanged) {
+    const std::string line = short_line(session, x.span);
+    fmt::print("  {} : {}, {}{}\n    {}\n", x.what, x.type, quantity(double(x.bytes), "B"), line.empty() ? "" : fmt::format(" ({})", line), x.text);
+  }
+  fmt::print("\n");
+}
+
 void print_as_text(const Session& session, const std::string& name, const Explanation& e) {
   const bool everything = name.empty();
   std::string what = fmt::format("{} of {} rows", e.of_training_step ? "a training step" : e.subject, e.rows);
@@ -135,6 +149,7 @@ void print_as_text(const Session& session, const std::string& name, const Explan
                quantity(flops, "FLOP"), quantity(bytes, "B"));
     for (const Explanation::Gradient& g : e.gradients) print_gradient(g);
   }
+  print_exchanged(session, e);
   for (const Explanation::Table& t : e.tables) fmt::print("Lookups: {}.\n\n", t.text);
   for (const Explanation::Kernel& k : e.kernels) print_kernel(session, k, everything);
   print_stored(e.stored, everything);
@@ -168,8 +183,12 @@ void print_as_json(const Session& session, const std::string& name, const Explan
     for (const Explanation::Read& r : v.reads) reads.push_back({{"kernel", r.kernel}, {"reason", r.reason}, {"text", r.text}});
     stored.push_back({{"buffer", v.buffer.name}, {"bytes", v.buffer.bytes}, {"node", node_as_json(v.node, sources)}, {"writers", v.writers}, {"reads", reads}});
   }
+  Json exchanged = Json::array();
+  for (const Explanation::Exchanged& x : e.exchanged)
+    exchanged.push_back({{"what", x.what}, {"parameter", x.parameter}, {"type", x.type}, {"bytes", x.bytes}, {"reason", x.reason}, {"text", x.text}, {"line", sources.describe_line(x.span)}});
   Json line{{"file", session.options.file}, {"name", name}, {"name_is", e.found_as}, {"rows", e.rows}, {"flops", e.flops}, {"bytes", e.bytes},
-            {"arena_bytes", e.arena_bytes}, {"local_bytes", e.local_bytes}, {"kernels", kernels}, {"stored", stored}, {"tables", tables}};
+            {"arena_bytes", e.arena_bytes}, {"local_bytes", e.local_bytes}, {"kernels", kernels}, {"stored", stored}, {"tables", tables},
+            {"workers", e.workers}, {"batches", e.batches}, {"exchanged", exchanged}};
   print_json_line(line);
 }
 
@@ -183,6 +202,7 @@ struct ExplainOptions {
   CommonOptions common;
   DefinitionOptions definition;
   std::string name;
+  int workers = 1;
 };
 
 int run_explain(const ExplainOptions& options) {
@@ -196,8 +216,12 @@ int run_explain(const ExplainOptions& options) {
     return explain_code(o.file, o.json);
   }
   return with_session(o, [&](Session& session) {
+    session.workers = options.workers;
     session.load();
-    Explanation e = explain(session, asked_definition(session, options.definition), options.name);
+    const std::optional<DefinitionRequest> definition = asked_definition(session, options.definition);
+    if (definition && options.workers > 1)
+      throw UserError(Code::E0601, "`--workers` is about a training step, and this is one definition", "the command line", "leave out `--workers`, or `--fn`");
+    Explanation e = explain(session, definition, options.name);
     o.json ? print_as_json(session, options.name, e) : print_as_text(session, options.name, e);
     return int(exit_done);
   });
@@ -214,9 +238,11 @@ Command explain_command() {
       "  nnc explain digits.nn dense1            a layer; a parameter (dense1.weight), a definition, a kernel\n"
       "  nnc explain digits.nn digits.nn:10      what a line became\n"
       "  nnc explain layers.nn --fn Block        a definition; without a train block the file's one model\n"
+      "  nnc explain digits.nn --workers 2 --set data.pieces=2    also what workers exchange, and why\n"
       "  nnc explain E0103                       the code of a diagnostic\n");
   add_common(command, o->common, "the .nn file, or the code of a diagnostic");
   command.positional("NAME", o->name, "a layer, parameter, definition, kernel, or line");
+  add_shown_workers(command, o->workers);
   add_definition(command, o->definition, "with --fn: rows of a batch to plan for (32)");
   command.run = [o] { return run_explain(*o); };
   return command;

@@ -26,6 +26,10 @@ void add_perf_map(Command& command, CommonOptions& o) {
   command.flag("--perf-map", o.perf_map, "name the kernels for perf (/tmp/perf-PID.map) and gdb");
 }
 
+void add_shown_workers(Command& command, int& workers) {
+  command.option("--workers", workers, "of a step that so many workers share (1)").in_range(1, 1024);
+}
+
 void add_trained_weights(Command& command, std::string& path) {
   command.option("--weights", path, "trained weights (.safetensors)").required();
 }

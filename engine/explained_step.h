@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/explanation.h"
+#include "engine/step_exchanges.h"
 #include "ir/program.h"
 #include "passes/fuse.h"
 #include "passes/fusion_report.h"
@@ -24,6 +25,7 @@ struct ExplainedStep {
   std::vector<NodeRole> roles;
   std::vector<std::vector<NodeId>> nodes_of;  ///< by kernel
   std::vector<GroupSpace> spaces;
+  StepExchanges exchanges;  ///< of a training step that is computed in shares
 };
 
 struct ExplainedPart {
@@ -41,5 +43,10 @@ std::string node_text(const Compilation&, const Graph&, NodeId);
 /// Why the reader is not fused with the writer: a word for tools, and a sentence for people.
 std::string_view reason_name(FusionRefusal);
 std::string reason_text(const Compilation&, const ExplainedStep&, const StoredValue&, const StoredRead&);
+/// Why a sum is handed on, and what it is: for people, a word for tools, a sentence.
+struct ExchangeReason {
+  std::string what, reason, text;
+};
+ExchangeReason exchange_reason(const StepExchanges&, const ExchangedSum&, bool is_clipped);
 
 }  // namespace nnc

@@ -30,11 +30,17 @@ ExplainedStep plan(Compilation& compilation, const std::optional<DefinitionReque
     options.typed_scalars = true;
     step.subject = fmt::format("`{}`", step.graph.name);
   } else {
+    const BatchPlan batch = planned_batch(compilation);
+    require_pieces(compilation, batch);
     TrainingGraphs graphs = make_training_graphs(compilation);
+    if (graphs.stages) {
+      const int workers = compilation.workers;
+      step.exchanges = find_exchanges(graphs, build_step(graphs.optimized, graphs.stages, graphs.couples_rows, batch, compilation.target, {busiest_worker(batch, workers), workers}), workers);
+    }
     step.graph = std::move(graphs.backward);
     step.layers = std::move(graphs.forward.layers);
     step.subject = training_step;
-    options = lower_options("train", planned_batch(compilation), compilation.target);
+    options = lower_options("train", batch, compilation.target);
   }
   FusionLog log;
   optimize_graph(step.graph, {.log = &log, .rows = std::max(options.rows, options.whole_rows)});
@@ -79,6 +85,7 @@ class Teller {
   bool concerns(const StoredValue&) const;
   Explanation::Stored stored(const StoredValue&) const;
   std::optional<Explanation::Gradient> gradient(const Update&) const;
+  std::vector<Explanation::Exchanged> exchanged() const;
   std::optional<Explanation::Table> table(const Update&) const;
 };
 
@@ -147,7 +154,19 @@ std::optional<Explanation::Gradient> Teller::gradient(const Update& update) cons
     if (!k.nodes.empty() && graph[k.nodes.front()].group == group) result.kernel = k.name;
   if (result.stored_in.empty() && !here) return std::nullopt;
   if (step_.subject == training_step) result.batches = compilation_.module->train().accumulate;
+  result.workers = step_.exchanges.workers;
   result.is_clipped = step_.subject == training_step && compilation_.module->train().clip_norm.has_value();
+  return result;
+}
+
+std::vector<Explanation::Exchanged> Teller::exchanged() const {
+  std::vector<Explanation::Exchanged> result;
+  const bool is_clipped = compilation_.module->has_train() && compilation_.module->train().clip_norm.has_value();
+  for (const ExchangedSum& sum : step_.exchanges.sums) {
+    if (!name_.empty() && (sum.parameter.empty() || !inside_layer(sum.parameter, name_))) continue;
+    const auto [what, reason, text] = exchange_reason(step_.exchanges, sum, is_clipped);
+    result.push_back({what, sum.parameter, to_string(sum.type), sum.array.bytes(), reason, text, sum.span});
+  }
   return result;
 }
 
@@ -204,6 +223,8 @@ Explanation Teller::tell() const {
   }
   e.arena_bytes = program.arena_bytes, e.local_bytes = program.local_bytes;
   e.found_as = part_.found_as;
+  e.workers = step_.exchanges.workers, e.batches = step_.exchanges.batches;
+  e.exchanged = exchanged();
   for (const LayerSummary& l : step_.layers)
     if (!l.path.empty()) e.layers.push_back(layer(l.path, l.kind));
   e.layers.push_back(layer("", ""));

@@ -60,7 +60,19 @@ struct Explanation {
     std::string kernel;                  ///< that updates the parameter
     std::vector<std::string> stored_in;  ///< empty: that kernel makes it as well, and it is never stored
     int64_t batches = 1;                 ///< that make up the whole one: each gives a part of it, which are joined before the update
+    int workers = 1;                     ///< that share the step: likewise
     bool is_clipped = false;             ///< scaled by the norm of all gradients, which must be there before any parameter is updated
+  };
+
+  /// A sum that shares of the step hand on: workers, or the batches that make up a whole one.
+  struct Exchanged {
+    std::string what;       ///< "gradient of fc1.weight"
+    std::string parameter;  ///< of a gradient
+    std::string type;
+    int64_t bytes = 0;
+    std::string reason;     ///< a word for tools
+    std::string text;       ///< for people: why it is kept
+    Span span;
   };
 
   /// A parameter in which entries are looked up, and whether an update leaves those alone that the batch does not name.
@@ -85,10 +97,13 @@ struct Explanation {
   std::vector<Stored> stored;      ///< values that concern it
   std::vector<Table> tables;       ///< that the name stands for, or all
   std::vector<Gradient> gradients; ///< of the parameter that the name stands for, where there is something to say
+  int workers = 1;                    ///< that share the step
+  int64_t batches = 1;                ///< that make up a whole one
+  std::vector<Exchanged> exchanged;   ///< of the parameters that the name stands for, or all
 };
 
 /// Of the training step, or of a definition. `name`: a layer, parameter, definition, kernel or line ("12", "net.nn:12"); "": everything. UserError E0601 for a name that
-/// means nothing, with what is near; ProgramErrors.
+/// means nothing, with what is near; ProgramErrors. Where compilation.workers are several: of the step that they share.
 Explanation explain(Compilation&, const std::optional<DefinitionRequest>&, const std::string& name);
 
 /// "line 12", or in a file other than the program's "other.nn:12"; "" without a place.

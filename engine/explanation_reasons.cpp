@@ -89,4 +89,22 @@ std::string reason_text(const Compilation& compilation, const ExplainedStep& ste
   return "";
 }
 
+ExchangeReason exchange_reason(const StepExchanges& e, const ExchangedSum& sum, bool is_clipped) {
+  const bool several = e.workers > 1;
+  const std::string parts = several ? fmt::format("each of the {} workers makes a part of it from its own rows", e.workers)
+                                    : fmt::format("each of the {} batches that make up a whole one gives a part of it", e.batches);
+  const auto joined = [&](std::string_view then) { return fmt::format("{}, and the parts are joined {}", parts, then); };
+  switch (sum.use) {
+    case SumUse::rows: return {"a sum that rows read", "rows_read_it", joined("before these rows are computed")};
+    case SumUse::updates: return {"a sum of several updates", "several_updates", joined("before the updates that are made of it")};
+    case SumUse::result: return {"the loss or a report", "result", joined("when all are there")};
+    case SumUse::gradient: break;
+  }
+  const std::string what = fmt::format("gradient of {}", sum.parameter);
+  if (!several) return {what, "batches", joined(fmt::format("before {} is updated", sum.parameter))};
+  if (!sum.array.whole) return {what, "owners", fmt::format("{}; the owner of each range joins the parts and updates that range of {}", parts, sum.parameter)};
+  if (is_clipped) return {what, "clip_norm", fmt::format("{}; the parts are joined for every worker, since `clip_norm` takes the norm of all gradients", parts)};
+  return {what, "whole", fmt::format("{}; the parts are joined for every worker, since what updates {} reads more than a range of it", parts, sum.parameter)};
+}
+
 }  // namespace nnc

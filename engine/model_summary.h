@@ -4,9 +4,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "engine/compilation.h"
+#include "engine/step_exchanges.h"
 
 namespace nnc {
 
@@ -25,9 +27,17 @@ struct ModelSummary {
   int64_t arena_bytes = 0, persistent_bytes = 0;
   int64_t local_bytes = 0;  ///< of each thread, for what lives within a round of a parallel region
   size_t kernels = 0;
+  /// Of a step that several workers share.
+  struct Workers {
+    StepExchanges exchanges;
+    WorkerMemory memory;
+    int64_t own_optimizer_bytes = 0;  ///< of the optimiser's states: those that the busiest worker updates, or reads
+    int64_t pieces = 0;               ///< of that worker
+  };
+  std::optional<Workers> workers;
 };
 
-/// The module has a train block. ProgramErrors for parameters that cannot train.
+/// The module has a train block. Of compilation.workers, where these are several, what each exchanges with the others. ProgramErrors for parameters that cannot train, and E0315 for too many workers.
 ModelSummary summarize_model(Compilation&);
 
 /// The scope (a layer's path) is the layer `path` or one inside it.
