@@ -17,16 +17,6 @@ struct BenchOptions {
   int turns = 25;
 };
 
-std::string in_units(double value, const char* unit) {
-  const char* prefixes[] = {"", "K", "M", "G", "T"};
-  size_t p = 0;
-  while (value >= 1000 && p + 1 < std::size(prefixes)) {
-    value /= 1000;
-    ++p;
-  }
-  return fmt::format("{:.{}f} {}{}", value, value < 10 ? 2 : value < 100 ? 1 : 0, prefixes[p], unit);
-}
-
 void print_as_json(const StepMeasurement& m, const SourceMap& sources) {
   using Json = nlohmann::ordered_json;
   Json kernels = Json::array();

@@ -96,7 +96,7 @@ int perform(const CommandLine& line) {
 int run_main(int argc, char** argv) {
   const std::vector<Command> commands{train_command(), eval_command(),      predict_command(), run_command(), ir_command(),
                                       opt_command(),   check_command(),     explain_command(), fmt_command(), summary_command(),
-                                      test_command(),  gradcheck_command(), bench_command()};
+                                      test_command(),  gradcheck_command(), bench_command(),   plan_command()};
   bool json = false;
   for (int i = 1; i < argc; ++i) json = json || std::string_view(argv[i]) == "--json";
   CommandLine line;

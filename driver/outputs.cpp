@@ -141,4 +141,14 @@ void print_report(const std::string& name, const Tensor& t) {
     std::printf("%s%*s%s", i % columns == 0 ? "  " : " ", int(width), cells[i].c_str(), i % columns == columns - 1 ? "\n" : "");
 }
 
+std::string in_units(double value, const char* unit) {
+  const char* prefixes[] = {"", "K", "M", "G", "T"};
+  size_t p = 0;
+  while (value >= 1000 && p + 1 < std::size(prefixes)) {
+    value /= 1000;
+    ++p;
+  }
+  return fmt::format("{:.{}f} {}{}", value, value < 10 ? 2 : value < 100 ? 1 : 0, prefixes[p], unit);
+}
+
 }  // namespace nnc

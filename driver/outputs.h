@@ -40,6 +40,9 @@ nlohmann::ordered_json json_value(const StoredTensor&);
 nlohmann::ordered_json json_row(const StoredTensor&, int64_t row);
 nlohmann::ordered_json json_number(double);
 
+/// Three digits and a decimal prefix: "12.5 MB".
+std::string in_units(double value, const char* unit);
+
 /// "loss: 0.2100", or a table: rows of the last dimension, numbers right-aligned. On standard output.
 void print_report(const std::string& name, const Tensor&);
 

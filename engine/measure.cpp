@@ -14,6 +14,7 @@
 #include "engine/bindings.h"
 #include "engine/row_conditions.h"
 #include "engine/step.h"
+#include "engine/timed_steps.h"
 #include "engine/weights.h"
 #include "ir/program_regions.h"
 #include "passes/pipeline.h"
@@ -25,14 +26,6 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-double quantile(std::vector<double> values, double q) {
-  std::sort(values.begin(), values.end());
-  double at = q * double(values.size() - 1);
-  size_t low = size_t(at);
-  size_t high = std::min(low + 1, values.size() - 1);
-  return values[low] + (values[high] - values[low]) * (at - double(low));
-}
-
 uint64_t read_ticks() {
 #ifdef __x86_64__
   return __rdtsc();
@@ -41,61 +34,8 @@ uint64_t read_ticks() {
 #endif
 }
 
-/// Steps over shuffled epochs of the training rows, as training takes them.
-class StepSource {
- public:
-  StepSource(StepRunner& runner, const TrainSpec& spec, const std::vector<int64_t>& rows, int64_t batch)
-      : runner_(runner), rows_(rows), batch_(batch), seed_(spec.seed), scalars_(step_scalars(runner.program(), with_hyperparameters({}, spec))) {}
-  void prepare(int64_t steps) {
-    size_t capacity = size_t(runner_.program().rows_capacity);
-    counts_.assign(size_t(steps), batch_);
-    index_.assign(size_t(steps) * capacity, 0);
-    for (size_t s = 0; s < size_t(steps); ++s) {
-      if (next_ + size_t(batch_) > order_.size()) {
-        order_ = epoch_order(rows_, seed_, epoch_++, true);
-        next_ = 0;
-      }
-      std::copy_n(order_.begin() + std::ptrdiff_t(next_), batch_, index_.begin() + std::ptrdiff_t(s * capacity));
-      next_ += size_t(batch_);
-    }
-    all_scalars_.clear();
-    for (int64_t s = 0; s < steps; ++s) all_scalars_.insert(all_scalars_.end(), scalars_.begin(), scalars_.end());
-    results_.assign(size_t(steps) * runner_.program().results.size(), 0);
-  }
-  /// Seconds that the prepared steps take.
-  double run() {
-    auto start = Clock::now();
-    runner_.run(counts_, index_.data(), all_scalars_.data(), results_.data(), {.seed = seed_});
-    return seconds_since(start);
-  }
-
- private:
-  StepRunner& runner_;
-  const std::vector<int64_t>& rows_;
-  int64_t batch_;
-  uint64_t seed_;
-  std::vector<NncScalar> scalars_, all_scalars_;
-  std::vector<double> results_;
-  std::vector<int64_t> order_, counts_, index_;
-  size_t next_ = 0;
-  int64_t epoch_ = 0;
-};
-
-/// How many steps make a turn of about ten milliseconds. The first steps warm caches, pages and the clock.
-int64_t find_steps_per_turn(StepSource& steps) {
-  int64_t count = 1;
-  steps.prepare(count);
-  steps.run();
-  for (double took = steps.run(); took < 0.01 && count < 10000; took = steps.run()) {
-    count = std::min<int64_t>(
-        10000, std::max<int64_t>(count + 1, int64_t(double(count) * std::min(10.0, 0.012 / std::max(took, 1e-7)))));
-    steps.prepare(count);
-  }
-  return count;
-}
-
 /// Seconds of each kernel in one step, by the kernels' own clock.
-std::vector<double> time_kernels(StepRunner& runner, StepSource& steps, int64_t steps_per_turn) {
+std::vector<double> time_kernels(StepRunner& runner, TimedSteps& steps, int64_t steps_per_turn) {
   std::vector<uint64_t> ticks(runner.program().kernel_count);
   runner.measure_kernels(ticks.data());
   uint64_t first_tick = read_ticks();
@@ -139,7 +79,7 @@ StepMeasurement measure_step(Compilation& compilation, const RunData& data, int 
   initialize(runner, step_persistents(graphs), spec.seed);
   data.bind(runner, Part::train);
 
-  StepSource steps(runner, spec, rows, m.batch);
+  TimedSteps steps(runner, spec, rows, m.batch);
   m.steps_per_turn = find_steps_per_turn(steps);
   std::vector<double> times, peaks;
   for (int t = 0; t < turns; ++t) {

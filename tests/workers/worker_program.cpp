@@ -4,7 +4,7 @@
 //   nnc_worker forever [--die RANK STEP | --stop RANK STEP | --leave RANK STEP]    exchanges until somebody dies, stops or leaves with an error
 //   nnc_worker busy                               worker 0 works by itself for longer than the others' patience (--stall), and says so; "waited" by worker 0
 //   nnc_worker compare [--other RANK]             a fact that differs on one worker
-//   nnc_worker time                               median times in microseconds of exchanging and publishing, one JSON object by worker 0
+//   nnc_worker time [--bytes N]                   median times in microseconds of exchanging and publishing, of three sizes or of this one, one JSON object by worker 0
 #include <signal.h>
 #include <time.h>
 
@@ -32,6 +32,7 @@ struct Arguments {
   WorkerOptions options;
   uint32_t seed = 1;
   int turns = 20, rank = -1, step = 0;
+  int64_t bytes = 0;
   std::string event;
 };
 
@@ -51,6 +52,7 @@ Arguments read_arguments(int argc, char** argv) {
     if (name == "--stall") a.options.stall_seconds = std::atof(next());
     if (name == "--seed") a.seed = uint32_t(std::atoi(next()));
     if (name == "--turns") a.turns = std::atoi(next());
+    if (name == "--bytes") a.bytes = std::atoll(next());
     if (name == "--other") a.rank = std::atoi(next());
     if (name == "--die" || name == "--stop" || name == "--leave") a.event = name.substr(2), a.rank = std::atoi(next()), a.step = std::atoi(next());
   }
@@ -95,10 +97,18 @@ double median_time(Collectives& all, int turns, Turn&& turn, const std::function
   return times[times.size() / 2];
 }
 
-void measure(Transport& transport) {
+struct MeasuredSize {
+  const char* name;
+  int64_t bytes;
+  int turns;
+};
+
+void measure(Transport& transport, int64_t asked) {
   Collectives all(transport);
   nlohmann::ordered_json rows;
-  for (auto [name, bytes, turns] : {std::tuple("200 KB", 200'000, 2000), std::tuple("4 MB", 4'000'000, 300), std::tuple("20 MB", 20'000'000, 60)}) {
+  std::vector<MeasuredSize> sizes{{"200 KB", 200'000, 2000}, {"4 MB", 4'000'000, 300}, {"20 MB", 20'000'000, 60}};
+  if (asked > 0) sizes = {{"asked", asked, int(std::clamp<int64_t>(1'200'000'000 / asked, 10, 2000))}};
+  for (auto [name, bytes, turns] : sizes) {
     const int64_t elements = bytes / 4;
     std::vector<float> own;
     float* part = reinterpret_cast<float*>(transport.share(size_t(bytes)));
@@ -115,7 +125,7 @@ void measure(Transport& transport) {
     double both = median_time(all, turns, [&] { shards.start(), shards.finish(), publish.start(), publish.finish(); });
     double fresh = median_time(all, turns, [&] { shards.start(), shards.finish(), publish.start(), publish.finish(); }, [&] { std::fill_n(part, elements, 1.0f); });
     if (part[0] != float(all.size()) || part[elements - 1] != float(all.size())) throw std::runtime_error("a wrong sum");
-    rows[name] = {{"shards_us", sum}, {"publish_us", spread}, {"both_us", both}, {"fresh_both_us", fresh}};
+    rows[name] = {{"bytes", bytes}, {"shards_us", sum}, {"publish_us", spread}, {"both_us", both}, {"fresh_both_us", fresh}};
   }
   std::vector<float> scalars(8, 1.0f), results(8);
   std::vector<ExchangeItem> items;
@@ -148,7 +158,7 @@ int work(const Arguments& a, Transport& transport) {
     compare_at_start(all, {{"version", "1"}, {"program", transport.rank() == a.rank ? "b" : "a"}, {"seed", "0"}});
     if (transport.rank() == 0) std::puts("alike");
   } else if (a.command == "time") {
-    measure(transport);
+    measure(transport, a.bytes);
   } else {
     return 2;
   }
