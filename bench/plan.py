@@ -3,13 +3,12 @@
     ninja -C build nnc nnc_worker && python3 bench/plan.py build [FILE.nn --set data.pieces=4 ...] [--workers 1,2,4] [--over memory,tcp] [--steps 30]
 
 Without FILE: bench/wide.nn. All workers have one thread. The two figures of TCP are measured by bench/exchange.py's worker between as many workers, with as many bytes as the step publishes; training's time is that from
-chunk to chunk of its log, the median of several runs, behind the first third of the steps.
+chunk to chunk of its log, behind the first third of the steps. Both are run in turns, and of each the best counts, since other processes only add to them.
 """
 
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import tempfile
 from pathlib import Path
@@ -47,25 +46,24 @@ def seconds_of_step(log):
 def trained(workers, over):
     launcher = [*TCP, "-np", workers] if over == "tcp" and workers > 1 else []
     own = ["--workers", workers] if not launcher else []
-    runs = []
-    for _ in range(options.runs):
-        with tempfile.TemporaryDirectory() as folder:
-            log = Path(folder) / "log.jsonl"
-            subprocess.run([str(word) for word in [*launcher, nnc, "train", options.file.resolve(), *settings, *own, "--threads", 1, "--steps", options.steps, "--quiet", "--log", log, "--out", Path(folder) / "w.safetensors"]],
-                           check=True, stdout=subprocess.DEVNULL, timeout=600)
-            runs.append(seconds_of_step(log))
-    return statistics.median(runs)
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "log.jsonl"
+        command = [*launcher, nnc, "train", options.file.resolve(), *settings, *own, "--threads", 1, "--steps", options.steps, "--quiet", "--log", log, "--out", Path(folder) / "w.safetensors"]
+        subprocess.run([str(word) for word in command], check=True, stdout=subprocess.DEVNULL, timeout=600)
+        return seconds_of_step(log)
 
 
-def planned(workers, over):
-    """The plan, and the figures of the network as text."""
-    network, words = "", []
-    if over == "tcp" and workers > 1:
-        shared = lines_of(nnc, "summary", options.file, *settings, "--workers", workers, "--json")[0]["shared"]
-        network = network_of(options.build, TCP, workers, sum(p["bytes"] for p in shared["published"]))
-        words = ["--network", network, "--per-host", workers]
-    lines = lines_of(nnc, "plan", options.file, *settings, "--workers", workers, "--threads", 1, *words, "--json")
-    return lines[-1], network
+def network_words(workers, over):
+    """Options of `nnc plan`, and the figures of the network as text."""
+    if over != "tcp" or workers == 1:
+        return [], "-"
+    shared = lines_of(nnc, "summary", options.file, *settings, "--workers", workers, "--json")[0]["shared"]
+    network = network_of(options.build, TCP, workers, sum(p["bytes"] for p in shared["published"]))
+    return ["--network", network, "--per-host", workers], network
+
+
+def planned(workers, words):
+    return lines_of(nnc, "plan", options.file, *settings, "--workers", workers, "--threads", 1, *words, "--json")[-1]
 
 
 print(f"{options.file.name}, {' '.join(options.set or ['data.pieces=4'])}, {os.cpu_count()} cores\n")
@@ -73,7 +71,8 @@ print("| workers | over | network | itself | exchange, publish | planned | train
 print("| --- | --- | --- | --- | --- | --- | --- | --- |")
 for over in options.over.split(","):
     for workers in counts:
-        plan, network = planned(workers, over)
-        measured = trained(workers, over) * 1e3
+        words, network = network_words(workers, over)
+        turns = [(planned(workers, words), trained(workers, over) * 1e3) for _ in range(options.runs)]
+        plan, measured = min((turn[0] for turn in turns), key=lambda line: line["step_us"]), min(turn[1] for turn in turns)
         step, own = plan["step_us"] / 1e3, plan["own_us"] / 1e3
-        print(f"| {workers} | {over} | {network or '-'} | {own:.3g} ms | {step - own:.3g} ms | {step:.3g} ms | {measured:.3g} ms | {step / measured:.2f} |", flush=True)
+        print(f"| {workers} | {over} | {network} | {own:.3g} ms | {step - own:.3g} ms | {step:.3g} ms | {measured:.3g} ms | {step / measured:.2f} |", flush=True)
