@@ -117,8 +117,8 @@ void check_request(Session& session, const PlanOptions& o, const std::vector<int
   const int most = counts.back();
   if (o.network.empty() && o.per_host)
     throw UserError(Code::E0601, "`--per-host` without `--network`: then all workers are on this machine", "the command line", "say what is between hosts: `--network 10us,12.5GB/s`");
-  if (o.network.empty() && most > LocalMemory::most_workers)
-    throw UserError(Code::E0544, fmt::format("`--workers {}`: a run has 1 to {} workers on one machine", o.workers, LocalMemory::most_workers), "the command line",
+  if (o.network.empty() && most > most_local_workers)
+    throw UserError(Code::E0544, fmt::format("`--workers {}`: a run has 1 to {} workers on one machine", o.workers, most_local_workers), "the command line",
                     "of several machines: `--network 10us,12.5GB/s`");
   session.workers = most;
   require_pieces(session, planned_batch(session));

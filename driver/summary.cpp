@@ -66,6 +66,10 @@ std::vector<ExchangeRow> exchange_rows(const StepExchanges& e) {
   for (size_t i = 0; i < rows.size(); ++i) rows[i].traffic = e.busiest_exchange(arrays[i]);
   rows.push_back({"new values, from their owners", 0, 0, e.busiest_publish(e.published())});
   arrays.push_back(e.published());
+  if (!e.handed.empty()) {
+    rows.push_back({"rows that name table entries", 0, 0, e.busiest_publish(e.handed)});
+    arrays.push_back(e.handed);
+  }
   for (size_t i = 0; i < rows.size(); ++i) {
     rows[i].arrays = arrays[i].size();
     for (const SharedArray& a : arrays[i]) rows[i].bytes += a.bytes();

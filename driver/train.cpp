@@ -246,7 +246,7 @@ int train(Session& session, TrainOptions options, Collectives* workers) {
     return stop_requested() ? exit_interrupted : exit_user_error;
   }
   // A signal that another worker was sent first stops this one as well.
-  const bool is_stopped = stop_requested() || result.outcome == TrainOutcome::stopped;
+  const bool is_stopped = stop_requested() || result.outcome == TrainOutcome::stopped || run.stop_requested();
   if (!is_first) return is_stopped ? exit_interrupted : exit_done;
   if (!result.any_step) {
     view.leave_line();

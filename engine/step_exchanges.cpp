@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "ir/kernel_code.h"
+#include "ir/program_regions.h"
 
 namespace nnc {
 namespace {
@@ -136,18 +137,26 @@ StepExchanges find_exchanges(const TrainingGraphs& graphs, const StepPrograms& p
   const SumUses uses(graphs.stages->last);
   for (size_t stage = 0; stage < e.share_stages; ++stage) {
     const std::set<std::string> stored = stored_persistents(programs.stages[stage]);
+    e.stops += int(segments_of(programs.stages[stage]).size()) - 1;
     for (const StageSum& sum : programs.sums) {
       if (!stored.contains(sum.name)) continue;
       ExchangedSum s{sum.name, SumUse::result, "", sum.type, {}, stage, {sum.type.elements(1), int64_t(byte_size(sum.type.dtype)), {}, true}};
       if (const Persistent* p = graphs.stages->last.find_persistent(sum.name)) s.span = p->span;
       const auto owned = std::ranges::find_if(programs.owned, [&](const OwnedRange& o) { return o.name == sum.name && !o.updated; });
-      s.array.whole = owned == programs.owned.end();
+      s.array.whole = sum.exchanged || owned == programs.owned.end();
       s.array.begins = s.array.whole ? even_ranges(s.array.elements, workers) : owned->begins;
-      uses.describe(s, stage + 1 < e.share_stages);
+      uses.describe(s, sum.exchanged || stage + 1 < e.share_stages);
       e.sums.push_back(std::move(s));
     }
   }
   std::ranges::stable_sort(e.sums, {}, [](const ExchangedSum& s) { return std::pair(s.stage, s.use); });
+  for (const HandedRows& h : programs.handed) {
+    SharedArray& array = e.handed.emplace_back();
+    array.elements = programs.plan.whole();
+    array.element_bytes = h.type.elements(1) * int64_t(byte_size(h.type.dtype));
+    array.begins = {0};
+    for (int64_t rows : e.rows) array.begins.push_back(array.begins.back() + rows);
+  }
   for (const OwnedRange& o : programs.owned) {
     if (!o.updated) continue;
     const Persistent& p = *graphs.stages->last.find_persistent(o.name);
@@ -176,13 +185,12 @@ WorkerMemory worker_memory(const StepPrograms& programs, const StepExchanges& ex
     while (node.count() > most) --node.level;
     for (; node.first < end; node.first += node.count()) shares.push_back(node);
   }
-  int64_t largest = 0;
-  for (size_t stage = 0; stage < exchanges.share_stages; ++stage) {
-    int64_t bytes = 0;
-    for (const SharedArray& a : exchanges.sums_of(stage)) bytes += (a.bytes() + 63) / 64 * 64;
-    largest = std::max(largest, bytes);
-  }
-  m.partials += int64_t(most_waiting(shares)) * largest;
+  int64_t waiting = 0;
+  for (const ExchangedSum& sum : exchanges.sums) waiting += (sum.array.bytes() + 63) / 64 * 64;
+  m.partials += int64_t(most_waiting(shares)) * waiting;
+  for (const SharedArray& rows : exchanges.handed) m.partials += rows.bytes();
+  // Shares that stop for what all give stand side by side.
+  if (std::ranges::any_of(programs.sums, &StageSum::exchanged)) m.arena *= int64_t(std::max<size_t>(shares.size(), 1));
   return m;
 }
 

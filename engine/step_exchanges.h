@@ -46,9 +46,11 @@ struct StepExchanges {
   int64_t pieces = 1;   ///< of the whole batch
   std::vector<ExchangedSum> sums;  ///< by stage and use
   std::vector<OwnedArray> owned;
+  std::vector<SharedArray> handed;  ///< rows that stand for sums by entries of a table, each worker its own for everybody
   std::vector<std::vector<SumNode>> nodes;  ///< of the whole batch, by worker
   std::vector<int64_t> rows;                ///< likewise
   int busiest = 0;                          ///< the first worker with the most pieces
+  int stops = 0;                            ///< in mid-stage, for sums that rows of the stage read
   size_t share_stages = 0;                  ///< after each of which sums are exchanged
 
   /// Sums of one stage, as exchanges have them.

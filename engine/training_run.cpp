@@ -327,6 +327,7 @@ std::vector<std::pair<std::string, Tensor>> TrainingRun::evaluate(Part part, con
   const ScalarValues scalars = with_hyperparameters({{"step", double(last.step)}, {"epoch", double(last.epoch)}}, compilation_.module->train());
   std::map<std::string, Tensor> values = evaluator_->evaluate(part, *runner_, scalars, {plan_.seed, uint64_t(last.step), 0});
   require_files();
+  if (values.empty() && options_.workers) request_stop();  // it was stopped, be it by another worker's wish
   for (const std::string& name : evaluator_->names())
     if (auto it = values.find(name); it != values.end()) reports.emplace_back(name, std::move(it->second));  // none of them: the evaluation was stopped
   return reports;

@@ -110,7 +110,9 @@ void add_network_times(PlannedStep& step, const StepExchanges& exchanges) {
     step.tree_seconds += tree_seconds(step.network, n, bytes);
     summed += bytes;
   }
-  const std::vector<SharedArray> published = exchanges.published();
+  step.exchange_seconds += direct_seconds(step.network, n, exchanges.stops, {});  // each a round of its own; what it carries has been counted
+  std::vector<SharedArray> published = exchanges.published();
+  published.insert(published.end(), exchanges.handed.begin(), exchanges.handed.end());
   const Traffic traffic = exchanges.busiest_publish(published);
   step.publish_seconds = direct_seconds(step.network, n, published.empty() ? 0 : 1, traffic);
   step.traffic += traffic;

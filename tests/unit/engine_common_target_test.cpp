@@ -1,6 +1,8 @@
 // The target of workers whose CPUs differ, and files that one of them reads for all.
 #include "engine/common_target.h"
 
+#include <fmt/format.h>
+
 #include "codegen/codegen.h"
 #include "engine/sent_files.h"
 #include "tests/unit/catch.h"
