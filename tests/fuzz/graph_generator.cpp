@@ -375,9 +375,10 @@ class Generator {
     }
     // Others: to any value of the type, among them the old and the new values of one another.
     std::vector<Persistent> all = g_.graph.persistents;
+    std::erase_if(all, [](const Persistent& p) { return p.kind == PersistentKind::partial; });  // what is exchanged has an update
     g_.random.shuffle(all);
     for (const Persistent& p : all) {
-      if (p.kind == PersistentKind::frozen || p.kind == PersistentKind::partial || !g_.random.chance(60)) continue;
+      if (p.kind == PersistentKind::frozen || !g_.random.chance(60)) continue;
       std::vector<NodeId> found, old;
       for (uint32_t i = 0; i < g_.graph.size(); ++i) {
         const Node& node = g_.graph[NodeId{i}];

@@ -563,12 +563,10 @@ MAKE(exchange) {
   if (!part.valid()) return {};
   Attributes a;
   a.text = "partial." + std::to_string(g.graph.size());
-  const NodeId whole = g.make(Op::exchange, {part}, a);
-  if (!whole.valid()) return {};
   g.graph.add_persistent({a.text, g.type(part), PersistentKind::partial, {}});
   g.graph.updates.push_back({a.text, part});
   g.bindings.persistents[a.text] = make_tensor(g.type(part).dtype, shape_at(g.type(part), 1));
-  return whole;
+  return g.make(Op::exchange, {part}, a);
 }
 
 // --- regions ---
