@@ -11,9 +11,9 @@
 namespace nnc {
 namespace {
 
-/// What of a tensor one index of a kernel's first axis touches: so many elements, one line behind the other.
+/// What of a tensor one index of a kernel's first axis touches: so many elements, one line behind the other. Workers' ranges begin at multiples of `step`.
 struct Lines {
-  int64_t count = 0, length = 0;
+  int64_t count = 0, length = 0, step = 1;
   bool operator==(const Lines&) const = default;
 };
 
@@ -24,15 +24,7 @@ class UpdateSharding {
   std::vector<OwnedRange> run() {
     for (const Kernel& kernel : program_.kernels) shared_.push_back(is_shared_out(kernel));
     // A persistent has one cut: the first kernel's, and who needs another is not shared out.
-    for (bool again = true; again;) {
-      again = false;
-      cuts_.clear();
-      for (size_t k = 0; k < shared_.size(); ++k) {
-        if (!shared_[k] || take_cuts(program_.kernels[k])) continue;
-        shared_[k] = false;
-        again = true;
-      }
-    }
+    for (size_t k = 0; k < shared_.size(); ++k) shared_[k] = shared_[k] && take_cuts(program_.kernels[k]);
     std::vector<OwnedRange> ranges;
     for (const auto& [buffer, lines] : cuts_) {
       OwnedRange range{program_[buffer].name, {}, false, false};
@@ -99,29 +91,31 @@ class UpdateSharding {
       const auto [known, fresh] = own.try_emplace(i.access.buffer, lines);
       agrees = agrees && lines.length > 0 && known->second == lines;
     });
+    // All that a kernel touches is cut at the same lines: whole cache lines where each is an element of everything.
+    constexpr int64_t cache_line = 16;  // elements of f32
+    const bool is_flat = std::ranges::all_of(own, [](const auto& o) { return o.second.length == 1; });
+    for (auto& [buffer, lines] : own) lines.step = is_flat ? cache_line : 1;
     for (const auto& [buffer, lines] : own)
       if (const auto other = cuts_.find(buffer); other != cuts_.end()) agrees = agrees && other->second == lines;
     if (agrees) cuts_.insert(own.begin(), own.end());
     return agrees;
   }
 
-  /// Where each worker's lines begin, and the end: whole cache lines where a line is an element.
-  std::vector<int64_t> bounds(Lines lines) const {
-    constexpr int64_t cache_line = 16;  // elements of f32
-    const int64_t step = lines.length == 1 ? cache_line : 1;
+  /// Where each worker's lines begin, and the end.
+  std::vector<int64_t> bounds(const Lines& lines) const {
     std::vector<int64_t> result;
-    for (int w = 0; w <= workers_; ++w) result.push_back(w == workers_ ? lines.count : lines.count * w / workers_ / step * step);
+    for (int w = 0; w <= workers_; ++w) result.push_back(w == workers_ ? lines.count : lines.count * w / workers_ / lines.step * lines.step);
     return result;
   }
 
   void restrict_to_share(Kernel& kernel) const {
     MapKernel& map = std::get<MapKernel>(kernel.body);
     const int64_t count = map.axes[0].extent.size;
-    int64_t length = 1;
+    BufferId written;
     for_each_access(kernel, [&](const Instruction& i) {
-      if (writes_memory(i)) length = lines_of(map, i.access).length;
+      if (writes_memory(i)) written = i.access.buffer;
     });
-    const std::vector<int64_t> all = bounds({count, length});
+    const std::vector<int64_t> all = bounds(cuts_.at(written));
     const int64_t begin = all[size_t(worker_)], end = all[size_t(worker_) + 1];
     for (Block& block : map.blocks)
       for (Instruction& i : block.code)

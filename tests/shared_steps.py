@@ -120,6 +120,24 @@ train {
   seed     5
 }
 """,
+    # The gradient of a gain is a sum over what stands for each of its elements in a matrix: one kernel goes through elements of the one and lines of the other.
+    "gains": """
+layer Gains(H)(x[B, C]) -> [B, H] {
+  frozen param direction[H, C] ~ normal(0.3)
+  param gain[H] = 1
+  sum(x * (gain * direction), over: C)
+}
+model Net(x[B, 12]) -> [B, 3] { x |> Gains(37) |> tanh |> Dense(3) }
+""" + TRAIN % ("", "sgd(lr: 0.1)"),
+    # A rule that needs all of a state, too.
+    "whole_states": """
+optimizer steady(lr) {
+  state m = 0
+  let mean = 0.5 * m + grad
+  update m = mean
+  update value = value - lr * mean / sqrt(sum(m^2) + 0.01)
+}
+""" + PLAIN + TRAIN % ("", "steady(lr: 0.1)"),
     # Gradients of a table that rows look up: sums over those rows that have an index.
     "table": """
 model Net(label[B]: class(3), x[B, 12]) -> [B] {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <set>
 
@@ -121,6 +122,21 @@ std::map<std::string, OwnedRange> check_shares(const LastStage& last, int worker
   return ranges;
 }
 
+/// Of updates that the test makes by itself: w[6, 37], v[6] and column[37], a sum `partial.0` of the shape of w.
+LastStage last_stage_of(const std::function<std::vector<Update>(Builder&, NodeId partial)>& updates, Layouts layouts = {}) {
+  const Type matrix{DType::f32, {{6}, {37}}};
+  Graph graph;
+  Builder b(graph);
+  const NodeId partial = b.parameter({"partial.0", matrix, PersistentKind::partial, {}});
+  graph.updates = updates(b, partial);
+  optimize_graph(graph, {.rows = 8});
+  LastStage last{graph, {}, random_bindings(graph, 1, 3)};
+  last.program = build_program(graph, {"last", 8, target_with_level(VectorLevel::avx2), std::move(layouts)});
+  return last;
+}
+
+Type vector_of(int64_t size) { return {DType::f32, {{size}}}; }
+
 const std::vector<std::string> trained = {"dense1.bias", "dense1.weight", "dense2.bias", "dense2.weight"};
 
 }  // namespace
@@ -175,4 +191,58 @@ TEST_CASE("ranges are of the order in memory", "[shard_updates]") {
       if (all) CHECK(ranges.contains("dense1.weight"));
     }
   }
+}
+
+TEST_CASE("a persistent is cut by its first kernel alone", "[shard_updates]") {
+  // Element by element for w, line by line for v: in either order of the two.
+  for (const bool lines_first : {false, true}) {
+    INFO(lines_first);
+    const LastStage last = last_stage_of([&](Builder& b, NodeId partial) {
+      const Type matrix = b.graph.type(partial);
+      auto elements = [&] { return Update{"w", b.sub(b.parameter({"w", matrix, PersistentKind::parameter, {}}), b.unary(Op::tanh, partial))}; };
+      auto lines = [&] { return Update{"v", b.sub(b.parameter({"v", vector_of(6), PersistentKind::parameter, {}}), b.reduce(Op::reduce_sum, b.mul(partial, partial), {1}))}; };
+      std::vector<Update> updates;
+      updates.push_back(lines_first ? lines() : elements());
+      updates.push_back(lines_first ? elements() : lines());
+      return updates;
+    });
+    for (int workers : {2, 3, 4}) {
+      const std::map<std::string, OwnedRange> ranges = check_shares(last, workers);
+      CHECK(ranges.contains("v") + ranges.contains("w") == 1);
+      CHECK_FALSE(ranges.contains("partial.0"));  // who is not shared out needs all of it
+    }
+  }
+}
+
+TEST_CASE("lines and elements that one kernel touches are cut at the same places", "[shard_updates]") {
+  const LastStage last = last_stage_of([](Builder& b, NodeId partial) {
+    const NodeId v = b.parameter({"v", vector_of(6), PersistentKind::parameter, {}});
+    return std::vector<Update>{{"v", b.sub(v, b.reduce(Op::reduce_sum, b.mul(partial, partial), {1}))}};
+  });
+  for (int workers : {2, 3, 4}) {
+    const std::map<std::string, OwnedRange> ranges = check_shares(last, workers);
+    REQUIRE(ranges.contains("v"));
+    REQUIRE(ranges.contains("partial.0"));
+    for (int w = 0; w <= workers; ++w) CHECK(ranges.at("partial.0").begins[size_t(w)] == 37 * ranges.at("v").begins[size_t(w)]);
+  }
+}
+
+TEST_CASE("kernels that do not go through memory line by line are everybody's", "[shard_updates]") {
+  auto is_shared = [](const LastStage& last) { return !check_shares(last, 3).empty(); };
+  // A number that each line has, a sum over lines, a matrix in the other order.
+  CHECK_FALSE(is_shared(last_stage_of([](Builder& b, NodeId partial) {
+    const NodeId v = b.parameter({"v", vector_of(6), PersistentKind::parameter, {}});
+    const NodeId number = b.cast(b.iota({{6}}, 0), DType::f32);
+    return std::vector<Update>{{"v", b.sub(b.mul(v, number), b.reduce(Op::reduce_sum, partial, {1}))}};
+  })));
+  CHECK_FALSE(is_shared(last_stage_of([](Builder& b, NodeId partial) {
+    const NodeId v = b.parameter({"v", vector_of(37), PersistentKind::parameter, {}});
+    return std::vector<Update>{{"v", b.sub(v, b.reduce(Op::reduce_sum, b.mul(partial, partial), {0}))}};
+  })));
+  CHECK_FALSE(is_shared(last_stage_of(
+      [](Builder& b, NodeId partial) {
+        const NodeId w = b.parameter({"w", b.graph.type(partial), PersistentKind::parameter, {}});
+        return std::vector<Update>{{"w", b.sub(w, partial)}};
+      },
+      {{"w", {1, 0}}})));
 }
