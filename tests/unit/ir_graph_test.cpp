@@ -407,3 +407,34 @@ TEST_CASE("the verifier accepts a sound graph and names each broken invariant", 
     check_broken(g, "G7");
   }
 }
+
+TEST_CASE("an exchange is of a partial sum that its operand updates and nothing else reads", "[ir]") {
+  Graph g;
+  Builder b(g);
+  const NodeId part = b.reduce(Op::reduce_sum, b.input("x", f32({rows, n(3)})), {0});
+  g.add_persistent({"partial.0", f32({n(3)}), PersistentKind::partial, {}});
+  Attributes a;
+  a.text = "partial.0";
+  const NodeId whole = g.add(Op::exchange, {part}, a);
+  g.outputs = {{"result", b.neg(whole)}};
+  g.updates = {{"partial.0", part}};
+  REQUIRE(verify_graph(g).empty());
+  SECTION("of another kind") {
+    for (PersistentKind kind : {PersistentKind::parameter, PersistentKind::state, PersistentKind::optimizer_state}) {
+      g.persistents[0].kind = kind;
+      check_broken(g, "G10");
+    }
+  }
+  SECTION("updated with something else") {
+    g.updates[0].node = g.outputs[0].node;
+    check_broken(g, "G10");
+  }
+  SECTION("updated with nothing") {
+    g.updates.clear();
+    check_broken(g, "G10");
+  }
+  SECTION("read as it was") {
+    g.outputs.push_back({"before", b.parameter(g.persistents[0])});
+    check_broken(g, "G10");
+  }
+}

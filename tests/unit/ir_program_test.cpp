@@ -652,3 +652,19 @@ TEST_CASE("the interpreter of programs reduces nothing to what the operation has
   CHECK(reduced(Op::reduce_max, DType::f32, {5, -2, 7}) == 7);
   CHECK(reduced(Op::reduce_sum, DType::i32, {2147483647, 1}) == -2147483648.0);
 }
+
+TEST_CASE("a sum that shares exchange is read behind all that store a part of it", "[ir]") {
+  auto stores = [](int number, int first) {
+    return fmt::format("  kernel part{}  # one thread\n    for i < 2:\n      v0 = constant 1 : f32\n      partial.0[i{}] <- v0 : f32\n\n", number, first == 0 ? "" : fmt::format(" + {}", first));
+  };
+  const std::string reads = "  kernel reads  # one thread, after a barrier\n    for i < 4:\n      v0 = load partial.0[i] : f32\n      w[i] <- v0 : f32\n\n";
+  auto faults = [](const std::string& kernels) {
+    return verify_program(program_of("program @share {\n  target any portable, 4 rows planned\n  arena 0 bytes, persistent 128 bytes\n\n"
+                                     "  persistent \"w\" : f32[4] at 0, 16 bytes\n  persistent \"partial.0\" : f32[4] at 64, 16 bytes, partial\n\n" + kernels + "}\n", false));
+  };
+  CHECK(faults(stores(0, 0) + stores(1, 2) + reads).empty());
+  using Faults = std::vector<std::string>;
+  CHECK(faults(reads + stores(0, 0) + stores(1, 2)) == Faults{"P9: reads reads partial.0 before part1 has stored a part of it"});
+  CHECK(faults(stores(0, 0) + reads + stores(1, 2)) == Faults{"P9: reads reads partial.0 before part1 has stored a part of it"});
+  CHECK(faults("  region turns 3 rounds\n\n    kernel part0  # one thread\n      for i < 2:\n        v0 = constant 1 : f32\n        partial.0[i] <- v0 : f32\n\n" + stores(1, 2) + reads) == Faults{"P15: part0 updates partial.0 in a region"});
+}
