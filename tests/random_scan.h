@@ -19,14 +19,14 @@ struct RandomScan {
 
 class ScanMaker {
  public:
-  explicit ScanMaker(uint64_t seed) : random_(seed, stable_hash("scan")) {}
+  ScanMaker(uint64_t seed, int64_t width) : width_{width}, random_(seed, stable_hash("scan")) {}
 
   RandomScan make() {
     RandomScan made;
     made.bindings.rows = between(1, 4);
     std::vector<NodeId> values;
     for (int i = 0; i < 6; ++i) values.push_back(leaf(made, Type{DType::f32, shape()}));
-    values.push_back(leaf(made, Type{DType::f32, {{3}, {3}}}));
+    values.push_back(leaf(made, Type{DType::f32, {width_, width_}}));
     const NodeId scan = add_scan(made.graph, values, &made, 0);
     Builder b(made.graph);
     const size_t count = made.graph[scan].attributes.body->outputs.size();
@@ -44,7 +44,7 @@ class ScanMaker {
   template <class T>
   const T& pick(const std::vector<T>& list) { return list[size_t(between(0, int64_t(list.size()) - 1))]; }
   Shape shape() {
-    static const std::vector<Shape> shapes{{{1, true}, {3, false}}, {{1, true}, {3, false}}, {{3, false}}, {{1, true}}, {}};
+    const std::vector<Shape> shapes{{{1, true}, width_}, {{1, true}, width_}, {width_}, {{1, true}}, {}};
     return pick(shapes);
   }
 
@@ -85,7 +85,7 @@ class ScanMaker {
       count = pool[0];
       pool[0] = in.cast(count, DType::f32);
     }
-    if (pool.empty()) pool.push_back(in.constant(0.5, Type{DType::f32, {{3}}}));
+    if (pool.empty()) pool.push_back(in.constant(0.5, Type{DType::f32, {width_}}));
     for (int64_t n = between(2, 9); n > 0; --n) pool.push_back(add_operation(body, pool));
     if (depth == 0 && chance(30)) {
       const NodeId inner = add_scan(body, pool, nullptr, depth + 1);
@@ -146,17 +146,19 @@ class ScanMaker {
       }
       case 6:
         for (NodeId matrix : pool)
-          if (type.rank() == 2 && type.has_rows() && body.type(matrix) == Type{DType::f32, {{3}, {3}}}) return b.contract(x, matrix, {0, 1}, {2, 1}, {0, 2});
+          if (type.rank() == 2 && type.has_rows() && body.type(matrix) == Type{DType::f32, {width_, width_}}) return b.contract(x, matrix, {0, 1}, {2, 1}, {0, 2});
         return b.neg(x);
       case 7: return type.rank() > 0 ? b.mul(b.reduce(Op::reduce_sum, x, {type.rank() - 1}), 0.25) : b.unary(Op::cos, x);
       case 8: return type.rank() == 1 && !type.has_rows() ? b.broadcast(x, {{1, true}, type.shape[0]}, {1}) : b.unary(Op::cos, x);
-      default: return type.rank() == 0 ? b.broadcast(x, {{3}}, {}) : b.mul(x, 0.7);
+      default: return type.rank() == 0 ? b.broadcast(x, {width_}, {}) : b.mul(x, 0.7);
     }
   }
 
+  const Extent width_;
   RandomStream random_;
 };
 
-inline RandomScan random_scan(uint64_t seed) { return ScanMaker(seed).make(); }
+/// `width`: of vectors and matrices.
+inline RandomScan random_scan(uint64_t seed, int64_t width = 3) { return ScanMaker(seed, width).make(); }
 
 }  // namespace nnc::test

@@ -163,6 +163,30 @@ TEST_CASE("what has no elements goes through the rounds in the order of what has
   }
 }
 
+TEST_CASE("vectors without elements go through random scans and their gradients", "[passes][regions]") {
+  int regions = 0;
+  for (uint64_t seed = 0; seed < 60; ++seed) {
+    RandomScan made = random_scan(seed, 0);
+    Bindings at = made.bindings;
+    Graph graph = with_gradients(made, at);
+    INFO("seed " << seed << "\n" << print_graph(graph, nullptr));
+    REQUIRE(verify_graph(graph).empty());
+    const Results expected = interpret(graph, at);
+    Graph flat = graph;
+    unroll_scans(flat);
+    CHECK_FALSE(find_difference(interpret(flat, at), expected, 1e-14));
+    Graph optimized = graph;
+    hold_inputs(optimized);
+    optimize_graph(optimized);
+    regions += int(build_program(optimized, {"test", at.rows, target_with_level(VectorLevel::portable)}).regions.size());
+    Route route = Route::optimized();
+    route.executor = Executor::program_interpreter;
+    CHECK_FALSE(find_difference(run_route(graph, at, route), expected, 1e-6));
+    if (seed % 5 == 0) CHECK_FALSE(find_difference(run_route(graph, at, Route::optimized()), expected, 1e-5));
+  }
+  CHECK(regions > 50);
+}
+
 TEST_CASE("slices of a sequence whose channels stand innermost are read where they stand", "[passes][regions]") {
   // As a convolution makes it: channels, which the weights alone give, and pixels.
   const Program program = program_of(R"(graph @main {
