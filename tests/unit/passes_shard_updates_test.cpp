@@ -227,9 +227,23 @@ TEST_CASE("lines and elements that one kernel touches are cut at the same places
   }
 }
 
+TEST_CASE("what each line reads all of is there as a whole", "[shard_updates]") {
+  const LastStage last = last_stage_of([](Builder& b, NodeId partial) {
+    const Type matrix = b.graph.type(partial), block{DType::f32, {{5}, {6}, {37}}};
+    const NodeId w = b.parameter({"w", matrix, PersistentKind::parameter, {}}), blocks = b.parameter({"blocks", block, PersistentKind::parameter, {}});
+    return std::vector<Update>{{"w", b.sub(w, b.unary(Op::tanh, partial))}, {"blocks", b.sub(blocks, b.broadcast(partial, block.shape, {1, 2}))}};
+  });
+  for (int workers : {2, 3, 4}) {
+    const std::map<std::string, OwnedRange> ranges = check_shares(last, workers);
+    CHECK(ranges.contains("w"));
+    CHECK(ranges.contains("blocks"));
+    CHECK_FALSE(ranges.contains("partial.0"));
+  }
+}
+
 TEST_CASE("kernels that do not go through memory line by line are everybody's", "[shard_updates]") {
   auto is_shared = [](const LastStage& last) { return !check_shares(last, 3).empty(); };
-  // A number that each line has, a sum over lines, a matrix in the other order.
+  // A number that each line has, a sum over lines, half of the lines, a matrix in the other order.
   CHECK_FALSE(is_shared(last_stage_of([](Builder& b, NodeId partial) {
     const NodeId v = b.parameter({"v", vector_of(6), PersistentKind::parameter, {}});
     const NodeId number = b.cast(b.iota({{6}}, 0), DType::f32);
@@ -238,6 +252,10 @@ TEST_CASE("kernels that do not go through memory line by line are everybody's", 
   CHECK_FALSE(is_shared(last_stage_of([](Builder& b, NodeId partial) {
     const NodeId v = b.parameter({"v", vector_of(37), PersistentKind::parameter, {}});
     return std::vector<Update>{{"v", b.sub(v, b.reduce(Op::reduce_sum, b.mul(partial, partial), {0}))}};
+  })));
+  CHECK_FALSE(is_shared(last_stage_of([](Builder& b, NodeId partial) {
+    const NodeId v = b.parameter({"v", {DType::f32, {{3}, {37}}}, PersistentKind::parameter, {}});
+    return std::vector<Update>{{"v", b.sub(v, b.slice(partial, 0, 0, {3}))}};
   })));
   CHECK_FALSE(is_shared(last_stage_of(
       [](Builder& b, NodeId partial) {

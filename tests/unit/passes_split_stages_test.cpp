@@ -318,6 +318,24 @@ TEST_CASE("rows that name few entries of a table are handed on in its place", "[
   CHECK(stages_of("sgd(lr: 0.1), clip_norm: 1", 2).handed.empty());    // the norm is of all of the gradient
 }
 
+TEST_CASE("several entries that each row names are handed on row by row", "[split_stages]") {
+  Graph g;
+  Builder b(g);
+  const Extent places{2, true};
+  const NodeId index = b.reshape(b.input("items", {DType::i32, {rows, n(2)}}), {places}), gradient = b.reshape(b.input("x", {f32, {rows, n(2), n(5)}}), {places, n(5)});
+  Attributes at;
+  at.lhs = {0, 1};
+  at.rhs = {0};
+  at.out = {2, 1};
+  at.axes = {0};
+  at.extents = {n(40), n(5)};
+  const NodeId table = b.parameter({"table", {f32, {n(40), n(5)}}, PersistentKind::parameter, {}});
+  g.updates = {{"table", b.sub(table, g.add(Op::scatter_add, {gradient, index}, at))}};
+  const StepStages stages = check_split(g, 1, Shares::in_turn, 11);
+  REQUIRE(stages.handed.size() == 2);
+  for (const HandedRows& h : stages.handed) CHECK(h.type.shape[0] == rows);
+}
+
 TEST_CASE("random graphs in shares", "[split_stages][random]") {
   int found = 0, deep = 0, refused = 0, exchanged = 0;
   for (uint64_t seed = 1; seed <= 600; ++seed) {
