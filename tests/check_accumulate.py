@@ -30,10 +30,11 @@ class MadeUp(SharedSteps):
         for rows in range(ROWS - 24, ROWS - 11):  # the rest has 1 ... 12 rows, and none: whole batches, parts of one, a single row
             self.write_rows(rows)
             lengths.add(rows % 12)
-            expected = self.result(file, *batch(12, 1, 6, epochs=2))
-            for each, accumulate in ((4, 3), (2, 6)):
-                with self.subTest(rows=rows, each=each):
-                    self.assertEqual(self.result(file, *batch(each, accumulate, 6, epochs=2)), expected)
+            for pieces, batches in ((6, ((4, 3), (2, 6))), (12, ((4, 3),))):  # of 7 and 11 pieces three parts are left over at the end
+                expected = self.result(file, *batch(12, 1, pieces, epochs=2))
+                for each, accumulate in batches:
+                    with self.subTest(rows=rows, each=each, pieces=pieces):
+                        self.assertEqual(self.result(file, *batch(each, accumulate, pieces, epochs=2)), expected)
         self.assertEqual(lengths, set(range(12)))
 
     def test_pieces_that_do_not_come_out_even(self):

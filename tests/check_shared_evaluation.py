@@ -26,7 +26,7 @@ train {
   using    adam(lr: 0.02)
   epochs   2
   report   accuracy(scores, label), confusion(scores, label), perplexity: exp(cross_entropy(scores, label)), r2(value, target), root_mean_squared_error(value, target),
-           worst: max(error), least: min(error), spread: mean((target - mean(target))^2), of_shares: sum(error * share) / sum(share)
+           worst: max(error), least: min(error), spread: mean((target - mean(target))^2), of_shares: sum(error * share) / sum(share), fine: sum((f64(value) / 3)^3)
   seed     5
 }
 """

@@ -129,15 +129,16 @@ layer Gains(H)(x[B, C]) -> [B, H] {
 }
 model Net(x[B, 12]) -> [B, 3] { x |> Gains(37) |> tanh |> Dense(3) }
 """ + TRAIN % ("", "sgd(lr: 0.1)"),
-    # A rule that needs all of a state, too.
+    # A rule that needs all of a state, which its owners update.
     "whole_states": """
 optimizer steady(lr) {
   state m = 0
-  let mean = 0.5 * m + grad
-  update m = mean
-  update value = value - lr * mean / sqrt(sum(m^2) + 0.01)
+  let size = sqrt(sum(m^2) + 0.01)
+  update m = 0.5 * m + grad
+  update value = value - lr * grad / size
 }
-""" + PLAIN + TRAIN % ("", "steady(lr: 0.1)"),
+model Net(x[B, 12]) -> [B, 3] { x |> Dense(37) |> tanh |> Dense(3) }
+""" + TRAIN % ("", 'steady(lr: 0.1) for "*.bias", sgd(lr: 0.1)'),
     # Gradients of a table that rows look up: sums over those rows that have an index.
     "table": """
 model Net(label[B]: class(3), x[B, 12]) -> [B] {
@@ -156,9 +157,9 @@ train {
 
 # Rows read what the rows of the whole batch add up to: workers exchange that in mid-step; batches that follow one another do not.
 COUPLED = {
-    # Moments of two layers, clipped gradients, averages of the moments.
+    # Moments of the data, which have a stage of their own, and of two layers; clipped gradients, averages of the moments.
     "normed": """
-model Net(x[B, 12]) -> [B, 3] { x |> Dense(17) |> BatchNorm1d |> tanh |> Dense(5) |> BatchNorm1d(momentum: 0.25) |> relu |> Dense(3) }
+model Net(x[B, 12]) -> [B, 3] { x |> BatchNorm1d |> Dense(17) |> BatchNorm1d |> tanh |> Dense(5) |> BatchNorm1d(momentum: 0.25) |> relu |> Dense(3) }
 """ + TRAIN % ("", "adam(lr: 0.02), clip_norm: 0.5"),
     # Sums over images and pixels, two branches at once; a loss divided by a number that the data decides.
     "normed_conv": """
@@ -182,7 +183,7 @@ layer Gated(H)(x[B, T, C]) -> [B, H] {
   let usual = mean(new, over: (B, T))
   own: Dense(H, bias: false)
   let y = scan t in T with h[B, H] = 0 {
-    update h = 0.5 * h + tanh(new[T: t] + own(h) - usual)
+    update h = 0.5 * h + tanh(new[T: t] + own(h) - usual * h)
     yield h
   }
   y[T: T - 1]
