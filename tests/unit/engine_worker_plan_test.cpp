@@ -22,6 +22,7 @@ Compilation linear(const std::string& clauses, int workers, const std::string& b
 struct Shared {
   StepExchanges exchanges;
   WorkerMemory memory;
+  int64_t arena = 0;  ///< of the largest stage
 };
 
 Shared share(Compilation& c) {
@@ -29,6 +30,7 @@ Shared share(Compilation& c) {
   TrainingGraphs graphs = make_training_graphs(c);
   const StepPrograms programs = build_step(graphs.optimized, graphs.stages, graphs.couples_rows, plan, c.target, {busiest_worker(plan, c.workers), c.workers});
   Shared result{find_exchanges(graphs, programs, c.workers), {}};
+  for (const Program& stage : programs.stages) result.arena = std::max(result.arena, stage.arena_bytes);
   result.memory = worker_memory(programs, result.exchanges);
   return result;
 }
@@ -80,6 +82,17 @@ TEST_CASE("a loss that is divided by a sum of its weights hands that on before")
   const std::string text = described(s.exchanges);
   CHECK(text.find("rows 4 whole; ") != std::string::npos);
   for (const ExchangedSum& sum : s.exchanges.sums) CHECK((sum.stage == 0) == (sum.use == SumUse::rows));
+}
+
+TEST_CASE("what rows read of all others stops the step, and shares then stand side by side") {
+  for (const auto& [mean, stops, shares] : {std::tuple{"0 * y", 0, 1}, std::tuple{"mean(y, over: B)", 2, 2}}) {  // forward and back
+    INFO(mean);
+    Compilation c = linear(std::string("  let y = Net(x)\n  minimize cross_entropy(y - ") + mean + ", label)\n  using sgd(lr: 0.1)", 3, "batch: 7, pieces: 7");
+    const Shared s = share(c);
+    CHECK(s.exchanges.share_stages == 1);
+    CHECK(s.exchanges.stops == stops);
+    CHECK(s.memory.arena == shares * s.arena);  // of three pieces, two and one
+  }
 }
 
 TEST_CASE("the busiest worker is the first with the most pieces") {

@@ -1,7 +1,9 @@
 // Barriers between kernels: where threads would meet a value that is not there yet, or overwrite one that others still read.
 #include "base/diagnostics.h"
 #include "ir/graph.h"
+#include "ir/kernel_code.h"
 #include "ir/program.h"
+#include "ir/program_regions.h"
 #include "passes/fuse.h"
 #include "passes/pipeline.h"
 #include "tests/program_text.h"
@@ -118,4 +120,67 @@ TEST_CASE("who stores parts of a buffer does so in any order, who stores the sam
   };
   CHECK(order("y[6*i + j + 3]") == "second last first ");
   CHECK(order("y[6*i + j + 2]") == "last first second ");
+}
+
+TEST_CASE("who reads the part of a share does not read what all shares come to", "[schedule]") {
+  for (const bool both : {false, true}) {
+    Graph graph;
+    Builder b(graph);
+    const NodeId part = b.reduce(Op::reduce_sum, b.input("x", {DType::f32, {{1, true}, {4}}}), {0});
+    graph.add_persistent({"partial.0", {DType::f32, {{4}}}, PersistentKind::partial, {}});
+    Attributes a;
+    a.text = "partial.0";
+    const NodeId whole = graph.add(Op::exchange, {part}, a);
+    const NodeId w = b.parameter({"w", {DType::f32, {{4}, {4}}}, PersistentKind::parameter, {}});
+    graph.outputs.push_back({"of_all", b.contract(whole, w, {0}, {0, 1}, {1})});
+    if (both) graph.outputs.push_back({"of_share", b.contract(part, w, {0}, {1, 0}, {1})});
+    graph.updates = {{"partial.0", part}};
+    optimize_graph(graph);
+    const Program program = build_program(graph, {"part", 4, target_with_level(VectorLevel::portable), {}});
+    INFO(print_program(program, nullptr));
+    std::vector<size_t> readers;
+    for (size_t k = 0; k < program.kernels.size(); ++k) {
+      bool reads = false;
+      for_each_access(program.kernels[k], [&](const Instruction& i) { reads = reads || (reads_memory(i) && program[i.access.buffer].name == "partial.0"); });
+      if (reads) readers.push_back(k);
+    }
+    CHECK(readers.size() == 1);
+    CHECK(segments_of(program) == std::vector<size_t>{0, readers.front()});
+  }
+}
+
+TEST_CASE("a step stops before the region in which a sum is read", "[schedule][regions]") {
+  const Program program = nnc::test::program_of(R"(program @share {
+  target any portable, 4 rows planned
+  arena 0 bytes, persistent 128 bytes
+
+  persistent "partial.0" : f32[4] at 0, 16 bytes, partial
+  output "first" : f32[4] slot 0
+  output "y" : f32[4] slot 1
+  output "z" : f32[4] slot 2
+
+  kernel part  # one thread
+    for i < 4:
+      v0 = constant 1 : f32
+      partial.0[i] <- v0 : f32
+
+  kernel before  # one thread
+    for i < 4:
+      v0 = constant 1 : f32
+      first[i] <- v0 : f32
+
+  region turns 3 rounds
+
+    kernel one  # one thread
+      for i < 4:
+        v0 = constant 1 : f32
+        y[i] <- v0 : f32
+
+    kernel reads  # one thread
+      for i < 4:
+        v0 = load partial.0[i] : f32
+        z[i] <- v0 : f32
+}
+)", false);
+  CHECK(segments_of(program) == std::vector<size_t>{0, 2});
 }

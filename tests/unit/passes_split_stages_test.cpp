@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "passes/rewrite.h"
 #include "tests/unit/ir_random_graph.h"
 #include "tests/unit/passes_step_fixture.h"
 
@@ -299,6 +300,18 @@ TEST_CASE("where shares are there at once, rows read what all of them add up to"
   const StepStages data = check_split(StepSource(step_text(normed, "  minimize cross_entropy(Net(x), label, ignore: 1)\n  using sgd(lr: 0.1)")).step(), 5, Shares::at_once);
   CHECK(data.shares.size() == 2);
   CHECK(exchanged(data) >= 4);
+}
+
+TEST_CASE("a step without its updates keeps those that exchanges read", "[split_stages]") {
+  const std::string normed = "model Net(x[B, 6]) -> [B, 3] { x |> Dense(5) |> BatchNorm1d |> Dense(3) }";
+  Graph share = split(StepSource(step_text(normed, "  minimize cross_entropy(Net(x), label)\n  using sgd(lr: 0.1)")).step(), Shares::at_once).shares.front().graph;
+  const size_t parts = share.updates.size();
+  share.persistents.push_back({"other", {f32, {n(2)}}, PersistentKind::state, {}});
+  share.updates.push_back({"other", Builder(share).constant(1, {f32, {n(2)}})});
+  REQUIRE(verify_graph(share).empty());
+  drop_updates(share);
+  CHECK(share.updates.size() == parts);
+  CHECK(verify_graph(share).empty());
 }
 
 TEST_CASE("rows that name few entries of a table are handed on in its place", "[split_stages]") {
