@@ -6,7 +6,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 RESULTS = HERE / "RESULTS.md"
-SUITES = ("unit", "lit", "run", "random", "trajectories", "training", "fuzz")  # what is run on a mutant, the quickest to notice first
+SUITES = ("unit", "lit", "run", "random", "trajectories", "training", "workers", "fuzz")  # what is run on a mutant, the quickest to notice first
 
 
 class Mutant:

@@ -84,6 +84,7 @@ class Tree:
             "random": [*check, self.source / "tests/check_random.py"],
             "trajectories": [*check, self.source / "tests/trajectories/check_trajectories.py"],
             "training": [*check, self.source / "tests/check_training.py"],
+            "workers": [*check, "check_accumulate", "check_shared_training.SameBits", "check_shared_evaluation", "check_shared_training.Disturbed.test_an_interruption_loses_nothing"],
             "fuzz": [*check, self.source / "tests/check_fuzz.py"],
         }
         everything = [(name, commands[name]) for name in SUITES]
