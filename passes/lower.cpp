@@ -300,7 +300,9 @@ void ProgramLowering::plan_stores() {
     BufferId memory = lowering_.buffer_of[update.node.value];
     bool leaf = memory.valid() && program_[memory].kind != BufferKind::temporary;  // another persistent's old value: kept apart
     if (!memory.valid() || leaf) {
-      memory = temporary(update.node);
+      Buffer copied = lowering_.temporary_of(update.node);
+      copied.order = program_[place].order;  // as it will stand, so that the kernel goes through both as they lie
+      memory = add_buffer(std::move(copied));
       if (!leaf) lowering_.buffer_of[update.node.value] = memory;
       stores_.targets[update.node.value].push_back(memory);
     }
