@@ -272,16 +272,18 @@ class MapEmitter {
   void emit_body(const Block& block, Point& point, std::vector<Reduction>& reductions, size_t chain) {
     size_t next = 0;
     for (const Instruction& i : block.code) {
-      if (i.kind == Instruction::Kind::reduce)
-        accumulate(reductions[next++], chain, point);
-      else
+      if (i.kind == Instruction::Kind::reduce) {
+        Reduction& r = reductions[next++];
+        accumulate(r, chain % r.value.size(), point);
+      } else {
         e.emit(i, point);
+      }
     }
   }
 
   /// The inner axes of a block as they are walked: what one iteration adds to an accumulator, and where chains and pieces of sums are cut.
   struct Walk {
-    int accumulators = 1;       ///< of each reduction, side by side along the last axis
+    int accumulators = 1;       ///< of each reduction but an argmax, which has one, side by side along the last axis
     InnerChains chains;
     bool pieces = false;        ///< the first inner axis has the rows, and they are cut
     std::vector<Reduction>* reductions = nullptr;
@@ -303,7 +305,8 @@ class MapEmitter {
     if (!reduces || first > last) return walk;
     const SumOrder by_piece = piece_order(extent_of(first), rows);  // a chain is a piece
     int64_t walked = first == last ? by_piece.chain : extent_of(last).at(rows.most);
-    if (shape.lanes_inner() && is_cheap(block.code) && walked >= 8 * e.lanes) walk.accumulators = 4;
+    // Of sums it is the shape that says how many there are, whatever else the block does.
+    if (shape.lanes_inner() && (sums || is_cheap(block.code)) && walked >= 8 * e.lanes) walk.accumulators = 4;
     if (!sums) return walk;
     walk.pieces = by_piece.piece_levels() > 0;
     walk.chains = inner_chains(map, rows, shape.lanes_inner() ? int64_t(walk.accumulators) * e.lanes : 1);
@@ -324,7 +327,7 @@ class MapEmitter {
     Walk walk = plan_walk(block, !reductions.empty(), sums);
     walk.reductions = &reductions;
     for (Reduction& r : reductions)
-      for (int c = 0; c < walk.accumulators; ++c) {
+      for (int c = 0; c < (r.instruction->op == Op::argmax ? 1 : walk.accumulators); ++c) {
         llvm::Type* type = e.register_type(r.type, width);
         r.value.push_back(e.slot(type, "accumulator"));
         e.ir.CreateStore(reduction_identity(r.instruction->op == Op::argmax ? Op::reduce_max : r.instruction->op, type), r.value.back());

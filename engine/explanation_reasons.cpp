@@ -33,6 +33,7 @@ std::string_view reason_name(FusionRefusal reason) {
     case FusionRefusal::reduction_of_contraction: return "reduction_of_contraction";
     case FusionRefusal::row_sum: return "row_sum";
     case FusionRefusal::other_reduction: return "other_reduction";
+    case FusionRefusal::other_terms: return "other_terms";
     case FusionRefusal::other_space: return "other_space";
     case FusionRefusal::crossed_axes: return "crossed_axes";
     case FusionRefusal::contraction_beside: return "contraction_beside";
@@ -72,6 +73,7 @@ std::string reason_text(const Compilation& compilation, const ExplainedStep& ste
       return fmt::format("{} reduces what a contraction gives: a tile of the contraction holds a part of each result's elements only", reader);
     case FusionRefusal::row_sum: return fmt::format("{} needs a sum over the rows, which the contraction has made when all of its tiles are done", reader);
     case FusionRefusal::other_reduction: return fmt::format("{} reduces along other axes than the kernel that makes the value", reader);
+    case FusionRefusal::other_terms: return fmt::format("{} adds its terms in another order than the sums of the kernel that makes the value", reader);
     case FusionRefusal::other_space:
       return fmt::format("the two kernels run over different index spaces, {} and {}", space_text(step, value.node), space_text(step, read.reader));
     case FusionRefusal::crossed_axes: return fmt::format("{} reads it along other axes than it is made along", reader);

@@ -68,9 +68,18 @@ struct Body {
   bool operator==(const Body&) const;
 };
 
+/// In which order a sum in a kernel of its own adds its terms, as far as loops decide it (the rest follows from shapes: sum_order.h). Decided for the graph before
+/// fusion (passes/order_sums.h), so that its bits are those of no kernel in particular.
+struct TermOrder {
+  std::vector<int> axes;  ///< the axes that are summed over, outermost first; rows, if any, are the first
+  bool lanes = false;     ///< vector lanes run along the last of them; else along results
+  bool operator==(const TermOrder&) const = default;
+};
+
 /// What an operation needs beside operands; ops.def says which are used. Unused ones stay empty.
 struct Attributes {
   std::vector<int> axes;
+  TermOrder terms;                ///< reduce_sum of floats: empty where the order is that of term_order_of_shape
   Shape extents;                  ///< broadcast, reshape: the result's shape; slice, pad, window, extent, scan (its steps): one; constant, literal, iota, random, result: the result's shape
   int64_t begin = 0;
   int64_t stride = 1, dilation = 1, divide = 1;  ///< window (window.h)

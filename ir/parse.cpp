@@ -138,6 +138,10 @@ class GraphParser : private TextReader {
 
   std::vector<int> parse_axes() {
     expect_word("axes");
+    return parse_list();
+  }
+
+  std::vector<int> parse_list() {
     expect("[");
     std::vector<int> axes;
     if (accept("]")) return axes;
@@ -176,9 +180,16 @@ class GraphParser : private TextReader {
       case Op::constant: a.number = parse_number(); break;
       case Op::literal: a.values = parse_numbers(); break;
       case Op::extent: a.extents = {parse_extent()}; break;
+      case Op::reduce_sum:
+        a.axes = parse_axes();
+        if (accept_word("terms")) {
+          a.terms.axes = parse_list();
+          expect_word("lanes");
+          a.terms.lanes = parse_integer(1, "0 or 1") == 1;
+        }
+        break;
       case Op::broadcast:
       case Op::transpose:
-      case Op::reduce_sum:
       case Op::reduce_max:
       case Op::reduce_min: a.axes = parse_axes(); break;
       case Op::iota:

@@ -81,9 +81,10 @@ std::string attributes_text(const Node& node) {
     case Op::constant: return " " + number_text(a.number, a.dtype);
     case Op::literal: return " " + numbers_text(a.values, a.dtype);
     case Op::extent: return " " + (a.extents.empty() ? std::string("?") : to_string(a.extents[0]));
+    case Op::reduce_sum:
+      return " axes " + axes_text(a.axes) + (a.terms.axes.empty() ? "" : fmt::format(" terms {} lanes {}", axes_text(a.terms.axes), int(a.terms.lanes)));
     case Op::broadcast:
     case Op::transpose:
-    case Op::reduce_sum:
     case Op::reduce_max:
     case Op::reduce_min: return " axes " + axes_text(a.axes);
     case Op::iota:

@@ -422,7 +422,15 @@ RULE(window) {
 
 // --- reductions ---
 
-RULE(reduce_sum) { return numeric_reduce(in, a, error); }
+RULE(reduce_sum) {
+  if (a.terms == TermOrder{}) return numeric_reduce(in, a, error);
+  if (!is_float(in[0].dtype)) return misfit(error, "only sums of floats have terms in some order");
+  if (!std::is_permutation(a.terms.axes.begin(), a.terms.axes.end(), a.axes.begin(), a.axes.end())) return misfit(error, "the terms are not the axes in some order");
+  Result result = numeric_reduce(in, a, error);
+  for (size_t k = 1; result && k < a.terms.axes.size(); ++k)
+    if (in[0].shape[size_t(a.terms.axes[k])].rows) return misfit(error, "the terms do not begin with the rows");
+  return result;
+}
 RULE(reduce_max) { return numeric_reduce(in, a, error); }
 RULE(reduce_min) { return numeric_reduce(in, a, error); }
 

@@ -68,7 +68,7 @@ bool has_stray_attribute(Op op, const Attributes& a) {
          (!(used & number) && a.number != 0) || (!(used & text) && !a.text.empty()) ||
          (!(used & labels) && (!a.lhs.empty() || !a.rhs.empty() || !a.out.empty())) || (!(used & dtype) && a.dtype != DType::f32) ||
          (!(used & values) && !a.values.empty()) || (!(used & steps) && (a.stride != 1 || a.dilation != 1 || a.divide != 1)) ||
-         (!(used & region) && (a.body || a.carried != 0 || a.sliced != 0 || a.reverse)) || (op == Op::window && a.axes.size() == 1 && a.dilation != 1);
+         (!(used & region) && (a.body || a.carried != 0 || a.sliced != 0 || a.reverse)) || (op == Op::window && a.axes.size() == 1 && a.dilation != 1) || (op != Op::reduce_sum && a.terms != TermOrder{});
 }
 
 class Verifier {

@@ -95,6 +95,7 @@ Fuser::Part Fuser::start_part(NodeId u) {
     for (int a : node.attributes.axes) part.reduced[a] = true;
     for (int a = 0; a < int(shape.size()); ++a)
       if (!part.reduced[a]) axes_[u.value].push_back(a);
+    part.terms = terms_in(u, identity_axes(int(shape.size())));
   } else {
     part.space = node.type.shape;
     part.reduced.assign(part.space.size(), false);
@@ -129,6 +130,17 @@ bool Fuser::view_axes(NodeId o, int p, std::vector<int>& result) const {
     for (size_t i = 0; i < inner.size(); ++i) result[node.attributes.axes[i]] = inner[i];
   return true;
 }
+
+/// The order of a sum of floats, by the axes of the space that those of its operand are.
+TermOrder Fuser::terms_in(NodeId u, const std::vector<int>& map) const {
+  if (!has_term_order(graph_[u])) return {};
+  TermOrder order = term_order(graph_, graph_[u]);
+  for (int& axis : order.axes) axis = map[size_t(axis)];
+  return order;
+}
+
+/// Whether sums of both orders can be made by one kernel.
+static bool agree(const TermOrder& a, const TermOrder& b) { return a.axes.empty() || b.axes.empty() || a == b; }
 
 // Maps the index space in which `u` is computed into part p's space, led by the operands that p computes.
 bool Fuser::fit_into(NodeId u, int p, Fit& fit, FusionRefusal* why) const {
@@ -168,12 +180,18 @@ bool Fuser::fit_into(NodeId u, int p, Fit& fit, FusionRefusal* why) const {
     if (part.space[map[i]] != shape[i]) return refuse(FusionRefusal::other_space);
   bool full = std::find(used.begin(), used.end(), false) == used.end();
   fit.reduced = part.reduced;
+  fit.terms = part.terms;
   if (reduce) {
     std::vector<bool> reduced(part.space.size(), false);
     for (int a : node.attributes.axes) reduced[map[a]] = true;
     if (!full) return refuse(FusionRefusal::other_space);
     if (part.has_reduction() && reduced != part.reduced) return refuse(FusionRefusal::other_reduction);
     if (node.op == Op::argmax && node.attributes.axes.size() != 1) return refuse(FusionRefusal::other_reduction);
+    const TermOrder terms = terms_in(u, map);
+    if (!part.contract) {  // whose sums over rows have its own order
+      if (!agree(part.terms, terms)) return refuse(FusionRefusal::other_terms);
+      if (fit.terms.axes.empty()) fit.terms = terms;
+    }
     fit.reduced = reduced;
     fit.axes.clear();
     for (size_t i = 0; i < map.size(); ++i)
@@ -190,6 +208,7 @@ bool Fuser::fit_into(NodeId u, int p, Fit& fit, FusionRefusal* why) const {
 void Fuser::apply_fit(NodeId u, int p, const Fit& fit) {
   axes_[u.value] = fit.axes;
   parts_[p].reduced = fit.reduced;
+  parts_[p].terms = fit.terms;
 }
 
 std::optional<FusionRefusal> Fuser::join_refusal(NodeId u, int p) const {
@@ -327,6 +346,10 @@ void Fuser::try_merge_siblings(NodeId u) {
       keep_apart(FusionRefusal::other_reduction);
       continue;
     }
+    if (!agree(from.terms, into.terms)) {
+      keep_apart(FusionRefusal::other_terms);
+      continue;
+    }
     // Same axis order on both sides is required; members that lack an axis must lack the reduced ones only.
     std::vector<bool> reduced = from.has_reduction() ? from.reduced : into.reduced;
     auto covers = [&](NodeId m) {
@@ -389,6 +412,8 @@ void Fuser::merge_parts(int q, int p) {
   Part& from = parts_[q];
   Part& into = parts_[p];
   int level = std::max(from.level, into.level);
+  NNC_CHECK(agree(from.terms, into.terms), "kernels whose sums have different orders become one");
+  if (into.terms.axes.empty()) into.terms = from.terms;
   for (NodeId m : from.members) level = move_member(m, p, level);
   for (int s : from.successors) into.successors.insert(s);
   into.successors.erase(p);
@@ -433,7 +458,7 @@ void Fuser::merge_sums_of_same_values() {
       for (size_t first = 0; first < later; ++first) {
         const int p = part_[all[first].member.value], q = part_[all[later].member.value];
         if (p == q || all[first].axes != all[later].axes) continue;
-        if (parts_[p].space != parts_[q].space || parts_[p].reduced != parts_[q].reduced) continue;
+        if (parts_[p].space != parts_[q].space || parts_[p].reduced != parts_[q].reduced || !agree(parts_[p].terms, parts_[q].terms)) continue;
         if (parts_[p].members.size() + parts_[q].members.size() > max_group_nodes) continue;
         if (reaches(p, q, false) || reaches(q, p, false)) continue;
         merge_parts(q, p);
@@ -486,7 +511,7 @@ void Fuser::merge_beside(NodeId x, NodeId y) {
   if (p == q || p < 0 || q < 0 || axes_[x.value] != axes_[y.value]) return;
   const Part &into = parts_[p], &from = parts_[q];
   auto of_its_own = [](const Part& part) { return part.contract || part.scatter || part.join; };
-  if (of_its_own(into) || of_its_own(from) || into.space != from.space || into.reduced != from.reduced) return;
+  if (of_its_own(into) || of_its_own(from) || into.space != from.space || into.reduced != from.reduced || !agree(into.terms, from.terms)) return;
   if (into.members.size() + from.members.size() > max_group_nodes) return;
   if (reaches(p, q, false) || reaches(q, p, false)) return;
   merge_parts(q, p);

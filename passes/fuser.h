@@ -6,6 +6,7 @@
 #include <set>
 #include <vector>
 
+#include "ir/term_order.h"
 #include "passes/fuse.h"
 #include "passes/fuse_internal.h"
 #include "passes/joins.h"
@@ -74,6 +75,7 @@ class Fuser {
     bool contract = false;
     bool scatter = false;        // of scatter_add, which takes up updates alone, and these only if it sums entry by entry
     bool join = false;           // of a join alone, which nobody computes
+    TermOrder terms;             // of the sums of floats: axes of the space; empty without such a sum
     bool has_reduction() const { return std::find(reduced.begin(), reduced.end(), true) != reduced.end(); }
     int level = 0;
     PartSet successors;
@@ -82,6 +84,7 @@ class Fuser {
   struct Fit {
     std::vector<int> axes;         // of the node (reduce: of its result)
     std::vector<bool> reduced;     // the part's reduced axes afterwards
+    TermOrder terms;               // and the order of its sums
   };
 
   const Graph& graph_;
@@ -100,6 +103,7 @@ class Fuser {
   void raise_level(int p, int level);
   bool view_axes(NodeId o, int p, std::vector<int>& result) const;
   bool fit_into(NodeId u, int p, Fit& fit, FusionRefusal* why = nullptr) const;
+  TermOrder terms_in(NodeId u, const std::vector<int>& map) const;
   void apply_fit(NodeId u, int p, const Fit& fit);
   std::optional<FusionRefusal> join_refusal(NodeId u, int p) const;
   bool can_join(NodeId u, int p) const { return !join_refusal(u, p); }

@@ -32,6 +32,7 @@ enum class FusionRefusal : uint8_t {
   reduction_of_contraction,  ///< the reader reduces what a contraction gives; a tile holds a part of each sum only, unless its rows are the batch's (row_tiles.h)
   row_sum,                   ///< the reader needs a sum that a contraction makes over the rows of its tiles: whole only when all of them are done
   other_reduction,           ///< both reduce, along different axes
+  other_terms,               ///< both are sums over the same axes that add their terms in different orders (order_sums.h)
   other_space,               ///< they run over different index spaces
   crossed_axes,              ///< the reader's operands lie along different axes of the kernel
   contraction_beside,        ///< the reader has a kernel already, and a contraction cannot be moved into another kernel

@@ -35,6 +35,12 @@ static bool is_renamed_memory(const Graph& graph, const Node& reshape, const std
   return is_memory_leaf(graph[at].op) || (!leaf_only[at.value] && !is_hard_view(graph[at].op));
 }
 
+/// Whether views lead from here to a lookup by an index that is computed: a kernel may compute the index and read what is looked up, so that who has to find this in memory needs a kernel between the two.
+static bool leads_to_lookup(const Graph& graph, NodeId n, const std::vector<bool>& leaf_only) {
+  while (is_soft_view(graph[n].op) || graph[n].op == Op::slice || graph[n].op == Op::window || graph[n].op == Op::reshape) n = graph[n].operands[0];
+  return graph[n].op == Op::gather && !leaf_only[n.value];
+}
+
 std::vector<bool> transparent_nodes(const Graph& graph) { return transparent_nodes(graph, find_joins(graph)); }
 
 std::vector<bool> transparent_nodes(const Graph& graph, const Joins& joins) {
@@ -58,8 +64,12 @@ std::vector<bool> transparent_nodes(const Graph& graph, const Joins& joins) {
   std::vector<bool> stored(graph.size(), false);
   for (const Output& o : graph.outputs) stored[o.node.value] = true;
   for (const Update& u : graph.updates) stored[u.node.value] = true;
-  for (const Node& n : graph.nodes())
+  for (const Node& n : graph.nodes()) {
     if (n.op == Op::reshape && !is_renamed_memory(graph, n, leaf_only)) stored[n.operands[0].value] = true;
+    const size_t read_elsewhere = n.op == Op::contract ? 2 : n.op == Op::gather || n.op == Op::pad || n.op == Op::window ? 1 : 0;  // operands, at other indices than those of the result
+    for (size_t k = 0; k < read_elsewhere; ++k)
+      if (leads_to_lookup(graph, n.operands[k], leaf_only)) stored[n.operands[k].value] = true;
+  }
   for (NodeId border : stored_borders(graph)) stored[border.value] = true;
   std::vector<bool> transparent = leaf_only;
   for (uint32_t i = 0; i < graph.size(); ++i)

@@ -33,9 +33,6 @@ int axis_of_view(const Shape& from, const Shape& to, int axis) {
   return -1;
 }
 
-namespace {
-
-/// The axis of node `user` that is axis `axis` of its operand; -1: none.
 int axis_in_user(const Graph& graph, NodeId user, int axis) {
   const Node& node = graph[user];
   const std::vector<int>& axes = node.attributes.axes;
@@ -53,6 +50,8 @@ int axis_in_user(const Graph& graph, NodeId user, int axis) {
     return holds(axes, axis) ? -1 : axis - int(std::count_if(axes.begin(), axes.end(), [&](int a) { return a < axis; }));
   return is_elementwise(node.op) ? axis : -1;
 }
+
+namespace {
 
 /// The axis of the operand that is axis `axis` of `user`.
 int axis_in_operand(const Graph& graph, NodeId user, NodeId operand, int axis) {

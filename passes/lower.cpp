@@ -75,6 +75,29 @@ std::vector<int> join_axes(KernelCode kernel, const std::vector<bool>& may_join)
   return where;
 }
 
+std::vector<size_t> drop_single_axes(KernelCode code, size_t first) {
+  std::vector<size_t> dropped;
+  for (size_t axis = code.axes->size(); axis-- > first;) {
+    bool needed = (*code.axes)[axis].extent != Extent{1, false};
+    for (const std::vector<Instruction>* list : code.code)
+      for (const Instruction& i : *list) {
+        needed = needed || (i.kind == Instruction::Kind::axis_index && i.axis == int(axis));
+        needed = needed || (has_place(i) && i.access.row_axis == int(axis));
+      }
+    if (needed) continue;
+    dropped.push_back(axis);
+    code.axes->erase(code.axes->begin() + std::ptrdiff_t(axis));
+    for (Access* access : accesses_of(code)) {
+      access->strides.erase(access->strides.begin() + std::ptrdiff_t(axis));
+      access->row_axis -= access->row_axis > int(axis);
+    }
+    for (std::vector<Instruction>* list : code.code)
+      for (Instruction& i : *list)
+        if (i.kind == Instruction::Kind::axis_index) i.axis -= i.axis > int(axis);
+  }
+  return dropped;
+}
+
 void permute_axes(KernelCode kernel, const std::vector<int>& position) {
   std::vector<Axis> axes(kernel.axes->size());
   for (size_t a = 0; a < position.size(); ++a) axes[position[a]] = (*kernel.axes)[a];
@@ -111,10 +134,10 @@ void ProgramLowering::add_leaves() {
       lowering_.buffer_of[i] = persistent_.at(node.attributes.text);
     } else if (node.op == Op::exchange) {
       lowering_.buffer_of[i] = persistent_.at(node.attributes.text);
-      // The part stands where the sum will, unless somebody else reads it as it is.
+      // The part stands where the sum will, unless somebody else reads it as it is, or a scatter makes it, which reads its result.
       const NodeId part = node.operands[0];
       const auto reads_part = std::ranges::count_if(graph_.nodes(), [&](const Node& other) { return std::ranges::find(other.operands, part) != other.operands.end(); });
-      if (BufferId& memory = lowering_.buffer_of[part.value]; reads_part == 1 && !memory.valid()) memory = lowering_.buffer_of[i];
+      if (BufferId& memory = lowering_.buffer_of[part.value]; reads_part == 1 && !memory.valid() && !is_lone_scatter(part)) memory = lowering_.buffer_of[i];
     } else if (node.op == Op::input && options_.places.count(node.attributes.text)) {
       lowering_.buffer_of[i] = place_.at(node.attributes.text);
     } else if (node.op == Op::input) {

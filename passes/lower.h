@@ -31,6 +31,8 @@ Layouts layouts_of_captures(const Graph& body);
 std::vector<int> choose_innermost(const Graph&);
 /// The axis of shape `to` that is axis `axis` of shape `from`, of as many elements; -1: it is cut or joined with others.
 int axis_of_view(const Shape& from, const Shape& to, int axis);
+/// The axis of node `user` that is axis `axis` of its operand; -1: none.
+int axis_in_user(const Graph&, NodeId user, int axis);
 /// The memory order of so many axes with `axis` innermost; empty: row-major.
 std::vector<int> order_with_innermost(int rank, int axis);
 /// The memory order of a scan's sequence: steps outermost, behind them all as its shape has it, so that each step's slice is one stretch of memory.

@@ -138,28 +138,6 @@ std::vector<int> rows_last(const std::vector<Axis>& axes, const ContractKernel& 
   return position;
 }
 
-/// Takes out axes of one index, of which no code asks for the number.
-void drop_single_axes(KernelCode code, std::vector<Role>& roles) {
-  for (size_t axis = roles.size(); axis-- > 0;) {
-    bool needed = (*code.axes)[axis].extent != Extent{1, false};
-    for (const std::vector<Instruction>* list : code.code)
-      for (const Instruction& i : *list) {
-        needed = needed || (i.kind == Instruction::Kind::axis_index && i.axis == int(axis));
-        needed = needed || (has_place(i) && i.access.row_axis == int(axis));
-      }
-    if (needed) continue;
-    roles.erase(roles.begin() + long(axis));
-    code.axes->erase(code.axes->begin() + long(axis));
-    for (Access* access : accesses_of(code)) {
-      access->strides.erase(access->strides.begin() + long(axis));
-      access->row_axis -= access->row_axis > int(axis);
-    }
-    for (std::vector<Instruction>* list : code.code)
-      for (Instruction& i : *list)
-        if (i.kind == Instruction::Kind::axis_index) i.axis -= i.axis > int(axis);
-  }
-}
-
 // Values of a kernel's code lists are numbered apart: adds `shift` to every id.
 void shift_ids(std::vector<Instruction>& code, int shift) {
   for (Instruction& i : code) {
@@ -371,7 +349,7 @@ bool lower_contract(const GroupContext& context, bool guards, Kernel& result) {
   permute_axes(code, position);
   std::vector<Role> roles(axes.size());
   for (size_t i = 0; i < axes.size(); ++i) roles[size_t(position[i])] = axes[i].role;
-  drop_single_axes(code, roles);
+  for (size_t axis : drop_single_axes(code, 0)) roles.erase(roles.begin() + std::ptrdiff_t(axis));
   std::vector<bool> may_join(roles.size(), false);
   for (size_t i = 0; i + 1 < roles.size(); ++i) may_join[i] = roles[i] == roles[i + 1];
   std::vector<int> where = join_axes(code, may_join);

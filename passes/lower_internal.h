@@ -66,9 +66,11 @@ struct KernelCode {
 std::vector<int> join_axes(KernelCode, const std::vector<bool>& may_join);
 /// New position of each axis: axis a goes to position `position[a]`.
 void permute_axes(KernelCode, const std::vector<int>& position);
+/// Takes out the axes from `first` on that have one index, of which no code asks for the number; which ones, the last first.
+std::vector<size_t> drop_single_axes(KernelCode, size_t first);
 /// Outer axes first, each part by falling stride, so that the innermost loops walk memory; then neighbours are joined. Of the inner axes rows come first:
-/// along them sums are cut into pieces (ir/sum_order.h).
-void settle_axes(const Program&, MapKernel&);
+/// along them sums are cut into pieces (ir/sum_order.h). `terms`, if there are any, are the inner axes in the order of the kernel's sums, which they keep, each one for itself.
+void settle_axes(const Program&, MapKernel&, const std::vector<int>& terms = {});
 /// Accesses of the code: of loads and stores, and places of draws, which have no buffer.
 std::vector<Access*> accesses_of(const KernelCode&);
 

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "base/check.h"
+#include "ir/term_order.h"
 #include "passes/costs.h"
 #include "passes/lower_internal.h"
 
@@ -41,7 +42,7 @@ void join_unit_axes(const MapKernel& kernel, const KernelCode& code) {
 
 }  // namespace
 
-void settle_axes(const Program& program, MapKernel& kernel) {
+void settle_axes(const Program& program, MapKernel& kernel, const std::vector<int>& terms) {
   std::vector<std::vector<Instruction>*> lists;
   for (Block& b : kernel.blocks) lists.push_back(&b.code);
   KernelCode code{&kernel.axes, lists};
@@ -49,7 +50,7 @@ void settle_axes(const Program& program, MapKernel& kernel) {
   for (Access* a : accesses_of(code)) {
     if (!a->buffer.valid()) continue;  // a draw may be made in any order
     const Buffer& buffer = program[a->buffer];
-    const double bytes = double(buffer_bytes(buffer, program.planned().whole));  // the order of a sum goes by the whole batch
+    const double bytes = double(buffer_bytes(buffer, program.planned().whole));
     double share = bytes + 1;
     for (size_t i = 0; i < weight.size(); ++i) {
       double stride = a->row_axis == int(i) ? bytes : double(a->strides[i]);
@@ -63,17 +64,21 @@ void settle_axes(const Program& program, MapKernel& kernel) {
     return rows_a != rows_b ? rows_a : weight[size_t(a)] > weight[size_t(b)];
   };
   std::stable_sort(sorted.begin(), sorted.begin() + kernel.outer, heavier);
-  std::stable_sort(sorted.begin() + kernel.outer, sorted.end(), heavier);
+  if (terms.empty())
+    std::stable_sort(sorted.begin() + kernel.outer, sorted.end(), heavier);
+  else
+    std::copy(terms.begin(), terms.end(), sorted.begin() + kernel.outer);
   std::vector<int> position(sorted.size());
   for (size_t i = 0; i < sorted.size(); ++i) position[size_t(sorted[i])] = int(i);
   permute_axes(code, position);
   join_unit_axes(kernel, code);
+  if (!terms.empty() && joint_extent(kernel.axes, size_t(kernel.outer), kernel.axes.size()) != Extent{1, false}) drop_single_axes(code, size_t(kernel.outer));
   bool has_argmax = false;
   for (auto* list : lists)
     for (const Instruction& i : *list) has_argmax = has_argmax || (i.kind == Instruction::Kind::reduce && i.op == Op::argmax);
   std::vector<bool> may_join(kernel.axes.size(), true);
   if (kernel.outer > 0) may_join[size_t(kernel.outer) - 1] = false;
-  if (has_argmax)
+  if (has_argmax || !terms.empty())
     for (size_t i = size_t(kernel.outer); i < may_join.size(); ++i) may_join[i] = false;
   std::vector<int> where = join_axes(code, may_join);
   int outer = 0;
@@ -83,17 +88,18 @@ void settle_axes(const Program& program, MapKernel& kernel) {
 
 namespace {
 
-/// The axis along which most of the traffic is contiguous.
-int choose_vector_axis(const Program& program, const MapKernel& kernel) {
+/// Where the sums of the kernel say, or else, of reductions that give the same in any order, the axis along which most of the traffic is contiguous.
+int choose_vector_axis(const Program& program, const MapKernel& kernel, const TermOrder& terms) {
   int outer = kernel.outer > 0 ? kernel.outer - 1 : -1;
   int inner = int(kernel.axes.size()) > kernel.outer ? int(kernel.axes.size()) - 1 : -1;
   if (inner < 0) return outer;
   if (outer < 0) return inner;
+  if (!terms.axes.empty()) return terms.lanes ? inner : outer;
   double outer_gain = 0, inner_gain = 0;
   for (const Block& b : kernel.blocks)
     for (const Instruction& i : b.code) {
       if (!i.access.buffer.valid() || !b.inner) continue;
-      double bytes = double(buffer_bytes(program[i.access.buffer], program.planned().whole));  // as above: lanes are a sum's order
+      double bytes = double(buffer_bytes(program[i.access.buffer], program.planned().whole));
       if (i.access.strides[size_t(outer)] == 1) outer_gain += bytes;
       if (i.access.strides[size_t(inner)] == 1) inner_gain += bytes;
     }
@@ -156,6 +162,7 @@ void lower_map_group(const GroupContext& context, Kernel& result) {
   }
 
   KernelBuilder builder(context.lowering, context.group, inner_axes);
+  TermOrder terms;  // of the kernel's sums, by its axes
   std::vector<ValueStore> updates;
   auto store_all = [&](const Member& m, int value) {
     IndexMap map = map_of(m.axes, kernel_axis);
@@ -191,6 +198,7 @@ void lower_map_group(const GroupContext& context, Kernel& result) {
         for (size_t a = 0; a < space.space.size(); ++a)
           if (space.reduced[a]) free.push_back(int(a));
         std::vector<bool> taken(space.space.size(), false);
+        std::vector<int> own(map.size());  // the kernel's axes
         for (size_t i = 0; i < map.size(); ++i) {
           bool reduced = std::find(node.attributes.axes.begin(), node.attributes.axes.end(), int(i)) != node.attributes.axes.end();
           int axis = -1;
@@ -207,7 +215,14 @@ void lower_map_group(const GroupContext& context, Kernel& result) {
           }
           NNC_CHECK(axis >= 0, "a reduction does not fit its kernel");
           taken[size_t(axis)] = true;
-          map[i] = {kernel_axis[size_t(axis)], 0, -1};
+          own[i] = kernel_axis[size_t(axis)];
+          map[i] = {own[i], 0, -1};
+        }
+        if (has_term_order(node)) {
+          TermOrder order = term_order(graph, node);
+          for (int& a : order.axes) a = own[size_t(a)];
+          NNC_CHECK(terms.axes.empty() || terms == order, "sums of different orders in one kernel");
+          terms = std::move(order);
         }
         int value = builder.value(operand, map);
         Instruction code;
@@ -240,8 +255,8 @@ void lower_map_group(const GroupContext& context, Kernel& result) {
     last.insert(last.end(), builder.outer.begin(), builder.outer.end());
   }
   for (auto [node, buffer] : kept) context.lowering.buffer_of[node.value] = BufferId{};
-  settle_axes(program, kernel);
-  kernel.vector_axis = choose_vector_axis(program, kernel);
+  settle_axes(program, kernel, terms.axes);
+  kernel.vector_axis = choose_vector_axis(program, kernel, terms);
   kernel.serial = kernel.outer == 0;
   result.body = std::move(kernel);
 }

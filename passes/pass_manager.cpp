@@ -17,6 +17,7 @@
 #include "passes/fuse.h"
 #include "passes/multiply_tables.h"
 #include "passes/optimize_bodies.h"
+#include "passes/order_sums.h"
 #include "passes/prune_scans.h"
 #include "passes/recompute.h"
 #include "passes/share_sums.h"

@@ -67,7 +67,7 @@ namespace {
 
 /// What a value is, and in which order each sum adds its terms: decided for the whole graph.
 constexpr std::string_view value_passes[] = {"dead_code", "split_scans", "unroll_short", "simplify", "erase_stop_gradient", "fold", "cse", "simplify", "multiply_tables", "share_sums", "split_phases",
-                                             "store_borders", "split_sums", "cse", "recompute", "optimize_bodies", "dead_code", "fuse_contractions", "turn_sums"};
+                                             "store_borders", "split_sums", "cse", "recompute", "optimize_bodies", "dead_code", "fuse_contractions", "turn_sums", "order_sums"};
 /// Which kernel computes it.
 constexpr std::string_view fusion_passes[] = {"sink_updates", "fuse_rows", "finish_groups"};
 

@@ -8,7 +8,9 @@
 #include <functional>
 #include <map>
 
+#include "passes/dead_code.h"
 #include "passes/fuse_internal.h"
+#include "passes/prune_scans.h"
 #include "passes/rewrite.h"
 #include "passes/touched_rows.h"
 
@@ -273,6 +275,9 @@ class StageSplitter {
       const auto part = parts.find(u.name);
       result.updates.push_back({u.name, part == parts.end() ? to[u.node.value] : part->second});
     }
+    // Of a scan a stage may need less than the step does.
+    prune_scans(result);
+    remove_dead_code(result);
     return result;
   }
 

@@ -100,7 +100,8 @@ class Displacement {
   }
 
  private:
-  /// Finds the nodes of a graph that are known when compiling, by asking the passes: those that are constants when every node is an output.
+  /// Finds the nodes of a graph that are known when compiling, by asking the passes: those that are constants when every node is an output. What is made of such nodes alone may
+  /// become one: the parts of a scan's result do where it is known that they are equal, and stand here one beside the other.
   void look_at(const Graph& graph) {
     if (graph_ == &graph) return;
     graph_ = &graph;
@@ -118,6 +119,10 @@ class Displacement {
     for (size_t k = 0; k < nodes.size(); ++k) {
       const Op op = simplified[simplified.outputs[k].node].op;
       known_[nodes[k]] = op == Op::constant || op == Op::literal;
+    }
+    for (uint32_t i = 0; i < graph.size(); ++i) {
+      const NodeList& operands = graph[NodeId{i}].operands;
+      known_[i] = known_[i] || (!operands.empty() && std::all_of(operands.begin(), operands.end(), [&](NodeId o) { return known_[o.value]; }));
     }
   }
   bool in_f32(const Tensor& t) const { return now_ == Precision::f32 && t.dtype == DType::f32; }

@@ -349,6 +349,36 @@ TEST_CASE("several entries that each row names are handed on row by row", "[spli
   for (const HandedRows& h : stages.handed) CHECK(h.type.shape[0] == rows);
 }
 
+TEST_CASE("of a scan each stage has what it needs", "[split_stages]") {
+  // One carry has rows, and the other's stack is all that the last stage wants.
+  SourceMap sources;
+  Diagnostics diagnostics;
+  std::optional<Graph> graph = parse_graph(sources, sources.add("scan.nnir", R"(graph @main {
+  %0 = input @x : f32[B]
+  %1 = constant 0.5 : f32[]
+  %2 = scan(%0, %1) carried 2 sliced 0 steps 4 {
+    %0 = input @carry.0 : f32[B]
+    %1 = input @carry.1 : f32[]
+    %2 = tanh(%0) : f32[B]
+    %3 = sin(%1) : f32[]
+    output "carry.0" %2
+    output "carry.1" %3
+    output "stack.0" %3
+  } : bool[]
+  %3 = result(%2) 0 : f32[B]
+  %4 = result(%2) 2 : f32[4]
+  %5 = reduce_sum(%3) axes [0] : f32[]
+  output "rows" %5
+  output "steps" %4
+}
+)"), diagnostics);
+  REQUIRE(graph);
+  const StepStages stages = check_split(*graph);
+  for (const Graph* stage : {&stages.shares[0].graph, &stages.last})
+    for (const Node& node : stage->nodes())
+      if (node.op == Op::scan) CHECK(node.attributes.carried == 1);
+}
+
 TEST_CASE("random graphs in shares", "[split_stages][random]") {
   int found = 0, deep = 0, refused = 0, exchanged = 0;
   for (uint64_t seed = 1; seed <= 600; ++seed) {
