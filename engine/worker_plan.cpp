@@ -158,9 +158,17 @@ PlannedStep plan_step(Compilation& compilation, const WorkerHosts& hosts, const 
   TimedSteps steps(runner, spec, data.split.train, plan.whole());
   int64_t count = find_steps_per_turn(steps);
   if (beside) count = beside->least(count);
+  auto together = [&] {
+    if (beside) beside->barrier();
+  };
+  // Until all are done: of workers that share a core some may begin when others have ended.
   step.own_seconds = median_of_slowest(beside, turns, [&] {
                        steps.prepare(count);
-                       return steps.run();
+                       together();
+                       return timed([&] {
+                         steps.run();
+                         together();
+                       });
                      }) / double(count) * hosts.crowding();
   if (workers == 1) return step;
   int64_t published = 0;

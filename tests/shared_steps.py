@@ -54,6 +54,24 @@ optimizer trust(lr) {
   update value = value - lr * sqrt(sum(value^2) + 0.01) / sqrt(sum(grad^2) + 0.01) * grad
 }
 """ + PLAIN + TRAIN % ("", "trust(lr: 0.1)"),
+    # Sums over whole tensors, which stand in memory in different orders, beside each other and of a product of two.
+    "tensor_sums": """
+optimizer centred(lr) {
+  state m = 0
+  update m = 0.5 * m + grad - mean(m)
+  update value = value - lr * (m + mean(grad) + mean(value) + 0.01 * sum(m * grad) - 0.02 * sum(value * grad))
+}
+model Net(x[B, 12]) -> [B, 3] { x |> Dense(37) |> LayerNorm |> tanh |> Dense(19) |> relu |> Dense(3) }
+""" + TRAIN % ("", "centred(lr: 0.05)"),
+    "tensor_sums_conv": """
+optimizer centred(lr) {
+  state m = 0
+  update m = 0.5 * m + grad - mean(m)
+  update value = value - lr * (m + mean(grad) + mean(value))
+}
+dim Planes = 1, Height = 4, Width = 3
+model Net(x[B, 12]) -> [B, 3] { x as [B, Planes, Height, Width] |> Conv2d(5, 3, pad: same) |> tanh |> Conv2d(7, 3, pad: same) |> flatten |> Dense(3) }
+""" + TRAIN % ("", "centred(lr: 0.05)"),
     # What is drawn belongs to a row's place in the whole batch.
     "draws": """
 layer Encoder(x[B, C]) -> [B, 4], [B, 4] {

@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <climits>
 #include <cstring>
@@ -22,6 +23,7 @@ namespace nnc {
 namespace {
 
 constexpr int host_tag = 16379;
+constexpr long shortest_nap = 20'000, longest_nap = 160'000;  // nanoseconds; they become longer while cores are shared
 constexpr int most_lingering = 1000;  // naps of 10 ms, of a worker that has said farewell
 
 /// The folder of this program's binary, with a slash.
@@ -115,13 +117,15 @@ class MpiTransport final : public Transport {
   }
 
  protected:
-  int spins() const override { return 2000; }
+  int spins() const override { return crowded_ ? 20 : 2000; }
   void spin(int look) override {
-    if (look >= 200) sched_yield();
+    if (crowded_ || look >= 200) sched_yield();
   }
+  void lie_down() override { nap_ = shortest_nap; }
   void sleep() override {
-    timespec nap{0, 20'000};
+    timespec nap{0, nap_};
     nanosleep(&nap, nullptr);
+    if (crowded_) nap_ = std::min(2 * nap_, longest_nap);
   }
   void tell_leaving(std::string_view text, bool of_its_own) override {
     if (left_) return;
@@ -165,11 +169,15 @@ class MpiTransport final : public Transport {
     }
     for (auto [request, other] : pending) wait(request, other);
     for (int other = 0; other < size(); ++other) hosts_[size_t(other)] = names[size_t(other)].text;
+    // Of the host, not of this process: launchers bind each to cores of its own.
+    crowded_ = std::ranges::count(hosts_, hosts_[size_t(rank())]) > sysconf(_SC_NPROCESSORS_ONLN);
   }
 
   const NncMpiTable* table_;
   std::string name_;
   bool left_ = false, ended_ = false;
+  bool crowded_ = false;  ///< more workers than cores on this host: each look at a message takes time from those that compute
+  long nap_ = 0;          ///< nanoseconds
   uint64_t signs_ = 0;  ///< of life, of others
   int exceptions_ = 0;
 };
