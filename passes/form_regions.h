@@ -11,7 +11,7 @@ namespace nnc {
 
 struct RegionOptions {
   int64_t kept_bytes = int64_t(256) << 20;  ///< scores that later kernels need are kept up to so many bytes in all, beyond that computed again where they are needed
-  double round_flops = 1e5;                 ///< a round with less work is not worth the calls of its kernels
+  double round_flops = 5e4;                 ///< a round with less work is not worth the calls of its kernels
   int64_t queries = 64;                     ///< most rows of scores in a round
 };
 

@@ -22,9 +22,10 @@
 
 namespace nnc {
 
-int64_t limit_block(int64_t size) {
-  // Measured in parallel regions at 64 to 1024 positions: smaller blocks compute less behind the diagonal, larger ones are fuller tiles.
-  for (const auto& [block, from] : {std::pair<int64_t, int64_t>{64, 512}, {32, 64}, {16, 32}})
+int64_t limit_block(int64_t size, int lanes) {
+  // Measured in parallel regions at 64 to 2048 positions: smaller blocks compute less behind the diagonal, larger ones are fuller tiles, of which those of wide vectors need less.
+  const int64_t most_from = lanes >= 16 ? 2048 : 512;
+  for (const auto& [block, from] : {std::pair<int64_t, int64_t>{64, most_from}, {32, 256}, {16, 32}})
     if (size >= from && size % block == 0) return block;
   return 0;
 }
@@ -179,13 +180,15 @@ class AxisLimiter {
     return found;
   }
 
+  int64_t block_of(const Pair& pair) const { return limit_block(pair.size, program_.target.f32_lanes()); }
+
   void look_behind_the_diagonal(size_t k) {
     std::optional<Pair> compared = compared_axes(kernel(k));
     std::vector<Pair> candidates;
     if (compared) candidates = {*compared, {compared->s, compared->t, compared->size}};
     if (auto loaded = loaded_pair(kernel(k))) candidates.insert(candidates.begin(), *loaded);
     for (const Pair& pair : candidates) {
-      if (limit_block(pair.size) == 0) continue;
+      if (block_of(pair) == 0) continue;
       bool says_something = false;
       // What one loop of a kernel stores the next one reads.
       while (remember_stores(k, pair)) says_something = true;
@@ -304,7 +307,7 @@ class AxisLimiter {
 
   bool can_limit(size_t k) {
     const Pair& pair = *pairs_[k];
-    if (limit_block(pair.size) == 0) return false;
+    if (block_of(pair) == 0) return false;
     bool plain = true;
     for_each_instruction(kernel(k), [&](const Instruction& i) {
       plain = plain && i.kind != Kind::guard && i.kind != Kind::link && i.kind != Kind::linked && i.kind != Kind::touched && i.kind != Kind::store_add &&
@@ -411,9 +414,9 @@ class AxisLimiter {
     for (const auto& [buffer, bytes] : left_out) kernel.bytes -= bytes * (1 - share);
   }
 
-  static void limit_inner(Kernel& kernel, const Pair& pair) {
+  void limit_inner(Kernel& kernel, const Pair& pair) {
     auto& map = std::get<MapKernel>(kernel.body);
-    const int64_t block = limit_block(pair.size);
+    const int64_t block = block_of(pair);
     const Extent whole = map.axes[pair.t.axis].extent;
     std::vector<Extent> parts{{pair.size / block, false}, {block, false}};
     const Extent above{whole.size / (pair.size * pair.t.low), whole.rows};
@@ -426,7 +429,7 @@ class AxisLimiter {
 
   void limit_contraction(Kernel& kernel, const Pair& pair) {
     auto& contract = std::get<ContractKernel>(kernel.body);
-    const int64_t block = limit_block(pair.size);
+    const int64_t block = block_of(pair);
     const Roles roles = *roles_of(contract, pair);
     const bool rows = roles.split == contract.first_m();
     const size_t place = split_axis(kernel, roles.split, {{pair.size / block, false}, {block, false}})[0];

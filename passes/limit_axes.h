@@ -16,6 +16,6 @@ namespace nnc {
 void limit_axes(Program&);
 
 /// In which blocks axes of `size` indices are limited; 0: not at all, since there are too few indices or they have no whole blocks.
-int64_t limit_block(int64_t size);
+int64_t limit_block(int64_t size, int lanes);
 
 }  // namespace nnc
