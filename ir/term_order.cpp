@@ -2,21 +2,18 @@
 #include "ir/term_order.h"
 
 #include <algorithm>
-#include <tuple>
+#include <utility>
 
 namespace nnc {
 
 bool has_term_order(const Node& node) { return node.op == Op::reduce_sum && is_float(node.type.dtype); }
 
+int term_rank(Extent extent) { return extent.rows ? 0 : extent == Extent{1, false} ? 1 : 2; }
+
 TermOrder term_order_of_shape(const Shape& summed, const std::vector<int>& axes) {
   TermOrder order{axes, false};
-  std::sort(order.axes.begin(), order.axes.end(), [&](int a, int b) {
-    auto place = [&](int axis) {
-      const Extent extent = summed[size_t(axis)];
-      return std::tuple(!extent.rows, extent != Extent{1, false}, axis);
-    };
-    return place(a) < place(b);
-  });
+  auto place = [&](int axis) { return std::pair(term_rank(summed[size_t(axis)]), axis); };
+  std::sort(order.axes.begin(), order.axes.end(), [&](int a, int b) { return place(a) < place(b); });
   int innermost = int(summed.size()) - 1;
   while (innermost > 0 && summed[size_t(innermost)] == Extent{1, false}) --innermost;
   order.lanes = !order.axes.empty() && (order.axes.back() == innermost || order.axes.size() == summed.size());

@@ -8,6 +8,9 @@ namespace nnc {
 /// Whether rounding makes the order of a reduction's terms visible: sums of floats.
 bool has_term_order(const Node&);
 
+/// Which axes stand outside of others whatever is summed: rows, behind them axes of one index, then all others.
+int term_rank(Extent);
+
 /// What the shape of the summed value says: rows outermost, behind them axes of one index, then the others as they stand; lanes along the last one if nothing but axes of one index lies
 /// further in.
 TermOrder term_order_of_shape(const Shape& summed, const std::vector<int>& axes);

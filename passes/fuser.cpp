@@ -424,6 +424,8 @@ void Fuser::merge_parts(int q, int p) {
   for (int t : parts_[p].successors) raise_level(t, parts_[p].level + 1);
 }
 
+bool Fuser::share_loops(const Part& a, const Part& b) { return a.space == b.space && a.reduced == b.reduced && agree(a.terms, b.terms); }
+
 bool Fuser::only_sums(int p) const {
   const Part& part = parts_[p];
   auto fits = [&](NodeId m) { return op_class(graph_[m].op) != OpClass::reduce || graph_[m].op == Op::reduce_sum; };
@@ -458,7 +460,7 @@ void Fuser::merge_sums_of_same_values() {
       for (size_t first = 0; first < later; ++first) {
         const int p = part_[all[first].member.value], q = part_[all[later].member.value];
         if (p == q || all[first].axes != all[later].axes) continue;
-        if (parts_[p].space != parts_[q].space || parts_[p].reduced != parts_[q].reduced || !agree(parts_[p].terms, parts_[q].terms)) continue;
+        if (!share_loops(parts_[p], parts_[q])) continue;
         if (parts_[p].members.size() + parts_[q].members.size() > max_group_nodes) continue;
         if (reaches(p, q, false) || reaches(q, p, false)) continue;
         merge_parts(q, p);
@@ -511,7 +513,7 @@ void Fuser::merge_beside(NodeId x, NodeId y) {
   if (p == q || p < 0 || q < 0 || axes_[x.value] != axes_[y.value]) return;
   const Part &into = parts_[p], &from = parts_[q];
   auto of_its_own = [](const Part& part) { return part.contract || part.scatter || part.join; };
-  if (of_its_own(into) || of_its_own(from) || into.space != from.space || into.reduced != from.reduced || !agree(into.terms, from.terms)) return;
+  if (of_its_own(into) || of_its_own(from) || !share_loops(into, from)) return;
   if (into.members.size() + from.members.size() > max_group_nodes) return;
   if (reaches(p, q, false) || reaches(q, p, false)) return;
   merge_parts(q, p);

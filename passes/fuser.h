@@ -117,6 +117,7 @@ class Fuser {
   void merge_parts(int from, int into);
   std::vector<NodeId> loose_operands(NodeId) const;
   void merge_beside(NodeId, NodeId);
+  static bool share_loops(const Part&, const Part&);  ///< the same axes, of which the same are summed over in one order
   bool only_sums(int p) const;
   bool reaches(int from, int to, int skip_direct) const;
 };

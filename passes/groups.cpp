@@ -35,9 +35,12 @@ static bool is_renamed_memory(const Graph& graph, const Node& reshape, const std
   return is_memory_leaf(graph[at].op) || (!leaf_only[at.value] && !is_hard_view(graph[at].op));
 }
 
+/// A view of what stands in memory is read there, at indices of its own.
+static bool is_read_in_place(Op op) { return is_soft_view(op) || op == Op::slice || op == Op::window || op == Op::reshape; }
+
 /// Whether views lead from here to a lookup by an index that is computed: a kernel may compute the index and read what is looked up, so that who has to find this in memory needs a kernel between the two.
 static bool leads_to_lookup(const Graph& graph, NodeId n, const std::vector<bool>& leaf_only) {
-  while (is_soft_view(graph[n].op) || graph[n].op == Op::slice || graph[n].op == Op::window || graph[n].op == Op::reshape) n = graph[n].operands[0];
+  while (is_read_in_place(graph[n].op)) n = graph[n].operands[0];
   return graph[n].op == Op::gather && !leaf_only[n.value];
 }
 
@@ -91,8 +94,7 @@ namespace {
 bool reads_memory(const Graph& graph, NodeId n) {
   const Node& node = graph[n];
   if (node.group >= 0 || is_memory_leaf(node.op)) return true;
-  if (is_soft_view(node.op) || node.op == Op::slice || node.op == Op::window || node.op == Op::reshape) return reads_memory(graph, node.operands[0]);
-  return false;
+  return is_read_in_place(node.op) && reads_memory(graph, node.operands[0]);
 }
 
 // Whether a contraction's operand can be computed while it is packed, which may be more than once: cheap arithmetic over one value that stands in memory.

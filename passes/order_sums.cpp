@@ -4,7 +4,7 @@
 
 #include <algorithm>
 #include <set>
-#include <tuple>
+#include <utility>
 
 #include "ir/term_order.h"
 #include "passes/fuse_internal.h"
@@ -30,13 +30,8 @@ class Chooser {
     seen_.clear();
     follow(sum.operands[0], identity_axes(int(summed.size())));
     TermOrder order = term_order_of_shape(summed, sum.attributes.axes);
-    std::stable_sort(order.axes.begin(), order.axes.end(), [&](int a, int b) {
-      auto place = [&](int axis) {
-        const Extent extent = summed[size_t(axis)];
-        return std::tuple(!extent.rows, extent != Extent{1, false}, -apart_[size_t(axis)]);
-      };
-      return place(a) < place(b);
-    });
+    auto place = [&](int axis) { return std::pair(term_rank(summed[size_t(axis)]), -apart_[size_t(axis)]); };
+    std::stable_sort(order.axes.begin(), order.axes.end(), [&](int a, int b) { return place(a) < place(b); });
     double along_results = 0;
     bool is_total = true;
     for (int axis = 0; axis < int(summed.size()); ++axis) {

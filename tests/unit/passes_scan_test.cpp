@@ -23,6 +23,19 @@ bool has_scan(const Graph& graph) {
   return std::ranges::any_of(graph.nodes(), [](const Node& n) { return n.op == Op::scan || n.op == Op::result; });
 }
 
+/// Optimized, as a program that is interpreted.
+Route as_program() {
+  Route route = Route::optimized();
+  route.executor = Executor::program_interpreter;
+  return route;
+}
+
+int regions_of_program(Graph graph, int64_t rows) {
+  hold_inputs(graph);
+  optimize_graph(graph);
+  return int(build_program(graph, {"test", rows, target_with_level(VectorLevel::portable)}).regions.size());
+}
+
 /// The optimized program of a graph, once it has computed what the graph says.
 Program program_of(const std::string& text) {
   Diagnostics diagnostics;
@@ -31,9 +44,7 @@ Program program_of(const std::string& text) {
   REQUIRE(graph);
   std::mt19937_64 random(1);
   const Bindings at = random_bindings(*graph, 2, random);
-  Route route = Route::optimized();
-  route.executor = Executor::program_interpreter;
-  RoutedGraph routed(*graph, route, 2);
+  RoutedGraph routed(*graph, as_program(), 2);
   CHECK_FALSE(find_difference(routed.run(at), interpret(*graph, at), 1e-6));
   return *routed.program();
 }
@@ -92,13 +103,8 @@ TEST_CASE("as regions of a program, scans and their gradients are what the inter
     Bindings at = made.bindings;
     Graph graph = with_gradients(made, at);
     INFO("seed " << seed << "\n" << print_graph(graph, nullptr));
-    Graph optimized = graph;
-    hold_inputs(optimized);
-    optimize_graph(optimized);
-    regions += int(build_program(optimized, {"test", at.rows, target_with_level(VectorLevel::portable)}).regions.size());
-    Route route = Route::optimized();
-    route.executor = Executor::program_interpreter;
-    std::optional<Difference> difference = find_difference(run_route(graph, at, route), interpret(graph, at), 1e-6);  // constants in f32
+    regions += regions_of_program(graph, at.rows);
+    std::optional<Difference> difference = find_difference(run_route(graph, at, as_program()), interpret(graph, at), 1e-6);  // constants in f32
     INFO((difference ? difference->name : ""));
     REQUIRE_FALSE(difference);
   }
@@ -175,13 +181,8 @@ TEST_CASE("vectors without elements go through random scans and their gradients"
     Graph flat = graph;
     unroll_scans(flat);
     CHECK_FALSE(find_difference(interpret(flat, at), expected, 1e-14));
-    Graph optimized = graph;
-    hold_inputs(optimized);
-    optimize_graph(optimized);
-    regions += int(build_program(optimized, {"test", at.rows, target_with_level(VectorLevel::portable)}).regions.size());
-    Route route = Route::optimized();
-    route.executor = Executor::program_interpreter;
-    CHECK_FALSE(find_difference(run_route(graph, at, route), expected, 1e-6));
+    regions += regions_of_program(graph, at.rows);
+    CHECK_FALSE(find_difference(run_route(graph, at, as_program()), expected, 1e-6));
     if (seed % 5 == 0) CHECK_FALSE(find_difference(run_route(graph, at, Route::optimized()), expected, 1e-5));
   }
   CHECK(regions > 50);
