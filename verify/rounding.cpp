@@ -85,8 +85,8 @@ class Displacement {
     Tensor& t = call.result;
     if (!is_float(t.dtype)) return;  // integers are exact
     look_at(call.graph);
-    // What is known when compiling becomes a constant, and so a number of f32, in all stages.
-    now_ = known_[call.id.value] ? Precision::f32 : precision_;
+    // What passes fold becomes a constant, and so a number of f32, in all stages.
+    now_ = known_[call.id.value] && is_folded(call.id) ? Precision::f32 : precision_;
     double unit = unit_of(t.dtype, now_) * scale_;
     if (is_sum(call.node.op))
       displace_sum(call, unit);
@@ -124,6 +124,14 @@ class Displacement {
       const NodeList& operands = graph[NodeId{i}].operands;
       known_[i] = known_[i] || (!operands.empty() && std::all_of(operands.begin(), operands.end(), [&](NodeId o) { return known_[o.value]; }));
     }
+  }
+  /// Whether a node that is known when compiling is folded in this run. Passes fold some of these nodes and not others: 1 / 72 and 1 / 9 become numbers of f32, but their sum
+  /// stays one of 64 bits if a term is looked up in between. So all are folded in every third run, and in the others each by chance. This follows from the run and the node
+  /// alone: steps in a row agree about it, and it takes nothing from the stream of other draws. Asked of no other node: one that is not known when compiling is displaced and
+  /// rounded as its stage says and no further, and compiled code, which rounds every node, is given no more room at all.
+  bool is_folded(NodeId id) const {
+    if (seed_ / 2 % 3 == 0) return true;
+    return philox4x32({id.value, 0, 0, 1}, {uint32_t(seed_), uint32_t(seed_ >> 32)})[0] % 2 == 0;  // sign() has 0 in place of the 1
   }
   bool in_f32(const Tensor& t) const { return now_ == Precision::f32 && t.dtype == DType::f32; }
   /// From -1 to 1. The same operation gives the same result for the same operands: rows that are equal are off alike, and their errors add up. Yet equal results may

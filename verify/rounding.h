@@ -7,7 +7,8 @@
 // random by what that operation may be off by (codegen/vector_math_bounds.h; for sums the size and number of their terms), and
 // then rounded to f32. How far a result scatters is its conditioning, cancellation included. Jumps need no rule of their own: a comparison, an argmax or a
 // rounding whose operands lie within rounding of the jump falls both ways, and the scatter is the height of the jump. Runs are
-// few at first; before an element is called wrong there are many.
+// few at first; before an element is called wrong there are many. What is known when compiling is a number of f32 even in stages of 64 bits if passes fold it, and they fold
+// some such nodes and not others: there each of them is rounded or not by chance, run by run.
 //
 // What it must never forgive, since docs/numbers.md promises it. All of it follows from one rule: only functions (within their stated bound) and sums are
 // displaced; everything else is computed from its operands as they are and rounded once.

@@ -164,3 +164,50 @@ TEST_CASE("a number known when compiling is one of f32 in every stage", "[roundi
   found.outputs["result"].values = {double(float(std::tanh(1.0)))};
   CHECK(model.compare(found, Precision::f64).difference);
 }
+
+TEST_CASE("what is known when compiling may be folded node by node", "[rounding]") {
+  // 1 / 72 + 1 / 9 is 0.125: of numbers of f32 it is not, in 64 bits, and is again once the sum is one of f32 too. `of` gives what is divided.
+  using Dividend = std::function<NodeId(Builder&, NodeId)>;
+  auto sum = [](const Dividend& of) {
+    return Judgement(DType::f32, {1}, {1}, [&of](Builder& b, NodeId x, NodeId) {
+      NodeId first = b.constant(0, Type{DType::i32, b.graph.type(x).shape});
+      Attributes by_index;
+      by_index.axes = {0};
+      by_index.lhs = {0}, by_index.rhs = {1}, by_index.out = {1};
+      NodeId small = b.graph.add(Op::gather, {b.div(of(b, x), b.constant_like(72, x)), first}, by_index);
+      return b.add(small, b.div(of(b, x), b.constant_like(9, x)));
+    });
+  };
+  const double terms = double(float(1.0 / 72)) + double(float(1.0 / 9));
+  REQUIRE(terms != 0.125);
+  REQUIRE(double(float(terms)) == 0.125);
+  auto accepts = [](RoundingModel& model, double value) {
+    Results found = model.expected();
+    found.outputs["result"].values = {value};
+    return !model.compare(found, Precision::f64).difference;
+  };
+  Judgement known = sum([](Builder& b, NodeId x) { return b.constant_like(1, x); });
+  RoundingModel model(known.graph, known.bindings);
+  for (const std::vector<std::string>& passes : {std::vector<std::string>{}, {"simplify"}, {"fold"}, {"simplify", "fold", "simplify"}}) {
+    Route route = Route::plain();
+    route.passes = passes;
+    route.executor = Executor::graph_interpreter;
+    INFO(route.text());
+    CHECK_FALSE(model.compare(run_route(known.graph, known.bindings, route), Precision::f64).difference);
+  }
+  CHECK(accepts(model, terms));
+  CHECK(accepts(model, double(float(1.0 / 72)) + 1.0 / 9));
+  CHECK(accepts(model, 0.125));
+  CHECK_FALSE(accepts(model, 0.125 + 1e-6));
+  // Of an input nothing is folded, beside nodes that are known when compiling no more than alone.
+  Judgement unknown = sum([](Builder&, NodeId x) { return x; });
+  Builder b(unknown.graph);
+  unknown.graph.outputs.push_back({"known", b.div(b.constant(1, {DType::f32, {}}), b.constant(9, {DType::f32, {}}))});
+  RoundingModel both(unknown.graph, unknown.bindings);
+  CHECK(accepts(both, 0.125));
+  CHECK_FALSE(accepts(both, terms));
+  CHECK_FALSE(accepts(both, double(float(1.0 / 72)) + 1.0 / 9));
+  Results found = both.expected();
+  found.outputs["known"].values = {double(float(1.0 / 9))};
+  CHECK_FALSE(both.compare(found, Precision::f64).difference);
+}
