@@ -13,7 +13,7 @@
 #include "engine/evaluate.h"
 #include "engine/text_data.h"
 #include "driver/outputs.h"
-#include "engine/weights.h"
+#include "engine/weights_file.h"
 
 namespace nnc {
 namespace {

@@ -12,7 +12,7 @@
 #include "driver/signals.h"
 #include "engine/generate.h"
 #include "engine/sampling.h"
-#include "engine/weights.h"
+#include "engine/weights_file.h"
 
 namespace nnc {
 namespace {

@@ -12,7 +12,7 @@
 #include "driver/outputs.h"
 #include "engine/data.h"
 #include "engine/predict.h"
-#include "engine/weights.h"
+#include "engine/weights_file.h"
 
 namespace nnc {
 namespace {

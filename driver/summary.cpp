@@ -99,7 +99,7 @@ Json workers_as_json(const ModelSummary::Workers& w) {
   Json line{{"workers", e.workers}, {"rows", e.rows[size_t(e.busiest)]}, {"pieces", w.pieces}};
   line = traffic_as_json(line, all_of(exchange_rows(e)));
   line["sums"] = sums, line["published"] = published;
-  line["memory"] = {{"parameters", w.memory.parameters}, {"optimizer", w.memory.optimizer}, {"optimizer_own", w.own_optimizer_bytes}, {"partials", w.memory.partials}, {"arena", w.memory.arena}, {"local", w.memory.local}};
+  line["memory"] = {{"parameters", w.memory.parameters}, {"optimizer", w.memory.optimizer}, {"partials", w.memory.partials}, {"arena", w.memory.arena}, {"local", w.memory.local}};
   return line;
 }
 
@@ -117,7 +117,6 @@ void print_workers(const ModelSummary::Workers& w) {
               grouped(w.memory.partials).c_str(), grouped(w.memory.arena).c_str());
   if (w.memory.local) std::printf(", %s for each thread", grouped(w.memory.local).c_str());
   std::printf("\n");
-  if (w.own_optimizer_bytes < w.memory.optimizer) std::printf("                of the optimiser's it updates and reads %s\n", grouped(w.own_optimizer_bytes).c_str());
 }
 
 // --- the summary ---

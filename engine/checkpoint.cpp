@@ -16,7 +16,7 @@
 
 #include "base/philox.h"
 #include "engine/tensors.h"
-#include "engine/weights.h"
+#include "engine/weights_file.h"
 #include "ir/text.h"
 
 #ifndef NNC_VERSION
@@ -395,14 +395,14 @@ std::map<std::string, std::string> describe_run(const Compilation& compilation, 
 }
 
 EpochRecord resume_from(Compilation& compilation, const std::string& path, const std::map<std::string, std::string>& now, StepRunner& runner,
-                        TrainPlan& plan, const FileLoader& load) {
-  TensorFile file = read_weights(path, load);
+                        TrainPlan& plan, Collectives* workers) {
+  WeightsFile file(path, workers);
   Diagnostic problem;
   problem.place = path;
-  std::vector<std::string> tensors = tensor_differences(file, runner, true);
+  std::vector<std::string> tensors = tensor_differences(file.tensors(), runner, true);
   bool tensors_fit = tensors.empty();
-  Comparison comparison(file.metadata, now);
-  bool is_checkpoint = file.metadata.count("nnc.step") > 0 && file.metadata.count("nnc.rows") > 0;
+  Comparison comparison(file.metadata(), now);
+  bool is_checkpoint = file.metadata().count("nnc.step") > 0 && file.metadata().count("nnc.rows") > 0;
   if (is_checkpoint)
     compare(comparison, tensors_fit);
   else
@@ -420,16 +420,19 @@ EpochRecord resume_from(Compilation& compilation, const std::string& path, const
         "give the file, options and data of the run that wrote it; or start a new run from its weights with --init");
     throw UserError(problem);
   }
-  const std::string& step = file.metadata.at("nnc.step");
+  const std::string& step = file.metadata().at("nnc.step");
   auto [end, error] = std::from_chars(step.data(), step.data() + step.size(), plan.first_step);
   if (error != std::errc() || end != step.data() + step.size() || plan.first_step < 0)
     throw UserError(Code::E0405, fmt::format("{} is damaged: it records step `{}`", path, step), path);
-  check_finite(file, path, &runner, true);
-  set_tensors(file, path, runner, true);
+  file.check_finite(runner, true);
+  file.set(runner, true);
   EpochRecord epoch;
-  if (auto sums = file.metadata.find("nnc.sums"); sums != file.metadata.end()) epoch.sums = sums->second;
-  for (const TensorView& t : file.tensors)
-    if (is_of_epoch(t.name)) epoch.rows.push_back({std::string(t.name), t.dtype, t.shape, {t.data, t.data + size_t(element_count(t.shape)) * byte_size(t.dtype)}});
+  if (auto sums = file.metadata().find("nnc.sums"); sums != file.metadata().end()) epoch.sums = sums->second;
+  for (const TensorView& t : file.tensors().tensors) {
+    if (!is_of_epoch(t.name)) continue;
+    const std::span<const std::byte> bytes = file.read(t).bytes();
+    epoch.rows.push_back({t.name, t.dtype, t.shape, {bytes.begin(), bytes.end()}});
+  }
   if (comparison.changes.empty()) return epoch;
   Diagnostic warning;
   warning.code = Code::E0504;

@@ -24,7 +24,7 @@ std::vector<std::string> compare_trained_rows(const std::string& then, const std
 /// would not be continued to the bit is one UserError (E0505 if tensors do not fit, else E0504) with a note for each; what a user
 /// may well want to change on the way (hyperparameters, another version or CPU) is said as a warning. The runner's values are
 /// those that a run begins with. Gives what it records of an epoch under way, empty if
-/// an epoch begins.
-EpochRecord resume_from(Compilation&, const std::string& path, const std::map<std::string, std::string>& now, StepRunner&, TrainPlan&, const FileLoader& load = load_file);
+/// an epoch begins. Collective.
+EpochRecord resume_from(Compilation&, const std::string& path, const std::map<std::string, std::string>& now, StepRunner&, TrainPlan&, Collectives* workers = nullptr);
 
 }  // namespace nnc

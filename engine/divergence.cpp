@@ -133,6 +133,24 @@ class CauseNamer {
   std::vector<bool> forward_;  ///< by node: an output is computed from it
 };
 
+void find_cause(const CauseNamer& namer, const Bindings& bindings, const std::vector<int64_t>& rows, StepRunner& runner, Divergence& result) {
+  // Rounded to f32 after every operation a step is nearly what the compiled one is: the same values overflow, and vanish where a logarithm is taken.
+  // Where a fused operation rounds otherwise, the exact one may still show it.
+  struct Interrupted {};
+  try {
+    for (auto* as_f32 : {round_to_f32, overflow_f32}) {
+      auto hook = [&](InterpreterCall& call) {
+        if (runner.stop_requested()) throw Interrupted{};
+        as_f32(call.result);
+      };
+      if (namer.name(interpret(namer.graph(), bindings, true, hook).values, rows, result)) break;
+    }
+  } catch (const Interrupted&) {
+  } catch (const UserError&) {        // an index outside its table
+  } catch (const std::bad_alloc&) {   // every value of a step, in 64 bits
+  }
+}
+
 }  // namespace
 
 Divergence find_divergence(Compilation& compilation, StepRunner& runner, const TrainPlan& given, int loss, const TrainingGraphs& graphs, const RunData& data,
@@ -174,22 +192,17 @@ Divergence find_divergence(Compilation& compilation, StepRunner& runner, const T
   result.step = good;
   std::vector<int64_t> rows;
   CauseNamer namer(compilation, graphs, runner, trainer);
-  Bindings bindings = bind_step(runner, plan, data, namer.graph(), good, rows);
-  // Rounded to f32 after every operation a step is nearly what the compiled one is: the same values overflow, and vanish where a logarithm is taken.
-  // Where a fused operation rounds otherwise, the exact one may still show it.
-  struct Interrupted {};
-  try {
-    for (auto* as_f32 : {round_to_f32, overflow_f32}) {
-      auto hook = [&](InterpreterCall& call) {
-        if (runner.stop_requested()) throw Interrupted{};
-        as_f32(call.result);
-      };
-      if (namer.name(interpret(namer.graph(), bindings, true, hook).values, rows, result)) break;
-    }
-  } catch (const Interrupted&) {
-  } catch (const UserError&) {        // an index outside its table
-  } catch (const std::bad_alloc&) {   // every value of a step, in 64 bits
+  // Of several workers the first has all values, and looks for all of them.
+  const Bindings bindings = bind_step(runner, plan, data, namer.graph(), good, rows);
+  Collectives* workers = runner.workers();
+  if (!workers) {
+    find_cause(namer, bindings, rows, runner, result);
+    return result;
   }
+  if (runner.is_first()) workers->while_others_wait([&] { find_cause(namer, bindings, rows, runner, result); });
+  result.cause = workers->tell(result.cause);
+  result.row = workers->tell(result.row);
+  result.in_data = runner.as_first_says(result.in_data) != 0;
   return result;
 }
 

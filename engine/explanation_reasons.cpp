@@ -32,6 +32,7 @@ std::string_view reason_name(FusionRefusal reason) {
     case FusionRefusal::read_twice: return "read_twice";
     case FusionRefusal::reduction_of_contraction: return "reduction_of_contraction";
     case FusionRefusal::row_sum: return "row_sum";
+    case FusionRefusal::whole_sum: return "whole_sum";
     case FusionRefusal::other_reduction: return "other_reduction";
     case FusionRefusal::other_terms: return "other_terms";
     case FusionRefusal::other_space: return "other_space";
@@ -72,6 +73,7 @@ std::string reason_text(const Compilation& compilation, const ExplainedStep& ste
     case FusionRefusal::reduction_of_contraction:
       return fmt::format("{} reduces what a contraction gives: a tile of the contraction holds a part of each result's elements only", reader);
     case FusionRefusal::row_sum: return fmt::format("{} needs a sum over the rows, which the contraction has made when all of its tiles are done", reader);
+    case FusionRefusal::whole_sum: return fmt::format("{} needs a sum over all of a tensor, which is whole when that kernel is done", reader);
     case FusionRefusal::other_reduction: return fmt::format("{} reduces along other axes than the kernel that makes the value", reader);
     case FusionRefusal::other_terms: return fmt::format("{} adds its terms in another order than the sums of the kernel that makes the value", reader);
     case FusionRefusal::other_space:

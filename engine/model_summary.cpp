@@ -35,13 +35,10 @@ BatchPlan plan_rows(const Compilation& compilation, ModelSummary& s) {
 ModelSummary::Workers summarize_workers(const Compilation& compilation, const TrainingGraphs& graphs, const BatchPlan& plan) {
   const int workers = compilation.workers, busiest = busiest_worker(plan, workers);
   const StepPrograms programs = build_step(graphs.optimized, graphs.stages, graphs.couples_rows, plan, compilation.target, {busiest, workers});
-  ModelSummary::Workers w{find_exchanges(graphs, programs, workers), {}, 0, 0};
+  ModelSummary::Workers w{find_exchanges(graphs, programs, workers), {}, 0};
   w.memory = worker_memory(programs, w.exchanges);
   const PieceRun run = run_of(busiest, workers, plan.pieces());
   w.pieces = run.end - run.begin;
-  w.own_optimizer_bytes = w.memory.optimizer;
-  for (const OwnedArray& o : w.exchanges.owned)
-    if (!o.is_published) w.own_optimizer_bytes -= o.array.bytes() - (o.array.begins[size_t(busiest) + 1] - o.array.begins[size_t(busiest)]) * o.array.element_bytes;
   return w;
 }
 

@@ -31,7 +31,6 @@ struct ModelSummary {
   struct Workers {
     StepExchanges exchanges;
     WorkerMemory memory;
-    int64_t own_optimizer_bytes = 0;  ///< of the optimiser's states: those that the busiest worker updates, or reads
     int64_t pieces = 0;               ///< of that worker
   };
   std::optional<Workers> workers;

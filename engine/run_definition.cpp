@@ -13,7 +13,7 @@
 #include "engine/bindings.h"
 #include "engine/index_bounds.h"
 #include "engine/row_conditions.h"
-#include "engine/weights.h"
+#include "engine/weights_file.h"
 
 namespace nnc {
 namespace {
@@ -174,7 +174,7 @@ void DefinitionRun::bind_scalars_and_weights(const std::string& weights, uint64_
   const Graph& graph = built_.graph;
   TensorFile file;
   if (!weights.empty()) {
-    file = read_weights(weights);
+    file = WeightsFile(weights).tensors();
     check_finite(file, weights);
   }
   const ScalarValues trained = trained_so_far(file.metadata);

@@ -28,19 +28,19 @@ void RunFiles::save_weights(const std::string& path, int64_t steps) {
   metadata["nnc.seed"] = std::to_string(description_.seed);
   for (const char* key : {"nnc.trained", "nnc.vocabulary"})
     if (auto it = description_.run.find(key); it != description_.run.end()) metadata.insert(*it);
-  save_tensors(path, runner_, false, metadata);
+  save_tensors(path, runner_, nullptr, false, metadata);  // parameters are whole with every worker
 }
 
-void RunFiles::save_checkpoint(const std::string& path, int64_t steps) {
+void RunFiles::save_checkpoint(const std::string& path, int64_t steps, const PersistentReader& read) {
   std::map<std::string, std::string> metadata = description_.run;
   metadata.merge(record_steps(steps, description_.steps_per_epoch));
   EpochRecord epoch;
   if (steps % description_.steps_per_epoch != 0) epoch = description_.epoch(steps);  // else an epoch begins
   if (!epoch.sums.empty()) metadata["nnc.sums"] = epoch.sums;
-  save_tensors(path, runner_, true, metadata, epoch.rows);
+  save_tensors(path, runner_, read, true, metadata, epoch.rows);
 }
 
-std::vector<Diagnostic> RunFiles::try_save(int64_t steps) {
+std::vector<Diagnostic> RunFiles::try_save(int64_t steps, const PersistentReader& read) {
   std::vector<Diagnostic> failures;
   if (!are_wanted()) return failures;
   auto attempt = [&](auto write) {
@@ -52,14 +52,14 @@ std::vector<Diagnostic> RunFiles::try_save(int64_t steps) {
   };
   attempt([&] { save_weights(weights_, steps); });
   size_t before = failures.size();
-  if (!to_device_) attempt([&] { save_checkpoint(checkpoint_path(), steps); });
+  if (!to_device_) attempt([&] { save_checkpoint(checkpoint_path(), steps, read); });
   if (failures.size() == before) saved_steps_ = steps;
   return failures;
 }
 
-std::optional<Diagnostic> RunFiles::save_on_the_way(int64_t steps) {
+std::optional<Diagnostic> RunFiles::save_on_the_way(int64_t steps, const PersistentReader& read) {
   if (to_device_) return std::nullopt;
-  std::vector<Diagnostic> failures = try_save(steps);
+  std::vector<Diagnostic> failures = try_save(steps, read);
   if (failures.empty()) {
     last_warning_.clear();
     return std::nullopt;
@@ -73,26 +73,26 @@ std::optional<Diagnostic> RunFiles::save_on_the_way(int64_t steps) {
   return d;
 }
 
-void RunFiles::save(int64_t steps) {
-  std::vector<Diagnostic> failures = try_save(steps);
+void RunFiles::save(int64_t steps, const PersistentReader& read) {
+  std::vector<Diagnostic> failures = try_save(steps, read);
   if (failures.empty()) return;
   Diagnostic d = failures[0];
   for (size_t i = 1; i < failures.size(); ++i) d.notes.push_back(failures[i].message);
   if (saved_steps_ == steps && !to_device_)
     d.notes.push_back(fmt::format("{} is saved; it holds the weights after step {} too", checkpoint_path(), steps));
   else
-    d.notes.push_back(rescue(steps));
+    d.notes.push_back(rescue(steps, read));
   throw UserError(d);
 }
 
-std::string RunFiles::rescue(int64_t steps) {
+std::string RunFiles::rescue(int64_t steps, const PersistentReader& read) {
   namespace fs = std::filesystem;
   std::string tried;
   std::string name = beside(fs::path(weights_).filename().string(), fmt::format("rescued-{}", getpid()));
   for (const std::string& folder : rescue_) {
     std::string path = folder == "." ? name : (fs::path(folder) / name).string();
     try {
-      save_checkpoint(path, steps);
+      save_checkpoint(path, steps, read);
       return fmt::format("the state after step {} is kept in {}: go on with --resume {}", steps, path, path);
     } catch (const UserError& e) {
       tried += (tried.empty() ? "" : "; ") + e.diagnostic().message;
@@ -102,13 +102,13 @@ std::string RunFiles::rescue(int64_t steps) {
   return fmt::format("the state after step {} is lost, that after step {} is in {}: {}", steps, saved_steps_, checkpoint_path(), tried);
 }
 
-std::string RunFiles::keep_state(const std::string& path, int64_t steps) {
-  if (to_device_) return rescue(steps);
+std::string RunFiles::keep_state(const std::string& path, int64_t steps, const PersistentReader& read) {
+  if (to_device_) return rescue(steps, read);
   try {
-    save_checkpoint(path, steps);
+    save_checkpoint(path, steps, read);
     return {};
   } catch (const UserError& e) {
-    return e.diagnostic().message + "; " + rescue(steps);
+    return e.diagnostic().message + "; " + rescue(steps, read);
   }
 }
 

@@ -10,6 +10,7 @@
 
 #include "base/diagnostics.h"
 #include "engine/epoch_reports.h"
+#include "engine/weights.h"
 #include "runtime/step_runner.h"
 
 namespace nnc {
@@ -35,20 +36,20 @@ class RunFiles {
   std::string checkpoint_path() const;
 
   /// Weights and checkpoint in the middle of a run. A failure is a warning to pass on, once until it changes: the run goes on, and the next save may succeed.
-  std::optional<Diagnostic> save_on_the_way(int64_t steps);
+  std::optional<Diagnostic> save_on_the_way(int64_t steps, const PersistentReader&);
   /// Weights and checkpoint at the end. If one of them cannot be written, the checkpoint, which holds all that the weights do, is written to a rescue folder, and
   /// UserError E0413 says where.
-  void save(int64_t steps);
+  void save(int64_t steps, const PersistentReader&);
   /// The state of the runner as a checkpoint at `path`. Empty if it is there, else a sentence that says why not and where it is.
-  std::string keep_state(const std::string& path, int64_t steps);
+  std::string keep_state(const std::string& path, int64_t steps, const PersistentReader&);
   /// Steps whose state the last complete save wrote; -1: none.
   int64_t saved_steps() const { return saved_steps_; }
 
  private:
   void save_weights(const std::string& path, int64_t steps);
-  void save_checkpoint(const std::string& path, int64_t steps);
-  std::vector<Diagnostic> try_save(int64_t steps);
-  std::string rescue(int64_t steps);
+  void save_checkpoint(const std::string& path, int64_t steps, const PersistentReader&);
+  std::vector<Diagnostic> try_save(int64_t steps, const PersistentReader&);
+  std::string rescue(int64_t steps, const PersistentReader&);
 
   std::string weights_;
   std::vector<std::string> rescue_;

@@ -87,7 +87,9 @@ CompiledStep compile_step(Program program, const SourceMap& sources, const Compi
   for (const PersistentPlace& place : p.persistents) {
     const Buffer& b = p[place.buffer];
     if (place.persistent.kind == PersistentKind::partial) step.state_bytes = std::min(step.state_bytes, b.offset);
-    step.persistents.push_back({b.name, b.dtype, sizes(b.shape), b.order, b.offset, place.persistent.kind != PersistentKind::optimizer_state});
+    PersistentSlot slot{b.name, b.dtype, sizes(place.persistent.type.shape), memory_order(p, place), b.offset, place.persistent.kind != PersistentKind::optimizer_state};
+    if (place.part) slot.part = {place.part->begin, place.part->end};
+    step.persistents.push_back(std::move(slot));
   }
   step.outputs.resize(p.outputs.size());
   for (const Buffer& b : p.buffers) {
@@ -188,6 +190,7 @@ StepPrograms build_step(const Graph& whole, const std::optional<StepStages>& sta
       return std::ranges::any_of(stages->shares, [&](const ShareStage& s) { return std::ranges::any_of(s.graph.nodes(), [&](const Node& n) { return n.op == Op::parameter && n.attributes.text == o.name; }); });
     };
     std::erase_if(result.owned, [&](const OwnedRange& o) { return !o.updated && is_read_by_rows(o); });
+    shard_states(result.stages, result.owned, worker.rank);
   }
   return result;
 }
@@ -281,10 +284,9 @@ CompiledStep compile_step(StepPrograms programs, const SourceMap& sources, const
     step.stages.push_back(stage.step);
   }
   for (const OwnedRange& o : programs.owned) {
-    if (!o.updated) continue;
     const auto slot = std::ranges::find(step.persistents, o.name, &PersistentSlot::name);
-    const bool is_own = !slot->trained && !o.read_whole;  // an optimiser's state that nobody else asks for
-    step.owned.push_back({o.name, slot->offset, int64_t(byte_size(slot->dtype)), o.begins, !is_own});
+    if (o.in_parts) slot->parts = o.begins;
+    else if (o.updated) step.published.push_back({o.name, slot->offset, int64_t(byte_size(slot->dtype)), o.begins});
   }
   for (const std::string& name : programs.outputs) {
     OutputSlot slot = *std::find_if(outputs.begin(), outputs.end(), [&](const OutputSlot& o) { return o.name == name; });

@@ -14,6 +14,7 @@
 #include "ir/graph.h"
 #include "ir/program.h"
 #include "passes/lower.h"
+#include "passes/shard_states.h"
 #include "passes/shard_updates.h"
 #include "passes/split_stages.h"
 #include "runtime/step_program.h"

@@ -160,8 +160,7 @@ StepExchanges find_exchanges(const TrainingGraphs& graphs, const StepPrograms& p
   for (const OwnedRange& o : programs.owned) {
     if (!o.updated) continue;
     const Persistent& p = *graphs.stages->last.find_persistent(o.name);
-    const bool is_own = p.kind == PersistentKind::optimizer_state && !o.read_whole;
-    e.owned.push_back({o.name, p.kind, {p.type.elements(1), int64_t(byte_size(p.type.dtype)), o.begins, true}, !is_own});
+    e.owned.push_back({o.name, p.kind, {p.type.elements(1), int64_t(byte_size(p.type.dtype)), o.begins, true}, !o.in_parts});
   }
   return e;
 }

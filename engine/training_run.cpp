@@ -14,7 +14,7 @@
 #include "engine/sent_files.h"
 #include "engine/tensors.h"
 #include "engine/text_data.h"
-#include "engine/weights.h"
+#include "engine/weights_file.h"
 #include "passes/dead_code.h"
 #include "passes/pipeline.h"
 #include "runtime/data/file_bytes.h"
@@ -136,7 +136,7 @@ void TrainingRun::compile() {
   if (!team_->shortage().empty()) observer_.on_fewer_threads(team_->shortage());
   StepPrograms programs = build_step(graphs_.optimized, graphs_.stages, graphs_.couples_rows, batch_, compilation_.target, options_.workers ? WorkerPlace{options_.workers->rank(), options_.workers->size()} : WorkerPlace{});
   for (const PersistentPlace& p : programs.last().persistents)
-    if (p.persistent.kind != PersistentKind::partial) layouts_[p.persistent.name] = programs.last()[p.buffer].order;
+    if (p.persistent.kind != PersistentKind::partial) layouts_[p.persistent.name] = memory_order(programs.last(), p);
   compiled_ = compile_step(std::move(programs), compilation_.sources, compilation_.code);
 }
 
@@ -163,13 +163,12 @@ void TrainingRun::require_rows() {
 void TrainingRun::choose_first_values() {
   runner_.emplace(compiled_.step, *team_, options_.workers);
   initialize(*runner_, step_persistents(graphs_), plan_.seed);
-  const FileLoader load = is_shared() ? load_on(*options_.workers, 0) : FileLoader(load_file);
   if (!options_.initial_weights.empty())
-    require_vocabulary(load_tensors(options_.initial_weights, *runner_, false, load), options_.initial_weights, data_.vocabulary);
+    require_vocabulary(load_tensors(options_.initial_weights, *runner_, false, options_.workers), options_.initial_weights, data_.vocabulary);
   description_ = describe_run(compilation_, plan_, graphs_, data_);
   if (options_.workers) compare_at_start(*options_.workers, {description_.begin(), description_.end()});
   EpochRecord recorded;
-  if (!options_.resume.empty()) recorded = resume_from(compilation_, options_.resume, description_, *runner_, plan_, load);
+  if (!options_.resume.empty()) recorded = resume_from(compilation_, options_.resume, description_, *runner_, plan_, options_.workers);
   if (plan_.first_step >= plan_.total_steps)
     throw UserError(Code::E0502,
                     fmt::format("{} has done {} steps already, and {} are asked for in total, so nothing would train", options_.resume, plan_.first_step,
@@ -231,36 +230,52 @@ void TrainingRun::prepare_training() {
 
 TrainingResult TrainingRun::train() {
   TrainingResult result;
-  result.outcome = run_steps();
+  keep_after_faults([&] {
+    result.outcome = trainer_->run(*this);
+    require_files();
+  });
   result.steps = trainer_->steps_done();
   if (result.outcome == TrainOutcome::diverged) {
     result.divergence = explain_divergence();
     return result;
   }
   result.any_step = result.steps != plan_.first_step;
-  runner_->gather_states();
-  if (result.any_step) save_meanwhile([&] { files_->save(result.steps); });
+  if (result.any_step) save_meanwhile([&](const PersistentReader& read) { files_->save(result.steps, read); });
   return result;
 }
 
-/// Others wait for the worker that writes, however long its disk takes.
-void TrainingRun::save_meanwhile(const std::function<void()>& save) {
-  if (is_shared() && files_->are_wanted())
-    options_.workers->while_others_wait(save);
-  else
-    save();
+/// Worker 0 writes what it has, and asks the others for their parts of what is in parts; they wait, however long its disk takes. One that is lost meanwhile costs what it costs in the middle of a run.
+void TrainingRun::save_meanwhile(const std::function<void(const PersistentReader&)>& save) {
+  if (!is_shared()) return save(nullptr);
+  std::byte* values = nullptr;
+  auto serve = [&](int64_t index) { runner_->get_persistent(size_t(index), values); };
+  auto lead = [&](const std::function<void(int64_t)>& ask) {
+    save([&](size_t index, std::byte* to) {
+      values = to;
+      ask(int64_t(index));
+    });
+  };
+  try {
+    options_.workers->lead(lead, serve);
+  } catch (const WorkerLost& e) {
+    if (is_training_) throw;
+    Diagnostic d = e.diagnostic();
+    d.notes.push_back(keep_snapshot());
+    throw UserError(std::move(d));
+  }
 }
 
 /// Whatever happens on the way costs at most what was done since the last snapshot.
-TrainOutcome TrainingRun::run_steps() {
+void TrainingRun::keep_after_faults(const std::function<void()>& work) {
   auto with_note = [this](Diagnostic d) {
+    if (is_shared()) options_.workers->transport().leave(d.message);  // the others are to leave their parts now
     d.notes.push_back(keep_snapshot());
     return UserError(std::move(d));
   };
   try {
-    TrainOutcome outcome = trainer_->run(*this);
-    require_files();
-    return outcome;
+    is_training_ = true;
+    work();
+    is_training_ = false;
   } catch (const DataLost&) {
     const std::string path = lost_file_.load();
     UserError error(Code::E0402, fmt::format("`{}` lost its content while the run was reading it: it was cut short, or its disk failed", file_name(path)), path);
@@ -268,6 +283,7 @@ TrainOutcome TrainingRun::run_steps() {
   } catch (const UserError& e) {
     throw with_note(e.diagnostic());
   } catch (...) {  // memory, a host's exception, or a bug of ours
+    if (is_shared()) options_.workers->transport().leave("it met an error");
     kept_ = keep_snapshot();
     throw;
   }
@@ -360,9 +376,8 @@ void TrainingRun::on_progress(const StepRecord& last, bool ended) {
 }
 
 void TrainingRun::on_save(int64_t steps) {
-  runner_->gather_states();
   std::optional<Diagnostic> warning;
-  save_meanwhile([&] { warning = files_->save_on_the_way(steps); });
+  save_meanwhile([&](const PersistentReader& read) { warning = files_->save_on_the_way(steps, read); });
   if (warning) observer_.on_warning(*warning);
 }
 
@@ -373,7 +388,9 @@ Diagnostic TrainingRun::explain_divergence() {
   std::string good = keeps ? beside(files_->weights_path(), "last-good") : "", elsewhere;
   int64_t good_step = trainer_->last_finite_step();
   auto keep = [&] {
-    if (keeps) save_meanwhile([&] { elsewhere = files_->keep_state(good, good_step); });
+    save_meanwhile([&](const PersistentReader& read) {
+      if (keeps) elsewhere = files_->keep_state(good, good_step, read);
+    });
   };
   keep();  // at once, for the search may take a while
   std::optional<Divergence> found;
@@ -397,14 +414,16 @@ Diagnostic TrainingRun::explain_divergence() {
 
 /// After a fault in the middle of a run, which may have left the runner between two steps: back to the last snapshot, and that is kept. A sentence for the user.
 std::string TrainingRun::keep_snapshot() {
-  int64_t step = trainer_->last_finite_step();
-  if (trainer_->last_finite_state().size() != runner_->persistent_block().size() || step <= plan_.first_step)
-    return "that was before the first step that could be kept; nothing was written";
-  runner_->set_persistent_block(trainer_->last_finite_state());
-  if (!files_->are_wanted()) return fmt::format("the run's values are those after step {}", step);
-  std::string elsewhere = files_->keep_state(files_->checkpoint_path(), step);
+  int missing = -1;
+  const std::optional<int64_t> step = runner_->recover_state(missing);
+  if (!runner_->is_first()) return "worker 0 keeps what can be kept";
+  const std::string saved = files_->saved_steps() < 0 ? "nothing was saved in this run so far" : fmt::format("the state after step {} is saved: go on with --resume {}", files_->saved_steps(), files_->checkpoint_path());
+  if (missing >= 0) return fmt::format("the optimiser's states that {} had are lost with it; {}", options_.workers->transport().describe(missing), saved);
+  if (!step || *step <= plan_.first_step) return "that was before the first step that could be kept; nothing was written";
+  if (!files_->are_wanted()) return fmt::format("the run's values are those after step {}", *step);
+  std::string elsewhere = files_->keep_state(files_->checkpoint_path(), *step, [this](size_t index, std::byte* values) { runner_->get_persistent(index, values); });
   if (!elsewhere.empty()) return elsewhere;
-  return fmt::format("the state after step {} is saved: go on with --resume {}", step, files_->checkpoint_path());
+  return fmt::format("the state after step {} is saved: go on with --resume {}", *step, files_->checkpoint_path());
 }
 
 }  // namespace nnc

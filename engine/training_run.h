@@ -100,7 +100,7 @@ class TrainingRun : private TrainObserver {
   const std::string& report_obstacle(size_t report) const { return epoch_->obstacle(report); }  ///< by reports(): "", or why there is no value of it over an epoch
   const std::vector<Tensor>& step_outputs() const { return outputs_; }  ///< after the last step, by output_names(); empty unless they are kept
   std::optional<double> learning_rate(const StepRecord&) const;         ///< `lr` of the first optimizer; none if it has none, or a fixed one
-  const StepRunner& runner() const { return *runner_; }                 ///< holds the values of all parameters and states
+  const StepRunner& runner() const { return *runner_; }                 ///< holds the values of all parameters and states; of several workers, the states that each one updates
   const RunFiles& files() const { return *files_; }
   int64_t steps_done() const { return trainer_ ? trainer_->steps_done() : plan_.first_step; }
   const std::string& kept() const { return kept_; }  ///< after a fault: a sentence that says what of the state is kept
@@ -124,7 +124,7 @@ class TrainingRun : private TrainObserver {
   void on_progress(const StepRecord& last, bool finished) override;
   void on_save(int64_t steps) override;
 
-  TrainOutcome run_steps();
+  void keep_after_faults(const std::function<void()>& work);
   void require_files() const;
   void add_to_sums(const StepRecord&);
   EpochRecord epoch_record(int64_t steps) const;
@@ -135,7 +135,7 @@ class TrainingRun : private TrainObserver {
   void finish_reading();
   void for_all_workers(const std::function<void()>& work);
   bool is_shared() const { return options_.workers && options_.workers->size() > 1; }
-  void save_meanwhile(const std::function<void()>& save);
+  void save_meanwhile(const std::function<void(const PersistentReader&)>& save);
 
   Compilation& compilation_;
   TrainingOptions options_;
@@ -166,6 +166,7 @@ class TrainingRun : private TrainObserver {
   std::optional<Trainer> trainer_;
   std::atomic<bool> stop_{false};
   std::atomic<const char*> lost_file_{nullptr};  ///< a mapped data file that was cut short
+  bool is_training_ = false;  ///< a fault is the business of keep_after_faults
   std::string kept_;
 };
 

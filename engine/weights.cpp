@@ -118,7 +118,7 @@ void initialize(StepRunner& runner, const std::vector<ParameterSpec>& specs, uin
   for (std::future<void>& other : others) other.get();
 }
 
-void check_finite(const TensorFile& file, const std::string& path, const StepRunner* runner, bool optimizer) {
+void check_finite(const TensorFile& file, const std::string& path, const std::set<std::string>& apart, bool optimizer) {
   Diagnostic problem;
   problem.code = Code::E0505;
   problem.place = path;
@@ -129,10 +129,7 @@ void check_finite(const TensorFile& file, const std::string& path, const StepRun
     if (at < 0) continue;
     double found = read_element(t.data + size_t(at) * byte_size(t.dtype), t.dtype);
     if (of_optimizer && !std::isnan(found)) continue;
-    if (int index = runner ? runner->find_persistent(t.name) : -1; index >= 0) {
-      Tensor start = read_persistent(*runner, size_t(index));
-      if (std::any_of(start.values.begin(), start.values.end(), [](double v) { return !std::isfinite(v); })) continue;
-    }
+    if (apart.contains(t.name)) continue;
     problem.notes.push_back(fmt::format("`{}` {}: element {} is {}", t.name, shape_text(t.shape), at, found));
   }
   if (problem.notes.empty()) return;
@@ -143,24 +140,26 @@ void check_finite(const TensorFile& file, const std::string& path, const StepRun
   throw UserError(problem);
 }
 
-void save_tensors(const std::string& path, const StepRunner& runner, bool optimizer,
-                  const std::map<std::string, std::string>& metadata, const std::vector<StoredTensor>& others) {
+void save_tensors(const std::string& path, const StepRunner& runner, const PersistentReader& read, bool optimizer, const std::map<std::string, std::string>& metadata,
+                  const std::vector<StoredTensor>& others) {
   try {
-    std::vector<std::vector<std::byte>> values;  // of what the program keeps in another order; the rest is written from its place
     std::vector<TensorView> views;
+    std::vector<size_t> persistents;  // by view
     for (size_t i = 0; i < runner.program().persistents.size(); ++i) {
       const PersistentSlot& slot = runner.program().persistents[i];
       if (!slot.trained && !optimizer) continue;
-      const std::byte* data = runner.persistent_block().data() + slot.offset;
-      if (!slot.order.empty()) {
-        auto& bytes = values.emplace_back(byte_size(slot.dtype) * size_t(slot.elements()));
-        runner.get_persistent(i, bytes.data());
-        data = bytes.data();
-      }
-      views.push_back({slot.name, slot.dtype, slot.shape, data});
+      // What stands here as the file has it is written from its place.
+      const bool stands_here = slot.order.empty() && !runner.is_in_parts(i);
+      views.push_back({slot.name, slot.dtype, slot.shape, stands_here ? runner.persistent_block().data() + slot.offset : nullptr});
+      persistents.push_back(i);
     }
     for (const StoredTensor& t : others) views.push_back(t.view());
-    write_safetensors(path, views, metadata);
+    write_safetensors(path, views, metadata, [&](size_t view) {
+      std::vector<std::byte> bytes(views[view].byte_count());
+      const size_t index = persistents[view];
+      runner.is_in_parts(index) ? read(index, bytes.data()) : runner.get_persistent(index, bytes.data());
+      return bytes;
+    });
   } catch (const std::bad_alloc&) {
     throw UserError(Code::E0413, fmt::format("cannot write `{}`: {}", path, error_text(ENOMEM)), path);
   }
@@ -206,49 +205,6 @@ std::vector<std::string> tensor_differences(const TensorFile& file, const StepRu
     notes.insert(notes.begin(), fmt::format("optimizer: {} in the file, {} now (tensors optimizer.*)", list_states(kept_then),
                                             list_states(kept_now)));
   return notes;
-}
-
-void set_tensors(const TensorFile& file, const std::string& path, StepRunner& runner, bool optimizer) {
-  for (size_t i = 0; i < runner.program().persistents.size(); ++i) {
-    const PersistentSlot& slot = runner.program().persistents[i];
-    if (!slot.trained && !optimizer) continue;
-    TensorView view = *file.find(slot.name);
-    if (view.dtype == slot.dtype) {
-      runner.set_persistent(i, view.data);
-    } else {
-      ConvertedTensor converted = convert_tensor(view, slot.dtype, path);
-      runner.set_persistent(i, converted.view.data);
-    }
-  }
-}
-
-TensorFile read_weights(const std::string& path, const FileLoader& load) {
-  try {
-    return read_safetensors(path, load);
-  } catch (const UserError& e) {
-    if (e.diagnostic().code != Code::E0404) throw;
-    Diagnostic d = e.diagnostic();
-    d.help = {"weights are a safetensors file, as `nnc train` writes it (NAME.safetensors)"};
-    throw UserError(std::move(d));
-  }
-}
-
-std::map<std::string, std::string> load_tensors(const std::string& path, StepRunner& runner, bool optimizer, const FileLoader& load) {
-  TensorFile file = read_weights(path, load);
-  Diagnostic problem;
-  problem.code = Code::E0505;
-  problem.place = path;
-  problem.notes = tensor_differences(file, runner, optimizer);
-  if (!problem.notes.empty()) {
-    problem.message = fmt::format("{} does not fit the model: {} tensor{} differ{}", path, problem.notes.size(),
-                                  problem.notes.size() == 1 ? "" : "s", problem.notes.size() == 1 ? "s" : "");
-    keep_first(problem.notes);
-    problem.help.push_back("these weights belong to another model, or the model was changed since");
-    throw UserError(problem);
-  }
-  check_finite(file, path, &runner, optimizer);
-  set_tensors(file, path, runner, optimizer);
-  return file.metadata;
 }
 
 std::map<std::string, std::string> record_steps(int64_t steps, int64_t steps_per_epoch) {

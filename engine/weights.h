@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -30,9 +32,12 @@ std::vector<ParameterSpec> step_persistents(const TrainingGraphs&);
 /// Draws every persistent of the runner that `specs` describe.
 void initialize(StepRunner&, const std::vector<ParameterSpec>& specs, uint64_t seed);
 
+/// Gives the values of a persistent of the runner, by its number, as StepRunner::get_persistent does.
+using PersistentReader = std::function<void(size_t index, std::byte* values)>;
+
 /// Writes parameters and layer states; with `optimizer` everything, optimiser state included (a checkpoint), and
-/// `others` behind it.
-void save_tensors(const std::string& path, const StepRunner&, bool optimizer, const std::map<std::string, std::string>& metadata,
+/// `others` behind it. What is in parts comes from `read`, one persistent after the other.
+void save_tensors(const std::string& path, const StepRunner&, const PersistentReader& read, bool optimizer, const std::map<std::string, std::string>& metadata,
                   const std::vector<StoredTensor>& others = {});
 /// Whether a checkpoint's tensor is what an epoch under way has kept of its rows (epoch_reports.h), which is no matter of the model.
 bool is_of_epoch(std::string_view name);
@@ -45,19 +50,8 @@ std::vector<std::string> tensor_differences(const TensorFile&, const StepRunner&
 /// A long list of tensors, one a note: the first ones, and how many more there are.
 void keep_first(std::vector<std::string>& notes);
 
-/// UserError E0505 that names the tensors with NaN or infinite elements. `runner`: null, or one whose present values are those
-/// that a run begins with; a state that begins not finite may stay so. Optimiser states only if `optimizer`, and only NaN.
-void check_finite(const TensorFile&, const std::string& path, const StepRunner* runner = nullptr, bool optimizer = false);
-
-/// Sets the runner's persistents from a file that fits.
-void set_tensors(const TensorFile&, const std::string& path, StepRunner&, bool optimizer);
-
-/// The tensors of a weights file or a checkpoint. UserError: of a file of another kind it says what weights are (E0404).
-TensorFile read_weights(const std::string& path, const FileLoader& load = load_file);
-
-/// Sets the runner's persistents from a file that must hold all of them and nothing else; missing, extra and mis-shaped tensors
-/// are named in one UserError. `optimizer`: optimiser state too. Returns the file's metadata.
-std::map<std::string, std::string> load_tensors(const std::string& path, StepRunner&, bool optimizer, const FileLoader& load = load_file);
+/// UserError E0505 that names the tensors with NaN or infinite elements, those apart that may have them. Optimiser states only if `optimizer`, and only NaN.
+void check_finite(const TensorFile&, const std::string& path, const std::set<std::string>& apart = {}, bool optimizer = false);
 
 /// `step` and `epoch` as the evaluation after the last of these steps sees them: in metadata (`epoch` counts from 0), and out of it;
 /// zeros if a file does not record them.

@@ -181,7 +181,7 @@ class ProgramParser : private KernelLineReader {
     const BufferId id{uint32_t(program_.buffers.size())};
     Buffer b = parse_buffer_head(id);
     b.kind = kind;
-    PersistentKind persistent = PersistentKind::parameter;
+    PersistentPlace place{{b.name, {b.dtype, b.shape}, PersistentKind::parameter, {}}, id};
     switch (kind) {
       case BufferKind::field:
         expect_word("field");
@@ -195,7 +195,10 @@ class ProgramParser : private KernelLineReader {
         expect(",");
         b.bytes = parse_integer(max_place, "a number of bytes");
         expect_word("bytes");
-        if (kind == BufferKind::persistent && accept(",")) persistent = parse_persistent_kind();
+        if (kind == BufferKind::persistent && accept(",") && !parse_part(place, b)) {
+          place.persistent.kind = parse_persistent_kind();
+          if (accept(",") && !parse_part(place, b)) fail(Code::E0630, here(), "expected `from`, and which elements of a persistent these are");
+        }
         break;
       case BufferKind::literal:
         expect_word("values");
@@ -212,7 +215,7 @@ class ProgramParser : private KernelLineReader {
         b.offset = parse_integer(INT32_MAX, "a slot") * (kind == BufferKind::output ? 1 : scalar_bytes);
         break;
     }
-    if (kind == BufferKind::persistent) program_.persistents.push_back({{b.name, {b.dtype, b.shape}, persistent, {}}, id});
+    if (kind == BufferKind::persistent) program_.persistents.push_back(std::move(place));
     end_buffer(std::move(b), begin, kind == BufferKind::temporary || kind == BufferKind::local || kind == BufferKind::literal);
   }
 
@@ -250,6 +253,22 @@ class ProgramParser : private KernelLineReader {
     } while (accept(","));
     expect("]");
     return order;
+  }
+
+  /// `from BEGIN of TYPE [order [axes]]`: the buffer has a part of a persistent of that type, as many elements as it has room for. False if nothing of the kind stands here.
+  bool parse_part(PersistentPlace& place, const Buffer& b) {
+    if (!accept_word("from")) return false;
+    PersistentPart part;
+    part.begin = parse_integer(max_place, "an element's number");
+    part.end = part.begin + std::min(counted_bytes(b) / int64_t(byte_size(b.dtype)), max_place - 1);
+    expect_word("of");
+    skip_spaces();
+    const size_t begin = at_;
+    place.persistent.type = parse_type();
+    if (place.persistent.type.shape.size() > max_axes) fail(Code::E0636, since(begin), fmt::format("a persistent has at most {} dimensions", max_axes));
+    if (accept_word("order")) part.order = parse_order();
+    place.part = std::move(part);
+    return true;
   }
 
   PersistentKind parse_persistent_kind() {

@@ -97,7 +97,7 @@ namespace {
 class Printer {
  public:
   Printer(const Program& program, const SourceMap* sources) : program_(program), sources_(sources) {
-    for (const PersistentPlace& place : program.persistents) kinds_[place.buffer] = place.persistent.kind;
+    for (const PersistentPlace& place : program.persistents) places_[place.buffer] = &place;
     std::map<std::string_view, int> times;
     for (const Buffer& buffer : program.buffers) {
       int time = ++times[buffer.name];
@@ -165,8 +165,14 @@ class Printer {
       case BufferKind::literal: text += " values " + numbers_text(buffer.values, buffer.dtype); break;
       case BufferKind::output: text += fmt::format(" slot {}", buffer.offset); break;
     }
-    if (auto it = kinds_.find(id); it != kinds_.end() && it->second != PersistentKind::parameter)
-      text += fmt::format(", {}", persistent_keyword(it->second));
+    if (auto it = places_.find(id); it != places_.end()) {
+      const PersistentPlace& place = *it->second;
+      if (place.persistent.kind != PersistentKind::parameter) text += fmt::format(", {}", persistent_keyword(place.persistent.kind));
+      if (place.part) {
+        text += fmt::format(", from {} of {}", place.part->begin, to_string(place.persistent.type));
+        if (!place.part->order.empty()) text += fmt::format(" order [{}]", fmt::join(place.part->order, ", "));
+      }
+    }
     line(1, "{}", text);
   }
 
@@ -338,7 +344,7 @@ class Printer {
   const Program& program_;
   const SourceMap* sources_;
   size_t indent_ = 0;  ///< regions around the lines at hand
-  std::map<BufferId, PersistentKind> kinds_;
+  std::map<BufferId, const PersistentPlace*> places_;
   std::vector<std::string> references_;  ///< by buffer: its name, @2 behind the second of that name
   const std::vector<Axis>* axes_ = nullptr;
   std::vector<std::string> axis_names_;

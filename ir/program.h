@@ -240,10 +240,18 @@ struct ParallelRegion {
   bool operator==(const ParallelRegion&) const = default;
 };
 
+/// Of a persistent that several workers have in parts: which of its elements are here, [begin, end) in the order of memory that the whole has (as Buffer::order).
+struct PersistentPart {
+  int64_t begin = 0, end = 0;
+  std::vector<int> order;
+  bool operator==(const PersistentPart&) const = default;
+};
+
 /// Where a persistent lives and in which order; runtime moves values in and out by this.
 struct PersistentPlace {
   Persistent persistent;
   BufferId buffer;
+  std::optional<PersistentPart> part = std::nullopt;  ///< these elements alone are in the buffer, one behind the other; nothing: all are
 };
 
 struct Program {
@@ -273,6 +281,8 @@ struct Program {
 };
 
 /// The buffer whose memory it is: of a slot that of which it is a part.
+/// The memory order of all of a persistent.
+inline const std::vector<int>& memory_order(const Program& program, const PersistentPlace& place) { return place.part ? place.part->order : program[place.buffer].order; }
 inline BufferId memory_of(const Program& program, BufferId id) { return program[id].slot.valid() ? program[id].slot.of : id; }
 /// Strides in elements of each logical axis of a buffer, for the program's planned rows (field: axis 0 has stride 0, rows are looked up).
 std::vector<int64_t> buffer_strides(const Buffer&, int64_t rows);

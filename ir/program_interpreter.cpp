@@ -114,14 +114,27 @@ class ProgramInterpreter {
     if (it->second.shape != shape || it->second.dtype != buffer.dtype)
       fail_binding(fmt::format("parameter `{}` is {}, but the value given is {}[{}]", name, to_string(place.persistent.type),
                                dtype_name(it->second.dtype), fmt::join(it->second.shape, ", ")));
-    for_each_element(buffer, shape, [&](size_t at, size_t number) { memory_[place.buffer.value][at] = it->second.at(number); });
+    for_each_element_here(place, shape, [&](size_t at, size_t number) { memory_[place.buffer.value][at] = it->second.at(number); });
+  }
+
+  /// Of a persistent: visit(place in its buffer, number of the element in row-major order) for each element that is here.
+  template <class Visit>
+  void for_each_element_here(const PersistentPlace& place, const std::vector<int64_t>& shape, Visit visit) {
+    if (!place.part) return for_each_element(program_[place.buffer], shape, visit);
+    Buffer all = program_[place.buffer];
+    all.shape = place.persistent.type.shape;
+    all.order = place.part->order;
+    const auto begin = size_t(place.part->begin), end = size_t(place.part->end);
+    for_each_element(all, shape, [&](size_t at, size_t number) {
+      if (at >= begin && at < end) visit(at - begin, number);
+    });
   }
 
   Results collect() {
     Results results;
     for (const PersistentPlace& place : program_.persistents) {
-      Tensor t = make_tensor(place.persistent.type.dtype, shape_at(place.persistent.type, program_.rows));
-      for_each_element(program_[place.buffer], t.shape, [&](size_t at, size_t number) { t.set(number, memory_[place.buffer.value][at]); });
+      Tensor t = place.part ? bindings_.persistents.at(place.persistent.name) : make_tensor(place.persistent.type.dtype, shape_at(place.persistent.type, program_.rows));
+      for_each_element_here(place, t.shape, [&](size_t at, size_t number) { t.set(number, memory_[place.buffer.value][at]); });
       results.updates[place.persistent.name] = std::move(t);
     }
     for (uint32_t b = 0; b < program_.buffers.size(); ++b) {

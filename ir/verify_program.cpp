@@ -255,6 +255,22 @@ class ProgramVerifier {
     if (low < 0 || end > room) fail("P14: {} touches {}, which leaves {} in some round: elements {} to {} of {}", at(inst), b.name, whole.name, low, end - 1, room);
   }
 
+  void check_part(const PersistentPlace& place, const Buffer& b) {
+    const Type& type = place.persistent.type;
+    const PersistentPart& part = *place.part;
+    if (type.has_rows() || !product_fits(type.shape, [](Extent e) { return e; }, 1, max_bytes / 8) || part.begin < 0 || part.end < part.begin || part.end > type.elements(1)) {
+      fail("P2: elements {} to {} are no part of persistent {}, which is {}", part.begin, part.end - 1, place.persistent.name, to_string(type));
+      return;
+    }
+    if (b.dtype != type.dtype || b.shape != Shape{Extent{part.end - part.begin, false}} || !b.order.empty())
+      fail("P2: {} elements of persistent {}, which is {}, are in a buffer that is {}", part.end - part.begin, place.persistent.name, to_string(type), to_string(Type{b.dtype, b.shape}));
+    std::vector<int> axes = part.order;
+    std::sort(axes.begin(), axes.end());
+    bool permutes = axes.empty() || axes.size() == type.shape.size();
+    for (size_t a = 0; permutes && a < axes.size(); ++a) permutes = axes[a] == int(a);
+    if (!permutes) fail("P2: persistent {} has a memory order that is no permutation of its axes", place.persistent.name);
+  }
+
   void check_persistents() {
     std::set<std::string> names;
     std::set<BufferId> used;
@@ -267,7 +283,9 @@ class ProgramVerifier {
       }
       const Buffer& b = program_[place.buffer];
       if (!used.insert(place.buffer).second) fail("P2: buffer {} holds two persistents", b.name);
-      if (b.dtype != place.persistent.type.dtype || b.shape != place.persistent.type.shape)
+      if (place.part)
+        check_part(place, b);
+      else if (b.dtype != place.persistent.type.dtype || b.shape != place.persistent.type.shape)
         fail("P2: persistent {} is {}, its buffer {}", place.persistent.name, to_string(place.persistent.type), to_string(Type{b.dtype, b.shape}));
     }
     // In the order of their places, one that begins before an earlier one has ended overlaps it.

@@ -6,6 +6,8 @@
 // one being computed and never lies inside a part.
 #include "passes/fuser.h"
 
+#include <algorithm>
+#include <functional>
 #include <map>
 #include <utility>
 
@@ -211,6 +213,11 @@ void Fuser::apply_fit(NodeId u, int p, const Fit& fit) {
   parts_[p].terms = fit.terms;
 }
 
+/// Whether the part sums over all of a tensor and `u` is what an optimiser's rule does with each element of one.
+bool Fuser::sums_all_for_rule(NodeId u, const Part& part) const {
+  return rule_[u.value] && graph_.type(u).rank() > 0 && part.has_reduction() && std::ranges::all_of(part.reduced, std::identity());
+}
+
 std::optional<FusionRefusal> Fuser::join_refusal(NodeId u, int p) const {
   const Part& part = parts_[p];
   const Node& node = graph_[u];
@@ -219,6 +226,7 @@ std::optional<FusionRefusal> Fuser::join_refusal(NodeId u, int p) const {
   if (part.members.size() >= max_group_nodes) return FusionRefusal::too_large;
   bool reduce = op_class(node.op) == OpClass::reduce;
   if (!reduce && !is_elementwise(node.op)) return FusionRefusal::own_loops;
+  if (!reduce && sums_all_for_rule(u, part)) return FusionRefusal::whole_sum;
   if (!part.contract) return std::nullopt;
   if (reduce && !is_row_sum(graph_, node)) return FusionRefusal::reduction_of_contraction;
   // A sum over the rows of tiles is whole when all of the others are done.
@@ -238,6 +246,23 @@ int Fuser::candidate(NodeId u) const {
     if (hard_too) continue;
     // A contraction is the better host: its result then stays in registers.
     if (best < 0 || (parts_[p].contract && !parts_[best].contract)) best = p;
+  }
+  return best;
+}
+
+/// An optimiser's rule reads numbers that are made for all tensors (a learning rate by a schedule, a power of the step), wherever these stand: of the parts that it fits and from which no way leads to what
+/// else it reads the one that comes last; -1: there is none.
+int Fuser::host_of_rule(NodeId u, Fit& fit) const {
+  int best = -1;
+  const std::vector<Source>& in = inputs(u);
+  for (const Source& s : in) {
+    const int p = part_[s.node.value];
+    if (s.hard || p == part_[u.value] || p == best || (best >= 0 && parts_[p].level <= parts_[best].level)) continue;
+    Fit found;
+    const bool stands_apart = std::ranges::all_of(in, [&](const Source& t) { return part_[t.node.value] == p ? !t.hard : !reaches(p, part_[t.node.value], false); });
+    if (!stands_apart || !can_join(u, p) || !fit_into(u, p, found)) continue;
+    best = p;
+    fit = std::move(found);
   }
   return best;
 }
@@ -297,8 +322,9 @@ void Fuser::try_merge(NodeId u) {
   if (parts_[own].members.size() != 1) return;
   int p = candidate(u);
   Fit fit;
-  if (p < 0 || !can_join(u, p) || !fit_into(u, p, fit)) return;
-  // The quotient stays acyclic: operand parts have at most p's level. One of equal level must now come before p.
+  if (p < 0 || !can_join(u, p) || !fit_into(u, p, fit)) p = rule_[u.value] ? host_of_rule(u, fit) : -1;
+  if (p < 0) return;
+  // The quotient stays acyclic: operand parts have at most p's level, or no way leads from p to them. They must now come before p.
   const int level = move_member(u, p, parts_[p].level);
   for (int s : parts_[own].successors) parts_[p].successors.insert(s);
   parts_[p].successors.erase(p);
@@ -339,6 +365,10 @@ void Fuser::try_merge_siblings(NodeId u) {
     Part& into = parts_[p];
     if (from.space != into.space || from.members.size() + into.members.size() > max_group_nodes) {
       keep_apart(from.space != into.space ? FusionRefusal::other_space : FusionRefusal::too_large);
+      continue;
+    }
+    if (sums_all_for_rule(u, from) || sums_all_for_rule(u, into)) {
+      keep_apart(FusionRefusal::whole_sum);
       continue;
     }
     bool both = from.has_reduction() && into.has_reduction();

@@ -119,6 +119,8 @@ class Fuser {
   void merge_beside(NodeId, NodeId);
   static bool share_loops(const Part&, const Part&);  ///< the same axes, of which the same are summed over in one order
   bool only_sums(int p) const;
+  bool sums_all_for_rule(NodeId u, const Part&) const;
+  int host_of_rule(NodeId u, Fit&) const;
   bool reaches(int from, int to, int skip_direct) const;
 };
 

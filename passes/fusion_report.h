@@ -31,6 +31,7 @@ enum class FusionRefusal : uint8_t {
   read_twice,                ///< the same kernel also feeds the reader at other indices; `witness` is the value read so
   reduction_of_contraction,  ///< the reader reduces what a contraction gives; a tile holds a part of each sum only, unless its rows are the batch's (row_tiles.h)
   row_sum,                   ///< the reader needs a sum that a contraction makes over the rows of its tiles: whole only when all of them are done
+  whole_sum,                 ///< an optimiser's rule needs a sum over all of a tensor (a norm): whole only when all of it is done, which threads and workers cannot share with what follows
   other_reduction,           ///< both reduce, along different axes
   other_terms,               ///< both are sums over the same axes that add their terms in different orders (order_sums.h)
   other_space,               ///< they run over different index spaces

@@ -77,6 +77,9 @@ std::vector<bool> transparent_nodes(const Graph& graph, const Joins& joins) {
   std::vector<bool> transparent = leaf_only;
   for (uint32_t i = 0; i < graph.size(); ++i)
     if (is_soft_view(graph[NodeId{i}].op) || is_hard_view(graph[NodeId{i}].op)) transparent[i] = leaf_only[i] || !stored[i];
+  // A new value that arithmetic makes has a kernel, which is that of who reads it, too.
+  for (const Update& u : graph.updates)
+    if (is_elementwise(graph[u.node].op)) transparent[u.node.value] = false;
   // A join is memory; who computes a part of it has a kernel, in which it is stored.
   for (uint32_t i = 0; i < graph.size(); ++i)
     if (joins.inside[i]) transparent[i] = true;

@@ -1,4 +1,5 @@
-// A kernel is shared out by its first axis if that walks through all that it touches of persistents, line by line: an access with the stride of a whole line, and none of another kind.
+// A kernel is shared out by its first axis if that walks through all persistents that it updates, line by line: an access with the stride of a whole line. What it reads besides may lie in any order: all of
+// that is there.
 #include "passes/shard_updates.h"
 
 #include <algorithm>
@@ -27,13 +28,13 @@ class UpdateSharding {
     for (size_t k = 0; k < shared_.size(); ++k) shared_[k] = shared_[k] && take_cuts(program_.kernels[k]);
     std::vector<OwnedRange> ranges;
     for (const auto& [buffer, lines] : cuts_) {
-      OwnedRange range{program_[buffer].name, {}, false, false};
+      OwnedRange range{program_[buffer].name, {}, false, false, false};
       for (int64_t line : bounds(lines)) range.begins.push_back(line * lines.length);
       for (size_t k = 0; k < shared_.size(); ++k)
         for_each_access(program_.kernels[k], [&](const Instruction& i) {
           if (i.access.buffer != buffer) return;
           range.updated = range.updated || (shared_[k] && writes_memory(i));
-          range.read_whole = range.read_whole || !shared_[k] || i.access.strides[0] == 0;
+          range.read_whole = range.read_whole || !shared_[k] || is_read_whole(std::get<MapKernel>(program_.kernels[k].body), i);
         });
       const bool is_partial = std::ranges::any_of(program_.persistents, [&](const PersistentPlace& p) { return p.buffer == buffer && p.persistent.kind == PersistentKind::partial; });
       if (range.updated || (is_partial && !range.read_whole)) ranges.push_back(std::move(range));
@@ -58,6 +59,9 @@ class UpdateSharding {
     return within ? Lines{count, access.strides[0]} : Lines{};
   }
 
+  /// Of a kernel that is shared out: whether the instruction needs more of a persistent than the lines of its own indices: the same for all of them, or what lies in another order.
+  bool is_read_whole(const MapKernel& map, const Instruction& i) const { return lines_of(map, i.access).length == 0; }
+
   bool is_shared_out(const Kernel& kernel) const {
     const auto* map = std::get_if<MapKernel>(&kernel.body);
     if (!map || map->outer < 1 || map->serial || map->axes[0].extent.rows || map->axes[0].together != 1 || map->axes[0].limit.axis >= 0) return false;
@@ -67,14 +71,11 @@ class UpdateSharding {
       if (is_of_chains(i) || i.kind == Instruction::Kind::random || i.kind == Instruction::Kind::guard || i.kind == Instruction::Kind::store_add) fits = false;
       if (!i.access.buffer.valid()) return;
       if (i.access.row_axis >= 0) fits = false;
-      const bool moves = i.access.strides[0] != 0;
       if (writes_memory(i)) {
         updates = true;
         fits = fits && is_persistent(i.access.buffer) && lines_of(*map, i.access).length > 0;
-      } else if (moves && is_persistent(i.access.buffer)) {
-        fits = fits && lines_of(*map, i.access).length > 0;
       } else if (is_persistent(i.access.buffer)) {
-        fits = fits && i.access.index_value < 0;
+        fits = fits && i.access.index_value < 0;  // what is not read line by line is read whole
       }
     });
     return fits && updates;
@@ -86,10 +87,10 @@ class UpdateSharding {
     bool agrees = true;
     std::map<BufferId, Lines> own;
     for_each_access(kernel, [&](const Instruction& i) {
-      if (!is_persistent(i.access.buffer) || i.access.strides[0] == 0) return;  // what is the same for all lines is read whole
+      if (!is_persistent(i.access.buffer) || is_read_whole(map, i)) return;
       const Lines lines = lines_of(map, i.access);
       const auto [known, fresh] = own.try_emplace(i.access.buffer, lines);
-      agrees = agrees && lines.length > 0 && known->second == lines;
+      agrees = agrees && known->second == lines;
     });
     // All that a kernel touches is cut at the same lines: whole cache lines where each is an element of everything.
     constexpr int64_t cache_line = 16;  // elements of f32

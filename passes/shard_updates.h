@@ -21,6 +21,7 @@ struct OwnedRange {
   std::vector<int64_t> begins;
   bool updated = false;  ///< by its owner alone; else it is a partial sum of which each worker reads its own range alone
   bool read_whole = false;  ///< of what is updated: somebody in this stage reads more than its own range
+  bool in_parts = false;    ///< each worker has room for its own range alone, nobody else reads it (shard_states.h)
 };
 
 /// Leaves of the updates those of one worker of so many, from 0.

@@ -74,10 +74,9 @@ StagedStep::StagedStep(const StepProgram& program, Team& team, uint8_t* persiste
   reserve_handed();
   if (!workers_) return;
   reserve_parts();
-  std::vector<PublishRange> published, kept;
-  for (const OwnedSlot& o : program.owned) (o.is_published ? published : kept).push_back({persistent_ + o.offset, o.element_bytes, o.begins});
+  std::vector<PublishRange> published;
+  for (const PublishedSlot& p : program.published) published.push_back({persistent_ + p.offset, p.element_bytes, p.begins});
   publish_.emplace(*workers_, std::move(published));
-  gather_.emplace(*workers_, std::move(kept));
 }
 
 /// A stage of several segments has an arena for each share that this worker ever has.
@@ -278,12 +277,6 @@ void StagedStep::reserve_handed() {
   if (handed_.empty()) return;
   row_numbers_.resize(size_t(program_.rows_capacity));
   std::iota(row_numbers_.begin(), row_numbers_.end(), int64_t(0));
-}
-
-void StagedStep::gather_owned() {
-  if (!gather_) return;
-  gather_->start();
-  gather_->finish();
 }
 
 bool StagedStep::run(int64_t rows, const int64_t* row_index, const NncScalar* scalars, double* results, const DrawPosition& draws, std::span<const NncField> fields, std::span<uint8_t* const> outputs,

@@ -39,8 +39,6 @@ class StagedStep {
   /// One step of `rows` rows: fields, scalars and results by the step's program, outputs of its sizes, of several workers at the same places each time. `stop`: this worker wishes to stop; returns whether any does. Collective.
   bool run(int64_t rows, const int64_t* row_index, const NncScalar* scalars, double* results, const DrawPosition&, std::span<const NncField> fields, std::span<uint8_t* const> outputs, bool alone,
            bool stop);
-  /// Everybody gets what its owners alone have. Collective.
-  void gather_owned();
   /// Ticks of all stages' kernels, one stage behind the other; null: not measured.
   void measure_kernels(uint64_t* ticks) { ticks_ = ticks; }
 
@@ -98,7 +96,7 @@ class StagedStep {
   uint64_t* ticks_ = nullptr;
   Collectives* workers_;
   std::map<std::tuple<const StepSegment*, bool, int64_t>, Exchange> exchanges_;  ///< by what exchange_of is asked for
-  std::optional<Publish> publish_, gather_;
+  std::optional<Publish> publish_;
   std::vector<RowMemory> handed_;
   std::vector<int64_t> row_numbers_;  ///< 0, 1, ...: where the rows stand that are handed on
   RowPublishes row_outputs_, row_handed_;

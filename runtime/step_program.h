@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,15 +12,24 @@
 
 namespace nnc {
 
+/// A range of elements in the order of memory.
+struct ElementRange {
+  int64_t begin = 0, end = 0;
+  int64_t count() const { return end - begin; }
+};
+
 /// A parameter or state inside the persistent block.
 struct PersistentSlot {
   std::string name;
   DType dtype = DType::f32;
   std::vector<int64_t> shape;  ///< logical
   std::vector<int> order;      ///< memory order, order[0] slowest; empty: row-major
-  int64_t offset = 0;          ///< bytes
+  int64_t offset = 0;          ///< bytes, of the first element that is here
   bool trained = true;         ///< false: optimiser state, which is kept out of weight files
-  int64_t elements() const;
+  std::optional<ElementRange> part = std::nullopt;  ///< these elements alone are here; nothing: all are
+  std::vector<int64_t> parts = {};   ///< then: elements [parts[w], parts[w + 1]) are with worker w
+  int64_t elements() const;          ///< of all of it
+  ElementRange here() const { return part ? *part : ElementRange{0, elements()}; }
 };
 
 /// A tensor that a step writes to the caller's memory, row-major.
@@ -42,12 +52,11 @@ struct PartialSlot {
   bool exchanged = false;       ///< the next segment reads it
 };
 
-/// A persistent that several workers update, each its own range of elements in the order of memory, [begins[w], begins[w + 1]).
-struct OwnedSlot {
+/// A persistent that several workers update, each its own range of elements in the order of memory, [begins[w], begins[w + 1]). After each step everybody has all of it.
+struct PublishedSlot {
   std::string name;
   int64_t offset = 0, element_bytes = 0;
   std::vector<int64_t> begins;
-  bool is_published = true;  ///< after each step everybody has all of it; else its owners alone have what is theirs
 };
 
 /// A part of a stage of a step: when it has run, the parts of these sums are there.
@@ -79,7 +88,7 @@ struct StepProgram {
   std::vector<StepSegment> segments;  ///< of a stage: what it consists of. Where partial sums are exchanged, all shares go through one before any goes through the next
   int64_t state_bytes = 0;            ///< of the persistent block, without partial sums
   std::vector<HandedSlot> handed;     ///< of a step of stages
-  std::vector<OwnedSlot> owned;       ///< of a step that several workers share
+  std::vector<PublishedSlot> published;  ///< of a step that several workers share
 };
 
 }  // namespace nnc

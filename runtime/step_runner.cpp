@@ -14,7 +14,7 @@
 namespace nnc {
 namespace {
 
-// Calls visit(row-major offset, memory offset) for each element, in row-major order.
+// Calls visit(row-major offset, memory offset) for each element of the whole, in row-major order.
 template <class Visit>
 void for_each_element(const PersistentSlot& slot, Visit visit) {
   size_t rank = slot.shape.size();
@@ -70,7 +70,7 @@ StepRunner::StepRunner(StepProgram program, Team& team, Collectives* workers)
       arena_(program_.arena_bytes),
       scratch_((program_.scratch_bytes + 63) / 64 * 64 * team.size()) {
   const size_t bytes = size_t(program_.persistent_bytes);
-  if (std::byte* shared = workers_ && bytes > 0 ? workers_->transport().share(bytes) : nullptr) {
+  if (std::byte* shared = workers_ ? workers_->transport().share(bytes) : nullptr) {
     persistent_ = {shared, bytes};
   } else {
     own_persistent_ = AlignedMemory(program_.persistent_bytes);
@@ -97,35 +97,55 @@ int StepRunner::find_persistent(std::string_view name) const {
   return -1;
 }
 
+void StepRunner::to_row_major(const PersistentSlot& slot, const std::byte* memory, std::byte* values) const {
+  const size_t size = byte_size(slot.dtype);
+  if (slot.order.empty())
+    std::memcpy(values, memory, size * size_t(slot.elements()));
+  else
+    for_each_element(slot, [&](int64_t n, int64_t m) { std::memcpy(values + size_t(n) * size, memory + size_t(m) * size, size); });
+}
+
 void StepRunner::get_persistent(size_t index, std::byte* values) const {
   const PersistentSlot& slot = program_.persistents[index];
   if (slot.elements() == 0) return;  // nor need there be an address
-  size_t size = byte_size(slot.dtype);
-  const std::byte* from = persistent_.data() + slot.offset;
-  if (slot.order.empty()) {
-    std::memcpy(values, from, size * size_t(slot.elements()));
-    return;
-  }
-  for_each_element(slot, [&](int64_t n, int64_t m) { std::memcpy(values + size_t(n) * size, from + size_t(m) * size, size); });
+  if (!slot.part) return to_row_major(slot, persistent_.data() + slot.offset, values);
+  std::vector<std::byte> whole(is_first() ? byte_size(slot.dtype) * size_t(slot.elements()) : 0);
+  gather_parts(index, whole.data());
+  if (is_first()) to_row_major(slot, whole.data(), values);
+}
+
+/// All of a persistent in parts, in the order of memory, at worker 0.
+void StepRunner::gather_parts(size_t index, std::byte* memory) const {
+  const PersistentSlot& slot = program_.persistents[index];
+  const size_t size = byte_size(slot.dtype);
+  std::vector<size_t> begins;
+  for (int64_t begin : slot.parts) begins.push_back(size_t(begin) * size);
+  if (!recovered_) return workers_->gather_into(memory, {persistent_.data() + slot.offset, size_t(slot.here().count()) * size}, begins, 0);
+  const auto part = size_t(std::ranges::count_if(program_.persistents.begin(), program_.persistents.begin() + std::ptrdiff_t(index), [](const PersistentSlot& s) { return s.part.has_value(); }));
+  for (size_t w = 0; w + 1 < begins.size(); ++w)
+    if (begins[w] < begins[w + 1]) std::memcpy(memory + begins[w], recovered_->parts[part][w], begins[w + 1] - begins[w]);
 }
 
 void StepRunner::set_persistent(size_t index, const std::byte* values) {
   const PersistentSlot& slot = program_.persistents[index];
-  if (slot.elements() == 0) return;  // nor need there be an address
-  size_t size = byte_size(slot.dtype);
+  const ElementRange here = slot.here();
+  if (here.count() == 0) return;  // nor need there be an address
+  const size_t size = byte_size(slot.dtype);
   std::byte* to = persistent_.data() + slot.offset;
   if (slot.order.empty()) {
-    std::memcpy(to, values, size * size_t(slot.elements()));
+    std::memcpy(to, values + size_t(here.begin) * size, size * size_t(here.count()));
     return;
   }
-  for_each_element(slot, [&](int64_t n, int64_t m) { std::memcpy(to + size_t(m) * size, values + size_t(n) * size, size); });
+  for_each_element(slot, [&](int64_t n, int64_t m) {
+    if (m >= here.begin && m < here.end) std::memcpy(to + size_t(m - here.begin) * size, values + size_t(n) * size, size);
+  });
 }
 
 void StepRunner::fill_persistent(size_t index, const std::byte* element) {
   const PersistentSlot& slot = program_.persistents[index];
   const size_t size = byte_size(slot.dtype);
   std::byte* to = persistent_.data() + slot.offset;
-  for (int64_t n = 0; n < slot.elements(); ++n) std::memcpy(to + size_t(n) * size, element, size);
+  for (int64_t n = 0; n < slot.here().count(); ++n) std::memcpy(to + size_t(n) * size, element, size);
 }
 
 void StepRunner::set_persistent_block(std::span<const std::byte> block) {
@@ -142,9 +162,13 @@ int StepRunner::find_non_finite(const std::vector<bool>& ignored) const {
   const int found = find_own_non_finite(ignored);
   if (!workers_) return found;
   const int64_t first = workers_->least(found < 0 ? INT64_MAX : found);
-  if (first == INT64_MAX) return -1;
-  gather_states();
-  return int(first);
+  return first == INT64_MAX ? -1 : int(first);
+}
+
+std::vector<bool> StepRunner::find_all_non_finite() const {
+  std::vector<bool> all(program_.persistents.size(), false);
+  for (int found; (found = find_non_finite(all)) >= 0;) all[size_t(found)] = true;
+  return all;
 }
 
 int StepRunner::find_own_non_finite(const std::vector<bool>& ignored) const {
@@ -152,8 +176,8 @@ int StepRunner::find_own_non_finite(const std::vector<bool>& ignored) const {
     const PersistentSlot& slot = program_.persistents[i];
     const std::byte* values = persistent_.data() + slot.offset;
     if ((i < ignored.size() && ignored[i]) || !is_float(slot.dtype)) continue;
-    bool finite = slot.dtype == DType::f32 ? all_finite<uint32_t>(values, slot.elements(), 0x7f800000u)
-                                           : all_finite<uint64_t>(values, slot.elements(), 0x7ff0000000000000u);
+    bool finite = slot.dtype == DType::f32 ? all_finite<uint32_t>(values, slot.here().count(), 0x7f800000u)
+                                           : all_finite<uint64_t>(values, slot.here().count(), 0x7ff0000000000000u);
     if (!finite) return int(i);
   }
   return -1;
@@ -162,14 +186,35 @@ int StepRunner::find_own_non_finite(const std::vector<bool>& ignored) const {
 bool StepRunner::holds_nan(size_t index) const {
   const PersistentSlot& slot = program_.persistents[index];
   const std::byte* values = persistent_.data() + slot.offset;
-  return with_element(slot.dtype, [&](auto element) {
+  const bool here = with_element(slot.dtype, [&](auto element) {
     if constexpr (std::is_floating_point_v<decltype(element)>)
-      for (int64_t i = 0; i < slot.elements(); ++i) {
+      for (int64_t i = 0; i < slot.here().count(); ++i) {
         std::memcpy(&element, values + size_t(i) * sizeof element, sizeof element);
         if (std::isnan(element)) return true;
       }
     return false;
   });
+  return slot.part ? workers_->agree_any(here) : here;
+}
+
+int StepRunner::keep_state(int64_t number, const std::vector<bool>& ignored) {
+  if (!copy_) copy_ = std::make_unique<StateCopy>(program_, std::span(persistent_.data(), state_bytes()), workers_);
+  copy_->begin(number);
+  const int found = find_non_finite(ignored);
+  if (found < 0)
+    copy_->take();
+  else
+    copy_->pass();
+  return found;
+}
+
+std::optional<int64_t> StepRunner::recover_state(int& missing) {
+  missing = -1;
+  if (!copy_) return std::nullopt;
+  recovered_ = copy_->recover(missing);
+  if (!recovered_) return std::nullopt;
+  if (!recovered_->is_state) set_persistent_block(copy_->bytes());
+  return recovered_->number;
 }
 
 void StepRunner::copy_persistents(const StepRunner& from) {
@@ -179,7 +224,7 @@ void StepRunner::copy_persistents(const StepRunner& from) {
     int j = from.find_persistent(slot.name);
     if (j < 0) continue;
     const PersistentSlot& other = from.program_.persistents[size_t(j)];
-    NNC_CHECK(other.shape == slot.shape && other.dtype == slot.dtype, "two programs disagree about " + slot.name);
+    NNC_CHECK(other.shape == slot.shape && other.dtype == slot.dtype && !other.part && !slot.part, "two programs disagree about " + slot.name);
     size_t bytes = byte_size(slot.dtype) * size_t(slot.elements());
     if (other.order == slot.order) {
       std::memcpy(persistent_.data() + slot.offset, from.persistent_.data() + other.offset, bytes);

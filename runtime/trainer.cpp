@@ -25,18 +25,15 @@ double seconds() { return std::chrono::duration<double>(std::chrono::steady_cloc
 Trainer::Trainer(StepRunner& runner, TrainPlan plan, int loss) : runner_(runner), plan_(std::move(plan)), loss_(loss), done_(plan_.first_step) {
   NNC_CHECK(plan_.batch > 0 && plan_.batch <= runner_.program().rows_capacity && !plan_.rows.empty(), "a plan that cannot be run");
   plan_.scalars.resize(runner_.program().scalars.size());
-  while (plan_.watch) {
-    int found = runner_.find_non_finite(ignored_);
-    if (found < 0) break;
-    ignored_.resize(runner_.program().persistents.size());
-    ignored_[size_t(found)] = true;
-  }
+  if (plan_.watch) ignored_ = runner_.find_all_non_finite();
 }
 
-bool Trainer::state_diverged() {
-  if (!plan_.watch) return false;
-  diverged_persistent_ = runner_.find_non_finite(ignored_);
-  if (diverged_persistent_ < 0) return false;
+bool Trainer::state_diverged() { return plan_.watch && is_diverged(runner_.find_non_finite(ignored_)); }
+
+/// Notes that a persistent was seen not to be finite; -1: none was.
+bool Trainer::is_diverged(int persistent) {
+  diverged_persistent_ = persistent;
+  if (persistent < 0) return false;
   diverged_to_nan_ = runner_.holds_nan(size_t(diverged_persistent_));
   int64_t last = done_ - 1;
   diverged_at_ = {done_, last / plan_.steps_per_epoch(), last % plan_.steps_per_epoch() + 1, 0, {}, {}, {}};
@@ -83,11 +80,7 @@ TrainOutcome Trainer::run(TrainObserver& observer) {
     double now = seconds();
     // Clocks differ; what they say is said for all workers by the first.
     if (runner_.as_first_says(plan_.watch && now >= next_snapshot_)) {
-      if (state_diverged()) return TrainOutcome::diverged;
-      runner_.gather_states();
-      std::span<const std::byte> block = runner_.persistent_block();
-      snapshot_.assign(block.begin(), block.end());
-      snapshot_step_ = done_;
+      if (is_diverged(runner_.keep_state(done_, ignored_))) return TrainOutcome::diverged;
       observer.on_snapshot(done_);
       double after = seconds();
       next_snapshot_ = plan_.snapshot_seconds > 0 ? after + std::max(plan_.snapshot_seconds, (after - now) / snapshot_share) : 0;

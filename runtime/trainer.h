@@ -64,8 +64,8 @@ class Trainer {
   TrainOutcome run(TrainObserver&);
   int64_t steps_done() const { return done_; }
   /// After `diverged`: the persistents as they were at the last snapshot, when everything was finite, and the step of it.
-  std::span<const std::byte> last_finite_state() const { return snapshot_; }
-  int64_t last_finite_step() const { return snapshot_step_; }
+  std::span<const std::byte> last_finite_state() const { return runner_.kept_state(); }
+  int64_t last_finite_step() const { return runner_.kept_number(); }
   /// The step whose loss, or after which a persistent, was seen not to be finite; and which persistent, or -1 if it was the loss.
   const StepRecord& diverged_at() const { return diverged_at_; }
   int diverged_persistent() const { return diverged_persistent_; }
@@ -76,6 +76,7 @@ class Trainer {
  private:
   int64_t next_chunk(int64_t step_in_epoch) const;
   bool state_diverged();
+  bool is_diverged(int persistent);
   void fill_chunk(int64_t steps);
   StepRunner& runner_;
   TrainPlan plan_;
@@ -86,8 +87,6 @@ class Trainer {
   std::vector<int64_t> order_, chunk_rows_, chunk_index_;
   std::vector<NncScalar> chunk_scalars_;
   std::vector<double> chunk_results_;
-  std::vector<std::byte> snapshot_;
-  int64_t snapshot_step_ = 0;
   double next_snapshot_ = 0;
   StepRecord diverged_at_;
   int diverged_persistent_ = -1;

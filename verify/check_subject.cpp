@@ -12,7 +12,7 @@
 #include "engine/bindings.h"
 #include "engine/graph_runner.h"
 #include "engine/row_conditions.h"
-#include "engine/weights.h"
+#include "engine/weights_file.h"
 #include "passes/costs.h"
 #include "passes/differentiate.h"
 #include "passes/rewrite.h"

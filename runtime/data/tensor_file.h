@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <span>
@@ -54,8 +55,9 @@ struct ConvertedTensor {
 ConvertedTensor convert_tensor(const TensorView&, DType to, const std::string& place);
 
 /// Writers are atomic (write_file_atomically) and depend on their arguments alone, to the byte. UserError E0413.
-void write_safetensors(const std::string& path, std::span<const TensorView>,
-                       const std::map<std::string, std::string>& metadata = {});
+/// Of a tensor without data the elements are asked for when their turn comes, by its number.
+void write_safetensors(const std::string& path, std::span<const TensorView>, const std::map<std::string, std::string>& metadata = {},
+                       const std::function<std::vector<std::byte>(size_t)>& elements = nullptr);
 void write_npy(const std::string& path, const TensorView&);
 void write_npz(const std::string& path, std::span<const TensorView>);  ///< members stored, at most 4 GB in all
 /// One line per row, the tensors side by side; numbers in the shortest form that reads back the same. All tensors have the same

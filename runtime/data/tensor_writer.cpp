@@ -97,8 +97,8 @@ void append_element(std::string& out, const TensorView& t, size_t index) {
 
 }  // namespace
 
-void write_safetensors(const std::string& path, std::span<const TensorView> tensors,
-                       const std::map<std::string, std::string>& metadata) {
+void write_safetensors(const std::string& path, std::span<const TensorView> tensors, const std::map<std::string, std::string>& metadata,
+                       const std::function<std::vector<std::byte>(size_t)>& elements) {
   check_unique_names(tensors);
   std::vector<size_t> order(tensors.size());
   std::iota(order.begin(), order.end(), 0);
@@ -120,7 +120,15 @@ void write_safetensors(const std::string& path, std::span<const TensorView> tens
   write_file_atomically(path, [&](FileSink& sink) {
     sink.write(length);
     sink.write(text);
-    for (size_t i : order) sink.write(tensors[i].bytes());
+    for (size_t i : order) {
+      if (tensors[i].data || tensors[i].byte_count() == 0) {
+        sink.write(tensors[i].bytes());
+        continue;
+      }
+      const std::vector<std::byte> bytes = elements(i);
+      NNC_CHECK(bytes.size() == tensors[i].byte_count(), "elements of another number than those of " + tensors[i].name);
+      sink.write(bytes);
+    }
   });
 }
 

@@ -3,7 +3,11 @@
 
 #include <algorithm>
 #include <chrono>
+#include <condition_variable>
+#include <cstring>
+#include <exception>
 #include <future>
+#include <mutex>
 #include <optional>
 #include <system_error>
 
@@ -56,6 +60,12 @@ std::vector<std::byte> Collectives::broadcast(std::vector<std::byte> bytes, int 
   bytes.resize(count);
   broadcast_into(bytes, root);
   return bytes;
+}
+
+std::string Collectives::tell(const std::string& text) {
+  const auto* begin = reinterpret_cast<const std::byte*>(text.data());
+  const std::vector<std::byte> bytes = broadcast({begin, begin + text.size()}, 0);
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
 std::vector<std::vector<std::byte>> Collectives::gather(std::span<const std::byte> mine) {
@@ -131,6 +141,93 @@ void Collectives::while_others_wait(const std::function<void()>& work) {
   if (!done.valid()) return work();
   while (done.wait_for(std::chrono::milliseconds(500)) != std::future_status::ready) transport_.give_sign();
   done.get();
+}
+
+void Collectives::lead(const std::function<void(const std::function<void(int64_t)>& ask)>& work, const std::function<void(int64_t)>& serve) {
+  constexpr int64_t ended = -1;
+  if (size() == 1) return work(serve);
+  auto tell = [&](int64_t number) {
+    broadcast_into(std::as_writable_bytes(std::span(&number, 1)), 0);
+    return number;
+  };
+  if (rank() != 0) {
+    for (int64_t number; (number = tell(ended)) != ended;) serve(number);
+    return;
+  }
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::optional<int64_t> asked;
+  std::exception_ptr failure;  // of the thread that serves, which asks for nothing afterwards
+  bool is_done = false;
+  auto answer = [&](int64_t number) {
+    if (!failure) try {
+        tell(number);
+        serve(number);
+      } catch (...) {
+        failure = std::current_exception();
+      }
+    if (failure) std::rethrow_exception(failure);
+  };
+  auto ask = [&](int64_t number) {
+    std::unique_lock lock(mutex);
+    asked = number;
+    changed.notify_all();
+    changed.wait(lock, [&] { return !asked; });
+    if (failure) std::rethrow_exception(failure);
+  };
+  std::exception_ptr fault;  // of the work
+  auto run = [&](const std::function<void(int64_t)>& how) {
+    try {
+      work(how);
+    } catch (...) {
+      fault = std::current_exception();
+    }
+  };
+  std::future<void> other;
+  try {
+    other = std::async(std::launch::async, [&] {
+      run(ask);
+      std::lock_guard lock(mutex);
+      is_done = true;
+      changed.notify_all();
+    });
+  } catch (const std::system_error&) {
+    run(answer);  // no thread is left: then without signs
+    is_done = true;
+  }
+  std::unique_lock lock(mutex);
+  while (!is_done) {
+    const bool woken = changed.wait_for(lock, std::chrono::milliseconds(500), [&] { return asked || is_done; });
+    if (!woken) transport_.give_sign();
+    if (!asked) continue;
+    try {
+      answer(*asked);
+    } catch (...) {
+    }
+    asked.reset();
+    changed.notify_all();
+  }
+  lock.unlock();
+  if (other.valid()) other.get();
+  if (failure) std::rethrow_exception(failure);
+  tell(ended);
+  if (fault) std::rethrow_exception(fault);
+}
+
+void Collectives::gather_into(std::byte* all, std::span<const std::byte> mine, const std::vector<size_t>& begins, int root) {
+  std::vector<Pending> pending;
+  if (rank() == root) {
+    if (!mine.empty()) std::memcpy(all + begins[size_t(root)], mine.data(), mine.size());
+    for (int other = 0; other < size(); ++other) {
+      if (other == root) continue;
+      const std::span<std::byte> to{all + begins[size_t(other)], begins[size_t(other) + 1] - begins[size_t(other)]};
+      in_messages(to, [&](std::span<std::byte> part) { pending.push_back({transport_.start_receive(other, bytes_tag, part), other}); });
+    }
+  } else {
+    // What is sent is only read.
+    in_messages({const_cast<std::byte*>(mine.data()), mine.size()}, [&](std::span<std::byte> part) { pending.push_back({transport_.start_send(root, bytes_tag, part), root}); });
+  }
+  wait_all(transport_, pending);
 }
 
 void Collectives::progress() {

@@ -40,6 +40,8 @@ class Collectives {
   std::vector<std::byte> broadcast(std::vector<std::byte> bytes, int root);
   /// The same into memory of a size that all know; the root's is only read.
   void broadcast_into(std::span<std::byte> bytes, int root);
+  /// Worker 0's text, for everybody.
+  std::string tell(const std::string& text);
   /// Every worker's bytes, by rank, for everybody; sizes may differ.
   std::vector<std::vector<std::byte>> gather(std::span<const std::byte> bytes);
   std::vector<std::string> gather(const std::string& text);
@@ -54,6 +56,13 @@ class Collectives {
   /// Runs `work`, which may take minutes (a disk) and makes no call of these, on another thread. Meanwhile the others are told that this worker lives, so that whoever waits for it goes on waiting.
   void while_others_wait(const std::function<void()>& work);
 
+  /// Worker 0 runs work(ask) on another thread, as in while_others_wait. Whenever it calls ask(n), n >= 0, every worker runs serve(n), a collective call, on the thread that called this; ask returns, or throws,
+  /// when that has ended here. The others return when work has ended.
+  void lead(const std::function<void(const std::function<void(int64_t)>& ask)>& work, const std::function<void(int64_t)>& serve);
+
+  /// Every worker's bytes, one behind the other by rank, into the root's memory; worker r's are [begins[r], begins[r + 1]).
+  void gather_into(std::byte* all, std::span<const std::byte> mine, const std::vector<size_t>& begins, int root);
+
   /// Moves what is on its way: call it between kernels.
   void progress();
 
@@ -64,7 +73,7 @@ class Collectives {
   void advance_all() {
     for (OnItsWay* operation : moving_) operation->advance();
   }
-  int next_number() { return number_ = (number_ + 1) % 4095; }
+  int next_number() { return number_ = (number_ + 1) % 4094; }
   void add(OnItsWay* operation) { moving_.push_back(operation); }
   void remove(OnItsWay* operation) { std::erase(moving_, operation); }
 

@@ -24,7 +24,9 @@ namespace {
 
 constexpr int host_tag = 16379;
 constexpr long shortest_nap = 20'000, longest_nap = 160'000;  // nanoseconds; they become longer while cores are shared
-constexpr int most_lingering = 1000;  // naps of 10 ms, of a worker that has said farewell
+constexpr int left_tag = 16378;
+constexpr int most_waiting = 500;  // naps of 10 ms, for what others have left behind
+constexpr int most_lingering = 3000;  // naps of 10 ms, of a worker that has said farewell
 
 /// The folder of this program's binary, with a slash.
 std::string own_folder() {
@@ -85,10 +87,9 @@ class MpiTransport final : public Transport {
     }
     if (!left_) leave("it met an error");
     // mpirun ends all when one leaves like this; worker 0 is to say why before.
-    timespec nap{0, 10'000'000};
     for (int i = 0; i < most_lingering && rank() != 0 && !ended_; ++i) {
       table_->progress();
-      nanosleep(&nap, nullptr);
+      take_nap();
     }
   }
 
@@ -114,6 +115,47 @@ class MpiTransport final : public Transport {
   void progress() override {}  // every test moves all
   void give_sign() override {
     if (!broken()) check(table_->give_sign());
+  }
+
+  // Beyond broken(): memory of these messages is this object's own. They go on their way while this worker lingers.
+  void leave_behind(std::vector<std::byte> bytes) override {
+    left_behind_ = std::move(bytes);
+    in_parts(left_behind_, [&](std::span<std::byte> part) {
+      int64_t request = 0;
+      table_->send(part.data(), part.size(), 0, left_tag, &request);
+    });
+  }
+  std::vector<std::vector<std::byte>> collect_left_behind(const std::vector<size_t>& sizes) override {
+    std::vector<std::vector<std::byte>> all(sizes.size());
+    if (const auto lost = loss(); lost && lost->rank != rank() && lost->fate != Fate::left) return all;
+    struct Arriving {
+      size_t from;
+      int64_t request;
+    };
+    std::vector<Arriving> arriving;
+    std::vector<size_t> missing(sizes.size(), 0);  // messages
+    auto& memory = collected_;  // a message that never comes has memory for ever
+    memory.resize(sizes.size());
+    for (size_t from = 1; from < sizes.size(); ++from) {
+      memory[from].resize(sizes[from]);
+      in_parts(memory[from], [&](std::span<std::byte> part) {
+        int64_t request = 0;
+        if (!table_->receive(part.data(), part.size(), int32_t(from), left_tag, &request)) arriving.push_back({from, request});
+        ++missing[from];
+      });
+    }
+    for (int i = 0; i < most_waiting && !arriving.empty(); ++i) {
+      std::erase_if(arriving, [&](const Arriving& a) {
+        int32_t done = 0;
+        if (table_->test(a.request, &done) || !done) return false;
+        --missing[a.from];
+        return true;
+      });
+      if (!arriving.empty()) take_nap();
+    }
+    for (size_t from = 1; from < sizes.size(); ++from)
+      if (missing[from] == 0) all[from] = std::move(memory[from]);
+    return all;
   }
 
  protected:
@@ -153,6 +195,17 @@ class MpiTransport final : public Transport {
     if (code) throw UserError(Code::E0545, fmt::format("{} failed: {}", name_, table_->error(code)));
   }
 
+  static void take_nap() {
+    timespec nap{0, 10'000'000};
+    nanosleep(&nap, nullptr);
+  }
+
+  template <class Use>
+  static void in_parts(std::span<std::byte> bytes, Use&& use) {
+    constexpr size_t most = size_t(64) << 20;
+    for (size_t at = 0; at < bytes.size(); at += most) use(bytes.subspan(at, std::min(most, bytes.size() - at)));
+  }
+
   void tell_hosts() {
     struct Name {
       char text[256];
@@ -179,6 +232,8 @@ class MpiTransport final : public Transport {
   bool crowded_ = false;  ///< more workers than cores on this host: each look at a message takes time from those that compute
   long nap_ = 0;          ///< nanoseconds
   uint64_t signs_ = 0;  ///< of life, of others
+  std::vector<std::byte> left_behind_;
+  std::vector<std::vector<std::byte>> collected_;
   int exceptions_ = 0;
 };
 

@@ -37,6 +37,14 @@ bool Sharing::take(const std::string& key, const std::string& value) {
   return true;
 }
 
+Tensor read_for_all(const StepRunner& runner, size_t index) {
+  const PersistentSlot& slot = runner.program().persistents[index];
+  std::vector<std::byte> bytes(byte_size(slot.dtype) * size_t(slot.elements()));
+  runner.get_persistent(index, bytes.data());
+  if (runner.is_in_parts(index)) runner.workers()->broadcast_into(bytes, 0);
+  return to_tensor(slot.dtype, slot.shape, bytes.data());
+}
+
 Sharing random_sharing(Random& random) {
   Sharing s;
   s.workers = random.chance(15) ? 1 : random.between(2, 6);
@@ -76,8 +84,7 @@ struct StepValues {
 StepValues run_once(StepRunner& runner, const Graph& graph, const Bindings& bindings) {
   StepValues values;
   values.outputs = run_step_in_numbers(runner, bindings);
-  runner.gather_states();
-  for (const Update& u : graph.updates) values.updates[u.name] = read_persistent(runner, size_t(runner.find_persistent(u.name)));
+  for (const Update& u : graph.updates) values.updates[u.name] = read_for_all(runner, size_t(runner.find_persistent(u.name)));
   return values;
 }
 

@@ -142,7 +142,7 @@ class SharedProgram {
       ending.steps.emplace_back("outcome", fmt::format("{} after {} steps", int(result.outcome), result.steps));
       if (result.divergence) ending.epochs.emplace_back("divergence", result.divergence->message);
       for (size_t i = 0; i < run.runner().program().persistents.size(); ++i) {
-        const Tensor t = read_persistent(run.runner(), i);
+        const Tensor t = read_for_all(run.runner(), i);
         for (size_t e = 0; e < t.values.size(); ++e) ending.steps.emplace_back(fmt::format("{} at {}", run.runner().program().persistents[i].name, e), bits(t.values[e]));
       }
     } catch (const ProgramErrors& e) {

@@ -8,6 +8,8 @@
 #include <optional>
 #include <string>
 
+#include "engine/tensors.h"
+#include "runtime/step_runner.h"
 #include "tests/fuzz/coverage.h"
 #include "tests/fuzz/random.h"
 #include "verify/reduce.h"
@@ -29,6 +31,9 @@ struct Sharing {
 
 /// Of a step that is computed in shares: several workers, or one that takes several batches.
 Sharing random_sharing(Random&);
+
+/// A persistent's values with every worker. Collective where it is in parts.
+Tensor read_for_all(const StepRunner&, size_t index);
 
 /// A graph with its updates on the values of the case, twice: all rows, then fewer of them. Nothing wrong, or what.
 std::optional<Failure> run_shared_graph(const GraphCase&, const Sharing&, VectorLevel, Coverage*);

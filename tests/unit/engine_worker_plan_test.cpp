@@ -71,7 +71,8 @@ TEST_CASE("clipping needs gradients whole, and owners keep their moments") {
   CHECK(kept.size() >= 2);
   for (const std::string& name : kept) CHECK(name.starts_with("optimizer."));
   CHECK(s.memory.parameters >= 72 + 12);
-  CHECK(s.memory.optimizer >= 2 * (72 + 12));
+  // Of two moments the first worker has half of fc.weight's, three lines of three, and none of fc.bias's, which is shorter than a cache line.
+  CHECK(s.memory.optimizer == 72);
   CHECK(s.memory.partials >= 72 + 12 + 4);
 }
 
