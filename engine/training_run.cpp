@@ -2,6 +2,8 @@
 // that a checkpoint records and the CPU; never on observers, chunks or when something is saved.
 #include "engine/training_run.h"
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <chrono>
 
@@ -226,6 +228,9 @@ void TrainingRun::prepare_training() {
                  RunFiles::Description{description_, [this](int64_t steps) { return epoch_record(steps); }, plan_.seed, plan_.steps_per_epoch()});
   trainer_.emplace(*runner_, plan_, loss_);
   if (!first_order_.empty()) trainer_->take_order(0, std::move(first_order_));
+#ifdef __GLIBC__
+  malloc_trim(0);  // what compiling and drawing took goes back to the system
+#endif
 }
 
 TrainingResult TrainingRun::train() {

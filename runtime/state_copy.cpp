@@ -6,7 +6,6 @@
 #include <memory>
 #include <new>
 
-#include "base/check.h"
 
 namespace nnc {
 
@@ -40,6 +39,7 @@ void StateCopy::take() {
   marks().copied = begun;
   if (!state_.empty()) std::memcpy(copy_.data(), state_.data(), state_.size());
   marks().copied = marks().live.load();
+  if (has_neighbour()) pass_to_neighbour();
   if (is_shared()) workers_->barrier();
   marks().live = none;
 }
@@ -47,6 +47,12 @@ void StateCopy::take() {
 size_t StateCopy::bytes_of(size_t part, int worker) const {
   const PersistentSlot& slot = *slots_[part];
   return size_t(slot.parts[size_t(worker) + 1] - slot.parts[size_t(worker)]) * byte_size(slot.dtype);
+}
+
+size_t StateCopy::bytes_of_parts(int worker) const {
+  size_t bytes = 0;
+  for (size_t p = 0; p < slots_.size(); ++p) bytes += bytes_of(p, worker);
+  return bytes;
 }
 
 StateCopy::Left StateCopy::own() const {
@@ -70,67 +76,109 @@ StateCopy::Left StateCopy::read_shared(int worker) const {
   return left;
 }
 
-/// Numbers, then each part's bytes, in the copy and in the state.
-std::vector<std::byte> StateCopy::pack(const Left& left) const {
+std::vector<std::byte> StateCopy::join(const std::vector<const std::byte*>& parts, int worker) const {
   std::vector<std::byte> bytes;
-  auto add = [&](const void* from, size_t size) {
-    const auto* begin = static_cast<const std::byte*>(from);
-    bytes.insert(bytes.end(), begin, begin + size);
-  };
-  add(&left.live, sizeof left.live);
-  add(&left.copied, sizeof left.copied);
-  for (size_t p = 0; p < slots_.size(); ++p) {
-    add(left.in_copy[p], bytes_of(p, workers_->rank()));
-    add(left.in_state[p], bytes_of(p, workers_->rank()));
-  }
+  for (size_t p = 0; p < parts.size(); ++p) bytes.insert(bytes.end(), parts[p], parts[p] + bytes_of(p, worker));
   return bytes;
 }
 
-StateCopy::Left StateCopy::unpack(std::span<const std::byte> bytes, int worker) const {
-  Left left;
-  std::memcpy(&left.live, bytes.data(), sizeof left.live);
-  std::memcpy(&left.copied, bytes.data() + sizeof left.live, sizeof left.copied);
-  const std::byte* at = bytes.data() + 2 * sizeof(int64_t);
+std::vector<const std::byte*> StateCopy::cut(const std::byte* joined, int worker) const {
+  std::vector<const std::byte*> parts;
   for (size_t p = 0; p < slots_.size(); ++p) {
-    left.in_copy.push_back(at);
-    left.in_state.push_back(at + bytes_of(p, worker));
-    at += 2 * bytes_of(p, worker);
+    parts.push_back(joined);
+    joined += bytes_of(p, worker);
   }
-  return left;
+  return parts;
+}
+
+void StateCopy::pass_to_neighbour() {
+  const int before = (workers_->rank() + workers_->size() - 1) % workers_->size();
+  neighbour_number_ = begun;
+  neighbour_.resize(bytes_of_parts(before));
+  workers_->pass_on(join(own().in_copy, workers_->rank()), neighbour_);
+  neighbour_number_ = marks().copied;
+}
+
+namespace {
+
+/// What is left behind begins with this; behind it the parts in the copy, in the state, and of the worker before.
+struct LeftHead {
+  int64_t live, copied, neighbour;
+};
+
+}  // namespace
+
+void StateCopy::leave_behind() const {
+  const Left mine = own();
+  const LeftHead head{mine.live, mine.copied, neighbour_number_};
+  std::vector<std::byte> bytes(sizeof head);
+  std::memcpy(bytes.data(), &head, sizeof head);
+  auto add = [&](const std::vector<std::byte>& more) { bytes.insert(bytes.end(), more.begin(), more.end()); };
+  const int rank = workers_->rank();
+  add(join(mine.in_copy, rank));
+  add(join(mine.in_state, rank));
+  std::vector<std::byte> neighbour = neighbour_;
+  neighbour.resize(bytes_of_parts((rank + workers_->size() - 1) % workers_->size()));
+  add(neighbour);
+  workers_->transport().leave_behind(std::move(bytes));
+}
+
+/// What all have, of those that are lost what their neighbours have.
+std::optional<std::vector<StateCopy::Left>> StateCopy::collect(int& missing) {
+  const int size = workers_->size();
+  std::vector<Left> all{own()};
+  if (own_memory_.empty()) {
+    for (int w = 1; w < size; ++w) all.push_back(read_shared(w));
+    return all;
+  }
+  std::vector<size_t> sizes;
+  for (int w = 0; w < size; ++w) sizes.push_back(sizeof(LeftHead) + 2 * bytes_of_parts(w) + bytes_of_parts((w + size - 1) % size));
+  arrived_ = workers_->transport().collect_left_behind(sizes);
+  auto head_of = [&](int w) {
+    LeftHead head;
+    std::memcpy(&head, arrived_[size_t(w)].data(), sizeof head);
+    return head;
+  };
+  for (int w = 1; w < size; ++w) {
+    const int next = (w + 1) % size;
+    if (!arrived_[size_t(w)].empty()) {
+      const std::byte* at = arrived_[size_t(w)].data() + sizeof(LeftHead);
+      all.push_back({head_of(w).live, head_of(w).copied, cut(at + bytes_of_parts(w), w), cut(at, w)});
+    } else if (next == 0 && neighbour_number_ >= 0) {
+      all.push_back({none, neighbour_number_, cut(neighbour_.data(), w), cut(neighbour_.data(), w)});
+    } else if (next != 0 && !arrived_[size_t(next)].empty() && head_of(next).neighbour >= 0) {
+      const std::byte* at = arrived_[size_t(next)].data() + sizeof(LeftHead) + 2 * bytes_of_parts(next);
+      all.push_back({none, head_of(next).neighbour, cut(at, w), cut(at, w)});
+    } else {
+      missing = w;
+      return std::nullopt;
+    }
+  }
+  return all;
 }
 
 std::optional<StateCopy::Whole> StateCopy::recover(int& missing) {
   missing = -1;
+  if (is_shared() && workers_->rank() != 0) {
+    if (has_neighbour()) leave_behind();
+    return std::nullopt;
+  }
   const Left mine = own();
   std::vector<Left> all{mine};
   if (!slots_.empty()) {
-    Transport& transport = workers_->transport();
-    if (!own_memory_.empty() && transport.rank() != 0) transport.leave_behind(pack(mine));
-    if (transport.rank() != 0) return std::nullopt;
-    if (!own_memory_.empty()) {
-      std::vector<size_t> sizes;
-      for (int w = 0; w < transport.size(); ++w) {
-        sizes.push_back(2 * sizeof(int64_t));
-        for (size_t p = 0; p < slots_.size(); ++p) sizes.back() += 2 * bytes_of(p, w);
-      }
-      arrived_ = transport.collect_left_behind(sizes);
-    }
-    for (int w = 1; w < transport.size(); ++w) {
-      if (own_memory_.empty()) {
-        all.push_back(read_shared(w));
-      } else if (arrived_[size_t(w)].empty()) {
-        missing = w;
-        return std::nullopt;
-      } else {
-        all.push_back(unpack(arrived_[size_t(w)], w));
-      }
-    }
+    std::optional<std::vector<Left>> found = collect(missing);
+    if (!found) return std::nullopt;
+    all = std::move(*found);
   }
   int64_t number = mine.copied;
   if (!std::ranges::all_of(all, [&](const Left& l) { return l.copied == number; })) {
     // Some have begun a copy, so all are finite at what is copied.
     for (const Left& left : all) number = std::max(number, left.live);
-    NNC_CHECK(std::ranges::all_of(all, [&](const Left& l) { return l.copied == number || l.live == number; }), "copies of states that no step has had");
+    for (int w = 0; w < int(all.size()); ++w) {
+      if (all[size_t(w)].copied == number || all[size_t(w)].live == number) continue;
+      missing = w;  // its neighbour's copy is of the number before
+      return std::nullopt;
+    }
   } else if (number == begun) {
     number = mine.live;
   }

@@ -5,7 +5,8 @@
 // updates of its copy. A worker copies only when all have said that their states are finite, and goes on only when all have copied: so whoever ends when, either all copies are of one number, or some
 // have begun the next, and then every worker's copy or state is of that.
 //
-// Where workers share memory, copies and numbers stand there, and worker 0 reads them. Else each that is left sends what it has (Transport::leave_behind).
+// Where workers share memory, copies and numbers stand there, and worker 0 reads them. Else each that is left sends what it has (Transport::leave_behind), and with it the parts of the worker before it, of
+// which it keeps a copy, too: of one that does not answer any longer.
 #pragma once
 
 #include <atomic>
@@ -61,11 +62,16 @@ class StateCopy {
 
   Marks& marks() const { return *reinterpret_cast<Marks*>(block_); }
   bool is_shared() const { return workers_ && workers_->size() > 1; }
+  bool has_neighbour() const { return !own_memory_.empty() && !slots_.empty(); }
   size_t bytes_of(size_t part, int worker) const;
+  size_t bytes_of_parts(int worker) const;
   Left own() const;
   Left read_shared(int worker) const;
-  std::vector<std::byte> pack(const Left&) const;
-  Left unpack(std::span<const std::byte>, int worker) const;
+  std::vector<std::byte> join(const std::vector<const std::byte*>& parts, int worker) const;
+  std::vector<const std::byte*> cut(const std::byte* joined, int worker) const;
+  void pass_to_neighbour();
+  void leave_behind() const;
+  std::optional<std::vector<Left>> collect(int& missing);
 
   Collectives* workers_;
   std::span<std::byte> state_, copy_;
@@ -74,7 +80,10 @@ class StateCopy {
   std::vector<const PersistentSlot*> slots_;  ///< in parts
   std::vector<std::vector<int64_t>> offsets_; ///< by worker and part: bytes in its state
   SharedPlace state_place_, copy_place_;
-  std::vector<std::vector<std::byte>> arrived_;  ///< from those that share no memory
+  // Where no memory is shared:
+  int64_t neighbour_number_ = none;
+  std::vector<std::byte> neighbour_;             ///< the copy of the worker before, its parts one behind the other
+  std::vector<std::vector<std::byte>> arrived_;  ///< what the others have left behind
 };
 
 }  // namespace nnc

@@ -5,6 +5,7 @@ How the workers of a run meet is held by check_workers.py and the unit tests of 
 
 import itertools
 import os
+import re
 import resource
 import shutil
 import signal
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from check_workers import missing
 from command_line import EXAMPLES, NNC, ROOT, SLOWNESS, CommandLine
-from shared_steps import COUPLED, PROGRAMS, ROWS, SharedSteps, batch
+from shared_steps import COUPLED, DATA, PROGRAMS, ROWS, TRAIN, SharedSteps, batch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "state"))
 import kill_workers  # noqa: E402
@@ -186,6 +187,22 @@ class Disturbed(SharedSteps):
         _, messages = run.communicate(timeout=60)
         self.assertEqual(run.returncode, 130, messages)
         self.assertTrue((self.folder / "w.checkpoint.safetensors").exists())
+
+    def test_all_workers_together_have_the_states_once(self):
+        """Once where they are updated, and once in the copy that is kept for faults, whatever the number of workers."""
+        width = 1536
+        values = 13 * width + (width + 1) * width + (width + 1) * 3
+        totals = {}
+        for rule in ("sgd", "adam"):
+            file = self.write("net.nn", DATA.format(test="") + f"model Net(x[B, 12]) -> [B, 3] {{ x |> Dense({width}) |> relu |> Dense({width}) |> relu |> Dense(3) }}\n" + TRAIN % ("", f"{rule}(lr: 1e-6)"))
+            run = self.begin(file, "--workers", 4, "--threads", 1, "--steps", 10**8, *batch(12, 1, 12))  # a copy is taken before the first step
+            totals[rule] = sum(int(re.search(r"^Pss: *(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)[1]) * 1024 for pid in workers_of(run))
+            os.killpg(run.pid, signal.SIGKILL)
+            run.communicate()
+            (self.folder / "run.jsonl").unlink()
+        times = (totals["adam"] - totals["sgd"]) / (2 * 4 * values)  # that all moments are in memory
+        self.assertGreater(times, 1.5)
+        self.assertLess(times, 3)
 
     def test_a_worker_that_dies_ends_the_run(self):
         file = self.make("sgd")

@@ -85,6 +85,17 @@ class LocalWorkers(Workers):
     def test_one_is_busy_for_longer_than_others_have_patience(self):
         self.assertEqual(self.run_worker("busy", "--workers", 3, "--stall", 1 * SLOWNESS), (0, "waited\n", ""))
 
+    def test_copies_of_who_dies_stops_or_leaves(self):
+        """Steps 40 and 41: the others have begun the copy of 40, or have all of it."""
+        for event in ("--die", "--leave", "--stop"):
+            for rank in (1, 2):
+                for step in (40, 41):
+                    with self.subTest(event=event, rank=rank, step=step):
+                        status, out, err = self.run_worker("keep", "--workers", 3, event, rank, step, "--stall", 2)
+                        self.assertEqual((status, out), (1, f"copies of step {40 if step == 41 else 38}\n"))
+        self.assertEqual(self.run_worker("keep", "--workers", 3, "--leave", 0, 41)[:2], (1, "copies of step 40\n"))
+        self.assertEqual(self.run_worker("keep", "--workers", 3, "--die", 1, 2)[:2], (1, "nothing\n"))
+
     def test_the_first_dies(self):
         status, _, _ = self.run_worker("forever", "--workers", 3, "--die", 0, 40)
         self.assertEqual(status, -signal.SIGKILL)
@@ -137,6 +148,17 @@ class MpiWorkers(Workers):
             self.assertLess(time.monotonic() - start, FAREWELL)
             self.assertNotEqual(status, 0)
             self.assertRegex(err, r"error\[E0541\]: worker 1 \(on .*\) does not answer: worker \d \(on .*\) has waited for it for ")
+
+    def test_copies_of_who_stops_or_leaves(self):
+        """Who leaves sends its part, who is stopped has a neighbour; with two of them, worker 0 is that."""
+        for library, launcher in self.each_library():
+            for workers in {2, MOST[library][-1]}:
+                for event in ("--leave", "--stop"):
+                    for rank in range(event == "--stop", workers):
+                        with self.subTest(workers=workers, event=event, rank=rank):
+                            status, out, err = self.run_worker("keep", event, rank, 41, "--stall", 2, launcher=[*launcher, "-np", str(workers)])
+                            self.assertNotEqual(status, 0)
+                            self.assertEqual(out, "copies of step 40\n", err)
 
     def test_one_is_busy_for_longer_than_others_have_patience(self):
         for library, launcher in self.each_library():

@@ -230,6 +230,14 @@ void Collectives::gather_into(std::byte* all, std::span<const std::byte> mine, c
   wait_all(transport_, pending);
 }
 
+void Collectives::pass_on(std::span<const std::byte> mine, std::span<std::byte> from_before) {
+  const int next = (rank() + 1) % size(), before = (rank() + size() - 1) % size();
+  std::vector<Pending> pending;
+  in_messages(from_before, [&](std::span<std::byte> part) { pending.push_back({transport_.start_receive(before, bytes_tag, part), before}); });
+  in_messages({const_cast<std::byte*>(mine.data()), mine.size()}, [&](std::span<std::byte> part) { pending.push_back({transport_.start_send(next, bytes_tag, part), next}); });  // only read
+  wait_all(transport_, pending);
+}
+
 void Collectives::progress() {
   if (moving_.empty()) return;
   transport_.progress();

@@ -63,6 +63,9 @@ class Collectives {
   /// Every worker's bytes, one behind the other by rank, into the root's memory; worker r's are [begins[r], begins[r + 1]).
   void gather_into(std::byte* all, std::span<const std::byte> mine, const std::vector<size_t>& begins, int root);
 
+  /// This worker's bytes to the next one by rank, the last one's to the first; `from_before` takes those of the one before, whose size is known.
+  void pass_on(std::span<const std::byte> mine, std::span<std::byte> from_before);
+
   /// Moves what is on its way: call it between kernels.
   void progress();
 

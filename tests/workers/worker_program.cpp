@@ -2,6 +2,7 @@
 //
 //   nnc_worker random [--seed S] [--turns N]      random exchanges held against sums made alone; "all right" by worker 0
 //   nnc_worker forever [--die RANK STEP | --stop RANK STEP | --leave RANK STEP]    exchanges until somebody dies, stops or leaves with an error
+//   nnc_worker keep [--die ... | --stop ... | --leave ...]    as forever, with states in parts; worker 0 says what it puts together of their copies: "copies of step N"
 //   nnc_worker busy                               worker 0 works by itself for longer than the others' patience (--stall), and says so; "waited" by worker 0
 //   nnc_worker compare [--other RANK]             a fact that differs on one worker
 //   nnc_worker time [--bytes N]                   median times in microseconds of exchanging and publishing, of three sizes or of this one, one JSON object by worker 0
@@ -20,6 +21,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "runtime/state_copy.h"
 #include "runtime/workers/launch.h"
 #include "tests/workers/random_exchange.h"
 
@@ -65,17 +67,98 @@ std::vector<int64_t> even(int64_t elements, int workers) {
   return begins;
 }
 
+/// Ends this worker, or stops it, if that is asked of it in this step.
+void meet_event(const Arguments& a, const Transport& transport, int step) {
+  if (transport.rank() != a.rank || step != a.step) return;
+  if (a.event == "die") raise(SIGKILL);
+  if (a.event == "stop") raise(SIGSTOP);
+  throw UserError(Code::E0413, "cannot write `x`: no space left on device");
+}
+
+/// Three states in parts, one of them with nothing for most workers; all their elements are the number of the step. A copy is taken after every second step.
+class KeptStates {
+ public:
+  KeptStates(const Arguments& a, Transport& transport) : arguments_(a), transport_(transport), all_(transport) {
+    for (int64_t elements : {100'000, 3, 64 * transport.size()}) {
+      PersistentSlot slot;
+      slot.shape = {elements};
+      slot.parts = even(elements, transport.size());
+      slot.part = {slot.parts[size_t(transport.rank())], slot.parts[size_t(transport.rank()) + 1]};
+      slot.offset = bytes_;
+      bytes_ += (slot.part->count() * 4 + 63) / 64 * 64;
+      program_.persistents.push_back(std::move(slot));
+    }
+    std::byte* shared = transport.share(size_t(bytes_));
+    if (!shared) own_.resize(size_t(bytes_));
+    state_ = {shared ? shared : own_.data(), size_t(bytes_)};
+    copy_.emplace(program_, state_, &all_);
+  }
+
+  void go_on_for_ever() {
+    for (int step = 1;; ++step) {
+      auto* values = reinterpret_cast<float*>(state_.data());
+      std::fill_n(values, state_.size() / 4, float(step));
+      meet_event(arguments_, transport_, step);
+      if (step % 2 == 0) {
+        copy_->begin(step);
+        all_.agree_any(false);
+        copy_->take();
+      } else {
+        all_.barrier();
+      }
+    }
+  }
+
+  /// Of worker 0, in words.
+  std::string recovered() {
+    int missing = -1;
+    const auto whole = copy_->recover(missing);
+    if (missing >= 0) return fmt::format("worker {} is missing", missing);
+    if (!whole) return transport_.rank() == 0 ? "nothing" : "";
+    for (size_t p = 0; p < program_.persistents.size(); ++p)
+      for (int w = 0; w < transport_.size(); ++w) {
+        const std::vector<int64_t>& parts = program_.persistents[p].parts;
+        for (int64_t e = 0; e < parts[size_t(w) + 1] - parts[size_t(w)]; ++e) {
+          float value = 0;
+          std::memcpy(&value, whole->parts[p][size_t(w)] + 4 * e, sizeof value);
+          if (value != float(whole->number)) return fmt::format("{} in the copy of step {}, at {} of part {} of worker {}", value, whole->number, e, p, w);
+        }
+      }
+    return fmt::format("copies of step {}", whole->number);
+  }
+
+ private:
+  const Arguments& arguments_;
+  Transport& transport_;
+  Collectives all_;
+  StepProgram program_;
+  int64_t bytes_ = 0;
+  std::vector<std::byte> own_;
+  std::span<std::byte> state_;
+  std::optional<StateCopy> copy_;
+};
+
+/// What worker 0 has after the end of another, or of its own, stands before the error.
+void keep_for_ever(const Arguments& a, Transport& transport) {
+  KeptStates states(a, transport);
+  try {
+    states.go_on_for_ever();
+  } catch (const UserError& e) {
+    transport.leave(e.what());
+    const std::string words = states.recovered();
+    if (transport.rank() == 0) std::puts(words.c_str());
+    std::fflush(stdout);
+    throw;
+  }
+}
+
 void go_on_for_ever(const Arguments& a, Transport& transport) {
   Collectives all(transport);
   const int64_t elements = 200'000;
   std::vector<float> part(size_t(elements), 1.0f), total(part);
   Exchange exchange(all, {{DType::f32, elements, Combine::sum, {part.data()}, total.data(), even(elements, all.size()), true}}, nodes_of_workers(all.size(), all.size()));
   for (int step = 0;; ++step) {
-    if (transport.rank() == a.rank && step == a.step) {
-      if (a.event == "die") raise(SIGKILL);
-      if (a.event == "stop") raise(SIGSTOP);
-      throw UserError(Code::E0413, "cannot write `x`: no space left on device");
-    }
+    meet_event(a, transport, step);
     exchange.start();
     exchange.finish();
   }
@@ -148,6 +231,8 @@ int work(const Arguments& a, Transport& transport) {
     if (transport.rank() == 0) std::printf("all right: %d workers, %s\n", transport.size(), std::string(transport.name()).c_str());
   } else if (a.command == "forever") {
     go_on_for_ever(a, transport);
+  } else if (a.command == "keep") {
+    keep_for_ever(a, transport);
   } else if (a.command == "busy") {
     Collectives all(transport);
     if (transport.rank() == 0) all.while_others_wait([&] { std::this_thread::sleep_for(std::chrono::duration<double>(3 * a.options.stall_seconds)); });
