@@ -27,7 +27,9 @@ NodeId add_scan(Graph& graph, const Node& old, Graph body, const std::vector<Nod
   std::vector<NodeId> operands = carries;
   operands.insert(operands.end(), sequences.nodes().begin(), sequences.nodes().end());
   operands.insert(operands.end(), captures.nodes().begin(), captures.nodes().end());
-  return graph.add(Op::scan, std::move(operands), std::move(a), old.span, old.scope);
+  const NodeId scan = graph.add(Op::scan, std::move(operands), std::move(a), old.span, old.scope);
+  graph[scan].group = old.group;
+  return scan;
 }
 
 bool rewrite_scans(Graph& graph, const ScanRewrite& rewrite) {
@@ -59,6 +61,8 @@ bool rewrite_scans(Graph& graph, const ScanRewrite& rewrite) {
     }
     const NodeId value = found->second[size_t(node.attributes.begin)];
     NNC_CHECK(value.valid() && rebuild.result.type(value) == node.type, "a rewritten scan gives other results");
+    int& group = rebuild.result[value].group;
+    if (group < 0) group = node.group;  // of a body that has its kernels already
     rebuild.to[i] = value;
   }
   graph = rebuild.finish();

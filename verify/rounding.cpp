@@ -172,6 +172,23 @@ class Displacement {
     }
   }
 
+  /// Of a contraction whose terms are about as small as the smallest f32: what the rounding of each product may be off by, half of that number, by result. Sums of such terms are exact. Empty: no term is so small.
+  static std::vector<double> lost_in_products(const InterpreterCall& call, const Tensor& sizes) {
+    constexpr double half_of_smallest = 0x1p-150;
+    if (std::ranges::none_of(sizes.values, [](double size) { return size > 0 && size < 0x1p-120; })) return {};
+    std::vector<Tensor> present;
+    for (size_t k = 0; k < 2; ++k) {
+      present.push_back(call.operand(k));
+      for (double& v : present[k].values) v = v != 0;
+    }
+    InterpreterCall terms{call.graph, call.id, call.node, call.bindings, {}, make_tensor(DType::f64, call.result.shape)};
+    for (const Tensor& p : present) terms.operands.push_back(&p);
+    interpret_contract(terms);
+    std::vector<double> lost = std::move(terms.result.values);
+    for (double& terms_of_result : lost) terms_of_result *= half_of_smallest;
+    return lost;
+  }
+
   // Every partial sum is rounded: by their number, and by what the terms add up to in magnitude.
   void displace_sum(InterpreterCall& call, double unit) {
     Op op = call.node.op;
@@ -186,6 +203,7 @@ class Displacement {
     if (op == Op::reduce_sum) interpret_reduce_sum(total);
     if (op == Op::contract) interpret_contract(total);
     if (op == Op::scatter_add) interpret_scatter_add(total);
+    const std::vector<double> lost = in_f32(call.result) && op == Op::contract ? lost_in_products(call, total.result) : std::vector<double>();
     bool whole = true;
     for (size_t k = 0; k < (op == Op::contract ? 2u : 1u); ++k)
       whole =
@@ -200,8 +218,10 @@ class Displacement {
         const double instead[] = {std::numeric_limits<double>::quiet_NaN(), infinity, std::isfinite(v) ? v : 1};
         v = instead[random_.next_below(3)];
       } else if (!whole || size >= 0x1p23) {
-        v += size * unit * growth * sign(call, v);
-        if (in_f32(call.result) && size > double(FLT_MAX) && random_.next_below(2) == 0) v = infinity;
+        v += (size * unit * growth + (lost.empty() ? 0 : lost[i] * scale_)) * sign(call, v);
+        // The terms may overflow to either side before others take them back, and then to both.
+        const double instead[] = {infinity, -infinity, std::numeric_limits<double>::quiet_NaN()};
+        if (in_f32(call.result) && size > double(FLT_MAX) && random_.next_below(2) == 0) v = instead[random_.next_below(3)];
       }
     }
   }

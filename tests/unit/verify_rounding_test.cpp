@@ -129,6 +129,30 @@ TEST_CASE("a factor that all terms of a sum of products share may be taken out, 
   CHECK_FALSE(judge({huge}, {0}).accepts({nan}));
 }
 
+TEST_CASE("terms of a sum of products that overflow may do so to either side, or to both", "[rounding]") {
+  auto judge = [](std::vector<double> x, std::vector<double> y) {
+    return Judgement(DType::f32, x, y, [](Builder& b, NodeId p, NodeId q) { return b.binary(Op::less_equal, b.contract(p, q, {0}, {0}, {}), b.constant(0.0, Type{DType::f32, {}})); });
+  };
+  CHECK(judge({1e30, 2e30}, {-1e10, 1e10}).accepts({1}));  // -inf + inf, or -inf + 2e40 in one operation
+  CHECK(judge({1e30, 2e30}, {-1e10, 1e10}).accepts({0}));
+  CHECK_FALSE(judge({1e30, 2e30}, {-1, 1}).accepts({1}));
+}
+
+TEST_CASE("products of a sum may lose half of the smallest number each, and no more", "[rounding]") {
+  auto judge = [](std::vector<double> x, std::vector<double> y) {
+    return Judgement(DType::f32, x, y, [](Builder& b, NodeId p, NodeId q) { return b.contract(p, q, {0}, {0}, {}); });
+  };
+  const double smallest = 0x1p-149;
+  const std::vector<double> small(40, 1000 * smallest), third(40, double(1 / 3.0f));
+  const double exact = 40 * 1000 * double(1 / 3.0f) * smallest;
+  CHECK(judge(small, third).accepts({std::round(exact / smallest - 13) * smallest}));
+  CHECK_FALSE(judge(small, third).accepts({std::round(exact / smallest - 1000) * smallest}));
+  std::vector<double> one(40, 0), factor(40, 0.25);
+  one[3] = 1000 * smallest;  // the others are 0, and lose nothing
+  CHECK_FALSE(judge(one, factor).accepts({200 * smallest}));
+  CHECK_FALSE(judge(one, factor).accepts({0}));
+}
+
 TEST_CASE("a number known when compiling is one of f32 in every stage", "[rounding]") {
   // The folded constant is tanh(1) rounded to f32, held against a stage in 64 bits; anything farther off is not forgiven.
   using Known = std::function<NodeId(Builder&, NodeId)>;
