@@ -127,8 +127,6 @@ class MpiTransport final : public Transport {
   }
   std::vector<std::vector<std::byte>> collect_left_behind(const std::vector<size_t>& sizes) override {
     std::vector<std::vector<std::byte>> all(sizes.size());
-    const auto lost = loss();
-    const int silent = lost && lost->fate != Fate::left ? lost->rank : -1;
     struct Arriving {
       size_t from;
       int64_t request;
@@ -138,10 +136,6 @@ class MpiTransport final : public Transport {
     auto& memory = collected_;  // a message that never comes has memory for ever
     memory.resize(sizes.size());
     for (size_t from = 1; from < sizes.size(); ++from) {
-      if (int(from) == silent) {
-        missing[from] = 1;
-        continue;
-      }
       memory[from].resize(sizes[from]);
       in_parts(memory[from], [&](std::span<std::byte> part) {
         int64_t request = 0;

@@ -104,7 +104,7 @@ class Transport {
   void watch_stops(std::function<bool()> stopped, std::function<void(int awaited, double seconds)> tell) { stopped_ = std::move(stopped), tell_stopped_ = std::move(tell); }
   /// After an error, when nothing else is carried any more, and where there is no shared memory: leaves bytes for worker 0, who may come for them within some seconds. Returns at once.
   virtual void leave_behind(std::vector<std::byte>) {}
-  /// What the others have left behind, by rank, of these sizes; empty of those who have not. Waits some seconds at most, and not at all for one that is dead or silent. At worker 0.
+  /// What the others have left behind, by rank, of these sizes; empty of those who have not. Waits some seconds at most: who is silent is not always the one that was waited for. At worker 0.
   virtual std::vector<std::vector<std::byte>> collect_left_behind(const std::vector<size_t>& sizes) { return std::vector<std::vector<std::byte>>(sizes.size()); }
   /// Nothing more can be carried, since memory of requests on their way is about to go.
   void abandon();
