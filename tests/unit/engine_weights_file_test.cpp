@@ -68,6 +68,7 @@ std::string memory_of(const StepRunner& runner) {
 std::vector<std::string> ask_workers(int workers, const std::function<std::string(Collectives&, StepRunner&)>& work) {
   std::vector<std::string> said(static_cast<size_t>(workers));
   const std::string wrong = run_threads(workers, [&](Transport& t) -> std::string {
+    t.set_stall_seconds(5);
     Collectives all(t);
     Team team(1);
     StepRunner runner(small_model(t.rank(), workers), team, &all);

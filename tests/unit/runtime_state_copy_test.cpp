@@ -251,6 +251,7 @@ TEST_CASE("one dies between the beginning of a copy and its own copying, while o
           }
           try {
             copy.take();
+            return "went on before all had copied";
           } catch (const WorkerLost&) {
           }
           if (t.rank() > 0) return "";
@@ -289,6 +290,9 @@ TEST_CASE("one dies while it copies: its state counts, not what it had copied so
           copied.step(20);
           if (all.rank() != 1) {
             copied.runner().keep_state(20);
+            // Who came here would have a state that nobody else has.
+            copied.step(30);
+            copied.runner().keep_state(30);
             return;
           }
           // Its own part of what keep_state does, but for the search through memory for what is not finite.
