@@ -15,6 +15,7 @@
 #include "runtime/step_runner.h"
 #include "tests/unit/catch.h"
 #include "tests/workers/local_run.h"
+#include "tests/workers/unshared_transport.h"
 
 using namespace nnc;
 using namespace nnc::test;
@@ -318,4 +319,78 @@ TEST_CASE("a copy that is not taken after all leaves the one before", "[state_co
           die_if(all.rank() == 1, SIGKILL);
           all.barrier();
         }) == "10");
+}
+
+TEST_CASE("without shared memory each that is left sends what it has", "[state_copy]") {
+  // Worker 1 is the others' loss, before a copy or when it has copied. Then it leaves its part behind, or nothing.
+  for (const bool has_copied : {false, true})
+    for (const bool leaves_part : {true, false})
+      for (int workers : {2, 3}) {
+        CAPTURE(has_copied, leaves_part, workers);
+        Unshared unshared{size_t(workers)};
+        std::string found;
+        const std::string wrong = run_threads(workers, [&](Transport& t) -> std::string {
+          UnsharedTransport transport(t, unshared);
+          Collectives all(transport);
+          Copied copied(&all);
+          copied.step(10);
+          copied.runner().keep_state(10);
+          copied.step(20);
+          const bool is_lost = t.rank() == 1;
+          try {
+            if (is_lost && !has_copied) throw std::runtime_error("an error");
+            copied.runner().keep_state(20);
+            if (is_lost) throw std::runtime_error("an error");
+            copied.step(30);
+            all.barrier();
+          } catch (const std::runtime_error&) {
+            unshared.lost = 1;
+            if (!leaves_part) return "";
+          } catch (const WorkerLost&) {
+          }
+          const std::string text = copied.recovered();
+          if (t.rank() == 0) found = text;
+          return t.rank() == 0 || text == "nothing" ? "" : "worker " + std::to_string(t.rank()) + " has " + text;
+        });
+        CHECK(wrong == "");
+        CHECK(found == (!leaves_part ? "worker 1 is missing" : has_copied ? "20" : "10"));
+      }
+}
+
+TEST_CASE("without shared memory one that has begun to copy sends its state", "[state_copy]") {
+  Unshared unshared{3};
+  std::string found;
+  const std::string wrong = run_threads(3, [&](Transport& t) -> std::string {
+    UnsharedTransport transport(t, unshared);
+    Collectives all(transport);
+    Copied copied(&all);
+    StateCopy copy(copied.runner().program(), copied.state(), &all);
+    copied.step(20);
+    copy.begin(20);
+    all.barrier();
+    if (t.rank() == 1) {
+      pause_milliseconds(50);
+      unshared.lost = 1;
+    } else {
+      try {
+        copy.take();
+        return "went on before all had copied";
+      } catch (const WorkerLost&) {
+      }
+      copied.step(21);
+    }
+    int missing = 7;
+    const std::optional<StateCopy::Whole> whole = copy.recover(missing);
+    if (t.rank() != 0) return whole ? "has something" : "";
+    // The last elements of what the three have of the matrix.
+    if (whole && missing == -1) found = std::to_string(whole->number);
+    for (int w = 0; whole && w < 3; ++w) {
+      double last = 0;
+      std::memcpy(&last, whole->parts[1][size_t(w)] + 1999 * sizeof last, sizeof last);
+      found += last == value(2, w, 20, 2000 * w + 1999) ? " right" : " wrong";
+    }
+    return "";
+  });
+  CHECK(wrong == "");
+  CHECK(found == "20 right right right");
 }

