@@ -280,9 +280,9 @@ struct Program {
   }
 };
 
-/// The buffer whose memory it is: of a slot that of which it is a part.
 /// The memory order of all of a persistent.
 inline const std::vector<int>& memory_order(const Program& program, const PersistentPlace& place) { return place.part ? place.part->order : program[place.buffer].order; }
+/// The buffer whose memory it is: of a slot that of which it is a part.
 inline BufferId memory_of(const Program& program, BufferId id) { return program[id].slot.valid() ? program[id].slot.of : id; }
 /// Strides in elements of each logical axis of a buffer, for the program's planned rows (field: axis 0 has stride 0, rows are looked up).
 std::vector<int64_t> buffer_strides(const Buffer&, int64_t rows);

@@ -79,7 +79,7 @@ class Tree:
         commands = {
             "unit": [self.build / "nnc_unit_tests", "-a"],
             "lit": [sys.executable, f"{self.llvm}/build/utils/lit/lit.py", "-q", f"--param=build={self.build}", f"--param=llvm={self.llvm}",
-                    *(self.source / p for p in ["tests/lit/passes", "tests/lit/kernels", "tests/lit/runs", "tests/lit/driver"])],
+                    *(self.source / p for p in ["tests/lit/ir", "tests/lit/passes", "tests/lit/kernels", "tests/lit/runs", "tests/lit/driver"])],
             "run": [self.build / "nnc_run_tests", "-a"],
             "random": [*check, self.source / "tests/check_random.py"],
             "trajectories": [*check, self.source / "tests/trajectories/check_trajectories.py"],

@@ -73,6 +73,37 @@ TEST_CASE("safetensors: every type, shape and metadata come back as written") {
   CHECK(read_safetensors(path).tensors.empty());
 }
 
+TEST_CASE("safetensors: elements that are asked for are written as those that are there") {
+  TempFolder folder;
+  const std::vector<float> f = {1, -2, 3};
+  const std::vector<double> d = {0.5, 4};
+  const std::vector<uint8_t> b = {7};
+  const std::vector<TensorView> all = {view("few", DType::u8, {1}, b), view("single", DType::f32, {3}, f), view("none", DType::f32, {0, 2}, f), view("wide", DType::f64, {2}, d)};
+  const std::map<std::string, std::string> metadata = {{"seed", "7"}};
+  write_safetensors(folder.path("there.safetensors"), all, metadata);
+  // Some have no data; the one without elements is not asked for.
+  std::vector<TensorView> asked = all;
+  for (size_t i : {0, 2, 3}) asked[i].data = nullptr;
+  std::vector<size_t> order;
+  auto elements = [&](size_t i) {
+    order.push_back(i);
+    return std::vector<std::byte>(all[i].data, all[i].data + all[i].byte_count());
+  };
+  write_safetensors(folder.path("asked.safetensors"), asked, metadata, elements);
+  CHECK(TempFolder::read(folder.path("asked.safetensors")) == TempFolder::read(folder.path("there.safetensors")));
+  CHECK(order == std::vector<size_t>{3, 0});  // as they stand in the file: the largest type first
+  // Of another number they are a bug, and nothing is written.
+  for (const size_t bytes : {0, 8, 24}) {
+    CHECK_THROWS_AS(write_safetensors(folder.path("wrong.safetensors"), asked, metadata, [&](size_t) { return std::vector<std::byte>(bytes); }), InternalError);
+    CHECK(folder.list() == std::vector<std::string>{"asked.safetensors", "there.safetensors"});
+  }
+  // What cannot be had is not a file, either.
+  CHECK(error_of([&] {
+          write_safetensors(folder.path("wrong.safetensors"), asked, metadata, [](size_t) -> std::vector<std::byte> { throw UserError(Code::E0540, "worker 1 has died"); });
+        }) == "E0540 worker 1 has died");
+  CHECK(folder.list() == std::vector<std::string>{"asked.safetensors", "there.safetensors"});
+}
+
 TEST_CASE("safetensors: half precision and small integers are widened, unaligned data is copied") {
   TempFolder folder;
   std::string path = folder.write(
