@@ -49,8 +49,12 @@ std::vector<bool> transparent_nodes(const Graph& graph) { return transparent_nod
 std::vector<bool> transparent_nodes(const Graph& graph, const Joins& joins) {
   std::vector<int> cost(graph.size(), 0);
   std::vector<bool> leaf_only(graph.size(), false);
+  // A new value that arithmetic makes has a kernel, which is that of who reads it, too. So what is made of it is not made of leaves alone.
+  std::vector<bool> is_new_value(graph.size(), false);
+  for (const Update& u : graph.updates) is_new_value[u.node.value] = is_elementwise(graph[u.node].op);
   for (uint32_t i = 0; i < graph.size(); ++i) {
     const Node& node = graph[NodeId{i}];
+    if (is_new_value[i]) continue;
     const bool is_leaf = op_class(node.op) == OpClass::leaf || is_made_elsewhere(node.op), is_view = is_soft_view(node.op) || is_hard_view(node.op);
     if (!is_leaf && !is_view && (!is_elementwise(node.op) || is_expensive(node.op))) continue;
     leaf_only[i] = true;
@@ -77,9 +81,6 @@ std::vector<bool> transparent_nodes(const Graph& graph, const Joins& joins) {
   std::vector<bool> transparent = leaf_only;
   for (uint32_t i = 0; i < graph.size(); ++i)
     if (is_soft_view(graph[NodeId{i}].op) || is_hard_view(graph[NodeId{i}].op)) transparent[i] = leaf_only[i] || !stored[i];
-  // A new value that arithmetic makes has a kernel, which is that of who reads it, too.
-  for (const Update& u : graph.updates)
-    if (is_elementwise(graph[u.node].op)) transparent[u.node.value] = false;
   // A join is memory; who computes a part of it has a kernel, in which it is stored.
   for (uint32_t i = 0; i < graph.size(); ++i)
     if (joins.inside[i]) transparent[i] = true;

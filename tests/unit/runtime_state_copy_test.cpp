@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <limits>
 
@@ -321,13 +322,16 @@ TEST_CASE("a copy that is not taken after all leaves the one before", "[state_co
         }) == "10");
 }
 
-TEST_CASE("without shared memory each that is left sends what it has", "[state_copy]") {
-  // Worker 1 is the others' loss, before a copy or when it has copied. Then it leaves its part behind, or nothing.
+TEST_CASE("without shared memory each that is left sends what it has, and what it has of the one before", "[state_copy]") {
+  // Worker 1 is the others' loss, before a copy or when it has copied. Then it leaves its part behind, or nothing; or its neighbour does neither.
+  enum class Left { all, not_its_own, nor_its_neighbours };
   for (const bool has_copied : {false, true})
-    for (const bool leaves_part : {true, false})
+    for (const Left left : {Left::all, Left::not_its_own, Left::nor_its_neighbours})
       for (int workers : {2, 3}) {
-        CAPTURE(has_copied, leaves_part, workers);
+        if (left == Left::nor_its_neighbours && workers == 2) continue;  // whose neighbour is worker 0
+        CAPTURE(has_copied, int(left), workers);
         Unshared unshared{size_t(workers)};
+        std::atomic<int> ready{0};  // have copied 10
         std::string found;
         const std::string wrong = run_threads(workers, [&](Transport& t) -> std::string {
           UnsharedTransport transport(t, unshared);
@@ -335,25 +339,31 @@ TEST_CASE("without shared memory each that is left sends what it has", "[state_c
           Copied copied(&all);
           copied.step(10);
           copied.runner().keep_state(10);
+          for (++ready; ready < workers;) pause_milliseconds(1);
           copied.step(20);
           const bool is_lost = t.rank() == 1;
           try {
             if (is_lost && !has_copied) throw std::runtime_error("an error");
             copied.runner().keep_state(20);
-            if (is_lost) throw std::runtime_error("an error");
+            if (is_lost) {
+              for (++ready; ready < 2 * workers;) pause_milliseconds(1);
+              throw std::runtime_error("an error");
+            }
+            ++ready;
             copied.step(30);
             all.barrier();
           } catch (const std::runtime_error&) {
             unshared.lost = 1;
-            if (!leaves_part) return "";
+            if (left != Left::all) return "";
           } catch (const WorkerLost&) {
+            if (t.rank() == 2 && left == Left::nor_its_neighbours) return "";
           }
           const std::string text = copied.recovered();
           if (t.rank() == 0) found = text;
           return t.rank() == 0 || text == "nothing" ? "" : "worker " + std::to_string(t.rank()) + " has " + text;
         });
         CHECK(wrong == "");
-        CHECK(found == (!leaves_part ? "worker 1 is missing" : has_copied ? "20" : "10"));
+        CHECK(found == (left == Left::nor_its_neighbours ? "worker 1 is missing" : has_copied ? "20" : "10"));
       }
 }
 

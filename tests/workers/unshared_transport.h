@@ -40,7 +40,7 @@ class UnsharedTransport final : public Transport {
   /// Waits for all but one that is lost and has left nothing.
   std::vector<std::vector<std::byte>> collect_left_behind(const std::vector<size_t>& sizes) override {
     std::vector<std::vector<std::byte>> all(sizes.size());
-    for (int look = 0; look < 200; ++look) {
+    for (int look = 0; look < 500; ++look) {
       size_t missing = 0;
       {
         std::lock_guard lock(all_.mutex);
