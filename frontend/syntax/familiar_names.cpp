@@ -40,6 +40,7 @@ constexpr Renamed renamed[] = {
     {"LogSigmoid", "log_sigmoid"}, {"logsigmoid", "log_sigmoid"}, {"Hardtanh", "hardtanh"},
     // optimizers and schedules
     {"SGD", "sgd"}, {"Adam", "adam"}, {"AdamW", "adamw"}, {"RMSprop", "rmsprop"}, {"RMSProp", "rmsprop"}, {"Adagrad", "adagrad"},
+    {"NAdam", "nadam"}, {"Nadam", "nadam"}, {"RAdam", "radam"}, {"Rprop", "rprop"}, {"Adadelta", "adadelta"}, {"Lion", "lion"}, {"LAMB", "lamb"}, {"Lamb", "lamb"}, {"Adafactor", "adafactor"},
     {"CosineAnnealingLR", "cosine"}, {"StepLR", "step_decay"}, {"ExponentialLR", "exponential"},
     // functions and initial values
     {"fabs", "abs"}, {"ln", "log"}, {"power", "pow"}, {"amax", "max"}, {"amin", "min"}, {"ndim", "rank"}, {"numel", "count"}, {"detach", "stop_gradient"}, {"no_grad", "stop_gradient"},

@@ -45,12 +45,16 @@ def option(rule, name, default):
     return {"true": True, "false": False}.get(found[1]) if found[1] in ("true", "false") else mpf(found[1])
 
 
+def direction_of(rule):
+    return -1 if option(rule, "maximise", False) else 1
+
+
 def sgd(rule):
     lr, momentum, nesterov = option(rule, "lr", None), option(rule, "momentum", mpf(0)), option(rule, "nesterov", False)
-    decay, dampening = option(rule, "decay", mpf(0)), option(rule, "dampening", mpf(0))
+    decay, dampening, sign = option(rule, "decay", mpf(0)), option(rule, "dampening", mpf(0)), direction_of(rule)
 
     def update(w, g, state, t):
-        g = g + decay * w
+        g = sign * g + decay * w
         if momentum:
             buffer = g if t == 1 else momentum * state.get("b", mpf(0)) + (1 - dampening) * g
             state["b"] = buffer
@@ -63,15 +67,113 @@ def adam(rule):
     is_w = rule.startswith("adamw")
     lr, b1, b2 = option(rule, "lr", mpf("1e-3")), option(rule, "beta1", mpf("0.9")), option(rule, "beta2", mpf("0.999"))
     eps, decay = option(rule, "eps", mpf("1e-8")), option(rule, "decay", mpf("0.01") if is_w else mpf(0))
+    amsgrad, sign = option(rule, "amsgrad", False), direction_of(rule)
 
     def update(w, g, state, t):
+        g = sign * g
         if is_w:
             w = w - lr * decay * w
         else:
             g = g + decay * w
-        state["m"] = b1 * state.get("m", 0) + (1 - b1) * g
-        state["v"] = b2 * state.get("v", 0) + (1 - b2) * g * g
-        return w - lr * (state["m"] / (1 - b1**t)) / (mpmath.sqrt(state["v"] / (1 - b2**t)) + eps)
+        means(state, g, b1, b2)
+        state["largest"] = max(state.get("largest", mpf(0)), state["v"])
+        square = state["largest"] if amsgrad else state["v"]
+        return w - lr * (state["m"] / (1 - b1**t)) / (mpmath.sqrt(square / (1 - b2**t)) + eps)
+    return update
+
+
+def means(state, g, b1, b2):
+    state["m"] = b1 * state.get("m", 0) + (1 - b1) * g
+    state["v"] = b2 * state.get("v", 0) + (1 - b2) * g * g
+
+
+def nadam(rule):
+    lr, b1, b2 = option(rule, "lr", mpf("2e-3")), option(rule, "beta1", mpf("0.9")), option(rule, "beta2", mpf("0.999"))
+    eps, decay, slow = option(rule, "eps", mpf("1e-8")), option(rule, "decay", mpf(0)), option(rule, "momentum_decay", mpf("4e-3"))
+    decoupled = option(rule, "decoupled", False)
+
+    def update(w, g, state, t):
+        w, g = (w * (1 - lr * decay), g) if decoupled else (w, g + decay * w)
+        mu, after = (b1 * (1 - mpf("0.96") ** (n * slow) / 2) for n in (t, t + 1))
+        state["mu"] = state.get("mu", mpf(1)) * mu
+        means(state, g, b1, b2)
+        ahead = (1 - mu) * g / (1 - state["mu"]) + after * state["m"] / (1 - state["mu"] * after)
+        return w - lr * ahead / (mpmath.sqrt(state["v"] / (1 - b2**t)) + eps)
+    return update
+
+
+def radam(rule):
+    lr, b1, b2 = option(rule, "lr", mpf("1e-3")), option(rule, "beta1", mpf("0.9")), option(rule, "beta2", mpf("0.999"))
+    eps, decay, decoupled = option(rule, "eps", mpf("1e-8")), option(rule, "decay", mpf(0)), option(rule, "decoupled", False)
+
+    def update(w, g, state, t):
+        w, g = (w * (1 - lr * decay), g) if decoupled else (w, g + decay * w)
+        means(state, g, b1, b2)
+        longest = 2 / (1 - b2) - 1
+        length = longest - 2 * t * b2**t / (1 - b2**t)
+        if length <= 5:
+            return w - lr * state["m"] / (1 - b1**t)
+        trust = mpmath.sqrt((length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length))
+        return w - lr * state["m"] / (1 - b1**t) * trust * mpmath.sqrt(1 - b2**t) / (mpmath.sqrt(state["v"]) + eps)
+    return update
+
+
+def rprop(rule):
+    lr, less, more = option(rule, "lr", mpf("0.01")), option(rule, "eta_minus", mpf("0.5")), option(rule, "eta_plus", mpf("1.2"))
+    least, most = option(rule, "step_min", mpf("1e-6")), option(rule, "step_max", mpf(50))
+
+    def update(w, g, state, t):
+        turn = mpmath.sign(g) * mpmath.sign(state.get("before", 0))
+        state["size"] = min(max(state.get("size", lr) * (more if turn > 0 else less if turn < 0 else 1), least), most)
+        state["before"] = mpf(0) if turn < 0 else g
+        return w - state["size"] * mpmath.sign(state["before"])
+    return update
+
+
+def adadelta(rule):
+    lr, rho, eps, decay = option(rule, "lr", mpf(1)), option(rule, "rho", mpf("0.9")), option(rule, "eps", mpf("1e-6")), option(rule, "decay", mpf(0))
+
+    def update(w, g, state, t):
+        g = g + decay * w
+        state["v"] = rho * state.get("v", 0) + (1 - rho) * g * g
+        delta = mpmath.sqrt(state.get("d", 0) + eps) / mpmath.sqrt(state["v"] + eps) * g
+        state["d"] = rho * state.get("d", 0) + (1 - rho) * delta * delta
+        return w - lr * delta
+    return update
+
+
+def lion(rule):
+    lr, b1, b2, decay = option(rule, "lr", mpf("1e-4")), option(rule, "beta1", mpf("0.9")), option(rule, "beta2", mpf("0.99")), option(rule, "decay", mpf(0))
+
+    def update(w, g, state, t):
+        m = state.get("m", mpf(0))
+        state["m"] = b2 * m + (1 - b2) * g
+        return w - lr * (mpmath.sign(b1 * m + (1 - b1) * g) + decay * w)
+    return update
+
+
+def lamb(rule):
+    """Of a parameter that is one number: its length is its size."""
+    lr, b1, b2 = option(rule, "lr", mpf("1e-3")), option(rule, "beta1", mpf("0.9")), option(rule, "beta2", mpf("0.999"))
+    eps, decay = option(rule, "eps", mpf("1e-6")), option(rule, "decay", mpf("0.01"))
+
+    def update(w, g, state, t):
+        means(state, g, b1, b2)
+        way = state["m"] / (1 - b1**t) / (mpmath.sqrt(state["v"] / (1 - b2**t)) + eps) + decay * w
+        return w - lr * (abs(w) / abs(way) if w and way else 1) * way
+    return update
+
+
+def adafactor(rule):
+    """Of a parameter that is one number, which has neither rows nor columns."""
+    lr, fall, d = option(rule, "lr", mpf("0.01")), option(rule, "beta2_decay", mpf("-0.8")), option(rule, "d", mpf(1))
+    eps1, eps2, decay = option(rule, "eps1", mpf(2) ** -23), option(rule, "eps2", mpf("1e-3")), option(rule, "decay", mpf(0))
+
+    def update(w, g, state, t):
+        share, rate = mpf(t) ** fall, max(eps2, abs(w)) * min(lr, 1 / mpmath.sqrt(t))
+        state["v"] = (1 - share) * state.get("v", 0) + share * g * g
+        way = g / mpmath.sqrt(max(state["v"], eps1**2))
+        return w * (1 - lr * decay) - rate / max(1, abs(way) / d) * way
     return update
 
 
@@ -105,13 +207,19 @@ def adagrad(rule):
     return update
 
 
-RULES = {"sgd": sgd, "adam": adam, "adamw": adam, "rmsprop": rmsprop, "adagrad": adagrad}
+RULES = {"sgd": sgd, "adam": adam, "adamw": adam, "rmsprop": rmsprop, "adagrad": adagrad, "nadam": nadam, "radam": radam, "rprop": rprop, "adadelta": adadelta, "lion": lion, "lamb": lamb,
+         "adafactor": adafactor}
 OPTIMIZERS = [
     "sgd(lr: 0.1)", "sgd(lr: 0.1, momentum: 0.9)", "sgd(lr: 0.1, momentum: 0.9, nesterov: true)", "sgd(lr: 0.1, momentum: 0.9, dampening: 0.1, decay: 0.01)",
     "adam()", "adam(lr: 0.1, beta2: 0.99999999)", "adam(lr: 0.1, beta1: 0.9999999, beta2: 0.9999999)", "adam(lr: 0.01, decay: 0.1, eps: 1e-4)",
     "adam(lr: 0.01, beta1: 0.0, beta2: 0.5)", "adamw()", "adamw(lr: 0.1, decay: 0.5)", "adamw(lr: 0.001, beta2: 0.9999999)",
     "rmsprop()", "rmsprop(lr: 0.1, alpha: 0.5, centered: true, eps: 1e-2)", "rmsprop(lr: 0.01, momentum: 0.9, decay: 0.1)",
-    "adagrad()", "adagrad(lr: 0.1, lr_decay: 0.01, start: 0.1)", "adagrad(lr: 0.1, decay: 0.1, eps: 1e-3)"]
+    "adagrad()", "adagrad(lr: 0.1, lr_decay: 0.01, start: 0.1)", "adagrad(lr: 0.1, decay: 0.1, eps: 1e-3)",
+    "sgd(lr: 0.1, momentum: 0.9, decay: 0.01, maximise: true)", "adam(lr: 0.1, beta2: 0.5, amsgrad: true)", "adamw(lr: 0.1, beta2: 0.5, amsgrad: true, maximise: true)",
+    "nadam()", "nadam(lr: 0.1, beta2: 0.9999999, momentum_decay: 0.1, decay: 0.1)", "nadam(lr: 0.1, decay: 0.5, decoupled: true)", "radam()", "radam(lr: 0.1, beta2: 0.9, decay: 0.1)",
+    "radam(lr: 0.1, beta2: 0.9999999, decay: 0.5, decoupled: true)", "rprop()", "rprop(lr: 0.1, eta_minus: 0.25, eta_plus: 2, step_min: 0.05, step_max: 0.15)", "adadelta()",
+    "adadelta(lr: 0.1, rho: 0.5, eps: 1e-2, decay: 0.1)", "lion()", "lion(lr: 0.1, beta1: 0.5, beta2: 0.75, decay: 0.1)", "lamb()", "lamb(lr: 0.1, beta1: 0.5, eps: 1e-2, decay: 0.0)",
+    "adafactor()", "adafactor(lr: 0.5, beta2_decay: -0.5, eps1: 0.1, eps2: 0.1, d: 2, decay: 0.1)"]
 STARTS = {0: 5, 2**24: 4, 2**31: 3}  # updates done -> updates that follow
 
 

@@ -20,6 +20,7 @@ import attention_cases
 import norm_cases
 import program_cases
 import recurrent_cases
+import rule_cases
 import std_cases
 import text_cases
 
@@ -59,7 +60,7 @@ def initial_weights(sizes, names, seed):
     return weights
 
 
-def train(names, activations, weights, x, y, batch, make_optimizer, dtype=torch.float64):
+def train(names, activations, weights, x, y, batch, make_optimizer, sign=1, dtype=torch.float64):
     """(losses, final weights): rows in file order, the last batch of an epoch smaller where they do not come out even."""
     parameters = {name: torch.tensor(value, dtype=dtype, requires_grad=True) for name, value in weights.items()}
     optimizer = make_optimizer(list(parameters.values()))
@@ -71,7 +72,7 @@ def train(names, activations, weights, x, y, batch, make_optimizer, dtype=torch.
             for name, activation in zip(names, activations):
                 h = activation(h @ parameters[f"{name}.weight"].T + parameters[f"{name}.bias"])
             optimizer.zero_grad()
-            loss = cross_entropy(h, y[start:start + batch])
+            loss = sign * cross_entropy(h, y[start:start + batch])
             loss.backward()
             optimizer.step()
             losses.append(loss.item())
@@ -122,36 +123,12 @@ model Small(x[B, 8]) -> [B, 3] {
 
 train {
   data     rows, batch: 16
-  minimize cross_entropy(Small(x), label)
+  minimize %scross_entropy(Small(x), label)
   using    %s
   epochs   10
   seed     1
 }
 """
-
-# name -> (title, the rule in .nn, the same rule in PyTorch). All numbers are exact in single precision, since that is how a
-# hyperparameter reaches the step.
-RULES = {
-    "sgd": ("plain gradient descent", "sgd(lr: 0.25)", lambda p: torch.optim.SGD(p, lr=0.25)),
-    "sgd_momentum": ("momentum", "sgd(lr: 0.125, momentum: 0.75)", lambda p: torch.optim.SGD(p, lr=0.125, momentum=0.75)),
-    "sgd_dampening": ("dampened momentum", "sgd(lr: 0.25, momentum: 0.75, dampening: 0.5)",
-                      lambda p: torch.optim.SGD(p, lr=0.25, momentum=0.75, dampening=0.5)),
-    "sgd_nesterov": ("Nesterov momentum and decay", "sgd(lr: 0.125, momentum: 0.625, nesterov: true, decay: 0.0078125)",
-                     lambda p: torch.optim.SGD(p, lr=0.125, momentum=0.625, nesterov=True, weight_decay=2**-7)),
-    "adam": ("adam", f"adam(lr: 0.015625, beta1: 0.8125, beta2: 0.984375, eps: {2**-20}, decay: 0.00390625)",
-             lambda p: torch.optim.Adam(p, lr=2**-6, betas=(0.8125, 0.984375), eps=2**-20, weight_decay=2**-8)),
-    "adamw": ("adamw", f"adamw(lr: 0.01171875, beta1: 0.875, beta2: 0.96875, eps: {2**-22}, decay: 0.125)",
-              lambda p: torch.optim.AdamW(p, lr=0.01171875, betas=(0.875, 0.96875), eps=2**-22, weight_decay=0.125)),
-    "rmsprop": ("rmsprop", f"rmsprop(lr: 0.0078125, alpha: 0.90625, eps: {2**-20}, decay: 0.00390625)",
-                lambda p: torch.optim.RMSprop(p, lr=2**-7, alpha=0.90625, eps=2**-20, weight_decay=2**-8)),
-    "rmsprop_centered": ("rmsprop, centred, with momentum", "rmsprop(lr: 0.00390625, alpha: 0.875, momentum: 0.5, centered: true)",
-                         lambda p: torch.optim.RMSprop(p, lr=2**-8, alpha=0.875, momentum=0.5, centered=True)),
-    "adagrad_decay": ("adagrad with a falling rate", "adagrad(lr: 0.125, lr_decay: 0.03125, start: 0.0625)",
-                      lambda p: torch.optim.Adagrad(p, lr=2**-3, lr_decay=2**-5, initial_accumulator_value=2**-4)),
-    "adagrad": ("adagrad", f"adagrad(lr: 0.0625, eps: {2**-26}, decay: 0.001953125)",
-                lambda p: torch.optim.Adagrad(p, lr=2**-4, eps=2**-26, weight_decay=2**-9)),
-}
-
 
 def mnist_case():
     images = np.frombuffer(gzip.decompress((EXAMPLES / "data/t10k-images-idx3-ubyte.gz").read_bytes())[16:], np.uint8)
@@ -183,9 +160,10 @@ def small_cases():
     write_safetensors(HERE / "small.init.safetensors", weights)
     x = x.astype(np.float32)  # what a field of type f32 holds
     cases = {}
-    for name, (title, nn, rule) in RULES.items():
-        (HERE / f"{name}.nn").write_text(SMALL % (title, nn))
-        cases[name] = (names, [torch.tanh, torch.relu, identity], weights, x, y, 16, rule)
+    for name, (title, nn, rule) in rule_cases.RULES.items():
+        sign = -1 if "maximise: true" in nn else 1
+        (HERE / f"{name}.nn").write_text(SMALL % (title, "-" if sign < 0 else "", nn))
+        cases[name] = (names, [torch.tanh, torch.relu, identity], weights, x, y, 16, rule, sign)
     return cases
 
 

@@ -59,9 +59,9 @@ train { data d
 model M(x[B, 4]) { x |> fc: Dense(5) }
 train { data d
  minimize cross_entropy(M(x), c)
- using sgd(0.1, 0.9, 3, 4, 5, 6)
+ using sgd(0.1, 0.9, 3, 4, 5, 6, 7)
  epochs 1 })",
-       "E0204 `6`: `sgd` takes 5 arguments, not 6"},
+       "E0204 `7`: `sgd` takes 6 arguments, not 7"},
       {data + R"(
 model M(x[B, 4]) { x |> fc: Dense(5) }
 train { data d

@@ -289,6 +289,27 @@ TEST_CASE("optimizers are PyTorch's", "[frontend][std]") {
               {1 - 0.1 * g0 / (g0 + 1e-10), 1 - 0.1 * g0 / (g0 + 1e-10) - 0.1 * g1 / (std::sqrt(g0 * g0 + g1 * g1) + 1e-10)});
 }
 
+TEST_CASE("optimizers at their corners", "[frontend][std]") {
+  // Up the gradient the sign turns before the decay is added, which still pulls to zero.
+  check_steps(steps("sgd(lr: 0.1, decay: 0.5, maximise: true)", {0.25}, 1), {1 - 0.1 * (-0.25 + 0.5)});
+  // The largest mean square so far: of a small gradient after a large one that is the first one's.
+  std::map<std::string, double> states;
+  steps("adam(lr: 0.01, beta2: 0.5, amsgrad: true)", {4, 1}, 1, &states);
+  CHECK(states.at("optimizer.exp_avg_sq.w") == Approx(4.5));
+  CHECK(states.at("optimizer.max_exp_avg_sq.w") == Approx(8));
+  // The same sign: a larger step. Another one: a rest, and a smaller step afterwards. A gradient of zero: neither.
+  check_steps(steps("rprop(lr: 0.5, eta_plus: 1.5, step_max: 0.625)", {1, 2, -1, -1, 0, 3}, 0), {-0.5, -1.125, -1.125, -0.8125, -0.8125, -1.125});
+  // The mean square of so few gradients is not trusted.
+  check_steps(steps("radam(lr: 0.5, beta1: 0.5)", {1, 1}, 0), {-0.5, -1});
+  // Where a parameter or its update has no length, the update is taken as it is.
+  check_steps(steps("lamb(lr: 0.5, eps: 0.0, decay: 0.0)", {3, 0}, 0), {-0.5, -0.5 - 0.5 * 0.5});
+  check_steps(steps("lamb(lr: 0.5, decay: 0.0)", {0, 0}, 1), {1, 1});
+  // A gradient of zero has no sign.
+  check_steps(steps("lion(lr: 0.25)", {0, 2, 0}, 0), {0, -0.25, -0.5});
+  // No update is longer than `d`, however long the gradient is; the least size of a parameter stands for one of zero.
+  check_steps(steps("adafactor(lr: 0.25, eps2: 0.5)", {1e6, 0}, 0), {-0.125, -0.125});
+}
+
 TEST_CASE("schedules are functions of the step", "[frontend][std]") {
   auto rates = [](const std::string& schedule, size_t n) {
     std::vector<double> values = steps("sgd(lr: " + schedule + ")", std::vector<double>(n, 1.0), 0), result;

@@ -301,7 +301,7 @@ train { data d
  epochs 1 })",
        "E0610 --set using2.lr=3: nothing that can be set is called `using2.lr`; a similar one is `using.lr`\n"
        "  help there are data.batch, data.pieces, data.accumulate, epochs, steps, seed, save.every, report.every, using.clip_norm, using.lr, using.momentum, "
-       "using.nesterov, using.decay, using.dampening",
+       "using.nesterov, using.decay, using.dampening, using.maximise",
        {{"using2.lr", "3"}}},
       {data + R"(
 model M(x[B, 4]) { x |> fc: Dense(5) }
@@ -311,7 +311,7 @@ train { data d
  epochs 1 })",
        "E0610 --set using2.lr=3: nothing that can be set is called `using2.lr`; a similar one is `using.lr`\n"
        "  help there are data.batch, data.pieces, data.accumulate, epochs, steps, seed, save.every, report.every, using.clip_norm, using.lr, using.momentum, "
-       "using.nesterov, using.decay, using.dampening",
+       "using.nesterov, using.decay, using.dampening, using.maximise",
        {{"using2.lr", "3"}}},
       {data + R"(
 model M(x[B, 4]) { x |> fc: Dense(5) }
@@ -347,7 +347,7 @@ train { data d
  epochs 1 })",
        "E0610 --set using.lr.every=3: nothing that can be set is called `using.lr.every`\n"
        "  help there are data.batch, data.pieces, data.accumulate, epochs, steps, seed, save.every, report.every, using.clip_norm, using.lr, using.momentum, "
-       "using.nesterov, using.decay, using.dampening",
+       "using.nesterov, using.decay, using.dampening, using.maximise",
        {{"using.lr.every", "3"}}},
       {data + R"(
 model M(x[B, 4]) { x |> fc: Dense(5) }
@@ -357,7 +357,7 @@ train { data d
  epochs 1 })",
        "E0610 --set using=3: nothing that can be set is called `using`\n"
        "  help `using` is a clause; its options are using.clip_norm, using.lr, using.momentum, using.nesterov, using.decay, "
-       "using.dampening",
+       "using.dampening, using.maximise",
        {{"using", "3"}}},
       {data + R"(optimizer o(lr, twice = false) { update value = value - lr * grad }
 model M(x[B, 4]) { x |> fc: Dense(5) }
