@@ -18,7 +18,11 @@ constexpr Renamed renamed[] = {
     {"mae", "mean_absolute_error"}, {"l1_loss", "mean_absolute_error"}, {"L1Loss", "mean_absolute_error"},
     {"rmse", "root_mean_squared_error"}, {"huber_loss", "huber"}, {"HuberLoss", "huber"}, {"smooth_l1_loss", "huber"}, {"SmoothL1Loss", "huber"},
     {"kl_div", "kl_divergence"}, {"KLDivLoss", "kl_divergence"}, {"r2_score", "r2"}, {"f1_score", "f1"}, {"confusion_matrix", "confusion"},
-    {"top_k_accuracy", "top_k"},
+    {"top_k_accuracy", "top_k"}, {"FocalLoss", "focal_loss"}, {"focal", "focal_loss"}, {"sigmoid_focal_loss", "binary_focal_loss"}, {"BinaryFocalLoss", "binary_focal_loss"},
+    {"DiceLoss", "dice_loss"}, {"dice", "dice_loss"}, {"TripletMarginLoss", "triplet_loss"}, {"triplet_margin_loss", "triplet_loss"}, {"TripletLoss", "triplet_loss"},
+    {"InfoNCE", "contrastive_loss"}, {"info_nce", "contrastive_loss"}, {"NTXentLoss", "contrastive_loss"}, {"CosineEmbeddingLoss", "cosine_loss"}, {"cosine_embedding_loss", "cosine_loss"},
+    {"CosineSimilarity", "cosine_similarity"}, {"GaussianNLLLoss", "gaussian_nll"}, {"gaussian_nll_loss", "gaussian_nll"}, {"PoissonNLLLoss", "poisson_nll"},
+    {"poisson_nll_loss", "poisson_nll"},
     // layers
     {"Linear", "Dense"}, {"linear", "Dense"}, {"dense", "Dense"}, {"FullyConnected", "Dense"}, {"embedding", "Embedding"}, {"layer_norm", "LayerNorm"},
     {"RMSNorm", "RmsNorm"}, {"rms_norm", "RmsNorm"}, {"group_norm", "GroupNorm"}, {"Flatten", "flatten"},

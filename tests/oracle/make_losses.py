@@ -146,6 +146,106 @@ def divergence_case():
                       [("x", "f32", (4, 5), flat(rows)), ("t", "f32", (4, 5), flat(shares))], [("result", "f32", (4, 5), values)])
 
 
+def focal_cases():
+    rows = logit_rows(3, 31)[:4]
+    labels, alpha = [0, 2, 1, 1], [Fraction(1, 2), Fraction(2), Fraction(3, 4)]
+    losses = [-log_softmax(r)[i] for r, i in zip(rows, labels)]
+    hard = lambda loss, gamma: (-mpmath.expm1(-loss)) ** gamma * loss  # noqa: E731
+    # Of a loss that is far below the logits the power keeps no more digits than the loss itself has.
+    allowed = lambda loss, gamma: 40 * (1 + gamma) * (1 + (1 / size(loss) if loss else 0))  # noqa: E731
+    of = lambda gamma, factor: [with_error(hard(v, mpf(gamma)) * to_mp(f), allowed(v, Fraction(gamma))) for v, f in zip(losses, factor)]  # noqa: E731
+    yield tensor_case("focal_loss", ["dim Classes = 3", "fn f(x[N, Classes], label[N]: class(Classes)) {", "  let alpha = [0.5, 2, 0.75]", "  focal_loss(x, label, reduce: none), focal_loss(x, label, gamma: 0.5, alpha: alpha, reduce: none)", "}"],
+                      [("x", "f32", (4, 3), flat(rows)), ("label", "i32", (4,), labels)],
+                      [("result.0", "f32", (4,), of(2, [Fraction(1)] * 4)), ("result.1", "f32", (4,), of("0.5", [alpha[i] for i in labels]))])
+    pairs = [(x, t) for x in LOGITS[:10] for t in (Fraction(0), Fraction(1), Fraction(1, 4))]
+    values = []
+    for x, t in pairs:
+        x = to_mp(Fraction(0) if x == "0" else x)
+        loss, miss = softplus(x) - x * to_mp(t), to_mp(t) * sigmoid(-x) + to_mp(1 - t) * sigmoid(x)
+        values.append(with_error(miss**2 * loss, 48, size(miss**2 * x * to_mp(t))))
+    n = len(pairs)
+    yield tensor_case("binary_focal_loss", ["fn f(x[N], t[N]) { binary_focal_loss(x, t, reduce: none) }"],
+                      [("x", "f32", (n,), [x for x, _ in pairs]), ("t", "f32", (n,), [t for _, t in pairs])], [("result", "f32", (n,), values)])
+
+
+def likelihood_cases():
+    rows = [[single(v) for v in row] for row in (("0.5", "0.5", "0.1"), ("1", "-2", "3"), ("40", "41", "1e-3"), ("-0.1", "0.3", "1e10"), ("1e4", "-1e4", "2"), ("7", "1", "0.25"), ("1", "7", "1e-30"))]
+    rows = [[Fraction(0) if v == "0" else Fraction(v) for v in row] for row in rows]
+    n, least = len(rows), single("1e-6")
+    inputs = [(name, "f32", (n,), column) for name, column in zip("xyv", zip(*rows))]
+    values, full = [], []
+    for x, y, v in rows:
+        v = to_mp(max(v, least))
+        terms = mpmath.log(v) / 2, to_mp(x - y) ** 2 / v / 2
+        scale = size(terms[0]) + size(terms[1])
+        values.append(with_error(terms[0] + terms[1], 8, scale))
+        full.append(with_error(terms[0] + terms[1] + mpmath.log(2 * mpmath.pi) / 2, 8, scale + 1))
+    yield tensor_case("gaussian_nll", ["fn f(x[N], y[N], v[N]) { gaussian_nll(x, y, v, reduce: none), gaussian_nll(x, y, v, full: true, reduce: none) }"], inputs,
+                      [("result.0", "f32", (n,), values), ("result.1", "f32", (n,), full)])
+    pairs = [(Fraction(single(a)), Fraction(b)) for a, b in (("0.5", 1), ("-2", 3), ("20", 5), ("-40", 0), ("1e-3", 1000), ("3", 20), ("5", 150))] + [(Fraction(0), Fraction(2))]
+    n = len(pairs)
+
+    def stirling(count):
+        c = to_mp(count)
+        return mpf(0) if count <= 1 else c * mpmath.log(c) - c + mpmath.log(2 * mpmath.pi * c) / 2
+
+    logs, whole, means = [], [], []
+    for x, count in pairs:
+        e = mpmath.exp(to_mp(x))
+        scale = size(e) + abs(x * count)
+        logs.append(with_error(e - to_mp(x * count), 8, scale))
+        large = scale + (abs(count) * (size(mpmath.log(to_mp(count))) + 1) if count > 1 else 0)
+        whole.append(with_error(e - to_mp(x * count) + stirling(count), 12, large))
+        mean = abs(x)
+        log = mpmath.log(to_mp(mean) + mpf("1e-8"))
+        means.append(with_error(to_mp(mean) - to_mp(count) * log, 12, mean + abs(count) * size(log)))
+    yield tensor_case("poisson_nll", ["fn f(x[N], y[N]) { poisson_nll(x, y, reduce: none), poisson_nll(x, y, full: true, reduce: none), poisson_nll(abs(x), y, log_input: false, reduce: none) }"],
+                      [("x", "f32", (n,), [x or "0" for x, _ in pairs]), ("y", "f32", (n,), [y or "0" for _, y in pairs])],
+                      [("result.0", "f32", (n,), logs), ("result.1", "f32", (n,), whole), ("result.2", "f32", (n,), means)])
+
+
+def embedding_cases():
+    texts = (("1", "2", "-3", "0.5"), ("0.1", "0.2", "0.3", "-0.7"), ("100", "1e-3", "5", "-7"), ("-1", "-2", "3", "-0.5"), ("3", "0.25", "-1", "2"))
+    rows = [[Fraction(single(v)) for v in row] for row in texts]
+    dot = lambda a, b: sum(x * y for x, y in zip(a, b))  # noqa: E731
+    length = lambda a: mpmath.sqrt(to_mp(dot(a, a)))  # noqa: E731
+    cosine = lambda a, b: to_mp(dot(a, b)) / (length(a) * length(b))  # noqa: E731
+    others = rows[1:] + rows[:1]
+    n = len(rows)
+    inputs = [("x", "f32", (n, 4), flat(rows)), ("y", "f32", (n, 4), flat(others))]
+    cosines = [cosine(a, b) for a, b in zip(rows, others)]
+    yield tensor_case("cosines", ["fn f(x[N, C], y[N, C]) { cosine_similarity(x, y), cosine_loss(x, y, ones([N]), reduce: none), cosine_loss(x, y, -ones([N]), margin: -0.5, reduce: none) }"], inputs,
+                      [("result.0", "f32", (n,), [with_error(c, 12, 1) for c in cosines]), ("result.1", "f32", (n,), [with_error(1 - c, 12, 2) for c in cosines]),
+                       ("result.2", "f32", (n,), [with_error(max(c + mpf("0.5"), mpf(0)), 12, 2) if c > -0.5 else ("0", 0) for c in cosines])])
+    moved = lambda a, b: length([x - y + single("1e-6") for x, y in zip(a, b)])  # noqa: E731
+    triplets = []
+    for i, (a, b) in enumerate(zip(rows, others)):
+        near, far = moved(a, b), moved(a, rows[(i + 2) % n])
+        gap = near - far + 50
+        triplets.append(with_error(gap, 12, size(near) + size(far) + 50) if gap > 0 else ("0", 0))
+    yield tensor_case("triplets", ["fn f(x[N, C], y[N, C], z[N, C]) { triplet_loss(x, y, z, margin: 50, reduce: none) }"],
+                      [*inputs, ("z", "f32", (n, 4), flat(rows[2:] + rows[:2]))], [("result", "f32", (n,), triplets)])
+    scores = [[cosine(a, b) * 4 for b in others] for a in rows]
+    total = lambda values: mpmath.log(mpmath.fsum(mpmath.exp(v) for v in values))  # noqa: E731
+    one = [total(scores[i]) - scores[i][i] for i in range(n)]
+    both = [(one[i] + total([scores[k][i] for k in range(n)]) - scores[i][i]) / 2 for i in range(n)]
+    yield tensor_case("contrastive", ["fn f(x[R, N, C], y[R, N, C]) { contrastive_loss(x, y, temperature: 0.25, reduce: none), contrastive_loss(x, y, temperature: 0.25, symmetric: true, reduce: none) }"],
+                      [("x", "f32", (1, n, 4), flat(rows)), ("y", "f32", (1, n, 4), flat(others))],
+                      [("result.0", "f32", (1, n), [with_error(v, 24, 4) for v in one]), ("result.1", "f32", (1, n), [with_error(v, 24, 4) for v in both])])
+
+
+def dice_cases():
+    rows = [[Fraction(single(v)) for v in row] for row in (("0.5", "-1", "3"), ("88", "88", "88"), ("-2", "0.1", "-0.3"))]
+    right = [[Fraction(1), Fraction(0), Fraction(1)], [Fraction(1)] * 3, [Fraction(0)] * 3]
+    values = []
+    for row, area in zip(rows, right):
+        found = [sigmoid(to_mp(v)) for v in row]
+        both, all = mpmath.fsum(f * to_mp(r) for f, r in zip(found, area)), mpmath.fsum(found) + to_mp(sum(area))
+        values.append(1 - (2 * both + 1) / (all + 1))
+    yield tensor_case("binary_dice_loss", ["fn f(x[N, P], y[N, P]) { binary_dice_loss(x, y, reduce: none) }"],
+                      [("x", "f32", (3, 3), flat(rows)), ("y", "f32", (3, 3), [v or "0" for v in flat(right)])], [("result", "f32", (3,), [with_error(v, 12, 1) for v in values])])
+
+
 # --- metrics ---
 
 
@@ -200,5 +300,5 @@ def hinge_case():
 
 
 def files():
-    yield "losses", [*cross_entropy_cases(), *two_class_cases(), *distance_cases(), *divergence_case(), *hinge_case()]
+    yield "losses", [*cross_entropy_cases(), *two_class_cases(), *distance_cases(), *divergence_case(), *hinge_case(), *focal_cases(), *likelihood_cases(), *embedding_cases(), *dice_cases()]
     yield "metrics", list(metric_cases())

@@ -103,7 +103,7 @@ class WholeLibrary(unittest.TestCase):
         inner = {"reduced", "reduced_by_shares", "is_place", "found_class", "unbiased", "is_share", "left_over", "places", "places_within", "kernels", "kernel_given", "groups_given", "per_group", "pad_before", "pad_around", "pad_given", "reached", "pool_places", "inside",
                  "pooled_both", "pooled_size", "pooled", "padded", "reflected", "enlarged", "at_least_1", "repeated", "between",
                  "layers_given", "with_state", "rnn_steps", "gru_steps", "gru_step", "lstm_steps", "lstm_step", "is_count", "dropped", "in_heads", "turned", "turn", "OutProjection",
-                 "downhill", "matrices_in", "rows_in", "columns_in", "shaped_as"}  # helpers
+                 "length", "at_least", "unit", "is_positive", "is_not_negative", "is_cosine", "partner_lost", "focused", "overlap", "downhill", "matrices_in", "rows_in", "columns_in", "shaped_as"}  # helpers
         missing = [name for name in names if not re.search(rf"\b{name}\b", self.programs)]
         self.assertEqual(sorted(set(missing) - self.INITIALIZERS - self.DRAWS - inner), [])
 

@@ -17,6 +17,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 import attention_cases
+import loss_cases
 import norm_cases
 import program_cases
 import recurrent_cases
@@ -179,7 +180,7 @@ def main():
     plain = mnist_case()  # writes the rows that the next ones read
     data = {**std_cases.make_data(HERE / "std.csv"), **mnist_rows()}
     groups = ((norm_cases.cases(), 200, "predictions"), (std_cases.cases(), 100, "reports"), (program_cases.cases(), 300, None),
-              (text_cases.cases(), 400, None),
+              (text_cases.cases(), 400, None), (loss_cases.cases(), 600, "reports"),
               (recurrent_cases.cases(), 400, "predictions"), (attention_cases.cases(), 500, "predictions"))
     for seed, name, case, more in [(seed, *item, more) for cases, first, more in groups for seed, item in enumerate(cases.items(), first)]:
         if only and name not in only:

@@ -93,6 +93,74 @@ case("huber far away", "fn f(x[N]: float, y[N]: float) { huber(x, y, reduce: non
 case("binary_cross_entropy of labels", "fn f(x[N]: float, y[N]: class(2)) { binary_cross_entropy(x, y, reduce: none) }",
      lambda x, y: F.binary_cross_entropy_with_logits(x, y.double(), reduction="none"), {"x": numbers}, {"y": [int(t) for t in targets]}, 2)
 
+# Embeddings: of no length and of hardly any, the same and opposite ones; distances of 0, hinges exactly where they begin.
+nothing = [[0.0, 0.0], [3.0, 4.0], [1e-9, 0.0], [1.0, -1.0], [1e4, 1e4], [0.5, 0.0]]
+others = [[1.0, 2.0], [3.0, 4.0], [1.0, 0.0], [-1.0, 1.0], [1e4, -1e4], [0.0, 0.25]]
+case("cosine_similarity", "fn f(x[N, C]: float, y[N, C]: float) { cosine_similarity(x, y) }", lambda x, y: F.cosine_similarity(x, y), {"x": nothing, "y": others})
+case("cosine_similarity of short vectors", "fn f(x[N, C]: float, y[N, C]: float) { cosine_similarity(x, y, eps: 2) }", lambda x, y: F.cosine_similarity(x, y, eps=2.0), {"x": nothing, "y": others})
+for margin in (0.0, 0.25):
+    case(f"cosine_loss {margin}", f"fn f(x[N, C]: float, y[N, C]: float, t[N]: float) {{ cosine_loss(x, y, stop_gradient(t), margin: {margin}, reduce: none) }}",
+         lambda x, y, t: F.cosine_embedding_loss(x, y, t.detach(), margin=margin, reduction="none") + 0 * t, {"x": [[2.0, 1.0], [3.0, 4.0], [1.0, 0.5], *nothing[3:]], "y": others, "t": [1.0, -1.0, 1.0, -1.0, -1.0, 0.0]})
+near = [[0.0, 0.0], [3.0, 4.0], [0.0, 0.0], [3.0, 4.0], [0.0, 0.0], [1e4, 0.0]]
+far = [[6.0, 0.0], [0.0, 0.0], [0.0, 0.0], [6.0, 0.0], [0.0, 0.5], [-1e4, 0.0]]
+for options, given in (("", {}), (", eps: 0", {"eps": 0.0}), (", eps: 0, swap: true", {"eps": 0.0, "swap": True})):
+    case(f"triplet_loss{options}", f"fn f(x[N, C]: float, y[N, C]: float, z[N, C]: float) {{ triplet_loss(x, y, z{options}, reduce: none) }}",
+         lambda x, y, z: F.triplet_margin_loss(x, y, z, reduction="none", **given), {"x": [[0.0, 0.0]] * 6, "y": near, "z": far})
+
+
+def unit(x):
+    norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    return x / (norm + (norm.clamp(min=1e-8) - norm).detach())
+
+
+def contrastive(x, y):
+    score = unit(x) @ unit(y).transpose(-1, -2) 
+    return (torch.logsumexp(score, -1) + torch.logsumexp(score, -2)) / 2 - torch.diagonal(score, dim1=-2, dim2=-1)
+
+
+case("contrastive_loss", "fn f(x[N, K, C]: float, y[N, K, C]: float) { contrastive_loss(x, y, temperature: 1, symmetric: true, reduce: none) }", contrastive,
+     {"x": [others[3:], nothing[3:]], "y": [others[:3], others[3:]]})
+
+# Likelihoods: variances of 0, below the least one, at it and large; counts of 0 and 1, of which the approximation is left out.
+case("gaussian_nll", "fn f(x[N]: float, y[N]: float, v[N]: float) { gaussian_nll(x, y, v, eps: 0.25, full: true, reduce: none) }",
+     lambda x, y, v: F.gaussian_nll_loss(x, y, v, eps=0.25, full=True, reduction="none"),
+     {"x": [1.0, 1.0, 1.0, 0.5, 1e4, 0.0], "y": [1.0, 0.0, -1.0, 0.0, 0.0, 0.0], "v": [0.0, 0.125, 0.25, 1e4, 1e4, 0.0]})
+for options, given in (("", {}), (", full: true", {"full": True}), (", log_input: false, full: true", {"log_input": False, "full": True})):
+    case(f"poisson_nll{options}", f"fn f(x[N]: float, y[N]: float) {{ poisson_nll(x, stop_gradient(y){options}, reduce: none) }}",
+         lambda x, y: F.poisson_nll_loss(x, y.detach(), reduction="none", **given) + 0 * y, {"x": [0.0, 0.5, 1.0, 3.0, 50.0, 0.25], "y": [0.0, 0.0, 1.0, 2.0, 40.0, 0.5]})
+
+# Focal losses where nothing is missed, and where all is.
+for gamma in (0.0, 2.0):
+    def focal(x, y):
+        loss = F.cross_entropy(x, y, reduction="none")
+        return (1 - torch.exp(-loss))**gamma * loss
+
+    def binary_focal(x, y):
+        miss = y * torch.sigmoid(-x) + (1 - y) * torch.sigmoid(x)
+        return miss**gamma * F.binary_cross_entropy_with_logits(x, y, reduction="none")
+
+    case(f"focal_loss {gamma}", f"fn f(x[N, C]: float, y[N]: class(C)) {{ focal_loss(x, y, gamma: {gamma}, reduce: none) }}", focal, {"x": big}, {"y": index}, 3)
+    case(f"binary_focal_loss {gamma}", f"fn f(x[N]: float, y[N]: class(2)) {{ binary_focal_loss(x, y, gamma: {gamma}, reduce: none) }}",
+         lambda x, y: binary_focal(x, y.double()), {"x": numbers}, {"y": [int(t) for t in targets]}, 2)
+# A power below 1 is infinitely steep at 0, where it counts for nothing.
+case("focal_loss 0.5", "fn f(x[N, C]: float, y[N]: class(C)) { focal_loss(x, y, gamma: 0.5, reduce: none) }",
+     lambda x, y: torch.where(F.cross_entropy(x, y, reduction="none") > 0, torch.sqrt(-torch.expm1(-F.cross_entropy(x, y, reduction="none").clamp(min=1e-9))), 0.0) * F.cross_entropy(x, y, reduction="none"),
+     {"x": big}, {"y": index}, 3)
+
+
+def dice(smooth):
+    def loss(found, right):
+        all = found.sum(-1) + right.sum(-1) + smooth
+        return 1 - torch.where(all > 0, (2 * (found * right).sum(-1) + smooth) / torch.where(all > 0, all, 1), 1)
+    return loss
+
+
+# Areas: empty ones, full ones, one of each.
+for smooth in (0.0, 1.0):
+    case(f"binary_dice_loss {smooth}", f"fn f(x[N, P]: float, y[N, P]: float) {{ binary_dice_loss(x, stop_gradient(y), smooth: {smooth}, reduce: none) }}",
+         lambda x, y: dice(smooth)(torch.sigmoid(x), y.detach()) + 0 * y.sum(-1),
+         {"x": [[-1e4, -1e4], [1e4, 1e4], [-1e4, 1e4], [0.0, 0.5], [-1e4, -1e4], [1e4, 1e4]], "y": [[0.0, 0.0], [1.0, 1.0], [0.0, 1.0], [0.0, 0.0], [1.0, 0.0], [0.0, 0.0]]})
+
 activations = {
     "relu": F.relu, "relu6": F.relu6, "leaky_relu": F.leaky_relu, "softplus": F.softplus, "softsign": F.softsign, "log_sigmoid": F.logsigmoid, "elu": F.elu,
     "selu": F.selu, "celu": F.celu, "silu": F.silu, "mish": F.mish, "gelu": F.gelu, "hardtanh": F.hardtanh, "sigmoid": torch.sigmoid, "tanh": torch.tanh,
